@@ -1,0 +1,38 @@
+# The commands of the README. Each sets up what it needs first: system packages, then a virtual environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REPORT ?= crashmatrix-report
+JOBS ?= auto
+
+.PHONY: crash-matrix test lint bench system-packages clean
+
+crash-matrix: $(VENV)/ready
+	$(BIN)/crashmatrix run --report $(REPORT)
+
+test: $(VENV)/ready-dev lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready-dev
+	$(BIN)/python -m benchmarks.failpoint_cost
+
+system-packages:
+	@sh .ci/system-packages $(PYTHON)
+
+$(VENV)/ready: pyproject.toml | system-packages
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[power,lmdb]"
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
