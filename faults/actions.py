@@ -1,0 +1,321 @@
+"""The action language: what a failpoint does when it is hit. Parse it, print it, choose a term, perform it.
+
+    actions = term *("->" term)
+    term    = [percent "%"] [count "*"] task ["(" argument ")"]
+
+It is the language of the Rust crate fail (https://docs.rs/fail, `fail::cfg`) with three tasks added: `kill`,
+`exit(code)` and `raise(ERRNO)`. On each hit the terms are tried from left to right and the first that yields its task
+wins: a term whose count is used up yields nothing, then one that misses its probability yields nothing and keeps its
+count. `off` is a task like the others, it does nothing and ends the search: `2*off->kill` kills at the third hit.
+
+An argument runs to the closing parenthesis that ends its term. `->` and `;` cannot stand in it, since texts are split
+at them first. Printing gives a text that parses to the same terms.
+"""
+
+import difflib
+import errno
+import logging
+import math
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, assert_never
+
+from faults.errors import InvalidAction, Panic
+
+__all__ = ["Callback", "Plan", "Return", "Task", "Term", "parse", "perform", "render", "split_configuration"]
+
+_LOGGER: Final = logging.getLogger("faults")
+_MILLISECONDS_MAX: Final = 2**32 - 1  # 49 days; more would overflow time.sleep at the hit instead of failing here.
+_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+
+
+class Task(Enum):
+    """What a term does when it is chosen; the value is its word in the language."""
+
+    OFF = "off"
+    RETURN = "return"
+    SLEEP = "sleep"
+    PANIC = "panic"
+    PRINT = "print"
+    PAUSE = "pause"
+    YIELD = "yield"
+    DELAY = "delay"
+    KILL = "kill"
+    EXIT = "exit"
+    RAISE = "raise"
+
+
+class _RefusedError(Exception):
+    """A part of a term is wrong; the caller knows the column. Arguments: problem, remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What `FailPoint.hit()` returns when `return` or `return(value)` was chosen; `value` is None without argument."""
+
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of an action text; `str()` prints it in the syntax `parse` reads.
+
+    `argument` is an int for sleep and delay (milliseconds) and exit (status), otherwise the text or None.
+    `percent` is the probability, 0 to 100. `count` is how often the term may be chosen, None for no limit.
+    Raises ValueError if the term could not be printed and parsed back.
+    """
+
+    task: Task
+    argument: int | str | None = None
+    percent: float = 100.0
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percent <= 100:
+            raise ValueError(f"percent is {self.percent}; give a number from 0 to 100")
+        if self.count is not None and self.count < 0:
+            raise ValueError(f"count is {self.count}; give a whole number from 0, or None for no limit")
+        try:
+            argument = _argument(self.task, None if self.argument is None else str(self.argument))
+        except _RefusedError as refused:
+            raise ValueError("; ".join(refused.args)) from None
+        if argument != self.argument or (isinstance(argument, str) and re.search("->|;", argument)):
+            raise ValueError(f"{self.argument!r} cannot be the argument of {self.task.value}; it would not parse back")
+
+    def __str__(self) -> str:
+        percent = "" if self.percent == 100 else f"{repr(abs(float(self.percent))).removesuffix('.0')}%"
+        count = "" if self.count is None else f"{self.count}*"
+        argument = "" if self.argument is None else f"({self.argument})"
+        return f"{percent}{count}{self.task.value}{argument}"
+
+
+def parse(text: str) -> tuple[Term, ...]:
+    """Read an action text such as `25%3*sleep(10)->return(x)`.
+
+    Raises InvalidAction, whose column and remedy are those of the first mistake.
+    Source: `fail::cfg` of the Rust crate fail.
+    """
+    if ";" in text:
+        raise InvalidAction(text, text.index(";") + 1, "';' ends an action text", "leave it out, arguments included")
+    terms = []
+    start = 0
+    for part in text.split("->"):
+        terms.append(_parse_term(text, part, start))
+        start += len(part) + len("->")
+    return tuple(terms)
+
+
+def render(terms: Iterable[Term]) -> str:
+    """Print terms in the syntax `parse` reads: `parse(render(terms)) == tuple(terms)` unless there are none."""
+    return "->".join(map(str, terms))
+
+
+def split_configuration(text: str) -> dict[str, str]:
+    """Split `name=actions;name=actions` into action texts by name, all of them checked.
+
+    Empty parts are ignored, whitespace around names and actions too; of a name given twice the last actions count.
+    Raises InvalidAction with columns of the whole text. Source: the FAILPOINTS variable of the Rust crate fail.
+    """
+    configuration = {}
+    start = 0
+    for part in text.split(";"):
+        if part.strip():
+            name, actions = _split_part(text, part, start)
+            configuration[name] = actions
+        start += len(part) + len(";")
+    return configuration
+
+
+def _split_part(text: str, part: str, start: int) -> tuple[str, str]:
+    raw_name, equals, actions = part.partition("=")
+    name = raw_name.strip()
+    column = start + part.index(part.strip()[0]) + 1
+    if not equals:
+        raise InvalidAction(text, column, f"{part.strip()!r} has no '='", "write name=actions")
+    if not name:
+        raise InvalidAction(text, column, "no failpoint is named before '='", "write name=actions")
+    if space := re.search(r"\s", name):
+        raise InvalidAction(text, column + space.start(), "a failpoint name has no whitespace", "separate by ';'")
+    try:
+        parse(actions)
+    except InvalidAction as error:
+        column = start + len(raw_name) + len("=") + error.column
+        raise InvalidAction(text, column, error.problem, error.remedy) from None
+    return name, actions.strip()
+
+
+def _parse_term(text: str, part: str, start: int) -> Term:
+    """Read one term; `start` is where `part` stands in `text`."""
+    term = part.strip()
+    offset = start + len(part) - len(part.lstrip())
+    try:
+        if not term:
+            offset = min(start, len(text))
+            raise _RefusedError("a term is empty", "write a task there ('off' does nothing) or take a '->' away")
+        head, parenthesis, tail = term.partition("(")
+        if parenthesis and not tail.endswith(")"):
+            offset += len(head)
+            raise _RefusedError("'(' is not closed at the end of its term", "end it with ')'; '->' cannot stand inside")
+        before, percent_sign, head = head.rpartition("%")
+        percent = _percent(before) if percent_sign else 100.0
+        offset += len(before) + len(percent_sign)
+        before, star, word = head.rpartition("*")
+        count = _count(before) if star else None
+        offset += len(before) + len(star)
+        task = _task(word)
+        if parenthesis and task is not Task.OFF:
+            offset += len(word) + 1
+        argument = _argument(task, tail[:-1] if parenthesis else None)
+    except _RefusedError as refused:
+        problem, remedy = refused.args
+        raise InvalidAction(text, offset + 1, problem, remedy) from None
+    return Term(task, argument, percent, count)
+
+
+def _percent(text: str) -> float:
+    if "*" in text:
+        raise _RefusedError("the probability stands after the count", "write it first, as in 25%2*kill")
+    if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= 100:
+        raise _RefusedError(f"{text!r} is no probability", "write a percentage from 0 to 100, as in 12.5%kill")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not _DIGITS.fullmatch(text):
+        raise _RefusedError(f"{text!r} is no count", "write a whole number from 0, as in 3*off->kill")
+    return int(text)
+
+
+def _task(word: str) -> Task:
+    try:
+        return Task(word)
+    except ValueError:
+        words = [task.value for task in Task]
+        close = difflib.get_close_matches(word.strip().lower(), words, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise _RefusedError(f"unknown task {word!r}", f"{hint}tasks are {', '.join(words)}") from None
+
+
+def _argument(task: Task, text: str | None) -> int | str | None:
+    match task:
+        case Task.SLEEP | Task.DELAY:
+            return _whole(task, text, _MILLISECONDS_MAX, "milliseconds", 100)
+        case Task.EXIT:
+            return _whole(task, text, 255, "an exit status", 1)
+        case Task.RAISE:
+            return _errno_name(text)
+        case Task.RETURN | Task.PANIC | Task.PRINT:
+            return text
+        case Task.OFF | Task.PAUSE | Task.YIELD | Task.KILL:
+            if text is not None:
+                raise _RefusedError(f"{task.value} takes no argument", f"write {task.value}")
+            return None
+        case _:
+            assert_never(task)
+
+
+def _whole(task: Task, text: str | None, limit: int, meaning: str, example: int) -> int:
+    remedy = f"write {meaning} as a whole number from 0 to {limit}, as in {task.value}({example})"
+    if text is None:
+        raise _RefusedError(f"{task.value} needs an argument", remedy)
+    if not _DIGITS.fullmatch(text) or int(text) > limit:
+        raise _RefusedError(f"{text!r} is not {meaning}", remedy)
+    return int(text)
+
+
+def _errno_name(text: str | None) -> str:
+    if text is None:
+        raise _RefusedError("raise needs an argument", "write the name of an errno, as in raise(ENOSPC)")
+    names = [name for name in vars(errno) if name.startswith("E")]
+    if text not in names:
+        close = difflib.get_close_matches(text.upper(), names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise _RefusedError(
+            f"{text!r} is no errno here", f"{hint}write a name of the errno module, as in raise(ENOSPC)"
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A Python function in place of an action text; `text` is what listings show for it, as fail-rs does."""
+
+    function: Callable[[], object]
+    text: str = "callback"
+
+
+class Plan:
+    """Parsed actions with their use so far: what is left of each count, and the random numbers.
+
+    Not thread-safe by itself; the registry calls it under its lock.
+    """
+
+    __slots__ = ("_left", "_random", "_terms", "text")
+
+    def __init__(self, text: str, seed: int, name: str) -> None:
+        self.text = text.strip()
+        self._terms = parse(text)
+        self._left = [math.inf if term.count is None else term.count for term in self._terms]
+        self.reseed(seed, name)
+
+    def reseed(self, seed: int, name: str) -> None:
+        """Start the random numbers of this failpoint over: they depend on seed and name, never on other failpoints."""
+        self._random = random.Random(f"{seed}/{name}")
+
+    def choose(self) -> Term | None:
+        """The term that wins this hit, its count used once; None if all are used up or missed."""
+        for index, term in enumerate(self._terms):
+            if not self._left[index]:
+                continue
+            if term.percent < 100 and self._random.random() * 100 >= term.percent:
+                continue
+            self._left[index] -= 1
+            return term
+        return None
+
+
+def perform(term: Term, name: str, pause: Callable[[], None]) -> Return | None:
+    """Do what the term of failpoint `name` says; `pause` blocks until that failpoint is configured anew.
+
+    Raises Panic for `panic` and OSError for `raise`. `kill` and `exit` do not return, and run no handler.
+    """
+    match term.task, term.argument:
+        case Task.RETURN, None | str() as value:
+            return Return(value)
+        case Task.SLEEP, int(milliseconds):
+            time.sleep(milliseconds / 1000)
+        case Task.DELAY, int(milliseconds):
+            deadline = time.monotonic_ns() + milliseconds * 1_000_000
+            while time.monotonic_ns() < deadline:
+                pass
+        case Task.PANIC, message:
+            raise Panic(f"failpoint {name} panic" if message is None else message)
+        case Task.PRINT, message:
+            _LOGGER.info("%s", f"failpoint {name} executed." if message is None else message)
+        case Task.PAUSE, _:
+            pause()
+        case Task.YIELD, _:
+            os.sched_yield()
+            time.sleep(0)  # Up to Python 3.11 sched_yield keeps the GIL, so none of our threads would run.
+        case Task.KILL, _:
+            os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(128 + signal.SIGKILL)  # Reached by process 1 of a container only: the kernel shields it.
+        case Task.EXIT, int(status):
+            os._exit(status)
+        case Task.RAISE, str(errno_name):
+            raise _os_error(errno_name, name)
+    return None
+
+
+def _os_error(errno_name: str, name: str) -> OSError:
+    code: int = getattr(errno, errno_name)
+    error = OSError(code, os.strerror(code))
+    error.add_note(f"injected by failpoint {name}")
+    return error

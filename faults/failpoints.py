@@ -1,0 +1,298 @@
+"""Failpoints: named places in code where a test can make something happen, and the registry that knows them all.
+
+Invariants:
+- Nothing configured and nobody observing: a hit costs about an empty method call.
+- Each hit has a number of its own, whatever the threads do, and each use of a count is consumed by one hit.
+- The one lock guards configuration only. Observers, callbacks, sleeps and raises run outside of it.
+- What a configured failpoint draws depends on the seed, its name and its hits since it was configured, on nothing else.
+- A forked child starts with locks nobody holds, and with configuration, counts and observer as they were.
+
+Source: the Rust crate fail (https://docs.rs/fail); gofail (https://github.com/etcd-io/gofail) for the environment.
+"""
+
+import difflib
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from faults.actions import Callback, Plan, Return, perform, split_configuration
+from faults.errors import AlreadyDeclared, InvalidAction, InvalidName, NotDeclared, ScenarioNotHit
+
+__all__ = [
+    "FailPoint",
+    "Observer",
+    "catalogue",
+    "configure",
+    "configure_callback",
+    "configure_from_environment",
+    "configured",
+    "declare",
+    "hits",
+    "observe",
+    "remove",
+    "reset_hits",
+    "scenario",
+    "seed",
+]
+
+
+class FailPoint:
+    """One named place in code. Made by `declare`; the module that declares it keeps it as a constant.
+
+    `location` is the `file:line` of the declaration.
+    """
+
+    __slots__ = ("_armed", "_generation", "_hits", "_hits_before_reset", "_plan", "description", "location", "name")
+
+    def __init__(self, name: str, description: str, location: str) -> None:
+        self.name, self.description, self.location = name, description, location
+        self._hits = 0
+        self._hits_before_reset = 0
+        self._generation = 0
+        self._plan: Plan | Callback | None = None
+        self._armed = False
+
+    def hit(self) -> Return | None:
+        """Count the hit, tell the observer, and do what is configured: usually nothing.
+
+        Returns None, or a Return if `return` was chosen. Raises what the actions, the callback or the observer raise:
+        Panic for `panic`, OSError for `raise`.
+        """
+        # No count is lost and no number given twice, without a lock: CPython 3.11+ lets another thread run only at
+        # calls, at the start of functions and at jumps back, and between this load and this store there is none.
+        self._hits = number = self._hits + 1
+        if self._armed:
+            return self._evaluate(number)
+        return None
+
+    def _evaluate(self, number: int) -> Return | None:
+        observer = _REGISTRY.observer
+        if observer is not None:
+            observer(self, number)
+        with _REGISTRY.lock:
+            plan, generation = self._plan, self._generation
+            term = plan.choose() if isinstance(plan, Plan) else None
+        if isinstance(plan, Callback):
+            plan.function()
+        if term is None:
+            return None
+        return perform(term, self.name, lambda: _REGISTRY.wait_while(self, generation))
+
+    def __repr__(self) -> str:
+        return f"<FailPoint {self.name} at {self.location}>"
+
+
+Observer = Callable[[FailPoint, int], object]
+
+
+class _Registry:
+    """All failpoints, and all that is configured, declared or not."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, FailPoint] = {}
+        self.plans: dict[str, Plan | Callback] = {}
+        self.observer: Observer | None = None
+        self.seed = 0
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        # Reentrant, since a signal handler or a finalizer may hit a failpoint while its thread is in here.
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.scenarios = threading.RLock()
+
+    def set_plan(self, name: str, plan: Plan | Callback | None) -> None:
+        with self.lock:
+            self.plans.pop(name, None)
+            if plan is not None:
+                self.plans[name] = plan
+            if name in self.points:
+                self.refresh(self.points[name])
+
+    def refresh(self, point: FailPoint) -> None:
+        with self.lock:
+            plan = self.plans.get(point.name)
+            if plan is not point._plan:
+                point._plan = plan
+                point._generation += 1
+                self.changed.notify_all()
+            point._armed = plan is not None or self.observer is not None
+
+    def wait_while(self, point: FailPoint, generation: int) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: point._generation != generation)
+
+
+_REGISTRY: Final = _Registry()
+# Holding the lock across the fork gives the child a registry nobody was halfway through changing.
+os.register_at_fork(
+    before=lambda: _REGISTRY.lock.acquire(),
+    after_in_parent=lambda: _REGISTRY.lock.release(),
+    after_in_child=lambda: _REGISTRY.renew_locks(),
+)
+
+
+def declare(name: str, description: str) -> FailPoint:
+    """Make the failpoint `name`, and configure it if that was asked for before it existed.
+
+    Declaring it again with the same description at the same place, as a module reload does, returns the first one.
+    Raises InvalidName, and AlreadyDeclared if the name is taken by another place or description.
+    """
+    _check_name(name)
+    caller = sys._getframe(1)
+    location = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    with _REGISTRY.lock:
+        point = _REGISTRY.points.setdefault(name, FailPoint(name, description, location))
+        if (point.description, point.location) != (description, location):
+            raise AlreadyDeclared(name, point.location, location)
+        _REGISTRY.refresh(point)
+    return point
+
+
+def configure(name: str, actions: str) -> None:
+    """Make failpoint `name` follow an action text from its next hit on, or as soon as it is declared.
+
+    Replaces what was configured, starts counts and random numbers over, and wakes the threads it had paused.
+    Raises InvalidName and InvalidAction. Source: `fail::cfg`.
+    """
+    _check_name(name)
+    with _REGISTRY.lock:
+        _REGISTRY.set_plan(name, Plan(actions, _REGISTRY.seed, name))
+
+
+def configure_callback(name: str, function: Callable[[], object]) -> None:
+    """Make failpoint `name` call `function()` at each hit, in the thread that hits it; its result is ignored.
+
+    What it raises comes out of `hit()`. Raises InvalidName. Source: `fail::cfg_callback`.
+    """
+    _check_name(name)
+    _REGISTRY.set_plan(name, Callback(function))
+
+
+def remove(name: str) -> None:
+    """Make failpoint `name` do nothing again, and wake the threads it had paused; no error if nothing is configured."""
+    _REGISTRY.set_plan(name, None)
+
+
+def configured() -> dict[str, str]:
+    """The action text of each configured name, declared or not, sorted by name; `callback` stands for a callback."""
+    with _REGISTRY.lock:
+        return {name: plan.text for name, plan in sorted(_REGISTRY.plans.items())}
+
+
+def catalogue(prefix: str = "") -> list[FailPoint]:
+    """The declared failpoints whose name begins with `prefix`, sorted by name."""
+    with _REGISTRY.lock:
+        return [point for name, point in sorted(_REGISTRY.points.items()) if name.startswith(prefix)]
+
+
+def hits(name: str) -> int:
+    """How often `name` was hit since the process started or `reset_hits()`. Raises NotDeclared."""
+    with _REGISTRY.lock:
+        if name not in _REGISTRY.points:
+            similar = difflib.get_close_matches(name, _REGISTRY.points, n=1)
+            raise NotDeclared(name, similar[0] if similar else None)
+        return _REGISTRY.points[name]._hits
+
+
+def reset_hits() -> None:
+    """Start the hit numbers of all failpoints over, so that the next hit of each is number 1."""
+    for point in catalogue():
+        # One statement without a call, for the reason given in FailPoint.hit.
+        point._hits_before_reset, point._hits = point._hits_before_reset + point._hits, 0
+
+
+def seed(number: int) -> None:
+    """Set the seed of all probabilities, and start the random numbers of what is configured over; the default is 0."""
+    with _REGISTRY.lock:
+        _REGISTRY.seed = number
+        for name, plan in _REGISTRY.plans.items():
+            if isinstance(plan, Plan):
+                plan.reseed(number, name)
+
+
+def observe(function: Observer | None) -> Observer | None:
+    """Have `function(failpoint, hit_number)` called at every hit of every failpoint, before its actions are chosen.
+
+    So the observer may still configure that very hit. It runs in the thread that hits, in several at once if several
+    do; what it raises comes out of `hit()`. Hit numbers start at 1, one series a failpoint. None ends it.
+    Returns the observer it replaces.
+    """
+    with _REGISTRY.lock:
+        previous, _REGISTRY.observer = _REGISTRY.observer, function
+        for point in _REGISTRY.points.values():
+            _REGISTRY.refresh(point)
+    return previous
+
+
+@contextmanager
+def scenario(text: str, *, allow_unhit: bool = False) -> Iterator[None]:
+    """Configure `name=actions;name=actions` for a block, and restore on leaving it all that was configured before.
+
+    Blocks of different threads queue for one lock; blocks of one thread nest. Raises InvalidAction on entry and, if
+    the block ends without an exception, ScenarioNotHit for names not hit in it (unless `allow_unhit`).
+    Source: `fail::FailScenario`.
+    """
+    actions = split_configuration(text)
+    with _REGISTRY.scenarios:
+        with _REGISTRY.lock:
+            before = dict(_REGISTRY.plans)
+            hits_before = {name: _all_hits(name) for name in actions}
+        try:
+            for name, action in actions.items():
+                configure(name, action)
+            yield
+        finally:
+            _restore(before)
+        if not allow_unhit:
+            _refuse_unhit(hits_before)
+
+
+def _all_hits(name: str) -> int:
+    point = _REGISTRY.points.get(name)
+    return 0 if point is None else point._hits_before_reset + point._hits
+
+
+def _restore(before: Mapping[str, Plan | Callback]) -> None:
+    with _REGISTRY.lock:
+        for name in before.keys() | _REGISTRY.plans.keys():
+            _REGISTRY.set_plan(name, before.get(name))
+
+
+def _refuse_unhit(hits_before: Mapping[str, int]) -> None:
+    missed = [name for name, count in sorted(hits_before.items()) if _all_hits(name) == count]
+    unhit = tuple(name for name in missed if name in _REGISTRY.points)
+    undeclared = tuple(name for name in missed if name not in _REGISTRY.points)
+    if missed:
+        raise ScenarioNotHit(unhit, undeclared)
+
+
+def _check_name(name: str) -> None:
+    if not name or any(character.isspace() or character in "=;" for character in name):
+        raise InvalidName(name)
+
+
+def configure_from_environment(environment: Mapping[str, str]) -> None:
+    """Follow FAILPOINTS (`name=actions;name=actions`) and FAILPOINTS_SEED (a whole number); `faults` does at import.
+
+    Raises SystemExit with status 2, after one line on stderr, if either cannot be read: a program whose faults are
+    misspelt must not run as if there were none.
+    """
+    text = environment.get("FAILPOINTS_SEED", "0")
+    try:
+        seed(int(text))
+    except ValueError:
+        _stop(f"FAILPOINTS_SEED: {text!r} is no whole number; give one, as in FAILPOINTS_SEED=7")
+    try:
+        for name, actions in split_configuration(environment.get("FAILPOINTS", "")).items():
+            configure(name, actions)
+    except InvalidAction as error:
+        _stop(f"FAILPOINTS: {error.one_line}")
+
+
+def _stop(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    raise SystemExit(2)
