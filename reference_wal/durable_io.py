@@ -1,0 +1,82 @@
+"""The calls that make bytes and names survive a power cut, and the steps that put a failpoint on both sides of each.
+
+Everything this package does to the disk goes through here. The rules, which every caller follows:
+
+1. contents first: a file is synced before its name is moved into place;
+2. every create, rename and unlink ends in a sync of the directory that holds the name;
+3. a failed sync is never retried: the kernel may have marked the lost pages clean, so a second sync would succeed
+   without them (https://wiki.postgresql.org/wiki/Fsync_Errors). The writer is poisoned instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from faults import FailPoint, declare
+
+__all__ = ["Step", "remove_tree", "step", "sync_directory", "sync_path", "write_all"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing done to the disk, with a failpoint on each side: ``with RECORD_SYNC: os.fdatasync(fd)``.
+
+    The second failpoint is hit only when the step succeeded.
+    """
+
+    before: FailPoint
+    after: FailPoint
+
+    def __enter__(self) -> None:
+        self.before.hit()
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            self.after.hit()
+
+
+def step(name: str, before: str, after: str) -> Step:
+    """Declare the failpoints of ``area.action.verb`` as ``area.action.before_verb`` and ``area.action.after_verb``.
+
+    ``before`` and ``after`` say in a few words what a crash there finds on disk.
+    """
+    area, _, verb = name.rpartition(".")
+    return Step(
+        declare(f"{area}.before_{verb}", before),
+        declare(f"{area}.after_{verb}", after),
+    )
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Hand all of ``data`` to the kernel: one write in all but the rarest cases (a short write goes on)."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_path(path: Path) -> None:
+    """Make the contents and size of the file at ``path`` durable, whoever wrote it. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory at ``path`` durable: creations, renames and unlinks. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder nobody depends on any more, then make that durable."""
+    shutil.rmtree(path)
+    sync_directory(path.parent)

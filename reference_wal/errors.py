@@ -1,0 +1,104 @@
+"""What can go wrong in the reference log and engine, each with its cause and the next step.
+
+ReferenceWalError
+├── InvalidInput          the caller's mistake: a bad table name, schema, batch or option (also a ValueError)
+│   ├── TableExists
+│   └── UnknownTable
+├── EngineClosed          used after close
+├── EngineLocked          another process has this folder open
+├── LogPoisoned           a write or sync failed; what the page cache holds cannot be believed until reopened
+│   └── AppendFailed      the very append that failed: its batch may or may not be in the log
+├── LogCorrupted          the log's bytes on disk break an invariant that no crash could have broken
+└── TableCorrupted        likewise for the Delta table
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "AppendFailed",
+    "EngineClosed",
+    "EngineLocked",
+    "InvalidInput",
+    "LogCorrupted",
+    "LogPoisoned",
+    "ReferenceWalError",
+    "TableCorrupted",
+    "TableExists",
+    "UnknownTable",
+]
+
+
+class ReferenceWalError(Exception):
+    """Base of everything this package raises."""
+
+
+class InvalidInput(ReferenceWalError, ValueError):
+    """The caller asked for something that cannot be; nothing was changed."""
+
+
+class TableExists(InvalidInput):
+    """A table of this name is already there."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(f"table {table!r} exists already; choose another name or use the one that is there")
+
+
+class UnknownTable(InvalidInput):
+    """No table of this name."""
+
+    def __init__(self, table: str, known: list[str]) -> None:
+        there = ", ".join(known) or "none"
+        super().__init__(f"no table {table!r}; create it first (tables here: {there})")
+
+
+class EngineClosed(ReferenceWalError):
+    """The engine or log was used after it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__("closed; open it again to go on")
+
+
+class EngineLocked(ReferenceWalError):
+    """Another process holds the folder's lock."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"{root} is open in another process; two writers would overwrite each other, close that one first"
+        )
+
+
+class LogPoisoned(ReferenceWalError):
+    """An earlier write or sync failed, so the log refuses appends until it is reopened."""
+
+    def __init__(self, path: Path, cause: OSError) -> None:
+        super().__init__(
+            f"{path}: refuses to append since a write or sync failed ({cause}); the kernel may have dropped the data, "
+            f"reopen the log: every acknowledged batch will be read back from disk"
+        )
+
+
+class AppendFailed(LogPoisoned):
+    """This append was not acknowledged: after reopening the batch is there whole or not at all."""
+
+
+class LogCorrupted(ReferenceWalError):
+    """Bytes of the log changed or vanished in a way no crash explains. Nothing was dropped or rewritten."""
+
+    def __init__(self, path: Path, problem: str, *, offset: int | None = None, record: int | None = None) -> None:
+        self.path, self.offset, self.record = path, offset, record
+        where = "" if offset is None else f", byte {offset}"
+        where += "" if record is None else f", record {record}"
+        super().__init__(
+            f"{path}{where}: {problem}; no crash of ours leaves this, so the file was damaged or removed afterwards: "
+            f"restore it from a copy, or move the table's folder away to go on without its unpersisted batches"
+        )
+
+
+class TableCorrupted(ReferenceWalError):
+    """A file of the Delta table is damaged or gone, and the log no longer holds its rows. Nothing was changed."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {problem}; the log no longer holds these rows, restore the file from a copy")

@@ -1,0 +1,157 @@
+"""The write-ahead log: one `SegmentedLog` per table, each in a folder of its table's name.
+
+Creating a table's log, write order: 1. the folder; 2. its first segment, whole; 3. sync of the root. A crash before 3
+leaves a folder without a segment (recovery row @O), which the next open removes: its creation was never acknowledged.
+
+Removing one: 1. rename the folder to ``.removed-{table}``; 2. sync the root (gone for good); 3. delete it at leisure.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+
+from reference_wal.durable_io import remove_tree, step, sync_directory
+from reference_wal.errors import InvalidInput, TableExists, UnknownTable
+from reference_wal.segmented_log import SegmentedLog
+
+__all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog", "check_table_name"]
+
+SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+"""Default size, in bytes, at which the next append starts a new segment."""
+
+logger = logging.getLogger(__name__)
+
+MAKE_FOLDER = step("wal.create_table.mkdir", "no trace of the table's log", "an empty folder, not yet durable")
+SYNC_ROOT = step("wal.create_table.sync", "the log is whole, its folder's name in the cache only", "the log is durable")
+HIDE_FOLDER = step("wal.remove_table.rename", "the log is whole and named", "hidden, not yet durably")
+SYNC_HIDDEN = step("wal.remove_table.sync", "hidden in the cache only", "the log is gone for good")
+DELETE_FOLDER = step("wal.remove_table.delete", "hidden, its files still there", "its space is free")
+REMOVE_UNBORN_LOG = step("recovery.unborn_log.delete", "a folder that never became a log", "the folder is gone")
+
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+
+
+def check_table_name(table: str) -> None:
+    """Raise InvalidInput unless ``table`` can name a folder: 1 to 100 of ASCII letters, digits, ``_`` and ``-``."""
+    if not _TABLE_NAME.fullmatch(table):
+        raise InvalidInput(
+            f"table name {table!r}: use 1 to 100 ASCII letters, digits, '_' or '-', not starting with '-'"
+        )
+
+
+class WriteAheadLog:
+    """Logs of any number of tables under one folder. Thread-safe; calls are serialised.
+
+    Args:
+        root: folder of the log; created if missing. Every table's log in it is recovered here.
+        segment_bytes_max: size in bytes at which an append starts a new segment.
+
+    Raises:
+        LogCorrupted: see `recovery`.
+    """
+
+    def __init__(self, root: Path | str, *, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
+        self.root = Path(root)
+        self.segment_bytes_max = segment_bytes_max
+        self._lock = threading.RLock()
+        self._logs: dict[str, SegmentedLog] = {}
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in sorted(self.root.iterdir()):
+            self._open(folder)
+
+    def _open(self, folder: Path) -> None:
+        if folder.name.startswith(".removed-"):
+            with DELETE_FOLDER:
+                remove_tree(folder)
+            return
+        log = SegmentedLog.open(folder, segment_bytes_max=self.segment_bytes_max)
+        if log is not None:
+            self._logs[folder.name] = log
+            return
+        logger.info("%s: its creation was cut short and never acknowledged; removed", folder)
+        with REMOVE_UNBORN_LOG:
+            remove_tree(folder)
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that have a log, sorted."""
+        return sorted(self._logs)
+
+    def log(self, table: str) -> SegmentedLog:
+        """Return the table's own log. Raises UnknownTable."""
+        try:
+            return self._logs[table]
+        except KeyError:
+            raise UnknownTable(table, self.tables) from None
+
+    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str = "") -> None:
+        """Start the log of a table; durable on return.
+
+        Args:
+            identity: tells this log from any other that will ever bear the name; drawn at random if empty.
+
+        Raises:
+            TableExists, InvalidInput (a name that cannot be a folder's), OSError.
+        """
+        check_table_name(table)
+        with self._lock:
+            if table in self._logs:
+                raise TableExists(table)
+            folder = self.root / table
+            with MAKE_FOLDER:
+                folder.mkdir()
+            log = SegmentedLog.create(
+                folder, schema, table=table, segment_bytes_max=self.segment_bytes_max, identity=identity
+            )
+            with SYNC_ROOT:  # Until here a power cut takes the folder with everything in it.
+                sync_directory(self.root)
+            self._logs[table] = log
+
+    def append(self, table: str, batch: pa.RecordBatch) -> int:
+        """Return the batch's id, one above the table's last, once the batch would survive a power cut.
+
+        Raises: as `SegmentedLog.append`, and UnknownTable.
+        """
+        with self._lock:
+            return self.log(table).append(batch)
+
+    def mark_persisted(self, table: str, ids: Iterable[int]) -> None:
+        """Note that these batches are durable elsewhere; segments that hold no others are removed."""
+        with self._lock:
+            self.log(table).mark_persisted(ids)
+
+    def unpersisted(self, table: str) -> list[tuple[int, pa.RecordBatch]]:
+        """Return the batches not marked persisted, with their ids, in order."""
+        with self._lock:
+            return list(self.log(table).unpersisted())
+
+    def truncate(self, table: str) -> None:
+        """Drop every batch of the table's log; ids go on where they were."""
+        with self._lock:
+            self.log(table).truncate()
+
+    def remove_table_log(self, table: str) -> None:
+        """Remove the table's log for good; durable on return."""
+        with self._lock:
+            self.log(table).close()
+            hidden = self.root / f".removed-{table}"
+            with HIDE_FOLDER:
+                (self.root / table).rename(hidden)
+            with SYNC_HIDDEN:  # One name vanishes at once, never some of the segments.
+                sync_directory(self.root)
+            del self._logs[table]
+            with DELETE_FOLDER:
+                shutil.rmtree(hidden)
+
+    def close(self) -> None:
+        """Let go of every file; everything acknowledged is durable already."""
+        with self._lock:
+            for log in self._logs.values():
+                log.close()
