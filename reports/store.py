@@ -1,0 +1,111 @@
+"""A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
+
+    results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    summary.json      written last, by rename: a directory without it is a run that was cut short
+
+The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from reports.result import FORMAT, RunSummary, ScenarioResult
+
+__all__ = ["ReportError", "ReportWriter", "read_results", "read_summary"]
+
+_OURS = {"results.jsonl", "summary.json", "summary.json.tmp", "results.jsonl.tmp"}
+
+
+class ReportError(Exception):
+    """The report directory cannot be used; the message says why and what to do."""
+
+
+class ReportWriter:
+    """Writes one run's report. Use as a context manager; call `finish` for a complete one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._claim()
+        self._lines: TextIO = self._open()
+
+    def _claim(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            present = {path.name for path in self.directory.iterdir()}
+        except (FileExistsError, NotADirectoryError):
+            raise ReportError(f"{self.directory} is not a directory; name another with --report") from None
+        except OSError as error:
+            raise ReportError(
+                f"{self.directory}: {error.strerror}; name a directory you may write with --report"
+            ) from None
+        if present and not present & {"results.jsonl", "summary.json"}:
+            what = ", ".join(sorted(present)[:3])
+            raise ReportError(f"{self.directory} holds something else ({what}); name an empty or new one with --report")
+        foreign = present - _OURS
+        if foreign:
+            what = ", ".join(sorted(foreign)[:3])
+            raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
+
+    def _open(self) -> TextIO:
+        try:
+            (self.directory / "summary.json").unlink(missing_ok=True)
+            return (self.directory / "results.jsonl").open("w", encoding="utf-8")
+        except OSError as error:
+            raise ReportError(
+                f"{self.directory}: {error.strerror}; name a directory you may write with --report"
+            ) from None
+
+    def add(self, result: ScenarioResult) -> None:
+        """Append one result; it is on file before this returns."""
+        self._lines.write(_line(result))
+        self._lines.flush()
+
+    def finish(self, summary: RunSummary, results: Iterable[ScenarioResult]) -> None:
+        """Write all results in the order given, then the summary."""
+        self._replace("results.jsonl", "".join(_line(result) for result in results))
+        self._replace("summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+
+    def _replace(self, name: str, text: str) -> None:
+        temporary = self.directory / f"{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.directory / name)  # noqa: PTH105  # the call's name says that it overwrites
+
+    def __enter__(self) -> ReportWriter:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self._lines.close()
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """Read a report's summary. Raises ReportError with the remedy."""
+    try:
+        summary: dict[str, Any] = json.loads((directory / "summary.json").read_bytes())
+        if summary["format"] > FORMAT:
+            raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
+    except FileNotFoundError:
+        raise ReportError(
+            f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
+    return summary
+
+
+def read_results(directory: Path) -> list[ScenarioResult]:
+    """Read a report's scenarios. Raises ReportError."""
+    try:
+        lines = (directory / "results.jsonl").read_text(encoding="utf-8").splitlines()
+        return [ScenarioResult.from_json(json.loads(line)) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
+
+
+def _line(result: ScenarioResult) -> str:
+    return json.dumps(result.to_json(), ensure_ascii=False) + "\n"
