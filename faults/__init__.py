@@ -42,7 +42,6 @@ from faults.failpoints import (
     catalogue,
     configure,
     configure_callback,
-    configure_from_environment,
     configured,
     declare,
     hits,
@@ -52,6 +51,7 @@ from faults.failpoints import (
     scenario,
     seed,
 )
+from faults.failpoints import configure_from_environment as _configure_from_environment
 
 __all__ = [
     "AlreadyDeclared",
@@ -81,4 +81,4 @@ __all__ = [
     "seed",
 ]
 
-configure_from_environment(os.environ)
+_configure_from_environment(os.environ)

@@ -21,18 +21,17 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, assert_never
+from typing import Final
 
 from faults.errors import InvalidAction, Panic
 
-__all__ = ["Callback", "Plan", "Return", "Task", "Term", "parse", "perform", "render", "split_configuration"]
+__all__ = ["Plan", "Return", "Task", "Term", "parse", "perform", "render", "split_configuration"]
 
 _LOGGER: Final = logging.getLogger("faults")
-_MILLISECONDS_MAX: Final = 2**32 - 1  # 49 days; more would overflow time.sleep at the hit instead of failing here.
-_NUMBER: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
+_NUMBER: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -52,7 +51,7 @@ class Task(Enum):
     RAISE = "raise"
 
 
-class _RefusedError(Exception):
+class _Refused(Exception):
     """A part of a term is wrong; the caller knows the column. Arguments: problem, remedy."""
 
 
@@ -69,7 +68,7 @@ class Term:
 
     `argument` is an int for sleep and delay (milliseconds) and exit (status), otherwise the text or None.
     `percent` is the probability, 0 to 100. `count` is how often the term may be chosen, None for no limit.
-    Raises ValueError if the term could not be printed and parsed back.
+    Raises InvalidAction if what it prints does not parse back to it.
     """
 
     task: Task
@@ -78,19 +77,12 @@ class Term:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.percent <= 100:
-            raise ValueError(f"percent is {self.percent}; give a number from 0 to 100")
-        if self.count is not None and self.count < 0:
-            raise ValueError(f"count is {self.count}; give a whole number from 0, or None for no limit")
-        try:
-            argument = _argument(self.task, None if self.argument is None else str(self.argument))
-        except _RefusedError as refused:
-            raise ValueError("; ".join(refused.args)) from None
-        if argument != self.argument or (isinstance(argument, str) and re.search("->|;", argument)):
-            raise ValueError(f"{self.argument!r} cannot be the argument of {self.task.value}; it would not parse back")
+        text = str(self)
+        if _read_term(text, text, 0) != (self.task, self.argument, self.percent, self.count):
+            raise InvalidAction(text, 1, f"{self!r} parses back differently", "give the argument the type of its task")
 
     def __str__(self) -> str:
-        percent = "" if self.percent == 100 else f"{repr(abs(float(self.percent))).removesuffix('.0')}%"
+        percent = "" if self.percent == 100 else f"{repr(float(self.percent)).removesuffix('.0')}%"
         count = "" if self.count is None else f"{self.count}*"
         argument = "" if self.argument is None else f"({self.argument})"
         return f"{percent}{count}{self.task.value}{argument}"
@@ -107,7 +99,7 @@ def parse(text: str) -> tuple[Term, ...]:
     terms = []
     start = 0
     for part in text.split("->"):
-        terms.append(_parse_term(text, part, start))
+        terms.append(Term(*_read_term(text, part, start)))
         start += len(part) + len("->")
     return tuple(terms)
 
@@ -137,12 +129,10 @@ def _split_part(text: str, part: str, start: int) -> tuple[str, str]:
     raw_name, equals, actions = part.partition("=")
     name = raw_name.strip()
     column = start + part.index(part.strip()[0]) + 1
-    if not equals:
-        raise InvalidAction(text, column, f"{part.strip()!r} has no '='", "write name=actions")
-    if not name:
-        raise InvalidAction(text, column, "no failpoint is named before '='", "write name=actions")
+    if not equals or not name:
+        raise InvalidAction(text, column, f"{part.strip()!r} is not name=actions", "write as in wal.before_sync=kill")
     if space := re.search(r"\s", name):
-        raise InvalidAction(text, column + space.start(), "a failpoint name has no whitespace", "separate by ';'")
+        raise InvalidAction(text, column + space.start(), f"{name!r} contains whitespace", "separate by ';'")
     try:
         parse(actions)
     except InvalidAction as error:
@@ -151,18 +141,20 @@ def _split_part(text: str, part: str, start: int) -> tuple[str, str]:
     return name, actions.strip()
 
 
-def _parse_term(text: str, part: str, start: int) -> Term:
-    """Read one term; `start` is where `part` stands in `text`."""
+def _read_term(text: str, part: str, start: int) -> tuple[Task, int | str | None, float, int | None]:
+    """Read the fields of one Term; `part` stands in `text` at `start`."""
     term = part.strip()
-    offset = start + len(part) - len(part.lstrip())
+    offset = start + part.index(term)
     try:
         if not term:
-            offset = min(start, len(text))
-            raise _RefusedError("a term is empty", "write a task there ('off' does nothing) or take a '->' away")
-        head, parenthesis, tail = term.partition("(")
-        if parenthesis and not tail.endswith(")"):
+            raise _Refused("a term is empty", "write a task there ('off' does nothing) or take the '->' away")
+        head, opening, tail = term.partition("(")
+        if ")" in head:
+            offset += head.index(")")
+            raise _Refused("')' closes nothing", "write task(argument), or take it away")
+        if opening and not tail.endswith(")"):
             offset += len(head)
-            raise _RefusedError("'(' is not closed at the end of its term", "end it with ')'; '->' cannot stand inside")
+            raise _Refused("'(' is not closed at the end of its term", "add ')'; '->' and ';' cannot stand inside")
         before, percent_sign, head = head.rpartition("%")
         percent = _percent(before) if percent_sign else 100.0
         offset += len(before) + len(percent_sign)
@@ -170,26 +162,25 @@ def _parse_term(text: str, part: str, start: int) -> Term:
         count = _count(before) if star else None
         offset += len(before) + len(star)
         task = _task(word)
-        if parenthesis and task is not Task.OFF:
-            offset += len(word) + 1
-        argument = _argument(task, tail[:-1] if parenthesis else None)
-    except _RefusedError as refused:
+        offset += (len(word) + 1) if opening else 0
+        argument = _argument(task, tail[:-1] if opening else None)
+    except _Refused as refused:
         problem, remedy = refused.args
         raise InvalidAction(text, offset + 1, problem, remedy) from None
-    return Term(task, argument, percent, count)
+    return task, argument, percent, count
 
 
 def _percent(text: str) -> float:
     if "*" in text:
-        raise _RefusedError("the probability stands after the count", "write it first, as in 25%2*kill")
+        raise _Refused("the probability stands after the count", "write it first, as in 25%2*kill")
     if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= 100:
-        raise _RefusedError(f"{text!r} is no probability", "write a percentage from 0 to 100, as in 12.5%kill")
+        raise _Refused(f"{text!r} is no probability", "write a percentage from 0 to 100, as in 12.5%kill")
     return float(text)
 
 
 def _count(text: str) -> int:
     if not _DIGITS.fullmatch(text):
-        raise _RefusedError(f"{text!r} is no count", "write a whole number from 0, as in 3*off->kill")
+        raise _Refused(f"{text!r} is no count", "write a whole number from 0, as in 3*off->kill")
     return int(text)
 
 
@@ -200,55 +191,45 @@ def _task(word: str) -> Task:
         words = [task.value for task in Task]
         close = difflib.get_close_matches(word.strip().lower(), words, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise _RefusedError(f"unknown task {word!r}", f"{hint}tasks are {', '.join(words)}") from None
+        raise _Refused(f"unknown task {word!r}", f"{hint}tasks are {', '.join(words)}") from None
 
 
 def _argument(task: Task, text: str | None) -> int | str | None:
     match task:
-        case Task.SLEEP | Task.DELAY:
-            return _whole(task, text, _MILLISECONDS_MAX, "milliseconds", 100)
+        case Task.SLEEP | Task.DELAY:  # The limit is 49 days: time.sleep would overflow only at the hit.
+            return _whole(task, text, 2**32 - 1, "milliseconds", 100)
         case Task.EXIT:
             return _whole(task, text, 255, "an exit status", 1)
         case Task.RAISE:
             return _errno_name(text)
         case Task.RETURN | Task.PANIC | Task.PRINT:
+            if text is not None and re.search("->|;", text):
+                raise _Refused("'->' and ';' cannot stand in an argument", "leave them out")
             return text
         case Task.OFF | Task.PAUSE | Task.YIELD | Task.KILL:
             if text is not None:
-                raise _RefusedError(f"{task.value} takes no argument", f"write {task.value}")
+                raise _Refused(f"{task.value} takes no argument", f"write {task.value}")
             return None
-        case _:
-            assert_never(task)
 
 
 def _whole(task: Task, text: str | None, limit: int, meaning: str, example: int) -> int:
     remedy = f"write {meaning} as a whole number from 0 to {limit}, as in {task.value}({example})"
     if text is None:
-        raise _RefusedError(f"{task.value} needs an argument", remedy)
+        raise _Refused(f"{task.value} needs an argument", remedy)
     if not _DIGITS.fullmatch(text) or int(text) > limit:
-        raise _RefusedError(f"{text!r} is not {meaning}", remedy)
+        raise _Refused(f"{text!r} is not {meaning}", remedy)
     return int(text)
 
 
 def _errno_name(text: str | None) -> str:
     if text is None:
-        raise _RefusedError("raise needs an argument", "write the name of an errno, as in raise(ENOSPC)")
+        raise _Refused("raise needs an argument", "write the name of an errno, as in raise(ENOSPC)")
     names = [name for name in vars(errno) if name.startswith("E")]
     if text not in names:
         close = difflib.get_close_matches(text.upper(), names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise _RefusedError(
-            f"{text!r} is no errno here", f"{hint}write a name of the errno module, as in raise(ENOSPC)"
-        )
+        raise _Refused(f"{text!r} is no errno here", f"{hint}write a name of the errno module, as in raise(ENOSPC)")
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """A Python function in place of an action text; `text` is what listings show for it, as fail-rs does."""
-
-    function: Callable[[], object]
-    text: str = "callback"
 
 
 class Plan:
@@ -270,19 +251,19 @@ class Plan:
         self._random = random.Random(f"{seed}/{name}")
 
     def choose(self) -> Term | None:
-        """The term that wins this hit, its count used once; None if all are used up or missed."""
+        """The term that wins this hit, its count used once; None if all are used up or missed, or if `off` wins."""
         for index, term in enumerate(self._terms):
-            if not self._left[index]:
+            if self._left[index] <= 0:
                 continue
             if term.percent < 100 and self._random.random() * 100 >= term.percent:
                 continue
             self._left[index] -= 1
-            return term
+            return None if term.task is Task.OFF else term
         return None
 
 
-def perform(term: Term, name: str, pause: Callable[[], None]) -> Return | None:
-    """Do what the term of failpoint `name` says; `pause` blocks until that failpoint is configured anew.
+def perform(term: Term, name: str) -> Return | None:
+    """Do what the term of failpoint `name` says, except `pause`, which needs the registry and does nothing here.
 
     Raises Panic for `panic` and OSError for `raise`. `kill` and `exit` do not return, and run no handler.
     """
@@ -299,8 +280,6 @@ def perform(term: Term, name: str, pause: Callable[[], None]) -> Return | None:
             raise Panic(f"failpoint {name} panic" if message is None else message)
         case Task.PRINT, message:
             _LOGGER.info("%s", f"failpoint {name} executed." if message is None else message)
-        case Task.PAUSE, _:
-            pause()
         case Task.YIELD, _:
             os.sched_yield()
             time.sleep(0)  # Up to Python 3.11 sched_yield keeps the GIL, so none of our threads would run.

@@ -10,7 +10,6 @@
 
 Each error keeps what it was made from in `args`, so that it survives pickling on its way out of a child process.
 """
-# ruff: noqa: N818  -- the names say what happened, which the suffix Error would only blur.
 
 __all__ = ["AlreadyDeclared", "FaultsError", "InvalidAction", "InvalidName", "NotDeclared", "Panic", "ScenarioNotHit"]
 

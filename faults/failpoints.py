@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from faults.actions import Callback, Plan, Return, perform, split_configuration
+from faults.actions import Plan, Return, Task, perform, split_configuration
 from faults.errors import AlreadyDeclared, InvalidAction, InvalidName, NotDeclared, ScenarioNotHit
 
 __all__ = [
@@ -49,9 +49,7 @@ class FailPoint:
 
     def __init__(self, name: str, description: str, location: str) -> None:
         self.name, self.description, self.location = name, description, location
-        self._hits = 0
-        self._hits_before_reset = 0
-        self._generation = 0
+        self._hits = self._hits_before_reset = self._generation = 0
         self._plan: Plan | Callback | None = None
         self._armed = False
 
@@ -61,30 +59,34 @@ class FailPoint:
         Returns None, or a Return if `return` was chosen. Raises what the actions, the callback or the observer raise:
         Panic for `panic`, OSError for `raise`.
         """
-        # No count is lost and no number given twice, without a lock: CPython 3.11+ lets another thread run only at
-        # calls, at the start of functions and at jumps back, and between this load and this store there is none.
-        self._hits = number = self._hits + 1
         if self._armed:
-            return self._evaluate(number)
+            return self._evaluate()
+        # No count is lost without a lock: with its GIL, CPython 3.11+ lets another thread run only at calls, at the
+        # start of functions and at jumps back, and none of them stands between this statement's load and store.
+        self._hits += 1
         return None
 
-    def _evaluate(self, number: int) -> Return | None:
+    def _evaluate(self) -> Return | None:
+        self._hits = number = self._hits + 1  # Nor is a number given twice, for the same reason.
         observer = _REGISTRY.observer
         if observer is not None:
             observer(self, number)
         with _REGISTRY.lock:
             plan, generation = self._plan, self._generation
             term = plan.choose() if isinstance(plan, Plan) else None
-        if isinstance(plan, Callback):
-            plan.function()
+        if plan is not None and not isinstance(plan, Plan):
+            plan()
         if term is None:
             return None
-        return perform(term, self.name, lambda: _REGISTRY.wait_while(self, generation))
+        if term.task is Task.PAUSE:
+            _REGISTRY.wait_for_change(self, generation)
+        return perform(term, self.name)
 
     def __repr__(self) -> str:
         return f"<FailPoint {self.name} at {self.location}>"
 
 
+Callback = Callable[[], object]
 Observer = Callable[[FailPoint, int], object]
 
 
@@ -121,7 +123,7 @@ class _Registry:
                 self.changed.notify_all()
             point._armed = plan is not None or self.observer is not None
 
-    def wait_while(self, point: FailPoint, generation: int) -> None:
+    def wait_for_change(self, point: FailPoint, generation: int) -> None:
         with self.changed:
             self.changed.wait_for(lambda: point._generation != generation)
 
@@ -131,7 +133,7 @@ _REGISTRY: Final = _Registry()
 os.register_at_fork(
     before=lambda: _REGISTRY.lock.acquire(),
     after_in_parent=lambda: _REGISTRY.lock.release(),
-    after_in_child=lambda: _REGISTRY.renew_locks(),
+    after_in_child=_REGISTRY.renew_locks,
 )
 
 
@@ -163,13 +165,13 @@ def configure(name: str, actions: str) -> None:
         _REGISTRY.set_plan(name, Plan(actions, _REGISTRY.seed, name))
 
 
-def configure_callback(name: str, function: Callable[[], object]) -> None:
+def configure_callback(name: str, function: Callback) -> None:
     """Make failpoint `name` call `function()` at each hit, in the thread that hits it; its result is ignored.
 
     What it raises comes out of `hit()`. Raises InvalidName. Source: `fail::cfg_callback`.
     """
     _check_name(name)
-    _REGISTRY.set_plan(name, Callback(function))
+    _REGISTRY.set_plan(name, function)
 
 
 def remove(name: str) -> None:
@@ -180,7 +182,8 @@ def remove(name: str) -> None:
 def configured() -> dict[str, str]:
     """The action text of each configured name, declared or not, sorted by name; `callback` stands for a callback."""
     with _REGISTRY.lock:
-        return {name: plan.text for name, plan in sorted(_REGISTRY.plans.items())}
+        plans = dict(sorted(_REGISTRY.plans.items()))
+    return {name: plan.text if isinstance(plan, Plan) else "callback" for name, plan in plans.items()}
 
 
 def catalogue(prefix: str = "") -> list[FailPoint]:
@@ -263,11 +266,10 @@ def _restore(before: Mapping[str, Plan | Callback]) -> None:
 
 
 def _refuse_unhit(hits_before: Mapping[str, int]) -> None:
-    missed = [name for name, count in sorted(hits_before.items()) if _all_hits(name) == count]
-    unhit = tuple(name for name in missed if name in _REGISTRY.points)
-    undeclared = tuple(name for name in missed if name not in _REGISTRY.points)
-    if missed:
-        raise ScenarioNotHit(unhit, undeclared)
+    unhit = tuple(name for name, count in sorted(hits_before.items()) if _all_hits(name) == count)
+    undeclared = tuple(name for name in unhit if name not in _REGISTRY.points)
+    if unhit:
+        raise ScenarioNotHit(tuple(name for name in unhit if name not in undeclared), undeclared)
 
 
 def _check_name(name: str) -> None:
@@ -281,7 +283,7 @@ def configure_from_environment(environment: Mapping[str, str]) -> None:
     Raises SystemExit with status 2, after one line on stderr, if either cannot be read: a program whose faults are
     misspelt must not run as if there were none.
     """
-    text = environment.get("FAILPOINTS_SEED", "0")
+    text = environment.get("FAILPOINTS_SEED") or "0"
     try:
         seed(int(text))
     except ValueError:
