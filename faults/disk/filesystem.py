@@ -1,0 +1,104 @@
+"""The filesystems a disk can carry: how each is made, small and lean, and mounted, once or many times over.
+
+A specification is text: the name, then after a colon the mount options, as in `ext4:data=writeback,noatime`.
+
+Traps handled here:
+- Crash images of one disk share a UUID. xfs refuses the second mount unless told `nouuid`. btrfs gives a
+  single-device filesystem a temporary identity when its own is taken (Linux 6.7 and later); before that, a second
+  mount at the same time is refused, so each recording gets a UUID of its own and only images of one trace compete.
+- btrfs discards freed blocks by itself, which on a crash image would be work for nothing.
+- mkfs draws random numbers unless told not to: UUID and hash seed come from the seed.
+"""
+
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.disk.errors import InvalidOption, RecordingFailed
+from faults.disk.kernel import MOUNT_FLAGS, mount
+
+__all__ = ["FILESYSTEMS", "Filesystem"]
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    size_mib: int  # the smallest its mkfs and kernel are happy with, so that images are cheap
+    make: tuple[str, ...]
+    always: tuple[str, ...] = ()
+
+
+_KINDS = {
+    "ext4": _Kind(
+        size_mib=64,
+        make=(
+            *("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "4096", "-O", "^resize_inode"),
+            *("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid}"),
+        ),
+    ),
+    "xfs": _Kind(size_mib=300, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), always=("nouuid",)),
+    "btrfs": _Kind(
+        size_mib=128,
+        make=("mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single", "-U", "{uuid}"),
+        always=("nodiscard",),
+    ),
+}
+
+FILESYSTEMS = tuple(_KINDS)
+"""The names a specification can start with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filesystem:
+    """A filesystem and the options it is mounted with. `name` is one of FILESYSTEMS."""
+
+    name: str
+    options: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Filesystem":
+        """From `name` or `name:option,option`. Raises InvalidOption for a name that is not in FILESYSTEMS."""
+        name, _, options = text.partition(":")
+        if name not in _KINDS:
+            raise InvalidOption(f"{name!r} is not a filesystem this library can make", f"use {', '.join(FILESYSTEMS)}")
+        return cls(name=name, options=tuple(option for option in options.split(",") if option))
+
+    def __str__(self) -> str:
+        return f"{self.name}:{','.join(self.options)}" if self.options else self.name
+
+    @property
+    def program(self) -> str:
+        """The program that makes it."""
+        return _KINDS[self.name].make[0]
+
+    @property
+    def default_size_bytes(self) -> int:
+        """The size of disk it gets when nobody says otherwise."""
+        return _KINDS[self.name].size_mib * _MIB
+
+    def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = ()) -> None:
+        """Make the filesystem on a file of zeros; `descriptors` are passed on, for a path under /dev/fd.
+
+        Raises RecordingFailed with what the program said.
+        """
+        identity = str(uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}"))
+        command = [part.format(uuid=identity) for part in _KINDS[self.name].make]
+        environment = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
+        done = subprocess.run(
+            [*command, path], capture_output=True, text=True, check=False, env=environment, pass_fds=descriptors
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().replace("\n", " | ")[:500]
+            raise RecordingFailed(f"{self.program} failed: {said}", "try another size, or update the program")
+
+    def mount(self, device: str, target: Path) -> None:
+        """Mount with the options. Raises MountRefused."""
+        flags, words = 0, list(_KINDS[self.name].always)
+        for option in self.options:
+            if option in MOUNT_FLAGS:
+                flags |= MOUNT_FLAGS[option]
+            else:
+                words.append(option)
+        mount(device, target, self.name, flags, ",".join(words))

@@ -1,0 +1,128 @@
+"""The system calls that Python's standard library does not offer, one thin function each, with typed errors.
+
+Needs nothing but libc through ctypes. Numbers are those of Linux on every architecture CPython runs on, taken from the
+headers named beside them. No function keeps state.
+"""
+
+import ctypes
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from faults.disk.errors import MountRefused, SystemCallFailed
+
+__all__ = [
+    "MOUNT_FLAGS",
+    "copy_memory",
+    "die_with_parent",
+    "make_propagation_private",
+    "mount",
+    "same_memory",
+    "start_writeback",
+    "sync_filesystem",
+    "unmount",
+    "unmount_when_free",
+    "unshare_mounts",
+]
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+
+_CLONE_NEWNS = 0x00020000  # linux/sched.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_MS_REC_PRIVATE = 0x4000 | 0x40000  # linux/mount.h
+_MNT_DETACH = 2
+_SYNC_FILE_RANGE_WRITE_AND_WAIT = 1 | 2 | 4  # linux/fs.h
+
+MOUNT_FLAGS = {
+    "sync": 0x10,
+    "dirsync": 0x80,
+    "noatime": 0x400,
+    "nodiratime": 0x800,
+    "relatime": 0x200000,
+    "strictatime": 0x1000000,
+    "lazytime": 0x2000000,
+}
+"""Mount options that mount(2) takes as flags and not as text, from linux/mount.h."""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends, and end now if it already has.
+
+    Call it first thing in a forked child. The setting survives exec, not fork.
+    """
+    parent = os.getppid()
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have died before the call above: then no signal will ever come.
+    if os.getppid() != parent or parent == 1:
+        os._exit(1)
+
+
+def unshare_mounts() -> None:
+    """Give the calling thread its own copy of the mount table. Raises SystemCallFailed without CAP_SYS_ADMIN."""
+    if _libc.unshare(_CLONE_NEWNS):
+        raise SystemCallFailed("unshare(CLONE_NEWNS)", ctypes.get_errno(), "run as root, in a privileged container")
+
+
+def make_propagation_private() -> None:
+    """Stop mounts made from here on from appearing in other mount namespaces."""
+    if _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None):
+        raise SystemCallFailed("mount(/, MS_PRIVATE)", ctypes.get_errno(), "run as root, in a privileged container")
+
+
+def mount(source: str, target: Path, filesystem: str, flags: int = 0, options: str = "") -> None:
+    """mount(2). Raises MountRefused with the error number."""
+    if _libc.mount(source.encode(), os.fsencode(target), filesystem.encode(), flags, options.encode() or None):
+        call = f"mounting {source} as {filesystem}" + (f" with {options}" if options else "")
+        raise MountRefused(call, ctypes.get_errno(), "look at the last lines of dmesg for the filesystem's reason")
+
+
+def unmount(target: Path, *, detach: bool = False) -> None:
+    """umount2(2); with `detach`, out of sight now and for good when the last user lets go. Raises SystemCallFailed."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH if detach else 0):
+        raise SystemCallFailed(
+            f"unmounting {target}", ctypes.get_errno(), "end the processes that have files open there"
+        )
+
+
+def unmount_when_free(target: Path, patience_seconds: float) -> bool:
+    """Unmount, waiting for processes that were killed a moment ago and are on their way out. Whether it worked."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            unmount(target)
+            return True
+        except SystemCallFailed as error:
+            if error.errno != errno.EBUSY:
+                raise
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+
+
+def sync_filesystem(descriptor: int) -> None:
+    """syncfs(2) of the filesystem that holds the open file. Raises SystemCallFailed, for one, after I/O errors."""
+    if _libc.syncfs(descriptor):
+        raise SystemCallFailed("syncfs", ctypes.get_errno(), "the disk below failed: see dmesg")
+
+
+def start_writeback(descriptor: int, offset: int, length: int) -> None:
+    """sync_file_range(2): write these bytes' dirty pages and wait; no metadata, no flush. Errors are ignored.
+
+    It only makes the kernel do sooner what it may do at any time, so a refusal changes no promise.
+    """
+    _libc.sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE_AND_WAIT)
+
+
+def same_memory(left: int, right: int, length: int) -> bool:
+    """Whether two ranges of this process's memory, given by address, hold the same bytes."""
+    return bool(_libc.memcmp(left, right, length) == 0)
+
+
+def copy_memory(target: int, source: int, length: int) -> None:
+    """memmove(3) between addresses."""
+    ctypes.memmove(target, source, length)

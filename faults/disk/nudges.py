@@ -1,0 +1,139 @@
+"""Nudges: making the kernel write as a busy machine would, at seeded moments.
+
+Left alone for the second a recording takes, the kernel writes almost nothing that was not synced, so few crash states
+differ. A loaded machine writes dirty pages whenever memory is short, and commits the filesystem's journal whenever
+anyone calls fsync. Kinds:
+
+    none        nothing
+    commit      sync an unrelated file: metadata of files nobody synced becomes durable, without their data
+    writeback   write some pages of a recently changed file: data becomes durable, without its metadata
+    mixed       either
+    async       `mixed`, from another process every few milliseconds instead of at notes
+    storm       as `async`, but little else than commits, so that some fall between a write and the sync after it
+
+Invariants: a nudge never changes content and never makes the system under test wait for its own syncs; everything it
+does, any kernel may do at any time, so a promise that breaks under nudges is broken. Files changed last are favoured:
+they are where a missing sync matters.
+"""
+
+import fcntl
+import os
+import random
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from faults.disk.errors import InvalidOption
+from faults.disk.kernel import start_writeback
+
+__all__ = ["ASYNCHRONOUS", "NUDGES", "Nudger", "check_nudge", "nudge_for_ever"]
+
+NUDGES = ("none", "commit", "writeback", "mixed", "async", "storm")
+ASYNCHRONOUS = ("async", "storm")
+
+_BTRFS_IOC_START_SYNC = 0x80089418  # linux/btrfs.h
+_BTRFS_IOC_WAIT_SYNC = 0x40089416
+_PAGE = 4096
+_FILES_MOST = 2000
+_PAUSE_SECONDS = {"async": (0.001, 0.006), "storm": (0.0, 0.002)}
+
+
+def check_nudge(kind: str) -> str:
+    """The kind, if there is such. Raises InvalidOption."""
+    if kind not in NUDGES:
+        raise InvalidOption(f"{kind!r} is not a kind of nudge", f"use one of {', '.join(NUDGES)}")
+    return kind
+
+
+class Nudger:
+    """Nudges one filesystem. `root` is the tree under test, `unrelated` a file beside it on the same filesystem.
+
+    Used by one process: the one that first nudges opens the file.
+    """
+
+    def __init__(self, kind: str, seed: int, root: Path, unrelated: Path) -> None:
+        self._kind = check_nudge(kind)
+        self._chance = random.Random(f"{seed} {kind}")
+        self._root, self._unrelated = root, unrelated
+        self._descriptor = -1
+        self._version = 0
+
+    def nudge(self) -> None:
+        """At a seeded half of the calls, make the kernel write something. Does nothing for asynchronous kinds."""
+        if self._kind in ("commit", "writeback", "mixed") and self._chance.random() < 0.5:
+            self.nudge_now()
+
+    def nudge_now(self) -> None:
+        """Make the kernel write something, as the kind says."""
+        commits = {"commit": 1.0, "writeback": 0.0, "mixed": 0.5, "async": 0.5, "storm": 0.9}.get(self._kind, 0.0)
+        if self._chance.random() < commits:
+            self._commit()
+        else:
+            self._write_back()
+
+    def pause_seconds(self) -> float:
+        """How long an asynchronous kind waits before the next nudge."""
+        return self._chance.uniform(*_PAUSE_SECONDS.get(self._kind, (0.002, 0.002)))
+
+    def _commit(self) -> None:
+        try:
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._unrelated, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._version += 1
+            # Something has to be dirty, or there is nothing to commit.
+            os.pwrite(self._descriptor, b"%8d" % self._version, 0)
+            os.fsync(self._descriptor)
+            self._commit_transaction()
+        except OSError:
+            pass  # A disk that fails fails the nudge as well; the system under test is what is looked at.
+
+    def _commit_transaction(self) -> None:
+        """What fsync does on ext4 and xfs by itself: on btrfs it logs one file and leaves the others alone."""
+        transaction = bytearray(8)
+        try:
+            fcntl.ioctl(self._descriptor, _BTRFS_IOC_START_SYNC, transaction)
+            fcntl.ioctl(self._descriptor, _BTRFS_IOC_WAIT_SYNC, transaction)
+        except OSError:
+            return  # Not btrfs.
+
+    def _write_back(self) -> None:
+        files = self._recent_files()
+        if not files:
+            return
+        # Squaring favours the front of the list: the files changed last.
+        path, size = files[int(len(files) * self._chance.random() ** 2)]
+        pages = max(1, -(-size // _PAGE))
+        first = self._chance.randrange(pages)
+        number = self._chance.randint(1, pages - first)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return  # Removed meanwhile.
+        try:
+            start_writeback(descriptor, first * _PAGE, number * _PAGE)
+        finally:
+            os.close(descriptor)
+
+    def _recent_files(self) -> list[tuple[str, int]]:
+        """Regular files with their sizes in bytes, last changed first."""
+        found: list[tuple[int, str, int]] = []
+        folders = [str(self._root)]
+        while folders and len(found) < _FILES_MOST:
+            try:
+                with os.scandir(folders.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
+                        elif entry.is_file(follow_symlinks=False):
+                            status = entry.stat(follow_symlinks=False)
+                            found.append((status.st_mtime_ns, entry.path, status.st_size))
+            except OSError:
+                continue  # Removed meanwhile.
+        return [(path, size) for _, path, size in sorted(found, reverse=True)]
+
+
+def nudge_for_ever(nudger: Nudger) -> NoReturn:
+    """The body of the process behind the asynchronous kinds; it ends by being killed."""
+    while True:
+        time.sleep(nudger.pause_seconds())
+        nudger.nudge_now()

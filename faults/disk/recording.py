@@ -1,0 +1,213 @@
+"""Recording: run a workload on a real filesystem over the recorder, and bring home the trace.
+
+    caller ── fork ──> stage ──┬── recorder (own interpreter)
+                               ├── preparation, then workload (forked)
+                               └── nudger (forked; asynchronous kinds only)
+
+The stage lives in a mount namespace of its own and dies with the caller; the rest dies with the stage. Image and log
+are anonymous memory that the caller owns, so the trace needs no file, and a killed run leaves none.
+
+Order of a recording, which the trace's meaning rests on:
+(1) mkfs on the plain image; (2) recorder, loop device, mount; (3) the directory `data` is made and `prepare` runs in it;
+(4) everything is synced; (5) mark START; (6) the workload; (7) mark FINISH; (8) unmount, which the trace keeps as the
+orderly end. The system under test sees only `data`, so that a filesystem's own entries (lost+found) and the nudges'
+unrelated file are none of its business.
+"""
+
+import contextlib
+import os
+import pickle
+import select
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
+from faults.disk.filesystem import Filesystem
+from faults.disk.kernel import die_with_parent
+from faults.disk.nudges import check_nudge
+from faults.disk.stage import DATA, DiskFault, Machine, Stage
+from faults.disk.trace import Trace
+
+__all__ = ["RecordOptions", "record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """How to record.
+
+    `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: the smallest
+    sensible). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
+    time of the workload. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins the
+    recorder (None: one is chosen).
+    """
+
+    filesystem: str = "ext4"
+    size_bytes: int | None = None
+    nudge: str = "none"
+    seed: int = 0
+    disk_faults: tuple[DiskFault, ...] = ()
+    time_limit_seconds: float = 60.0
+    cpu: int | None = None
+
+
+def record(
+    workload: Callable[[Machine], None],
+    *,
+    prepare: Callable[[Path], None] | None = None,
+    options: RecordOptions | None = None,
+) -> Trace:
+    """Run `workload` on a recorded disk and return the trace.
+
+    Both callables run in forked children as root: `prepare` gets the directory, `workload` a Machine. To run another
+    program, have the workload exec or start it with `machine.root` and `machine.notes`. Call from a thread that
+    outlives the recording, since its end is what kills the recording.
+
+    Raises RecordingFailed, WorkloadFailed (only without disk faults; with them the end is in the trace's
+    `exit_status` and `error`), RecorderFailed, SystemCallFailed, InvalidOption.
+    """
+    options = options or RecordOptions()
+    filesystem = Filesystem.parse(options.filesystem)
+    check_nudge(options.nudge)
+    size = options.size_bytes or filesystem.default_size_bytes
+    if size <= 0 or size % 4096:
+        raise InvalidOption(f"a disk of {size} bytes is not made of blocks", "give a multiple of 4096")
+    with contextlib.ExitStack() as stack:
+        image, log, reply = (stack.enter_context(_memory(name)) for name in ("image", "log", "reply"))
+        os.ftruncate(image, size)
+        _run_stage(workload, prepare, options, filesystem, (image, log, reply))
+        status, error = _read_reply(reply)
+        if (status or error) and not options.disk_faults:
+            raise WorkloadFailed(
+                f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "mend it"
+            )
+        return Trace.from_log(
+            image,
+            log,
+            filesystem=str(filesystem),
+            seed=options.seed,
+            nudge=options.nudge,
+            exit_status=status,
+            error=error,
+        )
+
+
+def _run_stage(
+    workload: Callable[[Machine], None],
+    prepare: Callable[[Path], None] | None,
+    options: RecordOptions,
+    filesystem: Filesystem,
+    files: tuple[int, int, int],
+) -> None:
+    image, log, reply = files
+    pid = os.fork()
+    if pid:
+        try:
+            _, status = os.waitpid(pid, 0)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        if status:
+            code = os.waitstatus_to_exitcode(status)
+            raise RecordingFailed(f"the recording process died with status {code}", "look for the reason in dmesg")
+        return
+    try:
+        die_with_parent()
+        answer: object
+        try:
+            answer = _on_stage(workload, prepare, options, filesystem, image, log)
+        except DiskError as error:
+            answer = error
+        except BaseException:
+            answer = RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
+        os.pwrite(reply, pickle.dumps(answer), 0)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _on_stage(
+    workload: Callable[[Machine], None],
+    prepare: Callable[[Path], None] | None,
+    options: RecordOptions,
+    filesystem: Filesystem,
+    image: int,
+    log: int,
+) -> tuple[int, str]:
+    with Stage(image, log, filesystem=filesystem, seed=options.seed, cpu=options.cpu) as stage:
+        stage.open_disk()
+        root = stage.mount_point / DATA
+        root.mkdir()
+        if prepare:
+            status, error = _run_in_child(lambda: prepare(root), options.time_limit_seconds)
+            if status:
+                raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "mend it")
+        stage.settle()
+        stage.command("mark start")
+        for fault in options.disk_faults:
+            stage.command(f"fail {fault}")
+        machine = stage.machine(options.nudge, options.seed)
+        with stage.nudging(options.nudge, options.seed):
+            outcome = _run_in_child(lambda: workload(machine), options.time_limit_seconds)
+        stage.command("mark finish")
+        stage.command("heal")
+        stage.close_disk(tolerant=bool(options.disk_faults))
+        return outcome
+
+
+def _run_in_child(function: Callable[[], None], time_limit_seconds: float) -> tuple[int, str]:
+    """Run in a forked child, a process group of its own. Returns its exit status and the traceback it ended with."""
+    with _memory("traceback") as report:
+        pid = os.fork()
+        if not pid:
+            _child(function, report)
+        status = _wait(pid, time_limit_seconds)
+        # The child may have left processes behind that keep the filesystem busy.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        return status, os.pread(report, 1 << 16, 0).decode(errors="replace")
+
+
+def _child(function: Callable[[], None], report: int) -> NoReturn:
+    try:
+        os.setpgid(0, 0)
+        die_with_parent()
+        function()
+        os._exit(0)
+    except SystemExit as leaving:
+        os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
+    except BaseException:
+        os.pwrite(report, traceback.format_exc().encode()[-(1 << 16) :], 0)
+        os._exit(1)
+
+
+def _wait(pid: int, time_limit_seconds: float) -> int:
+    descriptor = os.pidfd_open(pid)
+    try:
+        ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _memory(name: str) -> Iterator[int]:
+    descriptor = os.memfd_create(f"crashmatrix-{name}")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_reply(reply: int) -> tuple[int, str]:
+    answer = pickle.loads(os.pread(reply, os.fstat(reply).st_size, 0))  # noqa: S301 -- our own child wrote it
+    if isinstance(answer, DiskError):
+        raise answer
+    status, error = answer
+    return status, error

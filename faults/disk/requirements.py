@@ -1,0 +1,123 @@
+"""What a machine needs for a recording disk, checked one by one, each with its cause and its remedy.
+
+Checking changes nothing outside this process and costs a few milliseconds.
+"""
+
+import ctypes.util
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.disk.errors import RequirementsMissing
+from faults.disk.filesystem import FILESYSTEMS, Filesystem
+
+__all__ = ["Missing", "check_requirements", "requirements"]
+
+_CAP_SYS_ADMIN = 21  # linux/capability.h
+_PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
+_PROGRAM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Something this machine lacks: `what` in a word or two, the `cause`, and the `remedy`."""
+
+    what: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.cause}; {self.remedy}"
+
+
+def requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> list[Missing]:
+    """What is missing for recording on these filesystems (names or specifications); empty if nothing is."""
+    found = [missing for check in _CHECKS if (missing := check())]
+    return [*found, *_missing_filesystems(filesystems)]
+
+
+def check_requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> None:
+    """Raise RequirementsMissing, naming everything, if anything is missing."""
+    missing = requirements(filesystems)
+    if missing:
+        raise RequirementsMissing(
+            "this machine cannot run a recording disk: " + "; ".join(f"{m.what} ({m.cause})" for m in missing),
+            "; ".join(dict.fromkeys(m.remedy for m in missing)),
+        )
+
+
+def _linux() -> Missing | None:
+    if platform.system() == "Linux":
+        return None
+    return Missing(what="Linux", cause=f"this is {platform.system()}", remedy="run in a Linux virtual machine")
+
+
+def _privilege() -> Missing | None:
+    status = Path("/proc/self/status")
+    line = next((text for text in _lines(status) if text.startswith("CapEff:")), "CapEff: 0")
+    if int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1:
+        return None
+    return Missing(
+        what="CAP_SYS_ADMIN",
+        cause=f"user {os.geteuid()} may not mount filesystems",
+        remedy="run as root (sudo), in containers with --privileged",
+    )
+
+
+def _fuse_device() -> Missing | None:
+    path = Path("/dev/fuse")
+    if path.is_char_device() and os.access(path, os.R_OK | os.W_OK):
+        return None
+    return Missing(
+        what="/dev/fuse",
+        cause="absent or not to be opened",
+        remedy="load the driver (modprobe fuse), in containers run with --privileged or --device /dev/fuse",
+    )
+
+
+def _libfuse() -> Missing | None:
+    # mfusepy loads it by one of these names; the program fusermount3 comes in the same package.
+    if ctypes.util.find_library("fuse3") or shutil.which("fusermount3"):
+        return None
+    return Missing(what="libfuse3", cause="not installed", remedy="install fuse3 (apt-get install fuse3)")
+
+
+def _mfusepy() -> Missing | None:
+    if importlib.util.find_spec("mfusepy"):
+        return None
+    return Missing(what="mfusepy", cause="not installed", remedy="pip install 'crashmatrix[power]'")
+
+
+def _loop() -> Missing | None:
+    path = Path("/dev/loop-control")
+    if path.is_char_device() and os.access(path, os.R_OK | os.W_OK):
+        return None
+    return Missing(
+        what="loop devices",
+        cause="/dev/loop-control absent or not to be opened",
+        remedy="load the driver (modprobe loop), in containers run with --privileged",
+    )
+
+
+_CHECKS: tuple[Callable[[], Missing | None], ...] = (_linux, _privilege, _fuse_device, _libfuse, _mfusepy, _loop)
+
+
+def _missing_filesystems(filesystems: tuple[str, ...]) -> Iterator[Missing]:
+    for text in filesystems:
+        filesystem = Filesystem.parse(text)
+        if not shutil.which(filesystem.program, path=_PROGRAM_PATH):
+            package = _PACKAGES[filesystem.name]
+            yield Missing(
+                what=filesystem.program, cause="not installed", remedy=f"install {package} (apt-get install {package})"
+            )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
