@@ -9,14 +9,15 @@
 A process serves one file through FUSE (`recorder`), a loop device makes it a disk, a real ext4, xfs or btrfs lives on
 it, and the system under test runs on that unmodified (`recording`). What reached the disk, in total order, is a
 `trace`. `crash_states` says which images a power cut could leave and gives them names; `crash_images` mounts them.
-`nudges` make the kernel write as a busy machine would. Needs root, FUSE and loop devices: `requirements` tells.
+`nudges` make the kernel write as a busy machine would. Needs root, FUSE and loop devices: `requirements()` tells.
 
 The fault model: writes before the last flush are there; of the writes after it any subset is, down to 512-byte sectors.
 Not covered: disks that lie about flushes, bit rot, reads that fail.
 """
 
+from faults.disk.capabilities import Missing, check_requirements, requirements
 from faults.disk.crash_images import CrashImages
-from faults.disk.crash_states import Coverage, CrashState, CrashStates, Cut, StateOptions, Tear
+from faults.disk.crash_states import Coverage, CrashStates, Cut, StateOptions
 from faults.disk.errors import (
     DiskError,
     InvalidOption,
@@ -33,8 +34,8 @@ from faults.disk.filesystem import FILESYSTEMS, Filesystem
 from faults.disk.kernel import die_with_parent
 from faults.disk.nudges import NUDGES
 from faults.disk.recording import RecordOptions, record
-from faults.disk.requirements import Missing, check_requirements, requirements
 from faults.disk.stage import DiskFault, Machine
+from faults.disk.state import CrashState, Tear
 from faults.disk.trace import Failure, Flush, Mark, Note, Operation, Trace, Write
 
 __all__ = [

@@ -23,13 +23,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from faults.disk.crash_states import CrashState, pending_at
 from faults.disk.digests import ImageDigests
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import copy_memory, same_memory, unmount, unmount_when_free
 from faults.disk.loop import LoopDevice
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.stage import DATA
+from faults.disk.state import CrashState, pending_at
 from faults.disk.trace import Trace, Write, data_extents
 
 __all__ = ["CrashImages"]

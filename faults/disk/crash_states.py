@@ -1,13 +1,4 @@
-"""Crash states: which disk images a power cut during a trace could leave, named, and enumerated best first.
-
-The model. Power goes at a *cut*, a position between two operations. What was written before the last flush is there.
-Of the writes after it, the *pending* ones, any subset is there, each write whole, or *torn*: some of its 512-byte
-sectors missing. Sectors present have the content of the last write present that covers them, so pending writes land in
-their order. Not modelled: a sector half old and half new, and disks that lie about a flush.
-
-A state's id is `<cut>-<kept>[-t<write>.<first>+<count>]...`: kept is `all`, `none`, or the set of pending writes kept
-as hexadecimal digits (bit i is the i-th pending write); each t names a kept write and its missing sectors. With the
-trace, the id says everything: the same id on the same trace is the same image, bit for bit.
+"""Which crash states a trace has, enumerated so that a small budget finds most. `state` says what a state is.
 
 Cuts. Before each flush, where an epoch has the most writes pending and the most promises are out; after each note, for
 what may not be there yet; at seeded places in long stretches without either; at the end. The state just after a flush
@@ -26,75 +17,12 @@ from functools import cached_property
 from itertools import count
 
 from faults.disk.digests import ImageDigests
-from faults.disk.errors import InvalidState
+from faults.disk.errors import InvalidOption
+from faults.disk.filesystem import Filesystem
+from faults.disk.state import CrashState, Tear, pending_at, sectors_of
 from faults.disk.trace import SECTOR_BYTES, Flush, Note, Trace, Write
 
-__all__ = ["Coverage", "CrashState", "CrashStates", "Cut", "StateOptions", "Tear", "cuts_of", "pending_at"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tear:
-    """Of pending write number `write`, `count` sectors from `first` on are missing."""
-
-    write: int
-    first: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class CrashState:
-    """What is left after a cut at position `cut`: pending write i iff bit i of `kept`, less the sectors torn off."""
-
-    cut: int
-    kept: int
-    tears: tuple[Tear, ...] = ()
-    pending: int = 0
-    """How many writes are pending at the cut."""
-
-    def __str__(self) -> str:
-        every = (1 << self.pending) - 1
-        kept = "none" if not self.kept else "all" if self.kept == every else f"{self.kept:x}"
-        return "-".join([str(self.cut), kept, *(f"t{t.write}.{t.first}+{t.count}" for t in self.tears)])
-
-    @classmethod
-    def parse(cls, text: str, trace: Trace) -> "CrashState":
-        """From an id. Raises InvalidState if it is none, or none of this trace."""
-        remedy = f"take an id that was printed for trace {trace.identity}"
-        try:
-            cut_text, kept_text, *tear_texts = text.split("-")
-            cut = int(cut_text)
-            if not 0 <= cut <= len(trace.operations):
-                raise InvalidState(f"state {text!r} lies outside the trace", remedy)
-            pending = pending_at(trace, cut)
-            every = (1 << len(pending)) - 1
-            kept = {"all": every, "none": 0}.get(kept_text)
-            kept = int(kept_text, 16) if kept is None else kept
-            tears = tuple(_parse_tear(tear) for tear in tear_texts)
-        except (ValueError, IndexError) as error:
-            if isinstance(error, InvalidState):
-                raise
-            raise InvalidState(f"{text!r} is not the id of a crash state: {error}", remedy) from error
-        fits = all(kept >> t.write & 1 and 0 < t.count <= _sectors(pending[t.write]) - t.first for t in tears)
-        if kept & ~every or kept < 0 or not fits:
-            raise InvalidState(f"state {text!r} keeps or tears writes that are not pending there", remedy)
-        return cls(cut, kept, tears, len(pending))
-
-    def patches(self, pending: list[Write]) -> Iterator[tuple[int, memoryview]]:
-        """The (offset, data) to lay over the durable content, in this order."""
-        torn = {tear.write: tear for tear in self.tears}
-        for index, write in enumerate(pending):
-            if not self.kept >> index & 1:
-                continue
-            data = memoryview(write.data)
-            if index not in torn:
-                yield write.offset, data
-                continue
-            start = torn[index].first * SECTOR_BYTES
-            stop = start + torn[index].count * SECTOR_BYTES
-            if start:
-                yield write.offset, data[:start]
-            if stop < len(data):
-                yield write.offset + stop, data[stop:]
+__all__ = ["Coverage", "CrashStates", "Cut", "StateOptions", "cuts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +40,15 @@ class StateOptions:
     """How far to go. `seed` drives all choices.
 
     `random_subsets` and `torn_per_write` are counts a cut and a write; a stretch of more than `stretch_writes` writes
-    without flush or note gets cuts inside.
+    without flush or note gets cuts inside. `atomic_bytes` is what the disk writes whole (None: what the filesystem
+    relies on, see Filesystem.atomic_bytes); a multiple of 512.
     """
 
     seed: int = 0
     random_subsets: int = 12
     torn_per_write: int = 3
     stretch_writes: int = 16
+    atomic_bytes: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -142,6 +72,10 @@ class CrashStates:
     def __init__(self, trace: Trace, options: StateOptions | None = None) -> None:
         self._trace = trace
         self._options = options or StateOptions()
+        atomic_bytes = self._options.atomic_bytes or Filesystem.parse(trace.filesystem).atomic_bytes
+        if atomic_bytes % SECTOR_BYTES:
+            raise InvalidOption(f"no disk writes {atomic_bytes} bytes whole", f"give a multiple of {SECTOR_BYTES}")
+        self._unit = atomic_bytes // SECTOR_BYTES
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
@@ -203,7 +137,10 @@ class CrashStates:
 
     def _random(self, cut: Cut, chance: random.Random) -> Iterator[CrashState]:
         """Random subsets and torn writes, alternating until either runs out, then the rest of the other."""
-        turns = [_subsets(cut, chance, self._options.random_subsets), _torn(cut, chance, self._options.torn_per_write)]
+        turns = [
+            _subsets(cut, chance, self._options.random_subsets),
+            _torn(cut, chance, self._options.torn_per_write, self._unit),
+        ]
         for number in count():
             state = next(turns[number % len(turns)], None)
             if state is not None:
@@ -213,11 +150,6 @@ class CrashStates:
             if turns:
                 yield from turns[0]
             return
-
-
-def pending_at(trace: Trace, cut: int) -> list[Write]:
-    """The writes since the last flush before position `cut`, in order."""
-    return [op for op in trace.operations[trace.epoch_start(cut) : cut] if isinstance(op, Write)]
 
 
 def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:
@@ -267,26 +199,17 @@ def _subsets(cut: Cut, chance: random.Random, number: int) -> Iterator[CrashStat
         yield CrashState(cut.position, chance.getrandbits(size), (), size)
 
 
-def _torn(cut: Cut, chance: random.Random, number: int) -> Iterator[CrashState]:
-    """Each multi-sector write torn in each way, on top of its prefix, of all others, or of a random subset."""
+def _torn(cut: Cut, chance: random.Random, number: int, unit: int) -> Iterator[CrashState]:
+    """Each write of several units torn in each way, on top of its prefix, of all others, or of a random subset.
+
+    `unit` is in sectors.
+    """
     size = len(cut.pending)
-    writes = [i for i, write in enumerate(cut.pending) if _sectors(write) > 1] * number
+    writes = [i for i, write in enumerate(cut.pending) if sectors_of(write) > unit] * number
     chance.shuffle(writes)
     for turn, write in enumerate(writes):
-        sectors = _sectors(cut.pending[write])
-        place = chance.randrange(1, sectors)
-        first, missing = ((place, sectors - place), (0, place), (place, 1))[turn % 3]
+        sectors = sectors_of(cut.pending[write])
+        place = chance.randrange(unit, sectors, unit)
+        first, missing = ((place, sectors - place), (0, place), (place, min(unit, sectors - place)))[turn % 3]
         kept = ((1 << write + 1) - 1, (1 << size) - 1, chance.getrandbits(size) | 1 << write)[chance.randrange(3)]
         yield CrashState(cut.position, kept, (Tear(write, first, missing),), size)
-
-
-def _sectors(write: Write) -> int:
-    return len(write.data) // SECTOR_BYTES
-
-
-def _parse_tear(text: str) -> Tear:
-    if not text.startswith("t"):
-        raise ValueError(f"{text!r} is not a tear")
-    write, _, sectors = text[1:].partition(".")
-    first, _, missing = sectors.partition("+")
-    return Tear(int(write), int(first), int(missing))

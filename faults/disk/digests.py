@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from faults.disk.trace import SECTOR_BYTES, Flush, Trace, Write
 
 if TYPE_CHECKING:
-    from faults.disk.crash_states import CrashState
+    from faults.disk.state import CrashState
 
 __all__ = ["ImageDigests", "sector_hash"]
 

@@ -28,6 +28,7 @@ class _Kind:
     size_mib: int  # the smallest its mkfs and kernel are happy with, so that images are cheap
     make: tuple[str, ...]
     always: tuple[str, ...] = ()
+    atomic_bytes: int = 512  # what it needs a disk to write whole
 
 
 _KINDS = {
@@ -43,6 +44,8 @@ _KINDS = {
         size_mib=128,
         make=("mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single", "-U", "{uuid}"),
         always=("nodiscard",),
+        # A superblock with half its sectors old fails its checksum, and the kernel tries no other copy.
+        atomic_bytes=4096,
     ),
 }
 
@@ -77,6 +80,11 @@ class Filesystem:
     def default_size_bytes(self) -> int:
         """The size of disk it gets when nobody says otherwise."""
         return _KINDS[self.name].size_mib * _MIB
+
+    @property
+    def atomic_bytes(self) -> int:
+        """The unit it relies on a disk to write whole, in bytes; smaller tears break it whatever runs on it."""
+        return _KINDS[self.name].atomic_bytes
 
     def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = ()) -> None:
         """Make the filesystem on a file of zeros; `descriptors` are passed on, for a path under /dev/fd.

@@ -129,7 +129,12 @@ class Stage:
     def command(self, text: str) -> None:
         """Give the recorder one command; see faults.disk.recorder. Raises RecorderFailed."""
         try:
-            (self._fuse / recorder.CONTROL_NAME).write_text(text)
+            # Without O_CREAT: where nothing is mounted, a plain file would swallow the command.
+            control = os.open(self._fuse / recorder.CONTROL_NAME, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(control, text.encode())
+            finally:
+                os.close(control)
         except OSError as error:
             raise RecorderFailed(f"the recorder did not take {text!r}: {error}", self._advice()) from error
 

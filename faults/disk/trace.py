@@ -1,22 +1,15 @@
 """A trace: everything that reached a recorded disk, in order, and the content it started from.
 
-File format: an Arrow IPC file, compressed with zstd. One row an entry: `kind` (uint8), `offset` (int64), `data`
-(binary), `error` (int32). Rows of kind BASE come first: the runs of the first content that are not zero. The schema's
-metadata holds everything else under `crashmatrix.trace`, as JSON. Any Arrow reader can open it.
-
 Invariants: offsets and lengths of writes are multiples of 512 and inside the disk; the base holds what the disk had
 when the mark `start` was recorded, so mkfs and preparation are no operations; the order of operations is the order in
 which the recorder answered them.
-
-Write order of `save`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced. After
-(4) the trace survives a power cut, and at no moment is there half a trace under the target's name.
 """
 
 import json
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -46,11 +39,7 @@ SECTOR_BYTES = 512
 START, FINISH = "start", "finish"
 """The marks around the workload. What follows `finish` is the orderly unmount."""
 
-_BASE = 0
 _PAGE = 4096
-_METADATA_KEY = b"crashmatrix.trace"
-_VERSION = 1
-_BATCH_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +119,7 @@ class Trace:
             digest.update(b"base %d %d " % (offset, len(data)))
             digest.update(data)
         for operation in self.operations:
-            kind, offset, data, error = _row(operation)
+            kind, offset, data, error = operation_row(operation)
             digest.update(b"%d %d %d %d " % (kind, offset, len(data), error))
             digest.update(data)
         return digest.hexdigest()
@@ -148,43 +137,17 @@ class Trace:
         return tuple(operation.text for operation in self.operations[:cut] if isinstance(operation, Note))
 
     def save(self, path: Path) -> None:
-        """Write the trace to a file, durably. Raises OSError."""
-        import pyarrow as pa  # Here, because importing it costs more than making a small recording.
+        """Write the trace to a file, durably; the format is in faults.disk.trace_file. Raises OSError."""
+        from faults.disk.trace_file import save  # Here: importing pyarrow costs as much as making a recording.
 
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with beside.open("wb") as file:
-                options = pa.ipc.IpcWriteOptions(compression="zstd")
-                schema = _schema(self._metadata())
-                with pa.ipc.new_file(file, schema, options=options) as writer:
-                    for columns in _columns(self.base, self.operations):
-                        writer.write_batch(pa.record_batch(list(columns), schema=schema))
-                file.flush()
-                os.fsync(file.fileno())  # Contents first: a name must never show up without them.
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        _sync_directory(path.parent)
+        save(self, path)
 
     @classmethod
     def load(cls, path: Path) -> "Trace":
         """Read a trace that `save` wrote. Raises InvalidTrace, OSError."""
-        import pyarrow as pa
+        from faults.disk.trace_file import load
 
-        try:
-            with pa.memory_map(str(path)) as file:
-                reader = pa.ipc.open_file(file)
-                metadata = json.loads(reader.schema.metadata[_METADATA_KEY])
-                if metadata.pop("version") != _VERSION:
-                    raise InvalidTrace(f"{path} is a trace of another version", "record anew")
-                rows = [row for batch in range(reader.num_record_batches) for row in _rows(reader.get_batch(batch))]
-            base = tuple((offset, data) for kind, offset, data, _ in rows if kind == _BASE)
-            operations = tuple(_operation(*row) for row in rows if row[0] != _BASE)
-            return cls(base=base, operations=operations, **metadata)
-        except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InvalidTrace):
-                raise
-            raise InvalidTrace(f"{path} is not a trace: {error}", "record anew") from error
+        return load(path)
 
     @classmethod
     def from_log(cls, image: int, log: int, **about: Any) -> "Trace":
@@ -208,10 +171,6 @@ class Trace:
             if isinstance(operation, Mark) and operation.name == name:
                 return position + 1
         return otherwise
-
-    def _metadata(self) -> dict[str, object]:
-        names = ("filesystem", "size_bytes", "seed", "nudge", "exit_status", "error", "kernel")
-        return {"version": _VERSION, **{name: getattr(self, name) for name in names}}
 
 
 def _base(image: int, writes: list[Write]) -> Iterator[tuple[int, bytes]]:
@@ -254,10 +213,11 @@ def _from_log(kind: int, offset: int, data: bytes) -> Operation:
     if kind == FAILED:
         what = json.loads(data)
         return Failure(what["request"], offset, what["length"], what["errno"])
-    return _operation(kind, offset, data, 0)
+    return operation_from_row(kind, offset, data, 0)
 
 
-def _row(operation: Operation) -> tuple[int, int, bytes, int]:
+def operation_row(operation: Operation) -> tuple[int, int, bytes, int]:
+    """An operation as (kind, offset, data, error), the form it is stored in."""
     match operation:
         case Write(offset, data):
             return WRITE, offset, data, 0
@@ -271,7 +231,8 @@ def _row(operation: Operation) -> tuple[int, int, bytes, int]:
             return FAILED, offset, b"%s %d" % (request.encode(), length), error
 
 
-def _operation(kind: int, offset: int, data: bytes, error: int) -> Operation:
+def operation_from_row(kind: int, offset: int, data: bytes, error: int) -> Operation:
+    """What `operation_row` took apart. Raises ValueError."""
     if kind == WRITE:
         if offset % SECTOR_BYTES or len(data) % SECTOR_BYTES or not data:
             raise ValueError(f"a write of {len(data)} bytes at {offset} is no write of sectors")
@@ -286,36 +247,3 @@ def _operation(kind: int, offset: int, data: bytes, error: int) -> Operation:
         request, length = data.split()
         return Failure(request.decode(), offset, int(length), error)
     raise ValueError(f"there is no kind of entry {kind}")
-
-
-def _schema(metadata: dict[str, object]) -> Any:
-    import pyarrow as pa
-
-    fields = [("kind", pa.uint8()), ("offset", pa.int64()), ("data", pa.binary()), ("error", pa.int32())]
-    return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata).encode()})
-
-
-def _columns(base: Iterable[tuple[int, bytes]], operations: Iterable[Operation]) -> Iterator[Iterable[list[Any]]]:
-    """Batches of columns, each of about _BATCH_BYTES: one buffer of Arrow's binary type holds at most 2 GiB."""
-    batch: list[tuple[int, int, bytes, int]] = []
-    held = 0
-    for row in [*((_BASE, offset, data, 0) for offset, data in base), *map(_row, operations)]:
-        batch.append(row)
-        held += len(row[2])
-        if held >= _BATCH_BYTES:
-            yield map(list, zip(*batch, strict=True))
-            batch, held = [], 0
-    if batch:
-        yield map(list, zip(*batch, strict=True))
-
-
-def _rows(batch: Any) -> Iterator[tuple[int, int, bytes, int]]:
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)  # The rename was losable until here.
-    finally:
-        os.close(descriptor)

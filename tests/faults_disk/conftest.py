@@ -1,0 +1,19 @@
+"""Skips what this machine cannot run, with the reason; in continuous integration that is a failure."""
+
+import os
+
+import pytest
+
+from faults.disk import requirements
+
+
+@pytest.fixture
+def disk() -> None:
+    """Ask for it in each test that records or mounts."""
+    missing = requirements()
+    if not missing:
+        return
+    reason = "; ".join(map(str, missing))
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"continuous integration must be able to run this: {reason}")
+    pytest.skip(reason)

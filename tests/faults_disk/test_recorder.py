@@ -1,0 +1,228 @@
+"""The recorder's files: notes, commands, refusals, and what happens when it is not there."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.disk import RecorderFailed, SystemCallFailed, Trace, recorder, stage
+from faults.disk.filesystem import Filesystem
+from faults.disk.kernel import unmount
+from faults.disk.stage import Stage
+from faults.disk.trace import Failure, Flush, Mark, Note, Write
+from tests.faults_disk.support import in_child
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+
+@contextlib.contextmanager
+def files(size_bytes: int) -> Iterator[tuple[int, int]]:
+    image, log = os.memfd_create("image"), os.memfd_create("log")
+    os.ftruncate(image, size_bytes)
+    try:
+        yield image, log
+    finally:
+        os.close(image)
+        os.close(log)
+
+
+def with_recorder(act: Callable[[Path, Stage], None]) -> tuple[Trace, list[str]]:
+    """Start a bare recorder of 1 MiB, without any filesystem; the trace and what `act` raised."""
+
+    def run() -> tuple[Trace, list[str]]:
+        raised = []
+        with files(1 << 20) as (image, log):
+            with Stage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
+                bare._start_recorder()
+                try:
+                    act(bare._fuse, bare)
+                except (OSError, RecorderFailed) as error:
+                    raised.append(str(error))
+            return Trace.from_log(image, log, filesystem="ext4"), raised
+
+    return in_child(run)
+
+
+def error_of(action: Callable[[], object]) -> int | None:
+    try:
+        action()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def test_all_requests_in_one_order() -> None:
+    def act(folder: Path, bare: Stage) -> None:
+        bare.command("mark start")
+        disk = os.open(folder / "disk", os.O_RDWR)
+        os.pwrite(disk, b"a" * 4096, 8192)
+        (folder / "notes").write_bytes(b"first\nsecond")
+        os.fsync(disk)
+        os.pwrite(disk, b"b" * 512, 512)
+        assert os.pread(disk, 512, 8192) == b"a" * 512
+        os.close(disk)
+        bare.command("mark finish")
+        state = bare.state()
+        assert [state[name] for name in ("writes", "flushes", "notes", "failed")] == [2, 1, 2, 0]
+
+    trace, raised = with_recorder(act)
+    assert not raised
+    assert trace.operations == (
+        Mark("start"),
+        Write(8192, b"a" * 4096),
+        Note(b"first"),
+        Note(b"second"),
+        Flush(),
+        Write(512, b"b" * 512),
+        Mark("finish"),
+    )
+
+
+def test_what_was_written_before_the_start_is_the_base() -> None:
+    def act(folder: Path, bare: Stage) -> None:
+        disk = os.open(folder / "disk", os.O_RDWR)
+        os.pwrite(disk, b"a" * 4096, 8192)
+        os.pwrite(disk, bytes(4096) + b"c" * 512, 65536)
+        bare.command("mark start")
+        os.close(disk)
+
+    trace, raised = with_recorder(act)
+    assert not raised
+    assert trace.base == ((8192, b"a" * 4096), (65536 + 4096, b"c" * 512 + bytes(3584)))
+    assert trace.operations == (Mark("start"),)
+
+
+def test_planned_faults_fire_where_they_should() -> None:
+    def act(folder: Path, bare: Stage) -> None:
+        disk = os.open(folder / "disk", os.O_RDWR)
+        bare.command("fail write 2 ENOSPC once")
+        bare.command("fail flush 1 EIO always")
+        results = [error_of(lambda n=n: os.pwrite(disk, b"%d" % n * 512, n * 512)) for n in range(4)]  # type: ignore[misc]
+        assert results == [None, errno.ENOSPC, None, None]
+        assert [error_of(lambda: os.fsync(disk)) for _ in range(3)] == [errno.EIO] * 3
+        assert bare.state()["fired"] == 4
+        bare.command("heal")
+        assert error_of(lambda: os.fsync(disk)) is None
+        os.close(disk)
+
+    trace, raised = with_recorder(act)
+    assert not raised
+    assert [op for op in trace.operations if isinstance(op, Failure)] == [
+        Failure("write", 512, 512, errno.ENOSPC),
+        *[Failure("flush", 0, 0, errno.EIO)] * 3,
+    ]
+    assert [op.offset for op in trace.operations if isinstance(op, Write)] == [0, 1024, 1536]
+    assert trace.operations[-1] == Flush()
+
+
+@pytest.mark.parametrize(
+    "command", ["", "nonsense", "fail write 0 EIO once", "fail write 1 ENOSUCH once", "fail read 1 EIO once"]
+)
+def test_unknown_commands_are_refused(command: str) -> None:
+    _, raised = with_recorder(lambda folder, bare: bare.command(command or " "))
+    assert len(raised) == 1
+    assert "did not take" in raised[0]
+
+
+def test_what_a_disk_does_not_do_is_refused() -> None:
+    def act(folder: Path, bare: Stage) -> None:
+        disk = os.open(folder / "disk", os.O_RDWR)
+        # The program, since libc's function writes zeros itself where the file cannot.
+        for how in ("--zero-range", "--punch-hole"):
+            done = subprocess.run(["fallocate", how, "-o", "0", "-l", "4096", folder / "disk"], capture_output=True)
+            assert b"supported" in done.stderr
+        assert error_of(lambda: os.ftruncate(disk, 10)) == errno.EPERM
+        assert error_of(lambda: os.pwrite(disk, b"x" * 512, 1 << 20)) == errno.ENOSPC
+        assert error_of(lambda: os.open(folder / "other", os.O_RDONLY)) == errno.ENOENT
+        os.close(disk)
+
+    trace, raised = with_recorder(act)
+    assert (trace.operations, raised) == ((), [])
+
+
+def test_a_recorder_that_is_not_there_is_an_error_and_never_a_plain_file() -> None:
+    """Without the control file nothing is written: not after a failed mount, not after an unmount."""
+
+    def run() -> list[str]:
+        said = []
+        with files(1 << 20) as (image, log), Stage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
+            for action in (bare.state, lambda: bare.command("mark start")):
+                try:
+                    action()
+                except RecorderFailed as error:
+                    said.append(str(error))
+            said.extend(path.name for path in bare._fuse.iterdir())
+        return said
+
+    said = in_child(run)
+    assert len(said) == 2
+    assert all("control file" in text or "did not take" in text for text in said)
+
+
+def test_a_recorder_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(3)")
+    monkeypatch.setattr(recorder, "__file__", str(broken))
+    with pytest.raises(AssertionError, match="the recorder ended with status 3"):
+        with_recorder(lambda folder, bare: None)
+    broken.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(stage, "_START_SECONDS", 0.3)
+    with pytest.raises(AssertionError, match="control file did not appear"):
+        with_recorder(lambda folder, bare: None)
+
+
+def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
+    """Nobody hangs: the kernel answers for a daemon that is gone."""
+
+    def act(folder: Path, bare: Stage) -> None:
+        disk = os.open(folder / "disk", os.O_RDWR)
+        pid = bare.state()["pid"]
+        assert isinstance(pid, int)
+        os.kill(pid, signal.SIGKILL)
+        assert bare._process is not None
+        bare._process.wait()
+        assert error_of(lambda: os.pwrite(disk, b"x" * 512, 0)) is not None
+        bare.command("mark late")
+
+    _, raised = with_recorder(act)
+    assert "did not take 'mark late'" in raised[0]
+
+
+def test_the_watchdog_ends_a_recorder_that_is_stuck(tmp_path: Path) -> None:
+    """A request that takes longer than the limit kills the recorder, and its client gets an error in time."""
+    # A log that blocks for ever: a pipe nobody reads.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, True)
+    image = tmp_path / "image"
+    image.write_bytes(bytes(4 << 20))
+
+    def run() -> tuple[float, int | None]:
+        from faults.disk.namespace import enter_private_namespace
+
+        folder = enter_private_namespace() / "stuck"
+        folder.mkdir()
+        command = [sys.executable, "-P", recorder.__file__, str(folder), "--image", str(image)]
+        command += ["--log", f"/dev/fd/{writer}", "--stall-seconds", "0.5", "--parent", str(os.getpid())]
+        with subprocess.Popen(command, pass_fds=(writer,)) as process:
+            while not (folder / "disk").exists():
+                time.sleep(0.01)
+            disk = os.open(folder / "disk", os.O_RDWR)
+            start = time.monotonic()
+            errors = [error_of(lambda: os.pwrite(disk, b"x" * (1 << 20), 0))]
+            assert errors[0] is not None
+            with contextlib.suppress(SystemCallFailed):
+                unmount(folder, detach=True)
+            return time.monotonic() - start, process.wait()
+
+    seconds, status = in_child(run)
+    os.close(reader)
+    os.close(writer)
+    assert status == -signal.SIGALRM
+    assert seconds < 5
