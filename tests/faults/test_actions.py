@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faults.actions import Plan, Return, Task, Term, parse, perform, render, split_configuration
@@ -60,7 +60,11 @@ def test_reads(text: str, terms: list[Term], printed: str | None) -> None:
     assert render(parse(text)) == (text if printed is None else printed)
 
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters=";")).filter(lambda text: "->" not in text)
+# All that means something to the language or to a terminal, and a character of each width; a short alphabet also
+# spares the first run on a machine the seconds in which Hypothesis tabulates Unicode.
+ALPHABET = "%*()->;=10.eoffkill \t\n\r\x00\x1b\x85\u2028\u00e9\u0661\U0001f4a5\ud800"
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is no failure.
+TEXTS = st.text(ALPHABET.replace(";", "")).filter(lambda text: "->" not in text)
 ERRNO_NAMES = st.sampled_from(sorted(errno.errorcode.values()))
 ARGUMENTS: dict[Task, st.SearchStrategy[int | str | None]] = {
     Task.OFF: st.none(),
@@ -84,6 +88,7 @@ def terms(draw: st.DrawFn) -> Term:
     return Term(task, draw(ARGUMENTS[task]), draw(st.floats(0, 100)), count)
 
 
+@UNHURRIED
 @given(st.lists(terms(), min_size=1, max_size=5))
 def test_printed_terms_parse_back(written: list[Term]) -> None:
     """What is printed in a report can be pasted back and means the same."""
@@ -167,7 +172,8 @@ def test_draws_a_caret_under_the_mistake() -> None:
     assert caught.value.one_line == f"column 14 of '2*off->raise(\\tX)': {column_and_cause}"
 
 
-@given(st.text(st.characters() | st.sampled_from("%*()->;=10 off\n")))
+@UNHURRIED
+@given(st.text(ALPHABET))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the parser fail in another way, and no text breaks the one-line form into two."""
     for read in (parse, split_configuration):
@@ -336,7 +342,7 @@ def test_sleep_and_delay_take_milliseconds() -> None:
     delay_wall, delay_cpu = times_of("delay(60)")
     assert 60 <= sleep_wall < 60_000
     assert 60 <= delay_wall < 60_000
-    assert sleep_cpu < delay_cpu
+    assert sleep_cpu < 3 < delay_cpu
 
 
 def test_yield_gives_up_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ import importlib
 import itertools
 import os
 import pickle
+import random
 import re
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,10 +48,11 @@ def new_point() -> FailPoint:
 
 
 def run_threads(count: int, work: Callable[[], object]) -> None:
-    """Run `work` in several threads that switch as often as the interpreter allows."""
+    """Run `work` in several threads that start together and switch as often as the interpreter allows."""
+    together = threading.Barrier(count)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    threads = [threading.Thread(target=work) for _ in range(count)]
+    threads = [threading.Thread(target=lambda: (together.wait(), work())) for _ in range(count)]
     try:
         for thread in threads:
             thread.start()
@@ -173,6 +176,20 @@ def test_unconfigured_hit_counts_and_does_nothing() -> None:
     assert faults.hits(point.name) == 1
 
 
+def test_without_configuration_no_hit_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failpoint whose configuration and observer are gone costs what it did before."""
+
+    def observer(_point: FailPoint, _number: int) -> None:
+        raise AssertionError("observed")
+
+    faults.configure(A.name, "off")
+    faults.observe(observer)
+    faults.remove(A.name)
+    faults.observe(None)
+    monkeypatch.setattr(FailPoint, "_evaluate", observer)
+    assert A.hit() is None
+
+
 def test_hits_of_an_unknown_name_is_an_error() -> None:
     """A misspelt name is no failpoint that was never hit."""
     with pytest.raises(
@@ -223,16 +240,31 @@ def test_observed_hits_have_numbers_of_their_own() -> None:
     assert sorted(seen) == list(range(1, 16_001))
 
 
-def test_threads_share_a_count_exactly() -> None:
-    """`1000*` fires a thousand times, not once more, whichever threads hit."""
-    faults.configure(A.name, "1000*return(x)->off")
+class BusyRandom(random.Random):
+    """Draws, and notices if two threads draw for one failpoint at once."""
+
+    inside = overlaps = 0
+
+    def random(self) -> float:
+        BusyRandom.inside += 1
+        BusyRandom.overlaps += BusyRandom.inside > 1
+        time.sleep(0)  # Invites the others in.
+        BusyRandom.inside -= 1
+        return super().random()
+
+
+def test_threads_share_a_count_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`100*` fires a hundred times, not once more, whichever threads hit; only one of them chooses at a time."""
+    monkeypatch.setattr(random, "Random", BusyRandom)
+    faults.configure(A.name, "50%100*return(x)->off")
     fired: list[Return] = []
 
     def work() -> None:
-        fired.extend(filter(None, (A.hit() for _ in range(1_000))))
+        fired.extend(filter(None, (A.hit() for _ in range(100))))
 
     run_threads(8, work)
-    assert fired == [Return("x")] * 1_000
+    assert fired == [Return("x")] * 100
+    assert BusyRandom.overlaps == 0
 
 
 # --- configuring
@@ -276,7 +308,12 @@ def test_names_may_be_configured_before_they_are_declared() -> None:
 def test_callback_is_called_without_arguments() -> None:
     """A callback runs at each hit in the thread that hits, its result ignored and its error passed on."""
     calls: list[int] = []
-    faults.configure_callback(A.name, lambda: calls.append(threading.get_ident()))
+
+    def callback() -> str:
+        calls.append(threading.get_ident())
+        return "ignored"
+
+    faults.configure_callback(A.name, callback)
     assert faults.configured() == {A.name: "callback"}
     assert [A.hit(), A.hit()] == [None, None]
     assert calls == [threading.get_ident()] * 2
@@ -366,6 +403,23 @@ def test_pause_ends_even_if_the_old_configuration_comes_back() -> None:
     assert not thread.is_alive()
 
 
+def test_pause_misses_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that comes after `pause` was chosen and before the thread waits still ends the pause."""
+    registry = failpoints_module._REGISTRY
+    wait_for_change = registry.wait_for_change
+
+    def change_first(point: FailPoint, generation: int) -> None:
+        faults.remove(point.name)
+        wait_for_change(point, generation)
+
+    monkeypatch.setattr(registry, "wait_for_change", change_first)
+    faults.configure(A.name, "pause")
+    thread = threading.Thread(target=A.hit, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 # --- observing
 
 
@@ -416,6 +470,7 @@ def test_scenario_configures_for_a_block() -> None:
     with faults.scenario(f"{A.name}=1*off->return(in);{B.name}=return(b)"):
         assert [A.hit(), A.hit(), B.hit()] == [None, Return("in"), Return("b")]
         faults.configure(new_name(), "off")
+        faults.remove(A.name)
     assert [A.hit(), B.hit()] == [Return("rest"), None]
     assert faults.configured() == {A.name: "1*return(used)->return(rest)"}
 
@@ -431,13 +486,13 @@ def test_scenarios_nest() -> None:
 def test_scenario_that_was_not_hit_fails() -> None:
     """A test whose fault never had a chance does not pass; the message tells unhit from undeclared."""
     A.hit()
-    with pytest.raises(faults.ScenarioNotHit) as caught, faults.scenario(f"{B.name}=off;nobody=off;{A.name}=off"):
+    with pytest.raises(faults.ScenarioNotHit) as caught, faults.scenario(f"{B.name}=off;z=off;{A.name}=off;y=off"):
         B.hit()
         faults.reset_hits()
-    assert (caught.value.unhit, caught.value.undeclared) == ((A.name,), ("nobody",))
+    assert (caught.value.unhit, caught.value.undeclared) == ((A.name,), ("y", "z"))
     assert str(caught.value) == (
         f"never hit: {A.name} (does the block run the code they stand in?); "
-        "never declared: nobody (spelt right, module imported?); pass allow_unhit=True if that is meant"
+        "never declared: y, z (spelt right, module imported?); pass allow_unhit=True if that is meant"
     )
     assert faults.configured() == {}
 
@@ -483,6 +538,7 @@ def test_scenarios_of_threads_queue() -> None:
         for _ in range(20):
             with faults.scenario(f"{A.name}=return({me})"):
                 inside.append(me)
+                time.sleep(0)  # Invites the others in.
                 overlaps.append(list(inside))
                 returned = A.hit()
                 results.add((me, returned.value if returned else None))
@@ -638,7 +694,36 @@ thread.join()
 
 
 def test_fork_waits_for_a_change_to_be_whole() -> None:
-    """Children forked while other threads configure all find a registry that works."""
+    """A child forked while another thread is changing the registry finds the change made, not half made."""
+    process = run_python(
+        FORK
+        + """
+from faults.failpoints import _REGISTRY
+inside, forking = threading.Event(), threading.Event()
+os.register_at_fork(before=forking.set)  # Called before the registry's own, which was registered first.
+def work():
+    with _REGISTRY.lock:
+        plan = _REGISTRY.plans.pop("p")
+        inside.set()
+        forking.wait()
+        for _ in range(100):
+            os.sched_yield()
+        _REGISTRY.plans["p"] = plan
+thread = threading.Thread(target=work)
+thread.start()
+inside.wait()
+pid = os.fork()
+if pid == 0:
+    os._exit(len(faults.configured()))
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+thread.join()
+"""
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_many_forks_under_load() -> None:
+    """Children forked while other threads configure all find a registry that works, and so does their parent."""
     process = run_python(
         FORK
         + """
@@ -655,7 +740,7 @@ for _ in range(40):
 stop = True
 for thread in threads:
     thread.join()
-fork()  # The parent still works too.
+fork()
 """
     )
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
