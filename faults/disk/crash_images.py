@@ -44,12 +44,14 @@ class CrashImages:
 
     Entering moves the calling thread into a private mount namespace for good, so give it a worker process; several
     workers may have the same trace open. Forked checkers share the worker's mounts. They should call
-    `faults.disk.die_with_parent()` first, since one that outlives a killed worker keeps its mounts.
+    `faults.disk.die_with_parent` first, since one that outlives a killed worker keeps its mounts.
     """
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._filesystem = Filesystem.parse(trace.filesystem)
+        self.seconds = {"apply": 0.0, "mount": 0.0, "unmount": 0.0}
+        """Where the time went so far, outside the caller's own work."""
         self._undo: list[tuple[int, bytes]] = []
         self._position = 0
 
@@ -80,12 +82,15 @@ class CrashImages:
         That directory does not exist only if the trace was not made by `record`. What is done to it is undone
         afterwards. Raises MountRefused if the filesystem refuses the image, SystemCallFailed.
         """
-        self.apply(state)
-        self._filesystem.mount(self._loop.path, self.mount_point)
+        with self._timed("apply"):
+            self.apply(state)
+        with self._timed("mount"):
+            self._filesystem.mount(self._loop.path, self.mount_point)
         try:
             yield self.mount_point / DATA
         finally:
-            self._unmount()
+            with self._timed("unmount"):
+                self._unmount()
 
     def apply(self, state: CrashState) -> None:
         """Make the scratch image what the state says, without mounting it."""
@@ -103,6 +108,14 @@ class CrashImages:
     def digest(self) -> int:
         """The digest of the scratch image as it is now, read in full: what ImageDigests.of says, the slow way."""
         return ImageDigests.of_image(self._trace, self._scratch.memory, self._touched_chunks())
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] += time.perf_counter() - start
 
     def _attach(self) -> None:
         path = self._folder / f"image-{time.monotonic_ns()}"

@@ -25,6 +25,7 @@ __all__ = [
     "unmount",
     "unmount_when_free",
     "unshare_mounts",
+    "unshare_processes",
 ]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +34,7 @@ _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctype
 _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
+_CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MS_REC_PRIVATE = 0x4000 | 0x40000  # linux/mount.h
 _MNT_DETACH = 2
@@ -50,15 +52,14 @@ MOUNT_FLAGS = {
 """Mount options that mount(2) takes as flags and not as text, from linux/mount.h."""
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the thread that forked it ends, and end now if it already has.
 
-    Call it first thing in a forked child. The setting survives exec, not fork.
+    Call it first thing in a forked child, with what os.getpid() was before the fork. Survives exec, not fork.
     """
-    parent = os.getppid()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have died before the call above: then no signal will ever come.
-    if os.getppid() != parent or parent == 1:
+    if os.getppid() != parent:
         os._exit(1)
 
 
@@ -66,6 +67,12 @@ def unshare_mounts() -> None:
     """Give the calling thread its own copy of the mount table. Raises SystemCallFailed without CAP_SYS_ADMIN."""
     if _libc.unshare(_CLONE_NEWNS):
         raise SystemCallFailed("unshare(CLONE_NEWNS)", ctypes.get_errno(), "run as root, in a privileged container")
+
+
+def unshare_processes() -> None:
+    """Have the next forked child start a PID namespace, as its init. Raises SystemCallFailed without CAP_SYS_ADMIN."""
+    if _libc.unshare(_CLONE_NEWPID):
+        raise SystemCallFailed("unshare(CLONE_NEWPID)", ctypes.get_errno(), "run as root, in a privileged container")
 
 
 def make_propagation_private() -> None:

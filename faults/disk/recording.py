@@ -1,7 +1,7 @@
 """Recording: run a workload on a real filesystem over the recorder, and bring home the trace.
 
     caller ── fork ──> stage ──┬── recorder (own interpreter)
-                               ├── preparation, then workload (forked)
+                               ├── preparation, then workload (contained: they leave no process behind)
                                └── nudger (forked; asynchronous kinds only)
 
 The stage lives in a mount namespace of its own and dies with the caller; the rest dies with the stage. Image and log
@@ -17,14 +17,13 @@ unrelated file are none of its business.
 import contextlib
 import os
 import pickle
-import select
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from faults.disk.containment import anonymous_file, run_contained
 from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import die_with_parent
@@ -76,7 +75,7 @@ def record(
     if size <= 0 or size % 4096:
         raise InvalidOption(f"a disk of {size} bytes is not made of blocks", "give a multiple of 4096")
     with contextlib.ExitStack() as stack:
-        image, log, reply = (stack.enter_context(_memory(name)) for name in ("image", "log", "reply"))
+        image, log, reply = (stack.enter_context(anonymous_file(name)) for name in ("image", "log", "reply"))
         os.ftruncate(image, size)
         _run_stage(workload, prepare, options, filesystem, (image, log, reply))
         status, error = _read_reply(reply)
@@ -103,6 +102,7 @@ def _run_stage(
     files: tuple[int, int, int],
 ) -> None:
     image, log, reply = files
+    caller = os.getpid()
     pid = os.fork()
     if pid:
         try:
@@ -116,7 +116,7 @@ def _run_stage(
             raise RecordingFailed(f"the recording process died with status {code}", "look for the reason in dmesg")
         return
     try:
-        die_with_parent()
+        die_with_parent(caller)
         answer: object
         try:
             answer = _on_stage(workload, prepare, options, filesystem, image, log)
@@ -138,12 +138,13 @@ def _on_stage(
     image: int,
     log: int,
 ) -> tuple[int, str]:
+    limit = options.time_limit_seconds
     with Stage(image, log, filesystem=filesystem, seed=options.seed, cpu=options.cpu) as stage:
         stage.open_disk()
         root = stage.mount_point / DATA
         root.mkdir()
         if prepare:
-            status, error = _run_in_child(lambda: prepare(root), options.time_limit_seconds)
+            status, error = run_contained(lambda: prepare(root), time_limit_seconds=limit)
             if status:
                 raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "mend it")
         stage.settle()
@@ -152,57 +153,11 @@ def _on_stage(
             stage.command(f"fail {fault}")
         machine = stage.machine(options.nudge, options.seed)
         with stage.nudging(options.nudge, options.seed):
-            outcome = _run_in_child(lambda: workload(machine), options.time_limit_seconds)
+            outcome = run_contained(lambda: workload(machine), time_limit_seconds=limit)
         stage.command("mark finish")
         stage.command("heal")
         stage.close_disk(tolerant=bool(options.disk_faults))
         return outcome
-
-
-def _run_in_child(function: Callable[[], None], time_limit_seconds: float) -> tuple[int, str]:
-    """Run in a forked child, a process group of its own. Returns its exit status and the traceback it ended with."""
-    with _memory("traceback") as report:
-        pid = os.fork()
-        if not pid:
-            _child(function, report)
-        status = _wait(pid, time_limit_seconds)
-        # The child may have left processes behind that keep the filesystem busy.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        return status, os.pread(report, 1 << 16, 0).decode(errors="replace")
-
-
-def _child(function: Callable[[], None], report: int) -> NoReturn:
-    try:
-        os.setpgid(0, 0)
-        die_with_parent()
-        function()
-        os._exit(0)
-    except SystemExit as leaving:
-        os._exit(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
-    except BaseException:
-        os.pwrite(report, traceback.format_exc().encode()[-(1 << 16) :], 0)
-        os._exit(1)
-
-
-def _wait(pid: int, time_limit_seconds: float) -> int:
-    descriptor = os.pidfd_open(pid)
-    try:
-        ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _memory(name: str) -> Iterator[int]:
-    descriptor = os.memfd_create(f"crashmatrix-{name}")
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _read_reply(reply: int) -> tuple[int, str]:

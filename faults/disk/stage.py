@@ -155,10 +155,11 @@ class Stage:
             yield
             return
         nudger = Nudger(nudge, seed, self.mount_point / DATA, self.mount_point / _UNRELATED)
+        parent = os.getpid()
         pid = os.fork()
         if not pid:
             try:
-                die_with_parent()
+                die_with_parent(parent)
                 nudge_for_ever(nudger)
             finally:
                 os._exit(1)

@@ -18,12 +18,13 @@ T = TypeVar("T")
 def in_child(function: Callable[[], T]) -> T:
     """Run in a forked child, so that this process stays in its mount namespace; return what it returned."""
     reader, writer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if not pid:
         code = 1
         try:
             os.close(reader)
-            die_with_parent()
+            die_with_parent(parent)
             with os.fdopen(writer, "wb") as pipe:
                 try:
                     answer: object = (True, function())

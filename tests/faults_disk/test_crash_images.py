@@ -5,6 +5,7 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -196,12 +197,13 @@ def scratch_files() -> set[str]:
 def killed_in_the_middle(act: Callable[[Callable[[Path], None]], None]) -> Iterator[str]:
     """Run `act` in a session of its own, kill its first process when it reports a path; yields the loop device below."""
     reader, writer = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if not pid:
         try:
             os.setsid()
             os.close(reader)
-            die_with_parent()
+            die_with_parent(parent)
 
             def report(path: Path) -> None:
                 lines = Path("/proc/self/mounts").read_text().splitlines()
@@ -233,6 +235,8 @@ def test_a_killed_recording_leaves_nothing(trace: Trace) -> None:
     def act(report: Callable[[Path], None]) -> None:
         def work(machine: Machine) -> None:
             program(machine)
+            # Daemons of daemons, out of reach of any parent's care.
+            subprocess.run(["sh", "-c", "setsid sh -c 'sleep 60 > held & sleep 60' &"], cwd=machine.root, check=True)
             report(machine.root)
 
         record(work, options=RecordOptions(nudge="async"))
@@ -247,9 +251,10 @@ def test_a_killed_exploration_leaves_nothing(trace: Trace) -> None:
 
     def act(report: Callable[[Path], None]) -> None:
         with CrashImages(trace) as images, images.mounted(CrashStates(trace).clean) as root:
+            parent = os.getpid()
             pid = os.fork()
             if not pid:
-                die_with_parent()
+                die_with_parent(parent)
                 with (root / "open").open("wb"):
                     signal.pause()
             report(root)

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -212,13 +213,13 @@ def test_a_failing_workload_is_not_a_recording() -> None:
         sys.exit(7)
 
     def dies(machine: Machine) -> None:
-        os.abort()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def sleeps(machine: Machine) -> None:
         threading.Event().wait()
 
     options = RecordOptions(time_limit_seconds=0.5)
-    for workload, said in [(raises, "on purpose"), (exits, "status 7"), (dies, "status -6"), (sleeps, "status -9")]:
+    for workload, said in [(raises, "on purpose"), (exits, "status 7"), (dies, "status -15"), (sleeps, "status -9")]:
         with pytest.raises(WorkloadFailed, match=said):
             record(workload, options=options)
     with pytest.raises(RecordingFailed, match="preparation"):
@@ -270,3 +271,16 @@ def test_a_range_of_zeros_is_recorded_as_writes() -> None:
     content[4096 : 4096 + 524288] = bytes(524288)
     content[700000:800000] = bytes(100000)
     assert in_child(look) == {"file": bytes(content)}
+
+
+def test_what_a_workload_leaves_running_is_ended() -> None:
+    """A daemon that outlives the workload keeps neither the disk busy nor the recording waiting."""
+
+    def work(machine: Machine) -> None:
+        script = "setsid sh -c 'sleep 60 > held' & while ! [ -e held ]; do sleep 0.01; done"
+        subprocess.run(["sh", "-c", script], cwd=machine.root, check=True)
+        # Process ids are those of a namespace of its own, and /proc knows them.
+        assert Path("/proc/self/cmdline").read_bytes() == Path(f"/proc/{os.getpid()}/cmdline").read_bytes()
+        machine.note(str(os.getpid()).encode())
+
+    assert record(work).notes_before(10**9) == (b"2",)

@@ -1,0 +1,168 @@
+"""How many crash states a second can be checked, where the time goes, and what recording costs.
+
+    python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N]
+
+The system is SQLite in WAL mode with synchronous=FULL. A checked state is: image applied, mounted (the filesystem
+recovers), a checker forked that opens the database, checks its integrity and reads all rows, unmounted. Each worker
+is a process pinned to one CPU with its own image. Of several rounds the median is printed, and the spread, since the
+machine may be busy with other things. Needs root.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, check_requirements, record
+
+ROWS = 60
+
+
+def insert(root: Path, machine: Machine | None = None) -> float:
+    """The workload; seconds it took."""
+    start = time.perf_counter()
+    db = sqlite3.connect(root / "rows.db", isolation_level=None)
+    db.execute("pragma journal_mode=wal")
+    db.execute("pragma synchronous=full")
+    db.execute("create table rows (number integer primary key, filler)")
+    for number in range(ROWS):
+        db.execute("insert into rows values (?, ?)", (number, "filler" * 40))
+        if machine:
+            machine.note(b"ack %d" % number)
+    db.close()
+    return time.perf_counter() - start
+
+
+def insert_with_notes(machine: Machine) -> None:
+    insert(machine.root, machine)
+
+
+def check(root: Path, acknowledged: int) -> bool:
+    try:
+        db = sqlite3.connect(root / "rows.db", isolation_level=None)
+        whole = db.execute("pragma integrity_check").fetchall() == [("ok",)]
+        rows = db.execute("select count(*) from rows").fetchone()[0]
+    except sqlite3.Error:
+        return not acknowledged
+    return bool(whole and rows >= acknowledged)
+
+
+def check_in_fork(root: Path, acknowledged: int) -> bool:
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            code = 0 if check(root, acknowledged) else 2
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def work(trace: Trace, states: list[CrashState]) -> dict[str, float]:
+    """One worker's share; seconds by phase, and how many states broke a promise."""
+    notes = [len(trace.notes_before(state.cut)) for state in states]
+    broken, start = 0, time.perf_counter()
+    with CrashImages(trace) as images:
+        for state, acknowledged in zip(states, notes, strict=True):
+            with images.mounted(state) as root:
+                broken += not check_in_fork(root, acknowledged)
+        seconds = time.perf_counter() - start
+        spent = images.seconds
+    return {**spent, "check": seconds - sum(spent.values()), "broken": broken}
+
+
+def explore(trace: Trace, states: list[CrashState], workers: int) -> tuple[float, dict[str, float]]:
+    """Seconds altogether, and seconds by phase summed over the workers."""
+    # Neighbours in the trace go to one worker: moving an image between near cuts is cheap.
+    ordered = sorted(states, key=lambda state: state.cut)
+    size = -(-len(ordered) // workers)
+    cpus = sorted(os.sched_getaffinity(0))
+    start = time.perf_counter()
+    children = []
+    for number in range(workers):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+                spent = work(trace, ordered[number * size : (number + 1) * size])
+                os.write(writer, json.dumps(spent).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        children.append((pid, reader))
+    phases: dict[str, float] = {}
+    for pid, reader in children:
+        with os.fdopen(reader) as pipe:
+            for name, value in json.load(pipe).items():
+                phases[name] = phases.get(name, 0) + value
+        os.waitpid(pid, 0)
+    return time.perf_counter() - start, phases
+
+
+def print_exploration(trace: Trace, states: list[CrashState], rounds: int) -> None:
+    names = ("apply", "mount", "check", "unmount")
+    print(f"{'workers':>8}{'states/s':>10}{'min':>7}{'max':>7}   milliseconds a state:", *(f"{n:>9}" for n in names))
+    for workers in (1, 2):
+        results = [explore(trace, states, workers) for _ in range(rounds)]
+        assert not any(phases["broken"] for _, phases in results), "SQLite broke a promise it keeps"
+        rates = [len(states) / seconds for seconds, _ in results]
+        each = [statistics.median(phases[name] for _, phases in results) / len(states) * 1e3 for name in names]
+        print(f"{workers:>8}{statistics.median(rates):>10.0f}{min(rates):>7.0f}{max(rates):>7.0f}", " " * 24, end="")
+        print(*(f"{value:>9.2f}" for value in each))
+
+
+def print_recording(filesystem: str, rounds: int) -> Trace:
+    plain, recorded, whole = [], [], []
+    trace = None
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory(dir=os.environ.get("BENCHMARK_DIRECTORY", "/var/tmp")) as folder:
+            plain.append(insert(Path(folder)))
+        start = time.perf_counter()
+        trace = record(
+            lambda machine: machine.note(b"%f" % insert(machine.root)), options=RecordOptions(filesystem=filesystem)
+        )
+        whole.append(time.perf_counter() - start)
+        recorded.append(float(trace.notes_before(len(trace.operations))[-1]))
+        trace = record(
+            insert_with_notes,
+            options=RecordOptions(filesystem=filesystem, nudge="mixed", seed=number),
+        )
+    assert trace is not None
+    for name, seconds in (
+        (f"{ROWS} commits on this machine's own disk", plain),
+        (f"{ROWS} commits on a recorded {filesystem}", recorded),
+        ("a recording in all: mkfs, mount, run, trace", whole),
+    ):
+        print(f"{name:<48}{statistics.median(seconds) * 1e3:8.1f} ms")
+    return trace
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--states", type=int, default=600)
+    parser.add_argument("--filesystem", default="ext4")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    check_requirements((options.filesystem,))
+    print(f"{options.filesystem}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    trace = print_recording(options.filesystem, options.rounds)
+    every = CrashStates(trace)
+    start = time.perf_counter()
+    states = list(itertools.islice(every, options.states))
+    seconds = time.perf_counter() - start
+    coverage = every.coverage
+    print(
+        f"{len(trace.operations)} operations, {coverage.cuts} cuts, {coverage.enumerated} states enumerated in "
+        f"{seconds * 1e3:.0f} ms, {coverage.distinct} distinct images, {len(states)} to check"
+    )
+    print_exploration(trace, states, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
