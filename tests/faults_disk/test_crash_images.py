@@ -124,7 +124,7 @@ def test_an_image_without_a_filesystem_is_refused_with_a_typed_error(trace: Trac
                     assert root.is_dir()
                 return str(error)
 
-    assert "as ext4: EINVAL" in in_child(run)
+    assert "as ext4 with nobarrier: EINVAL" in in_child(run)
 
 
 def test_a_busy_image_is_left_to_whoever_uses_it(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
