@@ -80,8 +80,7 @@ def _fuse_device() -> Missing | None:
 
 
 def _libfuse() -> Missing | None:
-    # mfusepy loads it by one of these names; the program fusermount3 comes in the same package.
-    if ctypes.util.find_library("fuse3") or shutil.which("fusermount3"):
+    if ctypes.util.find_library("fuse3"):  # As mfusepy looks for it.
         return None
     return Missing(what="libfuse3", cause="not installed", remedy="install fuse3 (apt-get install fuse3)")
 

@@ -100,6 +100,18 @@ class CrashImages:
             self._scratch.memory[offset : offset + len(data)] = data
         self._loop.forget_cached_blocks()
 
+    def save(self, state: CrashState, path: Path) -> None:
+        """Write the state's image to a sparse file, as it was before any recovery; for `mount -o loop` and debuggers.
+
+        Raises OSError.
+        """
+        self.apply(state)
+        with path.open("wb") as file:
+            file.truncate(self._trace.size_bytes)
+            for chunk in sorted(self._touched_chunks()):
+                file.seek(chunk)
+                file.write(self._scratch.memory[chunk : min(chunk + _CHUNK, self._trace.size_bytes)])
+
     @property
     def device(self) -> str:
         """The block device that holds the applied image, for tools such as fsck."""

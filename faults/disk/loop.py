@@ -2,7 +2,9 @@
 
 Invariants: a device is attached with LOOP_CONFIGURE and autoclear in one step, so there is no moment at which a killed
 process could leave it behind; it goes when its last user (a descriptor or a mount) does. The file's logical block size
-is 512 bytes, the unit in which a crash tears a write.
+is 512 bytes, the unit in which a crash tears a write. While the object lives it holds an exclusive flock on the device,
+by which udev is told not to look at it: a look at the wrong moment would cache blocks that are about to change
+underneath (https://systemd.io/BLOCK_DEVICE_LOCKING).
 """
 
 import contextlib
@@ -37,6 +39,7 @@ class LoopDevice:
 
     def __init__(self, backing: int) -> None:
         self.path, self._descriptor = _attach(backing)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def forget_cached_blocks(self) -> None:
         """Drop what the kernel has cached of the device, so that changes made to the file below are seen."""

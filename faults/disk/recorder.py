@@ -278,6 +278,8 @@ def main(arguments: list[str] | None = None) -> int:
         _die_with(options.parent)
     if options.cpu is not None:
         os.sched_setaffinity(0, {options.cpu})
+    # Left alone, mfusepy prefers libfuse 2, which cuts writes into pages.
+    os.environ["FUSE_LIBRARY_NAME"] = "fuse3"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mfusepy import FUSE  # After the parent-death signal is set: loading libfuse takes a while.

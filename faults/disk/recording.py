@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.disk.capabilities import check_requirements
 from faults.disk.containment import anonymous_file, run_contained
 from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from faults.disk.filesystem import Filesystem
@@ -65,8 +66,8 @@ def record(
     program, have the workload exec or start it with `machine.root` and `machine.notes`. Call from a thread that
     outlives the recording, since its end is what kills the recording.
 
-    Raises RecordingFailed, WorkloadFailed (only without disk faults; with them the end is in the trace's
-    `exit_status` and `error`), RecorderFailed, SystemCallFailed, InvalidOption.
+    Raises RequirementsMissing where this machine cannot record, WorkloadFailed (only without disk faults; with them the
+    end is in the trace's `exit_status` and `error`), RecordingFailed, RecorderFailed, SystemCallFailed, InvalidOption.
     """
     options = options or RecordOptions()
     filesystem = Filesystem.parse(options.filesystem)
@@ -77,8 +78,13 @@ def record(
     with contextlib.ExitStack() as stack:
         image, log, reply = (stack.enter_context(anonymous_file(name)) for name in ("image", "log", "reply"))
         os.ftruncate(image, size)
-        _run_stage(workload, prepare, options, filesystem, (image, log, reply))
-        status, error = _read_reply(reply)
+        try:
+            _run_stage(workload, prepare, options, filesystem, (image, log, reply))
+            status, error = _read_reply(reply)
+        except DiskError as failed:
+            if not isinstance(failed, WorkloadFailed):
+                check_requirements((filesystem.name,))  # The likeliest reason, said better.
+            raise
         if (status or error) and not options.disk_faults:
             raise WorkloadFailed(
                 f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "mend it"

@@ -21,6 +21,7 @@ from faults.disk import (
     Machine,
     MountRefused,
     RecordOptions,
+    RequirementsMissing,
     Trace,
     Write,
     die_with_parent,
@@ -275,3 +276,23 @@ def test_the_caller_stays_in_its_namespace(trace: Trace) -> None:
             return str(Path("/proc/self/ns/mnt").readlink())
 
     assert in_child(run) != home
+
+
+def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path: Path) -> None:
+    """The file is what the disk held, bit for bit, and sparse."""
+    state = list(itertools.islice(CrashStates(trace), 30))[-1]
+
+    def run() -> bytes:
+        with CrashImages(trace) as images:
+            images.save(state, tmp_path / "image")
+            return Path(images.device).read_bytes()
+
+    assert in_child(run) == (tmp_path / "image").read_bytes()
+    assert (tmp_path / "image").stat().st_blocks * 512 < trace.size_bytes // 4
+
+
+def test_where_something_is_missing_recording_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faults.disk.capabilities.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("faults.disk.recorder.__file__", "/nonexistent")
+    with pytest.raises(RequirementsMissing, match="pip install"):
+        record(program)
