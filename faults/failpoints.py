@@ -137,14 +137,16 @@ os.register_at_fork(
 )
 
 
-def declare(name: str, description: str) -> FailPoint:
+def declare(name: str, description: str, *, stacklevel: int = 1) -> FailPoint:
     """Make the failpoint `name`, and configure it if that was asked for before it existed.
+
+    `stacklevel` says whose line counts as its place: 1 is the caller's, 2 that of the caller's caller, and so on.
 
     Declaring it again with the same description at the same place, as a module reload does, returns the first one.
     Raises InvalidName, and AlreadyDeclared if the name is taken by another place or description.
     """
     _check_name(name)
-    caller = sys._getframe(1)
+    caller = sys._getframe(stacklevel)
     location = f"{caller.f_code.co_filename}:{caller.f_lineno}"
     with _REGISTRY.lock:
         point = _REGISTRY.points.setdefault(name, FailPoint(name, description, location))

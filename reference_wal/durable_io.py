@@ -46,8 +46,8 @@ def step(name: str, before: str, after: str) -> Step:
     """
     area, _, verb = name.rpartition(".")
     return Step(
-        declare(f"{area}.before_{verb}", before),
-        declare(f"{area}.after_{verb}", after),
+        declare(f"{area}.before_{verb}", before, stacklevel=2),
+        declare(f"{area}.after_{verb}", after, stacklevel=2),
     )
 
 

@@ -50,7 +50,7 @@ from reference_wal.errors import (
 from reference_wal.segmented_log import SegmentedLog
 from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog, check_table_name
 
-__all__ = ["EngineOptions", "StorageEngine"]
+__all__ = ["TAG_TYPES", "EngineOptions", "StorageEngine"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the lo
 RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
 
 
-_TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
+TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,5 +307,5 @@ def _check_columns(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
     for tag in tags:
         kind = schema.field(tag).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not any(test(kind) for test in _TAG_TYPES):
+        if not any(test(kind) for test in TAG_TYPES):
             raise InvalidInput(f"column {tag!r} of type {kind} cannot be a tag; tags are strings, integers or booleans")

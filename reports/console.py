@@ -90,5 +90,8 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
     cut_short = ", interrupted" if summary.interrupted else ""
     verdict = summary.verdict
     style = "bold " + _STYLE.get(verdict, "red")
-    line = f"{escape(summary.target)}: [{style}]{verdict}[/]  {scenarios:,} scenarios in {seconds:.1f} s{cut_short}  report: {escape(str(directory))}"
+    line = (
+        f"{escape(summary.target)}: [{style}]{verdict}[/]  {scenarios:,} scenarios in {seconds:.1f} s{cut_short}"
+        f"  report: {escape(str(directory))}"
+    )
     console.print(line, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 __all__ = ["FORMAT", "ExperimentSummary", "RunSummary", "ScenarioResult", "Verdict", "worst"]
@@ -17,7 +17,7 @@ __all__ = ["FORMAT", "ExperimentSummary", "RunSummary", "ScenarioResult", "Verdi
 FORMAT = 1
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """What became of the promise in one crash, best first."""
 
     SAFE = "safe"
@@ -44,9 +44,6 @@ class Verdict(str, Enum):
     def exit_status(self) -> int:
         """The status a run with this verdict exits with."""
         return {Verdict.SAFE: 0, Verdict.UNKNOWN: 3}.get(self, 1)
-
-    def __str__(self) -> str:
-        return self.value
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -127,6 +124,13 @@ class ExperimentSummary:
         details = plain.pop("details")
         return {**plain, "verdict": self.verdict.value, **details}
 
+    @classmethod
+    def from_json(cls, part: dict[str, Any]) -> ExperimentSummary:
+        """Read an experiment's part of `summary.json`. Raises KeyError, ValueError."""
+        counts = {name: part[name] for name in ("scenarios", "verdicts", "seconds", "scenarios_per_second")}
+        details = {name: value for name, value in part.items() if name not in counts and name != "verdict"}
+        return cls(verdict=Verdict(part["verdict"]), details=details, **counts)
+
 
 @dataclass(kw_only=True)
 class RunSummary:
@@ -163,3 +167,10 @@ class RunSummary:
             "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
             "not_run": self.not_run,
         }
+
+    @classmethod
+    def from_json(cls, summary: dict[str, Any]) -> RunSummary:
+        """Read `summary.json`. Raises KeyError, ValueError."""
+        names = ("target", "seed", "options", "versions", "interrupted", "not_run")
+        experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
+        return cls(experiments=experiments, **{name: summary[name] for name in names})

@@ -1,0 +1,207 @@
+"""The command line: ``crashmatrix run | replay | targets | failpoints | mutants | report | doctor``.
+
+Exit status: 0 safe, 1 a promise broken, 2 the input or the machine is at fault (one line on stderr), 3 unknown,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import TaskID
+from rich.table import Table
+
+from reports import ReportError, RunSummary, ScenarioResult, read_results, read_summary
+from reports.console import progress, show_run
+from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
+from scenarios.doctor import examine
+from scenarios.errors import ScenarioError, UsageError
+from scenarios.kill_plan import BUDGET
+from scenarios.system import BUILT_IN
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+_out = Console(soft_wrap=False)
+
+Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
+TargetName = Annotated[str, typer.Argument(help="A built-in target, package.module:Class, or file.py:Class.")]
+Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
+Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
+Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
+
+
+class _Bar(Listener):
+    """Shows the run as a bar."""
+
+    def __init__(self) -> None:
+        self.bar = progress(_out)
+        self._task: TaskID = self.bar.add_task("preparing", total=None)
+        self._broken = 0
+
+    def planned(self, stage: str, total: int) -> None:
+        self.bar.update(self._task, description=stage, total=total)
+
+    def result(self, result: ScenarioResult) -> None:
+        self._broken += result.verdict.broken
+        broken = f" [red]{self._broken} broken[/]" if self._broken else ""
+        self.bar.update(self._task, advance=1, description=f"recovering{broken}")
+
+
+@app.command()
+def run(
+    target: TargetName = "reference",
+    experiments: Annotated[str, typer.Option(help="Which to run: A,B.")] = ",".join(EXPERIMENTS),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
+    budget: Annotated[int, typer.Option(min=1, help="Workload hits at most; above it they are thinned.")] = BUDGET,
+    report: Report = Path("crashmatrix-report"),
+    data: Data = None,
+    timestamp: Timestamp = None,
+    tags: Tags = None,
+) -> None:
+    """Crash TARGET everywhere, recover, and say whether it kept its promises."""
+    plan = Plan(
+        **_target(target),
+        options=_options(target, data, timestamp, tags),
+        experiments=_experiments(experiments),
+        seed=seed,
+        workers=jobs or len(os.sched_getaffinity(0)),
+        budget=budget,
+        report=report,
+    )
+    bar = _Bar()
+    campaign = Campaign(plan, bar)
+    try:
+        with bar.bar:
+            campaign.run()
+    except KeyboardInterrupt:
+        show_run(_out, campaign.summary, campaign.results, report)
+        raise typer.Exit(130) from None
+    show_run(_out, campaign.summary, campaign.results, report)
+    raise typer.Exit(campaign.summary.verdict.exit_status)
+
+
+@app.command(name="replay")
+def replay_(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As in the report: kill:FAILPOINT@HIT.")],
+    report: Report = Path("crashmatrix-report"),
+    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed tree in.")] = None,
+) -> None:
+    """Run one scenario of a report again, with a real SIGKILL."""
+    found = replay(scenario, report, keep)
+    _out.print(f"{scenario}: {found.checked.verdict}", markup=False, highlight=False, soft_wrap=True)
+    if found.checked.explanation:
+        _out.print(f"  {found.checked.explanation}", markup=False, highlight=False, soft_wrap=True)
+    if found.kept is not None:
+        _out.print(
+            f"  crashed tree, journal and recovered tree: {found.kept}", markup=False, highlight=False, soft_wrap=True
+        )
+    raise typer.Exit(found.checked.verdict.exit_status)
+
+
+@app.command(name="report")
+def report_(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("crashmatrix-report")) -> None:
+    """Show a report again."""
+    summary = RunSummary.from_json(read_summary(directory))
+    show_run(_out, summary, read_results(directory), directory)
+    raise typer.Exit(summary.verdict.exit_status)
+
+
+@app.command()
+def targets() -> None:
+    """List the systems that come with crashmatrix."""
+    table = _table("target", "what it is")
+    for name, place in sorted(BUILT_IN.items()):
+        table.add_row(name, place)
+    _out.print(table)
+
+
+@app.command()
+def failpoints(target: TargetName = "reference") -> None:
+    """List a target's failpoints, and how often its undisturbed workload hits each."""
+    plan = Plan(**_target(target))
+    with workbench(plan) as (checker, _):
+        profile = experiment_of(plan, checker).prepare().profile
+    table = _table("failpoint", "hits", "what a crash there finds")
+    for name, (description, _) in sorted(profile.declared.items()):
+        table.add_row(escape(name), str(sum(hit == name for hit, _ in profile.hits) or ""), escape(description))
+    _out.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, and what is missing for the rest."""
+    findings = examine()
+    table = _table("", "", "")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.well else ("[red]missing[/]" if finding.needed else "[yellow]no[/]")
+        table.add_row(mark, escape(finding.what), escape(finding.detail))
+    _out.print(table)
+    raise typer.Exit(2 if any(finding.needed and not finding.well for finding in findings) else 0)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(columns))
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _target(target: str) -> dict[str, Any]:
+    name, _, mutant = target.partition("+")
+    return {"target": name, "mutant": mutant}
+
+
+def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
+    given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options and _target(target)["target"] != "reference":
+        raise UsageError(f"--{next(iter(options))} goes with target reference only")
+    if "data" in options:
+        options["data"] = str(Path(options["data"]).absolute())
+        if timestamp is None:
+            raise UsageError("--data needs --timestamp COLUMN as well (and --tags A,B, if rows belong to series)")
+        options.setdefault("tags", [])
+    return options
+
+
+def _experiments(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, text.split(",")))
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
+    return names or EXPERIMENTS
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        _out.print(f"crashmatrix {metadata.version('crashmatrix')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
+    ] = False,
+) -> None:
+    """Crash a storage system everywhere, recover, and see whether it kept its promises."""
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one line on stderr and exit status 2."""
+    try:
+        app()
+    except (ScenarioError, ReportError) as error:
+        print(f"crashmatrix: {error}", file=sys.stderr)  # noqa: T201  # the one line
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

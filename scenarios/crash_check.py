@@ -1,0 +1,190 @@
+"""Judge one crashed folder: recover it, judge the contract, recover again, let the system check itself.
+
+    1. recover in a fresh process (photographed at each hit, if crashes during recovery are to follow)
+    2. judge what came back against the promises made before the crash
+    3. recover a second time in another process: the same items, and for systems that say so the same folder
+    4. the system's own `verify`
+
+The first broken promise is the verdict. Whatever keeps the check itself from finishing is ``unknown``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from reports import Verdict
+from scenarios import work
+from scenarios.contract import Contract, contract_named
+from scenarios.errors import ScenarioError, UsageError
+from scenarios.jobs import Ended, Job, Jobs
+from scenarios.journal import Item, Promises, item_key
+from scenarios.photograph import Album, Tree, frozen
+from scenarios.system import SystemUnderTest, Target, load
+from scenarios.work import Hit
+
+__all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
+
+_PHOTOGRAPHS_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class CrashState:
+    """What a crash left: the folder, and what had been promised by then."""
+
+    tree: Tree
+    promises: Promises
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal states are judged once."""
+        text = f"{self.tree.digest} {self.promises}".encode()
+        return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """The folder at one hit. ``journal_bytes`` is how long the journal was."""
+
+    hit: Hit
+    tree: Tree
+    journal_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The judgement of one state, and the photographs of its recovery."""
+
+    verdict: Verdict
+    explanation: str = ""
+    recovery: tuple[Photograph, ...] = ()
+    declared: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class _Found(Exception):
+    """Ends a check with its verdict."""
+
+    def __init__(self, verdict: Verdict, explanation: str) -> None:
+        self.verdict, self.explanation = verdict, explanation
+
+
+class Checker:
+    """Judges states of one target. Thread-safe."""
+
+    def __init__(self, jobs: Jobs, album: Album, target: Target, scratch: Path) -> None:
+        self.jobs, self.album, self.target = jobs, album, target
+        self.system: type[SystemUnderTest] = load(target.name)
+        self.contract: Contract = contract_named(self.system.contract)
+        self._scratch = scratch
+        self._numbers = itertools.count()
+
+    def folder(self) -> Path:
+        """Return a new, empty folder of its own under the scratch directory."""
+        path = self._scratch / f"state-{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    def check(self, state: CrashState, *, photograph: bool = False) -> Checked:
+        """Judge one state."""
+        folder = self.folder()
+        try:
+            return self.check_folder(state, folder / "root", photograph=photograph)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def check_folder(self, state: CrashState, root: Path, *, photograph: bool = False) -> Checked:
+        """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
+        self.album.restore(state.tree, root)
+        recovery: list[Photograph] = []
+        try:
+            items, declared = self._recover(root, recovery, photograph)
+            self._judge(state.promises, items)
+            self._recover_again(root, items, state.promises)
+        except _Found as found:
+            return Checked(found.verdict, found.explanation.replace(str(root), "ROOT"), tuple(recovery))
+        except (OSError, ScenarioError) as error:
+            return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
+        return Checked(Verdict.SAFE, "", tuple(recovery), declared)
+
+    def _recover(
+        self, root: Path, recovery: list[Photograph], photograph: bool
+    ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
+        seconds = self.system.seconds_max + (_PHOTOGRAPHS_SECONDS if photograph else 0)
+        job = self.jobs.start(work.recover, self.target, root, photograph, None, seconds_max=seconds)
+        photograph_job(job, self.album, root, recovery)
+        assert job.ended is not None
+        if not job.ended.returned:
+            raise _failed_recovery("recovery", job.ended)
+        items, declared = job.ended.value
+        return items, declared
+
+    def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
+        try:
+            violations = self.contract.judge(promises, items)
+        except UsageError as error:
+            raise _Found(Verdict.UNKNOWN, str(error)) from error
+        except Exception as error:  # a checker that crashes knows nothing, it never says safe
+            raise _Found(Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {error}") from error
+        if violations:
+            order = list(Verdict)
+            violation = max(violations, key=lambda found: order.index(found.verdict))
+            raise _Found(violation.verdict, violation.explanation)
+
+    def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
+        before = self.album.capture(root)
+        job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=2 * self.system.seconds_max)
+        again = job.next_message()
+        if again is None:
+            assert job.ended is not None
+            raise _failed_recovery("a second recovery", job.ended)
+        try:
+            self._compare(items, again, before, root)
+        finally:
+            job.answer()
+            ended = job.wait()
+        if not ended.returned:
+            raise _failed_check(ended)
+
+    def _compare(self, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path) -> None:
+        first, second = [item_key(item) for item in items], [item_key(item) for item in again]
+        if Counter(first) != Counter(second):
+            other = sorted((Counter(first) - Counter(second)) + (Counter(second) - Counter(first)))[:5]
+            raise _Found(Verdict.CORRUPT, f"a second recovery returned other items than the first: {', '.join(other)}")
+        if first != second:
+            raise _Found(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
+        if self.system.stable_recovery and (changed := before.difference(self.album.capture(root))):
+            raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
+
+
+def photograph_job(job: Job, album: Album, root: Path, into: list[Photograph], journal: Path | None = None) -> None:
+    """Drive a job to its end, photographing ``root`` at each hit it reports."""
+    while (hit := job.next_message()) is not None:
+        with suppress(ProcessLookupError), frozen(job.pid):  # stopped for good meanwhile
+            size = journal.stat().st_size if journal is not None and journal.exists() else 0
+            into.append(Photograph(hit, album.capture(root), size))
+
+
+def _failed_recovery(which: str, ended: Ended) -> _Found:
+    if ended.timed_out:
+        return _Found(Verdict.HANGS, f"{which} was still running at its time limit")
+    if ended.raised is None:
+        return _Found(Verdict.CANNOT_OPEN, f"{which} {ended}")
+    if "PromiseBroken" in ended.raised.kinds:
+        verdict, explanation = ended.raised.payload
+        return _Found(Verdict(verdict), explanation)
+    if "UsageError" in ended.raised.kinds:
+        return _Found(Verdict.UNKNOWN, ended.raised.message)
+    return _Found(Verdict.CANNOT_OPEN, f"{which} raised {ended.raised}")
+
+
+def _failed_check(ended: Ended) -> _Found:
+    if ended.raised is not None and "PromiseBroken" in ended.raised.kinds:
+        return _failed_recovery("", ended)
+    return _Found(Verdict.UNKNOWN, f"the system's own check {ended}")

@@ -1,0 +1,38 @@
+"""Preloaded by multiprocessing's fork server, in that process only: it imports what children need and ties it to us.
+
+The server dies with the process that started it, and each child dies with the server, so a SIGKILL of crashmatrix leaves
+nothing running. It opens nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot
+be forked safely, one that has merely imported them can.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+
+__all__ = ["PRELOAD_VARIABLE", "SERVER_PID", "die_with_parent"]
+
+PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
+"""Environment variable naming the modules to import, separated by commas."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel SIGKILL this process when its parent, process id ``parent``, dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:  # It died before the call: nobody would ever send the signal.
+        os._exit(1)
+
+
+SERVER_PID = os.getpid()
+die_with_parent(os.getppid())
+for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
+    try:
+        importlib.import_module(_module)
+    except ImportError:  # The child that needs it fails with the same error, where it can be reported.
+        continue

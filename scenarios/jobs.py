@@ -1,0 +1,266 @@
+"""Run a function in a fresh process, and get its result or its death.
+
+Processes come from multiprocessing's fork server, which has everything imported (see `fork_server`): 15 ms each, where a
+new interpreter takes 150. A child ends by `os._exit` right after sending its result, so nothing runs at its exit; that
+message, not the exit code, says that the function returned.
+
+Every child leads a session of its own, so that ending a job ends whatever it started, and its output goes to a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from scenarios.errors import EnvironmentLacks
+
+__all__ = ["Channel", "Ended", "Job", "Jobs", "Raised"]
+
+_OUTPUT_TAIL_BYTES = 2000
+_PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The function ended with an exception. ``kinds`` are its class and their bases, by name."""
+
+    kinds: tuple[str, ...]
+    message: str
+    traceback: str
+    payload: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.kinds[0]}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: exactly one of a value (``returned``), an exception, a death (signal or exit code), a time-out."""
+
+    returned: bool = False
+    value: Any = None
+    raised: Raised | None = None
+    died: int | None = None
+    """multiprocessing's exit code: -9 for SIGKILL."""
+    timed_out: bool = False
+    output: str = ""
+    """The last of what it printed."""
+
+    def __str__(self) -> str:
+        if self.returned:
+            return "returned"
+        if self.timed_out:
+            return "ran out of time"
+        said = f"; it printed: {self.output.strip()[-300:]}" if self.output.strip() else ""
+        if self.raised is not None:
+            return f"raised {self.raised}"
+        if self.died is not None and self.died < 0:
+            return f"died by {signal.Signals(-self.died).name}{said}"
+        return f"exited with status {self.died}{said}"
+
+
+class Channel:
+    """The child's end: `send` to whoever drives the job, `receive` its answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, message: Any) -> None:
+        """Send one message (picklable)."""
+        self._connection.send(("message", message))
+
+    def receive(self) -> Any:
+        """Wait for the answer."""
+        return self._connection.recv()
+
+
+class Job:
+    """One running child. Drive it with `next_message` and `answer`, or just `wait` for its end."""
+
+    def __init__(self, jobs: Jobs, process: Any, connection: Connection, output: Path, seconds_max: float) -> None:
+        self._jobs, self._process, self._connection, self._output = jobs, process, connection, output
+        self._deadline = time.monotonic() + seconds_max
+        self.pid: int = process.pid
+        self.ended: Ended | None = None
+
+    def next_message(self) -> Any | None:
+        """Return the child's next message, or None once it has ended (see ``ended``)."""
+        if self.ended is not None:
+            return None
+        message = self._receive()
+        if message is None:
+            return None
+        return message[0]
+
+    def _receive(self) -> tuple[Any] | None:
+        """Return the next message in a tuple, or note the end."""
+        ready = wait([self._connection, self._process.sentinel], max(0.0, self._deadline - time.monotonic()))
+        how: dict[str, Any] = {"timed_out": True}
+        if ready:
+            try:
+                kind, content = self._connection.recv()
+            except (EOFError, ConnectionError):
+                kind, content = "died", None
+            if kind == "message":
+                return (content,)
+            how = {"value": {"returned": True, "value": content}, "raised": {"raised": content}}.get(kind, {})
+        self._finish(how)
+        return None
+
+    def answer(self, message: Any = None) -> None:
+        """Answer the child; it may be gone by now."""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self._connection.send(message)
+
+    def wait(self) -> Ended:
+        """Wait for the end; messages are dropped."""
+        while self.next_message() is not None:
+            pass
+        assert self.ended is not None
+        return self.ended
+
+    def stop(self) -> None:
+        """SIGKILL the child and everything it started."""
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def _finish(self, how: dict[str, Any]) -> None:
+        if how.get("timed_out"):
+            self.stop()
+        self._process.join()
+        self.stop()  # What it started does not outlive it.
+        if not how:
+            how = {"died": self._process.exitcode}
+        self.ended = Ended(**how, output=self._read_output())
+        self._connection.close()
+        self._process.close()
+        self._jobs.forget(self)
+
+    def _read_output(self) -> str:
+        data = self._output.read_bytes() if self._output.exists() else b""
+        self._output.unlink(missing_ok=True)
+        return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
+
+
+class Jobs:
+    """Starts jobs and sees to it that none outlives this object. Use as a context manager, from the main thread.
+
+    Args:
+        preload: modules the children need; imported once, in the fork server.
+    """
+
+    def __init__(self, *, preload: Sequence[str] = ()) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._preload = preload
+        self._running: set[Job] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def __enter__(self) -> Jobs:
+        self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-")
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ["CRASHMATRIX_PRELOAD"] = ",".join((*_PRELOAD, *self._preload))
+        self._context.set_forkserver_preload(["scenarios.fork_server"])
+        with _without_main():
+            forkserver.ensure_running()  # Here, not in a worker thread: the server dies with the thread that started it.
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.stop_all()
+        assert self._scratch is not None
+        self._scratch.cleanup()
+
+    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Job:
+        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``."""
+        assert self._scratch is not None, "enter it first"
+        ours, theirs = self._context.Pipe()
+        with self._lock:
+            if self._stopped:
+                raise EnvironmentLacks("stopped")
+            self._count += 1
+            output = Path(self._scratch.name) / str(self._count)
+            process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
+            with _without_main():
+                process.start()
+            job = Job(self, process, ours, output, seconds_max)
+            self._running.add(job)
+        theirs.close()
+        return job
+
+    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Ended:
+        """Run ``function(channel, *args)`` in a fresh process to its end."""
+        return self.start(function, *args, seconds_max=seconds_max).wait()
+
+    def stop_all(self) -> None:
+        """SIGKILL every running job; no other will start."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for job in running:
+            job.stop()
+
+    def forget(self, job: Job) -> None:
+        """Called by a job that has ended."""
+        with self._lock:
+            self._running.discard(job)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the program's main module into each child, which costs time and may have
+    effects; our jobs need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _child(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    from scenarios import fork_server  # only ever imported in the fork server and its children
+
+    fork_server.die_with_parent(fork_server.SERVER_PID)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _redirect_output(output)
+    try:
+        result = ("value", function(Channel(connection), *args))
+    except BaseException as error:  # A panic or an exit is a way to end, too.
+        result = ("raised", _describe(error))
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        connection.send(result)
+    os._exit(0)
+
+
+def _redirect_output(path: str) -> None:
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _describe(error: BaseException) -> Raised:
+    kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
+    payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
+    return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)

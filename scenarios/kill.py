@@ -1,0 +1,352 @@
+"""The `kill` experiment: the process dies by SIGKILL at the k-th hit of a failpoint, also during recovery.
+
+    1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint
+    2. run it again and photograph the folder at each hit chosen (see `photograph`): each is a crash
+    3. judge every distinct crashed folder (`crash_check`), photographing its recovery: each of those hits is a crash
+       during recovery, judged in turn, breadth first, to `DEPTH_MAX` crashes deep
+    4. really kill, by SIGKILL, a seeded sample of all these scenarios, and compare with the photographs: the same promises,
+       the same folder, the same verdict
+
+A photograph stands for a kill only because 4 keeps finding them equal; where it does not, the scenario is ``unknown``.
+Two scenarios that left the same folder after the same promises have one judgement between them.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reports import ScenarioResult, Verdict
+from scenarios import work
+from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
+from scenarios.errors import UsageError
+from scenarios.jobs import Ended
+from scenarios.journal import Item, Promises
+from scenarios.kill_plan import (
+    DEPTH_MAX,
+    END,
+    RECOVERY_SHARE,
+    SAMPLE_MIN,
+    SAMPLE_SHARE,
+    CrashPath,
+    crash_fault,
+    scenario_id,
+    thin,
+)
+from scenarios.photograph import Tree
+from scenarios.work import Hit, Profile
+
+__all__ = ["KillExperiment", "Prepared"]
+
+
+@dataclass
+class Prepared:
+    """What every run of the workload starts from."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    final: Tree
+    """The folder at the end of the undisturbed run."""
+
+
+@dataclass(kw_only=True)
+class KillExperiment:
+    """One kill experiment on one target. ``on_result`` hears of each result as it comes, ``on_plan`` of each new total."""
+
+    checker: Checker
+    workers: int
+    seed: int
+    budget: int
+    until_broken: bool = False
+    """Stop at the first broken promise, judging in a drawn order: quick proof that a bug is found."""
+    replay: Callable[[str], str] = lambda name: f"crashmatrix replay {name}"
+    on_result: Callable[[ScenarioResult], None] = lambda _: None
+    on_plan: Callable[[str, int], None] = lambda _, __: None
+    results: dict[CrashPath, ScenarioResult] = field(default_factory=dict)
+    """By path; `ordered` has them in the plan's order."""
+    details: dict[str, Any] = field(default_factory=dict)
+    _order: list[CrashPath] = field(default_factory=list)
+    _states: dict[CrashPath, CrashState] = field(default_factory=dict)
+    _checked: dict[str, Checked] = field(default_factory=dict)
+    _notes: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Run it all; results so far stand even when this is interrupted. Raises UsageError for a target that cannot run."""
+        self.details.update(depth_max=DEPTH_MAX, notes=self._notes)
+        prepared = self.prepare()
+        chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
+        self._notes += [note] if note else []
+        comparable = self._photograph_workload(prepared, chosen)
+        self._explore()
+        self._kill_sample(prepared, comparable)
+        self._account(prepared)
+
+    def ordered(self) -> list[ScenarioResult]:
+        """Return the results so far in an order that does not depend on which finished first."""
+        return [self.results[path] for path in self._order if path in self.results]
+
+    # Step 1
+
+    def prepare(self) -> Prepared:
+        """Lay out the folder and run the workload once undisturbed."""
+        folder = self.checker.folder()
+        root = folder / "root"
+        root.mkdir()
+        prepared = self._must("prepare", self._job(work.prepare, root))
+        tree = self.checker.album.capture(root)
+        profile = self._must("the undisturbed workload", self._job(work.profile, root, folder / "journal"))
+        final = self.checker.album.capture(root)
+        self._finished(folder)
+        return Prepared(tree, tuple(prepared), profile, final)
+
+    def _job(self, function: Callable[..., Any], *args: Any) -> Ended:
+        seconds = 10 * self.checker.system.seconds_max
+        return self.checker.jobs.run(function, self.checker.target, *args, seconds_max=seconds)
+
+    def _must(self, what: str, ended: Ended) -> Any:
+        if not ended.returned:
+            raise UsageError(f"{what} of {self.checker.target.name} {ended}; it must work before it can be crashed")
+        return ended.value
+
+    # Step 2
+
+    def _photograph_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
+        """Photograph the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
+        folder, photographs = self.checker.folder(), list[Photograph]()
+        root, journal = folder / "root", folder / "journal"
+        self.checker.album.restore(prepared.tree, root)
+        self.on_plan("photographing", len(chosen))
+        job = self.checker.jobs.start(
+            work.workload, self.checker.target, root, journal, set(chosen), None,
+            seconds_max=10 * self.checker.system.seconds_max + len(chosen),
+        )  # fmt: skip
+        photograph_job(job, self.checker.album, root, photographs, journal)
+        assert job.ended is not None
+        self._must("the photographed workload", job.ended)
+        written = journal.read_bytes() if journal.exists() else b""
+        photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
+        for photograph in photographs:
+            promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
+            self._states[(photograph.hit,)] = CrashState(photograph.tree, promises)
+        for hit in chosen:
+            self._order.append((hit,))
+            if (hit,) not in self._states:
+                self._report(
+                    (hit,), Checked(Verdict.UNKNOWN, "the failpoint fired in one run of the workload, not in the next")
+                )
+        self._order.append((END,))
+        comparable = self._equal(prepared.final, photographs[-1].tree) is None
+        if not comparable:
+            self._notes.append(
+                "two undisturbed runs left different folders, so killed runs are compared by verdict only"
+            )
+        self._finished(folder)
+        return comparable
+
+    def _equal(self, one: Tree, other: Tree) -> str | None:
+        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
+        difference = one.difference(other)
+        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
+            return None
+        return difference[0]
+
+    def _fingerprint(self, tree: Tree) -> str | None:
+        folder = self.checker.folder()
+        self.checker.album.restore(tree, folder / "root")
+        ended = self._job(work.fingerprint, folder / "root")
+        self._finished(folder)
+        return self._must("the fingerprint", ended) if ended.returned else None
+
+    # Step 3
+
+    def _explore(self) -> None:
+        """Judge every state, then the states its recovery passes through, one depth after the other."""
+        level = dict(self._states)
+        for depth in range(DEPTH_MAX + 1):
+            self.on_plan(f"recovering, depth {depth}", len(self.results) + len(level))
+            found = self._check_all(level, photograph=depth < DEPTH_MAX)
+            if self.until_broken and self._broken():
+                return
+            level = self._thin_states(depth + 1, self._next_level(found))
+            self._states.update(level)
+            self._order += level
+
+    def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
+        """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
+        new: dict[str, CrashPath] = {}
+        for path, state in level.items():
+            if state.digest not in self._checked:
+                new.setdefault(state.digest, path)
+        room = max(1, round(RECOVERY_SHARE * self.budget))
+        if len(new) <= room:
+            return level
+        firsts = {path[-1][0]: digest for digest, path in reversed(new.items())}
+        keep = set(firsts.values())
+        others = [digest for digest in new if digest not in keep]
+        draw = random.Random(f"{self.seed} depth {depth}")
+        keep.update(draw.sample(others, min(len(others), max(0, room - len(keep)))))
+        self._notes.append(
+            f"{depth} deep in recovery, {len(keep):,} of {len(new):,} distinct states were judged (seed {self.seed}): "
+            f"the first of each failpoint, and others drawn; --budget sets how many"
+        )
+        return {path: state for path, state in level.items() if state.digest in keep or state.digest in self._checked}
+
+    def _check_all(
+        self, level: dict[CrashPath, CrashState], *, photograph: bool
+    ) -> list[tuple[CrashPath, CrashState, Checked]]:
+        """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
+        first: dict[str, CrashPath] = {}
+        for path, state in level.items():
+            if state.digest not in self._checked:
+                first.setdefault(state.digest, path)
+        self._report_known(level)
+        jobs = {path: level[path] for path in first.values()}
+        if self.until_broken:
+            paths = list(jobs)
+            random.Random(f"{self.seed} order").shuffle(paths)
+            jobs = {path: jobs[path] for path in paths}
+        for path, checked in self._parallel(jobs, lambda state: self.checker.check(state, photograph=photograph)):
+            self._checked[level[path].digest] = checked
+            self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
+            if self.until_broken and checked.verdict.broken:
+                break
+        return [(path, level[path], self._checked[digest]) for digest, path in first.items() if digest in self._checked]
+
+    def _report_known(self, level: dict[CrashPath, CrashState]) -> None:
+        for path, state in level.items():
+            if path not in self.results and state.digest in self._checked:
+                self._report(path, self._checked[state.digest], state)
+
+    def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
+        return {
+            (*path, photograph.hit): CrashState(photograph.tree, state.promises)
+            for path, state, checked in found
+            for photograph in checked.recovery
+        }
+
+    def _parallel(self, work_: dict[CrashPath, Any], function: Callable[[Any], Any]) -> Iterator[tuple[CrashPath, Any]]:
+        """Yield each result as it comes, ``workers`` at a time; an interrupt stops the jobs, not only the waiting."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            pending: dict[Future[Any], CrashPath] = {pool.submit(function, item): path for path, item in work_.items()}
+            try:
+                while pending:
+                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in sorted(done, key=lambda f: pending[f]):
+                        yield pending.pop(future), future.result()
+            except GeneratorExit:
+                pool.shutdown(cancel_futures=True)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.checker.jobs.stop_all()
+                raise
+
+    # Step 4
+
+    def _kill_sample(self, prepared: Prepared, comparable: bool) -> None:
+        size = max(SAMPLE_MIN, round(SAMPLE_SHARE * len(self.results)))
+        paths = [path for path in sorted(self.results) if path in self._states and path != (END,)]
+        sample = random.Random(f"{self.seed} sample").sample(paths, min(size, len(paths)))
+        if self.until_broken:
+            sample = self._broken()[:1] or sample
+        self.on_plan("killing for real", len(sample))
+        agreed = 0
+        for path, checked in self._parallel(
+            {path: path for path in sample}, lambda p: self.kill(prepared, p, comparable)
+        ):
+            agreed += checked is None
+            result = replace(self.results[path], method="sigkill")
+            if checked is not None:
+                result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
+            self.results[path] = result
+        self.details.update(killed_for_real=len(sample), agreed_with_photograph=agreed)
+
+    def _broken(self) -> list[CrashPath]:
+        return [path for path, result in self.results.items() if result.verdict.broken]
+
+    def kill(self, prepared: Prepared, path: CrashPath, comparable: bool) -> Checked | None:
+        """Kill for real along ``path``; None if that left what the photograph shows and has its verdict."""
+        folder = self.checker.folder()
+        try:
+            state = self.crash(prepared, path, folder)
+            if isinstance(state, Checked):
+                return state
+            shown = self._states[path]
+            if comparable and state.promises != shown.promises:
+                return Checked(
+                    Verdict.UNKNOWN, "the killed process had promised something else than the photographed one"
+                )
+            if comparable and (place := self._equal(state.tree, shown.tree)):
+                return Checked(
+                    Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
+                )
+            checked, expected = self.checker.check(state), self._checked[shown.digest]
+            if checked.verdict is expected.verdict:
+                return None
+            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as photographed")
+        finally:
+            self._finished(folder)
+
+    def crash(self, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:
+        """Crash for real along ``path`` in ``folder``; returns what is left, or why it came to nothing."""
+        root, journal = folder / "root", folder / "journal"
+        self.checker.album.restore(prepared.tree, root)
+        for depth, hit in enumerate(path):
+            kill = None if hit == END else hit
+            if depth == 0:
+                ended = self._job(work.workload, root, journal, (), kill)
+            else:
+                ended = self._job(work.recover, root, False, kill)
+            if kill is not None and ended.died != -9:
+                return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
+        written = journal.read_bytes() if journal.exists() else b""
+        return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
+
+    # Reporting
+
+    def _report(self, path: CrashPath, checked: Checked, state: CrashState | None = None) -> None:
+        name = scenario_id(path)
+        point, number = path[-1]
+        result = ScenarioResult(
+            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method="photograph",
+            fault=crash_fault(path[-1]), verdict=checked.verdict, explanation=checked.explanation,
+            state=state.digest if state else "", replay=self.replay(name),
+        )  # fmt: skip
+        self.results[path] = result
+        self.on_result(result)
+
+    def _account(self, prepared: Prepared) -> None:
+        declared = dict(prepared.profile.declared)
+        for checked in self._checked.values():
+            declared.update(checked.declared)
+        hit = {name for path in self.results for name, _ in path} | {name for name, _ in prepared.profile.hits}
+        changed = {state.tree.digest for state in self._states.values()} - {self._states[(END,)].tree.digest}
+        if not changed:
+            self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
+        never = sorted(name for name in declared if name not in hit)
+        self.details.update(
+            failpoints_declared=len(declared),
+            failpoints_never_hit=never,
+            distinct_states=len(self._checked),
+            during_recovery=sum(len(path) > 1 for path in self.results),
+        )
+        if never:
+            self._notes.append(f"failpoints never hit: {', '.join(never)}")
+        self._notes.append(
+            f"{len(self._checked)} distinct states judged, crashes in recovery up to {DEPTH_MAX} deep; "
+            f"{self.details['killed_for_real']} scenarios also killed for real, "
+            f"{self.details['agreed_with_photograph']} of them as photographed"
+        )
+
+    def _distrust(self, reason: str) -> None:
+        for path, result in self.results.items():
+            if result.verdict is Verdict.SAFE:
+                self.results[path] = replace(result, verdict=Verdict.UNKNOWN, explanation=reason)
+
+    def _finished(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,100 @@
+"""Which crashes a kill experiment tries, and how they are named: pure functions of the profile, the budget and the seed.
+
+A scenario is a path: where the workload is killed, then where its recovery is, then where the recovery of that is. Its id
+reads ``kill:wal.append.before_sync@3+recovery.replay.before_batch@1``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from scenarios.errors import UsageError
+from scenarios.work import Hit
+
+__all__ = [
+    "BUDGET",
+    "DEPTH_MAX",
+    "END",
+    "RECOVERY_SHARE",
+    "SAMPLE_MIN",
+    "SAMPLE_SHARE",
+    "CrashPath",
+    "crash_fault",
+    "parse_id",
+    "scenario_id",
+    "thin",
+]
+
+DEPTH_MAX = 2
+"""How many crashes hit recovery: 2 is a crash in the recovery of a crashed recovery."""
+
+BUDGET = 2000
+"""Default number of workload hits at most; above it they are thinned."""
+
+RECOVERY_SHARE = 0.05
+"""How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
+
+SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
+"""How many scenarios are killed for real: this share of all, and at least this many."""
+
+END: Hit = ("workload.end", 1)
+"""A crash right after the workload's last step."""
+
+CrashPath = tuple[Hit, ...]
+"""Where the crashes of one scenario strike: in the workload, then in each recovery."""
+
+
+def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:
+    """Choose at most about ``budget`` hits, in their order, and say by what rule (empty: all were kept).
+
+    Always in: the first and last hit of each failpoint, and the hits next to one whose name begins with a boundary.
+    The rest is drawn with the seed.
+    """
+    if len(hits) <= budget:
+        return list(hits), ""
+    keep: set[int] = set()
+    places: dict[str, list[int]] = {}
+    for place, (name, _) in enumerate(hits):
+        places.setdefault(name, []).append(place)
+        if any(name.startswith(boundary) for boundary in boundaries):
+            keep.update((place - 1, place, place + 1))
+    for found in places.values():
+        keep.update((found[0], found[-1]))
+    keep &= set(range(len(hits)))
+    others = sorted(set(range(len(hits))) - keep)
+    room = max(0, budget - len(keep))
+    drawn = random.Random(f"{seed} thin").sample(others, min(room, len(others)))
+    chosen = [hits[place] for place in sorted(keep | set(drawn))]
+    near = f", those next to {', '.join(boundaries)}" if list(boundaries) else ""
+    return chosen, (
+        f"{len(hits):,} hits thinned to {len(chosen):,} (budget {budget:,}, seed {seed}): first and last of each "
+        f"failpoint{near}, and {len(drawn):,} drawn"
+    )
+
+
+def scenario_id(path: CrashPath) -> str:
+    """Return the id of a scenario: ``kill:point@hit``, one ``+point@hit`` more for each crash during recovery."""
+    return "kill:" + "+".join(_at(hit) for hit in path)
+
+
+def parse_id(text: str) -> CrashPath:
+    """Read what `scenario_id` wrote. Raises UsageError."""
+    kind, _, rest = text.partition(":")
+    path = []
+    for part in rest.split("+"):
+        name, at, number = part.rpartition("@")
+        if kind != "kill" or not name or not at or not number.isdecimal() or int(number) < 1:
+            raise UsageError(f"{text!r} is no scenario id; they read kill:FAILPOINT@HIT, see results.jsonl")
+        path.append((name, int(number)))
+    return tuple(path)
+
+
+def _at(hit: Hit) -> str:
+    return f"{hit[0]}@{hit[1]}"
+
+
+def crash_fault(hit: Hit) -> str:
+    """Return the kill at a hit in the syntax of `faults`."""
+    name, number = hit
+    return f"{name}={number - 1}*off->kill" if number > 1 else f"{name}=kill"

@@ -1,0 +1,149 @@
+"""Photographs: what a SIGKILL at this instant would leave, taken without killing.
+
+A SIGKILL leaves exactly what the kernel had been handed: the folder's content at that instant (and the journal's). So the
+process stops itself at a failpoint by SIGSTOP, all its threads with it, the folder is read, and the process goes on. One run
+of a workload so yields the crashed folder of every hit.
+
+What this does not cover: a kill that lands inside another thread's write system call, which the kernel may cut short at a
+page; and processes the system started itself, which are not stopped. Files are kept by content, so a thousand photographs
+of a folder in which little changes cost little.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from scenarios.errors import ScenarioError
+
+__all__ = ["Album", "Entry", "Tree", "frozen", "stop_here"]
+
+_STOP_SECONDS_MAX = 10.0
+_STOP_POLL_SECONDS = 0.00005
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file (``content`` is its digest), directory (empty) or symbolic link (its target), with its permission bits."""
+
+    kind: str
+    mode: int
+    content: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder's content: relative path to entry."""
+
+    entries: tuple[tuple[str, Entry], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal folders, and for no others."""
+        text = repr(self.entries).encode()
+        return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+    def difference(self, other: Tree) -> list[str]:
+        """Return the paths at which two folders differ, sorted."""
+        mine, theirs = dict(self.entries), dict(other.entries)
+        return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
+
+
+class Album:
+    """Keeps photographs under ``scratch``. Thread-safe."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._blobs = scratch / "blobs"
+        self._blobs.mkdir()
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def capture(self, root: Path) -> Tree:
+        """Photograph the folder; nobody must be writing to it (see `frozen`)."""
+        return Tree(tuple(sorted(self._walk(str(root), ""))))
+
+    def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, Entry]]:
+        with os.scandir(directory) as found:
+            for item in found:
+                path = prefix + item.name
+                mode = stat.S_IMODE(item.stat(follow_symlinks=False).st_mode)
+                if item.is_symlink():
+                    yield path, Entry("link", mode, str(Path(item.path).readlink()))
+                elif item.is_dir():
+                    yield path, Entry("directory", mode, "")
+                    yield from self._walk(item.path, path + "/")
+                elif item.is_file():
+                    yield path, Entry("file", mode, self._keep(item.path))
+
+    def _keep(self, path: str) -> str:
+        with open(path, "rb") as file:
+            data = file.read()
+        digest = hashlib.blake2b(data, digest_size=20).hexdigest()
+        with self._lock:
+            if digest not in self._known:
+                (self._blobs / digest).write_bytes(data)
+                self._known.add(digest)
+        return digest
+
+    def restore(self, tree: Tree, root: Path) -> None:
+        """Lay the folder out at ``root``, which must not exist or be empty."""
+        root.mkdir(parents=True, exist_ok=True)
+        for path, entry in tree.entries:
+            place = root / path
+            if entry.kind == "directory":
+                place.mkdir()
+            elif entry.kind == "link":
+                place.symlink_to(entry.content)
+            else:
+                shutil.copyfile(self._blobs / entry.content, place)
+                place.chmod(entry.mode)
+        for path, entry in reversed(tree.entries):
+            if entry.kind == "directory":
+                (root / path).chmod(entry.mode)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Wait until process ``pid``, which is stopping itself, has stopped, every thread of it; let it go on after the block.
+
+    Raises:
+        ScenarioError: it does not stop.
+        ProcessLookupError: it is gone.
+    """
+    try:
+        deadline = time.monotonic() + _STOP_SECONDS_MAX
+        while not _is_stopped(pid):
+            if time.monotonic() > deadline:
+                raise ScenarioError(f"process {pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
+            time.sleep(_STOP_POLL_SECONDS)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def stop_here() -> None:
+    """Stop this process, with all its threads, until somebody lets it go on."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _is_stopped(pid: int) -> bool:
+    tasks = f"/proc/{pid}/task"
+    try:
+        return all(_state(f"{tasks}/{task}/stat") in b"Tt" for task in os.listdir(tasks))  # noqa: PTH208  # names only
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+
+
+def _state(stat_path: str) -> bytes:
+    with open(stat_path, "rb") as file:
+        return file.read().rpartition(b") ")[2][:1]

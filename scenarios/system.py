@@ -1,0 +1,163 @@
+"""A system under test, and how a target's name becomes one.
+
+Write a subclass, name it on the command line (``my_store.py:MyStore``), and every experiment can run it:
+
+    class MyStore(SystemUnderTest):
+        contract = "exactly-once"
+
+        def workload(self, root, journal):
+            store = Store(root / "data")
+            for i in range(50):
+                with journal.attempt(i):        # leaving the block without an exception acknowledges
+                    store.put(i)
+
+        def recover(self, root):
+            return list(Store(root / "data"))
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from scenarios.contract import Contract
+from scenarios.errors import UsageError
+from scenarios.journal import Item, Journal, Promises
+
+__all__ = ["BUILT_IN", "SystemUnderTest", "Target", "load"]
+
+BUILT_IN = {"reference": "scenarios.systems.reference:ReferenceEngine"}
+"""Names of the systems that come with crashmatrix."""
+
+
+class SystemUnderTest(ABC):
+    """What an experiment needs to know of a system. Each method runs in a fresh process; share nothing but the disk.
+
+    Attributes:
+        contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.
+        boundaries: beginnings of failpoint names; hits next to one of these are never thinned out.
+        stable_recovery: whether recovering twice must leave the folder exactly as recovering once did.
+        seconds_max: how long recovery may take before it counts as hanging; the workload gets ten times that.
+        workspace: a folder outside the crash, filled by `setup` and only read afterwards.
+        seed: the run's seed; the workload derives everything random from it.
+    """
+
+    contract: ClassVar[str | Contract] = "exactly-once"
+    boundaries: ClassVar[Sequence[str]] = ()
+    stable_recovery: ClassVar[bool] = False
+    seconds_max: ClassVar[float] = 30.0
+    workspace: Path
+    seed: int = 0
+
+    def setup(self) -> Sequence[str]:
+        """Check options and fill ``workspace``, once per run; returns remarks for the report. Raises UsageError."""
+        return ()
+
+    def prepare(self, root: Path) -> Sequence[Item] | None:
+        """Make what is there before the first crash point; returns the items recovery owes from the start, if any."""
+        return None
+
+    @abstractmethod
+    def workload(self, root: Path, journal: Journal) -> None:
+        """Store items, telling the journal; may die anywhere."""
+
+    @abstractmethod
+    def recover(self, root: Path) -> Sequence[Item]:
+        """Recover what survived in ``root``; return the items found. Raise, and the verdict is ``cannot-open``."""
+
+    def verify(self, root: Path, promises: Promises) -> None:
+        """Check more than the contract says, after recovery, in the same process. Raises PromiseBroken."""
+        return
+
+    def fingerprint(self, root: Path) -> str | None:
+        """Return a digest of ``root`` that two runs of one seed share; None if their bytes are the same anyway."""
+        return None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Names a system and how to make it; picklable, so that each process makes its own.
+
+    Attributes:
+        name: as given on the command line.
+        options: keyword arguments for the system's constructor.
+        mutant: name of a planted bug to put into the system first.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    mutant: str = ""
+    seed: int = 0
+    workspace: str = ""
+
+    def make(self) -> SystemUnderTest:
+        """Return the system. Raises UsageError with the remedy."""
+        kind = load(self.name)
+        try:
+            system = kind(**self.options)
+        except TypeError as error:
+            raise UsageError(f"target {self.name}: {error}; check the options it takes") from None
+        if self.mutant:
+            from scenarios.mutants import mutant  # imports the reference engine, which other targets do not need
+
+            mutant(self.mutant).plant()
+        system.seed, system.workspace = self.seed, Path(self.workspace)
+        return system
+
+    @property
+    def module(self) -> str | None:
+        """The importable module the system lives in, None for a file."""
+        name = BUILT_IN.get(self.name, self.name).partition(":")[0]
+        return None if name.endswith(".py") else name
+
+
+def load(name: str) -> type[SystemUnderTest]:
+    """Return the class that a target's name means.
+
+    Raises:
+        UsageError: no such built-in, module, file or class, or it cannot be imported.
+    """
+    where, colon, attribute = BUILT_IN.get(name, name).partition(":")
+    if not colon:
+        known = ", ".join(sorted(BUILT_IN))
+        raise UsageError(f"no target {name!r}; use one of {known}, package.module:Class, or file.py:Class")
+    module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    kind = getattr(module, attribute, None)
+    if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
+        raise UsageError(f"{where} has no class {attribute!r} derived from scenarios.SystemUnderTest")
+    return kind
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise UsageError(
+            f"cannot import {name} ({type(error).__name__}: {error}); is its package installed?"
+        ) from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = f"crashmatrix_target_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise UsageError(f"no file {path}; name it relative to the current directory")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error})") from error
+    return module
