@@ -11,6 +11,9 @@ anyone calls fsync. Kinds:
     async       `mixed`, from another process every few milliseconds instead of at notes
     storm       as `async`, but little else than commits, so that some fall between a write and the sync after it
 
+The seed fixes what is nudged, not what the kernel makes of it, and asynchronous kinds depend on timing altogether. So
+traces of one seed differ: keep the trace, not only the seed.
+
 Invariants: a nudge never changes content and never makes the system under test wait for its own syncs; everything it
 does, any kernel may do at any time, so a promise that breaks under nudges is broken. Files changed last are favoured:
 they are where a missing sync matters.

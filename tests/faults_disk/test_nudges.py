@@ -1,7 +1,10 @@
 """Nudges make the kernel write what nobody synced, and so make crash states differ."""
 
 import itertools
+import os
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +20,39 @@ from faults.disk import (
     Write,
     record,
 )
+from faults.disk.nudges import Nudger
 from tests.faults_disk.support import in_child, tree
 
 pytestmark = pytest.mark.usefixtures("disk")
+
+
+def test_a_seed_fixes_what_is_nudged_and_last_changed_files_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root" / "deep").mkdir(parents=True)
+    for number in range(10):
+        path = tmp_path / "root" / ("deep" if number % 2 else ".") / f"file{number}"
+        path.write_bytes(bytes(40_000))
+        os.utime(path, (number, number))
+
+    def nudged(seed: int) -> list[tuple[str, int, int]]:
+        done: list[tuple[str, int, int]] = []
+        monkeypatch.setattr(
+            "faults.disk.nudges.start_writeback",
+            lambda descriptor, *pages: done.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, *pages)),
+        )
+        nudger = Nudger("writeback", seed, tmp_path / "root", tmp_path / "unrelated")
+        for _ in range(400):
+            nudger.nudge()
+        return done
+
+    first = nudged(1)
+    assert first == nudged(1) != nudged(2)
+    assert 100 < len(first) < 300
+    assert all(offset % 4096 == 0 and 0 < length <= 40_960 - offset for _, offset, length in first)
+    names = Counter(name for name, _, _ in first)
+    assert len(names) == 10
+    assert names.most_common(1)[0][0] == "file9"
 
 
 def lazy(machine: Machine) -> None:

@@ -20,6 +20,7 @@ from faults.disk import (
     InvalidOption,
     Machine,
     Mark,
+    MountRefused,
     Note,
     RecordingFailed,
     RecordOptions,
@@ -234,6 +235,11 @@ def test_a_failing_workload_is_not_a_recording() -> None:
 def test_options_that_do_not_exist_are_refused(options: RecordOptions) -> None:
     with pytest.raises(InvalidOption, match=r"; (use|give) "):
         record(program, options=options)
+
+
+def test_a_mount_option_that_does_not_exist_is_refused_by_the_filesystem() -> None:
+    with pytest.raises(MountRefused, match="as ext4 with nonsense: EINVAL"):
+        record(program, options=RecordOptions(filesystem="ext4:nonsense"))
 
 
 def test_impossible_faults_are_refused() -> None:
