@@ -290,3 +290,30 @@ def test_what_a_workload_leaves_running_is_ended() -> None:
         machine.note(str(os.getpid()).encode())
 
     assert record(work).notes_before(10**9) == (b"2",)
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_a_retried_fsync_succeeds_and_the_data_is_gone(filesystem: str) -> None:
+    """The kernel marks pages clean after a failed write: the second fsync has nothing to do and says all is well.
+
+    Source: Rebello et al., Can Applications Recover from fsync Failures?, USENIX ATC 2020.
+    """
+
+    def work(machine: Machine) -> None:
+        with (machine.root / "file").open("r+b", buffering=0) as file:
+            file.write(b"new!" * 1024)
+            with pytest.raises(OSError, match="Input/output error"):
+                os.fsync(file.fileno())
+            os.fsync(file.fileno())
+            machine.note(b"believed durable")
+
+    options = RecordOptions(filesystem=filesystem, disk_faults=(DiskFault(request="write", nth=1),))
+    trace = record(work, prepare=lambda root: write_durably(root / "file", b"old." * 1024), options=options)
+    assert (trace.exit_status, trace.error) == (0, "")
+    state = CrashState.parse(f"{trace.operations.index(Note(b'believed durable')) + 1}-none", trace)
+
+    def look() -> dict[str, bytes | None]:
+        with CrashImages(trace) as images, images.mounted(state) as root:
+            return tree(root)
+
+    assert in_child(look) == {"file": b"old." * 1024}
