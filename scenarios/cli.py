@@ -24,7 +24,7 @@ from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
-from scenarios.system import BUILT_IN
+from scenarios.systems import BUILT_IN
 
 __all__ = ["app", "main"]
 
@@ -119,8 +119,8 @@ def report_(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("cr
 def targets() -> None:
     """List the systems that come with crashmatrix."""
     table = _table("target", "what it is")
-    for name, place in sorted(BUILT_IN.items()):
-        table.add_row(name, place)
+    for name, built_in in sorted(BUILT_IN.items()):
+        table.add_row(escape(name), escape(built_in.about))
     _out.print(table)
 
 

@@ -145,14 +145,11 @@ class Job:
     def _finish(self, how: dict[str, Any]) -> None:
         if how.get("timed_out"):
             self.stop()
-        self._process.join()
+        wait([self._process.sentinel])
+        exit_code = self._jobs.reap(self, self._process)
         self.stop()  # What it started does not outlive it.
-        if not how:
-            how = {"died": self._process.exitcode}
-        self.ended = Ended(**how, output=self._read_output())
+        self.ended = Ended(**(how or {"died": exit_code}), output=self._read_output())
         self._connection.close()
-        self._process.close()
-        self._jobs.forget(self)
 
     def _read_output(self) -> str:
         data = self._output.read_bytes() if self._output.exists() else b""
@@ -219,10 +216,18 @@ class Jobs:
         for job in running:
             job.stop()
 
-    def forget(self, job: Job) -> None:
-        """Called by a job that has ended."""
+    def reap(self, job: Job, process: Any) -> int:
+        """Called by a job whose process has ended; returns multiprocessing's exit code.
+
+        Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
+        process's exit code only one gets it.
+        """
         with self._lock:
             self._running.discard(job)
+            process.join()
+            exit_code: int = process.exitcode
+            process.close()
+        return exit_code
 
 
 @contextmanager

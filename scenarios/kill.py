@@ -30,13 +30,13 @@ from scenarios.journal import Item, Promises
 from scenarios.kill_plan import (
     DEPTH_MAX,
     END,
-    RECOVERY_SHARE,
     SAMPLE_MIN,
     SAMPLE_SHARE,
     CrashPath,
     crash_fault,
     scenario_id,
     thin,
+    thin_states,
 )
 from scenarios.photograph import Tree
 from scenarios.work import Hit, Profile
@@ -179,23 +179,11 @@ class KillExperiment:
 
     def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
         """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
-        new: dict[str, CrashPath] = {}
-        for path, state in level.items():
-            if state.digest not in self._checked:
-                new.setdefault(state.digest, path)
-        room = max(1, round(RECOVERY_SHARE * self.budget))
-        if len(new) <= room:
-            return level
-        firsts = {path[-1][0]: digest for digest, path in reversed(new.items())}
-        keep = set(firsts.values())
-        others = [digest for digest in new if digest not in keep]
-        draw = random.Random(f"{self.seed} depth {depth}")
-        keep.update(draw.sample(others, min(len(others), max(0, room - len(keep)))))
-        self._notes.append(
-            f"{depth} deep in recovery, {len(keep):,} of {len(new):,} distinct states were judged (seed {self.seed}): "
-            f"the first of each failpoint, and others drawn; --budget sets how many"
-        )
-        return {path: state for path, state in level.items() if state.digest in keep or state.digest in self._checked}
+        new = {path: state.digest for path, state in level.items() if state.digest not in self._checked}
+        keep, note = thin_states(depth, new, self.budget, self.seed)
+        self._notes += [note] if note else []
+        known = self._checked.keys() | keep
+        return {path: state for path, state in level.items() if state.digest in known}
 
     def _check_all(
         self, level: dict[CrashPath, CrashState], *, photograph: bool

@@ -24,6 +24,7 @@ __all__ = [
     "parse_id",
     "scenario_id",
     "thin",
+    "thin_states",
 ]
 
 DEPTH_MAX = 2
@@ -70,6 +71,30 @@ def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str
     return chosen, (
         f"{len(hits):,} hits thinned to {len(chosen):,} (budget {budget:,}, seed {seed}): first and last of each "
         f"failpoint{near}, and {len(drawn):,} drawn"
+    )
+
+
+def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int) -> tuple[set[str], str]:
+    """Choose which states that recovery passes through are judged, and say by what rule (empty: all are).
+
+    Always in: the first state of each failpoint. The rest is drawn with the seed, up to `RECOVERY_SHARE` of the budget.
+
+    Args:
+        states: the digest of the state each path leads to, in order.
+
+    Returns:
+        The digests chosen, and the rule.
+    """
+    room = max(1, round(RECOVERY_SHARE * budget))
+    distinct = list(dict.fromkeys(states.values()))
+    if len(distinct) <= room:
+        return set(distinct), ""
+    keep = set({path[-1][0]: digest for path, digest in reversed(states.items())}.values())
+    others = [digest for digest in distinct if digest not in keep]
+    keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, room - len(keep)))))
+    return keep, (
+        f"{depth} deep in recovery, {len(keep):,} of {len(distinct):,} distinct states were judged (seed {seed}): the first "
+        f"of each failpoint, and others drawn; --budget sets how many"
     )
 
 

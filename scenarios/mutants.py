@@ -229,7 +229,9 @@ MUTANTS = _rows(
             "ack-before-write",
             "append returns the id while the record is still in the process's memory",
             _all(
-                _change(SegmentedLog, "_write_record", _held_back), _change(SegmentedLog, "rotate", _after(_write_held))
+                _change(SegmentedLog, "_write_record", _held_back),
+                _change(SegmentedLog, "rotate", _after(_write_held)),
+                _change(SegmentedLog, "close", _after(_write_held)),
             ),
         ),
         Mutant(

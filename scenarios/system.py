@@ -30,11 +30,9 @@ from typing import Any, ClassVar
 from scenarios.contract import Contract
 from scenarios.errors import UsageError
 from scenarios.journal import Item, Journal, Promises
+from scenarios.systems import BUILT_IN
 
-__all__ = ["BUILT_IN", "SystemUnderTest", "Target", "load"]
-
-BUILT_IN = {"reference": "scenarios.systems.reference:ReferenceEngine"}
-"""Names of the systems that come with crashmatrix."""
+__all__ = ["SystemUnderTest", "Target", "load"]
 
 
 class SystemUnderTest(ABC):
@@ -100,8 +98,9 @@ class Target:
     def make(self) -> SystemUnderTest:
         """Return the system. Raises UsageError with the remedy."""
         kind = load(self.name)
+        built_in = BUILT_IN.get(self.name)
         try:
-            system = kind(**self.options)
+            system = kind(**({**built_in.options, **self.options} if built_in else self.options))
         except TypeError as error:
             raise UsageError(f"target {self.name}: {error}; check the options it takes") from None
         if self.mutant:
@@ -114,7 +113,7 @@ class Target:
     @property
     def module(self) -> str | None:
         """The importable module the system lives in, None for a file."""
-        name = BUILT_IN.get(self.name, self.name).partition(":")[0]
+        name = _place(self.name).partition(":")[0]
         return None if name.endswith(".py") else name
 
 
@@ -124,15 +123,20 @@ def load(name: str) -> type[SystemUnderTest]:
     Raises:
         UsageError: no such built-in, module, file or class, or it cannot be imported.
     """
-    where, colon, attribute = BUILT_IN.get(name, name).partition(":")
+    where, colon, attribute = _place(name).partition(":")
     if not colon:
-        known = ", ".join(sorted(BUILT_IN))
-        raise UsageError(f"no target {name!r}; use one of {known}, package.module:Class, or file.py:Class")
+        raise UsageError(
+            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class or file.py:Class"
+        )
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     kind = getattr(module, attribute, None)
     if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
         raise UsageError(f"{where} has no class {attribute!r} derived from scenarios.SystemUnderTest")
     return kind
+
+
+def _place(name: str) -> str:
+    return BUILT_IN[name].place if name in BUILT_IN else name
 
 
 def _load_module(name: str) -> ModuleType:
