@@ -73,8 +73,11 @@ class SeriesBuffers:
 
 
 def split_series(batch: pa.RecordBatch, tags: list[str]) -> Iterator[tuple[tuple[object, ...], pa.RecordBatch]]:
-    """Split a batch into its series: (tag values, rows in their order). A null tag is a value like any other."""
-    if not tags:
+    """Split a batch into its series: (tag values, rows in their order). A null tag is a value like any other.
+
+    A batch without rows is one series, so that its generation has a schema.
+    """
+    if not tags or not batch.num_rows:
         yield (), batch
         return
     found = pa.Table.from_batches([batch.select(tags)]).group_by(tags, use_threads=False).aggregate([])
@@ -87,6 +90,9 @@ def _mask(batch: pa.RecordBatch, values: dict[str, object]) -> pa.Array:
     mask = None
     for tag, value in values.items():
         column = batch.column(tag)
-        same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        wanted = pa.scalar(value, column.type)
+        same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, wanted), False)
         mask = same if mask is None else pc.and_(mask, same)
     return mask

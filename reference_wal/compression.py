@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from reference_wal.buffers import Generation
 from reference_wal.durable_io import step
 
-__all__ = ["DISTINCT_SHARE_MAX", "compress"]
+__all__ = ["DISTINCT_SHARE_MAX", "compress", "to_parquet"]
 
 COMPRESS = step(
     "compress.encode", "the generation in memory and in the log", "its Parquet bytes in memory, rows still logged"
@@ -27,18 +27,31 @@ def compress(generation: Generation, *, timestamp: str, tags: list[str]) -> tupl
     """Return the generation as the bytes of one Parquet file, and its number of rows."""
     with COMPRESS:
         rows = pa.concat_tables(generation.series.values())
-        rows = rows.sort_by([(column, "ascending") for column in (*tags, timestamp)])
-        dictionary = [name for name in rows.column_names if _by_dictionary(rows[name])]
-        encodings = {name: _encoding(rows[name].type) for name in rows.column_names if name not in dictionary}
-        sink = pa.BufferOutputStream()
-        pq.write_table(
-            rows,
-            sink,
-            compression="zstd",
-            use_dictionary=dictionary,
-            column_encoding={name: encoding for name, encoding in encodings.items() if encoding},
-        )
-        return sink.getvalue(), rows.num_rows
+        return to_parquet(rows, timestamp=timestamp, tags=tags), rows.num_rows
+
+
+def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
+    """Return rows as the bytes of one Parquet file, sorted and encoded as the module says. Raises pa.ArrowException."""
+    rows = rows.take(_order(rows, [*tags, timestamp]))
+    dictionary = [name for name in rows.column_names if _by_dictionary(rows[name])]
+    encodings = {name: _encoding(rows[name].type) for name in rows.column_names if name not in dictionary}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        rows,
+        sink,
+        compression="zstd",
+        use_dictionary=dictionary,
+        column_encoding={name: encoding for name, encoding in encodings.items() if encoding},
+    )
+    return sink.getvalue()
+
+
+def _order(rows: pa.Table, columns: list[str]) -> pa.Array:
+    keys = rows.select(columns)
+    for index, field in enumerate(keys.schema):
+        if pa.types.is_dictionary(field.type):  # Arrow sorts tables by plain values only.
+            keys = keys.set_column(index, field.name, keys.column(index).cast(field.type.value_type))
+    return pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in columns])
 
 
 def _by_dictionary(column: pa.ChunkedArray) -> bool:

@@ -28,6 +28,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
@@ -35,7 +36,7 @@ from reference_wal.buffers import Generation
 from reference_wal.durable_io import remove_tree, step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
 
-__all__ = ["DeltaStore", "TornTail", "heal", "marker_at", "remove_unborn", "torn_tail"]
+__all__ = ["DeltaStore", "TornTail", "check_schema", "heal", "marker_at", "remove_unborn", "torn_tail"]
 
 logger = logging.getLogger(__name__)
 
@@ -111,18 +112,32 @@ def _is_whole(commit: Path) -> bool:
 
 def _torn_checkpoint(log: Path) -> list[Path]:
     pointer = log / "_last_checkpoint"
+    checkpoints = sorted(log.glob("[0-9]*.checkpoint.parquet"))
+    if not pointer.exists():
+        return [file for file in checkpoints if not _is_parquet(file)]
     named: list[Path] = []
     try:
         last = json.loads(pointer.read_bytes())
         named = [log / f"{last['version']:020d}.checkpoint.parquet"]
         if named[0].stat().st_size == last.get("sizeInBytes") and pq.read_metadata(named[0]).num_rows == last["size"]:
-            return []
-    except FileNotFoundError:
-        if not pointer.exists():
-            return []
+            # One that the pointer does not name yet is found by its name all the same.
+            return [file for file in checkpoints if file > named[0] and not _is_parquet(file)]
     except (ValueError, KeyError, TypeError, OSError, pa.ArrowException):
         pass
-    return [pointer, *(file for file in named if file.exists())]
+    return [pointer, *(file for file in checkpoints if file in named or not _is_parquet(file))]
+
+
+def _is_parquet(file: Path) -> bool:
+    try:
+        pq.read_metadata(file)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Raise an Exception, of deltalake's choice, unless a Delta table can have this schema."""
+    DeltaSchema.from_arrow(schema)
 
 
 class DeltaStore:

@@ -27,16 +27,19 @@ import fcntl
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from faults import declare
 from reference_wal import delta_commit
 from reference_wal.buffers import SeriesBuffers
-from reference_wal.compression import compress
+from reference_wal.compression import compress, to_parquet
 from reference_wal.delta_commit import DeltaStore
 from reference_wal.errors import (
     EngineClosed,
@@ -44,6 +47,7 @@ from reference_wal.errors import (
     InvalidInput,
     LogCorrupted,
     LogPoisoned,
+    ReferenceWalError,
     TableCorrupted,
     TableExists,
 )
@@ -132,7 +136,7 @@ class StorageEngine:
         self.root, self.options = root, options
         self._process_lock = lock
         self._lock = threading.RLock()
-        self._poisoned: OSError | None = None
+        self._poisoned: BaseException | None = None
         self._wal = WriteAheadLog(root / "wal", segment_bytes_max=options.segment_bytes_max)
         self._tables: dict[str, _Table] = {}
         (root / "tables").mkdir(exist_ok=True)
@@ -205,13 +209,15 @@ class StorageEngine:
         check_table_name(table)
         tags = tags or []
         _check_columns(schema, timestamp, tags)
+        _check_storable(schema, timestamp, tags)
         with self._lock:
             self._refuse_if_unusable()
             if table in self._tables:
                 raise TableExists(table)
-            self._wal.create_table_log(table, schema, identity=self.options.identity)
-            store = DeltaStore.create(self.root / "tables" / table, schema, timestamp=timestamp, tags=tags)
-            self._tables[table] = _Table(self._wal.log(table), store)
+            with self._poisoned_by_errors():  # There is a log now, perhaps without its Delta table.
+                self._wal.create_table_log(table, schema, identity=self.options.identity)
+                store = DeltaStore.create(self.root / "tables" / table, schema, timestamp=timestamp, tags=tags)
+                self._tables[table] = _Table(self._wal.log(table), store)
 
     def ingest(self, table: str, batch: pa.RecordBatch) -> int:
         """Return the batch's id once its rows would survive a power cut.
@@ -222,11 +228,13 @@ class StorageEngine:
         with self._lock:
             self._refuse_if_unusable()
             self._wal.log(table)
-            batch_id = self._wal.append(table, batch)
             owner = self._tables[table]
-            owner.buffers.insert(batch_id, batch)
-            if owner.buffers.bytes >= self.options.generation_bytes_max:
-                self._flush(owner)
+            with self._poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
+                batch_id = self._wal.append(table, batch)
+            with self._poisoned_by_errors():  # Logged: a batch half in the buffers must never be committed.
+                owner.buffers.insert(batch_id, batch)
+                if owner.buffers.bytes >= self.options.generation_bytes_max:
+                    owner.flush(self.options)
             INGESTED.hit()
             return batch_id
 
@@ -234,15 +242,22 @@ class StorageEngine:
         """Commit every buffered row to Delta; durable on return. Raises OSError, LogPoisoned."""
         with self._lock:
             self._refuse_if_unusable()
-            for owner in self._tables.values():
-                self._flush(owner)
+            with self._poisoned_by_errors():
+                for owner in self._tables.values():
+                    owner.flush(self.options)
             FLUSHED.hit()
 
-    def _flush(self, owner: _Table) -> None:
+    @contextmanager
+    def _poisoned_by_errors(self, *, but_for: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
+        """Refuse all work after any exception in the block, an interrupt too: sealed rows are in the log only, and the
+        next commit's marker would pass them by. Reopening finds out what happened.
+        """
         try:
-            owner.flush(self.options)
-        except OSError as error:
-            self._poisoned = error  # The sealed rows are in the log; only reopening can tell what else is.
+            yield
+        except but_for:
+            raise
+        except BaseException as error:
+            self._poisoned = error
             raise
 
     def truncate(self, table: str) -> None:
@@ -250,16 +265,14 @@ class StorageEngine:
         with self._lock:
             self._refuse_if_unusable()
             self._wal.log(table)
-            try:
+            with self._poisoned_by_errors():
                 self._tables[table].truncate()
-            except OSError as error:
-                self._poisoned = error
-                raise
             TRUNCATE_DONE.hit()
 
     def read(self, table: str) -> pa.Table:
-        """Return every row, committed or not, in no particular order. Raises UnknownTable."""
+        """Return every row, committed or not, in no particular order. Raises UnknownTable, LogPoisoned, EngineClosed."""
         with self._lock:
+            self._refuse_if_unusable()
             schema = self._wal.log(table).schema
             owner = self._tables[table]
             buffered = pa.Table.from_batches(owner.buffers.rows(), schema)
@@ -309,3 +322,15 @@ def _check_columns(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not any(test(kind) for test in TAG_TYPES):
             raise InvalidInput(f"column {tag!r} of type {kind} cannot be a tag; tags are strings, integers or booleans")
+
+
+def _check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
+    """Send a row of nulls to Parquet and back: what cannot be stored is refused now, not once rows are promised."""
+    nullable = pa.schema([field.with_nullable(True) for field in schema])
+    row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
+    try:
+        delta_commit.check_schema(schema)
+        parquet = to_parquet(row, timestamp=timestamp, tags=tags)
+        pq.read_table(pa.BufferReader(parquet), schema=nullable)
+    except Exception as error:  # deltalake raises plain Exception
+        raise InvalidInput(f"rows of this schema cannot be stored: {str(error).splitlines()[0]}") from error

@@ -72,9 +72,9 @@ class EngineLocked(ReferenceWalError):
 class LogPoisoned(ReferenceWalError):
     """An earlier write or sync failed, so the log refuses appends until it is reopened."""
 
-    def __init__(self, path: Path, cause: OSError) -> None:
+    def __init__(self, path: Path, cause: BaseException) -> None:
         super().__init__(
-            f"{path}: refuses to append since a write or sync failed ({cause}); the kernel may have dropped the data, "
+            f"{path}: refuses to append since a write or sync failed ({cause!r}); the kernel may have dropped the data, "
             f"reopen the log: every acknowledged batch will be read back from disk"
         )
 

@@ -21,6 +21,7 @@ By the order of writes in `segmented_log` that leaves these cases, and no others
     | @N  | segment of another log, table or schema      | damage: a file moved here      | LogCorrupted                 |
     | @O  | nothing but ``*.tmp``                        | a crash while creating the log | the folder is no log         |
     | @P  | any other file                               | somebody else                  | left alone, logged           |
+    | @Q  | other files, but no segment                  | damage: every segment vanished | LogCorrupted                 |
 
 @K and @L need to know what was persisted, which the log alone does not: `SegmentedLog.reconcile` decides them.
 A whole last record that was never acknowledged is kept (@D): the caller had not been told, so either is right.
@@ -130,9 +131,10 @@ def decide(found: Sequence[Found]) -> Plan:
     """Apply the decision table; pure.
 
     Raises:
-        LogCorrupted: for rows @C, @F, @H, @I, @M and @N.
+        LogCorrupted: for rows @C, @F, @H, @I, @M, @N and @Q.
     """
     plan = Plan()
+    foreign = [item.path for item in found if item.row is Row.FOREIGN]
     for item in found:
         row = item.row
         if row is Row.UNBORN:
@@ -143,6 +145,8 @@ def decide(found: Sequence[Found]) -> Plan:
             raise _corrupted(item)
         else:
             _accept(plan, item)
+    if plan.header is None and foreign:
+        raise LogCorrupted(foreign[0].parent, f"holds no segment, but {foreign[0].name}")  # @Q
     return plan
 
 
@@ -167,6 +171,8 @@ def _accept(plan: Plan, item: Found) -> None:
         same_log = (header.identity, header.table) == (plan.header.identity, plan.header.table)
         if not same_log or not plan.schema.equals(item.scan.schema, check_metadata=True):
             raise LogCorrupted(item.path, "belongs to another log or schema than the segments before it")  # @N
+    if header.table != item.path.parent.name:
+        raise LogCorrupted(item.path, f"belongs to the log of table {header.table!r}")  # @N
     if header.start != item.name.start:
         raise LogCorrupted(item.path, f"its header says it starts at {header.start}")  # @N
     plan.header, plan.schema = header, item.scan.schema

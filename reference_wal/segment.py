@@ -3,14 +3,16 @@
 Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format), a sequence of IPC messages:
 
     schema
-    zero-row batch, metadata {seal: "begin", log: IDENTITY, table: TABLE, start: ID}          the header
+    zero-row batch, metadata {seal: "begin", log: IDENTITY, table: TABLE, start: ID}  ┐ the header, with the schema:
+    zero-row batch, metadata {seal: SEAL}                                             ┘ one write
     data batch, metadata {batch_id: ID}        ┐
     zero-row batch, metadata {seal: SEAL}      ┘ one record: one buffer, one write
     ...
 
 SEAL is ``id:offset:length:crc``: the record's id, where in the file its data message starts and how long it is, and the
-CRC-32 of ``id:offset`` followed by the message. The stream alone is no proof: a tail of zero bytes, which is what a torn
-append leaves, reads as a clean end or as a batch of zeros, and a flipped bit as other numbers.
+CRC-32 of ``id:offset`` followed by the message; the header's message starts with the schema, and its id is ``start``. The
+stream alone is no proof: a tail of zero bytes, which is what a torn append leaves, reads as a clean end or as a batch of
+zeros, and a flipped bit as other numbers or, in the schema, as another column.
 
 Names: ``{start}-.arrows`` while the segment grows, ``{start}-{end}.arrows`` once closed, ids inclusive, as in ModelarDB
 (https://github.com/ModelarData/ModelarDB-RS/pull/376).
@@ -119,6 +121,9 @@ class SegmentEncoder:
         self._writer = pa.ipc.new_stream(self._sink, schema)
         self._empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
         self._writer.write_batch(self._empty, custom_metadata=header.metadata())
+        with self._sink.getbuffer() as message:
+            seal = _seal(header.start, 0, message)
+        self._writer.write_batch(self._empty, custom_metadata={"seal": seal})
         self.header_bytes = self._take()
 
     def encode(self, batch_id: int, batch: pa.RecordBatch, offset: int) -> bytes:
@@ -145,7 +150,11 @@ def read_header(data: pa.Buffer) -> tuple[SegmentHeader, pa.Schema, int] | None:
         if metadata[b"seal"] != b"begin":
             return None
         header = SegmentHeader(metadata[b"log"].decode(), metadata[b"table"].decode(), int(metadata[b"start"]))
+        message = memoryview(data)[: handle.tell()]
+        seal = stream.read_next_batch_with_custom_metadata().custom_metadata[b"seal"].decode()
     except _UNREADABLE:
+        return None
+    if seal != _seal(header.start, 0, message):
         return None
     return header, stream.schema, handle.tell()
 
@@ -155,6 +164,7 @@ def read_records(data: pa.Buffer) -> Iterator[Record | Damage]:
     handle = pa.BufferReader(data)
     stream = pa.ipc.open_stream(handle)
     expected = int(stream.read_next_batch_with_custom_metadata().custom_metadata[b"start"])
+    stream.read_next_batch()  # the header's seal
     while (offset := handle.tell()) < data.size:
         found = _read_record(data, handle, stream, expected)
         if isinstance(found, str):

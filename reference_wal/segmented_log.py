@@ -60,13 +60,13 @@ class SegmentedLog:
         self._active = SegmentName(0)
         self._active_bytes = 0
         self._encoder: SegmentEncoder
-        self._poisoned: OSError | None = None
+        self._poisoned: BaseException | None = None
 
     @classmethod
     def create(
         cls, folder: Path, schema: pa.Schema, *, table: str, segment_bytes_max: int, identity: str = ""
     ) -> SegmentedLog:
-        """Start a log in an existing empty folder; durable on return except for the folder's own name.
+        """Start a log in an existing empty folder named as the table; durable on return except for the folder's own name.
 
         Args:
             identity: tells this log from any other that will ever bear the table's name; drawn at random if empty.
@@ -100,12 +100,15 @@ class SegmentedLog:
         Raises:
             AppendFailed: the disk refused; the log is poisoned until reopened.
             LogPoisoned: an earlier append was refused.
-            InvalidInput: the batch has another schema than the log.
+            InvalidInput: the batch has another schema than the log, or a null where the schema allows none.
         """
         if not batch.schema.equals(self.schema):
             raise InvalidInput(
                 f"batch has schema {batch.schema.names}, table {self.table!r} has {self.schema.names} or other types"
             )
+        for field, column in zip(self.schema, batch.columns, strict=True):
+            if column.null_count and not field.nullable:
+                raise InvalidInput(f"column {field.name!r} of table {self.table!r} takes no nulls, the batch has some")
         self._refuse_if_unusable()
         try:
             if self._active_bytes >= self.segment_bytes_max and self.next_id > self._active.start:
@@ -114,6 +117,9 @@ class SegmentedLog:
         except OSError as error:
             self._poisoned = error
             raise AppendFailed(self.folder, error) from error
+        except BaseException as error:
+            self._poisoned = error  # An interrupt, say: the record may be there, and the next would take its id.
+            raise
         batch_id, self.next_id = self.next_id, self.next_id + 1
         ACKNOWLEDGE.hit()
         return batch_id
@@ -133,9 +139,10 @@ class SegmentedLog:
         closed = SegmentName(self._active.start, self.next_id - 1)
         with CLOSE_SEGMENT:
             (self.folder / str(self._active)).rename(self.folder / str(closed))
+            self._closed.append(closed)
+            self._active, self._active_bytes = SegmentName(self.next_id), 0
         with SYNC_CLOSED:  # The old name is gone for good, so two active segments can never be met.
             sync_directory(self.folder)
-        self._closed.append(closed)
         self._start_segment()
 
     def _start_segment(self) -> None:
@@ -223,12 +230,15 @@ class SegmentedLog:
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches not marked persisted, in the order of ids, read back from disk with checksums verified.
 
+        Works on a poisoned log as well, and leaves out the batch that failed.
+
         Raises:
             LogCorrupted: a record changed since the log was opened.
         """
-        for name in (*self._closed, self._active):
+        for name in (*self._closed, *([self._active] if self._active_bytes else [])):
             path = self.folder / str(name)
-            for record in read_records(map_file(path)):
+            data = map_file(path)
+            for record in read_records(data if name.end is not None else data.slice(0, self._active_bytes)):
                 if isinstance(record, Damage):
                     raise LogCorrupted(path, record.problem, offset=record.offset, record=record.record)
                 if record.id not in self._persisted:
@@ -244,6 +254,9 @@ class SegmentedLog:
         except OSError as error:
             self._poisoned = error
             raise LogPoisoned(self.folder, error) from error
+        except BaseException as error:
+            self._poisoned = error
+            raise
 
     def _refuse_if_unusable(self) -> None:
         if self._poisoned is not None:

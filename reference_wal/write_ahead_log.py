@@ -71,6 +71,9 @@ class WriteAheadLog:
             with DELETE_FOLDER:
                 remove_tree(folder)
             return
+        if not folder.is_dir():
+            logger.warning("%s is none of the log's folders; left alone", folder)
+            return
         log = SegmentedLog.open(folder, segment_bytes_max=self.segment_bytes_max)
         if log is not None:
             self._logs[folder.name] = log
