@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from reports.result import RunSummary, ScenarioResult, Verdict
 
@@ -47,7 +47,7 @@ def matrix(results: list[ScenarioResult]) -> Table:
     for verdict in present:
         table.add_column(verdict.value, justify="right", style=_STYLE.get(verdict, "bold red"))
     for point in sorted(counts):
-        table.add_row(escape(point), *(str(counts[point][verdict] or "") for verdict in present))
+        table.add_row(_plain(point), *(str(counts[point][verdict] or "") for verdict in present))
     return table
 
 
@@ -58,9 +58,9 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
     _show_findings(console, results, directory)
     for name, experiment in summary.experiments.items():
         for note in experiment.details.get("notes", []):
-            console.print(f"{name}: {note}", style="dim", markup=False, highlight=False)
+            console.print(_plain(f"{name}: {note}", "dim"))
     for name, reason in summary.not_run.items():
-        console.print(f"{name}: not run: {reason}", style="dim", markup=False, highlight=False)
+        console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
 
 
@@ -73,13 +73,14 @@ def _show_findings(console: Console, results: list[ScenarioResult], directory: P
     findings = sorted(first.values(), key=lambda result: (-order.index(result.verdict), result.depth))
     for result in findings[:FINDINGS_MAX]:
         console.print()
-        console.print(f"{result.verdict}  {result.id}", style=_STYLE.get(result.verdict, "bold red"), markup=False)
-        console.print(f"  {result.explanation}", markup=False, highlight=False)
-        console.print(f"  again: {result.replay}", markup=False, highlight=False, soft_wrap=True)
+        console.print(_plain(f"{result.verdict}  {result.id}", _STYLE.get(result.verdict, "bold red")))
+        for line in result.explanation.splitlines():
+            console.print(_plain(f"  {line}"))
+        console.print(_plain(f"  again: {result.replay}"), soft_wrap=True)
     if len(findings) > FINDINGS_MAX:
-        console.print(
-            f"\n{len(findings) - FINDINGS_MAX} more kinds of finding in {directory}/results.jsonl", markup=False
-        )
+        more = len(findings) - FINDINGS_MAX
+        console.print()
+        console.print(_plain(f"{more} more kinds of finding in {directory}/results.jsonl"), soft_wrap=True)
     if findings:
         console.print()
 
@@ -89,9 +90,15 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
     seconds = sum(experiment.seconds for experiment in summary.experiments.values())
     cut_short = ", interrupted" if summary.interrupted else ""
     verdict = summary.verdict
-    style = "bold " + _STYLE.get(verdict, "red")
-    line = (
-        f"{escape(summary.target)}: [{style}]{verdict}[/]  {scenarios:,} scenarios in {seconds:.1f} s{cut_short}"
-        f"  report: {escape(str(directory))}"
+    line = Text.assemble(
+        _plain(f"{summary.target}: "),
+        (verdict.value, "bold " + _STYLE.get(verdict, "red")),
+        f"  {scenarios:,} scenarios in {seconds:.1f} s{cut_short}",
+        _plain(f"  report: {directory}"),
     )
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line, soft_wrap=True)
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """Return text that is shown as it is: no markup, no emoji, and nothing in it that would move the cursor."""
+    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), style)

@@ -1,7 +1,7 @@
 """What a run found: the result types, and how verdicts add up. Plain data; everything shown to people derives from it.
 
-`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary`. Both carry `FORMAT`, which changes only
-when a field changes its meaning or goes; readers ignore fields they do not know.
+`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both, which changes
+only when a field changes its meaning or goes; readers ignore fields they do not know.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ The directory belongs to crashmatrix: it is made, or emptied of an earlier repor
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable
@@ -18,6 +19,9 @@ from typing import Any, TextIO
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
 __all__ = ["ReportError", "ReportWriter", "read_results", "read_summary"]
+
+_NOT_UNICODE = "backslashreplace"
+"""File names need not be Unicode; what is not becomes an escape, which within a JSON string reads back as it was."""
 
 _OURS = {"results.jsonl", "summary.json", "summary.json.tmp", "results.jsonl.tmp"}
 
@@ -32,12 +36,14 @@ class ReportWriter:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._claim()
-        self._lines: TextIO = self._open()
+        self._lines: TextIO | None = None
 
     def _claim(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             present = {path.name for path in self.directory.iterdir()}
+            if not os.access(self.directory, os.W_OK | os.X_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except (FileExistsError, NotADirectoryError):
             raise ReportError(f"{self.directory} is not a directory; name another with --report") from None
         except OSError as error:
@@ -52,19 +58,23 @@ class ReportWriter:
             what = ", ".join(sorted(foreign)[:3])
             raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
 
-    def _open(self) -> TextIO:
-        try:
-            (self.directory / "summary.json").unlink(missing_ok=True)
-            return (self.directory / "results.jsonl").open("w", encoding="utf-8")
-        except OSError as error:
-            raise ReportError(
-                f"{self.directory}: {error.strerror}; name a directory you may write with --report"
-            ) from None
+    @property
+    def lines(self) -> TextIO:
+        """The growing `results.jsonl`; begun with the first result, so that a run which finds nothing replaces nothing."""
+        if self._lines is None:
+            try:
+                lines = (self.directory / "results.jsonl").open("a", encoding="utf-8", errors=_NOT_UNICODE)
+                (self.directory / "summary.json").unlink(missing_ok=True)  # First, or it would speak of other results.
+                lines.truncate(0)
+            except OSError as error:
+                raise ReportError(f"{self.directory}: {error.strerror}; name another directory with --report") from None
+            self._lines = lines
+        return self._lines
 
     def add(self, result: ScenarioResult) -> None:
         """Append one result; it is on file before this returns."""
-        self._lines.write(_line(result))
-        self._lines.flush()
+        self.lines.write(_line(result))
+        self.lines.flush()
 
     def finish(self, summary: RunSummary, results: Iterable[ScenarioResult]) -> None:
         """Write all results in the order given, then the summary."""
@@ -73,14 +83,15 @@ class ReportWriter:
 
     def _replace(self, name: str, text: str) -> None:
         temporary = self.directory / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
         os.replace(temporary, self.directory / name)  # noqa: PTH105  # the call's name says that it overwrites
 
     def __enter__(self) -> ReportWriter:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._lines.close()
+        if self._lines is not None:
+            self._lines.close()
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
         summary: dict[str, Any] = json.loads((directory / "summary.json").read_bytes())
         if summary["format"] > FORMAT:
             raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ReportError(
             f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
         ) from None
@@ -99,9 +110,9 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 
 def read_results(directory: Path) -> list[ScenarioResult]:
-    """Read a report's scenarios. Raises ReportError."""
+    """Read a report's scenarios; a last line that a dying run left unfinished does not count. Raises ReportError."""
     try:
-        lines = (directory / "results.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (directory / "results.jsonl").read_bytes().split(b"\n")[:-1]
         return [ScenarioResult.from_json(json.loads(line)) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
