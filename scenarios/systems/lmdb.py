@@ -1,0 +1,78 @@
+"""LMDB with each of the flags that trade durability for speed: one write transaction an item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from scenarios.errors import UsageError
+from scenarios.journal import Item, Journal
+from scenarios.system import SystemUnderTest
+from scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+
+__all__ = ["LMDB"]
+
+_MAP_BYTES = 4 * 1024 * 1024
+
+
+class LMDB(SystemUnderTest):
+    """A memory-mapped B+ tree, copied on write; a commit syncs the pages, then writes one of two meta pages and syncs it.
+
+    Documentation: http://www.lmdb.tech/doc/group__mdb.html (``mdb_env_open``). Whatever the flags, the kernel holds every
+    commit when the process dies: ``safe`` under kill. Under power:
+
+    - default: "database integrity and durability"; ``safe``.
+    - ``metasync=False`` (MDB_NOMETASYNC): "a system crash may undo the last committed transaction"; ``loses``.
+    - ``sync=False`` (MDB_NOSYNC): "a system crash can corrupt the database or lose the last transactions"; anything.
+    - ``writemap=True`` (MDB_WRITEMAP): as the default; ``safe``.
+
+    Args:
+        flags: keyword arguments for ``lmdb.open``.
+    """
+
+    contract = "prefix"
+
+    def __init__(self, **flags: bool) -> None:
+        self._flags = flags
+
+    def setup(self) -> Sequence[str]:
+        """See that the package is there. Raises UsageError."""
+        if find_spec("lmdb") is None:
+            raise UsageError("this target needs the package lmdb; run: pip install 'crashmatrix[lmdb]'")
+        return ()
+
+    def _open(self, root: Path) -> Any:
+        # Not at the top: `crashmatrix targets` names this system without the package.
+        return import_module("lmdb").open(str(root / "db"), map_size=_MAP_BYTES, **self._flags)
+
+    def prepare(self, root: Path) -> None:
+        """Make an empty database."""
+        self._open(root).close()
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        """Put the items, each in a transaction of its own, whose commit's return is the promise."""
+        with self._open(root) as environment:
+            for number in range(ITEMS):
+                with journal.attempt(number), environment.begin(write=True) as transaction:
+                    transaction.put(_key(number), value_of(self.seed, number))
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        """Open the database, which picks the newest valid meta page; read and compare every item; close it."""
+        items = []
+        with self._open(root) as environment, environment.begin() as transaction:
+            for key, value in transaction.cursor():
+                number = int(key)
+                check_value(self.seed, number, value)
+                items.append(number)
+        return items
+
+    def fingerprint(self, root: Path) -> str:
+        """Digest the items: the lock file holds process ids."""
+        return digest_of([], self.recover(root))
+
+
+def _key(number: int) -> bytes:
+    return b"%04d" % number
