@@ -151,10 +151,12 @@ def read_header(data: pa.Buffer) -> tuple[SegmentHeader, pa.Schema, int] | None:
             return None
         header = SegmentHeader(metadata[b"log"].decode(), metadata[b"table"].decode(), int(metadata[b"start"]))
         message = memoryview(data)[: handle.tell()]
-        seal = stream.read_next_batch_with_custom_metadata().custom_metadata[b"seal"].decode()
+        seal = stream.read_next_batch_with_custom_metadata()
+        seal.batch.validate(full=True)
+        text = seal.custom_metadata[b"seal"].decode()
     except _UNREADABLE:
         return None
-    if seal != _seal(header.start, 0, message):
+    if text != _seal(header.start, 0, message):
         return None
     return header, stream.schema, handle.tell()
 
@@ -194,6 +196,7 @@ def _read_record(data: pa.Buffer, handle: pa.NativeFile, stream: pa.RecordBatchR
         message = stream.read_next_batch_with_custom_metadata()
         length = handle.tell() - offset
         seal = stream.read_next_batch_with_custom_metadata()
+        seal.batch.validate(full=True)  # The next record uses the seal's dictionaries if its own are as empty.
         batch_id = int(message.custom_metadata[b"batch_id"])
         text = seal.custom_metadata[b"seal"].decode()
     except _UNREADABLE as error:

@@ -1,0 +1,55 @@
+"""Data and small tools that the tests of the reference log share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from reference_wal.segment import SegmentEncoder, SegmentHeader
+
+__all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
+
+SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("station", pa.string()), ("value", pa.float64())])
+"""Of the table that most tests use: ``value`` tells every row from every other."""
+
+
+def batch(*values: float, station: str | None = "a", schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
+    """Make one row for each value."""
+    times = pa.array([int(value) for value in values], pa.timestamp("us"))
+    columns = [times, pa.array([station] * len(values), pa.string()), pa.array(values, pa.float64())]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def numbers(rows: pa.Table | pa.RecordBatch) -> list[float]:
+    """Return the values of the rows, sorted."""
+    return sorted(rows["value"].to_pylist())
+
+
+def encode(
+    batches: Sequence[pa.RecordBatch],
+    *,
+    schema: pa.Schema = SCHEMA,
+    start: int = 0,
+    identity: str = "log",
+    table: str = "t",
+) -> tuple[bytes, list[int]]:
+    """Return a segment's bytes, and where in them its records begin and the last one ends."""
+    encoder = SegmentEncoder(schema, SegmentHeader(identity, table, start))
+    data = bytearray(encoder.header_bytes)
+    bounds = [len(data)]
+    for number, rows in enumerate(batches, start):
+        data += encoder.encode(number, rows, len(data))
+        bounds.append(len(data))
+    return bytes(data), bounds
+
+
+def flipped(data: bytes, position: int, mask: int = 0xFF) -> bytes:
+    """Return the bytes with one of them changed."""
+    return data[:position] + bytes([data[position] ^ mask]) + data[position + 1 :]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below the folder, to tell whether anything changed."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
