@@ -274,7 +274,8 @@ def test_names_parse_and_print(text: str, name: SegmentName) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0.arrows", "-5.arrows", "-.arrows", "a-b.arrows", "0-.tmp", "0-.arrows.bak", "x0-.arrows", "0-1-2.arrows"]
+    "text",
+    ["", "0.arrows", "-5.arrows", "-.arrows", "a-b.arrows", "0-.tmp", "0-.arrows.bak", "x0-.arrows", "0-1-2.arrows"],
 )
 def test_other_names_are_no_segments(text: str) -> None:
     """Any other file name is not taken for a segment's."""
