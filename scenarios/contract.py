@@ -1,7 +1,10 @@
 """Contracts: what recovery owes, given what was promised. Pure functions from promises and recovered items to violations.
 
-Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an item acknowledged but never
-attempted, or attempted twice, says that the workload is wrong, not the system), then the guarantee is judged.
+Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an acknowledgement without an
+attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
+
+An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight for
+good: the journal does not tell it from one that the crash cut short.
 """
 
 from __future__ import annotations
@@ -97,12 +100,14 @@ class Prefix(Contract):
 
 
 class Latest(Contract):
-    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that."""
+    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that.
+
+    One writer at a time for each key: of two that overlap, the journal does not say which the system put last.
+    """
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
-        found = _as_map(recovered)
-        violations = []
+        found, violations = _as_map(recovered)
         history: dict[str, list[str]] = {}
         last: dict[str, int] = {}
         for kind, item in _timeline(promises):
@@ -140,10 +145,18 @@ def contract_named(contract: str | Contract) -> Contract:
 
 
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:
-    """A hole if something acknowledged after the first lost item came back, else a loss of the tail."""
+    """A hole if something acknowledged after the first lost item came back, else a loss of the tail.
+
+    Of an item acknowledged several times, the first ones are taken to have come back.
+    """
     order = [item_key(item) for item in promises.acknowledged]
-    first = min(order.index(key) for key in lost)
-    survivor = next((key for key in reversed(order[first:]) if key not in lost and key in found), None)
+    left, gone, survivor = Counter(found), False, None
+    for key in order:
+        if left[key] == 0:
+            gone = True
+        elif gone:
+            survivor = key
+        left[key] -= left[key] > 0
     what = f"acknowledged, but gone: {_some(list(lost))} (of {len(order)} acknowledged)"
     if survivor is None:
         return Violation(Verdict.LOSES, what)
@@ -163,8 +176,13 @@ def _pair(item: Item) -> tuple[Item, Item]:
     return item[0], item[1]
 
 
-def _as_map(items: Sequence[Item]) -> dict[str, str]:
-    return {item_key(key): item_key(value) for key, value in map(_pair, items)}
+def _as_map(items: Sequence[Item]) -> tuple[dict[str, str], list[Violation]]:
+    """Return the value of each key, and a violation for each key that has several."""
+    pairs = [(item_key(key), item_key(value)) for key, value in map(_pair, items)]
+    counts = Counter(key for key, _ in pairs)
+    twice = [key for key, count in counts.items() if count > 1]
+    violation = Violation(Verdict.DUPLICATE, f"key came back more than once: {_some(twice)}")
+    return dict(pairs), [violation] if twice else []
 
 
 def _some(keys: list[str]) -> str:
