@@ -110,7 +110,7 @@ class Campaign:
                 self.summary.interrupted = True
                 raise
             finally:
-                if self.results or self.summary.experiments:
+                if self.results:
                     writer.finish(self.summary, self.results)
 
     def _kill(self, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,8 +32,6 @@ from scenarios.system import SystemUnderTest, Target, load
 from scenarios.work import Hit
 
 __all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
-
-_PHOTOGRAPHS_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ class Checker:
     def _recover(
         self, root: Path, recovery: list[Photograph], photograph: bool
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-        seconds = self.system.seconds_max + (_PHOTOGRAPHS_SECONDS if photograph else 0)
-        job = self.jobs.start(work.recover, self.target, root, photograph, None, seconds_max=seconds)
+        job = self.jobs.start(work.recover, self.target, root, photograph, None, seconds_max=self.system.seconds_max)
         photograph_job(job, self.album, root, recovery)
         assert job.ended is not None
         if not job.ended.returned:
@@ -125,7 +123,7 @@ class Checker:
         items, declared = job.ended.value
         return items, declared
 
-    def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
+    def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
         try:
             violations = self.contract.judge(promises, items)
         except UsageError as error:
@@ -135,7 +133,7 @@ class Checker:
         if violations:
             order = list(Verdict)
             violation = max(violations, key=lambda found: order.index(found.verdict))
-            raise _Found(violation.verdict, violation.explanation)
+            raise _Found(violation.verdict, when + violation.explanation)
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
         before = self.album.capture(root)
@@ -145,16 +143,19 @@ class Checker:
             assert job.ended is not None
             raise _failed_recovery("a second recovery", job.ended)
         try:
-            self._compare(items, again, before, root)
+            self._compare(promises, items, again, before, root)
         finally:
             job.answer()
             ended = job.wait()
         if not ended.returned:
             raise _failed_check(ended)
 
-    def _compare(self, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path) -> None:
+    def _compare(
+        self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
+    ) -> None:
         first, second = [item_key(item) for item in items], [item_key(item) for item in again]
         if Counter(first) != Counter(second):
+            self._judge(promises, again, "after a second recovery: ")
             other = sorted((Counter(first) - Counter(second)) + (Counter(second) - Counter(first)))[:5]
             raise _Found(Verdict.CORRUPT, f"a second recovery returned other items than the first: {', '.join(other)}")
         if first != second:
@@ -166,9 +167,11 @@ class Checker:
 def photograph_job(job: Job, album: Album, root: Path, into: list[Photograph], journal: Path | None = None) -> None:
     """Drive a job to its end, photographing ``root`` at each hit it reports."""
     while (hit := job.next_message()) is not None:
+        begun = time.monotonic()
         with suppress(ProcessLookupError), frozen(job.pid):  # stopped for good meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
             into.append(Photograph(hit, album.capture(root), size))
+        job.grant(time.monotonic() - begun)  # Being photographed does not count as being slow.
 
 
 def _failed_recovery(which: str, ended: Ended) -> _Found:

@@ -34,5 +34,5 @@ die_with_parent(os.getppid())
 for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
     try:
         importlib.import_module(_module)
-    except ImportError:  # The child that needs it fails with the same error, where it can be reported.
+    except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue

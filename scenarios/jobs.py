@@ -70,8 +70,15 @@ class Ended:
         if self.raised is not None:
             return f"raised {self.raised}"
         if self.died is not None and self.died < 0:
-            return f"died by {signal.Signals(-self.died).name}{said}"
+            return f"died by {_signal_name(-self.died)}{said}"
         return f"exited with status {self.died}{said}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals
+        return f"signal {number}"
 
 
 class Channel:
@@ -109,18 +116,33 @@ class Job:
 
     def _receive(self) -> tuple[Any] | None:
         """Return the next message in a tuple, or note the end."""
-        ready = wait([self._connection, self._process.sentinel], max(0.0, self._deadline - time.monotonic()))
         how: dict[str, Any] = {"timed_out": True}
-        if ready:
-            try:
-                kind, content = self._connection.recv()
-            except (EOFError, ConnectionError):
-                kind, content = "died", None
+        if self._ready(self._connection, self._process.sentinel):
+            kind, content = self._read()
             if kind == "message":
                 return (content,)
-            how = {"value": {"returned": True, "value": content}, "raised": {"raised": content}}.get(kind, {})
+            if kind != "died":
+                how = {"value": {"returned": True, "value": content}, "raised": {"raised": content}}[kind]
+            elif self._ready(self._process.sentinel):  # Else it has closed its end and lives on.
+                how = {}
         self._finish(how)
         return None
+
+    def _ready(self, *what: Any) -> bool:
+        return bool(wait(what, max(0.0, self._deadline - time.monotonic())))
+
+    def _read(self) -> tuple[str, Any]:
+        try:
+            if self._connection.poll():
+                kind, content = self._connection.recv()
+                return kind, content
+        except (EOFError, ConnectionError):
+            pass
+        return "died", None  # Without an end of file, too: a process it started may hold the pipe open.
+
+    def grant(self, seconds: float) -> None:
+        """Put off the job's time limit."""
+        self._deadline += seconds
 
     def answer(self, message: Any = None) -> None:
         """Answer the child; it may be gone by now."""
@@ -129,9 +151,8 @@ class Job:
 
     def wait(self) -> Ended:
         """Wait for the end; messages are dropped."""
-        while self.next_message() is not None:
-            pass
-        assert self.ended is not None
+        while self.ended is None:
+            self._receive()
         return self.ended
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ that a system without failpoints of its own can still be killed between any two 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -72,8 +73,10 @@ class Journal:
         return Attempt(self, item)
 
     def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
-        """Append one event."""
-        os.write(self._fd, f"{kind} {item_key(item)}\n".encode())
+        """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
+        line = f"{kind} {item_key(item)}\n".encode()
+        if os.write(self._fd, line) < len(line):
+            raise OSError(errno.ENOSPC, "no room for the journal")
 
 
 @dataclass(frozen=True)

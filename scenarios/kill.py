@@ -124,7 +124,7 @@ class KillExperiment:
         self.on_plan("photographing", len(chosen))
         job = self.checker.jobs.start(
             work.workload, self.checker.target, root, journal, set(chosen), None,
-            seconds_max=10 * self.checker.system.seconds_max + len(chosen),
+            seconds_max=10 * self.checker.system.seconds_max,
         )  # fmt: skip
         photograph_job(job, self.checker.album, root, photographs, journal)
         assert job.ended is not None

@@ -133,17 +133,32 @@ def frozen(pid: int) -> Iterator[None]:
 
 def stop_here() -> None:
     """Stop this process, with all its threads, until somebody lets it go on."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # Sent to this very thread: of a signal to the process it would hear later, and go on for a moment.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _is_stopped(pid: int) -> bool:
-    tasks = f"/proc/{pid}/task"
     try:
-        return all(_state(f"{tasks}/{task}/stat") in b"Tt" for task in os.listdir(tasks))  # noqa: PTH208  # names only
+        threads = _threads(pid)
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
+    try:
+        states = {_state(f"/proc/{pid}/task/{thread}/stat") for thread in threads}
+        if states <= set("ZX"):  # Dead, though its parent has not looked yet.
+            raise ProcessLookupError(pid)
+        return states <= set("TtZX") and _threads(pid) == threads
+    except FileNotFoundError:
+        return False  # A thread ended meanwhile.
 
 
-def _state(stat_path: str) -> bytes:
-    with open(stat_path, "rb") as file:
-        return file.read().rpartition(b") ")[2][:1]
+def _threads(pid: int) -> list[str]:
+    return os.listdir(f"/proc/{pid}/task")  # noqa: PTH208  # names only
+
+
+def _state(stat_path: str) -> str:
+    """Return the letter of a thread's state. Raises FileNotFoundError if the thread is gone."""
+    try:
+        with open(stat_path, "rb") as file:
+            return file.read().rpartition(b") ")[2][:1].decode()
+    except ProcessLookupError:  # gone between opening and reading
+        raise FileNotFoundError(stat_path) from None

@@ -17,8 +17,10 @@ Write a subclass, name it on the command line (``my_store.py:MyStore``), and eve
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -131,7 +133,11 @@ def load(name: str) -> type[SystemUnderTest]:
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     kind = getattr(module, attribute, None)
     if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
-        raise UsageError(f"{where} has no class {attribute!r} derived from scenarios.SystemUnderTest")
+        raise UsageError(
+            f"{where} has no class {attribute!r} derived from scenarios.SystemUnderTest; add it, or name another"
+        )
+    if missing := sorted(kind.__abstractmethods__):
+        raise UsageError(f"{name} lacks {' and '.join(missing)}; every system needs a workload and a recover method")
     return kind
 
 
@@ -142,14 +148,13 @@ def _place(name: str) -> str:
 def _load_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
-        raise UsageError(
-            f"cannot import {name} ({type(error).__name__}: {error}); is its package installed?"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"cannot import {name} ({_in_one_line(error)}); is its package installed?") from error
 
 
 def _load_file(path: Path) -> ModuleType:
-    name = f"crashmatrix_target_{path.stem}"
+    place = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=6).hexdigest()
+    name = f"crashmatrix_target_{path.stem}_{place}"  # the same in every process, another for another file
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():
@@ -161,7 +166,11 @@ def _load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A script without a main guard must not end us with its status.
         del sys.modules[name]
-        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error})") from error
+        raise UsageError(f"{path} cannot be imported ({_in_one_line(error)}); mend it") from error
     return module
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

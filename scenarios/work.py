@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import faults
+from scenarios.errors import UsageError
 from scenarios.jobs import Channel
-from scenarios.journal import Item, Journal, Promises
+from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.photograph import stop_here
 from scenarios.system import Target
 
@@ -64,7 +65,7 @@ def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill
     """Recover once; be photographed at every hit, or die at one. Returns the items and the failpoints declared."""
     system = target.make()
     _arm(channel, None if photograph else (), kill)
-    items = list(system.recover(root))
+    items = _items(system.recover(root))
     faults.observe(None)
     return items, _declared()
 
@@ -72,7 +73,7 @@ def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
     """Recover a second time; let the driver look at the folder; then let the system check itself."""
     system = target.make()
-    items = list(system.recover(root))
+    items = _items(system.recover(root))
     channel.send(items)
     channel.receive()
     system.verify(root, promises)
@@ -82,6 +83,16 @@ def recover_again(channel: Channel, target: Target, root: Path, promises: Promis
 def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
     """Ask the system for its folder's digest."""
     return target.make().fingerprint(root)
+
+
+def _items(recovered: Any) -> list[Item]:
+    try:
+        items = list(recovered)
+        for item in items:
+            item_key(item)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"recover must return a list of JSON values, not {recovered!r:.60} ({error})") from None
+    return items
 
 
 def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> None:

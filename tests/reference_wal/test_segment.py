@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def test_round_trip(written: list[pa.RecordBatch]) -> None:
 
     assert damage is None
     assert [record.id for record in records] == list(range(7, 7 + len(written)))
-    assert [(record.offset, record.end) for record in records] == list(zip(bounds, bounds[1:], strict=False))
+    assert [(record.offset, record.end) for record in records] == list(pairwise(bounds))
     assert all(record.batch.equals(expected) for record, expected in zip(records, written, strict=True))
     assert summary.header == SegmentHeader("log", "t", 7)
     assert summary.schema is not None and summary.schema.equals(written[0].schema)

@@ -1,6 +1,5 @@
 """What each contract makes of a journal and of what came back: tables of judgements, then properties of a correct store."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,0 +1,199 @@
+"""Small stores, each right or wrong in one way, for tests of the experiments. Kept as one JSON item a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faults import declare
+from scenarios import Journal, PromiseBroken, Promises, SystemUnderTest
+
+BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
+AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowledged")
+BETWEEN = declare("toy.put.between_halves", "half of the line is written")
+RECOVERING = declare("toy.recover.before_return", "read back")
+
+ITEMS = 6
+
+
+class Store(SystemUnderTest):
+    """Right: a line is written whole before it is acknowledged; a torn last line is ignored."""
+
+    def put(self, root: Path, item: int) -> None:
+        BEFORE_WRITE.hit()
+        with (root / "data").open("a") as file:
+            file.write(json.dumps(item) + "\n")
+        AFTER_WRITE.hit()
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            with journal.attempt(item):
+                self.put(root, item)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        data = (root / "data").read_text() if (root / "data").exists() else ""
+        RECOVERING.hit()
+        return [json.loads(line) for line in data.split("\n")[:-1]]
+
+
+class Buffered(Store):
+    """Wrong: keeps items in memory, two at a time."""
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+
+    def put(self, root: Path, item: int) -> None:
+        self._held.append(item)
+        if len(self._held) == 2:
+            for held in self._held:
+                super().put(root, held)
+            self._held = []
+
+
+class Torn(Store):
+    """Wrong: writes a line in two halves and takes what it finds for a line."""
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / "data").open("a") as file:
+            file.write(str(item + 10)[:1])
+            file.flush()
+            BETWEEN.hit()
+            file.write(str(item + 10)[1:] + "\n")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        data = (root / "data").read_text() if (root / "data").exists() else ""
+        return [int(line) - 10 for line in data.split("\n") if line]
+
+
+class ForgetsOnRecovery(Store):
+    """Wrong: recovery moves the data away before it has a copy, so a crash within loses it."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        data = root / "data"
+        items = super().recover(root)
+        data.unlink(missing_ok=True)
+        RECOVERING.hit()
+        data.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+        return items
+
+
+class RepeatsOnRecovery(Store):
+    """Wrong: each recovery appends what it found once more."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = list(super().recover(root))
+        with (root / "data").open("a") as file:
+            file.writelines(f"{json.dumps(item)}\n" for item in items)
+        return items
+
+
+class Stirring(Store):
+    """Wrong by its own word: each recovery leaves another file."""
+
+    stable_recovery = True
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        (root / f"recovered-{len(list(root.iterdir()))}").touch()
+        return super().recover(root)
+
+
+class Raising(Store):
+    def recover(self, root: Path) -> Sequence[Any]:
+        raise ValueError(f"cannot read {root}")
+
+
+class Crashing(Store):
+    def recover(self, root: Path) -> Sequence[Any]:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return []
+
+
+class Hanging(Store):
+    seconds_max = 1.0
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        while True:
+            time.sleep(60)
+
+
+class Nonsense(Store):
+    """Recovery returns what is no JSON value."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [object()]
+
+
+class CheckerCrashes(Store):
+    def verify(self, root: Path, promises: Promises) -> None:
+        raise RuntimeError("the check is broken")
+
+
+class CheckerObjects(Store):
+    def verify(self, root: Path, promises: Promises) -> None:
+        raise PromiseBroken("hole", "says the check")
+
+
+class AcknowledgesTwice(Store):
+    def workload(self, root: Path, journal: Journal) -> None:
+        attempt = journal.attempt(0)
+        self.put(root, 0)
+        attempt.acknowledge()
+        attempt.acknowledge()
+
+
+class DoesNothing(Store):
+    def workload(self, root: Path, journal: Journal) -> None:
+        return
+
+
+class NeverWrites(Store):
+    """Nothing is promised and nothing written: every crash looks like the end."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            journal.attempt(item)
+
+
+class FiresOnce(Store):
+    """Its failpoint is hit in the first run of the workload only."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        seen = self.workspace / "seen"
+        if not seen.exists():
+            seen.touch()
+            BETWEEN.hit()
+        super().workload(root, journal)
+
+
+class DiesByItself(Store):
+    def workload(self, root: Path, journal: Journal) -> None:
+        sys.stderr.write("no way\n")
+        os._exit(7)
+
+
+class Random(Store):
+    """Right, but no two runs write the same bytes."""
+
+    def put(self, root: Path, item: int) -> None:
+        (root / os.urandom(8).hex()).touch()
+        super().put(root, item)
+
+
+class Spawning(Store):
+    """Starts a process that outlives the workload."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        if os.fork() == 0:
+            (self.workspace / "new").write_text(str(os.getpid()))
+            (self.workspace / "new").rename(self.workspace / "pid")
+            time.sleep(600)
+            os._exit(0)
+        while not (self.workspace / "pid").exists():
+            os.sched_yield()
+        super().workload(root, journal)
