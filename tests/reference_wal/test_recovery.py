@@ -60,6 +60,13 @@ KEPT = {
         unpersisted=(0, 1, 2),
         next_id=3,
     ),
+    "@A of another start": Case(
+        {"0-2.arrows": segment(0, 3), "9-.tmp": segment(9, 0)},
+        rows={"9-.tmp": Row.UNBORN},
+        names=("0-2.arrows", "3-.arrows"),
+        unpersisted=(0, 1, 2),
+        next_id=3,
+    ),
     "@B": Case(
         {"0-1.arrows": segment(0, 2), "2-2.arrows": segment(2, 1), "3-.arrows": segment(3, 0)},
         rows={"0-1.arrows": Row.CLOSED_WHOLE, "2-2.arrows": Row.CLOSED_WHOLE},

@@ -232,7 +232,7 @@ def test_a_strange_folder_is_never_deleted(tmp_path: Path) -> None:
     """A folder with somebody's files is no unfinished creation: it is refused, and kept."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").write_text("dear")
-    with pytest.raises(LogCorrupted, match="photos: holds no segment, but me.jpg"):
+    with pytest.raises(LogCorrupted, match=r"photos: holds no segment, but me\.jpg"):
         WriteAheadLog(tmp_path)
     assert contents(tmp_path) == {"photos/me.jpg": b"dear"}
 
