@@ -1,0 +1,102 @@
+"""What the jobs of `test_jobs` do: each is a child's whole life."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import faults
+from scenarios import PromiseBroken, UsageError
+from scenarios.jobs import Channel
+
+ERRORS: dict[str, BaseException] = {
+    "own": UsageError("no such thing"),
+    "promise": PromiseBroken("corrupt", "row 7 differs"),
+    "builtin": FileNotFoundError(2, "No such file or directory", "/x"),
+    "panic": faults.Panic("stop"),
+    "interrupt": KeyboardInterrupt(),
+    "exit": SystemExit(3),
+}
+
+
+def give(_: Channel, value: Any) -> Any:
+    return value
+
+
+def fail(_: Channel, name: str) -> None:
+    raise ERRORS[name]
+
+
+def die(_: Channel, by: int) -> None:
+    os.write(1, b"last words\n")
+    os.kill(os.getpid(), by)
+    threading.Event().wait()
+
+
+def crash(_: Channel) -> None:
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's fault handler would write its own words
+    ctypes.string_at(0)
+
+
+def leave(_: Channel, status: int) -> None:
+    os._exit(status)
+
+
+def give_unpicklable(_: Channel) -> Any:
+    return lambda: None
+
+
+def hang(channel: Channel) -> None:
+    """Tell the ids of this process and of one it started, then do nothing for ever."""
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    channel.send((os.getpid(), child.pid))
+    threading.Event().wait()
+
+
+def hang_deaf(_: Channel) -> None:
+    """Close every file, as a daemon does, and do nothing for ever."""
+    os.closerange(3, 256)
+    threading.Event().wait()
+
+
+def leave_fork_behind(channel: Channel, how: str) -> int:
+    """End, while a fork that shares all our files lives on."""
+    child = os.fork()
+    if child == 0:
+        threading.Event().wait()
+    channel.send(child)
+    channel.receive()
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return child
+
+
+def converse(channel: Channel) -> list[Any]:
+    """Send numbers up, collect the answers."""
+    answers = []
+    for number in range(3):
+        channel.send(number)
+        answers.append(channel.receive())
+    return answers
+
+
+def say_nothing(channel: Channel) -> str:
+    channel.send(None)
+    channel.send(None)
+    return "said it"
+
+
+def shout(_: Channel, count: int, last: bytes) -> None:
+    os.write(1, b"x" * count)
+    os.write(2, last)
+    os._exit(4)
+
+
+def identity(_: Channel) -> tuple[int, int, str, bool]:
+    """Process group and session are our own; the main module; whether an interrupt would end us."""
+    main = getattr(sys.modules["__main__"], "__file__", None) or ""
+    return os.getpgrp(), os.getsid(0), Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
