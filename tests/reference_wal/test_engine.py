@@ -1,0 +1,533 @@
+"""The engine as its users see it: every acknowledged row, once, through restarts, faults and any order of calls."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import faults
+from reference_wal import (
+    AppendFailed,
+    EngineClosed,
+    EngineLocked,
+    EngineOptions,
+    InvalidInput,
+    LogCorrupted,
+    LogPoisoned,
+    StorageEngine,
+    TableCorrupted,
+    TableExists,
+    UnknownTable,
+)
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+ROOT = Path(__file__).parents[2]
+
+
+def opened(root: Path, *, table: bool = True, options: EngineOptions | None = None) -> StorageEngine:
+    """Open the engine, with the table ``t`` in it."""
+    engine = StorageEngine.open(root, options=options)
+    if table and "t" not in engine.tables:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+def ids(engine: StorageEngine) -> list[int]:
+    return [batch_id for batch_id, _ in engine.unpersisted("t")]
+
+
+def version(root: Path) -> int:
+    return DeltaTable(str(root / "tables" / "t")).version()
+
+
+def test_the_life_of_a_table(tmp_path: Path) -> None:
+    """Create, ingest, flush, truncate: each takes effect at once, and is still so after reopening."""
+    with opened(tmp_path) as engine:
+        assert engine.tables == ["t"]
+        assert engine.read("t").equals(SCHEMA.empty_table())
+        assert [engine.ingest("t", batch(float(i), station="ab"[i % 2])) for i in range(3)] == [0, 1, 2]
+        assert (numbers(engine.read("t")), ids(engine), engine.files("t")) == ([0.0, 1.0, 2.0], [0, 1, 2], [])
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), ids(engine)) == ([0.0, 1.0, 2.0], [0, 1, 2])
+        engine.flush()
+        assert (numbers(engine.read("t")), ids(engine), len(engine.files("t"))) == ([0.0, 1.0, 2.0], [], 1)
+        engine.flush()
+        assert version(tmp_path) == 1
+        assert engine.ingest("t", batch(3.0)) == 3
+        assert (numbers(engine.read("t")), ids(engine)) == ([0.0, 1.0, 2.0, 3.0], [3])
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), ids(engine)) == ([0.0, 1.0, 2.0, 3.0], [3])
+        engine.truncate("t")
+        assert (engine.read("t").num_rows, ids(engine), engine.files("t")) == (0, [], [])
+        assert engine.ingest("t", batch(4.0)) == 4
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), ids(engine)) == ([4.0], [4])
+    assert list((tmp_path / "tables" / "t").glob("*.parquet")) == []
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    """Types, nulls and tags survive the log and Delta alike."""
+    schema = pa.schema(
+        [
+            ("when", pa.timestamp("us", "UTC")),
+            ("tag", pa.dictionary(pa.int32(), pa.string())),
+            ("on", pa.bool_()),
+            ("number", pa.int64()),
+            ("value", pa.float64()),
+            ("list", pa.list_(pa.float64())),
+        ]
+    )
+    columns = [[1, 2, None], ["a", None, "b"], [True, None, False], [None, 7, 8], [None, 0.5, 1.5], [[1.0], None, []]]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    rows = pa.record_batch(arrays, schema=schema)
+    expected = sorted(map(repr, rows.to_pylist()))
+
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", schema, timestamp="when", tags=["tag", "on"])
+        engine.ingest("t", rows)
+        assert sorted(map(repr, engine.read("t").to_pylist())) == expected
+        engine.flush()
+    with StorageEngine.open(tmp_path) as engine:
+        assert engine.read("t").schema.equals(schema)
+        assert sorted(map(repr, engine.read("t").to_pylist())) == expected
+
+
+@pytest.mark.parametrize("tags", [[], ["station"]])
+def test_empty_batches(tags: list[str], tmp_path: Path) -> None:
+    """A batch without rows is taken, committed and counted like any other."""
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=tags)
+        assert engine.ingest("t", batch()) == 0
+        engine.flush()
+        assert engine.ingest("t", batch(1.0)) == 1
+        assert engine.ingest("t", batch()) == 2
+        engine.flush()
+    with StorageEngine.open(tmp_path) as engine:
+        assert (numbers(engine.read("t")), ids(engine)) == ([1.0], [])
+        assert engine.ingest("t", batch(2.0)) == 3
+
+
+def test_a_full_generation_is_committed(tmp_path: Path) -> None:
+    """Once as many bytes wait as the options allow, everything waiting is committed by the ingest that reached them."""
+    size = batch(0.0).nbytes
+    with opened(tmp_path, options=EngineOptions(generation_bytes_max=3 * size)) as engine:
+        waiting = []
+        for number in range(7):
+            engine.ingest("t", batch(float(number)))
+            waiting.append(len(ids(engine)))
+        assert waiting == [1, 2, 0, 1, 2, 0, 1]
+        assert len(engine.files("t")) == 2
+        assert numbers(engine.read("t")) == [float(i) for i in range(7)]
+
+
+def test_checkpoints(tmp_path: Path) -> None:
+    """Every so many commits there is a checkpoint, counted on over restarts, and the table is the same with it."""
+    log = tmp_path / "tables" / "t" / "_delta_log"
+    found = []
+    for number in range(7):
+        with opened(tmp_path, options=EngineOptions(checkpoint_commits=3)) as engine:
+            engine.ingest("t", batch(float(number)))
+            engine.flush()
+            assert numbers(engine.read("t")) == [float(i) for i in range(number + 1)]
+        found.append(len(list(log.glob("*.checkpoint.parquet"))))
+    assert found == [0, 0, 1, 1, 1, 2, 2]
+
+
+def test_segments_are_retired_by_commits(tmp_path: Path) -> None:
+    """What is committed leaves the log: its closed segments go, ids go on."""
+    options = EngineOptions(segment_bytes_max=1)
+    with opened(tmp_path, options=options) as engine:
+        for number in range(4):
+            engine.ingest("t", batch(float(number)))
+        assert len(list((tmp_path / "wal" / "t").iterdir())) == 4
+        engine.flush()
+        assert [path.name for path in (tmp_path / "wal" / "t").iterdir()] == ["3-.arrows"]
+    with opened(tmp_path) as engine:
+        assert [path.name for path in (tmp_path / "wal" / "t").iterdir()] == ["4-.arrows"]
+        assert engine.ingest("t", batch(4.0)) == 4
+
+
+def test_several_tables(tmp_path: Path) -> None:
+    """A flush commits every table, a truncation empties one."""
+    with opened(tmp_path) as engine:
+        engine.create_table("u", SCHEMA, timestamp="timestamp")
+        for table in "tu":
+            assert engine.ingest(table, batch(1.0)) == 0
+        engine.flush()
+        engine.truncate("t")
+    with opened(tmp_path) as engine:
+        assert engine.tables == ["t", "u"]
+        assert (numbers(engine.read("t")), numbers(engine.read("u"))) == ([], [1.0])
+
+
+# --- refusals
+
+CREATIONS: dict[str, tuple[str, list[tuple[str, pa.DataType]], str, list[str], str]] = {
+    "no timestamp column": ("u", [("x", pa.int64())], "time", [], "no column 'time' in the schema; it has x"),
+    "no tag column": ("u", [("x", pa.int64())], "x", ["y"], "no column 'y'"),
+    "float tag": ("u", [("x", pa.int64()), ("y", pa.float64())], "x", ["y"], "'y' of type double cannot be a tag"),
+    "list tag": ("u", [("x", pa.int64()), ("y", pa.list_(pa.int8()))], "x", ["y"], "cannot be a tag"),
+    "dictionary of floats": (
+        "u",
+        [("x", pa.int64()), ("y", pa.dictionary(pa.int8(), pa.float32()))],
+        "x",
+        ["y"],
+        "cannot be a tag",
+    ),
+    "name": ("../u", [("x", pa.int64())], "x", [], "table name"),
+    "time that has no order": ("u", [("x", pa.list_(pa.int64()))], "x", [], "cannot be stored"),
+    "type that Delta has not": ("u", [("x", pa.int64()), ("y", pa.duration("us"))], "x", [], "cannot be stored"),
+    "type that comes back as another": (
+        "u",
+        [("x", pa.int64()), ("y", pa.dictionary(pa.int8(), pa.int64()))],
+        "x",
+        [],
+        "cannot be stored",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "fields", "timestamp", "tags", "message"), CREATIONS.values(), ids=CREATIONS)
+def test_tables_that_cannot_be(
+    name: str, fields: list[tuple[str, pa.DataType]], timestamp: str, tags: list[str], message: str, tmp_path: Path
+) -> None:
+    """A table that could not be stored is refused before anything is created, and the engine goes on."""
+    with opened(tmp_path) as engine:
+        before = contents(tmp_path)
+        with pytest.raises(InvalidInput, match=message):
+            engine.create_table(name, pa.schema(fields), timestamp=timestamp, tags=tags)
+        assert contents(tmp_path) == before
+        with pytest.raises(UnknownTable):
+            engine.ingest("u", batch(1.0))
+        engine.ingest("t", batch(1.0))
+    with opened(tmp_path) as engine:
+        assert (engine.tables, numbers(engine.read("t"))) == (["t"], [1.0])
+
+
+def test_existing_table(tmp_path: Path) -> None:
+    """A table that exists is not created again, and keeps its rows."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        with pytest.raises(TableExists):
+            engine.create_table("t", pa.schema([("x", pa.int64())]), timestamp="x")
+        assert numbers(engine.read("t")) == [1.0]
+
+
+CALLS: dict[str, Callable[[StorageEngine, str], object]] = {
+    "ingest": lambda engine, table: engine.ingest(table, batch(1.0)),
+    "read": lambda engine, table: engine.read(table),
+    "truncate": lambda engine, table: engine.truncate(table),
+}
+
+
+def flush(engine: StorageEngine, table: str) -> None:
+    engine.flush()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [*CALLS.values(), lambda engine, table: engine.unpersisted(table), lambda engine, table: engine.files(table)],
+    ids=[*CALLS, "unpersisted", "files"],
+)
+def test_unknown_table(call: Callable[[StorageEngine, str], object], tmp_path: Path) -> None:
+    """A table that is not there is named, with those that are, and the engine goes on."""
+    with opened(tmp_path) as engine:
+        with pytest.raises(UnknownTable, match=r"no table 'u'.*tables here: t"):
+            call(engine, "u")
+        engine.ingest("t", batch(1.0))
+
+
+REFUSED_BATCHES = {
+    "fewer columns": batch(1.0).select(["timestamp", "station"]),
+    "another name": batch(1.0).rename_columns(["timestamp", "station", "other"]),
+    "another type": pa.record_batch([*batch(1.0).columns[:2], pa.array([1])], names=SCHEMA.names),
+}
+
+
+@pytest.mark.parametrize("rows", REFUSED_BATCHES.values(), ids=REFUSED_BATCHES)
+def test_other_schemas_are_refused(rows: pa.RecordBatch, tmp_path: Path) -> None:
+    """A batch of another schema is refused; nothing of it is kept, and the next one is taken."""
+    with opened(tmp_path) as engine:
+        with pytest.raises(InvalidInput, match="schema"):
+            engine.ingest("t", rows)
+        assert engine.ingest("t", batch(1.0)) == 0
+        engine.flush()
+        assert numbers(engine.read("t")) == [1.0]
+
+
+def test_closed(tmp_path: Path) -> None:
+    """A closed engine does nothing more; closing twice is harmless."""
+    engine = opened(tmp_path)
+    engine.close()
+    engine.close()
+    for call in (*CALLS.values(), flush):
+        with pytest.raises(EngineClosed):
+            call(engine, "t")
+    with pytest.raises(EngineClosed):
+        engine.create_table("u", SCHEMA, timestamp="timestamp")
+
+
+def test_locked_in_this_process(tmp_path: Path) -> None:
+    """A folder opens once at a time; after closing, or after a refused opening, it opens again."""
+    with opened(tmp_path), pytest.raises(EngineLocked, match="another process"):
+        StorageEngine.open(tmp_path)
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+    (tmp_path / "tables" / "t").rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(TableCorrupted):
+            StorageEngine.open(tmp_path)
+    (tmp_path / "away").rename(tmp_path / "tables" / "t")
+    opened(tmp_path).close()
+
+
+def test_locked_by_another_process(tmp_path: Path) -> None:
+    """A second process is refused while the first has the folder, and gets in afterwards with every row."""
+    script = (
+        "import sys; from reference_wal import *\n"
+        "try: engine = StorageEngine.open(sys.argv[1])\n"
+        "except EngineLocked: print('locked')\n"
+        "else: print(engine.read('t').num_rows)\n"
+    )
+
+    def other() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.strip()
+
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0, 2.0))
+        assert other() == "locked"
+        engine.ingest("t", batch(3.0))
+    assert other() == "3"
+
+
+# --- what opening finds
+
+
+def test_a_lost_log_is_refused(tmp_path: Path) -> None:
+    """A table without its log may lack acknowledged rows: refused, each time, naming the log."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+    shutil.rmtree(tmp_path / "wal" / "t")
+    before = contents(tmp_path)
+    for _ in range(2):
+        with pytest.raises(LogCorrupted, match="the table's log is gone") as caught:
+            StorageEngine.open(tmp_path)
+        assert caught.value.path == tmp_path / "wal" / "t"
+        assert contents(tmp_path) == before
+
+
+def test_a_lost_delta_table_is_refused(tmp_path: Path) -> None:
+    """A log that gave out ids without its Delta table is no unfinished creation: refused, each time."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        engine.flush()
+    shutil.rmtree(tmp_path / "tables" / "t")
+    for _ in range(2):
+        with pytest.raises(TableCorrupted, match="is gone, while its log has given out ids up to 0"):
+            StorageEngine.open(tmp_path)
+
+
+def test_logs_of_two_tables_swapped_are_refused(tmp_path: Path) -> None:
+    """No table ever gets the rows of another."""
+    with opened(tmp_path) as engine:
+        engine.create_table("u", SCHEMA, timestamp="timestamp", tags=["station"])
+        engine.ingest("t", batch(1.0))
+        engine.ingest("u", batch(2.0))
+    wal = tmp_path / "wal"
+    for source, target in (("t", "x"), ("u", "t"), ("x", "u")):
+        (wal / source).rename(wal / target)
+    with pytest.raises(LogCorrupted, match="belongs to the log of table 'u'"):
+        StorageEngine.open(tmp_path)
+
+
+CREATION = [
+    point.name for prefix in ("wal.create_table", "wal.segment", "delta.create") for point in faults.catalogue(prefix)
+]
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
+@pytest.mark.parametrize("point", CREATION)
+def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
+    """A creation that failed half-way stops the engine; after reopening the table is there, empty, or the name is free."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
+            engine.create_table("u", SCHEMA, timestamp="timestamp")
+        for call in (*CALLS.values(), flush):
+            with pytest.raises(LogPoisoned):
+                call(engine, "t")
+    with opened(tmp_path) as engine:
+        born = point in (
+            "delta.create.after_rename",
+            "delta.create.before_sync_folder",
+            "delta.create.after_sync_folder",
+        )
+        assert engine.tables == (["t", "u"] if born else ["t"])
+        if not born:
+            assert not (tmp_path / "wal" / "u").exists()
+            engine.create_table("u", SCHEMA, timestamp="timestamp")
+        assert engine.ingest("u", batch(2.0)) == 0
+        engine.flush()
+        assert (numbers(engine.read("t")), numbers(engine.read("u"))) == ([1.0], [2.0])
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["t", "u"]
+
+
+# --- a disk that refuses
+
+FLUSH = [
+    point.name
+    for prefix in ("seal.", "compress.", "commit.", "engine.flush.before_retire", "wal.retire", "checkpoint.")
+    for point in faults.catalogue(prefix)
+]
+
+
+def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
+    """The failpoints that a flush passes are those that the next test makes fail, but for the one at its very end."""
+    seen: set[str] = set()
+    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1, checkpoint_commits=1)) as engine:
+        for number in range(2):
+            engine.ingest("t", batch(float(number)))
+        faults.observe(lambda point, _: seen.add(point.name))
+        try:
+            engine.flush()
+        finally:
+            faults.observe(None)
+    assert seen == {*FLUSH, "engine.flush.before_acknowledge"} and len(FLUSH) > 20
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
+@pytest.mark.parametrize("point", FLUSH)
+def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
+    """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""
+    options = EngineOptions(segment_bytes_max=1, checkpoint_commits=2)
+    with opened(tmp_path, options=options) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+        for number in range(1, 4):
+            engine.ingest("t", batch(float(number), station="ab"[number % 2]))
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
+            engine.flush()
+        for call in (*CALLS.values(), flush):
+            with pytest.raises(LogPoisoned, match="reopen the log"):
+                call(engine, "t")
+    for _ in range(2):
+        with opened(tmp_path, options=options) as engine:
+            assert numbers(engine.read("t")) == [0.0, 1.0, 2.0, 3.0]
+    with opened(tmp_path, options=options) as engine:
+        assert engine.ingest("t", batch(4.0)) == 4
+        engine.flush()
+        assert (numbers(engine.read("t")), ids(engine)) == ([0.0, 1.0, 2.0, 3.0, 4.0], [])
+
+
+@pytest.mark.parametrize("point", ["wal.append.before_write", "wal.append.before_sync"])
+def test_a_failed_append(point: str, tmp_path: Path) -> None:
+    """An ingest that the log refused leaves what was acknowledged readable; reopening has it, and the rest wholly or not."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(AppendFailed):
+            engine.ingest("t", batch(2.0, 3.0))
+        with pytest.raises(LogPoisoned):
+            engine.ingest("t", batch(4.0))
+        assert numbers(engine.read("t")) == [1.0]
+        engine.flush()
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) in ([1.0], [1.0, 2.0, 3.0])
+        engine.flush()
+        assert ids(engine) == []
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "engine.truncate.before_commit",
+        "commit.delta.before_transact",
+        "commit.delta.after_transact",
+        "commit.delta.before_sync",
+        "engine.truncate.after_commit",
+        "wal.rotate.before_rename",
+        "wal.retire.before_unlink",
+        "wal.retire.before_sync",
+        "orphan.file.before_unlink",
+        "orphan.file.before_sync",
+    ],
+)
+def test_a_failed_truncation(point: str, fault: str, tmp_path: Path) -> None:
+    """A truncation that failed half-way took every row or none, flushed ones and waiting ones alike."""
+    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1)) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+        engine.ingest("t", batch(1.0))
+        engine.ingest("t", batch(2.0))
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError, LogPoisoned)):
+            engine.truncate("t")
+        with pytest.raises(LogPoisoned):
+            engine.read("t")
+    committed = point not in ("engine.truncate.before_commit", "commit.delta.before_transact")
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == ([] if committed else [0.0, 1.0, 2.0])
+        assert len(list((tmp_path / "tables" / "t").glob("*.parquet"))) == (0 if committed else 1)
+        assert engine.ingest("t", batch(3.0)) == 3
+
+
+# --- any order of calls
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ingest"), st.sampled_from("ab"), st.integers(0, 3)),
+        st.tuples(st.just("truncate"), st.sampled_from("ab"), st.just(0)),
+        st.tuples(st.sampled_from(["flush", "reopen"]), st.just(""), st.just(0)),
+    ),
+    max_size=12,
+)
+SMALL = EngineOptions(segment_bytes_max=2500, generation_bytes_max=150, checkpoint_commits=2)
+
+
+@settings(max_examples=25, deadline=None, database=None)
+@given(OPERATIONS)
+def test_any_order_of_calls(operations: list[tuple[str, str, int]]) -> None:
+    """Whatever is called in whatever order, with restarts in between, each table holds what a list in memory would."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        model: dict[str, list[float]] = {"a": [], "b": []}
+        next_ids = dict.fromkeys(model, 0)
+        engine = StorageEngine.open(root, options=SMALL)
+        try:
+            for table in model:
+                engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
+            for number, (operation, table, rows) in enumerate(operations):
+                if operation == "ingest":
+                    values = [float(number * 10 + row) for row in range(rows)]
+                    assert engine.ingest(table, batch(*values, station=[None, "", "x"][rows % 3])) == next_ids[table]
+                    next_ids[table] += 1
+                    model[table] += values
+                elif operation == "truncate":
+                    engine.truncate(table)
+                    model[table] = []
+                elif operation == "flush":
+                    engine.flush()
+                    assert all(not engine.unpersisted(name) for name in model)
+                else:
+                    engine.close()
+                    engine = StorageEngine.open(root, options=SMALL)
+                assert {name: numbers(engine.read(name)) for name in model} == model
+        finally:
+            engine.close()
