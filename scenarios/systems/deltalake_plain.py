@@ -26,9 +26,9 @@ class PlainDeltaLake(SystemUnderTest):
     """A Delta table on a local path, one append an item.
 
     Delta's protocol (https://github.com/delta-io/delta/blob/master/PROTOCOL.md) asks of the store that a commit file
-    appear whole and once, and leaves durability to it; delta-rs writes local files by rename and hard link and syncs none
-    of them (https://github.com/apache/arrow-rs-object-store, ``LocalFileSystem::with_fsync``, off by default). So it is
-    ``safe`` under kill, and under power ``loses`` or ``cannot-open``: commits vanish, or come back as empty files.
+    appear whole and once, and leaves durability to it; delta-rs writes local files by rename and hard link, and syncs none
+    of them (https://github.com/apache/arrow-rs-object-store, ``LocalFileSystem``). So it is ``safe`` under kill, and under
+    power ``loses`` or ``cannot-open``: commits vanish, or they, checkpoints and data files come back empty.
     """
 
     contract = "prefix"

@@ -24,10 +24,11 @@ class LMDB(SystemUnderTest):
     Documentation: http://www.lmdb.tech/doc/group__mdb.html (``mdb_env_open``). Whatever the flags, the kernel holds every
     commit when the process dies: ``safe`` under kill. Under power:
 
-    - default: "database integrity and durability"; ``safe``.
-    - ``metasync=False`` (MDB_NOMETASYNC): "a system crash may undo the last committed transaction"; ``loses``.
-    - ``sync=False`` (MDB_NOSYNC): "a system crash can corrupt the database or lose the last transactions"; anything.
-    - ``writemap=True`` (MDB_WRITEMAP): as the default; ``safe``.
+    - default: ``safe``.
+    - ``metasync=False`` (MDB_NOMETASYNC): "a system crash may undo the last committed transaction": ``loses``.
+    - ``sync=False`` (MDB_NOSYNC): "a system crash can corrupt the database or lose the last transactions": ``loses``,
+      ``corrupt`` or ``cannot-open``, which may be a death by SIGBUS, where a page of the map lies beyond the file.
+    - ``writemap=True`` (MDB_WRITEMAP): synced as by default: ``safe``.
 
     Args:
         flags: keyword arguments for ``lmdb.open``.

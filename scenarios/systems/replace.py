@@ -34,9 +34,10 @@ class Replace(SystemUnderTest):
     rename(2), https://man7.org/linux/man-pages/man2/rename.2.html, promises atomicity to other processes and says nothing
     of power cuts; fsync(2), https://man7.org/linux/man-pages/man2/fsync.2.html: "does not necessarily ensure that the
     entry in the directory containing the file has also reached disk. For that an explicit fsync() on a file descriptor
-    for the directory is also needed." So every mode is ``safe`` under kill. Under power, ``none`` loses, or is corrupt on
-    filesystems that write the rename before the data (ext4 writes the data first, unless told ``noauto_da_alloc``),
-    ``fsync`` loses the latest version, and ``fsync-dir`` is safe.
+    for the directory is also needed." So every mode is ``safe`` under kill. Under power, ``fsync`` loses the latest version,
+    ``fsync-dir`` is safe, and ``none`` loses or is corrupt: empty files on xfs; on ext4, files of the right size full of
+    zeros. There the rename starts writing the data (``auto_da_alloc``, https://docs.kernel.org/admin-guide/ext4.html),
+    but a journal commit that comes before the data waits for it only without ``dioread_nolock``, the default.
 
     Args:
         sync: ``none``, ``fsync`` or ``fsync-dir``: how much of the idiom.
