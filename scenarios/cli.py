@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
-from reports import ReportError, RunSummary, ScenarioResult, read_results, read_summary
+from reports import ReportError, RunSummary, ScenarioResult, Verdict, read_results, read_summary
 from reports.console import progress, show_run
 from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
 from scenarios.doctor import examine
@@ -134,6 +134,37 @@ def failpoints(target: TargetName = "reference") -> None:
     for name, (description, _) in sorted(profile.declared.items()):
         table.add_row(escape(name), str(sum(hit == name for hit, _ in profile.hits) or ""), escape(description))
     _out.print(table)
+
+
+@app.command()
+def mutants(
+    only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
+    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
+) -> None:
+    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
+    from scenarios.mutants import MUTANTS  # imports the reference engine, which no other command needs
+    from scenarios.self_proof import hunt
+
+    if only_list:
+        table = _table("planted bug", "what is broken")
+        for row in MUTANTS.values():
+            table.add_row(row.name, escape(row.broken))
+        _out.print(table)
+        return
+    missed = 0
+    for name in (*MUTANTS, ""):
+        found = hunt(name, seed=seed, workers=len(os.sched_getaffinity(0)))
+        as_it_should = (found.found is not None if name else found.verdict is Verdict.SAFE) and found.confirmed
+        missed += not as_it_should
+        where = found.found.id if found.found else ""
+        what = f"{found.verdict:<11} {found.states:>4} states {found.seconds:6.1f} s  {where}"
+        _out.print(
+            f"{'ok    ' if as_it_should else 'MISSED'} {name or 'the unbroken engine':<24} {what}",
+            markup=False,
+            highlight=False,
+        )
+    _out.print(f"{len(MUTANTS) + 1 - missed} of {len(MUTANTS) + 1} as they should be", highlight=False)
+    raise typer.Exit(1 if missed else 0)
 
 
 @app.command()

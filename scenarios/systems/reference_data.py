@@ -83,8 +83,17 @@ def read_source(path: Path, timestamp: str, tags: list[str]) -> tuple[pa.Table, 
     remark = (
         f"the first {ROWS_MAX:,} of {table.num_rows:,} rows of {path} are used" if table.num_rows > ROWS_MAX else ""
     )
-    table = table.slice(0, ROWS_MAX).replace_schema_metadata(None)
+    table = _in_microseconds(table.slice(0, ROWS_MAX).replace_schema_metadata(None))
     return table.append_column(ROW, pa.array(range(table.num_rows), pa.int64())).combine_chunks(), remark
+
+
+def _in_microseconds(table: pa.Table) -> pa.Table:
+    """Delta stores timestamps in microseconds only."""
+    fields = [
+        field.with_type(pa.timestamp("us", field.type.tz)) if pa.types.is_timestamp(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields), safe=False)
 
 
 def _check_columns(path: Path, schema: pa.Schema, timestamp: str, tags: list[str]) -> None:

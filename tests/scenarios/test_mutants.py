@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios.campaign import Plan, experiment_of, workbench
 from scenarios.errors import UsageError
 from scenarios.mutants import MUTANTS, mutant
+from scenarios.self_proof import hunt
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_planted_bug_is_found(name: str) -> None:
     """The bug breaks a promise in some scenario, by photograph and by real kill alike."""
-    plan = Plan(mutant=name, workers=1)
-    with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
-        experiment.until_broken = True
-        experiment.run()
-    broken = [result for result in experiment.ordered() if result.verdict.broken]
-    assert broken, f"{name} was not found in {len(experiment.results)} scenarios"
-    assert experiment.details["agreed_with_photograph"] == experiment.details["killed_for_real"] == 1
-    assert "sigkill" in {result.method for result in broken}
+    found = hunt(name, workers=1)
+    assert found.found is not None, f"{name} was not found in {found.states} states"
+    assert found.found.verdict.broken
+    assert found.confirmed
 
 
 def test_unknown_bug_is_refused() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("reference")  # one whole run serves all tests of this module
+
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 
 
