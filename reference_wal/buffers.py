@@ -90,8 +90,6 @@ def _mask(batch: pa.RecordBatch, values: dict[str, object]) -> pa.Array:
     mask = None
     for tag, value in values.items():
         column = batch.column(tag)
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
         wanted = pa.scalar(value, column.type)
         same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, wanted), False)
         mask = same if mask is None else pc.and_(mask, same)

@@ -33,10 +33,10 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from reference_wal.buffers import Generation
-from reference_wal.durable_io import remove_tree, step, sync_directory, sync_path, write_all
+from reference_wal.durable_io import remove_tree, settle, step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
 
-__all__ = ["DeltaStore", "TornTail", "check_schema", "heal", "marker_at", "remove_unborn", "torn_tail"]
+__all__ = ["DeltaStore", "TornTail", "check_schema", "heal", "marker_at", "remove_unborn", "settle_newest", "torn_tail"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,12 @@ SYNC_CHECKPOINT = step("checkpoint.file.sync", "the checkpoint in the page cache
 VERIFY_CHECKPOINT = step("checkpoint.file.verify", "durable, not yet trusted", "read back and trusted")
 UNLINK_ORPHAN = step("orphan.file.unlink", "a file that no commit names", "gone, not yet durably")
 SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free for good")
+SETTLE_NEWEST = step(
+    "recovery.newest_commit.sync",
+    "the newest commit perhaps in the page cache only",
+    "it is durable as it will be read",
+)
+SYNC_FOUND = step("recovery.tables.sync", "a table's name perhaps in the cache only", "every table found is durable")
 UNLINK_TORN = step("recovery.torn_commit.unlink", "a torn file in _delta_log", "gone, not yet durably")
 SYNC_HEALED = step("recovery.torn_commit.sync", "unlinked in the cache only", "the table is as before the torn commit")
 
@@ -71,13 +77,25 @@ class TornTail:
     checkpoint: list[Path]
 
 
+def settle_newest(path: Path) -> None:
+    """Have the newest commit on disk as it will be read: a killed process may not have synced it. Raises OSError."""
+    with SETTLE_NEWEST:  # The log is about to forget its batches.
+        for commit in _commits(path)[-1:]:
+            settle(commit)
+            sync_directory(commit.parent)
+
+
+def _commits(path: Path) -> list[Path]:
+    return sorted((path / "_delta_log").glob("[0-9]*.json"))
+
+
 def torn_tail(path: Path) -> TornTail:
     """Look for files that a power cut tore; changes nothing.
 
     Raises:
         TableCorrupted: the first commit is torn, or there is none; no crash leaves that, see Create.
     """
-    commits = sorted((path / "_delta_log").glob("[0-9]*.json"))
+    commits = _commits(path)
     if not commits:
         raise TableCorrupted(path / "_delta_log", "holds no commit")
     newest = int(commits[-1].stem)
@@ -119,7 +137,7 @@ def _torn_checkpoint(log: Path) -> list[Path]:
     try:
         last = json.loads(pointer.read_bytes())
         named = [log / f"{last['version']:020d}.checkpoint.parquet"]
-        if named[0].stat().st_size == last.get("sizeInBytes") and pq.read_metadata(named[0]).num_rows == last["size"]:
+        if named[0].stat().st_size == last["sizeInBytes"] and _is_parquet(named[0]):
             # One that the pointer does not name yet is found by its name all the same.
             return [file for file in checkpoints if file > named[0] and not _is_parquet(file)]
     except (ValueError, KeyError, TypeError, OSError, pa.ArrowException):
@@ -129,7 +147,7 @@ def _torn_checkpoint(log: Path) -> list[Path]:
 
 def _is_parquet(file: Path) -> bool:
     try:
-        pq.read_metadata(file)
+        pq.read_table(file, partitioning=None)  # All of it: a power cut may have kept its ends and not its middle.
     except (OSError, pa.ArrowException):
         return False
     return True
@@ -288,10 +306,12 @@ class DeltaStore:
 
 
 def remove_unborn(folder: Path) -> None:
-    """Delete tables whose creation was cut short: never acknowledged, so nothing is owed."""
+    """Delete tables whose creation was cut short: never acknowledged, so nothing is owed. The others become durable."""
     for unborn in folder.glob(".creating-*"):
         with UNLINK_TORN:
             remove_tree(unborn)
+    with SYNC_FOUND:
+        sync_directory(folder)
 
 
 def marker_at(path: Path, version: int, application: str) -> int:

@@ -5,7 +5,9 @@ Everything this package does to the disk goes through here. The rules, which eve
 1. contents first: a file is synced before its name is moved into place;
 2. every create, rename and unlink ends in a sync of the directory that holds the name;
 3. a failed sync is never retried: the kernel may have marked the lost pages clean, so a second sync would succeed
-   without them (https://wiki.postgresql.org/wiki/Fsync_Errors). The writer is poisoned instead.
+   without them (https://wiki.postgresql.org/wiki/Fsync_Errors). The writer is poisoned instead;
+4. recovery believes the disk, not the page cache: what a killed process wrote may not be durable yet, what a failed
+   sync lost still reads as if it were. `settle` comes before anything is concluded from such a file.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from types import TracebackType
 
 from faults import FailPoint, declare
 
-__all__ = ["Step", "remove_tree", "step", "sync_directory", "sync_path", "write_all"]
+__all__ = ["Step", "make_folder", "remove_tree", "settle", "step", "sync_directory", "sync_path", "write_all"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,24 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def settle(path: Path) -> None:
+    """Make the file's contents durable, then drop the page cache's copy: what is read next is on the disk. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder at ``path``, and those above it, durable, whether they are there already or not. Raises OSError."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing or [path]:  # One that is there may have been made by a process killed before its sync.
+        sync_directory(folder.parent)
 
 
 def remove_tree(path: Path) -> None:

@@ -41,6 +41,7 @@ from reference_wal import delta_commit
 from reference_wal.buffers import SeriesBuffers
 from reference_wal.compression import compress, to_parquet
 from reference_wal.delta_commit import DeltaStore
+from reference_wal.durable_io import make_folder
 from reference_wal.errors import (
     EngineClosed,
     EngineLocked,
@@ -139,7 +140,7 @@ class StorageEngine:
         self._poisoned: BaseException | None = None
         self._wal = WriteAheadLog(root / "wal", segment_bytes_max=options.segment_bytes_max)
         self._tables: dict[str, _Table] = {}
-        (root / "tables").mkdir(exist_ok=True)
+        make_folder(root / "tables")
         delta_commit.remove_unborn(root / "tables")
         for table in self._wal.tables:
             self._recover(table)
@@ -155,7 +156,7 @@ class StorageEngine:
                 what to do.
         """
         root = Path(root)
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         lock = os.open(root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,6 +182,7 @@ class StorageEngine:
         self._tables[table].recover()
 
     def _heal(self, path: Path, log: SegmentedLog) -> None:
+        delta_commit.settle_newest(path)
         torn = delta_commit.torn_tail(path)
         if torn.commit is not None:
             marker = delta_commit.marker_at(path, torn.version_before, f"{log.identity}/{log.table}")

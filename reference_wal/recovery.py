@@ -41,7 +41,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.durable_io import step, sync_directory
+from reference_wal.durable_io import settle, step, sync_directory
 from reference_wal.errors import LogCorrupted
 from reference_wal.segment import Scan, SegmentHeader, SegmentName, map_file, scan
 
@@ -49,6 +49,9 @@ __all__ = ["Found", "Plan", "Row", "apply", "decide", "inspect"]
 
 logger = logging.getLogger(__name__)
 
+SETTLE_ACTIVE = step(
+    "recovery.active.sync", "its last record perhaps in the page cache only", "what is read is on disk"
+)
 REMOVE_UNBORN = step("recovery.unborn.unlink", "a segment never born lies about", "its name is gone, not yet durably")
 CUT_TAIL = step(
     "recovery.tail.truncate", "the torn record is still there", "the torn record is cut off in the page cache"
@@ -119,10 +122,13 @@ class Plan:
 
 
 def inspect(folder: Path) -> list[Found]:
-    """Look at every file of a log folder, in the order of ids; changes nothing."""
+    """Look at every file of a log folder, in the order of ids; changes nothing, but syncs the active segment."""
     found = []
     for path in sorted(folder.iterdir()):
         name = SegmentName.parse(path.name)
+        if name is not None and name.end is None:
+            with SETTLE_ACTIVE:  # Its last record may be a killed process's, and is about to be closed and built upon.
+                settle(path)
         found.append(Found(path, name, scan(map_file(path)) if name else None))
     return sorted(found, key=lambda item: (item.name.start, item.name.end is None) if item.name else (-1, False))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.durable_io import remove_tree, step, sync_directory
+from reference_wal.durable_io import make_folder, remove_tree, step, sync_directory
 from reference_wal.errors import InvalidInput, TableExists, UnknownTable
 from reference_wal.segmented_log import SegmentedLog
 
@@ -33,6 +33,7 @@ SYNC_ROOT = step("wal.create_table.sync", "the log is whole, its folder's name i
 HIDE_FOLDER = step("wal.remove_table.rename", "the log is whole and named", "hidden, not yet durably")
 SYNC_HIDDEN = step("wal.remove_table.sync", "hidden in the cache only", "the log is gone for good")
 DELETE_FOLDER = step("wal.remove_table.delete", "hidden, its files still there", "its space is free")
+SYNC_FOUND = step("recovery.logs.sync", "a log's folder perhaps in the cache only", "every log found is durable")
 REMOVE_UNBORN_LOG = step("recovery.unborn_log.delete", "a folder that never became a log", "the folder is gone")
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
@@ -62,9 +63,11 @@ class WriteAheadLog:
         self.segment_bytes_max = segment_bytes_max
         self._lock = threading.RLock()
         self._logs: dict[str, SegmentedLog] = {}
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root)
         for folder in sorted(self.root.iterdir()):
             self._open(folder)
+        with SYNC_FOUND:
+            sync_directory(self.root)
 
     def _open(self, folder: Path) -> None:
         if folder.name.startswith(".removed-"):

@@ -314,6 +314,23 @@ def test_a_torn_checkpoint(checkpoint: Tear | None, pointer: Tear | None, tmp_pa
     assert DeltaStore(tmp_path / "t").commits_since_checkpoint == 0
 
 
+def test_a_checkpoint_that_lacks_any_sector(tmp_path: Path) -> None:
+    """A checkpoint of which a power cut kept all but one sector is removed or read rightly, and never stops the table."""
+    checkpointed(tmp_path)
+    file = tmp_path / "t" / "_delta_log" / f"{3:020d}.checkpoint.parquet"
+    pointer = file.parent / "_last_checkpoint"
+    data, named = file.read_bytes(), pointer.read_bytes()
+    removed = 0
+    for start in range(0, len(data), 512):
+        file.write_bytes((data[:start] + bytes(512) + data[start + 512 :])[: len(data)])
+        pointer.write_bytes(named)
+        heal(tmp_path / "t", torn_tail(tmp_path / "t"))
+        removed += not file.exists()
+        table = DeltaStore(tmp_path / "t")
+        assert (table.marker(APPLICATION), numbers(table.read(SCHEMA))) == (3, [0.0, 1.0, 2.0, 3.0]), start
+    assert removed > len(data) / 512 / 2
+
+
 @pytest.mark.parametrize("tear_newest", [lambda data: b"", lambda data: data[: len(data) // 2]], ids=["empty", "half"])
 def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: Path) -> None:
     """The pointer may be the older of the two that a power cut left: the newer, torn checkpoint goes, the older stays."""

@@ -345,6 +345,16 @@ def test_a_lost_delta_table_is_refused(tmp_path: Path) -> None:
             StorageEngine.open(tmp_path)
 
 
+@pytest.mark.parametrize("lost", ["_delta_log", f"_delta_log/{0:020d}.json"])
+def test_a_delta_table_without_commits_is_refused(lost: str, tmp_path: Path) -> None:
+    """A table's folder that lacks its commits is corruption, named as such."""
+    opened(tmp_path).close()
+    path = tmp_path / "tables" / "t" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(TableCorrupted, match="holds no commit"):
+        StorageEngine.open(tmp_path)
+
+
 def test_logs_of_two_tables_swapped_are_refused(tmp_path: Path) -> None:
     """No table ever gets the rows of another."""
     with opened(tmp_path) as engine:
@@ -486,6 +496,33 @@ def test_a_failed_truncation(point: str, fault: str, tmp_path: Path) -> None:
         assert numbers(engine.read("t")) == ([] if committed else [0.0, 1.0, 2.0])
         assert len(list((tmp_path / "tables" / "t").glob("*.parquet"))) == (0 if committed else 1)
         assert engine.ingest("t", batch(3.0)) == 3
+
+
+def test_recovery_believes_the_disk_only(tmp_path: Path) -> None:
+    """The newest commit, the tables' names and the logs' are synced before the log forgets a batch on their account."""
+    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1)) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.ingest("t", batch(1.0))
+        with faults.scenario("commit.delta.before_sync=panic"), pytest.raises(faults.Panic):
+            engine.flush()
+    seen: list[str] = []
+    faults.observe(lambda point, _: seen.append(point.name))
+    try:
+        opened(tmp_path).close()
+    finally:
+        faults.observe(None)
+    retired = seen.index("wal.retire.before_unlink")
+    for step in ("recovery.newest_commit.after_sync", "recovery.tables.after_sync", "recovery.logs.after_sync"):
+        assert seen.index(step) < retired
+
+
+def test_the_marker_names_the_log(tmp_path: Path) -> None:
+    """The marker belongs to this log of this table: a log made anew never meets it."""
+    with opened(tmp_path, options=EngineOptions(identity="me")) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+    delta = DeltaTable(str(tmp_path / "tables" / "t"))
+    assert (delta.transaction_version("me/t"), delta.transaction_version("you/t")) == (0, None)
 
 
 # --- any order of calls

@@ -440,7 +440,7 @@ def test_torn_append_at_every_byte(tmp_path: Path) -> None:
     """Wherever the last append was torn, all batches before it come back and its id is given out again."""
     data, ends = segment(0, 2), bounds(0, 2)
     folder = build(tmp_path, {})
-    for length in range(ends[1], ends[2] + 1, 3):
+    for length in range(ends[1], ends[2] + 1, 9):
         for torn in (data[:length], data[:length] + bytes(ends[2] - length)):
             shutil.rmtree(folder)
             build(tmp_path, {"0-.arrows": torn})
@@ -458,6 +458,27 @@ def test_what_becomes_of_a_torn_tail_is_durable_first(tmp_path: Path) -> None:
     with faults.scenario("recovery.leftover.before_rename=panic"), pytest.raises(faults.Panic):
         open_log(folder)
     assert (folder / "0-.arrows").read_bytes() == segment(0, 2)
+
+
+def test_a_leftover_is_on_disk_before_it_is_believed(tmp_path: Path) -> None:
+    """What a killed process may have left in the page cache only is synced before the segment is closed."""
+    folder = build(tmp_path, KEPT["@D"].files)
+    seen: list[str] = []
+    faults.observe(lambda point, _: seen.append(point.name))
+    try:
+        open_log(folder).close()
+    finally:
+        faults.observe(None)
+    assert seen.index("recovery.active.after_sync") < seen.index("recovery.leftover.before_rename")
+    assert seen.count("recovery.active.after_sync") == 1
+
+
+def test_a_sync_that_fails_refuses_to_open(tmp_path: Path) -> None:
+    """If the leftover cannot be synced nothing is concluded from it, and nothing is changed."""
+    folder = build(tmp_path, KEPT["@E zeros"].files)
+    with faults.scenario("recovery.active.before_sync=raise(EIO)"), pytest.raises(OSError, match="Input/output error"):
+        open_log(folder)
+    assert contents(folder) == KEPT["@E zeros"].files
 
 
 def test_changed_after_opening(tmp_path: Path) -> None:
