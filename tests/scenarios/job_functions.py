@@ -50,6 +50,18 @@ def give_unpicklable(_: Channel) -> Any:
     return lambda: None
 
 
+def hang_alone(channel: Channel) -> None:
+    """Say so, then neither listen nor do anything for ever."""
+    channel.send("here")
+    threading.Event().wait()
+
+
+def leave_things_to_do(_: Channel) -> str:
+    """Return while a thread still runs that an ordinary exit would wait for."""
+    threading.Thread(target=threading.Event().wait).start()
+    return "returned"
+
+
 def hang(channel: Channel) -> None:
     """Tell the ids of this process and of one it started, then do nothing for ever."""
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])

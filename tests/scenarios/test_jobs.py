@@ -107,6 +107,11 @@ def test_death(jobs: Jobs, function: Any, args: tuple[int, ...], died: int, said
     assert str(ended) == said
 
 
+def test_nothing_runs_at_exit(jobs: Jobs) -> None:
+    """A job ends when its function returns; threads it left running do not hold it."""
+    assert jobs.run(do.leave_things_to_do, seconds_max=SECONDS) == Ended(returned=True, value="returned")
+
+
 def test_value_that_cannot_be_sent(jobs: Jobs) -> None:
     """A value that cannot be pickled is no return, and the reason is in what the job printed."""
     ended = jobs.run(do.give_unpicklable, seconds_max=SECONDS)
@@ -234,9 +239,8 @@ from tests.scenarios import job_functions as do
 if __name__ == "__main__":
     with Jobs(preload=sys.argv[2:]) as jobs:
         print(jobs.run(do.give, 5, seconds_max=30).value, flush=True)
-        job = jobs.start(do.converse, seconds_max=30)
-        job.next_message()
-        print("started", flush=True)
+        job = jobs.start(do.hang_alone, seconds_max=30)
+        print(job.next_message(), flush=True)
         sys.stdin.read()
 """
 
@@ -261,7 +265,7 @@ def test_main_module_is_not_imported(script: Path, preload: list[str]) -> None:
     """A script with effects has them once, not in every job; a module that cannot be preloaded does no harm."""
     with start(script, *preload) as process:
         said, _ = process.communicate(timeout=60)
-    assert (said, process.returncode) == ("5\nstarted\n", 0)
+    assert (said, process.returncode) == ("5\nhere\n", 0)
     assert (script.parent / "imports").read_text() == "__main__\n"
 
 
@@ -269,7 +273,7 @@ def test_killed_program_leaves_nothing(script: Path) -> None:
     """A program that is killed takes its fork server and its jobs along."""
     with start(script) as process:
         assert process.stdout is not None
-        assert [process.stdout.readline() for _ in range(2)] == ["5\n", "started\n"]
+        assert [process.stdout.readline() for _ in range(2)] == ["5\n", "here\n"]
         descendants = psutil.Process(process.pid).children(recursive=True)
         assert len(descendants) >= 2  # fork server and job, at least
         process.kill()

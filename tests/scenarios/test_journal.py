@@ -92,9 +92,10 @@ def test_acknowledged_by_hand(path: Path) -> None:
 
 CIRCLE: list[Item] = []
 CIRCLE.append(CIRCLE)
+NO_VALUES = [{1}, b"x", object(), [1, {2}], {"a": b""}, {(1, 2): 3}, 1j, CIRCLE]
 
 
-@pytest.mark.parametrize("item", [{1}, b"x", object(), [1, {2}], {"a": b""}, {(1, 2): 3}, 1j, CIRCLE], ids=repr)
+@pytest.mark.parametrize("item", NO_VALUES, ids=lambda item: type(item).__name__)
 def test_no_json_value_is_refused(path: Path, item: Item) -> None:
     """An item that is no JSON value is refused before anything is written or any failpoint hit."""
     faults.configure("journal.after_attempt", "panic")
