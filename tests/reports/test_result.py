@@ -12,7 +12,9 @@ from reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict, wors
 from tests.reports.samples import result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT
-BROKEN = [Verdict(word) for word in "hangs reordered phantom duplicate hole loses cannot-open corrupt".split()]
+BROKEN = [
+    Verdict(word) for word in ["hangs", "reordered", "phantom", "duplicate", "hole", "loses", "cannot-open", "corrupt"]
+]
 """The broken promises, the least bad first."""
 
 
