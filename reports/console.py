@@ -20,7 +20,7 @@ __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_run"]
 FINDINGS_MAX = 5
 """How many findings the terminal shows in full; the report directory has them all."""
 
-_STYLE = {Verdict.SAFE: "green", Verdict.UNKNOWN: "yellow"}
+_STYLE = {Verdict.SAFE: "green", Verdict.UNMOUNTABLE: "yellow", Verdict.UNKNOWN: "yellow"}
 
 
 def progress(console: Console) -> Progress:

@@ -21,6 +21,8 @@ class Verdict(StrEnum):
     """What became of the promise in one crash, best first."""
 
     SAFE = "safe"
+    UNMOUNTABLE = "unmountable"
+    """The filesystem itself refused the crashed disk: no verdict on the system that used it."""
     UNKNOWN = "unknown"
     """The fault never fired, the checker crashed, or nothing differed: the scenario says nothing."""
     HANGS = "hangs"
@@ -38,12 +40,12 @@ class Verdict(StrEnum):
     @property
     def broken(self) -> bool:
         """Whether a promise was broken."""
-        return self not in (Verdict.SAFE, Verdict.UNKNOWN)
+        return self not in (Verdict.SAFE, Verdict.UNMOUNTABLE, Verdict.UNKNOWN)
 
     @property
     def exit_status(self) -> int:
         """The status a run with this verdict exits with."""
-        return {Verdict.SAFE: 0, Verdict.UNKNOWN: 3}.get(self, 1)
+        return {Verdict.SAFE: 0, Verdict.UNMOUNTABLE: 3, Verdict.UNKNOWN: 3}.get(self, 1)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

@@ -1,6 +1,7 @@
 """A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
 
     results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    traces/           recorded disks, of the experiments that need one to be replayed
     summary.json      written last, by rename: a directory without it is a run that was cut short
 
 The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +20,15 @@ from typing import Any, TextIO
 
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
-__all__ = ["ReportError", "ReportWriter", "read_results", "read_summary"]
+__all__ = ["TRACES", "ReportError", "ReportWriter", "read_results", "read_summary"]
 
 _NOT_UNICODE = "backslashreplace"
 """File names need not be Unicode; what is not becomes an escape, which within a JSON string reads back as it was."""
 
-_OURS = {"results.jsonl", "summary.json", "summary.json.tmp", "results.jsonl.tmp"}
+TRACES = "traces"
+"""Folder, in the report directory, of what it takes to rebuild crashed disks."""
+
+_OURS = {"results.jsonl", "summary.json", "summary.json.tmp", "results.jsonl.tmp", TRACES}
 
 
 class ReportError(Exception):

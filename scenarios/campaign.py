@@ -17,19 +17,32 @@ from typing import Any
 
 import psutil
 
-from reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, read_summary
-from scenarios import work
+from reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
+from reports.store import TRACES
+from scenarios import power_work, work
 from scenarios.crash_check import Checked, Checker
-from scenarios.errors import UsageError
+from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
 from scenarios.kill import KillExperiment
 from scenarios.kill_plan import BUDGET, parse_id
 from scenarios.photograph import Album
+from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id, trace_path
+from scenarios.power_work import Recording
 from scenarios.system import Target
 
-__all__ = ["EXPERIMENTS", "Campaign", "Listener", "Plan", "Replayed", "experiment_of", "replay", "workbench"]
+__all__ = [
+    "EXPERIMENTS",
+    "Campaign",
+    "Listener",
+    "Plan",
+    "Replayed",
+    "experiment_of",
+    "power_of",
+    "replay",
+    "workbench",
+]
 
-EXPERIMENTS = ("kill",)
+EXPERIMENTS = ("kill", "power")
 """Experiments this version runs."""
 
 _SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
@@ -40,15 +53,17 @@ _PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run. ``workers`` is how many scenarios are judged at a time; ``budget`` bounds the workload's hits."""
+    """What to run. ``workers`` is how many scenarios are judged at a time; ``budget`` bounds the workload's hits (kill)
+    and the crash states judged (power); ``experiments`` empty means all that this machine can run."""
 
     target: str = "reference"
     options: dict[str, Any] = field(default_factory=dict)
     mutant: str = ""
-    experiments: tuple[str, ...] = EXPERIMENTS
+    experiments: tuple[str, ...] = ()
     seed: int = 0
     workers: int = 2
-    budget: int = BUDGET
+    budget: int | None = None
+    filesystems: tuple[str, ...] = ("ext4",)
     report: Path = Path("crashmatrix-report")
 
     @property
@@ -62,13 +77,15 @@ class Plan:
 
     def settings(self) -> dict[str, Any]:
         """Return what `from_summary` needs to rebuild the plan from the report."""
-        return {"target": self.target, "options": self.options, "mutant": self.mutant, "budget": self.budget}
+        names = ("target", "options", "mutant", "budget", "filesystems")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_summary(cls, summary: dict[str, Any], report: Path) -> Plan:
         """Rebuild the plan of a report. Raises UsageError."""
         try:
-            return cls(seed=summary["seed"], report=report, **summary["options"])
+            options = {**summary["options"], "filesystems": tuple(summary["options"]["filesystems"])}
+            return cls(seed=summary["seed"], report=report, **options)
         except (KeyError, TypeError) as error:
             raise UsageError(f"{report}/summary.json does not say what was run ({error}); run again") from None
 
@@ -105,7 +122,8 @@ class Campaign:
         """
         with ReportWriter(self.plan.report) as writer, workbench(self.plan) as (checker, remarks):
             try:
-                self._kill(checker, writer, remarks)
+                for name in self._chosen():
+                    self._run(name, checker, writer, list(remarks))
             except KeyboardInterrupt:
                 self.summary.interrupted = True
                 raise
@@ -113,20 +131,31 @@ class Campaign:
                 if self.results:
                     writer.finish(self.summary, self.results)
 
-    def _kill(self, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:
+    def _chosen(self) -> list[str]:
+        """The experiments asked for, else all that this machine can run; the others are named with the remedy."""
+        if self.plan.experiments:
+            return list(self.plan.experiments)
+        reason = lacking(self.plan.filesystems)
+        if reason:
+            self.summary.not_run["power"] = reason
+        return ["kill"] if reason else list(EXPERIMENTS)
+
+    def _run(self, name: str, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:
         def found(result: ScenarioResult) -> None:
             writer.add(result)
             self.listener.result(result)
 
-        experiment = experiment_of(self.plan, checker, on_result=found, on_plan=self.listener.planned)
-        experiment.details["notes"] = remarks
+        make = experiment_of if name == "kill" else power_of
+        experiment: KillExperiment | PowerExperiment = make(self.plan, checker, found, self.listener.planned)
         start = time.perf_counter()
         try:
             experiment.run()
         finally:
-            self.results = experiment.ordered()
-            seconds = time.perf_counter() - start
-            self.summary.experiments["kill"] = ExperimentSummary.of(self.results, seconds, experiment.details)
+            results, seconds = experiment.ordered(), time.perf_counter() - start
+            experiment.details["notes"] = [*remarks, *experiment.details.get("notes", [])]
+            if results:
+                self.results += results
+                self.summary.experiments[name] = ExperimentSummary.of(results, seconds, experiment.details)
 
 
 @dataclass(frozen=True)
@@ -146,9 +175,13 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     Raises:
         UsageError, reports.ReportError: no such report or scenario, or ``keep`` exists.
     """
-    plan, path = Plan.from_summary(read_summary(report), report), parse_id(scenario)
+    summary = read_summary(report)
+    plan = Plan.from_summary(summary, report)
     if keep is not None and keep.exists():
         raise UsageError(f"{keep} exists; name a new folder with --keep")
+    if scenario.startswith("power:"):
+        return _replay_power(scenario, plan, summary, keep)
+    path = parse_id(scenario)
     with workbench(plan) as (checker, _):
         experiment = experiment_of(plan, checker)
         prepared = experiment.prepare()
@@ -166,6 +199,33 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         return Replayed(checked, keep)
 
 
+def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path | None) -> Replayed:
+    name, state = parse_power_id(scenario)
+    recordings = summary["experiments"].get("power", {}).get("recordings", [])
+    known = next((recording for recording in recordings if recording["name"] == name), None)
+    trace = trace_path(plan.report / TRACES, name)
+    if known is None or not trace.exists():
+        raise UsageError(f"{plan.report} has no trace of {name!r}: only those with findings are kept; run again")
+    if reason := lacking([known["filesystem"]]):
+        raise EnvironmentLacks(reason)
+    with workbench(plan) as (checker, _):
+        copy = checker.folder() / "trace"  # the judge works beside it
+        shutil.copyfile(trace, copy)
+        recording = Recording(name, known["filesystem"], known["nudge"], plan.seed, copy, tuple(known["initial"]))
+        seconds = 60 + 3 * checker.system.seconds_max
+        ended = checker.jobs.run(power_work.judge_one, checker.target, recording, state, seconds_max=seconds)
+        if ended.raised is not None and "InvalidState" in ended.raised.kinds:
+            raise UsageError(ended.raised.message)
+        if not ended.returned:
+            return Replayed(Checked(Verdict.UNKNOWN, f"the judge {ended}"), None)
+        if keep is not None:
+            keep.mkdir(parents=True)
+            kept = checker.jobs.run(power_work.keep_state, recording, state, keep.absolute(), seconds_max=seconds)
+            if not kept.returned:
+                raise UsageError(f"{keep}: keeping the crashed tree {kept}")
+        return Replayed(Checked(ended.value.verdict, ended.value.explanation), keep)
+
+
 def experiment_of(
     plan: Plan,
     checker: Checker,
@@ -174,8 +234,22 @@ def experiment_of(
 ) -> KillExperiment:
     """Return the plan's kill experiment, not yet begun."""
     return KillExperiment(
-        checker=checker, workers=plan.workers, seed=plan.seed, budget=plan.budget, replay=plan.replay_command,
-        on_result=on_result, on_plan=on_plan,
+        checker=checker, workers=plan.workers, seed=plan.seed, budget=plan.budget or BUDGET,
+        replay=plan.replay_command, on_result=on_result, on_plan=on_plan,
+    )  # fmt: skip
+
+
+def power_of(
+    plan: Plan,
+    checker: Checker,
+    on_result: Callable[[ScenarioResult], None] = lambda _: None,
+    on_plan: Callable[[str, int], None] = lambda _, __: None,
+) -> PowerExperiment:
+    """Return the plan's power experiment, not yet begun."""
+    return PowerExperiment(
+        jobs=checker.jobs, target=checker.target, scratch=checker.folder(), workers=plan.workers, seed=plan.seed,
+        budget=plan.budget or STATES_MAX, filesystems=plan.filesystems, keep=plan.report / TRACES,
+        replay=plan.replay_command, on_result=on_result, on_plan=on_plan,
     )  # fmt: skip
 
 

@@ -18,12 +18,14 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
+from faults.disk import Filesystem, InvalidOption
 from reports import ReportError, RunSummary, ScenarioResult, Verdict, read_results, read_summary
 from reports.console import progress, show_run
 from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
+from scenarios.power import STATES_MAX
 from scenarios.systems import BUILT_IN
 
 __all__ = ["app", "main"]
@@ -58,10 +60,18 @@ class _Bar(Listener):
 @app.command()
 def run(
     target: TargetName = "reference",
-    experiments: Annotated[str, typer.Option(help="Which to run: A,B.")] = ",".join(EXPERIMENTS),
+    experiments: Annotated[
+        str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
+    ] = "",
+    fs: Annotated[
+        str, typer.Option(help="Filesystems under power cuts: ext4,xfs,btrfs, ext4:data=writeback.")
+    ] = "ext4",
     jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
     seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
-    budget: Annotated[int, typer.Option(min=1, help="Workload hits at most; above it they are thinned.")] = BUDGET,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
+    ] = None,
     report: Report = Path("crashmatrix-report"),
     data: Data = None,
     timestamp: Timestamp = None,
@@ -75,6 +85,7 @@ def run(
         seed=seed,
         workers=jobs or len(os.sched_getaffinity(0)),
         budget=budget,
+        filesystems=_filesystems(fs),
         report=report,
     )
     bar = _Bar()
@@ -209,7 +220,15 @@ def _experiments(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in EXPERIMENTS:
             raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
-    return names or EXPERIMENTS
+    return names
+
+
+def _filesystems(text: str) -> tuple[str, ...]:
+    names = tuple(filter(None, text.split(",")))
+    try:
+        return tuple(str(Filesystem.parse(name)) for name in names) or ("ext4",)
+    except InvalidOption as error:
+        raise UsageError(str(error)) from None
 
 
 def _version(asked: bool) -> None:

@@ -74,7 +74,11 @@ class Journal:
 
     def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
         """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
-        line = f"{kind} {item_key(item)}\n".encode()
+        self.append(f"{kind} {item_key(item)}".encode())
+
+    def append(self, line: bytes) -> None:
+        """Hand one line, given without its line break, to the kernel."""
+        line += b"\n"
         if os.write(self._fd, line) < len(line):
             raise OSError(errno.ENOSPC, "no room for the journal")
 

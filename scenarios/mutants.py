@@ -6,6 +6,7 @@ processes that run the engine, by replacing the step that it breaks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reference_wal import durable_io, engine, recovery
+from reference_wal import delta_commit, durable_io, engine, recovery, segmented_log
 from reference_wal.buffers import Generation, SeriesBuffers
 from reference_wal.compression import compress
 from reference_wal.delta_commit import DeltaStore
@@ -219,6 +220,26 @@ def _nothing(_: Any) -> Any:
     return method
 
 
+class _Unsynced:
+    """A step in which nothing is synced."""
+
+    def __init__(self, step: durable_io.Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._kept = os.fsync, os.fdatasync
+        os.fsync = os.fdatasync = lambda _: None  # type: ignore[assignment]
+        self._step.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        os.fsync, os.fdatasync = self._kept
+        self._step.__exit__(*error)
+
+
+def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
+    return Mutant(name, broken, _change(module, step, _Unsynced), ("power",))
+
+
 def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
     return {row.name: row for row in found}
 
@@ -304,6 +325,24 @@ MUTANTS = _rows(
             "orphans-kept",
             "files of a commit that never came stay, and the next commit runs into them",
             _change(DeltaStore, "remove_orphans", _nothing),
+        ),
+        _unsynced("no-sync-record", "append returns before its record is synced", segmented_log, "SYNC_RECORD"),
+        _unsynced("no-sync-header", "a new segment is named before it is synced", segmented_log, "SYNC_HEADER"),
+        _unsynced("no-sync-segment-name", "a new segment's name is not synced", segmented_log, "SYNC_NAMED"),
+        _unsynced("no-sync-closed-name", "a closed segment's new name is not synced", segmented_log, "SYNC_CLOSED"),
+        _unsynced(
+            "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
+        ),
+        _unsynced("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
+        _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
+        _unsynced("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
+        _unsynced("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
+        _unsynced("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
+        Mutant(
+            "no-sync-anywhere",
+            "nothing is synced at all",
+            _all(_change(os, "fsync", _nothing), _change(os, "fdatasync", _nothing)),
+            ("power",),
         ),
     ]
 )

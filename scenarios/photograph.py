@@ -60,9 +60,10 @@ class Tree:
 
 
 class Album:
-    """Keeps photographs under ``scratch``. Thread-safe."""
+    """Keeps photographs under ``scratch``, or with ``keep=False`` only their digests. Thread-safe."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, *, keep: bool = True) -> None:
+        self._keep_contents = keep
         self._blobs = scratch / "blobs"
         self._blobs.mkdir()
         self._known: set[str] = set()
@@ -90,7 +91,7 @@ class Album:
             data = file.read()
         digest = hashlib.blake2b(data, digest_size=20).hexdigest()
         with self._lock:
-            if digest not in self._known:
+            if self._keep_contents and digest not in self._known:
                 (self._blobs / digest).write_bytes(data)
                 self._known.add(digest)
         return digest

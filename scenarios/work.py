@@ -19,7 +19,18 @@ from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.photograph import stop_here
 from scenarios.system import Target
 
-__all__ = ["Hit", "Profile", "fingerprint", "prepare", "profile", "recover", "recover_again", "setup", "workload"]
+__all__ = [
+    "Hit",
+    "Profile",
+    "fingerprint",
+    "prepare",
+    "profile",
+    "recover",
+    "recover_again",
+    "recovered_items",
+    "setup",
+    "workload",
+]
 
 Hit = tuple[str, int]
 """A failpoint's name and which hit of it, from 1."""
@@ -65,7 +76,7 @@ def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill
     """Recover once; be photographed at every hit, or die at one. Returns the items and the failpoints declared."""
     system = target.make()
     _arm(channel, None if photograph else (), kill)
-    items = _items(system.recover(root))
+    items = recovered_items(system.recover(root))
     faults.observe(None)
     return items, _declared()
 
@@ -73,7 +84,7 @@ def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
     """Recover a second time; let the driver look at the folder; then let the system check itself."""
     system = target.make()
-    items = _items(system.recover(root))
+    items = recovered_items(system.recover(root))
     channel.send(items)
     channel.receive()
     system.verify(root, promises)
@@ -85,7 +96,8 @@ def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
     return target.make().fingerprint(root)
 
 
-def _items(recovered: Any) -> list[Item]:
+def recovered_items(recovered: Any) -> list[Item]:
+    """Return what `recover` returned as a list. Raises UsageError if it is none of JSON values."""
     try:
         items = list(recovered)
         for item in items:
