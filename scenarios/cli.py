@@ -168,7 +168,7 @@ def mutants(
         as_it_should = (found.found is not None if name else found.verdict is Verdict.SAFE) and found.confirmed
         missed += not as_it_should
         where = found.found.id if found.found else ""
-        what = f"{found.verdict:<11} {found.states:>4} states {found.seconds:6.1f} s  {where}"
+        what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
         _out.print(
             f"{'ok    ' if as_it_should else 'MISSED'} {name or 'the unbroken engine':<24} {what}",
             markup=False,

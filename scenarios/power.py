@@ -33,7 +33,7 @@ __all__ = ["NUDGES", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExperiment", "lacki
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
 
-STATES_MAX = 1500
+STATES_MAX = 1000
 """Default number of crash states judged in a run, over all its recordings."""
 
 TRACES_BYTES_MAX = 256 * 2**20
@@ -59,6 +59,9 @@ class PowerExperiment:
     filesystems: tuple[str, ...]
     keep: Path
     """Where traces with findings are kept."""
+    until_broken: bool = False
+    """Stop after the first recording in which a promise was broken: quick proof that a bug is found."""
+    keep_traces: bool = True
     replay: Callable[[str], str] = lambda name: f"crashmatrix replay {name}"
     on_result: Callable[[ScenarioResult], None] = lambda _: None
     on_plan: Callable[[str, int], None] = lambda _, __: None
@@ -84,6 +87,8 @@ class PowerExperiment:
             recording = self.record(filesystem, nudge)
             self._explore(recording, budget)
             self._keep(recording)
+            if self.until_broken and any(result.verdict.broken for result in self.results.values()):
+                break
         self._account()
 
     def ordered(self) -> list[ScenarioResult]:
@@ -146,6 +151,8 @@ class PowerExperiment:
         """A recording whose states could not have differed says nothing."""
         of_this = [result for result in self.results.values() if result.point == recording.name]
         reason = ""
+        if any(result.verdict.broken for result in of_this):
+            return
         if not recording.events:
             reason = "the journal has no line: nothing was promised"
         elif not recording.flushes:
@@ -159,6 +166,7 @@ class PowerExperiment:
         """Keep the trace if something was found in it, as far as there is room."""
         found = any(r.point == recording.name and r.verdict is not Verdict.SAFE for r in self.results.values())
         size = recording.trace.stat().st_size
+        found = found and self.keep_traces
         if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
             self.keep.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(recording.trace, self.keep / recording.trace.name)
@@ -174,7 +182,7 @@ class PowerExperiment:
         identities = {recording["trace"] for recording in recordings}
         self._notes.append(
             f"{len(recordings)} recordings ({', '.join(recording['name'] for recording in recordings)}), "
-            f"{len(identities)} different traces; {judged:,} of {images:,} distinct images judged"
+            f"{len(identities)} different traces; {judged:,} of {images:,} distinct images enumerated were judged"
         )
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import select
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -32,12 +29,12 @@ from faults.disk import (
     Trace,
     WorkloadFailed,
     Write,
-    die_with_parent,
     record,
 )
 from reports import Verdict
 from scenarios.contract import Contract, contract_named
 from scenarios.errors import UsageError
+from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
 from scenarios.photograph import Album
@@ -48,6 +45,8 @@ __all__ = ["Judged", "Recording", "Share", "judge", "judge_one", "keep_state", "
 
 _HIT = b"hit "
 _BATCH = 200
+_ENUMERATED_MAX = 20_000
+"""How many states are enumerated, once enough are judged, to say how many there are."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +216,10 @@ class _Judge:
         start = time.perf_counter()
         for batch in self._batches(number, workers):
             for state in sorted(batch, key=lambda state: state.cut):
-                if self.share.judged >= budget:
-                    break
-                yield from self._judge_new(state)
+                if self.share.judged < budget:
+                    yield from self._judge_new(state)
+            if self.share.judged >= budget and self._states.coverage.enumerated > _ENUMERATED_MAX:
+                break
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
@@ -284,7 +284,7 @@ class _Judge:
 
     def _check(self, root: Path, state: CrashState, events: int) -> tuple[Verdict, str]:
         promises = promises_before(self._trace, state.cut, self._recording.initial)
-        verdict, content = _in_checker(lambda: recovered_items(self._target.make().recover(root)), self._seconds_max)
+        verdict, content = run_checker(lambda: recovered_items(self._target.make().recover(root)), self._seconds_max)
         if verdict is not Verdict.SAFE:
             return verdict, str(content).replace(str(root), "ROOT")
         try:
@@ -306,64 +306,8 @@ class _Judge:
             system.recover(root)
             system.verify(root, promises)
 
-        verdict, content = _in_checker(verify, 2 * self._seconds_max, Verdict.UNKNOWN)
+        verdict, content = run_checker(verify, 2 * self._seconds_max, Verdict.UNKNOWN)
         if verdict is Verdict.SAFE:
             self._verified.add(events)
             return verdict, ""
         return verdict, str(content).replace(str(root), "ROOT")
-
-
-def _in_checker(function: Any, seconds_max: float, failed: Verdict = Verdict.CANNOT_OPEN) -> tuple[Verdict, Any]:
-    """Run in a forked process; returns ``safe`` and its result, or how it failed and why.
-
-    Args:
-        failed: the verdict when it raises or dies without one of its own.
-    """
-    reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _checker(function, writer, parent, failed)
-    os.close(writer)
-    try:
-        data, in_time = _read_all(reader, time.monotonic() + seconds_max)
-    finally:
-        os.close(reader)
-        if not in_time:
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    if not in_time:
-        return Verdict.HANGS, "recovery was still running at its time limit"
-    if not data:
-        code = os.waitstatus_to_exitcode(status)
-        how = f"died by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        return failed, f"recovery {how}"
-    verdict, content = pickle.loads(data)  # noqa: S301  # from our own child
-    return Verdict(verdict), content
-
-
-def _checker(function: Any, writer: int, parent: int, failed: Verdict) -> None:
-    die_with_parent(parent)
-    try:
-        answer: tuple[str, Any] = "safe", function()
-    except UsageError as error:
-        answer = "unknown", str(error)
-    except BaseException as error:  # A panic or an exit is a way to fail, too.
-        verdict = getattr(error, "verdict", None)
-        text = getattr(error, "explanation", None) or f"recovery raised {type(error).__name__}: {error}"
-        answer = str(verdict or failed), text
-    with os.fdopen(writer, "wb") as pipe:
-        pipe.write(pickle.dumps(answer))
-    os._exit(0)
-
-
-def _read_all(reader: int, deadline: float) -> tuple[bytes, bool]:
-    parts: list[bytes] = []
-    while True:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return b"", False
-        part = os.read(reader, 1 << 16)
-        if not part:
-            return b"".join(parts), True
-        parts.append(part)

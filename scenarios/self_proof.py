@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from reports import ScenarioResult, Verdict, worst
-from scenarios.campaign import Plan, experiment_of, workbench
+from scenarios.campaign import Plan, experiment_of, power_of, workbench
+from scenarios.mutants import mutant
 
 __all__ = ["Hunt", "hunt"]
 
@@ -15,39 +17,48 @@ __all__ = ["Hunt", "hunt"]
 class Hunt:
     """What became of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
 
-    ``states`` counts the distinct crashed folders judged until then, ``confirmed`` says that a real SIGKILL agreed.
+    ``scenarios`` counts those run until then; ``confirmed`` says that the finding held when it was tried again: by a real
+    SIGKILL, or on the same crash state a second time.
     """
 
     mutant: str
     found: ScenarioResult | None
     verdict: Verdict
-    states: int
+    scenarios: int
     seconds: float
     confirmed: bool
 
 
-def hunt(mutant: str, *, seed: int = 0, workers: int = 2) -> Hunt:
-    """Run the kill experiment on the reference engine with one bug planted, until a promise is broken.
+def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
+    """Run the experiment that may find one bug planted in the reference engine, until a promise is broken.
 
     Args:
-        mutant: a planted bug's name; empty for the unbroken engine, which is run to the end.
+        name: a planted bug's name; empty for the unbroken engine, whose kill experiment is run to the end.
 
     Raises:
         UsageError: no such bug.
+        EnvironmentLacks: it takes the power experiment, which this machine cannot run.
     """
     start = time.perf_counter()
-    plan = Plan(mutant=mutant, seed=seed, workers=workers)
+    plan = Plan(mutant=name, seed=seed, workers=workers, report=Path("crashmatrix-hunt"))
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
-        experiment.until_broken = bool(mutant)
-        experiment.run()
-    results = experiment.ordered()
+        if name and "kill" not in mutant(name).experiments:
+            power = power_of(plan, checker)
+            power.until_broken, power.keep_traces = True, False
+            power.run()
+            results, confirmed = power.ordered(), True
+        else:
+            kill = experiment_of(plan, checker)
+            kill.until_broken = bool(name)
+            kill.run()
+            results = kill.ordered()
+            confirmed = kill.details["killed_for_real"] == kill.details["agreed_with_photograph"]
     broken = [result for result in results if result.verdict.broken]
     return Hunt(
-        mutant=mutant,
+        mutant=name,
         found=broken[0] if broken else None,
         verdict=worst(result.verdict for result in results),
-        states=experiment.details["distinct_states"],
+        scenarios=len(results),
         seconds=time.perf_counter() - start,
-        confirmed=experiment.details["killed_for_real"] == experiment.details["agreed_with_photograph"],
+        confirmed=confirmed,
     )

@@ -197,3 +197,52 @@ class Spawning(Store):
         while not (self.workspace / "pid").exists():
             os.sched_yield()
         super().workload(root, journal)
+
+
+class Synced(Store):
+    """Right under power cuts too: synced, file and folder."""
+
+    def prepare(self, root: Path) -> None:
+        (root / "data").touch()
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / "data").open("a") as file:
+            file.write(json.dumps(item) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Unsynced(Synced):
+    """Wrong under power cuts: nothing is synced, so neither promises nor flushes reach the disk."""
+
+    def put(self, root: Path, item: int) -> None:
+        Store.put(self, root, item)
+
+
+class DiesOnOddRecovery(Synced):
+    """Recovery dies by a signal once there is anything."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        if items:
+            os.kill(os.getpid(), signal.SIGBUS)
+        return items
+
+
+class HangsOnDisk(Synced):
+    seconds_max = 0.5
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        time.sleep(600)
+        return []
+
+
+class SilentOnDisk(Synced):
+    """Writes, but tells its journal nothing."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            self.put(root, item)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return []

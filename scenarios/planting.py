@@ -1,0 +1,266 @@
+"""How bugs are planted: each function here turns one step of the reference engine into a wrong one. `mutants` is the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from reference_wal import durable_io, engine, recovery
+from reference_wal.buffers import Generation, SeriesBuffers
+from reference_wal.compression import compress
+from reference_wal.delta_commit import DeltaStore
+from reference_wal.segment import SegmentName
+from reference_wal.segmented_log import SegmentedLog
+
+__all__ = [
+    "Unsynced",
+    "after",
+    "any_order",
+    "backwards",
+    "born_before_closed",
+    "change",
+    "commit",
+    "forget_replayed",
+    "held_back",
+    "ids_from_zero",
+    "in_parts",
+    "left_torn",
+    "leftover_dropped",
+    "log_first",
+    "nothing",
+    "one_too_high",
+    "persisted_first",
+    "together",
+    "trusting",
+    "without_marker_then_marker",
+    "write_held",
+]
+
+
+def change(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], None]:
+    """Return a function that replaces ``owner.name`` by ``make(what it was)``."""
+
+    def plant() -> None:
+        setattr(owner, name, make(getattr(owner, name)))
+
+    return plant
+
+
+def together(*plants: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that plants all of these."""
+
+    def plant() -> None:
+        for part in plants:
+            part()
+
+    return plant
+
+
+def held_back(_: Any) -> Any:
+    """Keep each record in memory until the next one comes."""
+
+    def write_record(self: SegmentedLog, batch: pa.RecordBatch) -> None:
+        write_held(self)
+        record = self._encoder.encode(self.next_id, batch, self._active_bytes)
+        self._held = record  # type: ignore[attr-defined]
+        self._active_bytes += len(record)
+
+    return write_record
+
+
+def write_held(log: SegmentedLog) -> None:
+    """Write the record held back."""
+    if log._fd < 0:
+        return
+    durable_io.write_all(log._fd, getattr(log, "_held", b""))
+    log._held = b""  # type: ignore[attr-defined]
+
+
+def after(step: Callable[[Any], None]) -> Callable[[Any], Any]:
+    """Return a maker of methods that do ``step(self)`` first, then what was there."""
+
+    def make(original: Any) -> Any:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            step(self)
+            return original(self, *args, **kwargs)
+
+        return method
+
+    return make
+
+
+def persisted_first(__: Any) -> Any:
+    """Mark batches persisted before Delta has them."""
+
+    def flush(self: Any, _: engine.EngineOptions) -> None:
+        if generation := self.buffers.seal():
+            self.log.mark_persisted(generation.batch_ids)
+            commit(self, generation)
+
+    return flush
+
+
+def in_parts(__: Any) -> Any:
+    """Commit each series by itself, each with the marker."""
+
+    def flush(self: Any, _: engine.EngineOptions) -> None:
+        if generation := self.buffers.seal():
+            for number, (key, rows) in enumerate(generation.series.items()):
+                commit(self, Generation(generation.lo + number, generation.hi, {key: rows}))
+            self.log.mark_persisted(generation.batch_ids)
+
+    return flush
+
+
+def commit(table: Any, generation: Generation) -> None:
+    """Compress and commit one generation."""
+    parquet, rows = compress(generation, timestamp=table.store.timestamp, tags=table.store.tags)
+    table.store.commit(generation, parquet, rows, application=table.application)
+
+
+def without_marker_then_marker(original: Any) -> Any:
+    """Commit the rows first, the marker after them."""
+
+    def commit(self: DeltaStore, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
+        original(self, generation, parquet, rows, application="nobody")
+        self._transact([], "append", [], application, generation.hi)
+
+    return commit
+
+
+def one_too_high(original: Any) -> Any:
+    """Commit a marker one too high."""
+
+    def transact(self: DeltaStore, actions: Any, mode: str, batch_ids: Any, application: str, hi: int) -> None:
+        original(self, actions, mode, batch_ids, application, hi + 1)
+
+    return transact
+
+
+def trusting(_: Any) -> Any:
+    """Take what is persisted without checking that the rest is there."""
+
+    def reconcile(self: SegmentedLog, persisted_through: int) -> None:
+        self.mark_persisted(range(self.oldest_id, min(persisted_through + 1, self.next_id)))
+
+    return reconcile
+
+
+def ids_from_zero(_: Any) -> Any:
+    """Begin ids at 0 again where no closed segment is left."""
+
+    def resume(self: SegmentedLog, leftover: recovery.Found) -> None:
+        leftover.path.unlink()
+        self.next_id = 0 if not self._closed else self.next_id
+        self._start_segment()
+
+    return resume
+
+
+def backwards(original: Any) -> Any:
+    """Replay from the end."""
+
+    def unpersisted(self: SegmentedLog) -> Iterator[tuple[int, pa.RecordBatch]]:
+        yield from reversed(list(original(self)))
+
+    return unpersisted
+
+
+def any_order(original: Any) -> Any:
+    """Buffer batches in whatever order they come."""
+
+    def insert(self: SeriesBuffers, batch_id: int, batch: pa.RecordBatch) -> None:
+        lo, hi = self._lo, self._hi
+        self._hi = batch_id - 1
+        original(self, batch_id, batch)
+        self._lo, self._hi = (batch_id, batch_id) if lo is None else (min(lo, batch_id), max(hi, batch_id))
+
+    return insert
+
+
+def forget_replayed(original: Any) -> Any:
+    """Mark what was just replayed into memory as persisted."""
+
+    def recover(self: Any) -> None:
+        original(self)
+        self.log.mark_persisted(range(self.log.oldest_id, self.log.next_id))
+
+    return recover
+
+
+def log_first(_: Any) -> Any:
+    """Truncate the log before Delta."""
+
+    def truncate(self: Any) -> None:
+        hi = self.log.next_id - 1
+        self.buffers.clear()
+        self.log.truncate()
+        self.store.clear(hi, application=self.application)
+        self.store.remove_orphans()
+
+    return truncate
+
+
+def left_torn(original: Any) -> Any:
+    """Close a leftover segment, torn record and all."""
+
+    def settle(folder: Path, plan: recovery.Plan, leftover: recovery.Found) -> None:
+        assert leftover.scan is not None
+        original(folder, plan, replace(leftover, scan=replace(leftover.scan, damage=None)))
+
+    return settle
+
+
+def leftover_dropped(original: Any) -> Any:
+    """Delete the leftover active segment."""
+
+    def apply(folder: Path, plan: recovery.Plan) -> None:
+        if plan.leftover is not None and plan.closed:
+            plan.leftover.path.unlink()
+            plan.leftover = None
+        original(folder, plan)
+
+    return apply
+
+
+def born_before_closed(_: Any) -> Any:
+    """Start the next segment before closing the full one."""
+
+    def rotate(self: SegmentedLog) -> None:
+        before = self._active
+        self._start_segment()
+        closed = SegmentName(before.start, self.next_id - 1)
+        (self.folder / str(before)).rename(self.folder / str(closed))
+        self._closed.append(closed)
+
+    return rotate
+
+
+def nothing(_: Any) -> Any:
+    """Do nothing."""
+
+    def method(*_: Any, **__: Any) -> None:
+        return None
+
+    return method
+
+
+class Unsynced:
+    """A step in which nothing is synced; stands in for a `durable_io.Step`."""
+
+    def __init__(self, step: durable_io.Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._kept = os.fsync, os.fdatasync
+        os.fsync = os.fdatasync = lambda _: None  # type: ignore[assignment]
+        self._step.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        os.fsync, os.fdatasync = self._kept
+        self._step.__exit__(*error)
