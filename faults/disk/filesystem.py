@@ -5,9 +5,10 @@ A specification is text: the name, then after a colon the mount options, as in `
 Traps handled here:
 - Crash images of one disk share a UUID. xfs refuses the second mount unless told `nouuid`. btrfs gives a
   single-device filesystem a temporary identity when its own is taken (Linux 6.7 and later); before that, a second
-  mount at the same time is refused, so each recording gets a UUID of its own and only images of one trace compete.
+  mount at the same time is refused. mkfs.btrfs refuses a UUID that any device has, if only the image of an earlier
+  recording that is just being let go. So each btrfs gets a random UUID, and only images of one trace compete.
 - btrfs discards freed blocks by itself, which on a crash image would be work for nothing.
-- mkfs draws random numbers unless told not to: UUID and hash seed come from the seed.
+- mkfs draws random numbers unless told not to: but for btrfs's, UUID and hash seed come from the seed.
 """
 
 import subprocess
@@ -30,6 +31,7 @@ class _Kind:
     always: tuple[str, ...] = ()
     images: tuple[str, ...] = ()  # what makes mounting a crash image cheaper: no power cut will come
     atomic_bytes: int = 512  # what it needs a disk to write whole
+    lone_identity: bool = False  # no two devices may bear one UUID
 
 
 _KINDS = {
@@ -49,6 +51,7 @@ _KINDS = {
         images=("nobarrier",),
         # A superblock with half its sectors old fails its checksum, and the kernel tries no other copy.
         atomic_bytes=4096,
+        lone_identity=True,
     ),
 }
 
@@ -94,7 +97,8 @@ class Filesystem:
 
         Raises RecordingFailed with what the program said.
         """
-        identity = str(uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}"))
+        of_seed = uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}")
+        identity = str(uuid.uuid4() if _KINDS[self.name].lone_identity else of_seed)
         command = [part.format(uuid=identity) for part in _KINDS[self.name].make]
         environment = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
         done = subprocess.run(
