@@ -71,6 +71,8 @@ class ReportWriter:
                 lines = (self.directory / "results.jsonl").open("a", encoding="utf-8", errors=_NOT_UNICODE)
                 (self.directory / "summary.json").unlink(missing_ok=True)  # First, or it would speak of other results.
                 lines.truncate(0)
+                if (self.directory / TRACES).exists():
+                    shutil.rmtree(self.directory / TRACES)
             except OSError as error:
                 raise ReportError(f"{self.directory}: {error.strerror}; name another directory with --report") from None
             self._lines = lines

@@ -106,6 +106,15 @@ def test_previous_report_is_replaced(tmp_path: Path) -> None:
         assert read_results(tmp_path) == [FOUND[1]]
 
 
+def test_traces_of_the_previous_report_go(tmp_path: Path) -> None:
+    """Traces belong to the report they were kept for: a new one does not inherit them."""
+    directory = written(tmp_path / "report")
+    (directory / "traces").mkdir()
+    (directory / "traces" / "old.trace").touch()
+    written(directory)
+    assert not (directory / "traces").exists()
+
+
 def test_run_that_finds_nothing_keeps_the_report(tmp_path: Path) -> None:
     """A run that ends before its first result, by a mistyped target say, leaves the report before it alone."""
     before = content(written(tmp_path))
