@@ -39,6 +39,7 @@ __all__ = [
     "SegmentEncoder",
     "SegmentHeader",
     "SegmentName",
+    "map_file",
     "read_header",
     "read_records",
     "scan",

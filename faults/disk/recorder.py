@@ -54,8 +54,10 @@ __all__ = [
     "NOTE",
     "NOTES_NAME",
     "WRITE",
+    "PlannedFault",
     "Recorder",
     "main",
+    "read_log",
 ]
 
 DISK_NAME, NOTES_NAME, CONTROL_NAME = "disk", "notes", "control"

@@ -31,6 +31,8 @@ __all__ = [
     "Trace",
     "Write",
     "data_extents",
+    "operation_from_row",
+    "operation_row",
 ]
 
 SECTOR_BYTES = 512
