@@ -19,7 +19,8 @@ CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One whole default run, and what it printed."""
     directory = tmp_path_factory.mktemp("reference") / "report"
-    run = subprocess.run([*CRASHMATRIX, "run", "--report", str(directory)], capture_output=True, text=True, timeout=280)
+    command = [*CRASHMATRIX, "run", "--experiments", "kill", "--report", str(directory)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=280)
     (directory.parent / "output").write_text(run.stdout + run.stderr)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return directory
@@ -68,6 +69,7 @@ def test_your_own_data(tmp_path: Path) -> None:
     rows = "".join(f"2024-01-01T{n // 60:02}:{n % 60:02}:00,{'ab'[n % 2]},{n / 7}\n" for n in range(600))
     (tmp_path / "mine.csv").write_text("at,sensor,value\n" + rows)
     command = ["run", "--data", "mine.csv", "--timestamp", "at", "--tags", "sensor", "--budget", "1", "--jobs", "1"]
+    command += ["--experiments", "kill"]
     run = subprocess.run([*CRASHMATRIX, *command], capture_output=True, text=True, timeout=280, cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     options = json.loads((tmp_path / "crashmatrix-report" / "summary.json").read_text())["options"]["options"]
