@@ -11,7 +11,7 @@ crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
 
 test: $(VENV)/ready-dev lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

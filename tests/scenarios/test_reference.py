@@ -8,60 +8,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("reference")  # one whole run serves all tests of this module
-
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One whole default run, and what it printed."""
-    directory = tmp_path_factory.mktemp("reference") / "report"
-    command = [*CRASHMATRIX, "run", "--experiments", "kill", "--report", str(directory)]
+def test_main_job(tmp_path: Path) -> None:
+    """The whole default kill run: every failpoint is hit, every scenario is safe, real kills agree, the verdict comes last.
+
+    One test, since one run serves it all.
+    """
+    report = tmp_path / "report"
+    command = [*CRASHMATRIX, "run", "--experiments", "kill", "--report", str(report)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=280)
-    (directory.parent / "output").write_text(run.stdout + run.stderr)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return directory
-
-
-def kill_summary(report: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((report / "summary.json").read_text())
+    part = summary["experiments"]["kill"]
     assert summary["verdict"] == "safe"
-    part: dict[str, Any] = summary["experiments"]["kill"]
-    return part
-
-
-def test_every_scenario_is_safe(report: Path) -> None:
-    """At least 300 scenarios, crashes during recovery among them, all safe."""
-    part = kill_summary(report)
     assert part["verdicts"] == {"safe": part["scenarios"]}
     assert part["scenarios"] >= 300
     assert part["during_recovery"] >= 100
     assert part["scenarios_per_second"] > 0
-
-
-def test_every_failpoint_is_hit(report: Path) -> None:
-    """No failpoint of the reference engine goes without a crash at it."""
-    part = kill_summary(report)
     assert part["failpoints_never_hit"] == []
+    assert part["killed_for_real"] == part["agreed_with_photograph"] >= 20
     lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
     assert len(lines) == part["scenarios"]
     assert len({line["point"] for line in lines}) == part["failpoints_declared"] + 1  # and the workload's end
-
-
-def test_real_kills_agree(report: Path) -> None:
-    """The sample killed for real left what the photographs show."""
-    part = kill_summary(report)
-    assert part["killed_for_real"] == part["agreed_with_photograph"] >= 20
-
-
-def test_the_last_line_is_the_verdict(report: Path) -> None:
-    """The output ends in one line: target, verdict, count, and where the report lies."""
-    last = (report.parent / "output").read_text().replace("\n", " ").rstrip()
-    assert last.endswith(f"report: {report}")
+    last = run.stdout.replace("\n", " ").rstrip()
     assert "reference: safe" in last
+    assert last.endswith(f"report: {report}")
 
 
 def test_your_own_data(tmp_path: Path) -> None:
