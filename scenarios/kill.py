@@ -168,6 +168,11 @@ class KillExperiment:
     def _explore(self) -> None:
         """Judge every state, then the states its recovery passes through, one depth after the other."""
         level = dict(self._states)
+        if self.until_broken:
+            self._check_all(level, photograph=False)  # Quicker, and enough for most bugs.
+            if self._broken():
+                return
+            self._checked.clear()
         for depth in range(DEPTH_MAX + 1):
             self.on_plan(f"recovering, depth {depth}", len(self.results) + len(level))
             found = self._check_all(level, photograph=depth < DEPTH_MAX)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
+KILL = ("--experiments", "kill")
 TOYS = "tests.scenarios.toy_systems"
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,16 +76,16 @@ def test_malformed_failpoints_stop_the_program(tmp_path: Path) -> None:
 
 def test_a_failed_run_leaves_the_last_report(tmp_path: Path) -> None:
     """A run that cannot start does not touch the report of the one before."""
-    assert crashmatrix("run", f"{TOYS}:Store", cwd=tmp_path).returncode == 0
+    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()}
-    assert crashmatrix("run", f"{TOYS}:DiesByItself", cwd=tmp_path).returncode == 2
+    assert crashmatrix("run", f"{TOYS}:DiesByItself", *KILL, cwd=tmp_path).returncode == 2
     assert {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()} == before
 
 
 @pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("Buffered", 1), ("CheckerCrashes", 3)])
 def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
     """0 safe, 1 broken, 3 unknown; the report shown again says the same."""
-    run = crashmatrix("run", f"{TOYS}:{toy}", cwd=tmp_path)
+    run = crashmatrix("run", f"{TOYS}:{toy}", *KILL, cwd=tmp_path)
     assert run.returncode == status, run.stdout + run.stderr
     again = crashmatrix("report", cwd=tmp_path)
     assert again.returncode == status
@@ -93,7 +94,7 @@ def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
 
 def test_replay_kills_again(tmp_path: Path) -> None:
     """The printed command reproduces the finding with a real SIGKILL, and keeps the crashed folder."""
-    assert crashmatrix("run", f"{TOYS}:Buffered", cwd=tmp_path).returncode == 1
+    assert crashmatrix("run", f"{TOYS}:Buffered", *KILL, cwd=tmp_path).returncode == 1
     lines = [json.loads(line) for line in (tmp_path / "crashmatrix-report" / "results.jsonl").read_text().splitlines()]
     broken = next(line for line in lines if line["verdict"] == "loses")
     assert broken["replay"] == f"crashmatrix replay {broken['id']} --report crashmatrix-report"
@@ -108,7 +109,7 @@ def test_replay_kills_again(tmp_path: Path) -> None:
 
 def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
     """A scenario whose failpoint does not fire says nothing."""
-    assert crashmatrix("run", f"{TOYS}:Store", cwd=tmp_path).returncode == 0
+    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
     run = crashmatrix("replay", "kill:toy.put.after_write@99", cwd=tmp_path)
     assert run.returncode == 3
     assert "was to be killed at toy.put.after_write@99, but returned" in run.stdout
@@ -126,14 +127,14 @@ def test_informative_commands(command: str, tmp_path: Path) -> None:
 def test_a_target_in_a_file(tmp_path: Path) -> None:
     """A system in a file of the user's own needs nothing but its name."""
     (tmp_path / "my_store.py").write_text((Path(__file__).parent / "toy_systems.py").read_text())
-    assert crashmatrix("run", "my_store.py:Store", cwd=tmp_path).returncode == 0
-    assert crashmatrix("run", "my_store.py:Buffered", cwd=tmp_path).returncode == 1
+    assert crashmatrix("run", "my_store.py:Store", *KILL, cwd=tmp_path).returncode == 0
+    assert crashmatrix("run", "my_store.py:Buffered", *KILL, cwd=tmp_path).returncode == 1
 
 
 def start_long_run(tmp_path: Path) -> subprocess.Popen[str]:
     """Start a run and wait until it has found something."""
     run = subprocess.Popen(
-        [*CRASHMATRIX, "run", "--report", "report"],
+        [*CRASHMATRIX, "run", *KILL, "--report", "report"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
