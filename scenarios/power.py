@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class PowerExperiment:
     details: dict[str, Any] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _kept_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> None:
         """Run it all; results so far stand even when this is interrupted.
@@ -118,7 +120,11 @@ class PowerExperiment:
         """Share the states out among the workers, and gather what they find."""
         share = max(1, budget // self.workers)
         with ThreadPoolExecutor(self.workers) as pool:
-            ends = list(pool.map(lambda number: self._worker(recording, number, share), range(self.workers)))
+            try:
+                ends = list(pool.map(lambda number: self._worker(recording, number, share), range(self.workers)))
+            except BaseException:
+                self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
+                raise
         for ended in ends:
             if not ended.returned:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
@@ -144,8 +150,9 @@ class PowerExperiment:
             method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
             explanation=judged.explanation, state=judged.digest, replay=self.replay(name),
         )  # fmt: skip
-        self.results[name] = result
-        self.on_result(result)
+        with self._lock:
+            self.results[name] = result
+            self.on_result(result)
 
     def _distrust(self, recording: Recording) -> None:
         """A recording whose states could not have differed says nothing."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from scenarios.campaign import Plan, power_of, replay, workbench
 from scenarios.errors import UsageError
 from scenarios.power import PowerExperiment, lacking, parse_power_id
 from scenarios.self_proof import hunt
-from tests.scenarios.test_cli import crashmatrix
+from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix, descendants, still_running
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -126,13 +130,6 @@ def test_replay_rebuilds_the_image(tmp_path: Path) -> None:
 
 def test_killing_crashmatrix_leaves_nothing(tmp_path: Path) -> None:
     """A SIGKILL in the middle leaves no mount, loop device or process behind."""
-    import signal
-    import subprocess
-    import sys
-    import time
-
-    from tests.scenarios.test_cli import CRASHMATRIX, descendants, still_running
-
     command = [*CRASHMATRIX, "run", "sqlite:wal-full", "--experiments", "power", "--report", "report"]
     run_ = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=sys.stderr)
     results = tmp_path / "report" / "results.jsonl"
@@ -149,6 +146,32 @@ def test_killing_crashmatrix_leaves_nothing(tmp_path: Path) -> None:
         time.sleep(0.02)
     assert not left
     assert "crashmatrix" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
+    """Ctrl-C in the middle: exit status 130 within seconds, and a report that says so."""
+    command = [
+        *CRASHMATRIX,
+        "run",
+        "sqlite:wal-full",
+        "--experiments",
+        "power",
+        "--budget",
+        "100000",
+        "--report",
+        "report",
+    ]
+    run_ = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    results = tmp_path / "report" / "results.jsonl"
+    deadline = time.monotonic() + 60
+    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline and run_.poll() is None:
+        time.sleep(0.02)
+    run_.send_signal(signal.SIGINT)
+    output, errors = run_.communicate(timeout=30)
+    assert run_.returncode == 130, output + errors
+    assert "interrupted" in output
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
 
 
 def _loop_devices(pids: set[str]) -> list[str]:
