@@ -19,7 +19,7 @@ from reports import Verdict
 from scenarios.errors import UsageError
 from scenarios.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named"]
+__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "judge_safely"]
 
 _SHOWN_MAX = 5
 
@@ -132,6 +132,18 @@ def _judge_key(key: str, values: list[str], acknowledged: int | None, found: str
     if found in values:
         return [Violation(Verdict.LOSES, f"key {key} came back as {found}, though {owed} was acknowledged after it")]
     return [Violation(Verdict.CORRUPT, f"key {key} came back as {found}, which was never stored under it")]
+
+
+def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Item]) -> Violation | None:
+    """Return the worst violation, None if the promise was kept; a check that cannot be made is ``unknown``, never safe."""
+    try:
+        violations = contract.judge(promises, recovered)
+    except UsageError as error:
+        return Violation(Verdict.UNKNOWN, str(error))
+    except Exception as error:
+        return Violation(Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {error}")
+    order = list(Verdict)
+    return max(violations, key=lambda violation: order.index(violation.verdict), default=None)
 
 
 def contract_named(contract: str | Contract) -> Contract:

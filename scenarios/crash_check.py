@@ -25,8 +25,8 @@ from pathlib import Path
 
 from reports import Verdict
 from scenarios import work
-from scenarios.contract import Contract, contract_named
-from scenarios.errors import ScenarioError, UsageError
+from scenarios.contract import Contract, contract_named, judge_safely
+from scenarios.errors import ScenarioError
 from scenarios.jobs import Ended, Job, Jobs
 from scenarios.journal import Item, Promises, item_key
 from scenarios.photograph import Album, Tree, frozen
@@ -127,15 +127,7 @@ class Checker:
         return items, declared
 
     def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
-        try:
-            violations = self.contract.judge(promises, items)
-        except UsageError as error:
-            raise _Found(Verdict.UNKNOWN, str(error)) from error
-        except Exception as error:  # a checker that crashes knows nothing, it never says safe
-            raise _Found(Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {error}") from error
-        if violations:
-            order = list(Verdict)
-            violation = max(violations, key=lambda found: order.index(found.verdict))
+        if violation := judge_safely(self.contract, promises, items):
             raise _Found(violation.verdict, when + violation.explanation)
 
     def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> None:

@@ -13,6 +13,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from faults.disk import (
     record,
 )
 from reports import Verdict
-from scenarios.contract import Contract, contract_named
+from scenarios.contract import Contract, contract_named, judge_safely
 from scenarios.errors import UsageError
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
@@ -245,13 +247,11 @@ class _Judge:
     def _events(self, cut: int) -> int:
         return self._events_by_note[len(self._trace.notes_before(cut))]
 
-    @property
+    @cached_property
     def _events_by_note(self) -> list[int]:
-        if not hasattr(self, "_event_counts"):
-            self._event_counts = [0]
-            for line in self._trace.notes_before(len(self._trace.operations)):
-                self._event_counts.append(self._event_counts[-1] + (not line.startswith(_HIT)))
-        return self._event_counts
+        """How many journal lines there are among the first notes, by their number."""
+        notes = self._trace.notes_before(len(self._trace.operations))
+        return [0, *accumulate(not line.startswith(_HIT) for line in notes)]
 
     def _judge_new(self, state: CrashState) -> Iterator[Judged]:
         self.share.judged += 1
@@ -287,13 +287,8 @@ class _Judge:
         verdict, content = run_checker(lambda: recovered_items(self._target.make().recover(root)), self._seconds_max)
         if verdict is not Verdict.SAFE:
             return verdict, str(content).replace(str(root), "ROOT")
-        try:
-            violations = self._contract.judge(promises, content)
-        except Exception as error:
-            return Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {error}"
-        if violations:
-            worst = max(violations, key=lambda violation: list(Verdict).index(violation.verdict))
-            return worst.verdict, worst.explanation
+        if violation := judge_safely(self._contract, promises, content):
+            return violation.verdict, violation.explanation
         return self._verify(root, promises, events)
 
     def _verify(self, root: Path, promises: Promises, events: int) -> tuple[Verdict, str]:
