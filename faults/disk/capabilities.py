@@ -18,7 +18,7 @@ from faults.disk.filesystem import FILESYSTEMS, Filesystem
 __all__ = ["Missing", "check_requirements", "requirements"]
 
 _CAP_SYS_ADMIN = 21  # linux/capability.h
-_PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
+_PACKAGES = {"ext4": "e2fsprogs", "ext2": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 _PROGRAM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 

@@ -85,6 +85,7 @@ class CrashImages:
         with self._timed("apply"):
             self.apply(state)
         with self._timed("mount"):
+            self._filesystem.mend(self._loop.path)
             self._filesystem.mount(self._loop.path, self.mount_point, image=True)
         try:
             yield self.mount_point / DATA

@@ -8,20 +8,26 @@ Traps handled here:
   mount at the same time is refused. mkfs.btrfs refuses a UUID that any device has, if only the image of an earlier
   recording that is just being let go. So each btrfs gets a random UUID, and only images of one trace compete.
 - btrfs discards freed blocks by itself, which on a crash image would be work for nothing.
+- ext2 has no journal: after a crash its own check has to mend it before it is mounted, as a machine does at boot. Its
+  blocks are taken to be written whole, since a directory block of which half is old may have lost a name in the middle
+  of a rename.
 - mkfs draws random numbers unless told not to: but for btrfs's, UUID and hash seed come from the seed.
 """
 
+import errno
 import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.disk.errors import InvalidOption, RecordingFailed
+from faults.disk.errors import InvalidOption, MountRefused, RecordingFailed
 from faults.disk.kernel import MOUNT_FLAGS, mount
 
 __all__ = ["FILESYSTEMS", "Filesystem"]
 
 _MIB = 1 << 20
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
+_E2FSCK_MENDED, _E2FSCK_REBOOT = 1, 2  # e2fsck(8), exit code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,10 @@ class _Kind:
     images: tuple[str, ...] = ()  # what makes mounting a crash image cheaper: no power cut will come
     atomic_bytes: int = 512  # what it needs a disk to write whole
     lone_identity: bool = False  # no two devices may bear one UUID
+    check: tuple[str, ...] = ()  # what mends it after a crash, if mounting does not
 
+
+_EXT_SEED = ("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,hash_seed={uuid}")
 
 _KINDS = {
     "ext4": _Kind(
@@ -42,6 +51,12 @@ _KINDS = {
             *("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid}"),
         ),
         images=("nobarrier",),
+    ),
+    "ext2": _Kind(
+        size_mib=64,
+        make=("mkfs.ext2", "-q", "-F", "-b", "4096", "-m", "0", "-N", "4096", "-O", "^resize_inode", *_EXT_SEED),
+        atomic_bytes=4096,
+        check=("e2fsck", "-f", "-y"),
     ),
     "xfs": _Kind(size_mib=300, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), always=("nouuid",)),
     "btrfs": _Kind(
@@ -92,6 +107,11 @@ class Filesystem:
         """The unit it relies on a disk to write whole, in bytes; smaller tears break it whatever runs on it."""
         return _KINDS[self.name].atomic_bytes
 
+    @property
+    def journaled(self) -> bool:
+        """Whether it recovers from a crash by itself, when mounted."""
+        return not _KINDS[self.name].check
+
     def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = ()) -> None:
         """Make the filesystem on a file of zeros; `descriptors` are passed on, for a path under /dev/fd.
 
@@ -100,13 +120,27 @@ class Filesystem:
         of_seed = uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}")
         identity = str(uuid.uuid4() if _KINDS[self.name].lone_identity else of_seed)
         command = [part.format(uuid=identity) for part in _KINDS[self.name].make]
-        environment = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
         done = subprocess.run(
-            [*command, path], capture_output=True, text=True, check=False, env=environment, pass_fds=descriptors
+            [*command, path], capture_output=True, text=True, check=False, env=_ENVIRONMENT, pass_fds=descriptors
         )
         if done.returncode:
             said = (done.stderr or done.stdout).strip().replace("\n", " | ")[:500]
             raise RecordingFailed(f"{self.program} failed: {said}", "try another size, or update the program")
+
+    def mend(self, path: str, *, descriptors: tuple[int, ...] = ()) -> None:
+        """After a crash, do what must be done before mounting: nothing, for a filesystem with a journal or a log.
+
+        Raises MountRefused with what the program said, if that is not enough.
+        """
+        command = _KINDS[self.name].check
+        if not command:
+            return
+        done = subprocess.run(
+            [*command, path], capture_output=True, text=True, check=False, env=_ENVIRONMENT, pass_fds=descriptors
+        )
+        if done.returncode & ~(_E2FSCK_MENDED | _E2FSCK_REBOOT):
+            said = (done.stderr or done.stdout).strip().replace("\n", " | ")[-500:]
+            raise MountRefused(f"{command[0]} with status {done.returncode}: {said}", errno.EUCLEAN, "none: it is lost")
 
     def mount(self, device: str, target: Path, *, image: bool = False) -> None:
         """Mount with the options; a crash `image` without flushes, which nothing needs there. Raises MountRefused."""

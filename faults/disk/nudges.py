@@ -51,13 +51,14 @@ def check_nudge(kind: str) -> str:
 class Nudger:
     """Nudges one filesystem. `root` is the tree under test, `unrelated` a file beside it on the same filesystem.
 
-    Used by one process: the one that first nudges opens the file.
+    `device` is the block device of a filesystem without a journal, which writes metadata there whenever it likes; else
+    empty. Used by one process: the one that first nudges opens the file.
     """
 
-    def __init__(self, kind: str, seed: int, root: Path, unrelated: Path) -> None:
+    def __init__(self, kind: str, seed: int, root: Path, unrelated: Path, device: str = "") -> None:
         self._kind = check_nudge(kind)
         self._chance = random.Random(f"{seed} {kind}")
-        self._root, self._unrelated = root, unrelated
+        self._root, self._unrelated, self._device = root, unrelated, device
         self._descriptor = -1
         self._version = 0
 
@@ -91,7 +92,14 @@ class Nudger:
             pass  # A disk that fails fails the nudge as well; the system under test is what is looked at.
 
     def _commit_transaction(self) -> None:
-        """What fsync does on ext4 and xfs by itself: on btrfs it logs one file and leaves the others alone."""
+        """What fsync does on ext4 and xfs by itself: on btrfs and ext2 it writes one file and leaves the others alone."""
+        if self._device:
+            device = os.open(self._device, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(device)
+            finally:
+                os.close(device)
+            return
         transaction = bytearray(8)
         try:
             fcntl.ioctl(self._descriptor, _BTRFS_IOC_START_SYNC, transaction)

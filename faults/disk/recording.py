@@ -10,8 +10,9 @@ are anonymous memory that the caller owns, so the trace needs no file, and a kil
 Order of a recording, which the trace's meaning rests on:
 (1) mkfs on the plain image; (2) recorder, loop device, mount; (3) the directory `data` is made and `prepare` runs in it;
 (4) everything is synced; (5) mark START; (6) the workload; (7) mark FINISH; (8) unmount, which the trace keeps as the
-orderly end. The system under test sees only `data`, so that a filesystem's own entries (lost+found) and the nudges'
-unrelated file are none of its business.
+orderly end. A recording that goes on from a crash state has that image instead of (1), on which the filesystem recovers in
+(2), and finds `data` there in (3). The system under test sees only `data`, so that a filesystem's own entries
+(lost+found) and the nudges' unrelated file are none of its business.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import die_with_parent
 from faults.disk.nudges import check_nudge
 from faults.disk.stage import DATA, DiskFault, Machine, Stage
+from faults.disk.state import CrashState, content
 from faults.disk.trace import Trace
 
 __all__ = ["RecordOptions", "record"]
@@ -58,9 +60,13 @@ def record(
     workload: Callable[[Machine], None],
     *,
     prepare: Callable[[Path], None] | None = None,
+    crashed: tuple[Trace, CrashState] | None = None,
     options: RecordOptions | None = None,
 ) -> Trace:
     """Run `workload` on a recorded disk and return the trace.
+
+    The disk carries a new filesystem or, with `crashed`, what a crash state of an earlier trace left, filesystem and size
+    included: for the power cut that hits a recovery.
 
     Both callables run in forked children as root: `prepare` gets the directory, `workload` a Machine. To run another
     program, have the workload exec or start it with `machine.root` and `machine.notes`. Call from a thread that
@@ -70,16 +76,19 @@ def record(
     end is in the trace's `exit_status` and `error`), RecordingFailed, RecorderFailed, SystemCallFailed, InvalidOption.
     """
     options = options or RecordOptions()
-    filesystem = Filesystem.parse(options.filesystem)
+    filesystem = Filesystem.parse(crashed[0].filesystem if crashed else options.filesystem)
     check_nudge(options.nudge)
-    size = options.size_bytes or filesystem.default_size_bytes
+    size = crashed[0].size_bytes if crashed else options.size_bytes or filesystem.default_size_bytes
     if size <= 0 or size % 4096:
         raise InvalidOption(f"a disk of {size} bytes is not made of blocks", "give a multiple of 4096")
     with contextlib.ExitStack() as stack:
         image, log, reply = (stack.enter_context(anonymous_file(name)) for name in ("image", "log", "reply"))
         os.ftruncate(image, size)
+        for offset, data in content(*crashed) if crashed else ():
+            os.pwrite(image, data, offset)
+        stage = Stage(image, log, filesystem=filesystem, blank=crashed is None, seed=options.seed, cpu=options.cpu)
         try:
-            _run_stage(workload, prepare, options, filesystem, (image, log, reply))
+            _run_stage(lambda: _on_stage(stage, workload, prepare, options), reply)
             status, error = _read_reply(reply)
         except DiskError as failed:
             if not isinstance(failed, WorkloadFailed):
@@ -100,14 +109,8 @@ def record(
         )
 
 
-def _run_stage(
-    workload: Callable[[Machine], None],
-    prepare: Callable[[Path], None] | None,
-    options: RecordOptions,
-    filesystem: Filesystem,
-    files: tuple[int, int, int],
-) -> None:
-    image, log, reply = files
+def _run_stage(on_stage: Callable[[], tuple[int, str]], reply: int) -> None:
+    """Run it in a forked process, and leave its answer, or the error it ended with, in the file `reply`."""
     caller = os.getpid()
     pid = os.fork()
     if pid:
@@ -125,7 +128,7 @@ def _run_stage(
         die_with_parent(caller)
         answer: object
         try:
-            answer = _on_stage(workload, prepare, options, filesystem, image, log)
+            answer = on_stage()
         except DiskError as error:
             answer = error
         except BaseException:
@@ -137,18 +140,15 @@ def _run_stage(
 
 
 def _on_stage(
+    stage: Stage,
     workload: Callable[[Machine], None],
     prepare: Callable[[Path], None] | None,
     options: RecordOptions,
-    filesystem: Filesystem,
-    image: int,
-    log: int,
 ) -> tuple[int, str]:
     limit = options.time_limit_seconds
-    with Stage(image, log, filesystem=filesystem, seed=options.seed, cpu=options.cpu) as stage:
+    with stage:
         stage.open_disk()
         root = stage.mount_point / DATA
-        root.mkdir()
         if prepare:
             status, error = run_contained(lambda: prepare(root), time_limit_seconds=limit)
             if status:

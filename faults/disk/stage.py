@@ -85,16 +85,21 @@ class Machine:
 
 
 class Stage:
-    """A recorded disk. `image` and `log` are open files, the first of the disk's size and all zeros.
+    """A recorded disk. `image` and `log` are open files, the first of the disk's size: all zeros if `blank`, otherwise with
+    a filesystem on it that was recorded before.
 
     Moves the calling thread into a private mount namespace. Raises RecorderFailed, SystemCallFailed.
     """
 
-    def __init__(self, image: int, log: int, *, filesystem: Filesystem, seed: int = 0, cpu: int | None = None) -> None:
+    def __init__(
+        self, image: int, log: int, *, filesystem: Filesystem, blank: bool = True, seed: int = 0, cpu: int | None = None
+    ) -> None:
         self._image, self._log, self._filesystem, self._seed = image, log, filesystem, seed
+        self._blank = blank
         self._cpu = _choose_cpu() if cpu is None else cpu
         self._process: subprocess.Popen[bytes] | None = None
         self._mounted = False
+        self._device = ""
         self._notes = -1
 
     def __enter__(self) -> Self:
@@ -106,17 +111,22 @@ class Stage:
         return self
 
     def open_disk(self) -> None:
-        """Make the filesystem, start the recorder, mount."""
-        self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
+        """Make the filesystem or repair the one that is there, start the recorder, mount, make the directory `DATA`."""
+        if self._blank:
+            self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
+        else:
+            self._filesystem.mend(f"/dev/fd/{self._image}", descriptors=(self._image,))
         self._start_recorder()
         disk = os.open(self._fuse / recorder.DISK_NAME, os.O_RDWR | os.O_CLOEXEC)
         try:
             with LoopDevice(disk) as loop:  # The mount keeps it; autoclear ends it.
                 self._filesystem.mount(loop.path, self.mount_point)
+                self._device = loop.path
                 self._mounted = True
         finally:
             os.close(disk)
         self._notes = os.open(self._fuse / recorder.NOTES_NAME, os.O_WRONLY | os.O_CLOEXEC)
+        (self.mount_point / DATA).mkdir(exist_ok=not self._blank)
 
     def settle(self) -> None:
         """Make what is there durable. Raises SystemCallFailed."""
@@ -144,8 +154,7 @@ class Stage:
 
     def machine(self, nudge: str, seed: int) -> Machine:
         """What to hand to the workload."""
-        root = self.mount_point / DATA
-        nudger = Nudger(nudge, seed, root, self.mount_point / _UNRELATED)
+        nudger, root = self._nudger(nudge, seed), self.mount_point / DATA
         return Machine(root=root, notes=self._fuse / recorder.NOTES_NAME, nudger=nudger, descriptor=self._notes)
 
     @contextlib.contextmanager
@@ -154,7 +163,7 @@ class Stage:
         if nudge not in ASYNCHRONOUS:
             yield
             return
-        nudger = Nudger(nudge, seed, self.mount_point / DATA, self.mount_point / _UNRELATED)
+        nudger = self._nudger(nudge, seed)
         parent = os.getpid()
         pid = os.fork()
         if not pid:
@@ -168,6 +177,10 @@ class Stage:
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+    def _nudger(self, kind: str, seed: int) -> Nudger:
+        device = "" if self._filesystem.journaled else self._device
+        return Nudger(kind, seed, self.mount_point / DATA, self.mount_point / _UNRELATED, device)
 
     def close_disk(self, *, tolerant: bool = False) -> None:
         """Unmount in an orderly way; `tolerant` of a disk that failed. Raises RecordingFailed."""

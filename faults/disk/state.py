@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from faults.disk.errors import InvalidState
 from faults.disk.trace import SECTOR_BYTES, Trace, Write
 
-__all__ = ["CrashState", "Tear", "pending_at", "sectors_of"]
+__all__ = ["CrashState", "Tear", "content", "pending_at", "sectors_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,15 @@ class CrashState:
 def pending_at(trace: Trace, cut: int) -> list[Write]:
     """The writes since the last flush before position `cut`, in order."""
     return [op for op in trace.operations[trace.epoch_start(cut) : cut] if isinstance(op, Write)]
+
+
+def content(trace: Trace, state: CrashState) -> Iterator[tuple[int, bytes | memoryview]]:
+    """The (offset, data) that make a disk of zeros the state's image, laid over each other in this order."""
+    yield from trace.base
+    for operation in trace.operations[: trace.epoch_start(state.cut)]:
+        if isinstance(operation, Write):
+            yield operation.offset, operation.data
+    yield from state.patches(pending_at(trace, state.cut))
 
 
 def sectors_of(write: Write) -> int:

@@ -17,7 +17,7 @@ def test_missing_things_are_named_with_remedies(monkeypatch: pytest.MonkeyPatch)
     what = [missing.what for missing in requirements()]
     assert what == [
         *("CAP_SYS_ADMIN", "/dev/fuse", "libfuse3", "mfusepy", "loop devices"),
-        *("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"),
+        *("mkfs.ext4", "mkfs.ext2", "mkfs.xfs", "mkfs.btrfs"),
     ]
     assert all(missing.cause and missing.remedy for missing in requirements())
     with pytest.raises(RequirementsMissing, match=r"mfusepy.*apt-get install fuse3.*crashmatrix\[power\]"):

@@ -317,3 +317,34 @@ def test_a_retried_fsync_succeeds_and_the_data_is_gone(filesystem: str) -> None:
             return tree(root)
 
     assert in_child(look) == {"file": b"old." * 1024}
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_a_recording_goes_on_from_a_crash_state(filesystem: str) -> None:
+    """The disk of a power cut that hits recovery starts as the first power cut left it."""
+
+    def first(machine: Machine) -> None:
+        for number in range(3):
+            write_durably(machine.root / f"file{number}", b"%d" % number * 5000)
+            machine.note(b"%d" % number)
+
+    def recover(machine: Machine) -> None:
+        machine.note(b" ".join(name.encode() for name in tree(machine.root)))
+        write_durably(machine.root / "file0", b"mended")
+        machine.note(b"mended")
+
+    trace = record(first, options=RecordOptions(filesystem=filesystem, seed=3))
+    cut = trace.operations.index(Note(b"1")) + 1
+    again = record(recover, crashed=(trace, CrashState.parse(f"{cut}-none", trace)))
+    assert (again.filesystem, again.size_bytes) == (trace.filesystem, trace.size_bytes)
+    assert again.notes_before(again.finish) == (b"file0 file1", b"mended")
+
+    def contents() -> list[bytes | None]:
+        found = []
+        with CrashImages(again) as images:
+            for cut in (again.start, again.finish):
+                with images.mounted(CrashState.parse(f"{cut}-none", again)) as root:
+                    found.append(tree(root)["file0"])
+        return found
+
+    assert in_child(contents) == [b"0" * 5000, b"mended"]
