@@ -30,6 +30,20 @@ _LMDB_FLAGS = {
     "nometasync": {"metasync": False},
     "writemap": {"writemap": True},
 }
+_MODELARDB = "scenarios.systems.modelardb:ModelarDB"
+_MODELARDB_FLAWS = {
+    "forgotten-id": "an empty leftover segment's id forgotten",
+    "older-segment": "the next id taken from an older closed segment",
+    "lost-leftover": "the next id known by one file's name only",
+    "split-batch": "a batch persisted with the first of its buffers",
+    "header": "a segment without its header refused",
+    "torn-tail": "a segment with part of a record refused",
+    "no-checksum": "records without checksums",
+    "unsynced-commit": "commits not synced",
+    "shifted-id": "a sync that failed, and the log goes on",
+    "no-folder-sync": "its folder never synced",
+}
+_MODELARDB_376 = tuple(_MODELARDB_FLAWS)
 
 BUILT_IN = {
     "reference": BuiltIn(
@@ -59,4 +73,13 @@ BUILT_IN = {
     "deltalake:plain": BuiltIn(
         "scenarios.systems.deltalake_plain:PlainDeltaLake", "delta-rs on a local path, one append an item"
     ),
+    "modelardb:376": BuiltIn(_MODELARDB, "ModelarDB's write-ahead log as merged", {"flaws": _MODELARDB_376}),
+    "modelardb:389": BuiltIn(_MODELARDB, "the same with its first fix", {"flaws": _MODELARDB_376[1:]}),
+    "modelardb:mended": BuiltIn(_MODELARDB, "the same without any flaw that was found"),
+    **{
+        f"modelardb:{flaw}": BuiltIn(
+            _MODELARDB, f"the same, {about}", {"flaws": (flaw,), "sync_fails": flaw == "shifted-id"}
+        )
+        for flaw, about in _MODELARDB_FLAWS.items()
+    },
 }
