@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test lint bench system-packages clean
+.PHONY: crash-matrix test lint bench system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -24,13 +24,16 @@ bench: $(VENV)/ready-dev
 system-packages:
 	@sh .ci/system-packages $(PYTHON)
 
+test-packages:
+	@sh .ci/system-packages $(PYTHON) test
+
 $(VENV)/ready: pyproject.toml | system-packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[power,lmdb]"
 	@touch $@
 
-$(VENV)/ready-dev: $(VENV)/ready
+$(VENV)/ready-dev: $(VENV)/ready | test-packages
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 

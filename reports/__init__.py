@@ -1,16 +1,20 @@
 """Evidence: the result type, the report directory, and renderers that are pure functions of what is stored there."""
 
-from reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict, worst
-from reports.store import ReportError, ReportWriter, read_results, read_summary
+from reports.result import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from reports.store import ReportError, ReportWriter, read_report, read_results, read_summary, render
 
 __all__ = [
+    "Event",
     "ExperimentSummary",
+    "Finding",
     "ReportError",
     "ReportWriter",
     "RunSummary",
     "ScenarioResult",
     "Verdict",
+    "read_report",
     "read_results",
     "read_summary",
+    "render",
     "worst",
 ]

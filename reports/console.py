@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from reports.findings import group
 from reports.result import RunSummary, ScenarioResult, Verdict
+from reports.text import visible
 
 __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_run"]
 
@@ -60,50 +62,45 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
         console.print(
             matrix([result for result in results if result.experiment == name], points=_POINTS.get(name, "failpoint"))
         )
-    _show_findings(console, results, directory)
+    _show_findings(console, summary, results, directory)
     for name, experiment in summary.experiments.items():
         for note in experiment.details.get("notes", []):
             console.print(_plain(f"{name}: {note}", "dim"))
-    for name, reason in summary.not_run.items():
+    for name, reason in summary.gaps.items():
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
 
 
-def _show_findings(console: Console, results: list[ScenarioResult], directory: Path) -> None:
-    first: dict[tuple[Verdict, str], ScenarioResult] = {}
-    for result in results:
-        if result.verdict is not Verdict.SAFE:
-            first.setdefault((result.verdict, result.explanation), result)
-    order = list(Verdict)
-    findings = sorted(first.values(), key=lambda result: (-order.index(result.verdict), result.depth))
-    for result in findings[:FINDINGS_MAX]:
+def _show_findings(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
+    groups = group(results, summary.findings)
+    for finding in (found.finding for found in groups[:FINDINGS_MAX]):
         console.print()
-        console.print(_plain(f"{result.verdict}  {result.id}", _STYLE.get(result.verdict, "bold red")))
-        for line in result.explanation.splitlines():
+        console.print(_plain(f"{finding.verdict}  {finding.example}", _STYLE.get(finding.verdict, "bold red")))
+        for line in filter(None, [finding.cause, *"\n".join(finding.explanation).splitlines(), finding.suggestion]):
             console.print(_plain(f"  {line}"))
-        console.print(_plain(f"  again: {result.replay}"), soft_wrap=True)
-    if len(findings) > FINDINGS_MAX:
-        more = len(findings) - FINDINGS_MAX
+        if finding.count > 1:
+            console.print(_plain(f"  {finding.count:,} scenarios show it", "dim"))
+        console.print(_plain(f"  again: {finding.replay}"), soft_wrap=True)
+    if len(groups) > FINDINGS_MAX:
+        more = len(groups) - FINDINGS_MAX
         console.print()
-        console.print(_plain(f"{more} more kinds of finding in {directory}/results.jsonl"), soft_wrap=True)
-    if findings:
+        console.print(_plain(f"{more} more kinds of finding in {directory}/index.html"), soft_wrap=True)
+    if groups:
         console.print()
 
 
 def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> None:
-    scenarios = sum(experiment.scenarios for experiment in summary.experiments.values())
-    seconds = sum(experiment.seconds for experiment in summary.experiments.values())
     cut_short = ", interrupted" if summary.interrupted else ""
     verdict = summary.verdict
     line = Text.assemble(
         _plain(f"{summary.target}: "),
         (verdict.value, "bold " + _STYLE.get(verdict, "red")),
-        f"  {scenarios:,} scenarios in {seconds:.1f} s{cut_short}",
+        f"  {summary.scenarios:,} scenarios in {summary.seconds:.1f} s{cut_short}",
         _plain(f"  report: {directory}"),
     )
     console.print(line, soft_wrap=True)
 
 
 def _plain(text: str, style: str = "") -> Text:
-    """Return text that is shown as it is: no markup, no emoji, and nothing in it that would move the cursor."""
-    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text), style)
+    """Return text on one line that is shown as it is: no markup, no emoji, and nothing in it that would move the cursor."""
+    return Text(visible(text).replace("\n", "\\n"), style)

@@ -1,7 +1,7 @@
 """What a run found: the result types, and how verdicts add up. Plain data; everything shown to people derives from it.
 
 `results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both, which changes
-only when a field changes its meaning or goes; readers ignore fields they do not know.
+only when a field changes its meaning or goes; readers ignore fields they do not know. `docs/results.md` has them all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FORMAT", "ExperimentSummary", "RunSummary", "ScenarioResult", "Verdict", "worst"]
+__all__ = ["FORMAT", "Event", "ExperimentSummary", "Finding", "RunSummary", "ScenarioResult", "Verdict", "worst"]
 
 FORMAT = 1
 
@@ -47,6 +47,26 @@ class Verdict(StrEnum):
         """The status a run with this verdict exits with."""
         return {Verdict.SAFE: 0, Verdict.UNMOUNTABLE: 3, Verdict.UNKNOWN: 3}.get(self, 1)
 
+    @property
+    def meaning(self) -> str:
+        """What it says, in a sentence."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Verdict.SAFE: "The promise was kept.",
+    Verdict.UNMOUNTABLE: "The filesystem itself refused the crashed disk.",
+    Verdict.UNKNOWN: "Nothing can be said: the fault did not fire, or a check failed.",
+    Verdict.HANGS: "Recovery did not come to an end.",
+    Verdict.REORDERED: "What was stored came back in another order.",
+    Verdict.PHANTOM: "Something came back that was never attempted.",
+    Verdict.DUPLICATE: "Something came back more often than it was stored.",
+    Verdict.HOLE: "Acknowledged data is gone, though later data came back.",
+    Verdict.LOSES: "Acknowledged data is gone.",
+    Verdict.CANNOT_OPEN: "Recovery failed on what the crash left.",
+    Verdict.CORRUPT: "Something came back with the wrong content.",
+}
+
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst verdict: any broken promise beats unknown, unknown beats safe; none at all is unknown."""
@@ -69,6 +89,7 @@ class ScenarioResult:
         verdict, explanation: what came of it; the explanation is empty when safe.
         state: digest of the crashed folder and the promises made by then; equal states are checked once.
         replay: the command that runs it again.
+        cause: what broke the promise, in words that are the same for all scenarios of one cause; empty if nobody looked.
     """
 
     id: str
@@ -82,6 +103,7 @@ class ScenarioResult:
     explanation: str = ""
     state: str = ""
     replay: str = ""
+    cause: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of `results.jsonl`."""
@@ -92,6 +114,74 @@ class ScenarioResult:
         """Read a line of `results.jsonl`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
         known = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
         return cls(**{**known, "verdict": Verdict(line["verdict"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of a finding's timeline.
+
+    Attributes:
+        at: its place in the total order of the recorded run; equal places stand in the order given.
+        kind: ``attempt``, ``ack``, ``hit`` (of a failpoint), ``write``, ``flush``, ``cut`` (the crash), ``recovered``,
+            ``note``; renderers show any other as a note.
+        text: what happened: the item, the failpoint's name, the file and byte range written.
+        fate: what the crash did to a write: ``durable`` (flushed before), ``kept``, ``lost``, ``torn``; empty otherwise.
+        detail: where: ``wal/segment.py:120``, a sector range.
+    """
+
+    at: int
+    kind: str
+    text: str
+    fate: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Scenarios that show the same thing, as one.
+
+    Attributes:
+        id: the same for the same experiment, verdict and cause in every run (`reports.findings.finding_id`).
+        experiment, verdict: those of its scenarios.
+        title: what happened, in one line.
+        cause: why, in one line; empty if unknown.
+        count: how many scenarios show it.
+        example: the id of the simplest of them; ``replay`` is the command that runs it.
+        explanation: the story of the example, in paragraphs.
+        lost: the writes that did not survive: file and byte range, or the metadata they are.
+        suggestion: what would mend it; empty if nothing is suggested.
+        tested: whether the example was run again with the suggestion and held (True) or not (False); None: not tried.
+        timeline: the example, event by event.
+    """
+
+    id: str
+    experiment: str
+    verdict: Verdict
+    title: str
+    count: int
+    example: str
+    cause: str = ""
+    explanation: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    suggestion: str = ""
+    tested: bool | None = None
+    timeline: tuple[Event, ...] = ()
+    replay: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding's part of `summary.json`."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+    @classmethod
+    def from_json(cls, part: dict[str, Any]) -> Finding:
+        """Read a finding's part of `summary.json`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
+        known = {name: part[name] for name in cls.__dataclass_fields__ if name in part}
+        events = [
+            {name: line[name] for name in Event.__dataclass_fields__ if name in line} for line in part["timeline"]
+        ]
+        lists = {name: tuple(part.get(name, ())) for name in ("explanation", "lost")}
+        timeline = tuple(Event(**event) for event in events)
+        return cls(**{**known, **lists, "verdict": Verdict(part["verdict"]), "timeline": timeline})
 
 
 @dataclass(kw_only=True)
@@ -136,10 +226,17 @@ class ExperimentSummary:
 
 @dataclass(kw_only=True)
 class RunSummary:
-    """A whole run. ``target`` and ``options`` say what was tested, so that a scenario can be replayed from the report.
+    """A whole run, or one shard of it.
 
-    ``not_run`` names each experiment left out, with the reason and the remedy; ``interrupted`` says that the run was
-    stopped before its plan was through.
+    Attributes:
+        target, options: what was tested, so that a scenario can be replayed from the report.
+        versions: of what took part: the kernel, Python, packages.
+        not_run: each experiment left out, with the reason and the remedy.
+        interrupted: the run was stopped before its plan was through.
+        started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
+        shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
+        missing_shards: the parts that a merged report lacks: it says nothing of them.
+        findings: what was found out about causes; `reports.findings` groups the results where there is nothing better.
     """
 
     target: str
@@ -149,12 +246,38 @@ class RunSummary:
     experiments: dict[str, ExperimentSummary] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    started: str = ""
+    shard: str = ""
+    missing_shards: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of the experiments; a run that was interrupted is at best unknown."""
+        """The worst verdict of the experiments; a run that was interrupted, or lacks a shard, is at best unknown."""
         verdicts = [experiment.verdict for experiment in self.experiments.values()]
-        return worst([*verdicts, *([Verdict.UNKNOWN] if self.interrupted else [])])
+        return worst([*verdicts, *([Verdict.UNKNOWN] if self.interrupted or self.missing_shards else [])])
+
+    @property
+    def gaps(self) -> dict[str, str]:
+        """What the run does not speak of, and why: each with the remedy where there is one."""
+        gaps = dict(self.not_run)
+        if self.shard:
+            gaps["the other shards"] = f"this is shard {self.shard}; put them together with: crashmatrix merge"
+        for shard in self.missing_shards:
+            gaps[f"shard {shard}"] = "its report is missing; run it, and merge again"
+        if self.interrupted:
+            gaps["the rest of the plan"] = "the run was interrupted; run again"
+        return gaps
+
+    @property
+    def scenarios(self) -> int:
+        """How many were run."""
+        return sum(experiment.scenarios for experiment in self.experiments.values())
+
+    @property
+    def seconds(self) -> float:
+        """How long the experiments took together."""
+        return sum(experiment.seconds for experiment in self.experiments.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return `summary.json`."""
@@ -163,16 +286,22 @@ class RunSummary:
             "target": self.target,
             "verdict": self.verdict.value,
             "seed": self.seed,
+            "started": self.started,
+            "shard": self.shard,
+            "missing_shards": self.missing_shards,
+            "interrupted": self.interrupted,
             "options": self.options,
             "versions": self.versions,
-            "interrupted": self.interrupted,
             "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
             "not_run": self.not_run,
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
     @classmethod
     def from_json(cls, summary: dict[str, Any]) -> RunSummary:
-        """Read `summary.json`. Raises KeyError, ValueError."""
+        """Read `summary.json`. Raises KeyError, ValueError, TypeError."""
         names = ("target", "seed", "options", "versions", "interrupted", "not_run")
+        later = {name: summary[name] for name in ("started", "shard", "missing_shards") if name in summary}
         experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
-        return cls(experiments=experiments, **{name: summary[name] for name in names})
+        findings = [Finding.from_json(part) for part in summary.get("findings", [])]
+        return cls(experiments=experiments, findings=findings, **later, **{name: summary[name] for name in names})

@@ -2,7 +2,8 @@
 
     results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
     traces/           recorded disks, of the experiments that need one to be replayed
-    summary.json      written last, by rename: a directory without it is a run that was cut short
+    summary.json      written at the end, by rename: a directory without it is a run that was cut short
+    junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
 
 The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else.
 """
@@ -13,14 +14,31 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from reports import html, junit, markdown
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
-__all__ = ["TRACES", "ReportError", "ReportWriter", "read_results", "read_summary"]
+__all__ = [
+    "RENDERERS",
+    "TRACES",
+    "ReportError",
+    "ReportWriter",
+    "read_report",
+    "read_results",
+    "read_summary",
+    "render",
+]
+
+RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
+    "junit.xml": junit.render,
+    "summary.md": markdown.render,
+    "index.html": html.render,
+}
+"""What is made of the stored results, by file name."""
 
 _NOT_UNICODE = "backslashreplace"
 """File names need not be Unicode; what is not becomes an escape, which within a JSON string reads back as it was."""
@@ -28,7 +46,8 @@ _NOT_UNICODE = "backslashreplace"
 TRACES = "traces"
 """Folder, in the report directory, of what it takes to rebuild crashed disks."""
 
-_OURS = {"results.jsonl", "summary.json", "summary.json.tmp", "results.jsonl.tmp", TRACES}
+_FILES = ("results.jsonl", "summary.json", *RENDERERS)
+_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES}
 
 
 class ReportError(Exception):
@@ -69,7 +88,8 @@ class ReportWriter:
         if self._lines is None:
             try:
                 lines = (self.directory / "results.jsonl").open("a", encoding="utf-8", errors=_NOT_UNICODE)
-                (self.directory / "summary.json").unlink(missing_ok=True)  # First, or it would speak of other results.
+                for name in ("summary.json", *RENDERERS):  # First, or they would speak of other results.
+                    (self.directory / name).unlink(missing_ok=True)
                 lines.truncate(0)
                 if (self.directory / TRACES).exists():
                     shutil.rmtree(self.directory / TRACES)
@@ -83,15 +103,12 @@ class ReportWriter:
         self.lines.write(_line(result))
         self.lines.flush()
 
-    def finish(self, summary: RunSummary, results: Iterable[ScenarioResult]) -> None:
-        """Write all results in the order given, then the summary."""
-        self._replace("results.jsonl", "".join(_line(result) for result in results))
-        self._replace("summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
-
-    def _replace(self, name: str, text: str) -> None:
-        temporary = self.directory / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
-        os.replace(temporary, self.directory / name)  # noqa: PTH105  # the call's name says that it overwrites
+    def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
+        """Write all results in the order given, then the summary, then what is derived from both."""
+        self.lines.flush()  # A run that found nothing takes the place of the report before it all the same.
+        _replace(self.directory / "results.jsonl", "".join(_line(result) for result in results))
+        _replace(self.directory / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+        render(self.directory, summary, results)
 
     def __enter__(self) -> ReportWriter:
         return self
@@ -123,6 +140,29 @@ def read_results(directory: Path) -> list[ScenarioResult]:
         return [ScenarioResult.from_json(json.loads(line)) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
+
+
+def read_report(directory: Path) -> tuple[RunSummary, list[ScenarioResult]]:
+    """Read a whole report. Raises ReportError."""
+    try:
+        return RunSummary.from_json(read_summary(directory)), read_results(directory)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
+
+
+def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) -> None:
+    """Write what people read into a report directory. Raises ReportError."""
+    try:
+        for name, renderer in RENDERERS.items():
+            _replace(directory / name, renderer(summary, results))
+    except OSError as error:
+        raise ReportError(f"{directory}: {error.strerror}; copy it to where you may write") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
+    os.replace(temporary, path)  # noqa: PTH105  # the call's name says that it overwrites
 
 
 def _line(result: ScenarioResult) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.summary = RunSummary(
-            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions()
-        )
+            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
+            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        )  # fmt: skip
 
     def run(self) -> None:
         """Run every experiment of the plan.

@@ -19,8 +19,9 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from faults.disk import Filesystem, InvalidOption
-from reports import ReportError, RunSummary, ScenarioResult, Verdict, read_results, read_summary
+from reports import ReportError, ScenarioResult, Verdict
 from reports.console import progress, show_run
+from scenarios import cli_reports
 from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
@@ -31,6 +32,7 @@ from scenarios.systems import BUILT_IN
 __all__ = ["app", "main"]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
@@ -116,14 +118,6 @@ def replay_(
             f"  crashed tree, journal and recovered tree: {found.kept}", markup=False, highlight=False, soft_wrap=True
         )
     raise typer.Exit(found.checked.verdict.exit_status)
-
-
-@app.command(name="report")
-def report_(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("crashmatrix-report")) -> None:
-    """Show a report again."""
-    summary = RunSummary.from_json(read_summary(directory))
-    show_run(_out, summary, read_results(directory), directory)
-    raise typer.Exit(summary.verdict.exit_status)
 
 
 @app.command()

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reports import ScenarioResult, Verdict
+from reports import Finding, ScenarioResult, Verdict
 from reports.console import FINDINGS_MAX, progress, show_run
+from reports.findings import finding_id
 from tests.reports.samples import result, summary
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -19,6 +20,12 @@ COLOUR = re.compile("\x1b\\[[0-9;]*3[0-9]m")
 HOSTILE = "[red]x[/]\n:boom: \x1b[31m \udcff \\"
 LOST: dict[str, Any] = {"verdict": Verdict.LOSES, "explanation": "acknowledged, but gone: 3 (of 4 acknowledged)"}
 WRONG: dict[str, Any] = {"verdict": Verdict.CORRUPT, "explanation": "row 7 differs"}
+EXPLAINED = result(**LOST, cause="no flush of the directory")
+FINDING = Finding(
+    id=finding_id(EXPLAINED), experiment="kill", verdict=Verdict.LOSES, title="", count=1, example=EXPLAINED.id,
+    cause=EXPLAINED.cause, explanation=("3 was acknowledged.", "Then the process died."), replay=EXPLAINED.replay,
+    suggestion="fsync the directory",
+)  # fmt: skip
 
 RUNS: dict[str, tuple[list[ScenarioResult], dict[str, object]]] = {
     "safe": ([result(hit=hit) for hit in range(1, 1101)], {}),
@@ -32,9 +39,12 @@ RUNS: dict[str, tuple[list[ScenarioResult], dict[str, object]]] = {
         ],
         {"not_run": {"power": "this machine has no /dev/fuse; run: sudo apt-get install fuse3"}},
     ),
+    "explained": ([EXPLAINED], {"findings": [FINDING]}),
     "interrupted": ([result()], {"interrupted": True}),
+    "shard": ([result()], {"shard": "2/3"}),
+    "merged": ([result()], {"missing_shards": ["2/3"]}),
     "nothing": ([], {"not_run": {"kill": "[reason]"}}),
-    "many-findings": ([result(hit=n, verdict=Verdict.HOLE, explanation=f"item {n}") for n in range(FINDINGS_MAX + 3)], {}),
+    "many-findings": ([result(hit=n, verdict=Verdict.HOLE, explanation=f"item {chr(97 + n)}") for n in range(FINDINGS_MAX + 3)], {}),
     "hostile": (
         [result(HOSTILE, id=HOSTILE, explanation=HOSTILE, replay=HOSTILE, verdict=Verdict.PHANTOM)],
         {"target": HOSTILE, "not_run": {HOSTILE: HOSTILE}},

@@ -3,13 +3,14 @@
 import itertools
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict, worst
-from tests.reports.samples import result, summary
+from reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from tests.reports.samples import found, result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT
 BROKEN = [
@@ -52,7 +53,7 @@ texts = st.text(alphabet='aé"\\\n\u2028\udcff[', max_size=5)
 results = st.builds(
     ScenarioResult,
     id=texts, experiment=texts, point=texts, hit=st.integers(1, 9), depth=st.integers(0, 2), method=texts, fault=texts,
-    verdict=st.sampled_from(Verdict), explanation=texts, state=texts, replay=texts,
+    verdict=st.sampled_from(Verdict), explanation=texts, state=texts, replay=texts, cause=texts,
 )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_missing_fields(name: str) -> None:
     """A line without a field reads as its default where it has one, and is refused where it has none."""
     line = result().to_json()
     del line[name]
-    if name in {"explanation", "state", "replay"}:
+    if name in {"explanation", "state", "replay", "cause"}:
         assert getattr(ScenarioResult.from_json(line), name) == ""
     else:
         with pytest.raises((KeyError, TypeError)):
@@ -129,3 +130,51 @@ def test_run_verdict(verdicts: list[Verdict], interrupted: bool, expected: Verdi
         run.experiments[str(number)] = ExperimentSummary.of([result(verdict=verdict)], 1.0, {})
     assert run.verdict is expected
     assert run.to_json()["verdict"] == expected.value
+
+
+def test_findings_come_back() -> None:
+    """A summary with findings and their timelines comes back from JSON as it was, and from one without any of it, too."""
+    run, _ = found()
+    stored = json.loads(json.dumps(run.to_json()))
+    assert RunSummary.from_json(stored) == run
+    stored["findings"][0]["timeline"][0]["colour"] = stored["findings"][0]["weather"] = "fine"
+    assert RunSummary.from_json(stored) == run
+    for name in ("findings", "started", "shard", "missing_shards"):
+        del stored[name]
+    assert RunSummary.from_json(stored).findings == []
+
+
+@pytest.mark.parametrize(
+    ("other", "gaps"),
+    [
+        ({}, []),
+        ({"not_run": {"power": "no root"}}, ["power"]),
+        ({"interrupted": True}, ["the rest of the plan"]),
+        ({"shard": "1/2"}, ["the other shards"]),
+        ({"missing_shards": ["1/3", "3/3"]}, ["shard 1/3", "shard 3/3"]),
+    ],
+)
+def test_gaps(other: dict[str, object], gaps: list[str]) -> None:
+    """Whatever a run does not speak of is named."""
+    assert list(summary([result()], **other).gaps) == gaps
+
+
+def test_a_missing_shard_is_at_best_unknown() -> None:
+    """A merged report that lacks a shard is not safe; a broken promise in it is broken all the same."""
+    assert summary([result()], missing_shards=["2/2"]).verdict is UNKNOWN
+    assert summary([result(verdict=LOSES)], missing_shards=["2/2"]).verdict is LOSES
+
+
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted({*result().to_json(), *summary([]).to_json(), *Finding.__dataclass_fields__}))
+def test_documented(name: str) -> None:
+    """Every stored field has its line in the documentation."""
+    assert any(f"`{name}`" in line.split("|")[1] for line in DOCUMENTED.splitlines() if line.startswith("|"))
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_documented_verdicts(verdict: Verdict) -> None:
+    """So has every verdict."""
+    assert f"`{verdict}`" in DOCUMENTED

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from reports import ReportError, ReportWriter, Verdict, read_results, read_summary
+from reports import ReportError, ReportWriter, Verdict, read_report, read_results, read_summary, render
 from reports.result import FORMAT
+from reports.store import RENDERERS
 from tests.reports.samples import result, summary
 
 FOUND = [result(hit=1), result(hit=2, verdict=Verdict.LOSES, explanation="acknowledged, but gone: 3"), result(hit=3)]
@@ -56,7 +57,45 @@ def test_finished_report(tmp_path: Path) -> None:
         writer.finish(summary(FOUND), FOUND)
     assert read_results(tmp_path / "a" / "report") == FOUND
     assert read_summary(tmp_path / "a" / "report") == summary(FOUND).to_json()
-    assert sorted(content(tmp_path / "a" / "report")) == ["results.jsonl", "summary.json"]
+    assert sorted(content(tmp_path / "a" / "report")) == sorted(["results.jsonl", "summary.json", *RENDERERS])
+
+
+def test_rendered_again(tmp_path: Path) -> None:
+    """What people read is made from the stored results alone: made again, it is the same, byte for byte."""
+    before = content(written(tmp_path))
+    for name in RENDERERS:
+        (tmp_path / name).unlink()
+    render(tmp_path, *read_report(tmp_path))
+    assert content(tmp_path) == before
+
+
+def test_a_new_run_leaves_nothing_old_to_read(tmp_path: Path) -> None:
+    """Once a run has its first result, no page speaks of the run before it, even if it never ends."""
+    written(tmp_path)
+    with ReportWriter(tmp_path) as writer:
+        writer.add(FOUND[0])
+        assert sorted(content(tmp_path)) == ["results.jsonl"]
+
+
+def test_a_run_without_results_replaces_the_report(tmp_path: Path) -> None:
+    """A finished run that found nothing to run, a shard with no share, has its own report, and nothing of the one before."""
+    (written(tmp_path) / "traces").mkdir()
+    with ReportWriter(tmp_path) as writer:
+        writer.finish(summary([]), [])
+    assert read_report(tmp_path) == (summary([]), [])
+    assert not (tmp_path / "traces").exists()
+
+
+def test_read_only_report(public_folder: Path) -> None:
+    """A report that may not be written is not rendered again: one line with the remedy, and nothing changes."""
+    report = written(public_folder / "report")
+    before = content(report)
+    report.chmod(0o555)
+    with unprivileged(), pytest.raises(ReportError) as refused:
+        render(report, *read_report(report))
+    one_line(refused, remedy="copy it to where you may write")
+    assert content(report) == before
+    report.chmod(0o755)
 
 
 DYING_RUN = """

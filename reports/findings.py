@@ -1,0 +1,90 @@
+"""Hundreds of failing scenarios with one cause are one finding: a pure function of the stored results.
+
+Scenarios belong together that have the same experiment, verdict and cause. Where nobody has looked for the cause, the
+explanation stands for it, without what differs from scenario to scenario: numbers, digests, quoted names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from reports.result import Finding, ScenarioResult, Verdict
+
+__all__ = ["Group", "finding_id", "group", "normalised"]
+
+_VARYING = re.compile(
+    r"""
+      "(?:[^"\\\n]|\\.)*" | (?<!\w)'(?:[^'\\\n]|\\.)*'(?!\w)     # quoted: items, file names; no apostrophes
+    | (?<![^\W_]) (?=[0-9a-f]*\d) [0-9a-f]{8} [0-9a-f-]* (?![^\W_])   # digests, UUIDs
+    | -? \d+ (?:[.,]\d+)*                           # numbers
+    """,
+    re.VERBOSE,
+)
+_LIST = re.compile(r"[\[{]#[\]}]|#(?:, ?| and |: )#(?: more)?")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A finding and the scenarios that show it, in the order of the results."""
+
+    finding: Finding
+    results: list[ScenarioResult]
+
+    @property
+    def points(self) -> Counter[str]:
+        """Where it shows, and in how many scenarios each."""
+        return Counter(result.point for result in self.results)
+
+
+def normalised(explanation: str) -> str:
+    """Return an explanation without what differs between scenarios of the same kind."""
+    text, before = _VARYING.sub("#", explanation), ""
+    while text != before:  # from the inside out: [#, #] is as good as #
+        text, before = _LIST.sub("#", text), text
+    return text
+
+
+def finding_id(result: ScenarioResult) -> str:
+    """Return the id of the finding a scenario belongs to: the same in every run."""
+    cause = result.cause or normalised(result.explanation)
+    digest = hashlib.sha256(cause.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{result.experiment}-{result.verdict}-{digest}"
+
+
+def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> list[Group]:
+    """Group all results that are not safe, worst verdict first, then the most frequent, then the first.
+
+    Args:
+        known: findings somebody explained (`RunSummary.findings`); they replace what is made up here, but for the count.
+    """
+    members: dict[str, list[ScenarioResult]] = {}
+    for result in results:
+        if result.verdict is not Verdict.SAFE:
+            members.setdefault(finding_id(result), []).append(result)
+    explained = {finding.id: finding for finding in known}
+    groups = [
+        Group(replace(explained.get(name) or _plain(name, found), count=len(found)), found)
+        for name, found in members.items()
+    ]
+    rank = list(Verdict).index
+    return sorted(groups, key=lambda group: (-rank(group.finding.verdict), -group.finding.count))
+
+
+def _plain(name: str, found: list[ScenarioResult]) -> Finding:
+    """What can be said without looking further: the simplest scenario and its own explanation."""
+    example = min(found, key=lambda result: result.depth)
+    return Finding(
+        id=name,
+        experiment=example.experiment,
+        verdict=example.verdict,
+        title=example.verdict.meaning,
+        count=len(found),
+        example=example.id,
+        cause=example.cause,
+        explanation=tuple(filter(None, [example.explanation])),
+        replay=example.replay,
+    )

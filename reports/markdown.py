@@ -1,0 +1,164 @@
+"""`summary.md`: the run as GitHub's step summary or a pull request's comment shows it; the verdict first.
+
+GitHub refuses a step summary above 1 MiB whole, so this one stays below and says what it left out. Everything that comes
+from the system under test stands in code, where neither markup nor mentions work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from html import escape
+
+from reports.findings import Group, group
+from reports.result import RunSummary, ScenarioResult, Verdict
+from reports.text import shortened, visible
+
+__all__ = ["SIZE_BYTES_MAX", "render"]
+
+SIZE_BYTES_MAX = 2**20 - 2**14
+"""Size of the document at most, in UTF-8; what is spare of GitHub's 1 MiB is for what else a job step writes."""
+
+_PARAGRAPH_MAX = 2_000
+_LOST_MAX = 20
+_POINTS_MAX = 200
+_SIGN = {Verdict.SAFE: "✅", Verdict.UNMOUNTABLE: "❔", Verdict.UNKNOWN: "❔"}
+
+
+def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max: int = SIZE_BYTES_MAX) -> str:
+    """Return the document; parts for which there is no room are left out, from the end, and counted."""
+    parts = [*_head(summary), *_gaps(summary)]
+    groups = group(results, summary.findings)
+    if groups:
+        parts.append("## Findings")
+    optional = [*(_finding(found) for found in groups), *_coverage(summary), *_matrices(summary, results)]
+    room = size_bytes_max - _size(parts) - 200
+    for number, part in enumerate(optional):
+        room -= _size([part])
+        if room < 0:
+            left = max(0, len(groups) - number)
+            what = f"{left:,} of {len(groups):,} findings, and the tables" if left else "The rest of the tables"
+            parts.append(f"*There was no room here: {what} are in `index.html` and `results.jsonl`.*")
+            break
+        parts.append(part)
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(summary: RunSummary) -> Iterator[str]:
+    verdict = summary.verdict
+    yield f"# {_SIGN.get(verdict, '❌')} {_code(summary.target)}: {verdict}"
+    shard = f", shard {summary.shard}" if summary.shard else ""
+    cut_short = ", interrupted" if summary.interrupted else ""
+    yield (
+        f"{verdict.meaning} {_count(summary.scenarios, 'scenario')} in {summary.seconds:,.1f} s, seed {summary.seed}"
+        f"{shard}{cut_short}."
+    )
+    if summary.experiments:
+        rows = [
+            [_code(name), f"{_SIGN.get(part.verdict, '❌')} {part.verdict}", f"{part.scenarios:,}", _counts(part.verdicts),
+             f"{part.seconds:,.1f} s"]
+            for name, part in summary.experiments.items()
+        ]  # fmt: skip
+        yield _table(["experiment", "verdict", "scenarios", "of these", "time"], rows)
+
+
+def _gaps(summary: RunSummary) -> Iterator[str]:
+    if summary.gaps:
+        yield "## Not run"
+        yield "\n".join(f"- {_code(what)}: {_code(why)}" for what, why in summary.gaps.items())
+
+
+def _finding(found: Group) -> str:
+    finding = found.finding
+    points = found.points.most_common(5)
+    where = ", ".join(f"{_code(point)} ({count:,})" for point, count in points)
+    more = f" and {len(found.points) - 5:,} more" if len(found.points) > 5 else ""
+    lost = [f"- {_code(write)}" for write in finding.lost[:_LOST_MAX]]
+    if len(finding.lost) > _LOST_MAX:
+        lost.append(f"- and {len(finding.lost) - _LOST_MAX:,} more")
+    parts = [
+        f"### {finding.verdict}: {_code(finding.cause) if finding.cause else finding.title}",
+        f"{_count(finding.count, 'scenario')} of {_code(finding.experiment)}, at {where}{more}.",
+        *(_block(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
+        *(["Lost:\n\n" + "\n".join(lost)] if lost else []),
+        *filter(None, [_suggestion(found)]),
+        f"Again:\n\n{_block(finding.replay)}" if finding.replay else "",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _suggestion(found: Group) -> str:
+    finding = found.finding
+    if not finding.suggestion:
+        return ""
+    tested = {None: "Not tried.", True: "Tried: with it the promise holds.", False: "Tried: it does not help."}
+    return f"Suggestion: {_code(finding.suggestion)} {tested[finding.tested]}"
+
+
+def _coverage(summary: RunSummary) -> Iterator[str]:
+    notes = [
+        f"- {_code(name)}: {_code(str(note))}"
+        for name, part in summary.experiments.items()
+        for note in part.details.get("notes", [])
+    ]
+    versions = ", ".join(f"{_code(name)} {_code(version)}" for name, version in summary.versions.items())
+    yield "\n\n".join(["## Coverage", *(["\n".join(notes)] if notes else []), f"With {versions}."])
+
+
+def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[str]:
+    """A table point x verdict for each experiment, the broken points first."""
+    for name in summary.experiments:
+        counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
+        for result in results:
+            if result.experiment == name:
+                counts[result.point][result.verdict] += 1
+        present = [verdict for verdict in Verdict if any(verdict in row for row in counts.values())]
+        order = sorted(counts, key=lambda point: (not any(verdict.broken for verdict in counts[point]), point))
+        rows = [
+            [_code(point), *(f"{counts[point][v]:,}" if counts[point][v] else "" for v in present)] for point in order
+        ]
+        more = f"\n\n{len(rows) - _POINTS_MAX:,} more points are in `index.html`." if len(rows) > _POINTS_MAX else ""
+        table = _table(["point", *(verdict.value for verdict in present)], rows[:_POINTS_MAX])
+        title = f"<code>{escape(_line(name))}</code>: {_count(len(rows), 'point')}"
+        yield f"<details><summary>{title}</summary>\n\n{table}{more}\n\n</details>"
+
+
+def _counts(verdicts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    align = [":--", *("--:" if name not in ("verdict", "of these") else ":--" for name in head[1:])]
+    body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, align, *body])
+
+
+def _line(text: str) -> str:
+    return " ".join(visible(text).split())
+
+
+def _code(text: str) -> str:
+    """A code span on one line, in which backticks, markup and mentions are text."""
+    plain = _line(text)
+    fence = "`" * (_longest_run(plain) + 1)
+    pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""
+    return f"{fence}{pad}{plain}{pad}{fence}"
+
+
+def _block(text: str) -> str:
+    """A code block that its text cannot end."""
+    fence = "`" * max(3, _longest_run(text) + 1)
+    return f"{fence}text\n{visible(text)}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _size(parts: list[str]) -> int:
+    return sum(len(part.encode()) + 2 for part in parts)

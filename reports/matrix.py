@@ -1,0 +1,91 @@
+"""The matrix point x hit of each experiment, as a heat map's cells: what was tried where, and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from reports.result import ScenarioResult, Verdict, worst
+
+__all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "Row", "heat_map"]
+
+COLUMNS_MAX = 40
+"""How many columns a map has at most; with more hits than that, each stands for a range of them."""
+
+_MANY, _FEW = 20, 3
+
+
+@dataclass
+class Cell:
+    """Scenarios at one point and a range of its hits."""
+
+    counts: Counter[Verdict] = field(default_factory=Counter)
+
+    @property
+    def scenarios(self) -> int:
+        """How many there are."""
+        return self.counts.total()
+
+    @property
+    def worst(self) -> Verdict:
+        """The worst verdict among them."""
+        return worst(self.counts)
+
+    @property
+    def kind(self) -> str:
+        """``none``, ``safe``, ``unknown`` or ``broken``."""
+        if not self.scenarios:
+            return "none"
+        return "broken" if self.worst.broken else "safe" if self.worst is Verdict.SAFE else "unknown"
+
+    @property
+    def heat(self) -> int:
+        """From 1 to 3: how many scenarios are safe, or how large a share is not."""
+        if self.kind == "safe":
+            return 1 + (self.scenarios > _FEW) + (self.scenarios > _MANY)
+        share = 1 - self.counts[Verdict.SAFE] / max(1, self.scenarios)
+        return 1 + (share > 0.1) + (share > 0.5)
+
+    @property
+    def text(self) -> str:
+        """The cell in words."""
+        parts = [f"{self.counts[verdict]:,} {verdict}" for verdict in reversed(Verdict) if self.counts[verdict]]
+        return ", ".join(parts) or "nothing run"
+
+
+@dataclass
+class Row:
+    """One point: a failpoint, a recording."""
+
+    point: str
+    cells: list[Cell]
+
+    @property
+    def whole(self) -> Cell:
+        """All its cells as one."""
+        return Cell(sum((cell.counts for cell in self.cells), Counter()))
+
+
+@dataclass
+class HeatMap:
+    """One experiment's map. ``ranges`` are the hits of each column, first and last."""
+
+    experiment: str
+    ranges: list[tuple[int, int]]
+    rows: list[Row]
+
+
+def heat_map(experiment: str, results: Iterable[ScenarioResult], *, columns_max: int = COLUMNS_MAX) -> HeatMap:
+    """Count an experiment's results by point and hit; rows with a broken promise come first, then in the results' order."""
+    mine = [result for result in results if result.experiment == experiment]
+    first = min((result.hit for result in mine), default=1)
+    last = max((result.hit for result in mine), default=1)
+    width = -(-(last - first + 1) // columns_max)
+    ranges = [(start, min(last, start + width - 1)) for start in range(first, last + 1, width)]
+    rows: dict[str, Row] = {}
+    for result in mine:
+        row = rows.setdefault(result.point, Row(result.point, [Cell() for _ in ranges]))
+        row.cells[(result.hit - first) // width].counts[result.verdict] += 1
+    ordered = sorted(rows.values(), key=lambda row: not row.whole.worst.broken)
+    return HeatMap(experiment, ranges, ordered)

@@ -1,0 +1,58 @@
+"""The heat map's counts: nothing is dropped, and no colour is kinder than its worst scenario."""
+
+import pytest
+
+from reports import Verdict
+from reports.matrix import COLUMNS_MAX, Cell, heat_map
+from tests.reports.samples import found, result
+
+
+@pytest.mark.parametrize(("hits", "columns"), [(1, 1), (3, 3), (40, 40), (41, 21), (400, 40), (401, 37)])
+def test_every_hit_has_its_column(hits: int, columns: int) -> None:
+    """The columns cover all hits, each once, and never are more than fit."""
+    results = [result(hit=hit) for hit in range(1, hits + 1)]
+    made = heat_map("kill", results)
+    assert len(made.ranges) == columns <= COLUMNS_MAX
+    assert [hit for first, last in made.ranges for hit in range(first, last + 1)] == list(range(1, hits + 1))
+    assert [cell.scenarios for cell in made.rows[0].cells] == [last - first + 1 for first, last in made.ranges]
+
+
+def test_every_scenario_counts() -> None:
+    """All scenarios of an experiment are in its map, and none of another's."""
+    _, results = found()
+    for name, expected in (("kill", 600), ("power", 720), ("none", 0)):
+        assert sum(row.whole.scenarios for row in heat_map(name, results).rows) == expected
+
+
+def test_broken_points_first() -> None:
+    """Points where a promise was broken come first, the others stay in order."""
+    results = [result("c"), result("a"), result("b", verdict=Verdict.LOSES), result("d", verdict=Verdict.UNKNOWN)]
+    assert [row.point for row in heat_map("kill", results).rows] == ["b", "c", "a", "d"]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "kind", "text"),
+    [
+        ([], "none", "nothing run"),
+        (["safe", "safe"], "safe", "2 safe"),
+        (["safe", "unknown"], "unknown", "1 unknown, 1 safe"),
+        (["safe", "unmountable"], "unknown", "1 unmountable, 1 safe"),
+        (["safe", "unknown", "hangs"], "broken", "1 hangs, 1 unknown, 1 safe"),
+    ],
+)
+def test_a_cell_shows_its_worst(verdicts: list[str], kind: str, text: str) -> None:
+    """A cell's colour is that of its worst scenario; its text counts them all."""
+    cell = Cell()
+    cell.counts.update(map(Verdict, verdicts))
+    assert (cell.kind, cell.text) == (kind, text)
+
+
+def test_heat_grows() -> None:
+    """More of the same is never paler."""
+    for bad in (Verdict.SAFE, Verdict.LOSES):
+        heats = []
+        for count in range(1, 60):
+            cell = Cell()
+            cell.counts.update({Verdict.SAFE: 60 - count if bad.broken else 0, bad: count})
+            heats.append(cell.heat)
+        assert heats == sorted(heats) and set(heats) == {1, 2, 3}
