@@ -140,7 +140,7 @@ def _explained(example: ScenarioResult) -> Finding:
     )
 
 
-HOSTILE = "</script><img src=x onerror=alert(1)>\"'`|[a](b) @everyone \x1b[31m\u202e\udcff \n</code>```{{ 7 * 7 }}\\"
+HOSTILE = "</script ><!--<script><img src=x onerror=alert(1)>\"'`|[a](b) @everyone \x1b[31m\u202e\udcff \n</code>```{{ 7 * 7 }}\\"
 
 
 def hostile() -> tuple[RunSummary, list[ScenarioResult]]:

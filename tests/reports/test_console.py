@@ -44,7 +44,7 @@ RUNS: dict[str, tuple[list[ScenarioResult], dict[str, object]]] = {
     "shard": ([result()], {"shard": "2/3"}),
     "merged": ([result()], {"missing_shards": ["2/3"]}),
     "nothing": ([], {"not_run": {"kill": "[reason]"}}),
-    "many-findings": ([result(hit=n, verdict=Verdict.HOLE, explanation=f"item {chr(97 + n)}") for n in range(FINDINGS_MAX + 3)], {}),
+    "many-findings": ([result(hit=n, verdict=Verdict.HOLE, explanation="abcdefghijkl"[n:]) for n in range(FINDINGS_MAX + 3)], {}),
     "hostile": (
         [result(HOSTILE, id=HOSTILE, explanation=HOSTILE, replay=HOSTILE, verdict=Verdict.PHANTOM)],
         {"target": HOSTILE, "not_run": {HOSTILE: HOSTILE}},

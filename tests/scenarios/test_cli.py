@@ -84,12 +84,17 @@ def test_a_failed_run_leaves_the_last_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("Buffered", 1), ("CheckerCrashes", 3)])
 def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
-    """0 safe, 1 broken, 3 unknown; the report shown again says the same."""
+    """0 safe, 1 broken, 3 unknown; the report shown again says the same, and has the same pages."""
     run = crashmatrix("run", f"{TOYS}:{toy}", *KILL, cwd=tmp_path)
     assert run.returncode == status, run.stdout + run.stderr
+    pages = {name: (tmp_path / "crashmatrix-report" / name) for name in ("index.html", "junit.xml", "summary.md")}
+    before = {name: path.read_bytes() for name, path in pages.items()}
+    for path in pages.values():
+        path.unlink()
     again = crashmatrix("report", cwd=tmp_path)
     assert again.returncode == status
     assert again.stdout == run.stdout
+    assert {name: path.read_bytes() for name, path in pages.items()} == before
 
 
 def test_replay_kills_again(tmp_path: Path) -> None:
@@ -172,6 +177,7 @@ def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
     assert summary["interrupted"]
+    assert "interrupted" in (tmp_path / "report" / "index.html").read_text()
     assert summary["verdict"] == "unknown"
     assert summary["experiments"]["kill"]["scenarios"] == len(lines) > 0
     assert still_running(children) == []
