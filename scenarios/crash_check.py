@@ -17,16 +17,17 @@ import itertools
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from reports import Verdict
 from scenarios import work
 from scenarios.contract import Contract, contract_named, judge_safely
-from scenarios.errors import ScenarioError
+from scenarios.errors import ScenarioError, UsageError
 from scenarios.jobs import Ended, Job, Jobs
 from scenarios.journal import Item, Promises, item_key
 from scenarios.photograph import Album, Tree, frozen
@@ -92,6 +93,16 @@ class Checker:
         path = self._scratch / f"state-{next(self._numbers)}"
         path.mkdir()
         return path
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Ended:
+        """Run a job on the target to its end, with the time that a workload gets."""
+        return self.jobs.run(function, self.target, *args, seconds_max=10 * self.system.seconds_max)
+
+    def must(self, what: str, ended: Ended) -> Any:
+        """Return what a job returned. Raises UsageError if it ended otherwise."""
+        if not ended.returned:
+            raise UsageError(f"{what} of {self.target.name} {ended}; it must work before it can be crashed")
+        return ended.value
 
     def check(self, state: CrashState, *, photograph: bool = False) -> Checked:
         """Judge one state."""

@@ -29,7 +29,7 @@ from typing import Any
 
 from scenarios.errors import EnvironmentLacks
 
-__all__ = ["Channel", "Ended", "Job", "Jobs", "Raised"]
+__all__ = ["Channel", "Ended", "Job", "Jobs", "Raised", "Relayed", "describe"]
 
 _OUTPUT_TAIL_BYTES = 2000
 _PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
@@ -46,6 +46,14 @@ class Raised:
 
     def __str__(self) -> str:
         return f"{self.kinds[0]}: {self.message}"
+
+
+class Relayed(Exception):
+    """Raised in a job for an exception that was raised in a process it had started: the job ends as if with that one."""
+
+    def __init__(self, raised: Raised) -> None:
+        self.raised = raised
+        super().__init__(str(raised))
 
 
 @dataclass(frozen=True)
@@ -269,11 +277,15 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     fork_server.die_with_parent(fork_server.SERVER_PID)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
     _redirect_output(output)
     try:
         result = ("value", function(Channel(connection), *args))
+    except Relayed as error:
+        result = ("raised", error.raised)
     except BaseException as error:  # A panic or an exit is a way to end, too.
-        result = ("raised", _describe(error))
+        result = ("raised", describe(error))
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         connection.send(result)
     os._exit(0)
@@ -286,7 +298,8 @@ def _redirect_output(path: str) -> None:
     os.close(fd)
 
 
-def _describe(error: BaseException) -> Raised:
+def describe(error: BaseException) -> Raised:
+    """Put an exception into words that can be sent."""
     kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
     payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
     return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)

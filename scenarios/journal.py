@@ -60,6 +60,8 @@ class Journal:
     """Appends events to the file at ``path``. Safe to share between threads: each event is one atomic append."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        """The file itself: a program in another language appends its lines there."""
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def attempt(self, item: Item) -> Attempt:
@@ -81,6 +83,9 @@ class Journal:
         line += b"\n"
         if os.write(self._fd, line) < len(line):
             raise OSError(errno.ENOSPC, "no room for the journal")
+
+    def tick(self) -> None:
+        """Called every few milliseconds while a program of another language runs, by whoever started it."""
 
 
 @dataclass(frozen=True)

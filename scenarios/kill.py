@@ -24,9 +24,7 @@ from typing import Any
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
-from scenarios.errors import UsageError
-from scenarios.jobs import Ended
-from scenarios.journal import Item, Promises
+from scenarios.journal import Promises
 from scenarios.kill_plan import (
     DEPTH_MAX,
     END,
@@ -38,21 +36,12 @@ from scenarios.kill_plan import (
     thin,
     thin_states,
 )
+from scenarios.kill_prepare import Prepared, prepare
 from scenarios.photograph import Tree
-from scenarios.work import Hit, Profile
+from scenarios.system_calls import DESCRIPTIONS
+from scenarios.work import Hit
 
-__all__ = ["KillExperiment", "Prepared"]
-
-
-@dataclass
-class Prepared:
-    """What every run of the workload starts from."""
-
-    tree: Tree
-    items: tuple[Item, ...]
-    profile: Profile
-    final: Tree
-    """The folder at the end of the undisturbed run."""
+__all__ = ["KillExperiment"]
 
 
 @dataclass(kw_only=True)
@@ -81,7 +70,7 @@ class KillExperiment:
         self.details.update(depth_max=DEPTH_MAX, notes=self._notes)
         prepared = self.prepare()
         chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
-        self._notes += [note] if note else []
+        self._notes += filter(None, (prepared.note, note))
         comparable = self._photograph_workload(prepared, chosen)
         self._explore()
         self._kill_sample(prepared, comparable)
@@ -91,28 +80,9 @@ class KillExperiment:
         """Return the results so far in an order that does not depend on which finished first."""
         return [self.results[path] for path in self._order if path in self.results]
 
-    # Step 1
-
     def prepare(self) -> Prepared:
-        """Lay out the folder and run the workload once undisturbed."""
-        folder = self.checker.folder()
-        root = folder / "root"
-        root.mkdir()
-        prepared = self._must("prepare", self._job(work.prepare, root))
-        tree = self.checker.album.capture(root)
-        profile = self._must("the undisturbed workload", self._job(work.profile, root, folder / "journal"))
-        final = self.checker.album.capture(root)
-        self._finished(folder)
-        return Prepared(tree, tuple(prepared), profile, final)
-
-    def _job(self, function: Callable[..., Any], *args: Any) -> Ended:
-        seconds = 10 * self.checker.system.seconds_max
-        return self.checker.jobs.run(function, self.checker.target, *args, seconds_max=seconds)
-
-    def _must(self, what: str, ended: Ended) -> Any:
-        if not ended.returned:
-            raise UsageError(f"{what} of {self.checker.target.name} {ended}; it must work before it can be crashed")
-        return ended.value
+        """Step 1: see `kill_prepare`."""
+        return prepare(self.checker)
 
     # Step 2
 
@@ -128,26 +98,30 @@ class KillExperiment:
         )  # fmt: skip
         photograph_job(job, self.checker.album, root, photographs, journal)
         assert job.ended is not None
-        self._must("the photographed workload", job.ended)
+        self.checker.must("the photographed workload", job.ended)
         written = journal.read_bytes() if journal.exists() else b""
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
             self._states[(photograph.hit,)] = CrashState(photograph.tree, promises)
-        for hit in chosen:
-            self._order.append((hit,))
-            if (hit,) not in self._states:
-                self._report(
-                    (hit,), Checked(Verdict.UNKNOWN, "the failpoint fired in one run of the workload, not in the next")
-                )
-        self._order.append((END,))
-        comparable = self._equal(prepared.final, photographs[-1].tree) is None
+        self._order += [*((hit,) for hit in chosen), (END,)]
+        self._miss([hit for hit in chosen if (hit,) not in self._states])
+        comparable = [photograph.hit for photograph in photographs] == [*chosen, END]
+        comparable = comparable and self._equal(prepared.final, photographs[-1].tree) is None
         if not comparable:
-            self._notes.append(
-                "two undisturbed runs left different folders, so killed runs are compared by verdict only"
-            )
+            self._notes.append("two undisturbed runs went different ways, so killed runs are compared by verdict only")
         self._finished(folder)
         return comparable
+
+    def _miss(self, hits: list[Hit]) -> None:
+        """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
+        calls = [hit for hit in hits if hit[0] in DESCRIPTIONS]
+        for hit in hits:
+            if hit not in calls:
+                text = "the failpoint fired in one run of the workload, not in the next"
+                self._report((hit,), Checked(Verdict.UNKNOWN, text))
+        if calls:
+            self._notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
 
     def _equal(self, one: Tree, other: Tree) -> str | None:
         """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
@@ -159,9 +133,9 @@ class KillExperiment:
     def _fingerprint(self, tree: Tree) -> str | None:
         folder = self.checker.folder()
         self.checker.album.restore(tree, folder / "root")
-        ended = self._job(work.fingerprint, folder / "root")
+        ended = self.checker.run(work.fingerprint, folder / "root")
         self._finished(folder)
-        return self._must("the fingerprint", ended) if ended.returned else None
+        return self.checker.must("the fingerprint", ended) if ended.returned else None
 
     # Step 3
 
@@ -292,9 +266,9 @@ class KillExperiment:
         for depth, hit in enumerate(path):
             kill = None if hit == END else hit
             if depth == 0:
-                ended = self._job(work.workload, root, journal, (), kill)
+                ended = self.checker.run(work.workload, root, journal, (), kill)
             else:
-                ended = self._job(work.recover, root, False, kill)
+                ended = self.checker.run(work.recover, root, False, kill)
             if kill is not None and ended.died != -9:
                 return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
         written = journal.read_bytes() if journal.exists() else b""

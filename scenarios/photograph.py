@@ -26,7 +26,7 @@ from pathlib import Path
 
 from scenarios.errors import ScenarioError
 
-__all__ = ["Album", "Entry", "Tree", "frozen", "stop_here"]
+__all__ = ["Album", "Entry", "Tree", "frozen", "is_stopped", "stop_here"]
 
 _STOP_SECONDS_MAX = 10.0
 _STOP_POLL_SECONDS = 0.00005
@@ -123,7 +123,7 @@ def frozen(pid: int) -> Iterator[None]:
     """
     try:
         deadline = time.monotonic() + _STOP_SECONDS_MAX
-        while not _is_stopped(pid):
+        while not is_stopped(pid):
             if time.monotonic() > deadline:
                 raise ScenarioError(f"process {pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
             time.sleep(_STOP_POLL_SECONDS)
@@ -138,7 +138,8 @@ def stop_here() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Return whether every thread of a process has stopped. Raises ProcessLookupError if it is gone."""
     try:
         threads = _threads(pid)
     except FileNotFoundError:

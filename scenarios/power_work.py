@@ -99,10 +99,13 @@ class _MachineJournal(Journal):
     """A journal whose lines are notes on the recorded disk: promises and writes share one order."""
 
     def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+        self._machine, self.path = machine, machine.notes
 
     def append(self, line: bytes) -> None:
         self._machine.note(line)
+
+    def tick(self) -> None:
+        self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
 
 
 def make_recording(_: Channel, target: Target, recording: Recording) -> Recording:

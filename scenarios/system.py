@@ -76,6 +76,10 @@ class SystemUnderTest(ABC):
         """Check more than the contract says, after recovery, in the same process. Raises PromiseBroken."""
         return
 
+    def failpoints_outside(self) -> Sequence[str]:
+        """Return the names of fail-rs's or gofail's failpoints in programs of other languages that the system runs."""
+        return ()
+
     def fingerprint(self, root: Path) -> str | None:
         """Return a digest of ``root`` that two runs of one seed share; None if their bytes are the same anyway."""
         return None
@@ -89,6 +93,7 @@ class Target:
         name: as given on the command line.
         options: keyword arguments for the system's constructor.
         mutant: name of a planted bug to put into the system first.
+        watch_calls: crash at system calls (`system_calls`), for a system without failpoints that Python can see.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Target:
     mutant: str = ""
     seed: int = 0
     workspace: str = ""
+    watch_calls: bool = False
 
     def make(self) -> SystemUnderTest:
         """Return the system. Raises UsageError with the remedy."""
@@ -116,7 +122,7 @@ class Target:
     def module(self) -> str | None:
         """The importable module the system lives in, None for a file."""
         name = _place(self.name).partition(":")[0]
-        return None if name.endswith(".py") else name
+        return None if name.endswith((".py", ".toml")) else name
 
 
 def load(name: str) -> type[SystemUnderTest]:
@@ -125,10 +131,14 @@ def load(name: str) -> type[SystemUnderTest]:
     Raises:
         UsageError: no such built-in, module, file or class, or it cannot be imported.
     """
+    if name.endswith(".toml"):
+        from scenarios.systems.command import command_system  # a system itself, so it imports us
+
+        return command_system(Path(name))
     where, colon, attribute = _place(name).partition(":")
     if not colon:
         raise UsageError(
-            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class or file.py:Class"
+            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
         )
     module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
     kind = getattr(module, attribute, None)

@@ -1,23 +1,31 @@
 """What runs in the child processes: each function is one job's whole life, on a folder, with one system.
 
-Every one takes the `Channel` to its driver first. Failpoints are watched in one of three ways: counted, photographed (the
-driver is told of each hit and answers once it has its photograph), or armed to kill.
+Every one takes the `Channel` to its driver first. Crash points are watched in one of three ways: counted, photographed (the
+driver is told of each hit while we are stopped, and lets us go on once it has its photograph), or armed to kill. They are
+the failpoints of this process, or for a target that says so (``watch_calls``) the system calls of the system and of all it
+starts: then it runs in a process tree below this one.
 """
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
 import threading
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import faults
 from scenarios.errors import UsageError
-from scenarios.jobs import Channel
+from scenarios.jobs import Channel, Relayed, describe
 from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.photograph import stop_here
-from scenarios.system import Target
+from scenarios.process_tree import ProcessTree
+from scenarios.system import SystemUnderTest, Target
+from scenarios.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
 
 __all__ = [
     "Hit",
@@ -58,6 +66,11 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     """Run the workload to its end, counting."""
     system = target.make()
     hits: list[Hit] = []
+    if target.watch_calls:
+        _run_watched(
+            system, lambda: system.workload(root, Journal(journal)), root, journal, lambda hit, _: hits.append(hit)
+        )
+        return Profile(tuple(hits), _declared_outside(system, hits))
     faults.observe(lambda point, number: hits.append((point.name, number)))
     system.workload(root, Journal(journal))
     return Profile(tuple(hits), _declared())
@@ -68,6 +81,11 @@ def workload(
 ) -> None:
     """Run the workload; be photographed at the hits in ``watch``, die at ``kill``."""
     system = target.make()
+    if target.watch_calls:
+        _run_watched(
+            system, lambda: system.workload(root, Journal(journal)), root, journal, _crash_at(channel, watch, kill)
+        )
+        return
     _arm(channel, watch, kill)
     system.workload(root, Journal(journal))
 
@@ -75,10 +93,16 @@ def workload(
 def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill: Hit | None) -> Any:
     """Recover once; be photographed at every hit, or die at one. Returns the items and the failpoints declared."""
     system = target.make()
-    _arm(channel, None if photograph else (), kill)
+    watch = None if photograph else ()
+    if target.watch_calls and (photograph or kill):
+        items = _run_watched(
+            system, lambda: recovered_items(system.recover(root)), root, None, _crash_at(channel, watch, kill)
+        )
+        return items, _declared_outside(system, ())
+    _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return items, _declared()
+    return items, _declared_outside(system, ()) if target.watch_calls else _declared()
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
@@ -121,6 +145,74 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
                     stop_here()
 
         faults.observe(observe)
+
+
+def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> Callable[[Hit, ProcessTree], None]:
+    """As `_arm`, for a process tree: it is photographed, or killed, as one."""
+
+    def see(hit: Hit, tree: ProcessTree) -> None:
+        if hit == kill:
+            tree.kill()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if watch is None or hit in watch:
+            with tree.frozen():
+                channel.send(hit)
+                stop_here()
+
+    return see
+
+
+def _run_watched(
+    system: SystemUnderTest,
+    function: Callable[[], Any],
+    root: Path,
+    journal: Path | None,
+    see: Callable[[Hit, ProcessTree], None],
+) -> Any:
+    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends."""
+    names = list(system.failpoints_outside())
+    counts: Counter[str] = Counter()
+
+    def at(name: str, tree: ProcessTree) -> None:
+        counts[name] += 1
+        see((name, counts[name]), tree)
+
+    with os.fdopen(os.memfd_create("crashmatrix-answer"), "w+b") as answer:
+
+        def body() -> None:
+            os.environ.update(failpoint_environment(names))
+            pickle.dump(_outcome(function), answer)
+            answer.flush()
+
+        status = run_watched(body, root=root, journal=journal, failpoints=names, at=at)
+        answer.seek(0)
+        text = answer.read()
+    if not text:
+        _end_like(status)
+    returned, content = pickle.loads(text)  # noqa: S301  # from our own child
+    if not returned:
+        raise Relayed(content)
+    return content
+
+
+def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
+    try:
+        return True, function()
+    except BaseException as error:  # A panic or an exit is a way to end, too.
+        return False, describe(error)
+
+
+def _end_like(status: int) -> NoReturn:
+    """End this process as another one ended."""
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[str, tuple[str, str]]:
+    calls = {name: (DESCRIPTIONS[name], "") for name, _ in hits if name in DESCRIPTIONS}
+    return {**calls, **dict.fromkeys(system.failpoints_outside(), ("a failpoint of the program", ""))}
 
 
 def _declared() -> dict[str, tuple[str, str]]:

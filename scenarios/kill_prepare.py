@@ -1,0 +1,70 @@
+"""Step 1 of the kill experiment: lay out the folder, and run the workload once undisturbed to learn where it can crash.
+
+A workload that hits failpoints of its own is crashed at those, and at its journal lines. Any other, be it in Python or a
+program in another language, is crashed at every system call that changes its folder or its journal (`system_calls`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scenarios import work
+from scenarios.crash_check import Checker
+from scenarios.errors import EnvironmentLacks
+from scenarios.journal import Item
+from scenarios.photograph import Tree
+from scenarios.seccomp import lacking
+from scenarios.work import Profile
+
+__all__ = ["Prepared", "prepare"]
+
+_JOURNAL = "journal."
+
+
+@dataclass
+class Prepared:
+    """What every run of the workload starts from."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    final: Tree
+    """The folder at the end of the undisturbed run."""
+    note: str = ""
+    """What the report should say about where it crashes."""
+
+
+def prepare(checker: Checker) -> Prepared:
+    """Do it; sets the checker's target to watch system calls if that is how it is to be crashed.
+
+    Raises:
+        UsageError: the system does not work undisturbed.
+        EnvironmentLacks: it could be crashed nowhere, because this machine cannot watch system calls.
+    """
+    folder = checker.folder()
+    root = folder / "root"
+    root.mkdir()
+    items = checker.must("prepare", checker.run(work.prepare, root))
+    tree = checker.album.capture(root)
+    profile, final = _profile(checker, root, folder / "journal")
+    note = ""
+    if all(name.startswith(_JOURNAL) for name, _ in profile.hits):
+        note = lacking()
+        if not note:
+            checker.target = replace(checker.target, watch_calls=True)
+            shutil.rmtree(root)
+            checker.album.restore(tree, root)
+            profile, final = _profile(checker, root, folder / "journal-again")
+        elif not profile.hits:
+            raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
+        else:
+            note = f"killed at journal lines only: {note}"
+    shutil.rmtree(folder, ignore_errors=True)
+    return Prepared(tree, tuple(items), profile, final, note)
+
+
+def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
+    profile: Profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    return profile, checker.album.capture(root)

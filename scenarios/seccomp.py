@@ -1,0 +1,171 @@
+"""Seccomp user notification: a process tree whose chosen system calls wait until somebody else has looked at them.
+
+A child installs a filter on itself, which its own children inherit and nothing takes off again, and sends the filter's
+listener to whoever watches. Each chosen call then blocks before it does anything, until the listener lets it go on,
+answers in the kernel's place, or is closed (every later one of these calls then fails with ENOSYS).
+
+Needs no privilege, only Linux 5.5 or newer. A waiting thread that a signal interrupts, a stop among them, makes its call
+anew afterwards: `Listener` knows such a call again and does not report it twice.
+
+Sources: seccomp_unotify(2), linux/seccomp.h, linux/filter.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+__all__ = ["ARCHITECTURES", "Call", "CallFilter", "Listener", "install", "lacking"]
+
+ARCHITECTURES: Final = {"x86_64": (0xC000003E, 317), "aarch64": (0xC00000B7, 277)}
+"""Machine to its number in linux/audit.h and the number of seccomp(2)."""
+
+_SET_MODE_FILTER, _FLAG_NEW_LISTENER, _FLAG_CONTINUE = 1, 8, 1
+_GET_NOTIF_SIZES = 3
+_PR_SET_NO_NEW_PRIVS = 38
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_NOTIFICATION = struct.Struct("<QIIiIQ6Q")
+_RESPONSE = struct.Struct("<QqiI")
+
+# linux/bpf_common.h: opcodes of classic BPF
+_LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
+_NOTIFY, _ALLOW = 0x7FC00000, 0x7FFF0000
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
+
+
+@dataclass(frozen=True)
+class CallFilter:
+    """A system call to be told of; with ``flags``, only if its argument number ``flags_at`` has one of these bits."""
+
+    number: int
+    flags_at: int = 0
+    flags: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A thread's call, not yet done. ``pid`` is the thread's."""
+
+    id: int
+    pid: int
+    number: int
+    place: int
+    arguments: tuple[int, ...]
+
+
+@cache
+def lacking() -> str:
+    """Return why this machine cannot watch system calls, with the remedy; empty if it can."""
+    if platform.machine() not in ARCHITECTURES:
+        return f"system calls are watched on {' and '.join(ARCHITECTURES)}, not on {platform.machine()}"
+    _, seccomp = ARCHITECTURES[platform.machine()]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(seccomp, _GET_NOTIF_SIZES, 0, ctypes.create_string_buffer(6)) != 0:
+        return (
+            f"seccomp user notification is refused here ({os.strerror(ctypes.get_errno())}); it takes Linux 5.5 or newer, "
+            f"and a container that allows seccomp(2)"
+        )
+    return ""
+
+
+def install(filters: Sequence[CallFilter], to: socket.socket) -> None:
+    """Have the calling thread, and all it starts from here on, wait at these calls; send the listener through ``to``.
+
+    Raises OSError.
+    """
+    arch, seccomp = ARCHITECTURES[platform.machine()]
+    program = _program(arch, filters)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:  # Without it, only root may install a filter.
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+    listener = libc.syscall(seccomp, _SET_MODE_FILTER, _FLAG_NEW_LISTENER, ctypes.byref(program))
+    if listener < 0:
+        raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
+    socket.send_fds(to, [b"listener"], [listener])  # sendmsg, which no filter of ours holds up
+    os.close(listener)
+
+
+def _program(arch: int, filters: Sequence[CallFilter]) -> _Program:
+    code = [(_LOAD, 0, 0, _ARCH_AT), (_IF_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, _NUMBER_AT)]
+    for wanted in filters:
+        if not wanted.flags:
+            code += [(_IF_EQUAL, 0, 1, wanted.number), (_RETURN, 0, 0, _NOTIFY)]
+            continue
+        code += [
+            (_IF_EQUAL, 0, 4, wanted.number),
+            (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * wanted.flags_at),
+            (_IF_ANY_BIT, 0, 1, wanted.flags),
+            (_RETURN, 0, 0, _NOTIFY),
+            (_RETURN, 0, 0, _ALLOW),
+        ]
+    code.append((_RETURN, 0, 0, _ALLOW))
+    return _Program(len(code), (_Instruction * len(code))(*(_Instruction(*line) for line in code)))
+
+
+class Listener:
+    """The watching end. Each call received is to be answered once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._interrupted: dict[tuple[int, ...], int] = {}  # how each was answered, to no avail
+
+    def fileno(self) -> int:
+        """Readable while a call waits; hung up once nobody has the filter any more."""
+        return self._descriptor
+
+    def receive(self) -> Call | None:
+        """Return the next waiting call; None if it was withdrawn, or is an interrupted one made anew."""
+        buffer = bytearray(_NOTIFICATION.size)
+        try:
+            fcntl.ioctl(self._descriptor, _RECEIVE, buffer, True)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINTR):
+                return None
+            raise
+        id_, pid, _, number, _, place, *arguments = _NOTIFICATION.unpack(buffer)
+        call = Call(id_, pid, number, place, tuple(arguments))
+        if (flags := self._interrupted.pop(_again(call), None)) is not None:
+            self._answer(call, flags)
+            return None
+        return call
+
+    def let_go(self, call: Call) -> None:
+        """Let the kernel do the call."""
+        self._answer(call, _FLAG_CONTINUE)
+
+    def skip(self, call: Call) -> None:
+        """Have the call return 0, done by nobody."""
+        self._answer(call, 0)
+
+    def _answer(self, call: Call, flags: int) -> None:
+        try:
+            fcntl.ioctl(self._descriptor, _SEND, bytearray(_RESPONSE.pack(call.id, 0, 0, flags)), True)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self._interrupted[_again(call)] = flags  # Or dead, and then it never comes.
+
+    def close(self) -> None:
+        """Watch no longer: the calls of whoever still has the filter fail."""
+        os.close(self._descriptor)
+
+
+def _again(call: Call) -> tuple[int, ...]:
+    return (call.pid, call.number, call.place, *call.arguments)

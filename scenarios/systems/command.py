@@ -1,0 +1,281 @@
+"""A system in any language, described by a TOML file: commands to run, and what they promise.
+
+    contract = "exactly-once"               # or "prefix", "latest"; the default
+    build    = "make kvlog"                 # once per run, before anything else
+    prepare  = "./kvlog init {root}"        # may print items that recovery owes from the start
+    workload = "./kvlog fill {root}"        # appends `attempt <json>` and `ack <json>` lines to $CRASHMATRIX_JOURNAL
+    recover  = ["./kvlog", "dump", "{root}"]    # prints what it finds, one JSON value a line
+    seconds_max = 30                        # for recover; the workload has ten times that
+    ignore   = ["LOCK", "*.log"]            # files in which two runs may differ
+    failpoints = ["before_rename"]          # names of fail-rs's or gofail's failpoints, or
+    list_failpoints = "./kvlog failpoints"  # a command that prints one a line
+
+    [environment]
+    KVLOG_SYNC = "1"
+
+A command is a list of arguments, or a string that is split as a shell would; no shell runs it, so name one where it is wanted:
+``["sh", "-c", "..."]``. It runs in the folder of the TOML file. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
+they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root.
+
+A journal line must be handed to the kernel whole and at once (no buffering: flush), `attempt` before the system is told to
+store the item, `ack` once it has called it durable. The program may start others; all of them die with the crash.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scenarios.contract import contract_named
+from scenarios.errors import PromiseBroken, UsageError
+from scenarios.journal import Item, Journal
+from scenarios.process_tree import ProcessTree
+from scenarios.system import SystemUnderTest
+
+__all__ = ["CommandFailed", "CommandSpec", "CommandSystem", "command_system", "read_spec"]
+
+_TICK_SECONDS = 0.002
+_SHOWN_CHARACTERS_MAX = 300
+_FAILPOINTS_FILE = "failpoints.json"
+_PLACEHOLDERS = ("{root}", "{seed}")
+
+
+class CommandFailed(UsageError):
+    """A command ended otherwise than with status 0. In recovery that is a verdict, elsewhere the user's to mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec:
+    """What the TOML file says, checked. Commands are argument lists; an empty one is not given."""
+
+    folder: Path
+    workload: tuple[str, ...]
+    recover: tuple[str, ...]
+    build: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
+    list_failpoints: tuple[str, ...] = ()
+    failpoints: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    contract: str = "exactly-once"
+    seconds_max: float = 30.0
+    stable_recovery: bool = False
+
+
+_COMMANDS = ("build", "prepare", "workload", "recover", "list_failpoints")
+_LISTS = ("failpoints", "ignore")
+_KEYS = sorted(set(CommandSpec.__dataclass_fields__) - {"folder"})
+
+
+def read_spec(path: Path) -> CommandSpec:
+    """Read a TOML file. Raises UsageError with the key at fault and the remedy."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(
+            f"no file {path}; name it relative to the current directory, or write one: crashmatrix init"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+    if unknown := sorted(set(data) - set(_KEYS)):
+        raise UsageError(f"{path}: unknown key {unknown[0]!r}; there are {', '.join(_KEYS)}")
+    if missing := [name for name in ("workload", "recover") if name not in data]:
+        raise UsageError(
+            f"{path} lacks {' and '.join(missing)}: the command to run, as a string or a list of arguments"
+        )
+    values = {name: _value(path, name, value) for name, value in data.items()}
+    return CommandSpec(folder=path.resolve().parent, **values)
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    """Return a key's value in the type that `CommandSpec` has."""
+    text = isinstance(value, str)
+    texts = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    if name in _COMMANDS and (text or texts) and value:
+        return _arguments(path, name, value)
+    if name in _LISTS and texts:
+        return tuple(value)
+    if name == "environment" and isinstance(value, dict) and all(isinstance(part, str) for part in value.values()):
+        return value
+    if name == "contract" and text:
+        return contract_named(value) and value
+    if name == "seconds_max" and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    if name == "stable_recovery" and isinstance(value, bool):
+        return value
+    what = {
+        **dict.fromkeys(_COMMANDS, "a command: a string, or a list of strings"),
+        **dict.fromkeys(_LISTS, "a list of strings"),
+        "environment": "a table of strings",
+        "contract": "a string",
+        "seconds_max": "a number of seconds above 0",
+        "stable_recovery": "true or false",
+    }[name]
+    raise UsageError(f"{path}: {name} must be {what}, not {value!r:.60}")
+
+
+def _arguments(path: Path, name: str, command: str | list[str]) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command) if isinstance(command, str) else command)
+    except ValueError as error:
+        raise UsageError(f"{path}: {name} cannot be split into arguments ({error}); give a list of them") from None
+
+
+def command_system(path: Path) -> type[CommandSystem]:
+    """Return the system that a TOML file describes, as a class. Raises UsageError."""
+    spec = read_spec(path)
+    attributes = {name: getattr(spec, name) for name in ("contract", "seconds_max", "stable_recovery")}
+    return type(path.stem, (CommandSystem,), {"__doc__": f"The system of {path}.", "spec": spec, **attributes})
+
+
+class CommandSystem(SystemUnderTest):
+    """Runs the commands of ``spec``; made by `command_system`."""
+
+    spec: ClassVar[CommandSpec]
+
+    def setup(self) -> Sequence[str]:
+        """Build, look for every command, and ask for the failpoints."""
+        if self.spec.build:
+            self._run("build", None)
+        for name in _COMMANDS:
+            self._find(name)
+        names = [*self.spec.failpoints]
+        if self.spec.list_failpoints:
+            names += self._run("list_failpoints", None).split()
+        (self.workspace / _FAILPOINTS_FILE).write_text(json.dumps(names))
+        return ()
+
+    def prepare(self, root: Path) -> Sequence[Item] | None:
+        """Run `prepare`, if there is one; what it prints is owed from the start."""
+        if not self.spec.prepare:
+            return None
+        try:
+            return _json_lines("prepare", self._run("prepare", root))
+        except PromiseBroken as error:
+            raise UsageError(error.explanation) from None
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        """Run `workload`."""
+        self._run("workload", root, {"CRASHMATRIX_JOURNAL": str(journal.path)}, journal.tick)
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        """Run `recover`; return what it prints."""
+        try:
+            return _json_lines("recover", self._run("recover", root))
+        except CommandFailed as error:
+            raise PromiseBroken("cannot-open", str(error)) from None
+
+    def failpoints_outside(self) -> Sequence[str]:
+        """Return what `setup` found."""
+        names: list[str] = json.loads((self.workspace / _FAILPOINTS_FILE).read_text())
+        return names
+
+    def fingerprint(self, root: Path) -> str | None:
+        """Digest all but the ignored files."""
+        if not self.spec.ignore:
+            return None
+        digest = hashlib.blake2b(digest_size=12)
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
+            if path.is_file() and not any(fnmatch.fnmatch(name, pattern) for pattern in self.spec.ignore):
+                digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _find(self, name: str) -> None:
+        command = getattr(self.spec, name)
+        if command and shutil.which(_from(self.spec.folder, command[0])) is None:
+            raise UsageError(
+                f"{name}: there is no program {command[0]!r} to run; install or build it, or mend the file (its commands run "
+                f"in {self.spec.folder})"
+            )
+
+    def _run(
+        self,
+        name: str,
+        root: Path | None,
+        environment: Mapping[str, str] | None = None,
+        tick: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Run a command to its end; returns what it printed. Raises CommandFailed, UsageError."""
+        self._find(name)
+        values = {"{root}": str(root or ""), "{seed}": str(self.seed)}
+        arguments = [_fill(argument, values) for argument in getattr(self.spec, name)]
+        known = {"CRASHMATRIX_ROOT": values["{root}"], "CRASHMATRIX_SEED": values["{seed}"]}
+        variables = {**os.environ, **self.spec.environment, **known, **(environment or {})}
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            streams = (output.fileno(), errors.fileno())
+            with ProcessTree(lambda: _execute(self.spec.folder, arguments, variables, streams)) as tree:
+                while not select.select([tree], [], [], _TICK_SECONDS)[0]:
+                    tick()
+                status = tree.wait()
+            output.seek(0)
+            errors.seek(0)
+            if status:
+                raise CommandFailed(f"{name} {_end(status)}{_last_words(errors.read() or output.read())}")
+            return output.read().decode(errors="backslashreplace")
+
+
+def _json_lines(name: str, printed: str) -> list[Item]:
+    items = []
+    for number, line in enumerate(printed.splitlines(), 1):
+        try:
+            items.append(json.loads(line))
+        except ValueError:
+            what = f"{name} must print one JSON value a line; line {number} is {line[:80]!r}"
+            raise PromiseBroken("corrupt", what) from None
+    return items
+
+
+def _execute(folder: Path, arguments: list[str], variables: Mapping[str, str], streams: tuple[int, int]) -> None:
+    """Become the program."""
+    try:
+        for standard, descriptor in zip((0, 1, 2), (os.open(os.devnull, os.O_RDONLY), *streams), strict=True):
+            os.dup2(descriptor, standard)
+        os.chdir(folder)
+        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored_by_python, signal.SIG_DFL)
+        os.execvpe(arguments[0], arguments, dict(variables))  # noqa: S606  # its arguments are the user's own
+    except OSError as error:
+        sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
+        sys.stderr.flush()
+        os._exit(126)
+
+
+def _from(folder: Path, program: str) -> str:
+    return str(folder / program) if "/" in program else program
+
+
+def _fill(argument: str, values: Mapping[str, str]) -> str:
+    for placeholder in _PLACEHOLDERS:
+        argument = argument.replace(placeholder, values[placeholder])
+    return argument
+
+
+def _end(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"died by {signal.Signals(-status).name}"
+    except ValueError:  # most real-time signals
+        return f"died by signal {-status}"
+
+
+def _last_words(printed: bytes) -> str:
+    text = " ".join(printed.decode(errors="replace").split())
+    return f"; it said: {text[-_SHOWN_CHARACTERS_MAX:]}" if text else ""
