@@ -54,6 +54,7 @@ def run_checker(
 
 def _checker(function: Callable[[], Any], writer: int, parent: int, failed: Verdict) -> NoReturn:
     die_with_parent(parent)
+    owner = os.getpid()
     try:
         answer: tuple[str, Any] = "safe", function()
     except UsageError as error:
@@ -62,6 +63,8 @@ def _checker(function: Callable[[], Any], writer: int, parent: int, failed: Verd
         verdict = getattr(error, "verdict", None)
         text = getattr(error, "explanation", None) or f"recovery raised {type(error).__name__}: {error}"
         answer = str(verdict or failed), text
+    if os.getpid() != owner:
+        os._exit(0)  # A copy, made by a function that forks.
     with os.fdopen(writer, "wb") as pipe:
         pipe.write(pickle.dumps(answer))
     os._exit(0)

@@ -90,18 +90,28 @@ def _signal_name(number: int) -> str:
 
 
 class Channel:
-    """The child's end: `send` to whoever drives the job, `receive` its answer."""
+    """The child's end: `send` to whoever drives the job, `receive` its answer.
+
+    A function that forks may come out of it in two processes; the copy ends at the first of these calls, or at its end.
+    """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection, self._owner = connection, os.getpid()
 
     def send(self, message: Any) -> None:
         """Send one message (picklable)."""
+        self.end_copy()
         self._connection.send(("message", message))
 
     def receive(self) -> Any:
         """Wait for the answer."""
+        self.end_copy()
         return self._connection.recv()
+
+    def end_copy(self) -> None:
+        """End this process if it is a copy of the job's: two of them would answer for one."""
+        if os.getpid() != self._owner:
+            os._exit(0)
 
 
 class Job:
@@ -280,12 +290,14 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
     _redirect_output(output)
+    channel = Channel(connection)
     try:
-        result = ("value", function(Channel(connection), *args))
+        result = ("value", function(channel, *args))
     except Relayed as error:
         result = ("raised", error.raised)
     except BaseException as error:  # A panic or an exit is a way to end, too.
         result = ("raised", describe(error))
+    channel.end_copy()
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         connection.send(result)
     os._exit(0)

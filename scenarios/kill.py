@@ -24,6 +24,7 @@ from typing import Any
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
+from scenarios.errors import UsageError
 from scenarios.journal import Promises
 from scenarios.kill_plan import (
     DEPTH_MAX,
@@ -101,17 +102,25 @@ class KillExperiment:
         self.checker.must("the photographed workload", job.ended)
         written = journal.read_bytes() if journal.exists() else b""
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
+        self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
             self._states[(photograph.hit,)] = CrashState(photograph.tree, promises)
         self._order += [*((hit,) for hit in chosen), (END,)]
         self._miss([hit for hit in chosen if (hit,) not in self._states])
-        comparable = [photograph.hit for photograph in photographs] == [*chosen, END]
-        comparable = comparable and self._equal(prepared.final, photographs[-1].tree) is None
-        if not comparable:
-            self._notes.append("two undisturbed runs went different ways, so killed runs are compared by verdict only")
+        different = "left different folders" if self._equal(prepared.final, photographs[-1].tree) else ""
+        if [photograph.hit for photograph in photographs] != [*chosen, END]:
+            different = "met their crash points in another order"
+        if different:
+            self._notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
         self._finished(folder)
-        return comparable
+        return not different
+
+    def _refuse_shrinking(self, journal_bytes: list[int]) -> None:
+        if journal_bytes != sorted(journal_bytes):
+            raise UsageError(
+                f"the workload of {self.checker.target.name} removed or truncated its journal; it may only append to it"
+            )
 
     def _miss(self, hits: list[Hit]) -> None:
         """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
@@ -302,6 +311,11 @@ class KillExperiment:
             distinct_states=len(self._checked),
             during_recovery=sum(len(path) > 1 for path in self.results),
         )
+        if self.results[(END,)].verdict.broken:
+            self._notes.append(
+                "the end of an undisturbed run is broken, too, so no crash is to blame: does the system write outside its "
+                "folder, or not at all?"
+            )
         if never:
             self._notes.append(f"failpoints never hit: {', '.join(never)}")
         self._notes.append(

@@ -54,7 +54,7 @@ def prepare(checker: Checker) -> Prepared:
         note = lacking()
         if not note:
             checker.target = replace(checker.target, watch_calls=True)
-            shutil.rmtree(root)
+            shutil.rmtree(root, ignore_errors=True)  # Itself, it may have removed it.
             checker.album.restore(tree, root)
             profile, final = _profile(checker, root, folder / "journal-again")
         elif not profile.hits:

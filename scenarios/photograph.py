@@ -70,7 +70,9 @@ class Album:
         self._lock = threading.Lock()
 
     def capture(self, root: Path) -> Tree:
-        """Photograph the folder; nobody must be writing to it (see `frozen`)."""
+        """Photograph the folder; nobody must be writing to it (see `frozen`). One that is gone looks like an empty one."""
+        if not root.is_dir():
+            return Tree(())
         return Tree(tuple(sorted(self._walk(str(root), ""))))
 
     def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, Entry]]:

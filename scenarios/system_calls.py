@@ -42,8 +42,8 @@ _PATH_BYTES_MAX = 4096
 _CREATES = os.O_CREAT | os.O_TRUNC
 _AT_FDCWD = 2**32 - 100
 _TIMER_ABSTIME = 1
-_SLEEP_SECONDS = 400_000_000
-"""Thirteen years: no program sleeps that long of its own."""
+_SLEEP_SECONDS = 4_000_000
+"""Six weeks: no program sleeps that long of its own."""
 _GOFAIL_SAYS = b"failpoint print: "
 
 
@@ -162,7 +162,7 @@ class _Watch:
         self._root = os.path.realpath(root)
         self._journal = os.path.realpath(journal) if journal else None
         column = _column()
-        self._kinds = {kind.numbers[column]: (name, kind) for name, kind in _KINDS.items()}
+        self._kinds = {kind.numbers[column]: (name, kind) for name, kind in _KINDS.items() if kind.numbers[column]}
         self._sleeps = {numbers[column]: name for name, numbers in _SLEEPS.items()}
 
     def until_end(self, tree: ProcessTree, at: Callable[[str, ProcessTree], None]) -> None:
@@ -185,11 +185,8 @@ class _Watch:
             return
         try:
             name, skip = self._point(call)
-        except (
-            OSError,
-            OverflowError,
-            struct.error,
-        ):  # It was killed meanwhile, or hands over an address that is none.
+        except (OSError, OverflowError, struct.error):
+            # It was killed meanwhile, or hands over an address that is none.
             name, skip = "", False
         if name:
             at(name, tree)
@@ -203,9 +200,10 @@ class _Watch:
         name, kind = self._kinds[call.number]
         if name == "write" and call.arguments[0] == 1 and self._failpoints:
             return self._printed(call), False
-        touched = [*self._files(call, kind), *self._paths(call, kind)]
-        if self._journal in touched:
+        files = self._files(call, kind)
+        if self._journal in files:
             return JOURNAL_LINE, False
+        touched = [*files, *self._paths(call, kind)]
         inside = any(path == self._root or path.startswith(self._root + "/") for path in touched)
         return (PREFIX + name if inside or name == "msync" else ""), False
 

@@ -13,7 +13,7 @@ import pickle
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,6 +123,8 @@ def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
 def recovered_items(recovered: Any) -> list[Item]:
     """Return what `recover` returned as a list. Raises UsageError if it is none of JSON values."""
     try:
+        if isinstance(recovered, str | bytes | Mapping):
+            raise TypeError(f"a {type(recovered).__name__}")
         items = list(recovered)
         for item in items:
             item_key(item)
@@ -196,10 +198,14 @@ def _run_watched(
 
 
 def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
+    owner = os.getpid()
     try:
-        return True, function()
+        outcome = True, function()
     except BaseException as error:  # A panic or an exit is a way to end, too.
-        return False, describe(error)
+        outcome = False, describe(error)
+    if os.getpid() != owner:
+        os._exit(0)  # A copy, made by a function that forks.
+    return outcome
 
 
 def _end_like(status: int) -> NoReturn:

@@ -29,6 +29,9 @@ BAD_INPUT = [
     (["run", "nosuch"], "no target 'nosuch'; `crashmatrix targets` lists them"),
     (["run", "no.such.module:Store"], "cannot import no.such.module (ModuleNotFoundError"),
     (["run", "missing.py:Store"], "no file missing.py; name it relative to the current directory"),
+    (["run", "missing.toml"], "no file missing.toml; name it relative to the current directory, or write one"),
+    (["run", "half.toml"], "half.toml lacks recover: the command to run"),
+    (["run", "lost.toml"], "workload: there is no program './lost' to run; install or build it"),
     (["run", f"{TOYS}:Nope"], "has no class 'Nope' derived from scenarios.SystemUnderTest"),
     (["run", "reference+nosuch"], "no planted bug 'nosuch'"),
     (["run", "--experiments", "flood"], "no experiment 'flood'"),
@@ -54,6 +57,8 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Pat
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
     (tmp_path / "text.parquet").write_text("not parquet")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "half.toml").write_text("workload = 'true'")
+    (tmp_path / "lost.toml").write_text("workload = './lost'\nrecover = 'true'")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious").write_text("mine")
     run = crashmatrix(*arguments, cwd=tmp_path)

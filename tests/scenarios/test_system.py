@@ -96,7 +96,7 @@ def test_same_name_in_another_folder(here: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("nosuch", ["no target 'nosuch'", "crashmatrix targets", "package.module:Class or file.py:Class"]),
+        ("nosuch", ["no target 'nosuch'", "crashmatrix targets", "package.module:Class, file.py:Class or file.toml"]),
         ("", ["no target ''", "crashmatrix targets"]),
         ("good.py", ["no target 'good.py'", "file.py:Class"]),
         ("a\nb", ["no target", "file.py:Class"]),
