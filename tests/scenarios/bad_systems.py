@@ -141,7 +141,7 @@ class DeletesItsJournal(Plain):
 class TruncatesItsJournal(Plain):
     def workload(self, root: Path, journal: Journal) -> None:
         super().workload(root, journal)
-        os.truncate(journal.path, 0)  # noqa: PTH  # as a shell's > does
+        os.truncate(journal.path, 0)  # as a shell's > does
         super().put(root, 3)
 
 

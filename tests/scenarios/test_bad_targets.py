@@ -40,8 +40,8 @@ PYTHON = [
     ("RecoverLeavesDaemon", {"safe"}, ""),
     (
         "RecoverDeletesItsRoot",
-        {"safe", "loses"},
-        "after a second recovery: acknowledged, but gone: 0 (of 1 acknowledged)",
+        {"cannot-open", "loses"},
+        "a second recovery raised FileNotFoundError",
     ),
     ("RecoverHangs", {"hangs"}, "recovery was still running at its time limit"),
     ("NeverAcknowledges", {"safe"}, ""),
