@@ -20,7 +20,7 @@ import psutil
 
 from reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
 from reports.store import TRACES
-from scenarios import power_work, work
+from scenarios import power_judge, work
 from scenarios.crash_check import Checked, Checker
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
@@ -28,7 +28,7 @@ from scenarios.kill import KillExperiment
 from scenarios.kill_plan import BUDGET, parse_id
 from scenarios.photograph import Album
 from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id, trace_path
-from scenarios.power_work import Recording
+from scenarios.power_record import Recording
 from scenarios.system import Target
 
 __all__ = [
@@ -213,16 +213,19 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
     with workbench(plan) as (checker, _):
         copy = checker.folder() / "trace"  # the judge works beside it
         shutil.copyfile(trace, copy)
-        recording = Recording(name, known["filesystem"], known["nudge"], plan.seed, copy, tuple(known["initial"]))
+        recording = Recording(
+            name, known["filesystem"], known["nudge"], plan.seed, copy, tuple(known["initial"]),
+            before=tuple(known["journal_before"]),
+        )  # fmt: skip
         seconds = 60 + 3 * checker.system.seconds_max
-        ended = checker.jobs.run(power_work.judge_one, checker.target, recording, state, seconds_max=seconds)
+        ended = checker.jobs.run(power_judge.judge_one, checker.target, recording, state, seconds_max=seconds)
         if ended.raised is not None and "InvalidState" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
         if not ended.returned:
             return Replayed(Checked(Verdict.UNKNOWN, f"the judge {ended}"), None)
         if keep is not None:
             keep.mkdir(parents=True)
-            kept = checker.jobs.run(power_work.keep_state, recording, state, keep.absolute(), seconds_max=seconds)
+            kept = checker.jobs.run(power_judge.keep_state, recording, state, keep.absolute(), seconds_max=seconds)
             if not kept.returned:
                 raise UsageError(f"{keep}: keeping the crashed tree {kept}")
         return Replayed(Checked(ended.value.verdict, ended.value.explanation), keep)

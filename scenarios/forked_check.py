@@ -20,21 +20,23 @@ from scenarios.errors import UsageError
 
 __all__ = ["run_checker"]
 
+_RECOVERED = b"R"
 
-def run_checker(
-    function: Callable[[], Any], seconds_max: float, failed: Verdict = Verdict.CANNOT_OPEN
-) -> tuple[Verdict, Any]:
+
+def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: float) -> tuple[Verdict, Any]:
     """Run in a forked process; returns ``safe`` and its result, or how it failed and why.
 
     Args:
-        failed: the verdict when it raises or dies without one of its own.
+        function: is given a function to call once the system has recovered. Until then whatever goes wrong is the system's
+            fault (``cannot-open``, ``hangs``), unless the exception brings a verdict; after it, the check's (``unknown``).
     """
     reader, writer = os.pipe()
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _checker(function, writer, parent, failed)
+        _checker(function, writer, parent)
     os.close(writer)
+    in_time = False
     try:
         data, in_time = _read_all(reader, time.monotonic() + seconds_max)
     finally:
@@ -42,27 +44,35 @@ def run_checker(
         if not in_time:
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
+    recovered, answer = data[:1] == _RECOVERED, data.removeprefix(_RECOVERED)
+    what = "the check" if recovered else "recovery"
     if not in_time:
-        return Verdict.HANGS, "recovery was still running at its time limit"
-    if not data:
+        return Verdict.UNKNOWN if recovered else Verdict.HANGS, f"{what} was still running at its time limit"
+    if not answer:
         code = os.waitstatus_to_exitcode(status)
         how = f"died by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        return failed, f"recovery {how}"
-    verdict, content = pickle.loads(data)  # noqa: S301  # from our own child
+        return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} {how}"
+    verdict, content = pickle.loads(answer)  # noqa: S301  # from our own child
     return Verdict(verdict), content
 
 
-def _checker(function: Callable[[], Any], writer: int, parent: int, failed: Verdict) -> NoReturn:
+def _checker(function: Callable[[Callable[[], None]], Any], writer: int, parent: int) -> NoReturn:
     die_with_parent(parent)
     owner = os.getpid()
+    failed, what = Verdict.CANNOT_OPEN, "recovery"
+
+    def recovered() -> None:
+        nonlocal failed, what
+        failed, what = Verdict.UNKNOWN, "the check"
+        os.write(writer, _RECOVERED)
+
     try:
-        answer: tuple[str, Any] = "safe", function()
+        answer: tuple[str, Any] = "safe", function(recovered)
     except UsageError as error:
         answer = "unknown", str(error)
     except BaseException as error:  # A panic or an exit is a way to fail, too.
-        verdict = getattr(error, "verdict", None)
-        text = getattr(error, "explanation", None) or f"recovery raised {type(error).__name__}: {error}"
-        answer = str(verdict or failed), text
+        text = getattr(error, "explanation", None) or f"{what} raised {type(error).__name__}: {error}"
+        answer = str(getattr(error, "verdict", None) or failed), text
     if os.getpid() != owner:
         os._exit(0)  # A copy, made by a function that forks.
     with os.fdopen(writer, "wb") as pipe:
@@ -71,12 +81,13 @@ def _checker(function: Callable[[], Any], writer: int, parent: int, failed: Verd
 
 
 def _read_all(reader: int, deadline: float) -> tuple[bytes, bool]:
-    parts: list[bytes] = []
+    """Return what was written until the pipe was closed, and whether that was before the deadline."""
+    data = b""
     while True:
         ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            return b"", False
+            return data, False
         part = os.read(reader, 1 << 16)
         if not part:
-            return b"".join(parts), True
-        parts.append(part)
+            return data, True
+        data += part

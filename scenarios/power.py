@@ -1,10 +1,12 @@
 """The `power` experiment: the machine dies; what its disk had flushed survives, and any subset of what it had not.
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
-       (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows
+       (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last ones
+       the process is killed on the way and restarted (`power_record`)
     2. from each trace the crash states are enumerated (`faults.disk.crash_states`), mounted, recovered and judged against
-       what had been promised before the cut (`power_work`)
+       what had been promised before the cut (`power_judge`)
     3. a state found bad is judged a second time before it is reported
+    4. on one state of each recording, recovery itself is recorded, and the crash states of that trace are judged, too
 
 Traces of one seed differ from run to run, so those with findings are kept in the report directory; a scenario's id names
 recording and state, and with the kept trace it is the same image, bit for bit.
@@ -13,26 +15,44 @@ recording and state, and with the kept trace it is the same image, bit for bit.
 from __future__ import annotations
 
 import itertools
+import random
 import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from faults.disk import requirements
 from reports import ScenarioResult, Verdict
-from scenarios import power_work
+from scenarios import power_judge, power_record
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Ended, Jobs
-from scenarios.power_work import Judged, Recording, Share
+from scenarios.power_judge import Judged, Share
+from scenarios.power_record import Recording
 from scenarios.system import SystemUnderTest, Target, load
 
-__all__ = ["NUDGES", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExperiment", "lacking", "parse_power_id", "trace_path"]
+__all__ = [
+    "NUDGES",
+    "RESTARTS",
+    "STATES_MAX",
+    "TRACES_BYTES_MAX",
+    "PowerExperiment",
+    "lacking",
+    "parse_power_id",
+    "trace_path",
+]
 
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
+
+RESTARTS = 2
+"""How many further recordings are made in which the process is killed and restarted before the power goes."""
+
+_RESTART_NUDGE = "mixed"
+_RECOVERY_SHARE = 0.2
+"""How much of a recording's budget goes to crashes during recovery."""
 
 STATES_MAX = 1000
 """Default number of crash states judged in a run, over all its recordings."""
@@ -69,6 +89,7 @@ class PowerExperiment:
     results: dict[str, ScenarioResult] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
+    _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,30 +103,79 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        kinds = list(itertools.product(self.filesystems, NUDGES))
-        budget = max(1, self.budget // len(kinds))
-        for filesystem, nudge in kinds:
-            self.on_plan(f"{filesystem} {nudge}", len(self.results) + budget)
-            recording = self.record(filesystem, nudge)
-            self._explore(recording, budget)
-            self._keep(recording)
+        kinds = [*NUDGES, *(f"restart{number}" for number in range(1, RESTARTS + 1))]
+        recordings = list(itertools.product(self.filesystems, kinds))
+        budget = max(1, self.budget // len(recordings))
+        notes = 0
+        for filesystem, kind in recordings:
+            self.on_plan(f"{filesystem} {kind}", len(self.results) + budget)
+            recording = self.record(filesystem, kind, notes)
+            notes = notes or recording.notes
+            self._look_into(recording, budget)
             if self.until_broken and any(result.verdict.broken for result in self.results.values()):
                 break
         self._account()
+
+    def _look_into(self, recording: Recording, budget: int) -> None:
+        """Explore a recording, then that of a recovery from one of its states."""
+        of_recovery = int(budget * _RECOVERY_SHARE)
+        try:
+            self._explore(recording, budget - of_recovery)
+            if of_recovery and (state := self._state_to_recover(recording)):
+                self._recover(recording, state, of_recovery)
+        finally:
+            self._keep(recording)
+
+    def _recover(self, parent: Recording, state: str, budget: int) -> None:
+        if recording := self.record_recovery(parent, state):
+            try:
+                self._explore(recording, budget)
+            finally:
+                self._keep(recording)
+
+    def _state_to_recover(self, recording: Recording) -> str:
+        """Draw a safe state on which recovery had something to change; empty if there is none."""
+        judged = self._judged.get(recording.name, {}).values()
+        changed = sorted(each.state for each in judged if each.recovered not in ("", each.digest))
+        return random.Random(f"{self.seed} {recording.name}").choice(changed) if changed else ""
 
     def ordered(self) -> list[ScenarioResult]:
         """Return the results so far in an order that does not depend on which finished first."""
         return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
 
-    def record(self, filesystem: str, nudge: str) -> Recording:
-        """Make one recording. Raises UsageError, EnvironmentLacks."""
-        name = f"{filesystem}~{nudge}~{self.seed}"
-        recording = Recording(name, filesystem, nudge, self.seed, trace_path(self.scratch, name))
-        ended = self._run(power_work.make_recording, recording)
+    def record(self, filesystem: str, kind: str, notes: int = 0) -> Recording:
+        """Make one recording; ``notes`` is how many notes an undisturbed one has, of which a restart is killed at one.
+
+        Raises UsageError, EnvironmentLacks.
+        """
+        name = f"{filesystem}~{kind}~{self.seed}"
+        recording = Recording(name, filesystem, kind, self.seed, trace_path(self.scratch, name))
+        if kind not in NUDGES:
+            kill_at = random.Random(f"{self.seed} {name}").randint(max(1, notes // 4), max(1, notes))
+            recording = replace(recording, nudge=_RESTART_NUDGE, kill_at=kill_at)
+        ended = self._run(power_record.record_run, recording)
         if ended.raised is not None and "UsageError" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
         if not ended.returned:
             raise EnvironmentLacks(f"recording on {filesystem} {ended}")
+        made: Recording = ended.value
+        return made
+
+    def record_recovery(self, parent: Recording, state: str) -> Recording | None:
+        """Record recovery on one crash state of a recording; None if that did not work, which is ``unknown``."""
+        name = f"{parent.name}/{state}"
+        recording = replace(
+            parent,
+            name=name,
+            nudge=_RESTART_NUDGE,
+            trace=trace_path(self.scratch, name),
+            kill_at=0,
+            of=(parent.name, state),
+        )
+        ended = self._run(power_record.record_recovery, parent, recording)
+        if not ended.returned:
+            self._add(recording, Judged("none", Verdict.UNKNOWN, f"recording this recovery {ended}"))
+            return None
         made: Recording = ended.value
         return made
 
@@ -118,6 +188,8 @@ class PowerExperiment:
 
     def _explore(self, recording: Recording, budget: int) -> None:
         """Share the states out among the workers, and gather what they find."""
+        account = _account_of(recording)
+        self.details["recordings"].append(account)
         share = max(1, budget // self.workers)
         with ThreadPoolExecutor(self.workers) as pool:
             try:
@@ -128,14 +200,13 @@ class PowerExperiment:
         for ended in ends:
             if not ended.returned:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
-        shares = [ended.value for ended in ends if ended.returned]
+        account.update(_account_of_shares([ended.value for ended in ends if ended.returned]))
         self._distrust(recording)
-        self.details["recordings"].append(_account_of(recording, shares))
 
     def _worker(self, recording: Recording, number: int, share: int) -> Ended:
         seconds = 60 + (share + 2) * 3 * self._system.seconds_max
         job = self.jobs.start(
-            power_work.judge, self.target, recording, number, self.workers, share, seconds_max=seconds
+            power_judge.judge, self.target, recording, number, self.workers, share, seconds_max=seconds
         )
         while (judged := job.next_message()) is not None:
             self._add(recording, judged)
@@ -146,32 +217,34 @@ class PowerExperiment:
         name = f"power:{recording.name}:{judged.state}"
         cut = judged.state.partition("-")[0]
         result = ScenarioResult(
-            id=name, experiment="power", point=recording.name, hit=int(cut) if cut.isdecimal() else 0, depth=0,
+            id=name, experiment="power", point=recording.point, hit=int(cut) if cut.isdecimal() else 0,
+            depth=1 if recording.of else 0,
             method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
-            explanation=judged.explanation, state=judged.digest, replay=self.replay(name),
+            explanation=_circumstances(recording, judged.explanation), state=judged.digest, replay=self.replay(name),
         )  # fmt: skip
         with self._lock:
             self.results[name] = result
+            self._judged.setdefault(recording.name, {})[judged.state] = judged
             self.on_result(result)
 
     def _distrust(self, recording: Recording) -> None:
         """A recording whose states could not have differed says nothing."""
-        of_this = [result for result in self.results.values() if result.point == recording.name]
+        of_this = self._judged.get(recording.name, {}).values()
         reason = ""
-        if any(result.verdict.broken for result in of_this):
+        if recording.of or any(judged.verdict.broken for judged in of_this):
             return
         if not recording.events:
             reason = "the journal has no line: nothing was promised"
         elif not recording.flushes:
             reason = "the disk was never flushed"
-        elif all(result.method == "clean-end" for result in of_this):
+        elif not any(judged.differs for judged in of_this):
             reason = "no crash state differed from the clean end"
         if reason:
             self._add(recording, Judged("none", Verdict.UNKNOWN, reason))
 
     def _keep(self, recording: Recording) -> None:
         """Keep the trace if something was found in it, as far as there is room."""
-        found = any(r.point == recording.name and r.verdict is not Verdict.SAFE for r in self.results.values())
+        found = any(judged.verdict is not Verdict.SAFE for judged in self._judged.get(recording.name, {}).values())
         size = recording.trace.stat().st_size
         found = found and self.keep_traces
         if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
@@ -183,35 +256,56 @@ class PowerExperiment:
         recording.trace.unlink()
 
     def _account(self) -> None:
-        recordings = self.details["recordings"]
+        recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
         judged = sum(recording["judged"] for recording in recordings)
         images = sum(recording["distinct_images"] for recording in recordings)
+        recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
+        restarts = sum(bool(recording["killed_at_note"]) for recording in recordings)
+        undisturbed = len(recordings) - recoveries - restarts
         identities = {recording["trace"] for recording in recordings}
         self._notes.append(
-            f"{len(recordings)} recordings ({', '.join(recording['name'] for recording in recordings)}), "
+            f"{undisturbed} recordings of the workload, {restarts} of it killed and restarted, {recoveries} of a recovery; "
             f"{len(identities)} different traces; {judged:,} of {images:,} distinct images enumerated were judged"
         )
 
 
-def _account_of(recording: Recording, shares: list[Share]) -> dict[str, Any]:
-    first = max(shares, key=lambda share: share.enumerated, default=Share())
-    names = sorted({name for share in shares for name in share.seconds})
+def _circumstances(recording: Recording, explanation: str) -> str:
+    """The explanation, with what happened besides one power cut."""
+    if explanation and recording.of:
+        return f"power went again during the recovery from {recording.of[1]}: {explanation}"
+    if explanation and recording.kill_at:
+        return f"the process was killed at note {recording.kill_at} and restarted, then the power went: {explanation}"
+    return explanation
+
+
+def _account_of(recording: Recording) -> dict[str, Any]:
     return {
         "name": recording.name,
         "filesystem": recording.filesystem,
         "nudge": recording.nudge,
         "trace": recording.identity,
         "initial": list(recording.initial),
+        "killed_at_note": recording.kill_at,
+        "recovery_of": list(recording.of or ()),
+        "journal_before": list(recording.before),
         "writes": recording.writes,
         "flushes": recording.flushes,
         "journal_lines": recording.events,
         "record_seconds": round(recording.seconds, 2),
+    }
+
+
+def _account_of_shares(shares: list[Share]) -> dict[str, Any]:
+    first = max(shares, key=lambda share: share.enumerated, default=Share())
+    names = sorted({name for share in shares for name in share.seconds})
+    return {
         "cuts": first.cuts,
         "pending_most": first.pending_most,
         "possible_log2": first.possible_log2,
         "enumerated": first.enumerated,
         "distinct_images": first.distinct_images,
         "distinct_folders": sum(share.distinct_folders for share in shares),
+        "distinct_recovered": sum(share.distinct_recovered for share in shares),
         "judged": sum(share.judged for share in shares),
         "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
     }

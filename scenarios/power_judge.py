@@ -1,76 +1,43 @@
-"""What the power experiment's child processes do: one records a workload, the others judge the crash states of its trace.
+"""What the power experiment's judges do: look at the crash states of one trace and give each its verdict.
 
 A judge is pinned to one processor and has the trace's crash images to itself. For each state it mounts the image (the
-filesystem recovers first), and forks a checker that recovers the system there. It spares itself what it knows already:
-an image, or a mounted folder, met before after the same promises has the same verdict.
+filesystem recovers first), and forks a checker that recovers the system there and compares. It spares itself what it knows
+already: an image, or a mounted folder, met before after the same promises has the same verdict.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import faults
-from faults.disk import (
-    CrashImages,
-    CrashState,
-    CrashStates,
-    Flush,
-    Machine,
-    MountRefused,
-    RecordOptions,
-    StateOptions,
-    Trace,
-    WorkloadFailed,
-    Write,
-    record,
-)
+from faults.disk import CrashImages, CrashState, CrashStates, MountRefused, StateOptions, Trace
 from reports import Verdict
 from scenarios.contract import Contract, contract_named, judge_safely
-from scenarios.errors import UsageError
+from scenarios.errors import PromiseBroken
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
-from scenarios.journal import Item, Journal, Promises
 from scenarios.photograph import Album
+from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
 from scenarios.system import Target, load
 from scenarios.work import recovered_items
 
-__all__ = ["Judged", "Recording", "Share", "judge", "judge_one", "keep_state", "make_recording", "promises_before"]
+__all__ = ["Judged", "Share", "judge", "judge_one", "keep_state"]
 
-_HIT = b"hit "
 _BATCH = 200
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One recorded run: where its trace is, what was there before, and what it is made of."""
-
-    name: str
-    filesystem: str
-    nudge: str
-    seed: int
-    trace: Path
-    initial: tuple[Item, ...] = ()
-    writes: int = 0
-    flushes: int = 0
-    events: int = 0
-    identity: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class Judged:
-    """One crash state's verdict. ``state`` is its id; ``known`` says that an equal state had been judged before."""
+    """One crash state's verdict. ``state`` is its id, ``digest`` names the folder that was mounted."""
 
     state: str
     verdict: Verdict
@@ -79,6 +46,8 @@ class Judged:
     events: int = 0
     differs: bool = True
     """Whether the mounted folder was another than after the orderly end."""
+    recovered: str = ""
+    """Names the folder that recovery left."""
 
 
 @dataclass
@@ -91,68 +60,9 @@ class Share:
     enumerated: int = 0
     distinct_images: int = 0
     distinct_folders: int = 0
+    distinct_recovered: int = 0
     judged: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-class _MachineJournal(Journal):
-    """A journal whose lines are notes on the recorded disk: promises and writes share one order."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine, self.path = machine, machine.notes
-
-    def append(self, line: bytes) -> None:
-        self._machine.note(line)
-
-    def tick(self) -> None:
-        self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
-
-
-def make_recording(_: Channel, target: Target, recording: Recording) -> Recording:
-    """Record the workload once; returns the recording completed. Raises UsageError, faults.disk.DiskError."""
-    system = target.make()
-    start = time.perf_counter()
-
-    def prepare(root: Path) -> None:
-        items.write_text(json.dumps(list(system.prepare(root) or ())))
-
-    def workload(machine: Machine) -> None:
-        faults.observe(lambda point, number: machine.note(_HIT + f"{point.name} {number}".encode()))
-        system.workload(machine.root, _MachineJournal(machine))
-
-    with tempfile.TemporaryDirectory(dir=recording.trace.parent) as folder:
-        items = Path(folder) / "items"
-        options = RecordOptions(
-            filesystem=recording.filesystem,
-            nudge=recording.nudge,
-            seed=recording.seed,
-            time_limit_seconds=10 * system.seconds_max,
-        )
-        try:
-            trace = record(workload, prepare=prepare, options=options)
-        except WorkloadFailed as error:
-            raise UsageError(f"recording {target.name}: {error}") from None
-        initial = tuple(json.loads(items.read_text()))
-    trace.save(recording.trace)
-    during = trace.operations[trace.start : trace.finish]
-    return replace(
-        recording,
-        initial=initial,
-        writes=sum(isinstance(operation, Write) for operation in during),
-        flushes=sum(isinstance(operation, Flush) for operation in during),
-        events=len(_journal(trace, len(trace.operations))),
-        identity=trace.identity,
-        seconds=time.perf_counter() - start,
-    )
-
-
-def promises_before(trace: Trace, cut: int, initial: Sequence[Item]) -> Promises:
-    """Return what had been promised before an operation of the trace."""
-    return Promises.parse(b"".join(line + b"\n" for line in _journal(trace, cut)), initial)
-
-
-def _journal(trace: Trace, cut: int) -> list[bytes]:
-    return [line for line in trace.notes_before(cut) if not line.startswith(_HIT)]
 
 
 def judge(channel: Channel, target: Target, recording: Recording, number: int, workers: int, budget: int) -> Share:
@@ -182,8 +92,8 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
         album = Album(Path(scratch))
         with images.mounted(crashed) as root:
             album.restore(album.capture(root), keep / "crashed")
-    journal = b"".join(line + b"\n" for line in _journal(trace, crashed.cut))
-    (keep / "journal").write_bytes(journal)
+    lines = (*(line.encode() for line in recording.before), *journal_before(trace, crashed.cut))
+    (keep / "journal").write_bytes(b"".join(line + b"\n" for line in lines))
 
 
 class _Judge:
@@ -230,6 +140,7 @@ class _Judge:
         self.share.possible_log2 = round(coverage.possible_log2, 1)
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders = len(self._verdicts)
+        self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
         self.share.seconds["all"] = time.perf_counter() - start
 
     def _batches(self, number: int, workers: int) -> Iterator[list[CrashState]]:
@@ -254,7 +165,7 @@ class _Judge:
     def _events_by_note(self) -> list[int]:
         """How many journal lines there are among the first notes, by their number."""
         notes = self._trace.notes_before(len(self._trace.operations))
-        return [0, *accumulate(not line.startswith(_HIT) for line in notes)]
+        return [0, *accumulate(map(is_journal_line, notes))]
 
     def _judge_new(self, state: CrashState) -> Iterator[Judged]:
         self.share.judged += 1
@@ -278,34 +189,30 @@ class _Judge:
             with self._images.mounted(state) as root:
                 folder = self._album.capture(root).digest
                 if (folder, events) not in self._verdicts:
-                    verdict, explanation = self._check(root, state, events)
-                    self._verdicts[folder, events] = Judged(str(state), verdict, explanation, folder, events)
+                    self._verdicts[folder, events] = replace(self._check(root, state, events), digest=folder)
                 known = self._verdicts[folder, events]
                 return replace(known, state=str(state), differs=folder != self._clean)
         except MountRefused as error:
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
-    def _check(self, root: Path, state: CrashState, events: int) -> tuple[Verdict, str]:
-        promises = promises_before(self._trace, state.cut, self._recording.initial)
-        verdict, content = run_checker(lambda: recovered_items(self._target.make().recover(root)), self._seconds_max)
-        if verdict is not Verdict.SAFE:
-            return verdict, str(content).replace(str(root), "ROOT")
-        if violation := judge_safely(self._contract, promises, content):
-            return violation.verdict, violation.explanation
-        return self._verify(root, promises, events)
+    def _check(self, root: Path, state: CrashState, events: int) -> Judged:
+        """Recover and compare. The system checks itself on the first folder after each promise: the contract judges all."""
+        promises = promises_before(self._trace, state.cut, self._recording)
+        verifies = events not in self._verified
 
-    def _verify(self, root: Path, promises: Promises, events: int) -> tuple[Verdict, str]:
-        """Let the system check itself, on the first folder recovered after each promise: the contract judges all."""
-        if events in self._verified:
-            return Verdict.SAFE, ""
-
-        def verify() -> None:
+        def check(recovered: Callable[[], None]) -> str:
             system = self._target.make()
-            system.recover(root)
-            system.verify(root, promises)
+            items = recovered_items(system.recover(root))
+            recovered()
+            left = self._album.capture(root).digest
+            if violation := judge_safely(self._contract, promises, items):
+                raise PromiseBroken(violation.verdict, violation.explanation)
+            if verifies:
+                system.verify(root, promises)
+            return left
 
-        verdict, content = run_checker(verify, 2 * self._seconds_max, Verdict.UNKNOWN)
-        if verdict is Verdict.SAFE:
-            self._verified.add(events)
-            return verdict, ""
-        return verdict, str(content).replace(str(root), "ROOT")
+        verdict, content = run_checker(check, (3 if verifies else 1) * self._seconds_max)
+        if verdict is not Verdict.SAFE:
+            return Judged(str(state), verdict, str(content).replace(str(root), "ROOT"), events=events)
+        self._verified.add(events)
+        return Judged(str(state), verdict, events=events, recovered=content)

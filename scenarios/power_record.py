@@ -1,0 +1,203 @@
+"""What the power experiment's recording processes do. Three kinds of recording:
+
+    a run         the workload, from a prepared and settled root
+    a restart     the workload, killed by SIGKILL at one of its notes, then recovery on what the page cache still has: the
+                  cuts that follow find out whether recovery believed, and built upon, what was never synced
+    a recovery    recovery on a crash state of an earlier recording, so that power goes a second time while it mends
+
+Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import faults
+from faults.disk import (
+    CrashState,
+    Flush,
+    Machine,
+    RecordOptions,
+    Trace,
+    WorkloadFailed,
+    Write,
+    die_with_parent,
+    record,
+)
+from scenarios.errors import UsageError
+from scenarios.jobs import Channel
+from scenarios.journal import Item, Journal, Promises
+from scenarios.system import SystemUnderTest, Target
+
+__all__ = ["Recording", "is_journal_line", "journal_before", "promises_before", "record_recovery", "record_run"]
+
+_HIT = b"hit "
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recorded run: where its trace is, what was there before, and what it is made of.
+
+    ``kill_at`` is the note at which a restart's workload is killed, 0 for none; ``of`` names the recording and crash state
+    that a recovery was recorded on, and ``before`` the journal lines written until that crash.
+    """
+
+    name: str
+    filesystem: str
+    nudge: str
+    seed: int
+    trace: Path
+    initial: tuple[Item, ...] = ()
+    kill_at: int = 0
+    of: tuple[str, str] | None = None
+    before: tuple[str, ...] = ()
+    writes: int = 0
+    flushes: int = 0
+    events: int = 0
+    notes: int = 0
+    identity: str = ""
+    seconds: float = 0.0
+
+    @property
+    def point(self) -> str:
+        """What its scenarios are listed under."""
+        return f"{self.of[0]} recovery" if self.of else self.name
+
+
+class _MachineJournal(Journal):
+    """A journal whose lines are notes on the recorded disk."""
+
+    def __init__(self, machine: Machine, last: int = 0) -> None:
+        self._machine, self.path, self._left = machine, machine.notes, last
+
+    def append(self, line: bytes) -> None:
+        self._machine.note(line)
+        self._left -= 1
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def tick(self) -> None:
+        self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
+
+    def hit(self, point: faults.FailPoint, number: int) -> None:
+        """Note the hit of a failpoint."""
+        self.append(_HIT + f"{point.name} {number}".encode())
+
+
+def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
+    """Record the workload once; returns the recording completed. Raises UsageError, faults.disk.DiskError."""
+    system = target.make()
+
+    def prepare(root: Path) -> None:
+        items.write_text(json.dumps(list(system.prepare(root) or ())))
+
+    def workload(machine: Machine) -> None:
+        if recording.kill_at:
+            _until_killed(system, machine, recording.kill_at)
+            _recover(system, machine)
+        else:
+            _work(system, machine, _MachineJournal(machine))
+
+    with tempfile.TemporaryDirectory(dir=recording.trace.parent) as folder:
+        items = Path(folder) / "items"
+        start = time.perf_counter()
+        trace = _record(target, recording, workload, prepare=prepare)
+        seconds = time.perf_counter() - start
+        recording = replace(recording, initial=tuple(json.loads(items.read_text())))
+    return _completed(recording, trace, seconds)
+
+
+def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
+    """Record recovery on the crash state ``recording.of`` of an earlier recording; returns the recording completed.
+
+    Raises UsageError, faults.disk.DiskError.
+    """
+    assert recording.of is not None
+    trace = Trace.load(parent.trace)
+    state = CrashState.parse(recording.of[1], trace)
+    system = target.make()
+    start = time.perf_counter()
+    again = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
+    seconds = time.perf_counter() - start
+    before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
+    return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
+
+
+def _work(system: SystemUnderTest, machine: Machine, journal: _MachineJournal) -> None:
+    faults.observe(journal.hit)
+    system.workload(machine.root, journal)
+
+
+def _until_killed(system: SystemUnderTest, machine: Machine, kill_at: int) -> None:
+    """Run the workload in a process that kills itself once it has made so many notes."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        _, status = os.waitpid(pid, 0)
+        if status not in (0, signal.SIGKILL):
+            raise UsageError(f"the workload ended with status {os.waitstatus_to_exitcode(status)}; mend it")
+        return
+    code = 1
+    try:
+        die_with_parent(parent)
+        _work(system, machine, _MachineJournal(machine, kill_at))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _recover(system: SystemUnderTest, machine: Machine) -> None:
+    faults.observe(_MachineJournal(machine).hit)
+    list(system.recover(machine.root))
+
+
+def _record(target: Target, recording: Recording, workload: Callable[[Machine], None], **how: Any) -> Trace:
+    options = RecordOptions(
+        filesystem=recording.filesystem,
+        nudge=recording.nudge,
+        seed=recording.seed,
+        time_limit_seconds=10 * target.make().seconds_max,
+    )
+    try:
+        return record(workload, options=options, **how)
+    except WorkloadFailed as error:
+        raise UsageError(f"recording {target.name}: {error}") from None
+
+
+def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
+    trace.save(recording.trace)
+    during = trace.operations[trace.start : trace.finish]
+    end = len(trace.operations)
+    return replace(
+        recording,
+        writes=sum(isinstance(operation, Write) for operation in during),
+        flushes=sum(isinstance(operation, Flush) for operation in during),
+        events=len(journal_before(trace, end)),
+        notes=len(trace.notes_before(end)),
+        identity=trace.identity,
+        seconds=seconds,
+    )
+
+
+def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:
+    """Return what had been promised before an operation of the trace."""
+    lines = (*(line.encode() for line in recording.before), *journal_before(trace, cut))
+    return Promises.parse(b"".join(line + b"\n" for line in lines), recording.initial)
+
+
+def journal_before(trace: Trace, cut: int) -> list[bytes]:
+    """Return the journal's lines before an operation of the trace."""
+    return [line for line in trace.notes_before(cut) if is_journal_line(line)]
+
+
+def is_journal_line(note: bytes) -> bool:
+    """Whether a note is the journal's, and no failpoint's hit."""
+    return not note.startswith(_HIT)
