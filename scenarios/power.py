@@ -80,6 +80,8 @@ class PowerExperiment:
     filesystems: tuple[str, ...]
     keep: Path
     """Where traces with findings are kept."""
+    nudges: tuple[str, ...] = NUDGES
+    restarts: int = RESTARTS
     until_broken: bool = False
     """Stop after the first recording in which a promise was broken: quick proof that a bug is found."""
     keep_traces: bool = True
@@ -103,7 +105,7 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        kinds = [*NUDGES, *(f"restart{number}" for number in range(1, RESTARTS + 1))]
+        kinds = [*self.nudges, *(f"restart{number}" for number in range(1, self.restarts + 1))]
         recordings = list(itertools.product(self.filesystems, kinds))
         budget = max(1, self.budget // len(recordings))
         notes = 0
@@ -134,10 +136,12 @@ class PowerExperiment:
                 self._keep(recording)
 
     def _state_to_recover(self, recording: Recording) -> str:
-        """Draw a safe state on which recovery had something to change; empty if there is none."""
-        judged = self._judged.get(recording.name, {}).values()
-        changed = sorted(each.state for each in judged if each.recovered not in ("", each.digest))
-        return random.Random(f"{self.seed} {recording.name}").choice(changed) if changed else ""
+        """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
+        safe = [each for each in self._judged.get(recording.name, {}).values() if each.recovered and each.differs]
+        promised = sorted(each.events for each in safe)
+        rich = [each for each in safe if each.events >= promised[len(safe) // 2]]
+        states = sorted(each.state for each in rich if each.recovered != each.digest) or sorted(e.state for e in rich)
+        return random.Random(f"{self.seed} {recording.name}").choice(states) if states else ""
 
     def ordered(self) -> list[ScenarioResult]:
         """Return the results so far in an order that does not depend on which finished first."""

@@ -24,7 +24,7 @@ from scenarios.errors import PromiseBroken
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.photograph import Album
-from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
+from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before, restarted_at
 from scenarios.system import Target, load
 from scenarios.work import recovered_items
 
@@ -114,7 +114,8 @@ class _Judge:
         self._images = CrashImages(self._trace)
         self._images.__enter__()
         self._album = Album(Path(self._scratch.name), keep=False)
-        self._states = CrashStates(self._trace, StateOptions(seed=self._recording.seed))
+        first_cut = restarted_at(self._trace, self._recording)
+        self._states = CrashStates(self._trace, StateOptions(seed=self._recording.seed, first_cut=first_cut))
         with self._images.mounted(self._states.clean) as root:
             self._clean = self._album.capture(root).digest
         return self
@@ -129,12 +130,9 @@ class _Judge:
         if number == 0:
             yield replace(self.judge(self._states.clean), differs=False)
         start = time.perf_counter()
-        for batch in self._batches(number, workers):
-            for state in sorted(batch, key=lambda state: state.cut):
-                if self.share.judged < budget:
-                    yield from self._judge_new(state)
-            if self.share.judged >= budget and self._states.coverage.enumerated > _ENUMERATED_MAX:
-                break
+        for batch in self._batches(number, workers, budget):
+            for state in sorted(batch, key=lambda state: state.cut):  # Neighbours are cheap to move between.
+                yield from self._judge_new(state)
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
@@ -143,17 +141,22 @@ class _Judge:
         self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
         self.share.seconds["all"] = time.perf_counter() - start
 
-    def _batches(self, number: int, workers: int) -> Iterator[list[CrashState]]:
+    def _batches(self, number: int, workers: int, budget: int) -> Iterator[list[CrashState]]:
+        """Yield this worker's states, ``budget`` at most, in the order of enumeration; then count on, what else there is."""
         batch: list[CrashState] = []
         seen: set[tuple[int, int]] = set()
         for state in self._states:
+            if len(seen) == budget:
+                if self._states.coverage.enumerated > _ENUMERATED_MAX:
+                    break
+                continue
             image = self._states.digests.of(state)
             key = image, self._events(state.cut)
             if hash(key) % workers != number or key in seen:
                 continue
             seen.add(key)
             batch.append(state)
-            if len(batch) == _BATCH:
+            if len(batch) == _BATCH or len(seen) == budget:
                 yield batch
                 batch = []
         yield batch

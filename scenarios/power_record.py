@@ -25,6 +25,7 @@ from faults.disk import (
     CrashState,
     Flush,
     Machine,
+    Note,
     RecordOptions,
     Trace,
     WorkloadFailed,
@@ -37,7 +38,15 @@ from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
 from scenarios.system import SystemUnderTest, Target
 
-__all__ = ["Recording", "is_journal_line", "journal_before", "promises_before", "record_recovery", "record_run"]
+__all__ = [
+    "Recording",
+    "is_journal_line",
+    "journal_before",
+    "promises_before",
+    "record_recovery",
+    "record_run",
+    "restarted_at",
+]
 
 _HIT = b"hit "
 
@@ -79,10 +88,11 @@ class _MachineJournal(Journal):
         self._machine, self.path, self._left = machine, machine.notes, last
 
     def append(self, line: bytes) -> None:
-        self._machine.note(line)
         self._left -= 1
         if not self._left:
+            os.write(self._machine.descriptor, line + b"\n")  # No nudge comes between this note and the kill.
             os.kill(os.getpid(), signal.SIGKILL)
+        self._machine.note(line)
 
     def tick(self) -> None:
         self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
@@ -201,3 +211,9 @@ def journal_before(trace: Trace, cut: int) -> list[bytes]:
 def is_journal_line(note: bytes) -> bool:
     """Whether a note is the journal's, and no failpoint's hit."""
     return not note.startswith(_HIT)
+
+
+def restarted_at(trace: Trace, recording: Recording) -> int:
+    """Return the position in the trace at which the workload was killed; 0 if it was not. What came before is another's."""
+    notes = [position for position, operation in enumerate(trace.operations) if isinstance(operation, Note)]
+    return notes[recording.kill_at - 1] if 0 < recording.kill_at <= len(notes) else 0

@@ -41,7 +41,7 @@ class StateOptions:
 
     `random_subsets` and `torn_per_write` are counts a cut and a write; a stretch of more than `stretch_writes` writes
     without flush or note gets cuts inside. `atomic_bytes` is what the disk writes whole (None: what the filesystem
-    relies on, see Filesystem.atomic_bytes); a multiple of 512.
+    relies on, see Filesystem.atomic_bytes); a multiple of 512. Power goes at position `first_cut` of the trace at the earliest.
     """
 
     seed: int = 0
@@ -49,6 +49,7 @@ class StateOptions:
     torn_per_write: int = 3
     stretch_writes: int = 16
     atomic_bytes: int | None = None
+    first_cut: int = 0
 
 
 @dataclass(kw_only=True)
@@ -156,20 +157,21 @@ def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:
     """The cuts between START and FINISH, by position. See the module's text for where they are."""
     chance = random.Random(f"{options.seed} cuts")
     epoch, notes, pending = 0, 0, list[Write]()
-    stretch = 0
+    stretch, start = 0, max(trace.start, options.first_cut)
     for position, operation in enumerate(trace.operations[: trace.finish]):
         if isinstance(operation, Flush):
-            if position >= trace.start and stretch:
+            if position >= start and stretch:
                 yield Cut(position, epoch, tuple(pending), notes)
             epoch, pending, stretch = position + 1, [], 0
         elif isinstance(operation, Write):
             pending.append(operation)
             stretch += 1
-            if stretch > options.stretch_writes and chance.random() < 2 / options.stretch_writes:
+            long = stretch > options.stretch_writes and chance.random() < 2 / options.stretch_writes
+            if long and position >= start:
                 yield Cut(position + 1, epoch, tuple(pending), notes)
         elif isinstance(operation, Note):
             notes += 1
-            if position >= trace.start:
+            if position >= start:
                 yield Cut(position + 1, epoch, tuple(pending), notes)
             stretch = 0
     if stretch or not trace.operations:

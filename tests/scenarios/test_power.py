@@ -16,7 +16,7 @@ import pytest
 from reports import Verdict
 from scenarios.campaign import Plan, power_of, replay, workbench
 from scenarios.errors import UsageError
-from scenarios.power import PowerExperiment, lacking, parse_power_id
+from scenarios.power import NUDGES, RESTARTS, PowerExperiment, lacking, parse_power_id
 from scenarios.self_proof import hunt
 from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix, descendants, still_running
 
@@ -84,7 +84,10 @@ def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     assert verdicts(experiment) == {"safe"}
     judged = Counter(result.method for result in experiment.ordered())
     assert judged["power-cut"] > judged["clean-end"]
-    assert len({recording["trace"] for recording in experiment.details["recordings"]}) == 5
+    recordings = experiment.details["recordings"]
+    assert len({recording["trace"] for recording in recordings}) == len(recordings)
+    assert sum(bool(recording["killed_at_note"]) for recording in recordings) == RESTARTS
+    assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(NUDGES) + RESTARTS
 
 
 @pytest.mark.parametrize("name", ["no-sync-record", "no-sync-header", "no-sync-parquet", "no-sync-commit"])
@@ -93,6 +96,28 @@ def test_missing_sync_is_found(name: str) -> None:
     found = hunt(name)
     assert found.found is not None
     assert found.found.experiment == "power"
+
+
+def test_power_going_again_during_recovery(tmp_path: Path) -> None:
+    """Recovery that is safe unless it is cut short is found, and replayed from the kept trace of that recovery."""
+    ran = crashmatrix("run", f"{TOYS}:MovesOnRecovery", "--experiments", "power", "--budget", "280", cwd=tmp_path)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    report = tmp_path / "crashmatrix-report"
+    found_all = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
+    broken = [result for result in found_all if result["verdict"] != "safe"]
+    assert {result["depth"] for result in broken} == {1}
+    assert all(result["explanation"].startswith("power went again during the recovery from ") for result in broken)
+    found = replay(broken[0]["id"], report, tmp_path / "kept")
+    assert found.checked.verdict.value == broken[0]["verdict"]
+    assert (tmp_path / "kept" / "journal").read_text().startswith("attempt ")
+
+
+def test_power_going_after_a_restart(tmp_path: Path) -> None:
+    """Recovery that builds upon what only the page cache has is found once the process is killed before the power goes."""
+    experiment = run(f"{TOYS}:BelievesTheCache", tmp_path, budget=140)
+    broken = [result for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
+    assert {result.verdict for result in broken} == {Verdict.CANNOT_OPEN}
+    assert all("~restart" in result.point for result in broken)
 
 
 def test_death_by_signal_is_a_verdict(tmp_path: Path) -> None:

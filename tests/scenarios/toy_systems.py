@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import declare
+from reference_wal.durable_io import sync_directory
 from scenarios import Journal, PromiseBroken, Promises, SystemUnderTest
 
 BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
@@ -246,3 +247,37 @@ class SilentOnDisk(Synced):
 
     def recover(self, root: Path) -> Sequence[Any]:
         return []
+
+
+class MovesOnRecovery(Synced):
+    """Wrong if power goes during recovery: it removes the data, durably, before it writes them anew."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        (root / "data").unlink(missing_ok=True)
+        sync_directory(root)
+        for item in items:
+            super().put(root, item)
+        return items
+
+
+class BelievesTheCache(Synced):
+    """Wrong if power goes after a restart: it notes, durably, that it found lines which only the page cache has."""
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / "data").open("a") as file:
+            file.write(json.dumps(item).ljust(5000) + "\n")  # A block of its own, which ext4 allocates when it must.
+            file.flush()
+            AFTER_WRITE.hit()
+            os.fsync(file.fileno())
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        found = root / "found"
+        if found.exists() and int(found.read_text() or 0) > len(items):
+            raise ValueError(f"{found.read_text()} items were found before, {len(items)} now")
+        with found.open("w") as file:
+            file.write(str(len(items)))
+            file.flush()
+            os.fsync(file.fileno())
+        return items

@@ -1,0 +1,164 @@
+"""Stores that survive every power cut but those which one kind of nudge brings about, and no other. Nothing is acknowledged.
+
+Each is wrong only if so many files had their data written, or so many names committed, at once, that the other kinds
+cannot bring it about: they write too few, commit in between, or come too late or never.
+
+    python -m tests.scenarios.nudge_systems [RECORDINGS]    prints how many recordings of each kind exposed each store
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scenarios import Journal, SystemUnderTest
+from scenarios.campaign import Plan, power_of, workbench
+from scenarios.power import NUDGES
+
+OLD, NEW = b"o" * 4096, b"n" * 4096
+
+
+class Unpromised(Exception):
+    """Ends an attempt without an acknowledgement."""
+
+
+class Gates(SystemUnderTest):
+    """Slots that are overwritten in place, each after its gate, an empty file, got another name. Nothing is synced.
+
+    A slot reaches the disk if its page is written back, the new name of a gate if the filesystem's journal is committed.
+    """
+
+    slots = 30
+    pause_seconds = 0.0
+
+    def prepare(self, root: Path) -> None:
+        for number in range(self.slots):
+            (root / f"slot{number}").write_bytes(OLD)
+            (root / f"gate{number}").touch()
+
+    def step(self, root: Path, number: int) -> None:
+        (root / f"gate{number}").rename(root / f"open{number}")
+        descriptor = os.open(root / f"slot{number}", os.O_WRONLY)
+        os.pwrite(descriptor, NEW, 0)
+        os.close(descriptor)
+        time.sleep(self.pause_seconds)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for number in range(self.slots):
+            try:
+                with journal.attempt(number):
+                    self.step(root, number)
+                    raise Unpromised
+            except Unpromised:
+                pass
+        (root / "done").touch()
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        opened = sum((root / f"open{number}").exists() for number in range(self.slots))
+        written = sum((root / f"slot{number}").read_bytes()[:1] == b"n" for number in range(self.slots))
+        if not (root / "done").exists() and self.wrong(opened, written):
+            raise ValueError(f"{opened} gates are open, {written} slots are new")
+        return []
+
+    def wrong(self, opened: int, written: int) -> bool:
+        raise NotImplementedError
+
+
+class WrittenNotCommitted(Gates):
+    """Wrong if many slots are new and not one gate is open: a commit, of whatever kind, opens the first ones."""
+
+    pause_seconds = 0.004
+
+    def wrong(self, opened: int, written: int) -> bool:
+        return written >= 7 and not opened
+
+
+class WrittenAndCommittedAtOnce(Gates):
+    """Wrong if many of both are new, in a run so short that no other process gets to write more than a few slots."""
+
+    slots = 80
+
+    def wrong(self, opened: int, written: int) -> bool:
+        return written >= 10 and opened >= 20
+
+
+class WrittenInSilence(Gates):
+    """Wrong if a third of the slots is new, written while the journal, at which most kinds nudge, is silent for long."""
+
+    slots = 60
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        try:
+            with journal.attempt(0):
+                for number in range(self.slots):
+                    self.step(root, number)
+                    time.sleep(0.012)
+                raise Unpromised
+        except Unpromised:
+            pass
+        (root / "done").touch()
+
+    def wrong(self, opened: int, written: int) -> bool:
+        return written >= 24 and opened >= 20
+
+
+class CommittedNotWritten(SystemUnderTest):
+    """Wrong if every copy has its name and not one its content: written back, a single one would be whole."""
+
+    copies = 20
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for number in range(self.copies + 5):
+            try:
+                with journal.attempt(number):
+                    if number < self.copies:
+                        (root / f"copy{number}").write_bytes(NEW)
+                    time.sleep(0.008)
+                    raise Unpromised
+            except Unpromised:
+                pass
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        sizes = [path.stat().st_size for path in root.glob("copy*")]
+        if len(sizes) == self.copies and not any(sizes):
+            raise ValueError("no copy has any content")
+        return []
+
+
+EXPOSED_BY = {
+    "commit": CommittedNotWritten,
+    "writeback": WrittenNotCommitted,
+    "mixed": WrittenAndCommittedAtOnce,
+    "async": WrittenInSilence,
+}
+"""What only a storm exposes is a file replaced without any sync (target `replace:none`): it comes back all zeros."""
+
+
+def exposed(target: str, nudge: str, seed: int, budget: int = 150) -> set[str]:
+    """The broken promises that one recording under one kind of nudge brings to light."""
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(target=target, seed=seed, budget=budget, report=Path(folder) / "report")
+        with workbench(plan) as (checker, _):
+            experiment = power_of(plan, checker)
+            experiment.nudges, experiment.restarts, experiment.keep_traces = (nudge,), 0, False
+            experiment.run()
+            return {result.verdict.value for result in experiment.ordered() if result.verdict.broken}
+
+
+def main() -> None:
+    recordings = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    print(f"{'of ' + str(recordings) + ' recordings':<28}", *(f"{kind:>10}" for kind in NUDGES))
+    for system in EXPOSED_BY.values():
+        counts = [sum(bool(exposed(f"{__package__}.nudge_systems:{system.__name__}", kind, seed)) for seed in range(recordings)) for kind in NUDGES]
+        print(f"{system.__name__:<28}", *(f"{count:>10}" for count in counts))
+    counts = [sum("corrupt" in exposed("replace:none", kind, seed) for seed in range(recordings)) for kind in NUDGES]
+    print(f"{'replace:none, corrupt':<28}", *(f"{count:>10}" for count in counts))
+
+
+if __name__ == "__main__":
+    main()
