@@ -1,15 +1,12 @@
 """Stores that survive every power cut but those which one kind of nudge brings about, and no other. Nothing is acknowledged.
 
 Each is wrong only if so many files had their data written, or so many names committed, at once, that the other kinds
-cannot bring it about: they write too few, commit in between, or come too late or never.
-
-    python -m tests.scenarios.nudge_systems [RECORDINGS]    prints how many recordings of each kind exposed each store
+cannot bring it about: they write too few, commit in between, or come too late or never. `benchmarks.nudges` counts.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,7 +15,6 @@ from typing import Any
 
 from scenarios import Journal, SystemUnderTest
 from scenarios.campaign import Plan, power_of, workbench
-from scenarios.power import NUDGES
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
 
@@ -148,17 +144,3 @@ def exposed(target: str, nudge: str, seed: int, budget: int = 150) -> set[str]:
             experiment.nudges, experiment.restarts, experiment.keep_traces = (nudge,), 0, False
             experiment.run()
             return {result.verdict.value for result in experiment.ordered() if result.verdict.broken}
-
-
-def main() -> None:
-    recordings = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print(f"{'of ' + str(recordings) + ' recordings':<28}", *(f"{kind:>10}" for kind in NUDGES))
-    for system in EXPOSED_BY.values():
-        counts = [sum(bool(exposed(f"{__package__}.nudge_systems:{system.__name__}", kind, seed)) for seed in range(recordings)) for kind in NUDGES]
-        print(f"{system.__name__:<28}", *(f"{count:>10}" for count in counts))
-    counts = [sum("corrupt" in exposed("replace:none", kind, seed) for seed in range(recordings)) for kind in NUDGES]
-    print(f"{'replace:none, corrupt':<28}", *(f"{count:>10}" for count in counts))
-
-
-if __name__ == "__main__":
-    main()

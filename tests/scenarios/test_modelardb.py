@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from scenarios.campaign import Plan, experiment_of, power_of, workbench
 from scenarios.crash_check import Checked, CrashState
 from scenarios.kill_plan import parse_id
-from scenarios.power import lacking
 from scenarios.systems import BUILT_IN
 from scenarios.systems.modelardb_log import FLAWS, SCHEMA, Log
 
@@ -67,14 +65,10 @@ POWER = [
 ]
 
 
+@pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize(("target", "budget", "expected"), POWER)
 def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> None:
     """What a power cut shows on ext4."""
-    reason = lacking(["ext4"])
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(f"the power experiment cannot run here: {reason}")
-    if reason:
-        pytest.skip(reason)
     plan = Plan(target=f"modelardb:{target}", budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)

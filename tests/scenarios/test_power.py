@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,20 +15,14 @@ import pytest
 from reports import Verdict
 from scenarios.campaign import Plan, power_of, replay, workbench
 from scenarios.errors import UsageError
-from scenarios.power import NUDGES, RESTARTS, PowerExperiment, lacking, parse_power_id
+from scenarios.power import NUDGES, RESTARTS, PowerExperiment, parse_power_id
 from scenarios.self_proof import hunt
 from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix, descendants, still_running
 
 TOYS = "tests.scenarios.toy_systems"
 
 
-@pytest.fixture(autouse=True)
-def _needs_disks() -> None:
-    reason = lacking(["ext4", "xfs", "btrfs"])
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(f"the power experiment cannot run here: {reason}")
-    if reason:
-        pytest.skip(reason)
+pytestmark = pytest.mark.usefixtures("disk")
 
 
 def run(
