@@ -92,6 +92,7 @@ class PowerExperiment:
     details: dict[str, Any] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
+    _verified: frozenset[int] = frozenset()
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -204,13 +205,15 @@ class PowerExperiment:
         for ended in ends:
             if not ended.returned:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
-        account.update(_account_of_shares([ended.value for ended in ends if ended.returned]))
+        shares = [ended.value for ended in ends if ended.returned]
+        self._verified = self._verified.union(*(share.verified for share in shares))
+        account.update(_account_of_shares(shares))
         self._distrust(recording)
 
     def _worker(self, recording: Recording, number: int, share: int) -> Ended:
         seconds = 60 + (share + 2) * 3 * self._system.seconds_max
         job = self.jobs.start(
-            power_judge.judge, self.target, recording, number, self.workers, share, seconds_max=seconds
+            power_judge.judge, self.target, recording, number, self.workers, share, self._verified, seconds_max=seconds
         )
         while (judged := job.next_message()) is not None:
             self._add(recording, judged)

@@ -62,15 +62,29 @@ class Share:
     distinct_folders: int = 0
     distinct_recovered: int = 0
     judged: int = 0
+    verified: set[int] = field(default_factory=set)
+    """Numbers of journal lines after which the system checked itself."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def judge(channel: Channel, target: Target, recording: Recording, number: int, workers: int, budget: int) -> Share:
-    """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account."""
+def judge(
+    channel: Channel,
+    target: Target,
+    recording: Recording,
+    number: int,
+    workers: int,
+    budget: int,
+    verified: frozenset[int] = frozenset(),
+) -> Share:
+    """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
+
+    Args:
+        verified: numbers of journal lines after which the system has checked itself already, on some crash state.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
     trace = Trace.load(recording.trace)
-    with _Judge(target, recording, trace) as judge_:
+    with _Judge(target, recording, trace, verified) as judge_:
         for judged in judge_.all(number, workers, budget):
             channel.send(judged)
         return judge_.share
@@ -99,13 +113,15 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
 class _Judge:
     """Judges states of one trace, one at a time."""
 
-    def __init__(self, target: Target, recording: Recording, trace: Trace) -> None:
+    def __init__(
+        self, target: Target, recording: Recording, trace: Trace, verified: frozenset[int] = frozenset()
+    ) -> None:
         self._target, self._recording, self._trace = target, recording, trace
         kind = load(target.name)
         self._contract: Contract = contract_named(kind.contract)
         self._seconds_max = kind.seconds_max
         self._verdicts: dict[tuple[str, int], Judged] = {}
-        self._verified: set[int] = set()
+        self._verified = set(verified)
         self._clean = ""
         self.share = Share()
 
@@ -139,6 +155,7 @@ class _Judge:
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders = len(self._verdicts)
         self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
+        self.share.verified = self._verified
         self.share.seconds["all"] = time.perf_counter() - start
 
     def _batches(self, number: int, workers: int, budget: int) -> Iterator[list[CrashState]]:
@@ -147,8 +164,8 @@ class _Judge:
         seen: set[tuple[int, int]] = set()
         for state in self._states:
             if len(seen) == budget:
-                if self._states.coverage.enumerated > _ENUMERATED_MAX:
-                    break
+                if number or self._states.coverage.enumerated > _ENUMERATED_MAX:
+                    break  # One worker counting is enough.
                 continue
             image = self._states.digests.of(state)
             key = image, self._events(state.cut)
@@ -166,9 +183,9 @@ class _Judge:
 
     @cached_property
     def _events_by_note(self) -> list[int]:
-        """How many journal lines there are among the first notes, by their number."""
+        """How many journal lines had been written by the time of the first notes, by the notes' number."""
         notes = self._trace.notes_before(len(self._trace.operations))
-        return [0, *accumulate(map(is_journal_line, notes))]
+        return list(accumulate(map(is_journal_line, notes), initial=len(self._recording.before)))
 
     def _judge_new(self, state: CrashState) -> Iterator[Judged]:
         self.share.judged += 1
