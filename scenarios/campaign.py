@@ -27,8 +27,8 @@ from scenarios.jobs import Jobs
 from scenarios.kill import KillExperiment
 from scenarios.kill_plan import BUDGET, parse_id
 from scenarios.photograph import Album
-from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id, trace_path
-from scenarios.power_record import Recording
+from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id
+from scenarios.power_record import Recording, trace_path
 from scenarios.system import Target
 
 __all__ = [

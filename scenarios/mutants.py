@@ -151,6 +151,28 @@ MUTANTS = _rows(
         _unsynced("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
         _unsynced("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
         Mutant(
+            "retire-before-durable",
+            "segments are unlinked after the commit that replaces them was written, before it is synced",
+            together(
+                change(delta_commit, "SYNC_JSON", planting.Postponed),
+                change(delta_commit, "SYNC_LOG", planting.Postponed),
+                change(SegmentedLog, "mark_persisted", planting.sync_postponed),
+            ),
+            ("power",),
+        ),
+        Mutant(
+            "log-unsettled",
+            "recovery closes and builds upon a segment whose last record may be in the page cache only",
+            change(recovery, "settle", planting.nothing),
+            ("power",),
+        ),
+        Mutant(
+            "commit-unsettled",
+            "recovery forgets batches whose commit may be in the page cache only",
+            change(delta_commit, "settle", planting.nothing),
+            ("power",),
+        ),
+        Mutant(
             "no-sync-anywhere",
             "nothing is synced at all",
             together(change(os, "fsync", planting.nothing), change(os, "fdatasync", planting.nothing)),

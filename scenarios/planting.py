@@ -18,6 +18,7 @@ from reference_wal.segment import SegmentName
 from reference_wal.segmented_log import SegmentedLog
 
 __all__ = [
+    "Postponed",
     "Unsynced",
     "after",
     "any_order",
@@ -35,6 +36,7 @@ __all__ = [
     "nothing",
     "one_too_high",
     "persisted_first",
+    "sync_postponed",
     "together",
     "trusting",
     "without_marker_then_marker",
@@ -264,3 +266,35 @@ class Unsynced:
     def __exit__(self, *error: Any) -> None:
         os.fsync, os.fdatasync = self._kept
         self._step.__exit__(*error)
+
+
+_postponed: list[int] = []
+
+
+class Postponed:
+    """A step whose syncs are left for `sync_postponed`; stands in for a `durable_io.Step`."""
+
+    def __init__(self, step: durable_io.Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._kept = os.fsync
+        os.fsync = lambda descriptor: _postponed.append(os.dup(descriptor))  # type: ignore[assignment, arg-type]
+        self._step.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        os.fsync = self._kept
+        self._step.__exit__(*error)
+
+
+def sync_postponed(original: Any) -> Any:
+    """Do the step, then what `Postponed` left to be synced."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        while _postponed:
+            descriptor = _postponed.pop(0)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    return method

@@ -14,11 +14,10 @@ recording and state, and with the kept trace it is the same image, bit for bit.
 
 from __future__ import annotations
 
-import itertools
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from scenarios import power_judge, power_record
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Ended, Jobs
 from scenarios.power_judge import Judged, Share
-from scenarios.power_record import Recording
+from scenarios.power_record import Recording, trace_path
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -41,14 +40,13 @@ __all__ = [
     "PowerExperiment",
     "lacking",
     "parse_power_id",
-    "trace_path",
 ]
 
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
 
-RESTARTS = 2
-"""How many further recordings are made in which the process is killed and restarted before the power goes."""
+RESTARTS = 3
+"""How many more are made in which the process is killed and restarted before the power goes."""
 
 _RESTART_NUDGE = "mixed"
 _RECOVERY_SHARE = 0.2
@@ -93,6 +91,8 @@ class PowerExperiment:
     _notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[int] = frozenset()
+    _kill_places: list[int] = field(default_factory=list)
+    """Notes at which to kill: each just before something is synced. From a recording whose nudges do not flush, if any."""
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -106,18 +106,31 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        kinds = [*self.nudges, *(f"restart{number}" for number in range(1, self.restarts + 1))]
-        recordings = list(itertools.product(self.filesystems, kinds))
-        budget = max(1, self.budget // len(recordings))
-        notes = 0
-        for filesystem, kind in recordings:
-            self.on_plan(f"{filesystem} {kind}", len(self.results) + budget)
-            recording = self.record(filesystem, kind, notes)
-            notes = notes or recording.notes
-            self._look_into(recording, budget)
+        number = len(self.filesystems) * (len(self.nudges) + self.restarts)
+        for filesystem, kind, kill_at in self._recordings():
+            self.on_plan(f"{filesystem} {kind}", len(self.results) + self.budget // number)
+            recording = self.record(filesystem, kind, kill_at)
+            if not (kill_at or self._kill_places) or recording.nudge == "writeback":
+                self._kill_places = self._draw_kill_places(recording)
+            self._look_into(recording, max(1, self.budget // number))
             if self.until_broken and any(result.verdict.broken for result in self.results.values()):
                 break
         self._account()
+
+    def _recordings(self) -> Iterator[tuple[str, str, int]]:
+        """Yield filesystem, kind, and the note to kill at: 0 but for restarts, which need an earlier recording."""
+        for filesystem in self.filesystems:
+            for nudge in self.nudges:
+                yield filesystem, nudge, 0
+            for number, kill_at in enumerate(self._kill_places[: self.restarts], 1):
+                yield filesystem, f"restart{number}", kill_at
+
+    def _draw_kill_places(self, recording: Recording) -> list[int]:
+        """Draw one note of each sort that is followed by a flush, in drawn order."""
+        draw = random.Random(f"{self.seed} restarts")
+        places = [draw.choice(numbers) for _, numbers in sorted(recording.syncs.items())]
+        draw.shuffle(places)
+        return places
 
     def _look_into(self, recording: Recording, budget: int) -> None:
         """Explore a recording, then that of a recovery from one of its states."""
@@ -148,16 +161,11 @@ class PowerExperiment:
         """Return the results so far in an order that does not depend on which finished first."""
         return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
 
-    def record(self, filesystem: str, kind: str, notes: int = 0) -> Recording:
-        """Make one recording; ``notes`` is how many notes an undisturbed one has, of which a restart is killed at one.
-
-        Raises UsageError, EnvironmentLacks.
-        """
+    def record(self, filesystem: str, kind: str, kill_at: int = 0) -> Recording:
+        """Make one recording, of a restart if there is a note to kill at. Raises UsageError, EnvironmentLacks."""
         name = f"{filesystem}~{kind}~{self.seed}"
-        recording = Recording(name, filesystem, kind, self.seed, trace_path(self.scratch, name))
-        if kind not in NUDGES:
-            kill_at = random.Random(f"{self.seed} {name}").randint(max(1, notes // 4), max(1, notes))
-            recording = replace(recording, nudge=_RESTART_NUDGE, kill_at=kill_at)
+        nudge = _RESTART_NUDGE if kill_at else kind
+        recording = Recording(name, filesystem, nudge, self.seed, trace_path(self.scratch, name), kill_at=kill_at)
         ended = self._run(power_record.record_run, recording)
         if ended.raised is not None and "UsageError" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
@@ -193,7 +201,7 @@ class PowerExperiment:
 
     def _explore(self, recording: Recording, budget: int) -> None:
         """Share the states out among the workers, and gather what they find."""
-        account = _account_of(recording)
+        account = recording.account()
         self.details["recordings"].append(account)
         share = max(1, budget // self.workers)
         with ThreadPoolExecutor(self.workers) as pool:
@@ -207,7 +215,7 @@ class PowerExperiment:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
         shares = [ended.value for ended in ends if ended.returned]
         self._verified = self._verified.union(*(share.verified for share in shares))
-        account.update(_account_of_shares(shares))
+        account.update(power_judge.account_of(shares))
         self._distrust(recording)
 
     def _worker(self, recording: Recording, number: int, share: int) -> Ended:
@@ -252,8 +260,7 @@ class PowerExperiment:
     def _keep(self, recording: Recording) -> None:
         """Keep the trace if something was found in it, as far as there is room."""
         found = any(judged.verdict is not Verdict.SAFE for judged in self._judged.get(recording.name, {}).values())
-        size = recording.trace.stat().st_size
-        found = found and self.keep_traces
+        found, size = found and self.keep_traces, recording.trace.stat().st_size
         if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
             self.keep.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(recording.trace, self.keep / recording.trace.name)
@@ -268,11 +275,11 @@ class PowerExperiment:
         images = sum(recording["distinct_images"] for recording in recordings)
         recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
         restarts = sum(bool(recording["killed_at_note"]) for recording in recordings)
-        undisturbed = len(recordings) - recoveries - restarts
         identities = {recording["trace"] for recording in recordings}
         self._notes.append(
-            f"{undisturbed} recordings of the workload, {restarts} of it killed and restarted, {recoveries} of a recovery; "
-            f"{len(identities)} different traces; {judged:,} of {images:,} distinct images enumerated were judged"
+            f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
+            f"and {recoveries} of a recovery; {len(identities)} different traces; "
+            f"{judged:,} of {images:,} distinct images enumerated were judged"
         )
 
 
@@ -283,44 +290,6 @@ def _circumstances(recording: Recording, explanation: str) -> str:
     if explanation and recording.kill_at:
         return f"the process was killed at note {recording.kill_at} and restarted, then the power went: {explanation}"
     return explanation
-
-
-def _account_of(recording: Recording) -> dict[str, Any]:
-    return {
-        "name": recording.name,
-        "filesystem": recording.filesystem,
-        "nudge": recording.nudge,
-        "trace": recording.identity,
-        "initial": list(recording.initial),
-        "killed_at_note": recording.kill_at,
-        "recovery_of": list(recording.of or ()),
-        "journal_before": list(recording.before),
-        "writes": recording.writes,
-        "flushes": recording.flushes,
-        "journal_lines": recording.events,
-        "record_seconds": round(recording.seconds, 2),
-    }
-
-
-def _account_of_shares(shares: list[Share]) -> dict[str, Any]:
-    first = max(shares, key=lambda share: share.enumerated, default=Share())
-    names = sorted({name for share in shares for name in share.seconds})
-    return {
-        "cuts": first.cuts,
-        "pending_most": first.pending_most,
-        "possible_log2": first.possible_log2,
-        "enumerated": first.enumerated,
-        "distinct_images": first.distinct_images,
-        "distinct_folders": sum(share.distinct_folders for share in shares),
-        "distinct_recovered": sum(share.distinct_recovered for share in shares),
-        "judged": sum(share.judged for share in shares),
-        "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
-    }
-
-
-def trace_path(folder: Path, name: str) -> Path:
-    """Return where the trace of a recording lies."""
-    return folder / f"{name.replace(':', '_').replace('/', '_')}.trace"
 
 
 def parse_power_id(text: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from scenarios.power_record import Recording, is_journal_line, journal_before, p
 from scenarios.system import Target, load
 from scenarios.work import recovered_items
 
-__all__ = ["Judged", "Share", "judge", "judge_one", "keep_state"]
+__all__ = ["Judged", "Share", "account_of", "judge", "judge_one", "keep_state"]
 
 _BATCH = 200
 _ENUMERATED_MAX = 20_000
@@ -130,8 +130,9 @@ class _Judge:
         self._images = CrashImages(self._trace)
         self._images.__enter__()
         self._album = Album(Path(self._scratch.name), keep=False)
-        first_cut = restarted_at(self._trace, self._recording)
-        self._states = CrashStates(self._trace, StateOptions(seed=self._recording.seed, first_cut=first_cut))
+        # What a restart's workload did until it was killed is what the other recordings are about.
+        options = StateOptions(seed=self._recording.seed, first_cut=restarted_at(self._trace))
+        self._states = CrashStates(self._trace, options)
         with self._images.mounted(self._states.clean) as root:
             self._clean = self._album.capture(root).digest
         return self
@@ -236,3 +237,20 @@ class _Judge:
             return Judged(str(state), verdict, str(content).replace(str(root), "ROOT"), events=events)
         self._verified.add(events)
         return Judged(str(state), verdict, events=events, recovered=content)
+
+
+def account_of(shares: list[Share]) -> dict[str, Any]:
+    """Return what ``summary.json`` says of one recording's judges together."""
+    first = max(shares, key=lambda share: share.enumerated, default=Share())
+    names = sorted({name for share in shares for name in share.seconds})
+    return {
+        "cuts": first.cuts,
+        "pending_most": first.pending_most,
+        "possible_log2": first.possible_log2,
+        "enumerated": first.enumerated,
+        "distinct_images": first.distinct_images,
+        "distinct_folders": sum(share.distinct_folders for share in shares),
+        "distinct_recovered": sum(share.distinct_recovered for share in shares),
+        "judged": sum(share.judged for share in shares),
+        "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
+    }

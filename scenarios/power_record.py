@@ -15,8 +15,8 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,20 @@ __all__ = [
     "record_recovery",
     "record_run",
     "restarted_at",
+    "trace_path",
 ]
 
 _HIT = b"hit "
+_KILLED = Note(_HIT + b"workload.killed 1")
 
 
 @dataclass(frozen=True)
 class Recording:
     """One recorded run: where its trace is, what was there before, and what it is made of.
 
-    ``kill_at`` is the note at which a restart's workload is killed, 0 for none; ``of`` names the recording and crash state
+    ``kill_at`` is the number of the note at which a restart's workload is killed, 0 for none; ``syncs`` are the numbers of
+    the notes that were followed by a flush, by what the note was about: a process killed there leaves something unsynced in
+    the page cache. ``of`` names the recording and crash state
     that a recovery was recorded on, and ``before`` the journal lines written until that crash.
     """
 
@@ -71,7 +75,7 @@ class Recording:
     writes: int = 0
     flushes: int = 0
     events: int = 0
-    notes: int = 0
+    syncs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     identity: str = ""
     seconds: float = 0.0
 
@@ -79,6 +83,23 @@ class Recording:
     def point(self) -> str:
         """What its scenarios are listed under."""
         return f"{self.of[0]} recovery" if self.of else self.name
+
+    def account(self) -> dict[str, Any]:
+        """Return what ``summary.json`` says of it."""
+        return {
+            "name": self.name,
+            "filesystem": self.filesystem,
+            "nudge": self.nudge,
+            "trace": self.identity,
+            "initial": list(self.initial),
+            "killed_at_note": self.kill_at,
+            "recovery_of": list(self.of or ()),
+            "journal_before": list(self.before),
+            "writes": self.writes,
+            "flushes": self.flushes,
+            "journal_lines": self.events,
+            "record_seconds": round(self.seconds, 2),
+        }
 
 
 class _MachineJournal(Journal):
@@ -152,7 +173,9 @@ def _until_killed(system: SystemUnderTest, machine: Machine, kill_at: int) -> No
     pid = os.fork()
     if pid:
         _, status = os.waitpid(pid, 0)
-        if status not in (0, signal.SIGKILL):
+        if status == signal.SIGKILL:
+            machine.note(_KILLED.text)
+        elif status:
             raise UsageError(f"the workload ended with status {os.waitstatus_to_exitcode(status)}; mend it")
         return
     code = 1
@@ -188,13 +211,27 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
     end = len(trace.operations)
     return replace(
         recording,
+        kill_at=recording.kill_at if restarted_at(trace) else 0,
         writes=sum(isinstance(operation, Write) for operation in during),
         flushes=sum(isinstance(operation, Flush) for operation in during),
         events=len(journal_before(trace, end)),
-        notes=len(trace.notes_before(end)),
+        syncs=_syncs(trace),
         identity=trace.identity,
         seconds=seconds,
     )
+
+
+def _syncs(trace: Trace) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    number, about = 0, ""
+    for operation in trace.operations[trace.start : trace.finish]:
+        if isinstance(operation, Note):
+            words = operation.text.decode().split(" ", 2)
+            number, about = number + 1, words[1] if words[0] == "hit" else words[0]
+        elif isinstance(operation, Flush) and about:
+            found[about] = (*found.get(about, ()), number)
+            about = ""
+    return found
 
 
 def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:
@@ -213,7 +250,11 @@ def is_journal_line(note: bytes) -> bool:
     return not note.startswith(_HIT)
 
 
-def restarted_at(trace: Trace, recording: Recording) -> int:
-    """Return the position in the trace at which the workload was killed; 0 if it was not. What came before is another's."""
-    notes = [position for position, operation in enumerate(trace.operations) if isinstance(operation, Note)]
-    return notes[recording.kill_at - 1] if 0 < recording.kill_at <= len(notes) else 0
+def restarted_at(trace: Trace) -> int:
+    """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
+    return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
+
+
+def trace_path(folder: Path, name: str) -> Path:
+    """Return where the trace of a recording lies."""
+    return folder / f"{name.replace(':', '_').replace('/', '_')}.trace"

@@ -13,6 +13,10 @@ from scenarios.mutants import mutant
 __all__ = ["Hunt", "hunt"]
 
 
+_RESTARTS = 30
+"""More than in a run: each is killed before another sort of sync, and the bug may lie behind any."""
+
+
 @dataclass(frozen=True)
 class Hunt:
     """What became of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
@@ -45,6 +49,7 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
         if name and "kill" not in mutant(name).experiments:
             power = power_of(plan, checker)
             power.until_broken, power.keep_traces = True, False
+            power.restarts = _RESTARTS
             power.run()
             results, confirmed = power.ordered(), True
         else:
