@@ -28,7 +28,7 @@ from reports import ScenarioResult, Verdict
 from scenarios import power_judge, power_record
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Ended, Jobs
-from scenarios.power_judge import Judged, Share
+from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
 from scenarios.system import SystemUnderTest, Target, load
 
