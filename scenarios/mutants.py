@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reference_wal import delta_commit, engine, recovery, segmented_log
+from reference_wal import active_segment, delta_commit, engine, recovery
+from reference_wal.active_segment import ActiveSegment
 from reference_wal.buffers import SeriesBuffers
 from reference_wal.delta_commit import DeltaStore
 from reference_wal.segmented_log import SegmentedLog
@@ -55,9 +56,9 @@ MUTANTS = _rows(
             "ack-before-write",
             "append returns the id while the record is still in the process's memory",
             together(
-                change(SegmentedLog, "_write_record", planting.held_back),
-                change(SegmentedLog, "rotate", planting.after(planting.write_held)),
-                change(SegmentedLog, "close", planting.after(planting.write_held)),
+                change(ActiveSegment, "write", planting.held_back),
+                change(ActiveSegment, "finish", planting.after(planting.write_held)),
+                change(ActiveSegment, "close", planting.after(planting.write_held)),
             ),
         ),
         Mutant(
@@ -138,10 +139,10 @@ MUTANTS = _rows(
             "files of a commit that never came stay, and the next commit runs into them",
             change(DeltaStore, "remove_orphans", planting.nothing),
         ),
-        _unsynced("no-sync-record", "append returns before its record is synced", segmented_log, "SYNC_RECORD"),
-        _unsynced("no-sync-header", "a new segment is named before it is synced", segmented_log, "SYNC_HEADER"),
-        _unsynced("no-sync-segment-name", "a new segment's name is not synced", segmented_log, "SYNC_NAMED"),
-        _unsynced("no-sync-closed-name", "a closed segment's new name is not synced", segmented_log, "SYNC_CLOSED"),
+        _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
+        _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
+        _unsynced("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
+        _unsynced("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
         _unsynced(
             "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
         ),
