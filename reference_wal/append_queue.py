@@ -49,15 +49,18 @@ class AppendQueue:
                 lead()
         return entry
 
-    def next_group(self, room_bytes: int, entries_max: int) -> list[Entry]:
-        """Take from the head, in order, entries until they fill the room, but at least one; with the turn held."""
+    def next_group(self, room_bytes: int, *, seal_bytes: int, entries_max: int) -> list[Entry]:
+        """Take from the head, in order, entries until they and their seals fill the room, but at least one; with the turn held."""
         group = [self._waiting.popleft()]
         while self._waiting and len(group) < entries_max:
-            room_bytes -= len(group[-1].message)
+            room_bytes -= len(group[-1].message) + seal_bytes
             if room_bytes <= 0:
                 break
             group.append(self._waiting.popleft())
         return group
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def clear(self) -> None:
         """Forget who waits: each will lead, and learn why there is nothing to be led."""

@@ -33,14 +33,7 @@ from reference_wal.active_segment import PARTS_MAX, ActiveSegment
 from reference_wal.append_queue import AppendQueue, Entry
 from reference_wal.counters import LogCounters
 from reference_wal.durable_io import Buffer
-from reference_wal.errors import (
-    AppendFailed,
-    EngineClosed,
-    InvalidInput,
-    LogCorrupted,
-    LogPoisoned,
-    ReferenceWalError,
-)
+from reference_wal.errors import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned, ReferenceWalError
 from reference_wal.replay import SegmentGone, replay_segment
 from reference_wal.retention import Retention
 from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
@@ -83,15 +76,9 @@ class SegmentedLog:
 
     @classmethod
     def create(
-        cls,
-        folder: Path,
-        schema: pa.Schema,
-        *,
-        table: str,
-        segment_bytes_max: int,
-        preallocate_bytes: int = PREALLOCATE_BYTES,
-        identity: str = "",
-    ) -> SegmentedLog:
+        cls, folder: Path, schema: pa.Schema, *, table: str, segment_bytes_max: int,
+        preallocate_bytes: int = PREALLOCATE_BYTES, identity: str = "",
+    ) -> SegmentedLog:  # fmt: skip
         """Start a log in an existing empty folder named as the table; durable on return except for the folder's own name.
 
         Args:
@@ -175,7 +162,7 @@ class SegmentedLog:
         active = self._usable()
         full = active.end_bytes >= self.segment_bytes_max and self.next_id > self._active_start
         room = self.segment_bytes_max - (0 if full else active.end_bytes)
-        group = self._queue.next_group(room, PARTS_MAX // 2)
+        group = self._queue.next_group(room, seal_bytes=active.form.size, entries_max=PARTS_MAX // 2)
         try:
             if full:
                 self.rotate()
@@ -297,6 +284,22 @@ class SegmentedLog:
             except SegmentGone:
                 if start not in self._retention.persisted:
                     raise LogCorrupted(self.folder, f"the segment that begins at batch {start} is gone") from None
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keep everybody else from writing while the block runs, to copy the folder, say; appends queue, ``waiting`` of them."""
+        with self._turn:
+            yield
+
+    @property
+    def waiting(self) -> int:
+        """How many appends queue."""
+        return len(self._queue)
+
+    @property
+    def persisted(self) -> list[tuple[int, int]]:
+        """The ids known to be persisted elsewhere, as ranges of first and last, in order."""
+        return list(self._retention.persisted.ranges)
 
     def truncate(self, *, remember: bool = False) -> None:
         """Drop every batch; ids go on. All at once if ``remember``; else the caller sees to that, as the engine does by

@@ -4,7 +4,8 @@ A power cut keeps, of the one group of records being written, any subset of its 
 page). What was not kept reads as it did before: as the zeros that the segment was filled with, or as the end of the file. Sectors
 before the group are durable, and a sector shared with an older record holds either that record alone or both whole. So:
 
-    a torn write lacks at least one *piece*: the part of the record in one sector, all of it zeros or beyond the file's end.
+    a torn write lacks at least one *piece*: a sector of the record, from the record's beginning on, is all zeros, or the file
+    ends before the record does.
 
 A record that does not fit its seal is therefore damaged, and no crash did it, if one of these holds:
 
@@ -19,8 +20,8 @@ A record that does not fit its seal is therefore damaged, and no crash did it, i
 What cannot be told from a torn write, and is dropped as one:
 - damage to the last group that leaves a piece all zeros, or nothing of the record, or cuts the file: just what a tear does;
 - any other damage to a record which also lacks a piece;
-- a changed message that has an all-zero piece of its own (512 aligned bytes of zeros, or the few at its ends): we cannot
-  know that it was meant. Zeros in the seal are known, and no excuse.
+- a changed message that has an all-zero piece of its own (512 aligned bytes of zeros, or the last few): we cannot know that
+  they were meant. Zeros in the seal are known, and no excuse.
 
 Only the last group can be meant, by the first row; and never silently: recovery logs what it cuts off.
 """
@@ -72,9 +73,9 @@ def _lacks_a_piece(tail: bytes, offset: int, form: SealForm, length: int) -> boo
 
 
 def _pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield the record's part in each sector, relative to the record's beginning."""
+    """Yield, relative to the record's beginning, what of each sector of the record no older record has."""
     start = 0
     while start < length:
-        stop = min(length, start + SECTOR_BYTES - (offset + start) % SECTOR_BYTES)
+        stop = start + SECTOR_BYTES - (offset + start) % SECTOR_BYTES
         yield start, stop
         start = stop
