@@ -50,7 +50,7 @@ class AppendQueue:
         return entry
 
     def next_group(self, room_bytes: int, *, seal_bytes: int, entries_max: int) -> list[Entry]:
-        """Take from the head, in order, entries until they and their seals fill the room, but at least one; with the turn held."""
+        """Take from the head, in order, entries until they fill the room, but at least one; with the turn held."""
         group = [self._waiting.popleft()]
         while self._waiting and len(group) < entries_max:
             room_bytes -= len(group[-1].message) + seal_bytes

@@ -297,16 +297,14 @@ class KillExperiment:
         self.on_result(result)
 
     def _account(self, prepared: Prepared) -> None:
-        declared = {
-            *prepared.profile.declared,
-            *(name for checked in self._checked.values() for name in checked.declared),
-        }
-        declared = {name for name in declared if not name.startswith(tuple(self.checker.system.unreached))}
+        declared = dict(prepared.profile.declared)
+        for checked in self._checked.values():
+            declared.update(checked.declared)
         hit = {name for path in self.results for name, _ in path} | {name for name, _ in prepared.profile.hits}
         changed = {state.tree.digest for state in self._states.values()} - {self._states[(END,)].tree.digest}
         if not changed:
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
-        never = sorted(declared - hit)
+        never = sorted(name for name in declared if name not in hit)
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
