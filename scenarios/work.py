@@ -149,7 +149,6 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
         faults.observe(observe)
 
 
-<<<<<<< HEAD
 def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> Callable[[Hit, ProcessTree], None]:
     """As `_arm`, for a process tree: it is photographed, or killed, as one."""
 
@@ -222,10 +221,6 @@ def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[st
     return {**calls, **dict.fromkeys(system.failpoints_outside(), ("a failpoint of the program", ""))}
 
 
-def _declared() -> dict[str, tuple[str, str]]:
-    return {point.name: (point.description, point.location) for point in faults.catalogue()}
-=======
 def _declared(system: SystemUnderTest) -> dict[str, tuple[str, str]]:
     points = (point for point in faults.catalogue() if not point.name.startswith(tuple(system.unreached)))
     return {point.name: (point.description, point.location) for point in points}
->>>>>>> e9bf9b0 (Failpoints that a system never reaches: filtered where they are listed)
