@@ -12,7 +12,6 @@ recording and state, and with the kept trace it is the same image, bit for bit.
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import threading
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.disk import requirements
+from faults.disk import Filesystem, requirements
 from reports import ScenarioResult, Verdict
 from scenarios import power_work
 from scenarios.errors import EnvironmentLacks, UsageError
@@ -29,7 +28,16 @@ from scenarios.jobs import Ended, Jobs
 from scenarios.power_work import Judged, Recording, Share
 from scenarios.system import SystemUnderTest, Target, load
 
-__all__ = ["NUDGES", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExperiment", "lacking", "parse_power_id", "trace_path"]
+__all__ = [
+    "NUDGES",
+    "STATES_MAX",
+    "TRACES_BYTES_MAX",
+    "PowerExperiment",
+    "lacking",
+    "nudges_on",
+    "parse_power_id",
+    "trace_path",
+]
 
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
@@ -82,7 +90,7 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        kinds = list(itertools.product(self.filesystems, NUDGES))
+        kinds = [(filesystem, nudge) for filesystem in self.filesystems for nudge in nudges_on(filesystem)]
         budget = max(1, self.budget // len(kinds))
         for filesystem, nudge in kinds:
             self.on_plan(f"{filesystem} {nudge}", len(self.results) + budget)
@@ -215,6 +223,11 @@ def _account_of(recording: Recording, shares: list[Share]) -> dict[str, Any]:
         "judged": sum(share.judged for share in shares),
         "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
     }
+
+
+def nudges_on(filesystem: str) -> tuple[str, ...]:
+    """Return the nudges to record under: one recording without any where they make no difference."""
+    return tuple(nudge for nudge in NUDGES if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
 
 
 def trace_path(folder: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 
 import faults
 from faults.disk import (
+    Change,
     CrashImages,
     CrashState,
     CrashStates,
@@ -28,9 +29,9 @@ from faults.disk import (
     MountRefused,
     RecordOptions,
     StateOptions,
+    Sync,
     Trace,
     WorkloadFailed,
-    Write,
     record,
 )
 from reports import Verdict
@@ -138,8 +139,8 @@ def make_recording(_: Channel, target: Target, recording: Recording) -> Recordin
     return replace(
         recording,
         initial=initial,
-        writes=sum(isinstance(operation, Write) for operation in during),
-        flushes=sum(isinstance(operation, Flush) for operation in during),
+        writes=sum(isinstance(operation, Change) for operation in during),
+        flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(_journal(trace, len(trace.operations))),
         identity=trace.identity,
         seconds=time.perf_counter() - start,
