@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reference_wal import active_segment, delta_commit, engine, recovery
@@ -27,12 +27,13 @@ Table: Any = engine._Table
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug. ``experiments`` are those that may find it."""
+    """One planted bug. ``experiments`` are those that may find it, ``filesystems`` those on which power cuts do."""
 
     name: str
     broken: str
     plant: Callable[[], None]
     experiments: tuple[str, ...] = ("kill",)
+    filesystems: tuple[str, ...] = ("ext4",)
 
 
 def mutant(name: str) -> Mutant:
@@ -44,6 +45,11 @@ def mutant(name: str) -> Mutant:
 
 def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
     return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
+
+
+def _unnamed(name: str, broken: str, module: Any, step: str) -> Mutant:
+    """A missing sync of a directory: ext4 makes up for it at the next fsync of a file, POSIX demands it."""
+    return replace(_unsynced(name, broken, module, step), filesystems=("posix",))
 
 
 def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
@@ -141,16 +147,16 @@ MUTANTS = _rows(
         ),
         _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
         _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
-        _unsynced("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
-        _unsynced("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
+        _unnamed("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
+        _unnamed("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
         _unsynced(
             "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
         ),
-        _unsynced("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
+        _unnamed("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
         _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
-        _unsynced("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
-        _unsynced("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
-        _unsynced("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
+        _unnamed("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
+        _unnamed("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
+        _unnamed("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
         Mutant(
             "no-sync-anywhere",
             "nothing is synced at all",

@@ -207,7 +207,8 @@ class Stage(ABC):
 
     def _close_notes(self) -> None:
         if self._notes >= 0:
-            os.close(self._notes)
+            with contextlib.suppress(OSError):  # Of a recorder that is gone.
+                os.close(self._notes)
         self._notes = -1
 
     def _advice(self) -> str:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 __all__ = ["EMPTY", "Content"]
 
 _PAGE = 4096
+_ZEROS = bytes(_PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Content:
         for number, page in changed.items():
             if before := pages.pop(number, b""):
                 digest ^= _hash(number, before)
-            if page.strip(b"\0"):
+            if page not in (b"", _ZEROS):
                 pages[number] = page
                 digest ^= _hash(number, page)
         return Content(size, digest, pages)

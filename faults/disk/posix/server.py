@@ -13,55 +13,24 @@ Invariants:
 """
 
 import errno
+import itertools
 import json
 import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from faults.disk.operations import Data, Entry, Mark, Names, Node, Note, Operation, Size, Sync, operation_row
 from faults.disk.posix import wire
+from faults.disk.posix.inode import ROOT, Inode
 from faults.disk.posix.wire import Opcode, Request, Setattr
 from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, append_entry
 
-__all__ = ["ROOT", "TreeRecorder"]
+__all__ = ["TreeRecorder"]
 
-_MOUNT, ROOT, _NOTES, _CONTROL = range(1, 5)  # Inodes; the first is FUSE's own choice.
+_MOUNT, _NOTES, _CONTROL = 1, 3, 4  # Inodes; the first is FUSE's own choice, and 2 is ROOT.
 _PUNCH_HOLE, _ZERO_RANGE, _KEEP_SIZE = 2, 16, 1  # linux/falloc.h
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h, renameat2
-
-
-@dataclass
-class _Inode:
-    """A file, directory or anything else that has a name."""
-
-    number: int
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    device: int = 0
-    target: bytes = b""
-    links: int = 0
-    content: bytearray = field(default_factory=bytearray)
-    names: dict[bytes, int] = field(default_factory=dict)
-    changed_ns: int = field(default_factory=time.time_ns)
-    modified_ns: int = field(default_factory=time.time_ns)
-    accessed_ns: int = field(default_factory=time.time_ns)
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.mode)
-
-    def touch(self) -> None:
-        self.changed_ns = self.modified_ns = time.time_ns()
-
-    def attributes(self) -> wire.Attributes:
-        links = 2 if self.is_directory else self.links
-        return wire.Attributes(
-            self.number, self.mode, len(self.content or self.target), links, self.uid, self.gid, self.device,
-            self.changed_ns, self.modified_ns, self.accessed_ns,
-        )  # fmt: skip
 
 
 class TreeRecorder:
@@ -70,13 +39,14 @@ class TreeRecorder:
     def __init__(self, log: int) -> None:
         self._log = log
         self._inodes = {
-            _MOUNT: _Inode(_MOUNT, stat.S_IFDIR | 0o755),
-            ROOT: _Inode(ROOT, stat.S_IFDIR | 0o755),
+            _MOUNT: Inode(_MOUNT, stat.S_IFDIR | 0o755),
+            ROOT: Inode(ROOT, stat.S_IFDIR | 0o755),
             # Anyone may write notes: a workload need not run as root to make promises.
-            _NOTES: _Inode(_NOTES, stat.S_IFREG | 0o622, links=1),
-            _CONTROL: _Inode(_CONTROL, stat.S_IFREG | 0o600, links=1),
+            _NOTES: Inode(_NOTES, stat.S_IFREG | 0o622, links=1),
+            _CONTROL: Inode(_CONTROL, stat.S_IFREG | 0o600, links=1),
         }
         self._inodes[_MOUNT].names = {b"data": ROOT, NOTES_NAME.encode(): _NOTES, CONTROL_NAME.encode(): _CONTROL}
+        self._numbers = itertools.count(_CONTROL + 1)
         self._handles = 0
         self._unfinished: dict[int, bytes] = {}
         self._listings: dict[int, list[tuple[bytes, int, int]]] = {}
@@ -90,9 +60,6 @@ class TreeRecorder:
 
     def _init(self, request: Request) -> bytes:
         return wire.initial_reply(request)
-
-    def _destroy(self, _: Request) -> bytes:
-        return b""
 
     def _statfs(self, _: Request) -> bytes:
         return wire.statfs_reply()
@@ -168,8 +135,8 @@ class TreeRecorder:
         self._lead((request.node, name, inode.number))
         return wire.entry_reply(inode.attributes())
 
-    def _new(self, request: Request, mode: int, *, device: int = 0, target: bytes = b"") -> _Inode:
-        inode = _Inode(max(self._inodes) + 1, mode, request.uid, request.gid, device, target)
+    def _new(self, request: Request, mode: int, *, device: int = 0, target: bytes = b"") -> Inode:
+        inode = Inode(next(self._numbers), mode, request.uid, request.gid, device, target)
         self._inodes[inode.number] = inode
         self._append(Node(inode.number, mode, target))
         return inode
@@ -190,7 +157,7 @@ class TreeRecorder:
                 self._inodes[number].changed_ns = time.time_ns()
             self._inodes[folder].touch()
 
-    def _named(self, folder: int, name: bytes) -> _Inode:
+    def _named(self, folder: int, name: bytes) -> Inode:
         number = self._inodes[folder].names.get(name)
         if number is None:
             raise OSError(errno.ENOENT, "no such name")
@@ -263,14 +230,14 @@ class TreeRecorder:
             self._put(self._inodes[request.node], offset, data)
         return wire.write_reply(length)
 
-    def _put(self, inode: _Inode, offset: int, data: bytes) -> None:
+    def _put(self, inode: Inode, offset: int, data: bytes) -> None:
         if offset + len(data) > len(inode.content):
             self._resize(inode, offset + len(data))
         self._append(Data(inode.number, offset, data))
         inode.content[offset : offset + len(data)] = data
         inode.touch()
 
-    def _resize(self, inode: _Inode, size: int) -> None:
+    def _resize(self, inode: Inode, size: int) -> None:
         before = len(inode.content)
         if size == before:
             return
@@ -306,8 +273,10 @@ class TreeRecorder:
             self._append(Note(rest))
         return b""
 
-    def _release(self, _: Request) -> bytes:
+    def _nothing(self, _: Request) -> bytes:
         return b""
+
+    _destroy = _release = _nothing
 
     # Notes and commands.
 
