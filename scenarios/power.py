@@ -26,6 +26,7 @@ from scenarios import power_work
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Ended, Jobs
 from scenarios.power_work import Judged, Recording, Share
+from scenarios.shards import WHOLE, Shard
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -68,6 +69,7 @@ class PowerExperiment:
     filesystems: tuple[str, ...]
     keep: Path
     """Where traces with findings are kept."""
+    shard: Shard = WHOLE
     until_broken: bool = False
     """Stop after the first recording in which a promise was broken: quick proof that a bug is found."""
     keep_traces: bool = True
@@ -92,7 +94,7 @@ class PowerExperiment:
         self.details.update(notes=self._notes, recordings=[])
         kinds = [(filesystem, nudge) for filesystem in self.filesystems for nudge in nudges_on(filesystem)]
         budget = max(1, self.budget // len(kinds))
-        for filesystem, nudge in kinds:
+        for filesystem, nudge in self.shard.deal(kinds):
             self.on_plan(f"{filesystem} {nudge}", len(self.results) + budget)
             recording = self.record(filesystem, nudge)
             self._explore(recording, budget)
