@@ -14,13 +14,28 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from faults import FailPoint, declare
 
-__all__ = ["Step", "make_folder", "remove_tree", "settle", "step", "sync_directory", "sync_path", "write_all"]
+Buffer = Any
+"""What the kernel can be handed as it is: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""
+
+__all__ = [
+    "Step",
+    "make_folder",
+    "remove_tree",
+    "settle",
+    "step",
+    "sync_directory",
+    "sync_path",
+    "write_all",
+    "write_at",
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,19 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def write_at(fd: int, parts: Sequence[Buffer], offset: int) -> None:
+    """Hand all of ``parts``, one after the other, to the kernel for position ``offset`` (bytes), without joining them.
+
+    One write in all but the rarest cases; at most 1,024 parts (Linux's IOV_MAX).
+    """
+    written = os.pwritev(fd, parts, offset)
+    if written < sum(map(len, parts)):
+        rest = memoryview(b"".join(parts))
+        while rest := rest[written:]:
+            offset += written
+            written = os.pwrite(fd, rest, offset)
 
 
 def sync_path(path: Path) -> None:

@@ -138,7 +138,7 @@ class StorageEngine:
         self._process_lock = lock
         self._lock = threading.RLock()
         self._poisoned: BaseException | None = None
-        self._wal = WriteAheadLog(root / "wal", segment_bytes_max=options.segment_bytes_max)
+        self._wal = WriteAheadLog(root / "wal", segment_bytes_max=options.segment_bytes_max, recover=False)
         self._tables: dict[str, _Table] = {}
         make_folder(root / "tables")
         delta_commit.remove_unborn(root / "tables")

@@ -1,53 +1,60 @@
-"""One segment of the log: an Arrow IPC stream that any Arrow reader opens, with a checksum for every record.
+"""One segment of the log: an Arrow IPC stream that any Arrow reader opens, with a seal before every record.
 
 Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format), a sequence of IPC messages:
 
     schema
-    zero-row batch, metadata {seal: "begin", log: IDENTITY, table: TABLE, start: ID}  ┐ the header, with the schema:
-    zero-row batch, metadata {seal: SEAL}                                             ┘ one write
-    data batch, metadata {batch_id: ID}        ┐
-    zero-row batch, metadata {seal: SEAL}      ┘ one record: one buffer, one write
+    zero-row batch, metadata {log: IDENTITY, table: TABLE, start: ID}   ┐ the header, with the schema:
+    zero-row batch, metadata {seal: TEXT}                               ┘ one write
+    zero-row batch, metadata {seal: TEXT}     ┐ one record
+    data batch, after its dictionaries        ┘
     ...
+    zeros                                       while the segment is active
 
-SEAL is ``id:offset:length:crc``: the record's id, where in the file its data message starts and how long it is, and the
-CRC-32 of ``id:offset`` followed by the message; the header's message starts with the schema, and its id is ``start``. The
-stream alone is no proof: a tail of zero bytes, which is what a torn append leaves, reads as a clean end or as a batch of
-zeros, and a flipped bit as other numbers or, in the schema, as another column.
+`seal` has TEXT. The header's comes after what it seals, since a stream begins with its schema; its id is ``start``, its
+checksum covers the header and the bytes that all seals of the segment share. A record's comes first, so that a reader knows
+how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone is no proof: what a torn append
+leaves may read as a batch of zeros, and a flipped bit as other numbers or, in the schema, as another column.
+
+An active segment is filled with zeros ahead of its records, which Arrow takes for the stream's end (four zero bytes where a
+message should begin), as it does the end of the file. A closed segment ends with its last record.
 
 Names: ``{start}-.arrows`` while the segment grows, ``{start}-{end}.arrows`` once closed, ids inclusive, as in ModelarDB
 (https://github.com/ModelarData/ModelarDB-RS/pull/376).
 
 Invariants: ids in a segment are consecutive from ``start``; a segment is born whole (header synced before its name
-appears); a closed segment never changes.
+appears); a closed segment never changes. Records do not depend on each other: each brings its own dictionaries.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from reference_wal.seal import BLANK, SealForm, checksum
+from reference_wal.tear import is_zero, proof_of_damage
+
 __all__ = [
+    "Codec",
     "Damage",
+    "Opening",
     "Record",
     "Scan",
     "SegmentEncoder",
     "SegmentHeader",
     "SegmentName",
-    "map_file",
-    "read_header",
+    "open_segment",
+    "read_opening",
     "read_records",
     "scan",
 ]
 
 _NAME = re.compile(r"(\d+)-(\d*)\.arrows")
-_SEAL = re.compile(rb"(\d{1,19}):(\d{1,19}):(\d{1,19}):([0-9a-f]{8})")
 _UNREADABLE = (StopIteration, pa.ArrowException, OSError, MemoryError, KeyError, TypeError, ValueError)
+_END_OF_STREAM_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,27 @@ class SegmentHeader:
 
     def metadata(self) -> dict[str, str]:
         """Return the header as the metadata of its zero-row batch."""
-        return {"seal": "begin", "log": self.identity, "table": self.table, "start": str(self.start)}
+        return {"log": self.identity, "table": self.table, "start": str(self.start)}
+
+    @classmethod
+    def of(cls, metadata: Mapping[bytes, bytes]) -> SegmentHeader:
+        """Read it back. Raises KeyError, ValueError."""
+        return cls(metadata[b"log"].decode(), metadata[b"table"].decode(), int(metadata[b"start"]))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a segment begins: its header, the table's schema, how its seals look, and where its first record starts."""
+
+    header: SegmentHeader
+    schema: pa.Schema
+    form: SealForm
+    size_bytes: int
 
 
 @dataclass(frozen=True)
 class Record:
-    """One batch as read back, its checksum verified. ``offset`` and ``end`` delimit data and seal, in bytes."""
+    """One batch as read back, its checksum verified. ``offset`` and ``end`` delimit seal and message, in bytes."""
 
     id: int
     batch: pa.RecordBatch
@@ -99,136 +121,148 @@ class Damage:
     offset: int
     record: int
     problem: str
-    sealed_after: int | None
-    """Id of a whole record found further on; its presence proves that this is no torn tail."""
+    proof: str | None
+    """Why no torn write left this; None if one may have. `tear` has the argument."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a whole pass over a segment found. ``good_bytes`` is where the last whole record ends."""
+    """What a whole pass over a segment found. ``good_bytes`` is where the last whole record ends, ``size_bytes`` the file."""
 
-    header: SegmentHeader | None
-    schema: pa.Schema | None
+    opening: Opening | None
     records: int
     good_bytes: int
+    size_bytes: int
     damage: Damage | None
 
 
+class Codec:
+    """Turns batches of one schema into IPC messages and back."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        schema_only = self._stream(None)
+        self._schema_message = schema_only[: len(schema_only) - _END_OF_STREAM_BYTES].to_pybytes()
+        one_message = len(self._schema_message) + len(self.empty.serialize())
+        self._has_dictionaries = len(self._stream(self.empty)) > one_message
+
+    def encode(self, batch: pa.RecordBatch) -> pa.Buffer:
+        """Return the batch's message, after those of its dictionaries, if any."""
+        if not self._has_dictionaries:
+            return batch.serialize()
+        return self._stream(batch)[len(self._schema_message) :]
+
+    def decode(self, message: pa.Buffer) -> pa.RecordBatch:
+        """Return the batch that `encode` was given. Raises pyarrow.ArrowException."""
+        if not self._has_dictionaries:
+            return pa.ipc.read_record_batch(message, self.schema)
+        with pa.ipc.open_stream(self._schema_message + memoryview(message)) as stream:
+            return stream.read_next_batch()
+
+    def _stream(self, batch: pa.RecordBatch | None) -> pa.Buffer:
+        """Return a stream of the schema and this batch, or of the schema alone and the stream's end."""
+        sink = pa.BufferOutputStream()
+        writer = pa.ipc.new_stream(sink, self.schema)
+        if batch is None:
+            writer.close()
+        else:
+            writer.write_batch(batch)
+        return sink.getvalue()
+
+
 class SegmentEncoder:
-    """Turns batches into the bytes of one segment's stream; writes nothing."""
+    """Makes the beginning of one segment, ``header_bytes``, and the ``form`` of its seals; writes nothing."""
 
     def __init__(self, schema: pa.Schema, header: SegmentHeader) -> None:
-        self._sink = io.BytesIO()
-        self._writer = pa.ipc.new_stream(self._sink, schema)
-        self._empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-        self._writer.write_batch(self._empty, custom_metadata=header.metadata())
-        with self._sink.getbuffer() as message:
-            seal = _seal(header.start, 0, message)
-        self._writer.write_batch(self._empty, custom_metadata={"seal": seal})
-        self.header_bytes = self._take()
-
-    def encode(self, batch_id: int, batch: pa.RecordBatch, offset: int) -> bytes:
-        """Return the record of ``batch`` for position ``offset`` (bytes) of the file."""
-        self._writer.write_batch(batch, custom_metadata={"batch_id": str(batch_id)})
-        with self._sink.getbuffer() as message:
-            seal = _seal(batch_id, offset, message)
-        self._writer.write_batch(self._empty, custom_metadata={"seal": seal})
-        return self._take()
-
-    def _take(self) -> bytes:
-        data = self._sink.getvalue()
-        self._sink.seek(0)
-        self._sink.truncate()
-        return data
+        sink = pa.BufferOutputStream()
+        writer = pa.ipc.new_stream(sink, schema)
+        empty = Codec(schema).empty
+        writer.write_batch(empty, custom_metadata=header.metadata())
+        length = sink.tell()
+        writer.write_batch(empty, custom_metadata={"seal": BLANK.decode()})
+        data = sink.getvalue().to_pybytes()
+        form = SealForm.of(data[length:])
+        assert form is not None
+        self.form = SealForm(form.prefix, form.suffix, _salt(data[:length], form))
+        self.header_bytes = data[:length] + form.write(header.start, 0, 0, data[:length] + form.filled)
 
 
-def read_header(data: pa.Buffer) -> tuple[SegmentHeader, pa.Schema, int] | None:
-    """Read the segment's header: itself, the table's schema, and where the first record starts; None if damaged."""
+def _salt(head: bytes, form: SealForm) -> int:
+    return checksum(head + form.filled)
+
+
+def read_opening(file: pa.NativeFile) -> Opening | None:
+    """Read how the segment begins; None if that is damaged."""
     try:
-        handle = pa.BufferReader(data)
-        stream = pa.ipc.open_stream(handle)
-        metadata = stream.read_next_batch_with_custom_metadata().custom_metadata
-        if metadata[b"seal"] != b"begin":
-            return None
-        header = SegmentHeader(metadata[b"log"].decode(), metadata[b"table"].decode(), int(metadata[b"start"]))
-        message = memoryview(data)[: handle.tell()]
-        seal = stream.read_next_batch_with_custom_metadata()
-        seal.batch.validate(full=True)
-        text = seal.custom_metadata[b"seal"].decode()
+        file.seek(0)
+        stream = pa.ipc.open_stream(file)
+        header = SegmentHeader.of(stream.read_next_batch_with_custom_metadata().custom_metadata)
+        length = file.tell()
+        stream.read_next_batch()
+        end = file.tell()
+        file.seek(0)
+        data = file.read(end)
     except _UNREADABLE:
         return None
-    if text != _seal(header.start, 0, message):
+    form = SealForm.of(data[length:])
+    seal = form.read(data[length:], 0) if form else None
+    if form is None or seal is None or (seal.id, seal.checksum) != (header.start, _salt(data[:length], form)):
         return None
-    return header, stream.schema, handle.tell()
+    return Opening(header, stream.schema, SealForm(form.prefix, form.suffix, seal.checksum), end)
 
 
-def read_records(data: pa.Buffer) -> Iterator[Record | Damage]:
-    """Yield every whole record of a segment whose header is whole, in order, then the damage that stopped it, if any."""
-    handle = pa.BufferReader(data)
-    stream = pa.ipc.open_stream(handle)
-    expected = int(stream.read_next_batch_with_custom_metadata().custom_metadata[b"start"])
-    stream.read_next_batch()  # the header's seal
-    while (offset := handle.tell()) < data.size:
-        found = _read_record(data, handle, stream, expected)
+def read_records(file: pa.NativeFile, opening: Opening, end: int | None = None) -> Iterator[Record | Damage]:
+    """Yield every whole record up to ``end`` (the file's), in order, then the damage that stopped it, if any."""
+    codec = Codec(opening.schema)
+    offset, expected = opening.size_bytes, opening.header.start
+    end = file.size() if end is None else end
+    while offset < end:
+        found = _read_record(file, opening.form, codec, offset, expected)
         if isinstance(found, str):
-            yield Damage(offset, expected, found, _sealed_after(data, offset))
+            file.seek(offset)
+            tail = file.read(end - offset)
+            if not is_zero(tail):
+                yield Damage(offset, expected, found, proof_of_damage(tail, offset, opening.form, expected))
             return
         yield found
-        expected += 1
+        offset, expected = found.end, expected + 1
 
 
-def scan(data: pa.Buffer) -> Scan:
-    """Verify a whole segment without keeping its batches."""
-    start = read_header(data)
-    if start is None:
-        return Scan(None, None, 0, 0, Damage(0, 0, "the segment's header is damaged or missing", None))
-    header, schema, good_bytes = start
-    records = 0
-    for found in read_records(data):
-        if isinstance(found, Damage):
-            return Scan(header, schema, records, good_bytes, found)
-        records, good_bytes = records + 1, found.end
-    return Scan(header, schema, records, good_bytes, None)
-
-
-def _read_record(data: pa.Buffer, handle: pa.NativeFile, stream: pa.RecordBatchReader, expected: int) -> Record | str:
-    offset = handle.tell()
-    try:
-        message = stream.read_next_batch_with_custom_metadata()
-        length = handle.tell() - offset
-        seal = stream.read_next_batch_with_custom_metadata()
-        seal.batch.validate(full=True)  # The next record uses the seal's dictionaries if its own are as empty.
-        batch_id = int(message.custom_metadata[b"batch_id"])
-        text = seal.custom_metadata[b"seal"].decode()
-    except _UNREADABLE as error:
-        return f"the record is cut short or unreadable ({type(error).__name__})"
-    if seal.batch.num_rows or text != _seal(batch_id, offset, memoryview(data)[offset : offset + length]):
+def _read_record(file: pa.NativeFile, form: SealForm, codec: Codec, offset: int, expected: int) -> Record | str:
+    file.seek(offset)
+    seal = form.read(file.read(form.size), offset)
+    if seal is None:
+        return "the record's seal is damaged or cut short"
+    if seal.id != expected:
+        return f"record {seal.id} stands where {expected} is due"
+    message = file.read_buffer(seal.length)
+    if len(message) < seal.length:
+        return "the record is cut short"
+    if checksum(message) != seal.checksum:
         return "the record does not match its checksum"
-    if batch_id != expected:
-        return f"record {batch_id} stands where {expected} is due"
-    return Record(batch_id, message.batch, offset, handle.tell())
+    try:
+        return Record(seal.id, codec.decode(message), offset, offset + form.size + seal.length)
+    except _UNREADABLE as error:  # The bytes are those that were written: another version's Arrow wrote them.
+        return f"Arrow cannot read the record ({error})"
 
 
-def _seal(batch_id: int, offset: int, message: memoryview) -> str:
-    checksum = zlib.crc32(message, zlib.crc32(f"{batch_id}:{offset}".encode()))
-    return f"{batch_id}:{offset}:{len(message)}:{checksum:08x}"
+def scan(file: pa.NativeFile) -> Scan:
+    """Verify a whole segment without keeping its batches."""
+    opening, size = read_opening(file), file.size()
+    if opening is None:
+        damage = Damage(
+            0, 0, "the segment's header is damaged or missing", "a segment is named once its header is durable"
+        )
+        return Scan(None, 0, 0, size, damage)
+    records, good_bytes = 0, opening.size_bytes
+    for found in read_records(file, opening):
+        if isinstance(found, Damage):
+            return Scan(opening, records, good_bytes, size, found)
+        records, good_bytes = records + 1, found.end
+    return Scan(opening, records, good_bytes, size, None)
 
 
-def _sealed_after(data: pa.Buffer, damaged: int) -> int | None:
-    """Look for a seal beyond the damage that fits the bytes it names: appends are synced one by one, so a later whole
-    record means that the damaged one had been whole as well."""
-    view = memoryview(data)
-    for match in _SEAL.finditer(view, damaged):
-        batch_id, offset, length = int(match[1]), int(match[2]), int(match[3])
-        within = damaged < offset < offset + length <= match.start()
-        if within and match[0].decode() == _seal(batch_id, offset, view[offset : offset + length]):
-            return batch_id
-    return None
-
-
-def map_file(path: Path) -> pa.Buffer:
-    """Return the file's bytes as a read-only buffer, mapped rather than read; an empty file gives an empty buffer."""
-    if path.stat().st_size == 0:
-        return pa.py_buffer(b"")
-    with pa.memory_map(str(path)) as file:
-        return file.read_buffer()
+def open_segment(path: Path) -> pa.NativeFile:
+    """Open a segment for the functions here. Read, not mapped: of a disk that fails, an OSError is heard, not a SIGBUS."""
+    return pa.OSFile(str(path))

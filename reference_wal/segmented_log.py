@@ -1,271 +1,322 @@
 """One table's log: a folder of segments, appended to in order, rotated by size, retired once persisted elsewhere.
 
 Append, write order:
-    1. one buffer (data and seal), one write
-    2. fdatasync
-    ── promise: the id is returned ──
+    1. the batch becomes a message, outside of any lock, and queues
+    2. whoever gets the log's turn leads: a *group* of all who queue gets ids, seals, one write and one fdatasync
+    ── promise: each of the group returns its id ──
 
-Rotate, before an append that finds the active segment full:
-    1. rename ``{start}-`` to ``{start}-{end}``; sync the folder    (a crash here: recovery row @J)
-    2. the next segment: write its header to a ``.tmp``, sync it, rename it into place, sync the folder
+Whoever waited for the turn mostly finds its batch done; so threads share syncs, while one thread alone leads a group of one.
+Ids follow the queue, as the records in the file do. Nothing is written while a sync is under way, so what a crash can tear is
+one group, and no id is returned before the sync that covers it.
+
+Rotate, before a group that finds the active segment full: close it, bear the next (`active_segment`).
 
 Retire: unlink closed segments whose every id is persisted, oldest first; sync the folder.
 
 Invariants: at most one active segment; at least one segment exists from creation on, so the log's identity, schema and
-next id are always on disk; ids never repeat. After a failed write or sync nothing is appended until the log is reopened.
+next id are always on disk; ids never repeat. After a failed write or sync nothing is appended until the log is reopened:
+everybody in the group and everybody after it is told so, and what was not acknowledged is not read.
 """
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from faults import declare
 from reference_wal import recovery
-from reference_wal.durable_io import step, sync_directory, write_all
-from reference_wal.errors import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned
-from reference_wal.segment import Damage, SegmentEncoder, SegmentHeader, SegmentName, map_file, read_records
+from reference_wal.active_segment import PARTS_MAX, ActiveSegment
+from reference_wal.append_queue import AppendQueue, Entry
+from reference_wal.counters import LogCounters
+from reference_wal.durable_io import Buffer
+from reference_wal.errors import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned, ReferenceWalError
+from reference_wal.replay import SegmentGone, replay_segment
+from reference_wal.retention import Retention
+from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
 
-__all__ = ["SegmentedLog"]
+__all__ = ["PREALLOCATE_BYTES", "SegmentedLog"]
 
-WRITE_RECORD = step("wal.append.write", "nothing of the record is written", "in the page cache, not yet durable")
-SYNC_RECORD = step("wal.append.sync", "in the page cache, not yet durable", "durable, its id not yet returned")
+PREALLOCATE_BYTES = 1024 * 1024
+"""Default number of zeros, in bytes, that a segment is filled with ahead of its records; never beyond its maximal size."""
+
 ACKNOWLEDGE = declare("wal.append.before_acknowledge", "durable and counted, about to return the id")
-CLOSE_SEGMENT = step("wal.rotate.rename", "full, still named active", "named closed, not yet durably")
-SYNC_CLOSED = step("wal.rotate.sync", "closed in the cache only", "closed for good, no active segment yet")
-WRITE_HEADER = step("wal.segment.write", "the new segment is an empty .tmp", "header in the page cache of the .tmp")
-SYNC_HEADER = step(
-    "wal.segment.sync", "header in the page cache of the .tmp", "the .tmp is durable under no final name"
-)
-NAME_SEGMENT = step("wal.segment.rename", "a whole segment, still named .tmp", "in place, not yet durably")
-SYNC_NAMED = step("wal.segment.sync_folder", "in place, in the cache only", "the new active segment is durable")
-UNLINK_SEGMENT = step("wal.retire.unlink", "all batches persisted, segment still there", "gone, not yet durably")
-SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone for good")
 
 
 class SegmentedLog:
-    """The log of one table. Made by `create` or `open`; not thread-safe, its owner serialises calls."""
+    """The log of one table. Made by `create`, or by `open` and then `reconcile`. Thread-safe: appends share syncs, whatever
+    else changes the log waits for its turn.
 
-    def __init__(self, folder: Path, schema: pa.Schema, identity: str, table: str, segment_bytes_max: int) -> None:
+    Attributes:
+        segment_bytes_max: size in bytes at which a segment is closed; may be changed at any time.
+        preallocate_bytes: how far to fill ahead with zeros; 0 for a segment that grows with each record.
+        next_id: the id of the next batch.
+    """
+
+    def __init__(
+        self, folder: Path, schema: pa.Schema, identity: str, table: str, segment_bytes_max: int, preallocate_bytes: int
+    ) -> None:
         self.folder, self.schema, self.identity, self.table = folder, schema, identity, table
-        self.segment_bytes_max = segment_bytes_max
+        self.segment_bytes_max, self.preallocate_bytes = segment_bytes_max, preallocate_bytes
         self.next_id = 0
-        self._closed: list[SegmentName] = []
-        self._persisted: set[int] = set()
-        self._fd = -1
-        self._active = SegmentName(0)
-        self._active_bytes = 0
-        self._encoder: SegmentEncoder
+        self._codec = Codec(schema)
+        self._required = [(number, field.name) for number, field in enumerate(schema) if not field.nullable]
+        self._queue = AppendQueue()
+        self._turn = self._queue.turn
+        self._plan: recovery.Plan | None = None
+        self._retention = Retention(folder)
+        self._active: ActiveSegment | None = None
+        self._active_start = 0
         self._poisoned: BaseException | None = None
+        self._appends = self._bytes = self._syncs = self._rotations = self._replayed = 0
+        self._sync_seconds = 0.0
 
     @classmethod
     def create(
-        cls, folder: Path, schema: pa.Schema, *, table: str, segment_bytes_max: int, identity: str = ""
-    ) -> SegmentedLog:
+        cls, folder: Path, schema: pa.Schema, *, table: str, segment_bytes_max: int,
+        preallocate_bytes: int = PREALLOCATE_BYTES, identity: str = "",
+    ) -> SegmentedLog:  # fmt: skip
         """Start a log in an existing empty folder named as the table; durable on return except for the folder's own name.
 
         Args:
             identity: tells this log from any other that will ever bear the table's name; drawn at random if empty.
         """
-        log = cls(folder, schema, identity or uuid.uuid4().hex, table, segment_bytes_max)
+        log = cls(folder, schema, identity or uuid.uuid4().hex, table, segment_bytes_max, preallocate_bytes)
         log._start_segment()
         return log
 
     @classmethod
-    def open(cls, folder: Path, *, segment_bytes_max: int) -> SegmentedLog | None:
-        """Recover the log in ``folder``; None if the folder never became one (row @O). `recovery` has the argument.
+    def open(
+        cls, folder: Path, *, segment_bytes_max: int, preallocate_bytes: int = PREALLOCATE_BYTES
+    ) -> SegmentedLog | None:
+        """Look at the log in ``folder``; None if the folder never became one (row @O). `recovery` has the argument.
+
+        Nothing is changed, and the log takes and gives nothing, until `reconcile` is called.
 
         Raises:
-            LogCorrupted: the folder holds what no crash leaves; nothing was changed.
+            LogCorrupted: the folder holds what no crash leaves.
         """
-        plan = recovery.decide(recovery.inspect(folder))
-        if plan.header is None:
+        plan = recovery.look(folder)
+        if plan.opening is None:
             return None
-        recovery.apply(folder, plan)
-        log = cls(folder, plan.schema, plan.header.identity, plan.header.table, segment_bytes_max)
-        log._closed, log.next_id = plan.closed, plan.next_id
-        if plan.leftover is None:
-            log._start_segment()
-        else:
-            log._resume_segment(plan.leftover)
+        header = plan.opening.header
+        log = cls(folder, plan.opening.schema, header.identity, header.table, segment_bytes_max, preallocate_bytes)
+        log._plan, log._retention = plan, Retention(folder, plan.closed_names, plan.persisted)
+        log.next_id = log._active_start = plan.next_id
         return log
+
+    def reconcile(self, persisted_through: int = -1) -> None:
+        """Take ids up to ``persisted_through`` as persisted elsewhere (-1: none), check that nothing else is missing, and
+        recover the folder; then the log is ready.
+
+        Raises:
+            LogCorrupted: ids above it are missing (row @L), or it lies beyond every id the log ever gave out. Nothing was
+                changed.
+        """
+        self._retention.refuse_gaps(self._active_start, self.next_id, persisted_through)
+        self._settle()
+        self.mark_persisted(range(persisted_through + 1))
+
+    def _settle(self) -> None:
+        """Carry out what recovery decided, once, and have an active segment."""
+        plan, self._plan = self._plan, None
+        if plan is None:
+            return
+        recovery.apply(self.folder, plan)
+        if plan.resumable is None:
+            self._start_segment()
+        else:
+            self._resume_segment(plan.resumable)
 
     def append(self, batch: pa.RecordBatch) -> int:
         """Return the batch's id once the batch would survive a power cut.
+
+        A caller interrupted while it waits may find its batch in the log all the same.
 
         Raises:
             AppendFailed: the disk refused; the log is poisoned until reopened.
             LogPoisoned: an earlier append was refused.
             InvalidInput: the batch has another schema than the log, or a null where the schema allows none.
         """
+        self._refuse_batch(batch)
+        entry = self._queue.settle(self._codec.encode(batch), self._lead)
+        if entry.error is not None:
+            raise AppendFailed(self.folder, entry.error) from entry.error
+        ACKNOWLEDGE.hit()
+        return entry.batch_id
+
+    def _refuse_batch(self, batch: pa.RecordBatch) -> None:
         if not batch.schema.equals(self.schema):
             raise InvalidInput(
                 f"batch has schema {batch.schema.names}, table {self.table!r} has {self.schema.names} or other types"
             )
-        for field, column in zip(self.schema, batch.columns, strict=True):
-            if column.null_count and not field.nullable:
-                raise InvalidInput(f"column {field.name!r} of table {self.table!r} takes no nulls, the batch has some")
-        self._refuse_if_unusable()
-        try:
-            if self._active_bytes >= self.segment_bytes_max and self.next_id > self._active.start:
-                self.rotate()
-            self._write_record(batch)
-        except OSError as error:
-            self._poisoned = error
-            raise AppendFailed(self.folder, error) from error
-        except BaseException as error:
-            self._poisoned = error  # An interrupt, say: the record may be there, and the next would take its id.
-            raise
-        batch_id, self.next_id = self.next_id, self.next_id + 1
-        ACKNOWLEDGE.hit()
-        return batch_id
+        for number, name in self._required:
+            if batch.column(number).null_count:
+                raise InvalidInput(f"column {name!r} of table {self.table!r} takes no nulls, the batch has some")
 
-    def _write_record(self, batch: pa.RecordBatch) -> None:
-        record = self._encoder.encode(self.next_id, batch, self._active_bytes)
-        with WRITE_RECORD:
-            write_all(self._fd, record)
-        with SYNC_RECORD:  # The promise: until here a power cut could take or tear the record.
-            os.fdatasync(self._fd)
-        self._active_bytes += len(record)
+    def _lead(self) -> None:
+        """Bring a group of those who queue into the log. After an error no more is known of it, and the log is poisoned."""
+        active = self._usable()
+        full = active.end_bytes >= self.segment_bytes_max and self.next_id > self._active_start
+        room = self.segment_bytes_max - (0 if full else active.end_bytes)
+        group = self._queue.next_group(room, seal_bytes=active.form.size, entries_max=PARTS_MAX // 2)
+        try:
+            if full:
+                self.rotate()
+            self._write_group(group)
+        except BaseException as error:
+            self._poisoned = error  # Torn records, dropped pages, or an interrupt before the ids were counted.
+            for entry in group:
+                entry.error = error
+            if not isinstance(error, OSError):
+                raise
+
+    def _write_group(self, group: list[Entry]) -> None:
+        active = self._usable()
+        parts: list[Buffer] = []
+        offset = synced = active.end_bytes
+        for batch_id, entry in enumerate(group, self.next_id):
+            parts += active.form.write(batch_id, offset, synced, entry.message), entry.message
+            offset += active.form.size + len(entry.message)
+        self._sync_seconds += active.write(parts, zeros_bytes=self._zeros(offset))
+        self._appends += len(group)
+        self._bytes += offset - synced
+        self._syncs += 1
+        for entry in group:
+            entry.batch_id = self.next_id
+            self.next_id += 1
+
+    def _zeros(self, end_bytes: int) -> int:
+        return max(0, min(self.preallocate_bytes, self.segment_bytes_max - end_bytes))
+
+    def _usable(self) -> ActiveSegment:
+        assert self._plan is None, "reconcile first"
+        if self._poisoned is None and self._active is not None and self._active.is_open:
+            return self._active
+        self._queue.clear()  # Who queues will ask as well, and be told the same.
+        raise EngineClosed if self._poisoned is None else LogPoisoned(self.folder, self._poisoned)
+
+    @contextmanager
+    def _poisoned_by_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ReferenceWalError:
+            raise
+        except BaseException as error:
+            self._poisoned = error
+            raise
 
     def rotate(self) -> None:
-        """Close the active segment under its final name and start the next one. Raises OSError."""
-        os.close(self._fd)
-        self._fd = -1
-        closed = SegmentName(self._active.start, self.next_id - 1)
-        with CLOSE_SEGMENT:
-            (self.folder / str(self._active)).rename(self.folder / str(closed))
-            self._closed.append(closed)
-            self._active, self._active_bytes = SegmentName(self.next_id), 0
-        with SYNC_CLOSED:  # The old name is gone for good, so two active segments can never be met.
-            sync_directory(self.folder)
-        self._start_segment()
+        """Close the active segment under its final name and start the next one. Raises OSError, LogPoisoned."""
+        with self._turn:
+            closed = self._usable().finish(self.next_id - 1)
+            self._retention.closed.append(closed)
+            self._active, self._active_start = None, self.next_id
+            self._rotations += 1
+            self._start_segment()
 
     def _start_segment(self) -> None:
-        self._active = SegmentName(self.next_id)
-        self._encoder = SegmentEncoder(self.schema, SegmentHeader(self.identity, self.table, self.next_id))
-        path = self.folder / str(self._active)
-        unborn = path.with_suffix(".tmp")
-        self._fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        with WRITE_HEADER:
-            write_all(self._fd, self._encoder.header_bytes)
-        with SYNC_HEADER:  # Contents before the name: a segment in place has a whole header.
-            os.fsync(self._fd)
-        with NAME_SEGMENT:
-            unborn.rename(path)
-        with SYNC_NAMED:  # Without this a power cut could take the file with every record synced into it.
-            sync_directory(self.folder)
-        self._active_bytes = len(self._encoder.header_bytes)
+        encoder = SegmentEncoder(self.schema, SegmentHeader(self.identity, self.table, self.next_id))
+        zeros = self._zeros(len(encoder.header_bytes))
+        self._active = ActiveSegment.create(self.folder, self.next_id, encoder, zeros_bytes=zeros)
+        self._active_start = self.next_id
 
     def _resume_segment(self, leftover: recovery.Found) -> None:
-        assert leftover.name is not None and leftover.scan is not None
-        self._active = leftover.name
-        self._encoder = SegmentEncoder(self.schema, SegmentHeader(self.identity, self.table, leftover.name.start))
-        self._fd = os.open(leftover.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._active_bytes = leftover.scan.good_bytes
+        assert leftover.scan is not None and leftover.scan.opening is not None
+        self._active = ActiveSegment.resume(leftover.path, leftover.scan.opening.form, leftover.scan.good_bytes)
 
     def covers(self, batch_id: int) -> bool:
         """Whether the log holds every batch from ``batch_id`` up to its end (trivially so if it is the next id)."""
-        return not any(start <= last and last >= batch_id for start, last in self._gaps())
-
-    def reconcile(self, persisted_through: int) -> None:
-        """Take ids up to ``persisted_through`` as persisted elsewhere (-1: none), check that nothing else is missing.
-
-        Raises:
-            LogCorrupted: ids above it are missing (row @L), or it lies beyond every id the log ever gave out.
-        """
-        if persisted_through >= self.next_id:
-            raise LogCorrupted(
-                self.folder, f"batch {persisted_through} was persisted, but the log ends at {self.next_id - 1}"
-            )
-        for start, last in self._gaps():
-            if last > persisted_through:
-                raise LogCorrupted(
-                    self.folder, f"batches {max(start, persisted_through + 1)} to {last} are in no segment"
-                )
-        self.mark_persisted(range(self.oldest_id, persisted_through + 1))
-
-    def _gaps(self) -> Iterator[tuple[int, int]]:
-        due = 0
-        for name in (*self._closed, self._active):
-            if name.start > due:
-                yield due, name.start - 1
-            due = name.start if name.end is None else name.end + 1
+        return not any(start <= last and last >= batch_id for start, last in self._retention.gaps(self._active_start))
 
     @property
     def oldest_id(self) -> int:
         """The first id still in a segment (the next id if there is none)."""
-        return self._closed[0].start if self._closed else self._active.start
+        return self._retention.oldest_id(self._active_start)
 
-    def mark_persisted(self, ids: Iterable[int]) -> None:
-        """Note that these batches are durable elsewhere, and retire every closed segment that holds no other."""
-        ids = list(ids)
-        unknown = [batch_id for batch_id in ids if not 0 <= batch_id < self.next_id]
-        if unknown:
-            raise InvalidInput(
-                f"batches {unknown[:5]} were never appended to {self.table!r}; its ids end at {self.next_id - 1}"
-            )
-        self._persisted.update(ids)
-        self._retire()
+    @property
+    def counters(self) -> LogCounters:
+        """What the log did so far."""
+        return LogCounters(
+            appends=self._appends, bytes=self._bytes, syncs=self._syncs, sync_seconds=self._sync_seconds,
+            rotations=self._rotations, retired=self._retention.retired, replayed=self._replayed,
+        )  # fmt: skip
 
-    def _retire(self) -> None:
-        done = [name for name in self._closed if self._is_persisted(name)]
-        for name in done:
-            with UNLINK_SEGMENT:
-                (self.folder / str(name)).unlink()
-            self._closed.remove(name)
-            self._persisted.difference_update(range(name.start, (name.end or 0) + 1))
-        if done:
-            with SYNC_RETIRED:  # Only frees space: a segment that comes back is known to be persisted.
-                sync_directory(self.folder)
+    def mark_persisted(self, ids: Iterable[int], *, remember: bool = False) -> None:
+        """Note that these batches are durable elsewhere, and retire every closed segment that holds no other.
 
-    def _is_persisted(self, name: SegmentName) -> bool:
-        assert name.end is not None
-        return all(batch_id in self._persisted for batch_id in range(name.start, name.end + 1))
+        Args:
+            ids: any set of them.
+            remember: keep the set in the log's folder (`persisted`), durable on return. Without it the caller keeps it, and
+                tells `reconcile` after a restart.
+
+        Raises:
+            InvalidInput: an id that was never given out.
+            OSError: the disk refused; the log is poisoned, the marks made or not.
+        """
+        with self._turn, self._poisoned_by_errors():
+            remember_as = self.identity if remember else None
+            self._retention.mark(ids, next_id=self.next_id, remember_as=remember_as)
 
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches not marked persisted, in the order of ids, read back from disk with checksums verified.
 
-        Works on a poisoned log as well, and leaves out the batch that failed.
+        Holds one batch at a time, and no lock: batches appended since it began are left out. Works on a poisoned log as well,
+        and leaves out what was not acknowledged.
 
         Raises:
             LogCorrupted: a record changed since the log was opened.
         """
-        for name in (*self._closed, *([self._active] if self._active_bytes else [])):
-            path = self.folder / str(name)
-            data = map_file(path)
-            for record in read_records(data if name.end is not None else data.slice(0, self._active_bytes)):
-                if isinstance(record, Damage):
-                    raise LogCorrupted(path, record.problem, offset=record.offset, record=record.record)
-                if record.id not in self._persisted:
-                    yield record.id, record.batch
+        assert self._plan is None, "reconcile first"
+        with self._turn:
+            segments: list[tuple[int, int | None]] = [(name.start, None) for name in self._retention.closed]
+            if self._active is not None:
+                segments.append((self._active_start, self._active.end_bytes))
+        for start, end_bytes in segments:
+            try:
+                for record in replay_segment(self.folder, start, end_bytes):
+                    if record.id not in self._retention.persisted:
+                        self._replayed += 1
+                        yield record.id, record.batch
+            except SegmentGone:
+                if start not in self._retention.persisted:
+                    raise LogCorrupted(self.folder, f"the segment that begins at batch {start} is gone") from None
 
-    def truncate(self) -> None:
-        """Drop every batch; ids go on. Not atomic by itself: the engine commits the truncation to Delta first."""
-        self._refuse_if_unusable()
-        try:
-            if self.next_id > self._active.start:
-                self.rotate()
-            self.mark_persisted(range(self.oldest_id, self.next_id))
-        except OSError as error:
-            self._poisoned = error
-            raise LogPoisoned(self.folder, error) from error
-        except BaseException as error:
-            self._poisoned = error
-            raise
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keep everybody else from writing while the block runs, to copy the folder, say; appends queue, ``waiting`` of them."""
+        with self._turn:
+            yield
 
-    def _refuse_if_unusable(self) -> None:
-        if self._poisoned is not None:
-            raise LogPoisoned(self.folder, self._poisoned)
-        if self._fd < 0:
-            raise EngineClosed
+    @property
+    def waiting(self) -> int:
+        """How many appends queue."""
+        return len(self._queue)
+
+    @property
+    def persisted(self) -> list[tuple[int, int]]:
+        """The ids known to be persisted elsewhere, as ranges of first and last, in order."""
+        return list(self._retention.persisted.ranges)
+
+    def truncate(self, *, remember: bool = False) -> None:
+        """Drop every batch; ids go on. All at once if ``remember``; else the caller sees to that, as the engine does by
+        committing to Delta first. Raises LogPoisoned.
+        """
+        with self._turn:
+            self._usable()
+            try:
+                with self._poisoned_by_errors():
+                    if self.next_id > self._active_start:
+                        self.rotate()
+                    self.mark_persisted(range(self.next_id), remember=remember)
+            except OSError as error:
+                raise LogPoisoned(self.folder, error) from error
 
     def close(self) -> None:
-        """Let go of the active segment; everything acknowledged is durable already."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the active segment; everything acknowledged is durable already. Who waits is told that it is closed."""
+        with self._turn:
+            if self._active is not None:
+                self._active.close()

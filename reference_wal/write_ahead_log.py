@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from reference_wal.durable_io import make_folder, remove_tree, step, sync_directory
 from reference_wal.errors import InvalidInput, TableExists, UnknownTable
-from reference_wal.segmented_log import SegmentedLog
+from reference_wal.segmented_log import PREALLOCATE_BYTES, SegmentedLog
 
 __all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog", "check_table_name"]
 
@@ -48,26 +48,40 @@ def check_table_name(table: str) -> None:
 
 
 class WriteAheadLog:
-    """Logs of any number of tables under one folder. Thread-safe; calls are serialised.
+    """Logs of any number of tables under one folder. Thread-safe: appends to one table share syncs, those to several do not
+    wait for each other; tables are created and removed one at a time.
 
     Args:
-        root: folder of the log; created if missing. Every table's log in it is recovered here.
+        root: folder of the log; created if missing. Every table's log in it is looked at here.
         segment_bytes_max: size in bytes at which an append starts a new segment.
+        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`active_segment` says why).
+        recover: False if the caller knows of batches persisted elsewhere, as the engine does from Delta: then it calls
+            ``log(table).reconcile(...)`` for each table before anything else.
 
     Raises:
         LogCorrupted: see `recovery`.
     """
 
-    def __init__(self, root: Path | str, *, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        preallocate_bytes: int = PREALLOCATE_BYTES,
+        recover: bool = True,
+    ) -> None:
         self.root = Path(root)
-        self.segment_bytes_max = segment_bytes_max
+        self.segment_bytes_max, self.preallocate_bytes = segment_bytes_max, preallocate_bytes
         self._lock = threading.RLock()
         self._logs: dict[str, SegmentedLog] = {}
+        self._half_made: set[str] = set()
         make_folder(self.root)
         for folder in sorted(self.root.iterdir()):
             self._open(folder)
         with SYNC_FOUND:
             sync_directory(self.root)
+        for log in self._logs.values() if recover else ():
+            log.reconcile()
 
     def _open(self, folder: Path) -> None:
         if folder.name.startswith(".removed-"):
@@ -77,7 +91,9 @@ class WriteAheadLog:
         if not folder.is_dir():
             logger.warning("%s is none of the log's folders; left alone", folder)
             return
-        log = SegmentedLog.open(folder, segment_bytes_max=self.segment_bytes_max)
+        log = SegmentedLog.open(
+            folder, segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes
+        )
         if log is not None:
             self._logs[folder.name] = log
             return
@@ -110,38 +126,48 @@ class WriteAheadLog:
         with self._lock:
             if table in self._logs:
                 raise TableExists(table)
-            folder = self.root / table
-            with MAKE_FOLDER:
-                folder.mkdir()
-            log = SegmentedLog.create(
-                folder, schema, table=table, segment_bytes_max=self.segment_bytes_max, identity=identity
-            )
+            self._half_made.add(table)  # Until it is whole a second try finds the folder, and takes it over.
+            log = self._create(table, schema, identity)
+            self._logs[table] = log
+            self._half_made.discard(table)
+
+    def _create(self, table: str, schema: pa.Schema, identity: str) -> SegmentedLog:
+        folder = self.root / table
+        with MAKE_FOLDER:
+            folder.mkdir(exist_ok=table in self._half_made)
+        log = SegmentedLog.create(
+            folder, schema, table=table, identity=identity,
+            segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes,
+        )  # fmt: skip
+        try:
             with SYNC_ROOT:  # Until here a power cut takes the folder with everything in it.
                 sync_directory(self.root)
-            self._logs[table] = log
+        except BaseException:
+            log.close()
+            raise
+        return log
 
     def append(self, table: str, batch: pa.RecordBatch) -> int:
         """Return the batch's id, one above the table's last, once the batch would survive a power cut.
 
         Raises: as `SegmentedLog.append`, and UnknownTable.
         """
-        with self._lock:
-            return self.log(table).append(batch)
+        return self.log(table).append(batch)
 
     def mark_persisted(self, table: str, ids: Iterable[int]) -> None:
-        """Note that these batches are durable elsewhere; segments that hold no others are removed."""
-        with self._lock:
-            self.log(table).mark_persisted(ids)
+        """Note that these batches, any set of them, are durable elsewhere, for good; segments that hold no others are removed.
+
+        Raises: as `SegmentedLog.mark_persisted`, and UnknownTable.
+        """
+        self.log(table).mark_persisted(ids, remember=True)
 
     def unpersisted(self, table: str) -> list[tuple[int, pa.RecordBatch]]:
         """Return the batches not marked persisted, with their ids, in order."""
-        with self._lock:
-            return list(self.log(table).unpersisted())
+        return list(self.log(table).unpersisted())
 
     def truncate(self, table: str) -> None:
-        """Drop every batch of the table's log; ids go on where they were."""
-        with self._lock:
-            self.log(table).truncate()
+        """Drop every batch of the table's log, all at once and for good; ids go on where they were."""
+        self.log(table).truncate(remember=True)
 
     def remove_table_log(self, table: str) -> None:
         """Remove the table's log for good; durable on return."""

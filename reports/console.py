@@ -13,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from reports.diff import Difference
 from reports.findings import group
 from reports.result import RunSummary, ScenarioResult, Verdict
 from reports.text import visible
 
-__all__ = ["FINDINGS_MAX", "matrix", "progress", "show_run"]
+__all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 
 FINDINGS_MAX = 5
 """How many findings the terminal shows in full; the report directory has them all."""
@@ -69,6 +70,33 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
     for name, reason in summary.gaps.items():
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
+
+
+def show_difference(console: Console, difference: Difference) -> None:
+    """Print what changed between two reports, what got worse last."""
+    for title, groups, style in (
+        ("newly fixed", difference.newly_fixed, "green"),
+        ("newly broken", difference.newly_broken, "bold red"),
+    ):
+        for finding, points in ((found.finding, found.points) for found in groups):
+            where = ", ".join(sorted(points)[:3]) + (f" and {len(points) - 3} more" if len(points) > 3 else "")
+            console.print(_plain(f"{title}: {finding.verdict}  {finding.count:,} at {where}", style), soft_wrap=True)
+            console.print(
+                _plain(f"  {finding.cause or next(iter(finding.explanation), finding.title)}"), soft_wrap=True
+            )
+            console.print(_plain(f"  again: {finding.replay}"), soft_wrap=True)
+    for title, lines, style in (
+        ("coverage gained", difference.coverage_gained, ""),
+        ("coverage lost", difference.coverage_lost, "yellow"),
+    ):
+        for line in lines:
+            console.print(_plain(f"{title}: {line}", style), soft_wrap=True)
+    broken, fixed = (
+        sum(found.finding.count for found in part) for part in (difference.newly_broken, difference.newly_fixed)
+    )
+    console.print(
+        f"{broken:,} newly broken, {fixed:,} newly fixed, {difference.still_broken:,} still broken", highlight=False
+    )
 
 
 def _show_findings(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:

@@ -29,6 +29,7 @@ from scenarios.kill_plan import BUDGET, parse_id
 from scenarios.photograph import Album
 from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id
 from scenarios.power_record import Recording, trace_path
+from scenarios.shards import WHOLE, Shard
 from scenarios.system import Target
 
 __all__ = [
@@ -65,6 +66,7 @@ class Plan:
     workers: int = 2
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    shard: Shard = WHOLE
     report: Path = Path("crashmatrix-report")
 
     @property
@@ -112,7 +114,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.summary = RunSummary(
             target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
-            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            shard=str(self.plan.shard), started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -123,14 +125,13 @@ class Campaign:
             KeyboardInterrupt: after the report of what was found so far is written.
         """
         with ReportWriter(self.plan.report) as writer, workbench(self.plan) as (checker, remarks):
+            self.summary.interrupted = True
             try:
                 for name in self._chosen():
                     self._run(name, checker, writer, list(remarks))
-            except KeyboardInterrupt:
-                self.summary.interrupted = True
-                raise
+                self.summary.interrupted = False
             finally:
-                if self.results:
+                if self.results or not self.summary.interrupted:  # A shard's part may be empty.
                     writer.finish(self.summary, self.results)
 
     def _chosen(self) -> list[str]:
@@ -240,7 +241,7 @@ def experiment_of(
     """Return the plan's kill experiment, not yet begun."""
     return KillExperiment(
         checker=checker, workers=plan.workers, seed=plan.seed, budget=plan.budget or BUDGET,
-        replay=plan.replay_command, on_result=on_result, on_plan=on_plan,
+        replay=plan.replay_command, on_result=on_result, on_plan=on_plan, shard=plan.shard,
     )  # fmt: skip
 
 
@@ -254,7 +255,7 @@ def power_of(
     return PowerExperiment(
         jobs=checker.jobs, target=checker.target, scratch=checker.folder(), workers=plan.workers, seed=plan.seed,
         budget=plan.budget or STATES_MAX, filesystems=plan.filesystems, keep=plan.report / TRACES,
-        replay=plan.replay_command, on_result=on_result, on_plan=on_plan,
+        replay=plan.replay_command, on_result=on_result, on_plan=on_plan, shard=plan.shard,
     )  # fmt: skip
 
 

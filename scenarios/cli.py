@@ -27,6 +27,7 @@ from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
 from scenarios.power import STATES_MAX
+from scenarios.shards import Shard
 from scenarios.systems import BUILT_IN
 
 __all__ = ["app", "main"]
@@ -74,6 +75,9 @@ def run(
         int | None,
         typer.Option(min=1, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
     ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
+    ] = "1/1",
     report: Report = Path("crashmatrix-report"),
     data: Data = None,
     timestamp: Timestamp = None,
@@ -88,6 +92,7 @@ def run(
         workers=jobs or len(os.sched_getaffinity(0)),
         budget=budget,
         filesystems=_filesystems(fs),
+        shard=Shard.parse(shard),
         report=report,
     )
     bar = _Bar()

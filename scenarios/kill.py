@@ -39,6 +39,7 @@ from scenarios.kill_plan import (
 )
 from scenarios.kill_prepare import Prepared, prepare
 from scenarios.photograph import Tree
+from scenarios.shards import WHOLE, Shard, plan_digest
 from scenarios.system_calls import DESCRIPTIONS
 from scenarios.work import Hit
 
@@ -53,6 +54,7 @@ class KillExperiment:
     workers: int
     seed: int
     budget: int
+    shard: Shard = WHOLE
     until_broken: bool = False
     """Stop at the first broken promise, judging in a drawn order: quick proof that a bug is found."""
     replay: Callable[[str], str] = lambda name: f"crashmatrix replay {name}"
@@ -68,10 +70,10 @@ class KillExperiment:
 
     def run(self) -> None:
         """Run it all; results so far stand even when this is interrupted. Raises UsageError for a target that cannot run."""
-        self.details.update(depth_max=DEPTH_MAX, notes=self._notes)
         prepared = self.prepare()
         chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
         self._notes += filter(None, (prepared.note, note))
+        self.details.update(depth_max=DEPTH_MAX, notes=self._notes, plan=plan_digest(chosen))
         comparable = self._photograph_workload(prepared, chosen)
         self._explore()
         self._kill_sample(prepared, comparable)
@@ -106,8 +108,8 @@ class KillExperiment:
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
             self._states[(photograph.hit,)] = CrashState(photograph.tree, promises)
-        self._order += [*((hit,) for hit in chosen), (END,)]
-        self._miss([hit for hit in chosen if (hit,) not in self._states])
+        self._order += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
+        self._miss([hit for (hit,) in self._order if (hit,) not in self._states])
         different = "left different folders" if self._equal(prepared.final, photographs[-1].tree) else ""
         if [photograph.hit for photograph in photographs] != [*chosen, END]:
             different = "met their crash points in another order"
@@ -150,7 +152,7 @@ class KillExperiment:
 
     def _explore(self) -> None:
         """Judge every state, then the states its recovery passes through, one depth after the other."""
-        level = dict(self._states)
+        level = {path: self._states[path] for path in self._order if path in self._states}
         if self.until_broken:
             self._check_all(level, photograph=False)  # Quicker, and enough for most bugs.
             if self._broken():
@@ -168,7 +170,7 @@ class KillExperiment:
     def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
         """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
         new = {path: state.digest for path, state in level.items() if state.digest not in self._checked}
-        keep, note = thin_states(depth, new, self.budget, self.seed)
+        keep, note = thin_states(depth, new, self.shard.share(self.budget), self.seed)
         self._notes += [note] if note else []
         known = self._checked.keys() | keep
         return {path: state for path, state in level.items() if state.digest in known}
@@ -311,7 +313,7 @@ class KillExperiment:
             distinct_states=len(self._checked),
             during_recovery=sum(len(path) > 1 for path in self.results),
         )
-        if self.results[(END,)].verdict.broken:
+        if (END,) in self.results and self.results[(END,)].verdict.broken:  # Another shard may have it.
             self._notes.append(
                 "the end of an undisturbed run is broken, too, so no crash is to blame: does the system write outside its "
                 "folder, or not at all?"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from reference_wal import delta_commit, engine, recovery, segmented_log
+from reference_wal import active_segment, delta_commit, engine, recovery
+from reference_wal.active_segment import ActiveSegment
 from reference_wal.buffers import SeriesBuffers
 from reference_wal.delta_commit import DeltaStore
 from reference_wal.segmented_log import SegmentedLog
@@ -26,12 +27,13 @@ Table: Any = engine._Table
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug. ``experiments`` are those that may find it."""
+    """One planted bug. ``experiments`` are those that may find it, ``filesystems`` those on which power cuts do."""
 
     name: str
     broken: str
     plant: Callable[[], None]
     experiments: tuple[str, ...] = ("kill",)
+    filesystems: tuple[str, ...] = ("ext4",)
 
 
 def mutant(name: str) -> Mutant:
@@ -45,6 +47,11 @@ def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
     return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
 
 
+def _unnamed(name: str, broken: str, module: Any, step: str) -> Mutant:
+    """A missing sync of a directory: ext4 makes up for it at the next fsync of a file, POSIX demands it."""
+    return replace(_unsynced(name, broken, module, step), filesystems=("posix",))
+
+
 def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
     return {row.name: row for row in found}
 
@@ -55,9 +62,9 @@ MUTANTS = _rows(
             "ack-before-write",
             "append returns the id while the record is still in the process's memory",
             together(
-                change(SegmentedLog, "_write_record", planting.held_back),
-                change(SegmentedLog, "rotate", planting.after(planting.write_held)),
-                change(SegmentedLog, "close", planting.after(planting.write_held)),
+                change(ActiveSegment, "write", planting.held_back),
+                change(ActiveSegment, "finish", planting.after(planting.write_held)),
+                change(ActiveSegment, "close", planting.after(planting.write_held)),
             ),
         ),
         Mutant(
@@ -138,18 +145,18 @@ MUTANTS = _rows(
             "files of a commit that never came stay, and the next commit runs into them",
             change(DeltaStore, "remove_orphans", planting.nothing),
         ),
-        _unsynced("no-sync-record", "append returns before its record is synced", segmented_log, "SYNC_RECORD"),
-        _unsynced("no-sync-header", "a new segment is named before it is synced", segmented_log, "SYNC_HEADER"),
-        _unsynced("no-sync-segment-name", "a new segment's name is not synced", segmented_log, "SYNC_NAMED"),
-        _unsynced("no-sync-closed-name", "a closed segment's new name is not synced", segmented_log, "SYNC_CLOSED"),
+        _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
+        _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
+        _unnamed("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
+        _unnamed("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
         _unsynced(
             "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
         ),
-        _unsynced("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
+        _unnamed("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
         _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
-        _unsynced("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
-        _unsynced("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
-        _unsynced("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
+        _unnamed("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
+        _unnamed("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
+        _unnamed("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from reference_wal import durable_io, engine, recovery
+from reference_wal.active_segment import ActiveSegment
 from reference_wal.buffers import Generation, SeriesBuffers
 from reference_wal.compression import compress
 from reference_wal.delta_commit import DeltaStore
-from reference_wal.segment import SegmentName
 from reference_wal.segmented_log import SegmentedLog
 
 __all__ = [
@@ -66,21 +66,20 @@ def together(*plants: Callable[[], None]) -> Callable[[], None]:
 def held_back(_: Any) -> Any:
     """Keep each record in memory until the next one comes."""
 
-    def write_record(self: SegmentedLog, batch: pa.RecordBatch) -> None:
+    def write(self: ActiveSegment, parts: Sequence[Any], **_: Any) -> float:
         write_held(self)
-        record = self._encoder.encode(self.next_id, batch, self._active_bytes)
-        self._held = record  # type: ignore[attr-defined]
-        self._active_bytes += len(record)
+        self._held = parts, self.end_bytes  # type: ignore[attr-defined]
+        self.end_bytes += sum(map(len, parts))
+        return 0.0
 
-    return write_record
+    return write
 
 
-def write_held(log: SegmentedLog) -> None:
+def write_held(segment: ActiveSegment) -> None:
     """Write the record held back."""
-    if log._fd < 0:
-        return
-    durable_io.write_all(log._fd, getattr(log, "_held", b""))
-    log._held = b""  # type: ignore[attr-defined]
+    if segment.is_open and hasattr(segment, "_held"):
+        durable_io.write_at(segment._fd, *segment._held)
+        del segment._held
 
 
 def after(step: Callable[[Any], None]) -> Callable[[Any], Any]:
@@ -148,7 +147,8 @@ def trusting(_: Any) -> Any:
     """Take what is persisted without checking that the rest is there."""
 
     def reconcile(self: SegmentedLog, persisted_through: int) -> None:
-        self.mark_persisted(range(self.oldest_id, min(persisted_through + 1, self.next_id)))
+        self._settle()
+        self.mark_persisted(range(min(persisted_through + 1, self.next_id)))
 
     return reconcile
 
@@ -158,7 +158,7 @@ def ids_from_zero(_: Any) -> Any:
 
     def resume(self: SegmentedLog, leftover: recovery.Found) -> None:
         leftover.path.unlink()
-        self.next_id = 0 if not self._closed else self.next_id
+        self.next_id = self.next_id if self._retention.closed else 0
         self._start_segment()
 
     return resume
@@ -213,7 +213,8 @@ def left_torn(original: Any) -> Any:
 
     def settle(folder: Path, plan: recovery.Plan, leftover: recovery.Found) -> None:
         assert leftover.scan is not None
-        original(folder, plan, replace(leftover, scan=replace(leftover.scan, damage=None)))
+        uncut = replace(leftover.scan, damage=None, size_bytes=leftover.scan.good_bytes)
+        original(folder, plan, replace(leftover, scan=uncut))
 
     return settle
 
@@ -234,11 +235,9 @@ def born_before_closed(_: Any) -> Any:
     """Start the next segment before closing the full one."""
 
     def rotate(self: SegmentedLog) -> None:
-        before = self._active
+        before, last_id = self._usable(), self.next_id - 1
         self._start_segment()
-        closed = SegmentName(before.start, self.next_id - 1)
-        (self.folder / str(before)).rename(self.folder / str(closed))
-        self._closed.append(closed)
+        self._retention.closed.append(before.finish(last_id))
 
     return rotate
 

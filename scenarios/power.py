@@ -17,19 +17,20 @@ from __future__ import annotations
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faults.disk import requirements
+from faults.disk import Filesystem, requirements
 from reports import ScenarioResult, Verdict
 from scenarios import power_judge, power_record
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Ended, Jobs
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
+from scenarios.shards import WHOLE, Shard
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "TRACES_BYTES_MAX",
     "PowerExperiment",
     "lacking",
+    "nudges_on",
     "parse_power_id",
 ]
 
@@ -78,6 +80,7 @@ class PowerExperiment:
     filesystems: tuple[str, ...]
     keep: Path
     """Where traces with findings are kept."""
+    shard: Shard = WHOLE
     nudges: tuple[str, ...] = NUDGES
     restarts: int = RESTARTS
     until_broken: bool = False
@@ -91,8 +94,7 @@ class PowerExperiment:
     _notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[int] = frozenset()
-    _kill_places: list[int] = field(default_factory=list)
-    """Notes at which to kill: each just before something is synced. From a recording whose nudges do not flush, if any."""
+    _kill_places: list[int] | None = None
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -106,31 +108,28 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        number = len(self.filesystems) * (len(self.nudges) + self.restarts)
-        for filesystem, kind, kill_at in self._recordings():
-            self.on_plan(f"{filesystem} {kind}", len(self.results) + self.budget // number)
-            recording = self.record(filesystem, kind, kill_at)
-            if not (kill_at or self._kill_places) or recording.nudge == "writeback":
-                self._kill_places = self._draw_kill_places(recording)
-            self._look_into(recording, max(1, self.budget // number))
+        restarts = [f"restart{number}" for number in range(1, self.restarts + 1)]
+        kinds = [(fs, kind) for fs in self.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
+        budget = max(1, self.budget // len(kinds))
+        for filesystem, kind in self.shard.deal(kinds):
+            self.on_plan(f"{filesystem} {kind}", len(self.results) + budget)
+            kill_at = self._place_to_kill(filesystem, int(kind.removeprefix("restart"))) if kind in restarts else 0
+            if kind not in restarts or kill_at:
+                self._look_into(self.record(filesystem, kind, kill_at), budget)
             if self.until_broken and any(result.verdict.broken for result in self.results.values()):
                 break
         self._account()
 
-    def _recordings(self) -> Iterator[tuple[str, str, int]]:
-        """Yield filesystem, kind, and the note to kill at: 0 but for restarts, which need an earlier recording."""
-        for filesystem in self.filesystems:
-            for nudge in self.nudges:
-                yield filesystem, nudge, 0
-            for number, kill_at in enumerate(self._kill_places[: self.restarts], 1):
-                yield filesystem, f"restart{number}", kill_at
-
-    def _draw_kill_places(self, recording: Recording) -> list[int]:
-        """Draw one note of each sort that is followed by a flush, in drawn order."""
-        draw = random.Random(f"{self.seed} restarts")
-        places = [draw.choice(numbers) for _, numbers in sorted(recording.syncs.items())]
-        draw.shuffle(places)
-        return places
+    def _place_to_kill(self, filesystem: str, number: int) -> int:
+        """The note at which the restart of this number is killed; 0 if there are fewer such places."""
+        if self._kill_places is None:
+            # A nudge that never flushes: what is flushed in this recording, the system itself synced.
+            scout = self.record(filesystem, nudges_on(filesystem, ["writeback"])[0])
+            scout.trace.unlink()
+            draw = random.Random(f"{self.seed} restarts")
+            places = [draw.choice(notes) for _, notes in sorted(scout.syncs.items())]
+            self._kill_places = draw.sample(places, len(places))
+        return self._kill_places[number - 1] if number <= len(self._kill_places) else 0
 
     def _look_into(self, recording: Recording, budget: int) -> None:
         """Explore a recording, then that of a recovery from one of its states."""
@@ -290,6 +289,11 @@ def _circumstances(recording: Recording, explanation: str) -> str:
     if explanation and recording.kill_at:
         return f"the process was killed at note {recording.kill_at} and restarted, then the power went: {explanation}"
     return explanation
+
+
+def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
+    """Return the nudges to record under: one recording without any where they make no difference."""
+    return tuple(nudge for nudge in nudges if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
 
 
 def parse_power_id(text: str) -> tuple[str, str]:

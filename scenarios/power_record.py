@@ -22,14 +22,15 @@ from typing import Any
 
 import faults
 from faults.disk import (
+    Change,
     CrashState,
     Flush,
     Machine,
     Note,
     RecordOptions,
+    Sync,
     Trace,
     WorkloadFailed,
-    Write,
     die_with_parent,
     record,
 )
@@ -212,8 +213,8 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
     return replace(
         recording,
         kill_at=recording.kill_at if restarted_at(trace) else 0,
-        writes=sum(isinstance(operation, Write) for operation in during),
-        flushes=sum(isinstance(operation, Flush) for operation in during),
+        writes=sum(isinstance(operation, Change) for operation in during),
+        flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(journal_before(trace, end)),
         syncs=_syncs(trace),
         identity=trace.identity,
@@ -228,7 +229,7 @@ def _syncs(trace: Trace) -> dict[str, tuple[int, ...]]:
         if isinstance(operation, Note):
             words = operation.text.decode().split(" ", 2)
             number, about = number + 1, words[1] if words[0] == "hit" else words[0]
-        elif isinstance(operation, Flush) and about:
+        elif isinstance(operation, Flush | Sync) and about:
             found[about] = (*found.get(about, ()), number)
             about = ""
     return found

@@ -44,7 +44,8 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
         EnvironmentLacks: it takes the power experiment, which this machine cannot run.
     """
     start = time.perf_counter()
-    plan = Plan(mutant=name, seed=seed, workers=workers, report=Path("crashmatrix-hunt"))
+    filesystems = mutant(name).filesystems if name else Plan.filesystems
+    plan = Plan(mutant=name, seed=seed, workers=workers, filesystems=filesystems, report=Path("crashmatrix-hunt"))
     with workbench(plan) as (checker, _):
         if name and "kill" not in mutant(name).experiments:
             power = power_of(plan, checker)

@@ -71,7 +71,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class PowerCut:
-    """Where the power went: ``state`` is the crash state's id, ``notes`` the journal lines before it."""
+    """Where the power went: ``state`` is the crash state's id, ``notes`` the journal lines before it, of which
+    ``recovered <json>`` says what an opening found."""
 
     state: str
     notes: tuple[bytes, ...]
@@ -129,8 +130,8 @@ def _do(store: Any, reaper: _Reaper, step: Operation | Kill) -> Any:
 
 
 def cut_power(
-    _: Channel, make: Make, sessions: list[Session], before: Path, trace_path: Path, options: RecordOptions, state: int,
-    after: Path,
+    _: Channel, make: Make, items: str, sessions: list[Session], before: Path, trace_path: Path, options: RecordOptions,
+    state: int, after: Path,
 ) -> PowerCut:  # fmt: skip
     """Live the sessions again on a recorded disk, which begins with the folder ``before``; lay out in ``after`` what a
     power cut leaves: crash state number ``state`` of those that the recording has, round and round.
@@ -138,7 +139,7 @@ def cut_power(
     A trace that is there already is taken instead of a new recording. Raises faults.disk.DiskError.
     """
     if not trace_path.exists():
-        _record(make, sessions, before, options).save(trace_path)
+        _record(make, items, sessions, before, options).save(trace_path)
     trace = Trace.load(trace_path)
     possible = CrashStates(trace)
     states = list(islice(possible, STATES_MAX)) or [
@@ -150,7 +151,7 @@ def cut_power(
     return PowerCut(str(chosen), trace.notes_before(chosen.cut))
 
 
-def _record(make: Make, sessions: list[Session], before: Path, options: RecordOptions) -> Trace:
+def _record(make: Make, items: str, sessions: list[Session], before: Path, options: RecordOptions) -> Trace:
     def prepare(root: Path) -> None:
         shutil.copytree(before, root, symlinks=True, dirs_exist_ok=True)
 
@@ -158,16 +159,17 @@ def _record(make: Make, sessions: list[Session], before: Path, options: RecordOp
         for session in sessions:
             pid = os.fork()
             if pid == 0:
-                _live_again(make, session, machine)
+                _live_again(make, items, session, machine)
             os.waitpid(pid, 0)
 
     return record(workload, prepare=prepare, options=options)
 
 
-def _live_again(make: Make, session: Session, machine: Machine) -> None:
+def _live_again(make: Make, items: str, session: Session, machine: Machine) -> None:
     try:
         reaper = _Reaper()
         store = reaper.open(make, machine.root, session.first)
+        machine.note(b"recovered " + item_key(recovered_items(getattr(store, items)())).encode())
         for step in session.steps:
             item = item_key(step.item).encode() if isinstance(step, Operation) and step.item is not None else b""
             if item:

@@ -25,8 +25,10 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,7 +45,7 @@ from reports import Verdict
 from scenarios.contract import Contract, contract_named, judge_safely
 from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
 from scenarios.jobs import Ended, Job, Jobs
-from scenarios.journal import Event, Item, Promises
+from scenarios.journal import Event, Item, Promises, item_key
 from scenarios.sessions import STATES_MAX, Answer, Kill, Make, Operation, PowerCut, Session, cut_power, hold
 
 __all__ = ["CrashStateMachine", "OperationFailed"]
@@ -93,7 +95,7 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._sessions = [Session(Kill(0))]
         self._history = [repr((type(self).open, self.filesystem))]
         self._events: list[Event] = []
-        self._kept_events = 0
+        self._past: list[Event] = []  # those before the last power cut
         self._cuts = 0
         self._job: Job | None = None
         self._died_at = ""
@@ -154,16 +156,14 @@ class CrashStateMachine(RuleBasedStateMachine):
         name = blake2b("\n".join(self._history).encode(), digest_size=12).hexdigest()
         after = self._new_folder()
         ended = self._jobs.run(
-            cut_power, type(self).open, self._sessions, self._before, self._traces / f"{name}.trace",
+            cut_power, type(self).open, self.items, self._sessions, self._before, self._traces / f"{name}.trace",
             RecordOptions(filesystem=self.filesystem, nudge=nudge), state, after,
             seconds_max=60 + 10 * self.seconds_max,
         )  # fmt: skip
         if not ended.returned:
             raise EnvironmentLacks(f"a recording on {self.filesystem} {ended}")
         cut: PowerCut = ended.value
-        journal = Promises.parse(b"".join(note + b"\n" for note in cut.notes))
-        self._events[self._kept_events :] = journal.events
-        self._kept_events = len(self._events)
+        self._past, self._events = self._past + self._events_in(cut.notes), []
         self._history.append(cut.state)
         self._before, self._root = after, self._copy(after)
         self._sessions, self._in_recovery = [], 0
@@ -236,10 +236,31 @@ class CrashStateMachine(RuleBasedStateMachine):
             crash += f", and another in recovery, at {self._died_at}"
         assert items is not None
         self._in_recovery = 0
-        violation = judge_safely(contract_named(self.contract), Promises(events=tuple(self._events)), items)
+        violation = judge_safely(contract_named(self.contract), Promises(events=(*self._past, *self._events)), items)
         if violation is not None:
             raise PromiseBroken(violation.verdict, f"after {crash}: {violation.explanation}")
+        self._past, self._events = self._settled(self._past, items), self._settled(self._events, items)
         self.crashed(items)
+
+    def _events_in(self, notes: Sequence[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for note in notes:
+            kind, _, text = note.partition(b" ")
+            if kind == b"recovered":
+                events = self._settled(events, json.loads(text))
+            else:
+                events += Promises.parse(note + b"\n").events
+        return events
+
+    def _settled(self, events: list[Event], items: list[Item]) -> list[Event]:
+        """Forget what was in flight and did not come back: it is over, later items are no gap after it.
+
+        A contract of the user's own may mean something else by its items, and judges all of them.
+        """
+        if isinstance(self.contract, Contract):
+            return events
+        done = {item_key(event.item) for event in events if event.kind == "ack"} | set(map(item_key, items))
+        return [event for event in events if item_key(event.item) in done]
 
     # Folders
 

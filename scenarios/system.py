@@ -43,6 +43,7 @@ class SystemUnderTest(ABC):
     Attributes:
         contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.
         boundaries: beginnings of failpoint names; hits next to one of these are never thinned out.
+        unreached: beginnings of names of failpoints that belong to what this system never does; others never hit are reported.
         stable_recovery: whether recovering twice must leave the folder exactly as recovering once did.
         seconds_max: how long recovery may take before it counts as hanging; the workload gets ten times that.
         workspace: a folder outside the crash, filled by `setup` and only read afterwards.
@@ -51,6 +52,7 @@ class SystemUnderTest(ABC):
 
     contract: ClassVar[str | Contract] = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ()
+    unreached: ClassVar[Sequence[str]] = ()
     stable_recovery: ClassVar[bool] = False
     seconds_max: ClassVar[float] = 30.0
     workspace: Path

@@ -73,7 +73,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         return Profile(tuple(hits), _declared_outside(system, hits))
     faults.observe(lambda point, number: hits.append((point.name, number)))
     system.workload(root, Journal(journal))
-    return Profile(tuple(hits), _declared())
+    return Profile(tuple(hits), _declared(system))
 
 
 def workload(
@@ -102,7 +102,7 @@ def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return items, _declared_outside(system, ()) if target.watch_calls else _declared()
+    return items, _declared_outside(system, ()) if target.watch_calls else _declared(system)
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
@@ -221,5 +221,6 @@ def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[st
     return {**calls, **dict.fromkeys(system.failpoints_outside(), ("a failpoint of the program", ""))}
 
 
-def _declared() -> dict[str, tuple[str, str]]:
-    return {point.name: (point.description, point.location) for point in faults.catalogue()}
+def _declared(system: SystemUnderTest) -> dict[str, tuple[str, str]]:
+    points = (point for point in faults.catalogue() if not point.name.startswith(tuple(system.unreached)))
+    return {point.name: (point.description, point.location) for point in points}

@@ -37,19 +37,22 @@ from faults.disk.errors import (
 from faults.disk.filesystem import FILESYSTEMS, Filesystem
 from faults.disk.kernel import die_with_parent
 from faults.disk.nudges import NUDGES
+from faults.disk.operations import Change, Data, Failure, Flush, Mark, Names, Node, Note, Operation, Size, Sync, Write
 from faults.disk.recording import RecordOptions, record
 from faults.disk.stage import DiskFault, Machine
 from faults.disk.state import CrashState, Tear
-from faults.disk.trace import Failure, Flush, Mark, Note, Operation, Trace, Write
+from faults.disk.trace import Trace
 
 __all__ = [
     "FILESYSTEMS",
     "NUDGES",
+    "Change",
     "Coverage",
     "CrashImages",
     "CrashState",
     "CrashStates",
     "Cut",
+    "Data",
     "DiskError",
     "DiskFault",
     "Failure",
@@ -62,13 +65,17 @@ __all__ = [
     "Mark",
     "Missing",
     "MountRefused",
+    "Names",
+    "Node",
     "Note",
     "Operation",
     "RecordOptions",
     "RecorderFailed",
     "RecordingFailed",
     "RequirementsMissing",
+    "Size",
     "StateOptions",
+    "Sync",
     "SystemCallFailed",
     "Tear",
     "Trace",

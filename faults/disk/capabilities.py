@@ -36,8 +36,9 @@ class Missing:
 
 def requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> list[Missing]:
     """What is missing for recording on these filesystems (names or specifications); empty if nothing is."""
-    found = [missing for check in _CHECKS if (missing := check())]
-    return [*found, *_missing_filesystems(filesystems)]
+    on_disk = [filesystem for filesystem in map(Filesystem.parse, filesystems) if filesystem.on_disk]
+    checks = (*_CHECKS, *_DISK_CHECKS) if on_disk else _CHECKS
+    return [*(missing for check in checks if (missing := check())), *_missing_programs(on_disk)]
 
 
 def check_requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> None:
@@ -102,12 +103,12 @@ def _loop() -> Missing | None:
     )
 
 
-_CHECKS: tuple[Callable[[], Missing | None], ...] = (_linux, _privilege, _fuse_device, _libfuse, _mfusepy, _loop)
+_CHECKS: tuple[Callable[[], Missing | None], ...] = (_linux, _privilege, _fuse_device)
+_DISK_CHECKS: tuple[Callable[[], Missing | None], ...] = (_libfuse, _mfusepy, _loop)
 
 
-def _missing_filesystems(filesystems: tuple[str, ...]) -> Iterator[Missing]:
-    for text in filesystems:
-        filesystem = Filesystem.parse(text)
+def _missing_programs(filesystems: list[Filesystem]) -> Iterator[Missing]:
+    for filesystem in filesystems:
         if not shutil.which(filesystem.program, path=_PROGRAM_PATH):
             package = _PACKAGES[filesystem.name]
             yield Missing(

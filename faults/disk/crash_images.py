@@ -1,42 +1,15 @@
-"""Crash images: putting a crash state on a disk, mounting it, and putting the disk back.
+"""Crash images of whatever was recorded, behind one interface; `disk_images` and `posix.images` make them."""
 
-Measured (ext4, one worker): mount 2 ms, unmount 1 ms, everything here 0.4 ms. What makes it so:
-
-- One scratch file in a tmpfs, attached to a loop device once. Between states its content changes underneath and the
-  device's cached blocks are dropped.
-- A second copy in memory, the *pristine* content: what was durable at the current cut. A mounted image is changed by the
-  filesystem's own recovery and by the system's; afterwards the file's few megabytes of data are compared with the
-  pristine copy (memcmp) and the pages that differ are put back. Nothing has to track who wrote where.
-- Moving from cut to cut applies the writes in between, or takes them back, on both copies.
-
-Invariants: before a state is laid over it, the scratch file equals the pristine copy; and if an image cannot be unmounted
-(a process still uses it), file and device are abandoned to the kernel and new ones are made, never reused.
-"""
-
-import contextlib
-import ctypes
-import mmap
-import os
-import tempfile
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
-from faults.disk.digests import ImageDigests
-from faults.disk.filesystem import Filesystem
-from faults.disk.kernel import copy_memory, same_memory, unmount, unmount_when_free
-from faults.disk.loop import LoopDevice
-from faults.disk.namespace import enter_private_namespace
-from faults.disk.stage import DATA
-from faults.disk.state import CrashState, pending_at
-from faults.disk.trace import Trace, Write, data_extents
+from faults.disk.medium import medium_of
+from faults.disk.state import CrashState
+from faults.disk.trace import Trace
 
 __all__ = ["CrashImages"]
-
-_CHUNK = 1 << 16
-_PAGE = 1 << 12
-_BUSY_SECONDS = 0.5
 
 
 class CrashImages:
@@ -48,164 +21,33 @@ class CrashImages:
     """
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._filesystem = Filesystem.parse(trace.filesystem)
-        self.seconds = {"apply": 0.0, "mount": 0.0, "unmount": 0.0}
-        """Where the time went so far, outside the caller's own work."""
-        self._undo: list[tuple[int, bytes]] = []
-        self._position = 0
+        self._images = medium_of(trace.filesystem).images(trace)
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="images-", dir=enter_private_namespace()))
-        self._folder.chmod(0o755)
-        self.mount_point = self._folder / "disk"
-        self.mount_point.mkdir()
-        self._pristine = _Memory(mmap.mmap(-1, self._trace.size_bytes))
-        # The pages touched of it are the chunks that may not be zero.
-        self._chunks: set[int] = set()
-        for offset, data in self._trace.base:
-            self._put_pristine(offset, data)
-        self._attach()
+        self._images.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._detach()
-        self._pristine.close()
-        with contextlib.suppress(OSError):
-            self.mount_point.rmdir()
-            self._folder.rmdir()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._images.__exit__(kind, error, trace)
 
-    @contextlib.contextmanager
-    def mounted(self, state: CrashState) -> Iterator[Path]:
-        """The state's image, mounted: the filesystem has recovered, the directory of the system under test is yielded.
+    def mounted(self, state: CrashState) -> AbstractContextManager[Path]:
+        """For the block, the directory of the system under test as the state has it; a filesystem has recovered first.
 
         That directory does not exist only if the trace was not made by `record`. What is done to it is undone
         afterwards. Raises MountRefused if the filesystem refuses the image, SystemCallFailed.
         """
-        with self._timed("apply"):
-            self.apply(state)
-        with self._timed("mount"):
-            self._filesystem.mend(self._loop.path)
-            self._filesystem.mount(self._loop.path, self.mount_point, image=True)
-        try:
-            yield self.mount_point / DATA
-        finally:
-            with self._timed("unmount"):
-                self._unmount()
-
-    def apply(self, state: CrashState) -> None:
-        """Make the scratch image what the state says, without mounting it."""
-        self._restore()
-        self._move_to(state.cut)
-        for offset, data in state.patches(pending_at(self._trace, state.cut)):
-            self._scratch.memory[offset : offset + len(data)] = data
-        self._loop.forget_cached_blocks()
+        return self._images.mounted(state)
 
     def save(self, state: CrashState, path: Path) -> None:
-        """Write the state's image to a sparse file, as it was before any recovery; for `mount -o loop` and debuggers.
+        """Write the state to a file as it was before any recovery: a disk's image, sparse; of a tree, a tar archive.
 
         Raises OSError.
         """
-        self.apply(state)
-        with path.open("wb") as file:
-            file.truncate(self._trace.size_bytes)
-            for chunk in sorted(self._touched_chunks()):
-                file.seek(chunk)
-                file.write(self._scratch.memory[chunk : min(chunk + _CHUNK, self._trace.size_bytes)])
+        self._images.save(state, path)
 
     @property
-    def device(self) -> str:
-        """The block device that holds the applied image, for tools such as fsck."""
-        return self._loop.path
-
-    def digest(self) -> int:
-        """The digest of the scratch image as it is now, read in full: what ImageDigests.of says, the slow way."""
-        return ImageDigests.of_image(self._trace, self._scratch.memory, self._touched_chunks())
-
-    @contextlib.contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.perf_counter() - start
-
-    def _attach(self) -> None:
-        path = self._folder / f"image-{time.monotonic_ns()}"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        path.unlink()  # The descriptor and the device keep it.
-        os.ftruncate(self._file, self._trace.size_bytes)
-        self._scratch = _Memory(mmap.mmap(self._file, self._trace.size_bytes))
-        for chunk in self._chunks:
-            stop = min(chunk + _CHUNK, self._trace.size_bytes)
-            self._scratch.memory[chunk:stop] = self._pristine.memory[chunk:stop]
-        self._loop = LoopDevice(self._file)
-
-    def _detach(self) -> None:
-        self._loop.close()
-        self._scratch.close()
-        os.close(self._file)
-
-    def _touched_chunks(self) -> set[int]:
-        """Every chunk in which scratch or pristine may not be zeros."""
-        touched = set(self._chunks)
-        for start, stop in data_extents(self._file):
-            touched.update(range(start - start % _CHUNK, stop, _CHUNK))
-        return touched
-
-    def _restore(self) -> None:
-        scratch, pristine, size = self._scratch.address, self._pristine.address, self._trace.size_bytes
-        for chunk in self._touched_chunks():
-            length = min(_CHUNK, size - chunk)
-            if same_memory(scratch + chunk, pristine + chunk, length):
-                continue
-            for page in range(chunk, chunk + length, _PAGE):
-                if not same_memory(scratch + page, pristine + page, min(_PAGE, size - page)):
-                    copy_memory(scratch + page, pristine + page, min(_PAGE, size - page))
-
-    def _move_to(self, cut: int) -> None:
-        """Make everything durable at the cut, and nothing else, the pristine content of both copies."""
-        operations = self._trace.operations
-        target = self._trace.epoch_start(cut)
-        while self._position < target:
-            operation = operations[self._position]
-            self._position += 1
-            if isinstance(operation, Write):
-                stop = operation.offset + len(operation.data)
-                self._undo.append((operation.offset, self._pristine.memory[operation.offset : stop]))
-                self._put(operation.offset, operation.data)
-        while self._position > target:
-            self._position -= 1
-            if isinstance(operations[self._position], Write):
-                self._put(*self._undo.pop())
-
-    def _put(self, offset: int, data: bytes) -> None:
-        self._put_pristine(offset, data)
-        self._scratch.memory[offset : offset + len(data)] = data
-
-    def _put_pristine(self, offset: int, data: bytes) -> None:
-        self._pristine.memory[offset : offset + len(data)] = data
-        self._chunks.update(range(offset - offset % _CHUNK, offset + len(data), _CHUNK))
-
-    def _unmount(self) -> None:
-        if unmount_when_free(self.mount_point, _BUSY_SECONDS):
-            return
-        # A process holds on to the image and may go on writing to it: it can keep it.
-        unmount(self.mount_point, detach=True)
-        self._detach()
-        self._attach()
-
-
-class _Memory:
-    """A mapping and its address. Not inherited by forked checkers, whose start it would slow down."""
-
-    def __init__(self, memory: mmap.mmap) -> None:
-        self.memory = memory
-        with contextlib.suppress(OSError):
-            memory.madvise(mmap.MADV_DONTFORK)
-        anchor = ctypes.c_char.from_buffer(memory)
-        self.address = ctypes.addressof(anchor)
-        del anchor  # It would keep the mapping from being closed; the address stays good until then.
-
-    def close(self) -> None:
-        self.memory.close()
+    def seconds(self) -> dict[str, float]:
+        """Where the time went so far, outside the caller's own work."""
+        return self._images.seconds

@@ -1,10 +1,10 @@
 """Which crash states a trace has, enumerated so that a small budget finds most. `state` says what a state is.
 
-Cuts. Before each flush, where an epoch has the most writes pending and the most promises are out; after each note, for
-what may not be there yet; at seeded places in long stretches without either; at the end. The state just after a flush
-needs no cut: it is `all` just before it.
+Cuts. Before each sync, where the most changes are pending and the most promises are out; after each note, for what may
+not be there yet; at seeded places in long stretches without either; at the end. The state just after a flush needs no
+cut: it is `all` just before it.
 
-Order of enumeration, so that a small budget finds most: all and none at every cut; then one write missing, one write
+Order of enumeration, so that a small budget finds most: all and none at every cut; then one change missing, one change
 alone, and prefixes; then seeded random subsets and torn writes. Within each pass the cuts take turns in a seeded order.
 A state is skipped when an earlier one had the same image and the same number of notes before it.
 """
@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 
-from faults.disk.digests import ImageDigests
 from faults.disk.errors import InvalidOption
 from faults.disk.filesystem import Filesystem
-from faults.disk.state import CrashState, Tear, pending_at, sectors_of
-from faults.disk.trace import SECTOR_BYTES, Flush, Note, Trace, Write
+from faults.disk.medium import Digests, medium_of
+from faults.disk.operations import SECTOR_BYTES, Change, Flush, Note, Sync, sectors_of
+from faults.disk.state import CrashState, Tear, pending_at
+from faults.disk.trace import Trace
 
 __all__ = ["Coverage", "CrashStates", "Cut", "StateOptions", "cuts_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A position, the position of the first operation after the flush before it, and the writes pending."""
+    """A position, the changes pending there, and how many notes come before it."""
 
     position: int
-    epoch: int
-    pending: tuple[Write, ...]
+    pending: tuple[Change, ...]
     notes: int
 
 
@@ -39,8 +39,8 @@ class Cut:
 class StateOptions:
     """How far to go. `seed` drives all choices.
 
-    `random_subsets` and `torn_per_write` are counts a cut and a write; a stretch of more than `stretch_writes` writes
-    without flush or note gets cuts inside. `atomic_bytes` is what the disk writes whole (None: what the filesystem
+    `random_subsets` and `torn_per_write` are counts a cut and a write; a stretch of more than `stretch_writes` changes
+    without sync or note gets cuts inside. `atomic_bytes` is what the disk writes whole (None: what the filesystem
     relies on, see Filesystem.atomic_bytes); a multiple of 512. Power goes at position `first_cut` of the trace at the earliest.
     """
 
@@ -54,7 +54,7 @@ class StateOptions:
 
 @dataclass(kw_only=True)
 class Coverage:
-    """What was enumerated, so far. `possible_log2` counts subsets of whole writes over all cuts, without tearing."""
+    """What was enumerated, so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
 
     cuts: int
     pending_most: int
@@ -84,9 +84,9 @@ class CrashStates:
         return tuple(cuts_of(self._trace, self._options))
 
     @cached_property
-    def digests(self) -> ImageDigests:
+    def digests(self) -> Digests:
         """The digests that tell images apart; `digests.of(state)` is an image's name."""
-        return ImageDigests(self._trace)
+        return medium_of(self._trace.filesystem).digests(self._trace)
 
     @cached_property
     def coverage(self) -> Coverage:
@@ -156,26 +156,30 @@ class CrashStates:
 def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:
     """The cuts between START and FINISH, by position. See the module's text for where they are."""
     chance = random.Random(f"{options.seed} cuts")
-    epoch, notes, pending = 0, 0, list[Write]()
-    stretch, start = 0, max(trace.start, options.first_cut)
+    notes, stretch, start = 0, 0, max(trace.start, options.first_cut)
+
+    def cut(position: int) -> Cut:
+        return Cut(position, tuple(pending_at(trace, position)), notes)
+
     for position, operation in enumerate(trace.operations[: trace.finish]):
-        if isinstance(operation, Flush):
-            if position >= start and stretch:
-                yield Cut(position, epoch, tuple(pending), notes)
-            epoch, pending, stretch = position + 1, [], 0
-        elif isinstance(operation, Write):
-            pending.append(operation)
+        started = position >= start
+        if isinstance(operation, Flush | Sync):
+            if started and stretch:
+                yield cut(position)
+            stretch = 0
+        elif isinstance(operation, Change):
             stretch += 1
-            long = stretch > options.stretch_writes and chance.random() < 2 / options.stretch_writes
-            if long and position >= start:
-                yield Cut(position + 1, epoch, tuple(pending), notes)
+            if started and stretch > options.stretch_writes and chance.random() < 2 / options.stretch_writes:
+                yield cut(position + 1)
         elif isinstance(operation, Note):
             notes += 1
-            if position >= start:
-                yield Cut(position + 1, epoch, tuple(pending), notes)
+            if started:
+                yield cut(position + 1)
+            stretch = 0
+        elif not started:
             stretch = 0
     if stretch or not trace.operations:
-        yield Cut(trace.finish, epoch, tuple(pending), notes)
+        yield cut(trace.finish)
 
 
 def _extremes(cut: Cut, _: random.Random) -> Iterator[CrashState]:

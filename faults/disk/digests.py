@@ -14,7 +14,8 @@ from hashlib import blake2b
 from mmap import mmap
 from typing import TYPE_CHECKING
 
-from faults.disk.trace import SECTOR_BYTES, Flush, Trace, Write
+from faults.disk.operations import SECTOR_BYTES, Flush, Write
+from faults.disk.trace import Trace
 
 if TYPE_CHECKING:
     from faults.disk.state import CrashState

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from faults.disk.errors import InvalidOption, MountRefused, RecordingFailed
 from faults.disk.kernel import MOUNT_FLAGS, mount
+from faults.disk.nudges import NUDGES
 
 __all__ = ["FILESYSTEMS", "Filesystem"]
 
@@ -68,6 +69,7 @@ _KINDS = {
         atomic_bytes=4096,
         lone_identity=True,
     ),
+    "posix": _Kind(size_mib=0, make=()),  # No disk: see faults.disk.posix.
 }
 
 FILESYSTEMS = tuple(_KINDS)
@@ -83,14 +85,27 @@ class Filesystem:
 
     @classmethod
     def parse(cls, text: str) -> "Filesystem":
-        """From `name` or `name:option,option`. Raises InvalidOption for a name that is not in FILESYSTEMS."""
+        """From `name` or `name:option,option`. Raises InvalidOption for a name that is not in FILESYSTEMS, or options it cannot
+        have."""
         name, _, options = text.partition(":")
         if name not in _KINDS:
             raise InvalidOption(f"{name!r} is not a filesystem this library can make", f"use {', '.join(FILESYSTEMS)}")
+        if options and not _KINDS[name].make:
+            raise InvalidOption(f"{name} has no mount options", f"use {name}")
         return cls(name=name, options=tuple(option for option in options.split(",") if option))
 
     def __str__(self) -> str:
         return f"{self.name}:{','.join(self.options)}" if self.options else self.name
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it is a real one, on a disk that is recorded; otherwise it is recorded itself."""
+        return bool(_KINDS[self.name].make)
+
+    @property
+    def nudges(self) -> tuple[str, ...]:
+        """The kinds of nudge that make a recording another: none where nothing depends on what the kernel writes early."""
+        return tuple(kind for kind in NUDGES if self.on_disk and kind != "none")
 
     @property
     def program(self) -> str:

@@ -10,9 +10,9 @@ Three files appear under MOUNTPOINT:
              (the N-th such request from here on, 1 the next; ERRNO a name such as EIO), `heal`.
              An unknown command fails with EINVAL. A read gives the recorder's state as JSON
 
-Log format: entries `<u8 kind, u32 length, u64 offset>` little-endian, then `length` bytes. Kinds: WRITE (offset, data),
-FLUSH, NOTE (text), MARK (text), FAILED (offset; JSON of request, length, errno). Each entry is one write(2), so the
-log is complete at any moment, whatever happens to this process.
+Log format: entries `<u8 kind, u32 length, u64 offset, u64 number>` little-endian, then `length` bytes. Kinds: WRITE (offset,
+data), FLUSH, NOTE (text), MARK (text), FAILED (offset; request and length as text; the error number). Each entry is one
+write(2), so the log is complete at any moment, whatever happens to this process.
 
 Invariants:
 - One thread serves all requests. That is the total order: an entry is in the log before its request is answered.
@@ -56,6 +56,7 @@ __all__ = [
     "WRITE",
     "PlannedFault",
     "Recorder",
+    "append_entry",
     "main",
     "read_log",
 ]
@@ -64,7 +65,7 @@ DISK_NAME, NOTES_NAME, CONTROL_NAME = "disk", "notes", "control"
 GREETING = "crashmatrix recording disk"
 """The `role` in the control file's JSON, by which a client knows that the mount is there and is ours."""
 
-ENTRY = struct.Struct("<BIQ")
+ENTRY = struct.Struct("<BIQQ")
 WRITE, FLUSH, NOTE, MARK, FAILED = range(1, 6)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -221,19 +222,11 @@ class Recorder:
             return
         error = fired[0].error
         self._counts["failed"] += 1
-        self._append(FAILED, json.dumps({"request": request, "length": length, "errno": error}).encode(), offset)
+        self._append(FAILED, b"%s %d" % (request.encode(), length), offset, error)
         raise OSError(error, request)
 
-    def _append(self, kind: int, data: bytes = b"", offset: int = 0) -> None:
-        entry = ENTRY.size + len(data)
-        try:
-            whole = os.writev(self._log, [ENTRY.pack(kind, len(data), offset), data]) == entry
-        except OSError:
-            whole = False
-        if not whole:
-            # A trace with a gap would accuse innocent systems: better no trace, and an error for every client.
-            sys.stderr.write("recorder: cannot write the log (is memory full?)\n")
-            os._exit(1)
+    def _append(self, kind: int, data: bytes = b"", offset: int = 0, number: int = 0) -> None:
+        append_entry(self._log, kind, offset, data, number)
 
     def _state(self) -> bytes:
         fired = sum(fault.fired for fault in self._faults)
@@ -241,18 +234,31 @@ class Recorder:
         return json.dumps(state).encode() + b"\n"
 
 
-def read_log(data: memoryview) -> Iterator[tuple[int, int, bytes]]:
-    """The entries of a log as (kind, offset, data). Raises ValueError at an entry that is cut off."""
+def append_entry(log: int, kind: int, offset: int, data: bytes, number: int) -> None:
+    """Add an entry to the log, an open file; if that fails, end this process."""
+    entry = ENTRY.size + len(data)
+    try:
+        whole = os.writev(log, [ENTRY.pack(kind, len(data), offset, number), data]) == entry
+    except OSError:
+        whole = False
+    if not whole:
+        # A trace with a gap would accuse innocent systems: better no trace, and an error for every client.
+        sys.stderr.write("recorder: cannot write the log (is memory full?)\n")
+        os._exit(1)
+
+
+def read_log(data: memoryview) -> Iterator[tuple[int, int, bytes, int]]:
+    """The entries of a log as (kind, offset, data, number). Raises ValueError at an entry that is cut off."""
     position = 0
     while position < len(data):
         if position + ENTRY.size > len(data):
             raise ValueError(f"the log ends inside an entry at byte {position}")
-        kind, length, offset = ENTRY.unpack_from(data, position)
+        kind, length, offset, number = ENTRY.unpack_from(data, position)
         start = position + ENTRY.size
         position = start + length
         if position > len(data):
             raise ValueError(f"the log ends inside an entry at byte {start - ENTRY.size}")
-        yield kind, offset, bytes(data[start:position])
+        yield kind, offset, bytes(data[start:position]), number
 
 
 def _die_with(parent: int) -> None:

@@ -29,9 +29,10 @@ from faults.disk.containment import anonymous_file, run_contained
 from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import die_with_parent
+from faults.disk.medium import medium_of
 from faults.disk.nudges import check_nudge
 from faults.disk.stage import DATA, DiskFault, Machine, Stage
-from faults.disk.state import CrashState, content
+from faults.disk.state import CrashState
 from faults.disk.trace import Trace
 
 __all__ = ["RecordOptions", "record"]
@@ -79,14 +80,16 @@ def record(
     filesystem = Filesystem.parse(crashed[0].filesystem if crashed else options.filesystem)
     check_nudge(options.nudge)
     size = crashed[0].size_bytes if crashed else options.size_bytes or filesystem.default_size_bytes
-    if size <= 0 or size % 4096:
+    if filesystem.on_disk and (size <= 0 or size % 4096):
         raise InvalidOption(f"a disk of {size} bytes is not made of blocks", "give a multiple of 4096")
+    if not filesystem.on_disk and (size or options.disk_faults):
+        raise InvalidOption(f"{filesystem} has no disk", "give neither a size nor faults of a disk")
     with contextlib.ExitStack() as stack:
         image, log, reply = (stack.enter_context(anonymous_file(name)) for name in ("image", "log", "reply"))
         os.ftruncate(image, size)
-        for offset, data in content(*crashed) if crashed else ():
-            os.pwrite(image, data, offset)
-        stage = Stage(image, log, filesystem=filesystem, blank=crashed is None, seed=options.seed, cpu=options.cpu)
+        stage = medium_of(str(filesystem)).stage(
+            image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
+        )
         try:
             _run_stage(lambda: _on_stage(stage, workload, prepare, options), reply)
             status, error = _read_reply(reply)
@@ -161,7 +164,8 @@ def _on_stage(
         with stage.nudging(options.nudge, options.seed):
             outcome = run_contained(lambda: workload(machine), time_limit_seconds=limit)
         stage.command("mark finish")
-        stage.command("heal")
+        if options.disk_faults:
+            stage.command("heal")
         stage.close_disk(tolerant=bool(options.disk_faults))
         return outcome
 

@@ -1,8 +1,6 @@
-"""The stage: one recorder process, its loop device and its mounted filesystem, in this process's private namespace.
+"""The stage: where a workload is recorded, in this process's private namespace, and what the workload sees of it.
 
-Invariant: nothing is believed to be mounted that was not looked at. A FUSE mount that failed leaves a plain directory
-behind which would take every write silently, so the control file must answer, with the recorder's pid, before the
-disk is used.
+What is common to every kind of stage; `disk_stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
 """
 
 import contextlib
@@ -10,23 +8,22 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.disk import recorder
 from faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import die_with_parent, sync_filesystem, unmount, unmount_when_free
-from faults.disk.loop import LoopDevice
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
+from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME
+from faults.disk.state import CrashState
+from faults.disk.trace import Trace
 
 __all__ = ["DATA", "DiskFault", "Machine", "Stage"]
 
@@ -34,7 +31,6 @@ DATA = "data"
 """The directory on the recorded filesystem that the system under test gets."""
 
 _UNRELATED = "unrelated"
-_START_SECONDS = 15.0
 _UNMOUNT_SECONDS = 10.0
 
 
@@ -84,20 +80,26 @@ class Machine:
         self.nudger.nudge()
 
 
-class Stage:
-    """A recorded disk. `image` and `log` are open files, the first of the disk's size: all zeros if `blank`, otherwise with
-    a filesystem on it that was recorded before.
+class Stage(ABC):
+    """A place to record. `image` and `log` are open files, the first of the disk's size and all zeros. What is there when
+    the recording begins is a new filesystem or, with `crashed`, what a crash state left.
 
     Moves the calling thread into a private mount namespace. Raises RecorderFailed, SystemCallFailed.
     """
 
     def __init__(
-        self, image: int, log: int, *, filesystem: Filesystem, blank: bool = True, seed: int = 0, cpu: int | None = None
+        self,
+        image: int,
+        log: int,
+        *,
+        filesystem: Filesystem,
+        crashed: tuple[Trace, CrashState] | None = None,
+        seed: int = 0,
+        cpu: int | None = None,
     ) -> None:
         self._image, self._log, self._filesystem, self._seed = image, log, filesystem, seed
-        self._blank = blank
+        self._crashed = crashed
         self._cpu = _choose_cpu() if cpu is None else cpu
-        self._process: subprocess.Popen[bytes] | None = None
         self._mounted = False
         self._device = ""
         self._notes = -1
@@ -105,28 +107,28 @@ class Stage:
     def __enter__(self) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="stage-", dir=enter_private_namespace()))
         folder.chmod(0o755)  # The workload may give up root.
-        self._fuse, self.mount_point = folder / "recorder", folder / "disk"
-        self._fuse.mkdir()
+        self.mount_point = folder / "disk"
         self.mount_point.mkdir()
+        self._files = self._place_files(folder)
         return self
 
+    @abstractmethod
+    def _place_files(self, folder: Path) -> Path:
+        """The directory that will hold the recorder's notes and control file."""
+
+    @abstractmethod
+    def _mount(self) -> None:
+        """Start the recorder and mount the filesystem at `mount_point`, with the directory `DATA` in it."""
+
+    @abstractmethod
+    def _end_recorder(self) -> None:
+        """End the recorder's process, if there is one."""
+
     def open_disk(self) -> None:
-        """Make the filesystem or repair the one that is there, start the recorder, mount, make the directory `DATA`."""
-        if self._blank:
-            self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
-        else:
-            self._filesystem.mend(f"/dev/fd/{self._image}", descriptors=(self._image,))
-        self._start_recorder()
-        disk = os.open(self._fuse / recorder.DISK_NAME, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            with LoopDevice(disk) as loop:  # The mount keeps it; autoclear ends it.
-                self._filesystem.mount(loop.path, self.mount_point)
-                self._device = loop.path
-                self._mounted = True
-        finally:
-            os.close(disk)
-        self._notes = os.open(self._fuse / recorder.NOTES_NAME, os.O_WRONLY | os.O_CLOEXEC)
-        (self.mount_point / DATA).mkdir(exist_ok=not self._blank)
+        """Have the filesystem mounted and recorded, with the directory `DATA` in it."""
+        self._mount()
+        self._mounted = True
+        self._notes = os.open(self._files / NOTES_NAME, os.O_WRONLY | os.O_CLOEXEC)
 
     def settle(self) -> None:
         """Make what is there durable. Raises SystemCallFailed."""
@@ -140,7 +142,7 @@ class Stage:
         """Give the recorder one command; see faults.disk.recorder. Raises RecorderFailed."""
         try:
             # Without O_CREAT: where nothing is mounted, a plain file would swallow the command.
-            control = os.open(self._fuse / recorder.CONTROL_NAME, os.O_WRONLY | os.O_CLOEXEC)
+            control = os.open(self._files / CONTROL_NAME, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.write(control, text.encode())
             finally:
@@ -150,12 +152,15 @@ class Stage:
 
     def state(self) -> dict[str, object]:
         """The recorder's counts, as it gives them. Raises RecorderFailed."""
-        return _ask(self._fuse) or _fail("the recorder's control file is missing", self._advice())
+        state = self._ask()
+        if state is None:
+            raise RecorderFailed("the recorder's control file is missing", self._advice())
+        return state
 
     def machine(self, nudge: str, seed: int) -> Machine:
         """What to hand to the workload."""
         nudger, root = self._nudger(nudge, seed), self.mount_point / DATA
-        return Machine(root=root, notes=self._fuse / recorder.NOTES_NAME, nudger=nudger, descriptor=self._notes)
+        return Machine(root=root, notes=self._files / NOTES_NAME, nudger=nudger, descriptor=self._notes)
 
     @contextlib.contextmanager
     def nudging(self, nudge: str, seed: int) -> Iterator[None]:
@@ -187,6 +192,7 @@ class Stage:
         if not self._mounted:
             return
         self._mounted = False
+        self._close_notes()  # They may lie on what is unmounted.
         if not unmount_when_free(self.mount_point, _UNMOUNT_SECONDS):
             if not tolerant:
                 raise RecordingFailed("processes of the workload still use the disk", "have it end what it starts")
@@ -196,49 +202,25 @@ class Stage:
         if self._mounted:
             with contextlib.suppress(SystemCallFailed):
                 unmount(self.mount_point, detach=True)
-        if self._notes >= 0:
-            os.close(self._notes)
-        if self._process:
-            with contextlib.suppress(SystemCallFailed):
-                unmount(self._fuse, detach=True)
-            try:
-                self._process.wait(timeout=2.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        self._close_notes()
+        self._end_recorder()
 
-    def _start_recorder(self) -> None:
-        # By its path and not its name: it must start from any directory, and fast.
-        command = [sys.executable, "-P", str(Path(recorder.__file__)), str(self._fuse)]
-        command += ["--image", f"/dev/fd/{self._image}", "--log", f"/dev/fd/{self._log}"]
-        command += ["--parent", str(os.getpid()), "--cpu", str(self._cpu)]
-        self._process = subprocess.Popen(command, pass_fds=(self._image, self._log), stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            state = _ask(self._fuse)
-            if state and state.get("pid") == self._process.pid:
-                return
-            if self._process.poll() is not None:
-                _fail(f"the recorder ended with status {self._process.returncode}", self._advice())
-            if time.monotonic() > deadline:
-                _fail(f"the recorder's control file did not appear in {_START_SECONDS:.0f} s", self._advice())
-            time.sleep(0.002)
+    def _close_notes(self) -> None:
+        if self._notes >= 0:
+            with contextlib.suppress(OSError):  # Of a recorder that is gone.
+                os.close(self._notes)
+        self._notes = -1
 
     def _advice(self) -> str:
         return "see its message above, and faults.disk.requirements() for what it needs"
 
-
-def _ask(folder: Path) -> dict[str, object] | None:
-    """The state in the control file; None if there is no such file or it is not a recorder's."""
-    try:
-        state = json.loads((folder / recorder.CONTROL_NAME).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) and state.get("role") == recorder.GREETING else None
-
-
-def _fail(cause: str, remedy: str) -> dict[str, object]:
-    raise RecorderFailed(cause, remedy)
+    def _ask(self) -> dict[str, object] | None:
+        """The state in the control file; None if there is no such file or it is not a recorder's."""
+        try:
+            state = json.loads((self._files / CONTROL_NAME).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return state if isinstance(state, dict) and state.get("role") == GREETING else None
 
 
 def _choose_cpu() -> int:

@@ -1,11 +1,10 @@
-"""A trace: everything that reached a recorded disk, in order, and the content it started from.
+"""A trace: everything that reached a recorded disk or tree, in order, and the content it started from.
 
 Invariants: offsets and lengths of writes are multiples of 512 and inside the disk; the base holds what the disk had
-when the mark `start` was recorded, so mkfs and preparation are no operations; the order of operations is the order in
-which the recorder answered them.
+when the mark `start` was recorded, so mkfs and preparation are no operations; a tree starts from nothing, and what was
+prepared are the operations before the mark; the order of operations is the order in which the recorder answered them.
 """
 
-import json
 import mmap
 import os
 from bisect import bisect_left
@@ -16,80 +15,33 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from faults.disk.durability import START, Durability
 from faults.disk.errors import InvalidTrace
-from faults.disk.recorder import FAILED, FLUSH, MARK, NOTE, WRITE, read_log
+from faults.disk.operations import (
+    Flush,
+    Mark,
+    Note,
+    Operation,
+    Write,
+    operation_from_row,
+    operation_row,
+)
+from faults.disk.recorder import read_log
 
-__all__ = [
-    "FINISH",
-    "SECTOR_BYTES",
-    "START",
-    "Failure",
-    "Flush",
-    "Mark",
-    "Note",
-    "Operation",
-    "Trace",
-    "Write",
-    "data_extents",
-    "operation_from_row",
-    "operation_row",
-]
+__all__ = ["FINISH", "START", "Trace", "data_extents"]
 
-SECTOR_BYTES = 512
-"""What a disk writes whole or not at all."""
-
-START, FINISH = "start", "finish"
-"""The marks around the workload. What follows `finish` is the orderly unmount."""
+FINISH = "finish"
+"""The mark after the workload. What follows it is the orderly unmount."""
 
 _PAGE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Some sectors got new content. `offset` in bytes."""
-
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Flush:
-    """Every write before it is durable from here on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line somebody wrote to the notes file: a promise, a hit of a failpoint. Without the line break."""
-
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A position with a name: START, FINISH, or the user's own."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A planned fault fired: this `request` (`write` or `flush`) got `errno` and changed nothing. Bytes."""
-
-    request: str
-    offset: int
-    length: int
-    errno: int
-
-
-Operation = Write | Flush | Note | Mark | Failure
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
     """What one recording saw.
 
-    `filesystem` is a specification (see faults.disk.filesystem), `size_bytes` the disk's size, `base` its first
-    content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal, and
+    `filesystem` is a specification (see faults.disk.filesystem), `size_bytes` the disk's size (a tree's is 0),
+    `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal, and
     `error` the traceback it ended with, if it did.
     """
 
@@ -121,10 +73,26 @@ class Trace:
             digest.update(b"base %d %d " % (offset, len(data)))
             digest.update(data)
         for operation in self.operations:
-            kind, offset, data, error = operation_row(operation)
-            digest.update(b"%d %d %d %d " % (kind, offset, len(data), error))
+            kind, offset, data, number = operation_row(operation)
+            digest.update(b"%d %d %d %d " % (kind, offset, len(data), number))
             digest.update(data)
         return digest.hexdigest()
+
+    @cached_property
+    def durability(self) -> Durability:
+        """Where each change became durable."""
+        return Durability(self.operations)
+
+    def pending(self, cut: int) -> tuple[int, ...]:
+        """The positions of the changes before position `cut` that are not durable there, in order."""
+        if cut not in self._pending:
+            at = self.durability.at
+            self._pending[cut] = tuple(position for position in range(cut) if at[position] >= cut)
+        return self._pending[cut]
+
+    @cached_property
+    def _pending(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     def epoch_start(self, cut: int) -> int:
         """The position after the last flush before position `cut`: writes before it are durable at the cut."""
@@ -155,18 +123,20 @@ class Trace:
     def from_log(cls, image: int, log: int, **about: Any) -> "Trace":
         """From the recorder's image and log, given as open files; `about` are the other fields.
 
-        Writes before the mark START are folded into the base. Raises InvalidTrace.
+        Of what came before the mark START, writes to a disk are folded into the base. Raises InvalidTrace.
         """
         data = os.pread(log, os.fstat(log).st_size, 0)
         try:
-            operations = [_from_log(*entry) for entry in read_log(memoryview(data))]
+            operations = [operation_from_row(*entry) for entry in read_log(memoryview(data))]
         except (ValueError, KeyError) as error:
             raise InvalidTrace(f"the recorder's log is damaged: {error}", "record anew") from error
         marks = [index for index, operation in enumerate(operations) if operation == Mark(START)]
         start = marks[0] if marks else 0
-        folded = [operation for operation in operations[:start] if isinstance(operation, Write)]
-        base = tuple(_base(image, folded))
-        return cls(size_bytes=os.fstat(image).st_size, base=base, operations=tuple(operations[start:]), **about)
+        before = operations[:start]
+        base = tuple(_base(image, [operation for operation in before if isinstance(operation, Write)]))
+        kept = [operation for operation in before if not isinstance(operation, Write | Flush)]
+        size = os.fstat(image).st_size
+        return cls(size_bytes=size, base=base, operations=(*kept, *operations[start:]), **about)
 
     def _position_after(self, name: str, otherwise: int) -> int:
         for position, operation in enumerate(self.operations):
@@ -178,6 +148,8 @@ class Trace:
 def _base(image: int, writes: list[Write]) -> Iterator[tuple[int, bytes]]:
     """The runs of pages that are not all zeros after `writes` on top of `image`."""
     size = os.fstat(image).st_size
+    if not size:
+        return
     with mmap.mmap(image, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as disk:
         pages = {page for start, stop in data_extents(image) for page in range(start // _PAGE, -(-stop // _PAGE))}
         for write in writes:
@@ -209,43 +181,3 @@ def data_extents(descriptor: int) -> Iterator[tuple[int, int]]:
             return
         position = os.lseek(descriptor, start, os.SEEK_HOLE)
         yield start, position
-
-
-def _from_log(kind: int, offset: int, data: bytes) -> Operation:
-    if kind == FAILED:
-        what = json.loads(data)
-        return Failure(what["request"], offset, what["length"], what["errno"])
-    return operation_from_row(kind, offset, data, 0)
-
-
-def operation_row(operation: Operation) -> tuple[int, int, bytes, int]:
-    """An operation as (kind, offset, data, error), the form it is stored in."""
-    match operation:
-        case Write(offset, data):
-            return WRITE, offset, data, 0
-        case Flush():
-            return FLUSH, 0, b"", 0
-        case Note(text):
-            return NOTE, 0, text, 0
-        case Mark(name):
-            return MARK, 0, name.encode(), 0
-        case Failure(request, offset, length, error):
-            return FAILED, offset, b"%s %d" % (request.encode(), length), error
-
-
-def operation_from_row(kind: int, offset: int, data: bytes, error: int) -> Operation:
-    """What `operation_row` took apart. Raises ValueError."""
-    if kind == WRITE:
-        if offset % SECTOR_BYTES or len(data) % SECTOR_BYTES or not data:
-            raise ValueError(f"a write of {len(data)} bytes at {offset} is no write of sectors")
-        return Write(offset, data)
-    if kind == FLUSH:
-        return Flush()
-    if kind == NOTE:
-        return Note(data)
-    if kind == MARK:
-        return Mark(data.decode())
-    if kind == FAILED:
-        request, length = data.split()
-        return Failure(request.decode(), offset, int(length), error)
-    raise ValueError(f"there is no kind of entry {kind}")

@@ -1,7 +1,7 @@
 """A trace as a file.
 
 File format: an Arrow IPC file, compressed with zstd. One row an entry: `kind` (uint8), `offset` (int64), `data`
-(binary), `error` (int32). Rows of kind BASE come first: the runs of the first content that are not zero. The schema's
+(binary), `number` (int64). Rows of kind BASE come first: the runs of the first content that are not zero. The schema's
 metadata holds everything else under `crashmatrix.trace`, as JSON. Any Arrow reader can open it.
 
 Write order of `save`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced. After
@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from faults.disk.errors import InvalidTrace
-from faults.disk.trace import Operation, Trace, operation_from_row, operation_row
+from faults.disk.operations import Operation, Row, operation_from_row, operation_row
+from faults.disk.trace import Trace
 
 __all__ = ["load", "save"]
 
@@ -72,13 +73,13 @@ def _schema(trace: Trace) -> Any:
         "identity": trace.identity,
         **{name: getattr(trace, name) for name in _METADATA_FIELDS},
     }
-    fields = [("kind", pa.uint8()), ("offset", pa.int64()), ("data", pa.binary()), ("error", pa.int32())]
+    fields = [("kind", pa.uint8()), ("offset", pa.int64()), ("data", pa.binary()), ("number", pa.int64())]
     return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata).encode()})
 
 
 def _columns(base: Iterable[tuple[int, bytes]], operations: Iterable[Operation]) -> Iterator[Iterable[list[Any]]]:
     """Batches of columns, each of about _BATCH_BYTES: one buffer of Arrow's binary type holds at most 2 GiB."""
-    batch: list[tuple[int, int, bytes, int]] = []
+    batch: list[Row] = []
     held = 0
     for row in [*((_BASE, offset, data, 0) for offset, data in base), *map(operation_row, operations)]:
         batch.append(row)
@@ -90,7 +91,7 @@ def _columns(base: Iterable[tuple[int, bytes]], operations: Iterable[Operation])
         yield map(list, zip(*batch, strict=True))
 
 
-def _rows(batch: Any) -> Iterator[tuple[int, int, bytes, int]]:
+def _rows(batch: Any) -> Iterator[Row]:
     return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 

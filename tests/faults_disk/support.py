@@ -10,9 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from faults.disk import CrashImages, CrashState, Flush, Machine, Mark, Note, Operation, Trace, Write, die_with_parent
+from faults.disk import (
+    FILESYSTEMS,
+    CrashImages,
+    CrashState,
+    Filesystem,
+    Flush,
+    Machine,
+    Mark,
+    Note,
+    Operation,
+    Trace,
+    Write,
+    die_with_parent,
+)
 
 T = TypeVar("T")
+
+ON_DISK = [name for name in FILESYSTEMS if Filesystem.parse(name).on_disk]
 
 
 def in_child(function: Callable[[], T]) -> T:

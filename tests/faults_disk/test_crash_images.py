@@ -27,7 +27,8 @@ from faults.disk import (
     die_with_parent,
     record,
 )
-from tests.faults_disk.support import in_child, random_trace, tree, wait_dead, write_durably
+from faults.disk.disk_images import DiskImages
+from tests.faults_disk.support import ON_DISK, in_child, random_trace, tree, wait_dead, write_durably
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -56,14 +57,14 @@ def test_any_order_of_states_gives_the_image_of_each(seed: int) -> None:
     random.Random(seed).shuffle(states)
 
     def run() -> list[int]:
-        with CrashImages(made_up) as images:
+        with DiskImages(made_up) as images:
             return [(images.apply(state), images.digest())[1] for state in states]  # type: ignore[func-returns-value]
 
     digests = CrashStates(made_up).digests
     assert in_child(run) == [digests.of(state) for state in states]
 
 
-@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("filesystem", ON_DISK)
 def test_what_is_done_to_a_mounted_image_is_undone(filesystem: str) -> None:
     """Recovery, writing, deleting and syncing on one state change nothing in the next."""
     recorded = record(program, options=RecordOptions(filesystem=filesystem))
@@ -71,7 +72,7 @@ def test_what_is_done_to_a_mounted_image_is_undone(filesystem: str) -> None:
     chosen = list(itertools.islice(states, 10))
 
     def run() -> None:
-        with CrashImages(recorded) as images:
+        with DiskImages(recorded) as images:
             with images.mounted(states.clean) as root:
                 clean = tree(root)
             for state in chosen:
@@ -130,12 +131,12 @@ def test_an_image_without_a_filesystem_is_refused_with_a_typed_error(trace: Trac
 
 def test_a_busy_image_is_left_to_whoever_uses_it(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that will not let go of a mounted image cannot spoil the next one."""
-    monkeypatch.setattr("faults.disk.crash_images._BUSY_SECONDS", 0.02)
+    monkeypatch.setattr("faults.disk.disk_images._BUSY_SECONDS", 0.02)
     states = CrashStates(trace)
     state = next(iter(states))
 
     def run() -> None:
-        with CrashImages(trace) as images:
+        with DiskImages(trace) as images:
             before = open_descriptors()
             with images.mounted(state) as root:
                 held = (root / "held").open("wb", buffering=0)
@@ -160,7 +161,7 @@ def test_two_thousand_states_leak_nothing(trace: Trace) -> None:
         return open_descriptors(), mounts, resident >> 20
 
     def run() -> tuple[tuple[int, int, int], tuple[int, int, int], set[str]]:
-        with CrashImages(trace) as images:
+        with DiskImages(trace) as images:
             devices = set()
             early = footprint()
             for number, state in enumerate(itertools.islice(itertools.cycle(chosen), 2000)):
@@ -282,7 +283,7 @@ def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path
     state = list(itertools.islice(CrashStates(trace), 30))[-1]
 
     def run() -> bytes:
-        with CrashImages(trace) as images:
+        with DiskImages(trace) as images:
             images.save(state, tmp_path / "image")
             return Path(images.device).read_bytes()
 

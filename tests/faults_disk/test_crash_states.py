@@ -6,7 +6,7 @@ import pytest
 
 from faults.disk import CrashState, CrashStates, Flush, InvalidOption, InvalidState, Note, StateOptions, Trace, Write
 from faults.disk.digests import ImageDigests
-from faults.disk.state import pending_at
+from faults.disk.sectors import patches
 from tests.faults_disk.support import random_trace, synthetic_trace
 
 
@@ -31,7 +31,7 @@ def image_of(trace: Trace, state: CrashState) -> bytes:
 
 def patched(trace: Trace, state: CrashState) -> bytes:
     image = bytearray(image_of(trace, CrashState(state.cut, 0)))
-    for offset, data in state.patches(pending_at(trace, state.cut)):
+    for offset, data in patches(trace, state):
         image[offset : offset + len(data)] = data
     return bytes(image)
 

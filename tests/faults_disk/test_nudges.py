@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from faults.disk import (
-    FILESYSTEMS,
     NUDGES,
     CrashImages,
     CrashStates,
@@ -21,7 +20,7 @@ from faults.disk import (
     record,
 )
 from faults.disk.nudges import Nudger
-from tests.faults_disk.support import in_child, tree
+from tests.faults_disk.support import ON_DISK, in_child, tree
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -86,7 +85,7 @@ def test_each_kind_makes_the_kernel_write(kind: str) -> None:
     assert (flushes == 0) == (kind == "writeback")
 
 
-@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("filesystem", ON_DISK)
 def test_commits_make_metadata_durable_without_data(filesystem: str) -> None:
     """On each filesystem, a file that nobody synced can come back with a name and without its content."""
     trace = recorded("commit", filesystem)

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from faults.disk import RecorderFailed, SystemCallFailed, Trace, recorder, stage
+from faults.disk import Failure, Flush, Mark, Note, RecorderFailed, SystemCallFailed, Trace, Write, disk_stage, recorder
+from faults.disk.disk_stage import DiskStage
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import unmount
-from faults.disk.stage import Stage
-from faults.disk.trace import Failure, Flush, Mark, Note, Write
 from tests.faults_disk.support import in_child
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -33,16 +32,16 @@ def files(size_bytes: int) -> Iterator[tuple[int, int]]:
         os.close(log)
 
 
-def with_recorder(act: Callable[[Path, Stage], None]) -> tuple[Trace, list[str]]:
+def with_recorder(act: Callable[[Path, DiskStage], None]) -> tuple[Trace, list[str]]:
     """Start a bare recorder of 1 MiB, without any filesystem; the trace and what `act` raised."""
 
     def run() -> tuple[Trace, list[str]]:
         raised = []
         with files(1 << 20) as (image, log):
-            with Stage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
+            with DiskStage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
                 bare._start_recorder()
                 try:
-                    act(bare._fuse, bare)
+                    act(bare._files, bare)
                 except (OSError, RecorderFailed) as error:
                     raised.append(str(error))
             return Trace.from_log(image, log, filesystem="ext4"), raised
@@ -59,7 +58,7 @@ def error_of(action: Callable[[], object]) -> int | None:
 
 
 def test_all_requests_in_one_order() -> None:
-    def act(folder: Path, bare: Stage) -> None:
+    def act(folder: Path, bare: DiskStage) -> None:
         bare.command("mark start")
         disk = os.open(folder / "disk", os.O_RDWR)
         os.pwrite(disk, b"a" * 4096, 8192)
@@ -86,7 +85,7 @@ def test_all_requests_in_one_order() -> None:
 
 
 def test_what_was_written_before_the_start_is_the_base() -> None:
-    def act(folder: Path, bare: Stage) -> None:
+    def act(folder: Path, bare: DiskStage) -> None:
         disk = os.open(folder / "disk", os.O_RDWR)
         os.pwrite(disk, b"a" * 4096, 8192)
         os.pwrite(disk, bytes(4096) + b"c" * 512, 65536)
@@ -100,7 +99,7 @@ def test_what_was_written_before_the_start_is_the_base() -> None:
 
 
 def test_planned_faults_fire_where_they_should() -> None:
-    def act(folder: Path, bare: Stage) -> None:
+    def act(folder: Path, bare: DiskStage) -> None:
         disk = os.open(folder / "disk", os.O_RDWR)
         bare.command("fail write 2 ENOSPC once")
         bare.command("fail flush 1 EIO always")
@@ -132,7 +131,7 @@ def test_unknown_commands_are_refused(command: str) -> None:
 
 
 def test_what_a_disk_does_not_do_is_refused() -> None:
-    def act(folder: Path, bare: Stage) -> None:
+    def act(folder: Path, bare: DiskStage) -> None:
         disk = os.open(folder / "disk", os.O_RDWR)
         # The program, since libc's function writes zeros itself where the file cannot.
         for how in ("--zero-range", "--punch-hole"):
@@ -152,13 +151,13 @@ def test_a_recorder_that_is_not_there_is_an_error_and_never_a_plain_file() -> No
 
     def run() -> list[str]:
         said = []
-        with files(1 << 20) as (image, log), Stage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
+        with files(1 << 20) as (image, log), DiskStage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
             for action in (bare.state, lambda: bare.command("mark start")):
                 try:
                     action()
                 except RecorderFailed as error:
                     said.append(str(error))
-            said.extend(path.name for path in bare._fuse.iterdir())
+            said.extend(path.name for path in bare._files.iterdir())
         return said
 
     said = in_child(run)
@@ -173,7 +172,7 @@ def test_a_recorder_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(AssertionError, match="the recorder ended with status 3"):
         with_recorder(lambda folder, bare: None)
     broken.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(stage, "_START_SECONDS", 0.3)
+    monkeypatch.setattr(disk_stage, "_START_SECONDS", 0.3)
     with pytest.raises(AssertionError, match="control file did not appear"):
         with_recorder(lambda folder, bare: None)
 
@@ -181,7 +180,7 @@ def test_a_recorder_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytes
 def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
     """Nobody hangs: the kernel answers for a daemon that is gone."""
 
-    def act(folder: Path, bare: Stage) -> None:
+    def act(folder: Path, bare: DiskStage) -> None:
         disk = os.open(folder / "disk", os.O_RDWR)
         pid = bare.state()["pid"]
         assert isinstance(pid, int)

@@ -29,7 +29,8 @@ from faults.disk import (
     Write,
     record,
 )
-from tests.faults_disk.support import in_child, tree, write_durably
+from faults.disk.disk_images import DiskImages
+from tests.faults_disk.support import ON_DISK, in_child, tree, write_durably
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -57,7 +58,7 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+@pytest.mark.parametrize("filesystem", ON_DISK)
 def test_a_small_program_through_every_crash(filesystem: str, tmp_path: Path) -> None:
     """The promises of fsync hold, nothing else does, and ids rebuild images after the trace was saved and loaded."""
     recorded = record(program, prepare=prepare, options=RecordOptions(filesystem=filesystem, nudge="mixed", seed=3))
@@ -67,7 +68,7 @@ def test_a_small_program_through_every_crash(filesystem: str, tmp_path: Path) ->
     chosen = list(itertools.islice(states, 60))
 
     def explore() -> tuple[dict[str, bytes | None], list[tuple[str, int, dict[str, bytes | None]]]]:
-        with CrashImages(trace) as images:
+        with DiskImages(trace) as images:
             with images.mounted(states.clean) as root:
                 clean = tree(root)
             seen = []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from faults.disk import Failure, InvalidTrace, Note, Trace, Write
-from faults.disk.trace import Operation, operation_from_row, operation_row
+from faults.disk.operations import Operation, operation_from_row, operation_row
 from tests.faults_disk.support import random_trace, synthetic_trace
 
 

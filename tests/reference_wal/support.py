@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.segment import SegmentEncoder, SegmentHeader
+from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
 
 __all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
 
@@ -34,14 +34,22 @@ def encode(
     start: int = 0,
     identity: str = "log",
     table: str = "t",
+    grouped: bool = False,
 ) -> tuple[bytes, list[int]]:
-    """Return a segment's bytes, and where in them its records begin and the last one ends."""
-    encoder = SegmentEncoder(schema, SegmentHeader(identity, table, start))
+    """Return a segment's bytes, and where in them its records begin and the last one ends.
+
+    Args:
+        grouped: all records were one group, with one sync; else each is its own.
+    """
+    encoder, codec = SegmentEncoder(schema, SegmentHeader(identity, table, start)), Codec(schema)
     data = bytearray(encoder.header_bytes)
-    bounds = [len(data)]
+    bounds, synced = [len(data)], len(data)
     for number, rows in enumerate(batches, start):
-        data += encoder.encode(number, rows, len(data))
+        message = codec.encode(rows)
+        data += encoder.form.write(number, len(data), synced, message)
+        data += message
         bounds.append(len(data))
+        synced = synced if grouped else len(data)
     return bytes(data), bounds
 
 

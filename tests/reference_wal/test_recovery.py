@@ -13,15 +13,29 @@ import pytest
 import faults
 from reference_wal import LogCorrupted, WriteAheadLog, recovery
 from reference_wal.recovery import Row
+from reference_wal.seal import checksum
 from reference_wal.segmented_log import SegmentedLog
 from tests.reference_wal.support import batch, contents, encode, flipped, numbers
 
 OTHER = pa.schema([("timestamp", pa.timestamp("us"))])
 
 
-def segment(start: int, count: int, *, identity: str = "log", table: str = "t") -> bytes:
+def segment(start: int, count: int, *, identity: str = "log", table: str = "t", grouped: bool = False) -> bytes:
     """Return a segment of `count` records; the row of record N has the value N."""
-    return encode([batch(start + i) for i in range(count)], start=start, identity=identity, table=table)[0]
+    rows = [batch(start + i) for i in range(count)]
+    return encode(rows, start=start, identity=identity, table=table, grouped=grouped)[0]
+
+
+def torn(data: bytes, offset: int) -> bytes:
+    """Return the bytes with the part that begins at an offset missing up to the end of its sector."""
+    stop = (offset // 512 + 1) * 512
+    return data[:offset] + bytes(stop - offset) + data[stop:]
+
+
+def persisted(ranges: str, *, identity: str = "log") -> bytes:
+    """Return the file that says which batches are persisted."""
+    line = ranges.encode()
+    return b"%b %016x\n" % (line, checksum(line, checksum(identity.encode())))
 
 
 def bounds(start: int, count: int) -> list[int]:
@@ -33,7 +47,7 @@ class Case:
     """A folder, what its files are taken for, and what becomes of it.
 
     ``persisted`` is what the caller says Delta holds, ``unpersisted`` what the log then returns, ``names`` the folder
-    after opening and before reconciling. A refusal names ``file``, and the byte and record where it looked.
+    after that. A refusal names ``file``, and the byte and record where it looked.
     """
 
     files: dict[str, bytes]
@@ -46,7 +60,6 @@ class Case:
     file: str = ""
     offset: int | None = None
     record: int | None = None
-    by_reconcile: bool = False
 
 
 HEADER = bounds(0, 0)[0]
@@ -88,6 +101,13 @@ KEPT = {
         unpersisted=(0,),
         next_id=1,
     ),
+    "@D zeros": Case(
+        {"0-.arrows": segment(0, 2) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_WHOLE},
+        names=("0-1.arrows", "2-.arrows"),
+        unpersisted=(0, 1),
+        next_id=2,
+    ),
     "@E cut short": Case(
         {"0-.arrows": segment(0, 3)[:-9]},
         rows={"0-.arrows": Row.ACTIVE_TORN},
@@ -95,15 +115,15 @@ KEPT = {
         unpersisted=(0, 1),
         next_id=2,
     ),
-    "@E zeros": Case(
-        {"0-.arrows": segment(0, 2) + bytes(4096)},
+    "@E sector missing": Case(
+        {"0-.arrows": torn(segment(0, 2), bounds(0, 2)[1]) + bytes(4096)},
         rows={"0-.arrows": Row.ACTIVE_TORN},
-        names=("0-1.arrows", "2-.arrows"),
-        unpersisted=(0, 1),
-        next_id=2,
+        names=("0-0.arrows", "1-.arrows"),
+        unpersisted=(0,),
+        next_id=1,
     ),
-    "@E flipped": Case(
-        {"0-.arrows": flipped(segment(0, 2), bounds(0, 2)[1] + 8)},
+    "@E whole record after it in the same group": Case(
+        {"0-.arrows": torn(segment(0, 3, grouped=True), bounds(0, 3)[1]) + bytes(4096)},
         rows={"0-.arrows": Row.ACTIVE_TORN},
         names=("0-0.arrows", "1-.arrows"),
         unpersisted=(0,),
@@ -115,6 +135,18 @@ KEPT = {
         names=("0-1.arrows", "2-.arrows"),
         unpersisted=(0, 1),
         next_id=2,
+    ),
+    "@G zeros": Case(
+        {"0-.arrows": segment(0, 0) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_EMPTY},
+        names=("0-.arrows",),
+        next_id=0,
+    ),
+    "@G first sector missing": Case(
+        {"0-.arrows": torn(segment(0, 1), HEADER) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_EMPTY},
+        names=("0-.arrows",),
+        next_id=0,
     ),
     "@G torn": Case(
         {"0-.arrows": segment(0, 1)[:-1]},
@@ -145,10 +177,41 @@ KEPT = {
     ),
     "@K in the middle": Case(
         {"0-1.arrows": segment(0, 2), "4-.arrows": segment(4, 1)},
-        names=("0-1.arrows", "4-4.arrows", "5-.arrows"),
+        names=("4-4.arrows", "5-.arrows"),
         persisted=3,
         unpersisted=(4,),
         next_id=5,
+    ),
+    "@K by the set": Case(
+        {"2-3.arrows": segment(2, 2), "6-.arrows": segment(6, 1), "persisted": persisted("0-1,3-5")},
+        names=("2-3.arrows", "6-6.arrows", "7-.arrows", "persisted"),
+        unpersisted=(2, 6),
+        next_id=7,
+    ),
+    "@K by the set and the caller": Case(
+        {"2-3.arrows": segment(2, 2), "6-.arrows": segment(6, 1), "persisted": persisted("4-5")},
+        names=("2-3.arrows", "6-6.arrows", "7-.arrows", "persisted"),
+        persisted=2,
+        unpersisted=(3, 6),
+        next_id=7,
+    ),
+    "@R": Case(
+        {
+            "0-1.arrows": segment(0, 2),
+            "2-4.arrows": segment(2, 3),
+            "persisted": persisted("0-2,4-4"),
+            "persisted.tmp": b"0",
+        },
+        rows={"persisted": Row.PERSISTED, "persisted.tmp": Row.UNBORN},
+        names=("2-4.arrows", "5-.arrows", "persisted"),
+        unpersisted=(3,),
+        next_id=5,
+    ),
+    "@R empty": Case(
+        {"0-1.arrows": segment(0, 2), "persisted": persisted("none")},
+        names=("0-1.arrows", "2-.arrows", "persisted"),
+        unpersisted=(0, 1),
+        next_id=2,
     ),
     "@P": Case(
         {"0-0.arrows": segment(0, 1), "notes.txt": b"mine", "0-0.arrows.bak": b"old"},
@@ -171,7 +234,7 @@ REFUSED = {
     "@C flipped": Case(
         {"0-1.arrows": flipped(segment(0, 2), HEADER + 8)},
         rows={"0-1.arrows": Row.CLOSED_DAMAGED},
-        refused="record 1 after it is whole",
+        refused="record 1 was written when this one had long been durable",
         file="0-1.arrows",
         offset=HEADER,
         record=0,
@@ -188,6 +251,21 @@ REFUSED = {
         refused="holds 2 records",
         file="0-0.arrows",
     ),
+    "@C zeros": Case(
+        {"0-1.arrows": segment(0, 2) + bytes(512)},
+        rows={"0-1.arrows": Row.CLOSED_DAMAGED},
+        refused="zeros follow its last record",
+        file="0-1.arrows",
+        offset=bounds(0, 2)[2],
+    ),
+    "@C sector missing": Case(
+        {"0-1.arrows": torn(segment(0, 2), bounds(0, 2)[1])},
+        rows={"0-1.arrows": Row.CLOSED_DAMAGED},
+        refused="seal is damaged",
+        file="0-1.arrows",
+        offset=bounds(0, 2)[1],
+        record=1,
+    ),
     "@C empty file": Case(
         {"0-1.arrows": b"", "2-.arrows": segment(2, 0)},
         rows={"0-1.arrows": Row.CLOSED_DAMAGED},
@@ -199,7 +277,7 @@ REFUSED = {
     "@F": Case(
         {"0-.arrows": flipped(segment(0, 3), bounds(0, 3)[1] + 8), "0-.tmp": b"stays"},
         rows={"0-.arrows": Row.ACTIVE_DAMAGED},
-        refused="record 2 after it is whole",
+        refused="record 2 was written when this one had long been durable",
         file="0-.arrows",
         offset=bounds(0, 3)[1],
         record=1,
@@ -207,10 +285,26 @@ REFUSED = {
     "@F first record": Case(
         {"0-.arrows": flipped(segment(0, 2), HEADER + 8)},
         rows={"0-.arrows": Row.ACTIVE_DAMAGED},
-        refused="record 1 after it is whole",
+        refused="record 1 was written when this one had long been durable",
         file="0-.arrows",
         offset=HEADER,
         record=0,
+    ),
+    "@F last record": Case(
+        {"0-.arrows": flipped(segment(0, 2), bounds(0, 2)[2] - 100) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_DAMAGED},
+        refused="none of its sectors is missing",
+        file="0-.arrows",
+        offset=bounds(0, 2)[1],
+        record=1,
+    ),
+    "@F last record's seal": Case(
+        {"0-.arrows": flipped(segment(0, 2), bounds(0, 2)[1] + 8) + bytes(4096)},
+        rows={"0-.arrows": Row.ACTIVE_DAMAGED},
+        refused="no sector of its seal is missing",
+        file="0-.arrows",
+        offset=bounds(0, 2)[1],
+        record=1,
     ),
     "@H empty file": Case(
         {"0-.arrows": b""}, rows={"0-.arrows": Row.HEADERLESS}, refused="header", file="0-.arrows", offset=0, record=0
@@ -228,19 +322,22 @@ REFUSED = {
         refused="beside the active segment 0-.arrows",
         file="2-.arrows",
     ),
-    "@L at the start": Case(
-        {"2-3.arrows": segment(2, 2)}, refused="batches 1 to 1 are in no segment", persisted=0, by_reconcile=True
-    ),
+    "@L at the start": Case({"2-3.arrows": segment(2, 2)}, refused="batches 1 to 1 are in no segment", persisted=0),
     "@L in the middle": Case(
         {"0-1.arrows": segment(0, 2), "4-.arrows": segment(4, 1)},
         refused="batches 2 to 3 are in no segment",
-        by_reconcile=True,
     ),
     "@L beyond the end": Case(
         {"0-1.arrows": segment(0, 2)},
         refused="batch 2 was persisted, but the log ends at 1",
         persisted=2,
-        by_reconcile=True,
+    ),
+    "@L beyond the set": Case(
+        {"2-3.arrows": segment(2, 2), "persisted": persisted("0-0")}, refused="batches 1 to 1 are in no segment"
+    ),
+    "@L set beyond the end": Case(
+        {"0-1.arrows": segment(0, 2), "persisted": persisted("0-2")},
+        refused="batch 2 was persisted, but the log ends at 1",
     ),
     "@M overlapping": Case(
         {"0-2.arrows": segment(0, 3), "2-3.arrows": segment(2, 2)}, refused="claims ids from 2", file="2-3.arrows"
@@ -280,6 +377,23 @@ REFUSED = {
     "@N start": Case(
         {"5-.arrows": segment(0, 0), "5-.tmp": b"stays"}, refused="its header says it starts at 0", file="5-.arrows"
     ),
+    "@Q only the set": Case({"persisted": persisted("0-4")}, refused="holds no segment, but persisted", file=""),
+    "@S cut short": Case(
+        {"0-1.arrows": segment(0, 2), "persisted": persisted("0-1")[:-2]}, refused="damaged", file="persisted", offset=0
+    ),
+    "@S flipped": Case(
+        {"0-1.arrows": segment(0, 2), "persisted": persisted("0-0").replace(b"0-0", b"0-1")},
+        refused="damaged",
+        file="persisted",
+        offset=0,
+    ),
+    "@S empty": Case({"0-1.arrows": segment(0, 2), "persisted": b""}, refused="damaged", file="persisted", offset=0),
+    "@S another log": Case(
+        {"0-1.arrows": segment(0, 2), "persisted": persisted("0-1", identity="old")},
+        refused="another log's",
+        file="persisted",
+        offset=0,
+    ),
     "@Q": Case({"notes.txt": b"mine", "0-.tmp": b"stays"}, refused="holds no segment, but notes.txt", file=""),
 }
 
@@ -303,9 +417,10 @@ def build(root: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
-def open_log(folder: Path) -> SegmentedLog:
-    log = SegmentedLog.open(folder, segment_bytes_max=1 << 20)
+def open_log(folder: Path, persisted: int = -1) -> SegmentedLog:
+    log = SegmentedLog.open(folder, segment_bytes_max=1 << 20, preallocate_bytes=4096)
     assert log is not None
+    log.reconcile(persisted)
     return log
 
 
@@ -349,17 +464,15 @@ def test_accepted(case: Case, tmp_path: Path) -> None:
     """What a crash can leave is recovered: each whole record once, and appending goes on with the next id."""
     folder = build(tmp_path, case.files)
 
-    log = open_log(folder)
+    log = open_log(folder, case.persisted)
     assert names(folder) == case.names
-    log.reconcile(case.persisted)
     assert ids(log) == case.unpersisted
     assert log.next_id == case.next_id
     assert log.append(batch(case.next_id)) == case.next_id
     assert ids(log) == (*case.unpersisted, case.next_id)
     log.close()
 
-    again = open_log(folder)
-    again.reconcile(case.persisted)
+    again = open_log(folder, case.persisted)
     assert ids(again) == (*case.unpersisted, case.next_id)
     again.close()
 
@@ -368,13 +481,12 @@ def test_accepted(case: Case, tmp_path: Path) -> None:
 def test_repeating_is_harmless(case: Case, tmp_path: Path) -> None:
     """Recovering a recovered folder changes no byte of it, and finds the same."""
     folder = build(tmp_path, case.files)
-    open_log(folder).close()
+    open_log(folder, case.persisted).close()
     before = contents(folder)
 
-    log = open_log(folder)
+    log = open_log(folder, case.persisted)
 
     assert contents(folder) == before
-    log.reconcile(case.persisted)
     assert ids(log) == case.unpersisted and log.next_id == case.next_id
     log.close()
 
@@ -386,7 +498,7 @@ def test_cut_short_anywhere(case: Case, tmp_path: Path) -> None:
     folder = build(tmp_path, case.files)
     faults.observe(lambda point, _: seen.append(point.name))
     try:
-        open_log(folder).close()
+        open_log(folder, case.persisted).close()
     finally:
         faults.observe(None)
     assert "recovery.folder.after_sync" in seen
@@ -395,9 +507,8 @@ def test_cut_short_anywhere(case: Case, tmp_path: Path) -> None:
         shutil.rmtree(folder)
         build(tmp_path, case.files)
         with faults.scenario(f"{name}=panic"), pytest.raises(faults.Panic):
-            SegmentedLog.open(folder, segment_bytes_max=1 << 20)
-        log = open_log(folder)
-        log.reconcile(case.persisted)
+            open_log(folder, case.persisted)
+        log = open_log(folder, case.persisted)
         assert (ids(log), log.next_id) == (case.unpersisted, case.next_id), name
         log.close()
 
@@ -408,18 +519,14 @@ def test_refused(case: Case, tmp_path: Path) -> None:
     folder = build(tmp_path, case.files)
     for _ in range(2):
         with pytest.raises(LogCorrupted, match=re.escape(case.refused)) as caught:
-            log = SegmentedLog.open(folder, segment_bytes_max=1 << 20)
-            assert case.by_reconcile and log is not None
-            log.close()
-            log.reconcile(case.persisted)
+            open_log(folder, case.persisted)
         assert (caught.value.path, caught.value.offset, caught.value.record) == (
             folder / case.file,
             case.offset,
             case.record,
         )
         assert str(caught.value).startswith(str(folder / case.file))
-        if not case.by_reconcile:
-            assert contents(folder) == case.files
+        assert contents(folder) == case.files
 
 
 @pytest.mark.parametrize("files", NO_LOG.values(), ids=NO_LOG)
@@ -436,28 +543,31 @@ def test_no_log(files: dict[str, bytes], tmp_path: Path) -> None:
     wal.close()
 
 
-def test_torn_append_at_every_byte(tmp_path: Path) -> None:
+def test_torn_append_at_every_sector(tmp_path: Path) -> None:
     """Wherever the last append was torn, all batches before it come back and its id is given out again."""
     data, ends = segment(0, 2), bounds(0, 2)
     folder = build(tmp_path, {})
-    for length in range(ends[1], ends[2] + 1, 9):
-        for torn in (data[:length], data[:length] + bytes(ends[2] - length)):
-            shutil.rmtree(folder)
-            build(tmp_path, {"0-.arrows": torn})
-            log = open_log(folder)
-            last = 1 if ids(log) == (0, 1) else 0
-            assert ids(log) == tuple(range(last + 1)) and (last == 0 or not any(data[length:]) or torn == data)
-            assert log.append(batch(last + 1)) == last + 1
-            assert ids(log) == tuple(range(last + 2))
-            log.close()
+    sectors = [ends[1], *range((ends[1] // 512 + 1) * 512, ends[2], 512), ends[2]]
+    tears = [data[:length] + bytes(8192) for length in sectors] + [
+        data[:length] for length in range(ends[1], ends[2], 9)
+    ]
+    for left in tears:
+        shutil.rmtree(folder)
+        build(tmp_path, {"0-.arrows": left})
+        log = open_log(folder)
+        last = 1 if left.startswith(data) else 0
+        assert ids(log) == tuple(range(last + 1))
+        assert log.append(batch(last + 1)) == last + 1
+        assert ids(log) == tuple(range(last + 2))
+        log.close()
 
 
 def test_what_becomes_of_a_torn_tail_is_durable_first(tmp_path: Path) -> None:
     """The tail is cut and synced before the segment's name says that it is whole."""
-    folder = build(tmp_path, KEPT["@E zeros"].files)
+    folder = build(tmp_path, KEPT["@E sector missing"].files)
     with faults.scenario("recovery.leftover.before_rename=panic"), pytest.raises(faults.Panic):
         open_log(folder)
-    assert (folder / "0-.arrows").read_bytes() == segment(0, 2)
+    assert (folder / "0-.arrows").read_bytes() == segment(0, 1)
 
 
 def test_a_leftover_is_on_disk_before_it_is_believed(tmp_path: Path) -> None:
@@ -475,10 +585,10 @@ def test_a_leftover_is_on_disk_before_it_is_believed(tmp_path: Path) -> None:
 
 def test_a_sync_that_fails_refuses_to_open(tmp_path: Path) -> None:
     """If the leftover cannot be synced nothing is concluded from it, and nothing is changed."""
-    folder = build(tmp_path, KEPT["@E zeros"].files)
+    folder = build(tmp_path, KEPT["@E sector missing"].files)
     with faults.scenario("recovery.active.before_sync=raise(EIO)"), pytest.raises(OSError, match="Input/output error"):
         open_log(folder)
-    assert contents(folder) == KEPT["@E zeros"].files
+    assert contents(folder) == KEPT["@E sector missing"].files
 
 
 def test_changed_after_opening(tmp_path: Path) -> None:

@@ -346,11 +346,13 @@ def test_half_a_record_is_left_out(tmp_path: Path) -> None:
     """A write that the disk took in part is neither read as a batch nor taken for corruption, now or after reopening."""
     log = create(tmp_path)
     fill(log, 2)
-    record = encode([batch(0.0), batch(1.0), batch(2.0)])[0][-100:]
+    data, ends = encode([batch(0.0), batch(1.0), batch(2.0)], identity=log.identity)
+    record = data[ends[2] :]
 
     def half() -> None:
-        with (log.folder / "0-.arrows").open("ab") as file:
-            file.write(record[:50])
+        with (log.folder / "0-.arrows").open("r+b") as file:
+            file.seek(ends[2])
+            file.write(record[: 512 - ends[2] % 512])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     faults.configure_callback("wal.append.before_write", half)

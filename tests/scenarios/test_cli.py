@@ -49,6 +49,10 @@ BAD_INPUT = [
     ),
     (["replay", "kill:a@1"], "no finished report in crashmatrix-report"),
     (["report", "other"], "no finished report in other"),
+    (["diff", "other", "another"], "no finished report in other"),
+    (["merge", "whole", "other"], "no finished report in other"),
+    (["merge", "whole", "./whole"], "whole is one of the reports to merge"),
+    (["run", "--shard", "5/4"], "no shard '5/4'; write --shard I/N"),
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faults import declare
 
+ADDING = declare("toy_store.adding", "nothing is written yet")
 TRUNCATED = declare("toy_store.truncated", "the old file is empty, the new content not written")
 WRITTEN = declare("toy_store.written", "the new content is in the page cache")
 RECOVERED = declare("toy_store.recovered", "the log is read back, and about to be begun anew")
@@ -56,6 +57,7 @@ class Appending:
         self._sync(root)
 
     def add(self, number: int) -> None:
+        ADDING.hit()
         self._file.write(b"%d\n" % number)
         self._file.flush()
         WRITTEN.hit()

@@ -1,0 +1,67 @@
+"""Crash images of trees: each state's files made anew in a directory of their own, in memory.
+
+Nothing is mounted and nothing put back: what was done to one state's files cannot reach another's.
+"""
+
+import contextlib
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from faults.disk.namespace import enter_private_namespace
+from faults.disk.posix.tree import Trees, lay_out
+from faults.disk.stage import DATA
+from faults.disk.state import CrashState
+from faults.disk.trace import Trace
+
+__all__ = ["TreeImages"]
+
+
+class TreeImages:
+    """The crash images of one tree's trace; see faults.disk.CrashImages, which is what to use."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trees = Trees(trace)
+        self.seconds = {"apply": 0.0, "remove": 0.0}
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="images-", dir=enter_private_namespace()))
+        self._folder.chmod(0o755)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def mounted(self, state: CrashState) -> Iterator[Path]:
+        """The state's files, in a directory that no other state had or will have."""
+        self._number += 1
+        place = self._folder / str(self._number)
+        with self._timed("apply"):
+            tree = self._trees.of(state)
+            root = place / DATA
+            root.mkdir(parents=True)
+            lay_out(tree, root)
+        try:
+            yield root
+        finally:
+            with self._timed("remove"):
+                shutil.rmtree(place, ignore_errors=True)  # A process left behind may still be making files there.
+
+    def save(self, state: CrashState, path: Path) -> None:
+        """Write the state's files to a tar archive."""
+        with self.mounted(state) as root, tarfile.open(path, "w") as archive:
+            archive.add(root, arcname=DATA)
+
+    @contextlib.contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] += time.perf_counter() - start

@@ -1,0 +1,255 @@
+"""The kernel's side of FUSE: requests read from /dev/fuse, one at a time, and their answers.
+
+Spoken directly and not through libfuse, for inodes: libfuse's common interface names files by path, gives each hard link an
+inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename reaches the server as
+two. What is durable is a matter of inodes and of atomic renames.
+
+Layouts and numbers are those of linux/fuse.h, version 7.31, which every kernel since 5.4 speaks.
+"""
+
+import errno
+import os
+import signal
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+__all__ = [
+    "DIRECT_IO",
+    "KEEP_CACHE",
+    "Attributes",
+    "Opcode",
+    "Request",
+    "Setattr",
+    "attributes_reply",
+    "directory_entries",
+    "entry_reply",
+    "initial_reply",
+    "open_reply",
+    "serve",
+    "statfs_reply",
+    "write_reply",
+]
+
+
+class Opcode(IntEnum):
+    """The requests that are answered; any other is refused with ENOSYS, for which the kernel has a way round."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    SETATTR = 4
+    READLINK = 5
+    SYMLINK = 6
+    MKNOD = 8
+    MKDIR = 9
+    UNLINK = 10
+    RMDIR = 11
+    RENAME = 12
+    LINK = 13
+    OPEN = 14
+    READ = 15
+    WRITE = 16
+    STATFS = 17
+    RELEASE = 18
+    FSYNC = 20
+    FLUSH = 25
+    INIT = 26
+    OPENDIR = 27
+    READDIR = 28
+    RELEASEDIR = 29
+    FSYNCDIR = 30
+    CREATE = 35
+    INTERRUPT = 36
+    DESTROY = 38
+    BATCH_FORGET = 42
+    FALLOCATE = 43
+    RENAME2 = 45
+    TMPFILE = 51
+
+
+_UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})
+
+DIRECT_IO, KEEP_CACHE = 1, 2
+"""Flags of an opened file: no page cache; what the cache holds from an earlier opening is still good."""
+
+_MAJOR, _MINOR = 7, 31
+_BIG_WRITES, _MAX_PAGES = 1 << 5, 1 << 22
+_WRITE_BYTES_MOST = 1 << 20
+_PAGE = 4096
+_BUFFER_BYTES = _WRITE_BYTES_MOST + 2 * _PAGE
+_FOR_EVER_SECONDS = 1 << 30  # Names and attributes change only through the kernel that caches them.
+
+_IN = struct.Struct("=IIQQIIIHH")
+_OUT = struct.Struct("=IiQ")
+_ATTRIBUTES = struct.Struct("=6Q10I")
+_ENTRY = struct.Struct("=4Q2I")
+_ATTRIBUTES_OUT = struct.Struct("=QII")
+_SETATTR = struct.Struct("=II6Q8I")
+_OPENED = struct.Struct("=QII")
+_WRITTEN = struct.Struct("=II")
+_STATFS = struct.Struct("=5Q4I24x")
+_INITIAL = struct.Struct("=4IHHIIHHI28x")
+_DIRENT = struct.Struct("=QQII")
+
+
+class Request(NamedTuple):
+    """One request: about the inode `node`, on behalf of user `uid` and group `gid`, with arguments in `body`."""
+
+    opcode: int
+    node: int
+    uid: int
+    gid: int
+    body: memoryview
+
+    def unpack(self, layout: str) -> tuple[int, ...]:
+        """The numbers at the start of the arguments."""
+        return struct.unpack_from("=" + layout, self.body)
+
+    def names(self, start: int = 0) -> list[bytes]:
+        """The names, each ended by a NUL, from byte `start` of the arguments on."""
+        return bytes(self.body[start:]).split(b"\0")[:-1]
+
+
+class Attributes(NamedTuple):
+    """What stat(2) tells. Times in nanoseconds."""
+
+    inode: int
+    mode: int
+    size: int
+    links: int
+    uid: int
+    gid: int
+    device: int
+    changed_ns: int
+    modified_ns: int
+    accessed_ns: int
+
+
+@dataclass(frozen=True)
+class Setattr:
+    """Which attributes to set, None for those to leave alone. Times in nanoseconds, -1 for now."""
+
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    size: int | None
+    accessed_ns: int | None
+    modified_ns: int | None
+
+    @classmethod
+    def of(cls, request: Request) -> "Setattr":
+        """From the arguments of a SETATTR."""
+        (
+            valid, _, _, size, _, accessed, modified, _,
+            accessed_nsec, modified_nsec, _, mode, _, uid, gid, _,
+        ) = _SETATTR.unpack_from(request.body)  # fmt: skip
+
+        def given(bit: int, value: int) -> int | None:
+            return value if valid >> bit & 1 else None
+
+        accessed_ns = -1 if valid >> 7 & 1 else accessed * 10**9 + accessed_nsec
+        modified_ns = -1 if valid >> 8 & 1 else modified * 10**9 + modified_nsec
+        return cls(
+            given(0, mode), given(1, uid), given(2, gid), given(3, size), given(4, accessed_ns), given(5, modified_ns)
+        )
+
+
+def serve(
+    device: int, handlers: Mapping[int, Callable[[Request], bytes | bytearray | memoryview]], stall_seconds: float
+) -> None:
+    """Answer requests from the open /dev/fuse until the filesystem is unmounted; one that takes too long ends the process.
+
+    A handler returns the answer, or raises OSError with the error number to give. Raises OSError if the device fails.
+    """
+    buffer = bytearray(_BUFFER_BYTES)
+    view = memoryview(buffer)
+    while True:
+        try:
+            length = os.readv(device, [buffer])
+        except OSError as error:
+            if error.errno in (errno.EINTR, errno.ENOENT, errno.EAGAIN):  # ENOENT: a request that was interrupted.
+                continue
+            if error.errno == errno.ENODEV:
+                return
+            raise
+        _, opcode, unique, node, uid, gid, _, _, _ = _IN.unpack_from(buffer)
+        if opcode in _UNANSWERED:
+            continue
+        signal.setitimer(signal.ITIMER_REAL, stall_seconds)
+        code, answer = _answer(handlers, Request(opcode, node, uid, gid, view[_IN.size : length]))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            os.writev(device, [_OUT.pack(_OUT.size + len(answer), -code, unique), answer])
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # Whoever asked is gone.
+                raise
+
+
+def _answer(
+    handlers: Mapping[int, Callable[[Request], bytes | bytearray | memoryview]], request: Request
+) -> tuple[int, bytes | bytearray | memoryview]:
+    handler = handlers.get(request.opcode)
+    if handler is None:
+        return errno.ENOSYS, b""
+    try:
+        return 0, handler(request)
+    except OSError as error:
+        return error.errno or errno.EIO, b""
+
+
+def initial_reply(request: Request) -> bytes:
+    """The answer to INIT: the version spoken, writes in one request of up to 1 MiB, and none held back by the kernel."""
+    _, _, readahead, offered = request.unpack("4I")
+    flags = offered & (_BIG_WRITES | _MAX_PAGES)
+    return _INITIAL.pack(_MAJOR, _MINOR, readahead, flags, 0, 0, _WRITE_BYTES_MOST, 1, _WRITE_BYTES_MOST // _PAGE, 0, 0)
+
+
+def attributes_reply(attributes: Attributes) -> bytes:
+    """The answer to GETATTR and SETATTR."""
+    return _ATTRIBUTES_OUT.pack(_FOR_EVER_SECONDS, 0, 0) + _packed(attributes)
+
+
+def entry_reply(attributes: Attributes) -> bytes:
+    """The answer to what finds or makes an inode."""
+    return _ENTRY.pack(attributes.inode, 0, _FOR_EVER_SECONDS, _FOR_EVER_SECONDS, 0, 0) + _packed(attributes)
+
+
+def open_reply(handle: int, flags: int) -> bytes:
+    """The answer to OPEN and OPENDIR, and the end of the one to CREATE."""
+    return _OPENED.pack(handle, flags, 0)
+
+
+def write_reply(length: int) -> bytes:
+    """The answer to WRITE."""
+    return _WRITTEN.pack(length, 0)
+
+
+def statfs_reply() -> bytes:
+    """The answer to STATFS: there is room."""
+    blocks = 1 << 26
+    return _STATFS.pack(blocks, blocks, blocks, blocks, blocks, _PAGE, 255, _PAGE, 0)
+
+
+def directory_entries(entries: list[tuple[bytes, int, int]], offset: int, length: int) -> bytes:
+    """The answer to READDIR: those of (name, inode, mode) from number `offset` on that fit into `length` bytes."""
+    answer = bytearray()
+    for number, (name, inode, mode) in enumerate(entries[offset:], offset + 1):
+        entry = _DIRENT.pack(inode, number, len(name), mode >> 12) + name
+        entry += bytes(-len(entry) % 8)
+        if len(answer) + len(entry) > length:
+            break
+        answer += entry
+    return bytes(answer)
+
+
+def _packed(it: Attributes) -> bytes:
+    accessed, accessed_nsec = divmod(it.accessed_ns, 10**9)
+    modified, modified_nsec = divmod(it.modified_ns, 10**9)
+    changed, changed_nsec = divmod(it.changed_ns, 10**9)
+    return _ATTRIBUTES.pack(
+        it.inode, it.size, -(-it.size // 512), accessed, modified, changed, accessed_nsec, modified_nsec, changed_nsec,
+        it.mode, it.links, it.uid, it.gid, it.device, _PAGE, 0,
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""The reports of a run's shards, put together: what the whole run would have said, or `unknown` where a part is missing.
+
+counts add up; coverage is the shards' together; the verdict is the worst
+a shard without a report, an interrupted one, or shards that planned different crashes: at best ``unknown``
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from reports.store import TRACES, ReportError, ReportWriter, read_report
+
+__all__ = ["Merged", "merge", "merge_directories"]
+
+_LARGEST = {"depth_max", "failpoints_declared"}
+"""Numbers that all shards share; others are counts, and add up."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged report, and the directories that held no finished one, with the reason."""
+
+    summary: RunSummary
+    results: list[ScenarioResult]
+    unreadable: dict[Path, str]
+
+
+def merge_directories(out: Path, directories: Sequence[Path]) -> Merged:
+    """Merge report directories into a new one, traces included.
+
+    Raises:
+        ReportError: nothing to merge, parts that do not belong together, or ``out`` is one of them.
+    """
+    if out.resolve() in {directory.resolve() for directory in directories}:
+        raise ReportError(
+            f"{out} is one of the reports to merge; name a new directory first: crashmatrix merge OUT DIR..."
+        )
+    parts, unreadable = [], {}
+    for directory in directories:
+        try:
+            parts.append((directory, *read_report(directory)))
+        except ReportError as error:
+            unreadable[directory] = str(error)
+    if not parts:
+        raise ReportError("; ".join(unreadable.values()) or "nothing to merge; name the shards' report directories")
+    summary, results = merge([(part, found) for _, part, found in parts], out)
+    with ReportWriter(out) as writer:
+        writer.finish(summary, results)
+        for directory, _, _ in parts:
+            if (directory / TRACES).is_dir():
+                shutil.copytree(directory / TRACES, out / TRACES, dirs_exist_ok=True)
+    return Merged(summary, results, unreadable)
+
+
+def merge(
+    parts: Sequence[tuple[RunSummary, list[ScenarioResult]]], out: Path
+) -> tuple[RunSummary, list[ScenarioResult]]:
+    """Merge the shards of one run; ``out`` goes into the replay commands. Raises ReportError."""
+    parts = sorted(parts, key=lambda part: _number(part[0].shard))
+    summaries = [summary for summary, _ in parts]
+    of = _check(summaries)
+    results = _together(result for _, found in parts for result in found)
+    results = [replace(result, replay=_moved(result.replay, out)) for result in results]
+    first = summaries[0]
+    have = {summary.shard for summary in summaries}
+    merged = RunSummary(
+        target=first.target,
+        seed=first.seed,
+        options=first.options,
+        versions=_versions(summaries),
+        not_run={name: reason for summary in summaries for name, reason in summary.not_run.items()},
+        interrupted=any(summary.interrupted for summary in summaries),
+        started=min(filter(None, (summary.started for summary in summaries)), default=""),
+        missing_shards=[f"{number}/{of}" for number in range(1, of + 1) if f"{number}/{of}" not in have],
+        findings=_findings(summaries, out),
+    )
+    for name in dict.fromkeys(name for summary in summaries for name in summary.experiments):
+        mine = [result for result in results if result.experiment == name]
+        merged.experiments[name] = _experiment(name, summaries, mine)
+        if name in merged.not_run:
+            merged.not_run[f"part of {name}"] = merged.not_run.pop(name)
+            merged.experiments[name].verdict = worst([merged.experiments[name].verdict, Verdict.UNKNOWN])
+    return merged, results
+
+
+def _check(summaries: list[RunSummary]) -> int:
+    """How many shards the run has; refuses what is not one run."""
+    first = summaries[0]
+    for other in summaries:
+        if not other.shard:
+            raise ReportError(f"a report of {other.target} is no shard: it was run without --shard, or merged before")
+        for what in ("target", "seed", "options"):
+            one, two = getattr(first, what), getattr(other, what)
+            if one != two:
+                raise ReportError(
+                    f"shards {first.shard} and {other.shard} have another {what} ({one}, {two}): no one run"
+                )
+    sizes = {summary.shard.partition("/")[2] for summary in summaries}
+    shards = [summary.shard for summary in summaries]
+    if len(sizes) > 1 or len(set(shards)) < len(shards):
+        raise ReportError(f"shards {', '.join(shards)} are no parts of one run; name each of them once")
+    return int(sizes.pop())
+
+
+def _number(shard: str) -> int:
+    number = shard.partition("/")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _together(results: Iterable[ScenarioResult]) -> list[ScenarioResult]:
+    """Each scenario once; of one that several shards ran, the worst verdict counts."""
+    rank = list(Verdict).index
+    kept: dict[str, ScenarioResult] = {}
+    for result in results:
+        if result.id not in kept or rank(kept[result.id].verdict) < rank(result.verdict):
+            kept[result.id] = result
+    return list(kept.values())
+
+
+def _moved(command: str, out: Path) -> str:
+    """A replay command that names the merged report."""
+    start, option, _ = command.rpartition(" --report ")
+    return f"{start}{option}{shlex.quote(str(out))}" if option else command
+
+
+def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
+    found: dict[str, Finding] = {}
+    for finding in (finding for summary in summaries for finding in summary.findings):
+        known = found.get(finding.id)
+        found[finding.id] = replace(known, count=known.count + finding.count) if known else finding
+    return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
+
+
+def _versions(summaries: list[RunSummary]) -> dict[str, str]:
+    names = dict.fromkeys(name for summary in summaries for name in summary.versions)
+    return {name: " or ".join(sorted({s.versions[name] for s in summaries if name in s.versions})) for name in names}
+
+
+def _experiment(name: str, summaries: list[RunSummary], results: list[ScenarioResult]) -> ExperimentSummary:
+    parts = {summary.shard: summary.experiments[name] for summary in summaries if name in summary.experiments}
+    details = _details([part.details for part in parts.values()])
+    details["notes"] = [
+        f"shard {shard}: {note}" for shard, part in parts.items() for note in part.details.get("notes", [])
+    ]
+    if "failpoints_never_hit" in details:
+        hit = {result.point for result in results}
+        details["failpoints_never_hit"] = sorted(set(details["failpoints_never_hit"]) - hit)
+    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details)
+    plans = {part.details.get("plan") for part in parts.values()}
+    if len(plans) > 1:
+        details["notes"].append(
+            "the shards planned different crashes, so their parts do not add up: run without --shard"
+        )
+        merged.verdict = worst([merged.verdict, Verdict.UNKNOWN])
+    return merged
+
+
+def _details(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts added, lists joined, anything else as the first shard has it."""
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = [part[name] for part in parts if name in part]
+        if isinstance(values[0], list):
+            merged[name] = [one for value in values for one in value]
+        elif isinstance(values[0], int | float) and not isinstance(values[0], bool):
+            merged[name] = max(values) if name in _LARGEST else sum(values)
+        else:
+            merged[name] = values[0]
+    return merged

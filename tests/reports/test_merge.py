@@ -1,0 +1,152 @@
+"""Merged shards: they add up to the whole run, and a missing part is never safe."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports import (
+    ExperimentSummary,
+    Finding,
+    ReportError,
+    ReportWriter,
+    RunSummary,
+    ScenarioResult,
+    Verdict,
+    read_report,
+)
+from reports.findings import finding_id
+from reports.merge import merge, merge_directories
+from tests.reports.samples import result, summary
+
+OUT = Path("whole")
+Part = tuple[RunSummary, list[ScenarioResult]]
+
+
+def part(number: int, of: int = 3, *, plan: str = "same", verdict: Verdict = Verdict.SAFE, **other: Any) -> Part:
+    """One shard's report: ten hits of a failpoint of its own."""
+    results = [result(f"p{number}", hit, verdict=verdict if hit == 3 else Verdict.SAFE) for hit in range(1, 11)]
+    details = {
+        "plan": plan, "depth_max": 2, "distinct_states": 4, "failpoints_never_hit": ["p1", "p2", "p3", "never"],
+        "notes": [f"said by {number}"], "recordings": [{"name": f"r{number}"}],
+    }  # fmt: skip
+    run = summary([], shard=f"{number}/{of}", **other)
+    run.experiments["kill"] = ExperimentSummary.of(results, 2.0, details)
+    return run, results
+
+
+def test_adds_up() -> None:
+    """Whatever the order of the parts, counts, times and coverage are the shards' together, and the verdict the worst."""
+    merged, results = merge([part(3), part(1, verdict=Verdict.LOSES), part(2)], OUT)
+    assert merged.verdict is Verdict.LOSES
+    assert (merged.shard, merged.missing_shards) == ("", [])
+    kill = merged.experiments["kill"]
+    assert (kill.scenarios, kill.seconds, kill.verdicts) == (30, 6.0, {"safe": 29, "loses": 1})
+    assert [one.point for one in results] == ["p1"] * 10 + ["p2"] * 10 + ["p3"] * 10
+    assert kill.details == {
+        "plan": "same", "depth_max": 2, "distinct_states": 12, "failpoints_never_hit": ["never"],
+        "notes": ["shard 1/3: said by 1", "shard 2/3: said by 2", "shard 3/3: said by 3"],
+        "recordings": [{"name": "r1"}, {"name": "r2"}, {"name": "r3"}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict", "missing"),
+    [
+        ([part(1), part(2), part(3)], Verdict.SAFE, []),
+        ([part(1), part(3)], Verdict.UNKNOWN, ["2/3"]),
+        ([part(2)], Verdict.UNKNOWN, ["1/3", "3/3"]),
+        ([part(2, verdict=Verdict.HOLE)], Verdict.HOLE, ["1/3", "3/3"]),
+        ([part(1), part(2), part(3, interrupted=True)], Verdict.UNKNOWN, []),
+        ([part(1), part(2), part(3, plan="other")], Verdict.UNKNOWN, []),
+        ([part(1), part(2), part(3, not_run={"kill": "no root"})], Verdict.UNKNOWN, []),
+    ],
+    ids=["all", "one missing", "one there", "broken", "interrupted", "another plan", "not run in one"],
+)
+def test_what_is_missing_is_unknown(parts: list[Part], verdict: Verdict, missing: list[str]) -> None:
+    """Only all shards, all finished, all of one plan, are safe together; what is missing is named."""
+    merged, _ = merge(parts, OUT)
+    assert (merged.verdict, merged.missing_shards) == (verdict, missing)
+    assert RunSummary.from_json(merged.to_json()) == merged
+    assert (
+        merged.verdict is not Verdict.UNKNOWN
+        or merged.gaps
+        or "do not add up" in str(merged.experiments["kill"].details)
+    )
+
+
+def test_what_no_shard_ran_is_named() -> None:
+    """An experiment that no shard could run is named as in an unsharded run."""
+    reason = {"power": "no /dev/fuse"}
+    merged, _ = merge([part(number, not_run=reason) for number in (1, 2, 3)], OUT)
+    assert merged.not_run == reason
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([part(1), part(1)], "name each of them once"),
+        ([part(1), part(2, 4)], "no parts of one run"),
+        ([part(1), part(2, seed=9)], "another seed"),
+        ([part(1), part(2, target="other")], "another target"),
+        ([part(1), part(2, options={"budget": 9})], "another options"),
+        ([(summary([result()]), [result()])], "is no shard"),
+    ],
+)
+def test_refused(parts: list[Part], message: str) -> None:
+    """Reports that are no parts of one run are refused in one line."""
+    with pytest.raises(ReportError, match=message) as refused:
+        merge(parts, OUT)
+    assert "\n" not in str(refused.value)
+
+
+def test_scenarios_that_two_shards_ran() -> None:
+    """A scenario is there once, with the worse of its verdicts; its replay command names the merged report."""
+    one, other = part(1, 2), part(2, 2)
+    both = replace(one[1][0], verdict=Verdict.LOSES)
+    for parts in ([one, (other[0], [both])], [(one[0], [both]), (other[0], one[1])]):
+        _, results = merge(parts, Path("a b"))
+        (found,) = [result for result in results if result.id == both.id]
+        assert found.verdict is Verdict.LOSES
+        assert found.replay == "crashmatrix replay kill:p1@1 --report 'a b'"
+
+
+def test_findings_are_kept() -> None:
+    """Findings that several shards explained are one."""
+    lost = result(verdict=Verdict.LOSES)
+    finding = Finding(
+        id=finding_id(lost), experiment="kill", verdict=Verdict.LOSES, title="", count=2, example=lost.id, replay=lost.replay
+    )  # fmt: skip
+    merged, _ = merge([part(number, findings=[finding]) for number in (1, 2, 3)], OUT)
+    assert [(one.count, one.replay) for one in merged.findings] == [(6, f"crashmatrix replay {lost.id} --report whole")]
+
+
+def written(directory: Path, run: RunSummary, results: list[ScenarioResult], trace: str) -> Path:
+    with ReportWriter(directory) as writer:
+        writer.finish(run, results)
+    (directory / "traces").mkdir()
+    (directory / "traces" / trace).write_text(trace)
+    return directory
+
+
+def test_directories(tmp_path: Path) -> None:
+    """Report directories become one with all traces; one without a finished report is named and its shard missing."""
+    directories = [written(tmp_path / str(n), *part(n), trace=f"t{n}") for n in (1, 2)]
+    (tmp_path / "3").mkdir()
+    merged = merge_directories(tmp_path / "out", [*directories, tmp_path / "3"])
+    assert list(merged.unreadable) == [tmp_path / "3"]
+    assert read_report(tmp_path / "out") == (merged.summary, merged.results)
+    assert merged.summary.missing_shards == ["3/3"]
+    assert {path.name for path in (tmp_path / "out" / "traces").iterdir()} == {"t1", "t2"}
+
+
+def test_directories_refused(tmp_path: Path) -> None:
+    """The merged report is none of the parts, and there is something to merge; nothing is touched otherwise."""
+    shard = written(tmp_path / "1", *part(1), trace="t")
+    with pytest.raises(ReportError, match="name a new directory"):
+        merge_directories(tmp_path / "x" / ".." / "1", [shard])
+    with pytest.raises(ReportError, match="no finished report"):
+        merge_directories(tmp_path / "out", [tmp_path / "nothing"])
+    assert not (tmp_path / "out").exists()
+    assert read_report(shard) == part(1)

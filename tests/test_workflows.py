@@ -1,0 +1,121 @@
+"""What runs on GitHub: valid by its schemas, true to the action's inputs, and its scripts run here as they do there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.scenarios.test_cli import CRASHMATRIX
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"
+
+
+def parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+def example() -> str:
+    """The workflow that the documentation offers."""
+    (found,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
+    return str(found)
+
+
+def check(path: Path, schema: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_schemas(tmp_path: Path) -> None:
+    """Workflow, action and the documented example are what GitHub takes; the check itself can tell."""
+    (tmp_path / "example.yml").write_text(example())
+    (tmp_path / "wrong.yml").write_text(example().replace("runs-on", "run-on"))
+    checks = [
+        (WORKFLOW, "vendor.github-workflows", 0),
+        (tmp_path / "example.yml", "vendor.github-workflows", 0),
+        (ACTION, "vendor.github-actions", 0),
+        (tmp_path / "wrong.yml", "vendor.github-workflows", 1),
+    ]
+    for path, schema, status in checks:
+        checked = check(path, schema)
+        assert checked.returncode == status, checked.stdout
+
+
+def steps(workflow: Any) -> list[Any]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("text", [WORKFLOW.read_text(), example()], ids=["workflow", "example"])
+def test_inputs_exist(text: str) -> None:
+    """Whoever uses the action gives it inputs that it has."""
+    inputs = parsed(ACTION.read_text())["inputs"]
+    uses = [step["with"] for step in steps(parsed(text)) if step["uses"] in ("./", "OWNER/crashmatrix@main")]
+    assert uses
+    assert {name for use in uses for name in use} <= inputs.keys()
+
+
+def test_ten_lines() -> None:
+    """The example is as short as it says."""
+    assert len(example().splitlines()) <= 11
+
+
+def test_every_input_is_used() -> None:
+    """Each input of the action reaches a step; each variable the script reads is given to it."""
+    action = parsed(ACTION.read_text())
+    for name in action["inputs"]:
+        assert f"inputs.{name} " in ACTION.read_text()
+    (run,) = [step for step in action["runs"]["steps"] if step["name"] == "Run"]
+    read = set(re.findall(r"\$\{?([A-Z_]+)", (ROOT / ".ci" / "action-run").read_text()))
+    assert read - {"PATH", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} == run["env"].keys() - {"ACTION"}
+
+
+def test_every_shard_runs() -> None:
+    """The workflow's shards are all of them, and as many as it says."""
+    shard = parsed(WORKFLOW.read_text())["jobs"]["shard"]
+    of = int(steps(parsed(WORKFLOW.read_text()))[1]["with"]["shard"].partition("/")[2])
+    assert shard["strategy"]["matrix"]["shard"] == list(range(1, of + 1))
+
+
+def act(folder: Path, **inputs: str) -> tuple[str, str]:
+    """Run the action's script as GitHub would; returns its outputs and the step's summary."""
+    program = folder / "crashmatrix"
+    program.write_text(f'#!/bin/sh\nexec {CRASHMATRIX[0]} -c "{CRASHMATRIX[2]}" "$@"\n')
+    program.chmod(0o755)
+    output, summary = folder / "output", folder / "summary"
+    for path in (output, summary):
+        path.write_text("")
+    defaults = {name.upper(): str(one.get("default", "")) for name, one in parsed(ACTION.read_text())["inputs"].items()}
+    environment = {
+        **os.environ, **defaults, "CRASHMATRIX": str(program), "FILESYSTEMS": "ext4", "PYTHONPATH": str(ROOT),
+        "GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary), "EXPERIMENTS": "kill", **inputs,
+    }  # fmt: skip
+    ended = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "action-run")], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    return output.read_text(), summary.read_text()
+
+
+def test_shards_and_merge(tmp_path: Path) -> None:
+    """Two shards run and merged as the workflow does: the statuses are outputs, the summaries GitHub's, the report whole."""
+    target = "tests.scenarios.toy_systems:Buffered"
+    for number in ("1", "2"):
+        output, summary = act(tmp_path, TARGET=target, SHARD=f"{number}/2", REPORT=f"shards/{number}")
+        assert output in ("status=0\n", "status=1\n")
+        assert f"shard {number}/2" in summary
+    output, summary = act(tmp_path, MERGE="shards", REPORT="whole")
+    assert output == "status=1\n"
+    assert summary.startswith(f"# ❌ `{target}`: loses")
+    assert summary == (tmp_path / "whole" / "summary.md").read_text()
+    for name in ("index.html", "junit.xml"):
+        assert (tmp_path / "whole" / name).exists()
+
+
+def test_a_run_that_cannot_start(tmp_path: Path) -> None:
+    """A mistyped target is status 2, without a report."""
+    assert act(tmp_path, TARGET="nosuch", REPORT="none") == ("status=2\n", "")
