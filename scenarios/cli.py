@@ -19,7 +19,7 @@ from rich.progress import TaskID
 from rich.table import Table
 
 from faults.disk import Filesystem, InvalidOption
-from reports import ReportError, ScenarioResult, Verdict
+from reports import ReportError, ScenarioResult
 from reports.console import progress, show_run
 from scenarios import cli_reports
 from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
@@ -148,32 +148,34 @@ def failpoints(target: TargetName = "reference") -> None:
 
 @app.command()
 def mutants(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Planted bugs to hunt; all, and the unbroken engine.")
+    ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: found by all, it is no luck.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
-    from scenarios.mutants import MUTANTS  # imports the reference engine, which no other command needs
+    from scenarios.mutants import MUTANTS, mutant  # imports the reference engine, which no other command needs
     from scenarios.self_proof import hunt
 
+    chosen = [mutant(name).name for name in names or MUTANTS]
     if only_list:
-        table = _table("planted bug", "what is broken")
-        for row in MUTANTS.values():
-            table.add_row(row.name, escape(row.broken))
+        table = _table("planted bug", "may be found by", "what is broken")
+        for row in map(mutant, chosen):
+            table.add_row(row.name, ", ".join(row.experiments), escape(row.broken))
         _out.print(table)
         return
+    hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
     missed = 0
-    for name in (*MUTANTS, ""):
-        found = hunt(name, seed=seed, workers=len(os.sched_getaffinity(0)))
-        as_it_should = (found.found is not None if name else found.verdict is Verdict.SAFE) and found.confirmed
-        missed += not as_it_should
+    for name, of_seed in hunts:
+        found = hunt(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
+        missed += not found.as_it_should_be
+        mark = "ok    " if found.as_it_should_be else "MISSED"
         where = found.found.id if found.found else ""
         what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
-        _out.print(
-            f"{'ok    ' if as_it_should else 'MISSED'} {name or 'the unbroken engine':<24} {what}",
-            markup=False,
-            highlight=False,
-        )
-    _out.print(f"{len(MUTANTS) + 1 - missed} of {len(MUTANTS) + 1} as they should be", highlight=False)
+        _out.print(f"{mark} {name or 'the unbroken engine':<24} {what}", markup=False, highlight=False, soft_wrap=True)
+    _out.print(f"{len(hunts) - missed} of {len(hunts)} as they should be", highlight=False)
     raise typer.Exit(1 if missed else 0)
 
 

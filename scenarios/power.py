@@ -242,10 +242,10 @@ class PowerExperiment:
             self.on_result(result)
 
     def _distrust(self, recording: Recording) -> None:
-        """A recording whose states could not have differed says nothing."""
+        """An undisturbed recording whose states could not have differed says nothing."""
         of_this = self._judged.get(recording.name, {}).values()
         reason = ""
-        if recording.of or any(judged.verdict.broken for judged in of_this):
+        if recording.of or recording.kill_at or any(judged.verdict.broken for judged in of_this):
             return
         if not recording.events:
             reason = "the journal has no line: nothing was promised"

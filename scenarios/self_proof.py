@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reports import ScenarioResult, Verdict, worst
 from scenarios.campaign import Plan, experiment_of, power_of, workbench
+from scenarios.crash_check import Checker
 from scenarios.mutants import mutant
 
 __all__ = ["Hunt", "hunt"]
@@ -15,6 +16,9 @@ __all__ = ["Hunt", "hunt"]
 
 _RESTARTS = 30
 """More than in a run: each is killed before another sort of sync, and the bug may lie behind any."""
+
+_BUDGETS = (500, 4000)
+"""Crash states to look at: a few of every recording first, then many."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Hunt:
     seconds: float
     confirmed: bool
 
+    @property
+    def as_it_should_be(self) -> bool:
+        """Whether the bug was found, or the unbroken engine is safe."""
+        return self.confirmed and (self.found is not None if self.mutant else self.verdict is Verdict.SAFE)
+
 
 def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
     """Run the experiment that may find one bug planted in the reference engine, until a promise is broken.
@@ -48,11 +57,7 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
     plan = Plan(mutant=name, seed=seed, workers=workers, filesystems=filesystems, report=Path("crashmatrix-hunt"))
     with workbench(plan) as (checker, _):
         if name and "kill" not in mutant(name).experiments:
-            power = power_of(plan, checker)
-            power.until_broken, power.keep_traces = True, False
-            power.restarts = _RESTARTS
-            power.run()
-            results, confirmed = power.ordered(), True
+            results, confirmed = _cut_power(plan, checker), True
         else:
             kill = experiment_of(plan, checker)
             kill.until_broken = bool(name)
@@ -68,3 +73,15 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
         seconds=time.perf_counter() - start,
         confirmed=confirmed,
     )
+
+
+def _cut_power(plan: Plan, checker: Checker) -> list[ScenarioResult]:
+    results: list[ScenarioResult] = []
+    for budget in _BUDGETS:
+        power = power_of(replace(plan, budget=budget), checker)
+        power.restarts, power.until_broken, power.keep_traces = _RESTARTS, True, False
+        power.run()
+        results += power.ordered()
+        if any(result.verdict.broken for result in results):
+            break
+    return results
