@@ -37,7 +37,7 @@ from faults.disk import (
 from scenarios.errors import UsageError
 from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
-from scenarios.system import SystemUnderTest, Target
+from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
     "Recording",
@@ -198,7 +198,7 @@ def _record(target: Target, recording: Recording, workload: Callable[[Machine], 
         filesystem=recording.filesystem,
         nudge=recording.nudge,
         seed=recording.seed,
-        time_limit_seconds=10 * target.make().seconds_max,
+        time_limit_seconds=10 * load(target.name).seconds_max,
     )
     try:
         return record(workload, options=options, **how)
