@@ -11,6 +11,8 @@ def visible(text: str) -> str:
     That covers control characters, marks that turn the direction of writing, and what no file encoding can hold.
     Line ends stay.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 

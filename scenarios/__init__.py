@@ -4,15 +4,15 @@
 property-based tests, and needs Hypothesis.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scenarios.contract import Contract, Violation
-from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
-from scenarios.journal import Journal, Promises
-from scenarios.system import SystemUnderTest, Target
-
 if TYPE_CHECKING:
+    from scenarios.contract import Contract, Violation
+    from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
+    from scenarios.journal import Journal, Promises
     from scenarios.state_machine import CrashStateMachine
+    from scenarios.system import SystemUnderTest, Target
 
 __all__ = [
     "Contract",
@@ -29,9 +29,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "CrashStateMachine":
-        from scenarios.state_machine import CrashStateMachine  # only when asked for: Hypothesis is optional
+_HOMES = {
+    "contract": ("Contract", "Violation"),
+    "errors": ("EnvironmentLacks", "PromiseBroken", "ScenarioError", "UsageError"),
+    "journal": ("Journal", "Promises"),
+    "state_machine": ("CrashStateMachine",),
+    "system": ("SystemUnderTest", "Target"),
+}
 
-        return CrashStateMachine
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is: pytest loads our plugin in every project, and Hypothesis is optional."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"scenarios.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

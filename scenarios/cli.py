@@ -1,4 +1,4 @@
-"""The command line: ``crashmatrix run | replay | targets | failpoints | mutants | report | doctor``.
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
 
 Exit status: 0 safe, 1 a promise broken, 2 the input or the machine is at fault (one line on stderr), 3 unknown,
 130 interrupted.
@@ -7,6 +7,7 @@ Exit status: 0 safe, 1 a promise broken, 2 the input or the machine is at fault 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
+from scenarios.new_target import LANGUAGES, write_target
 from scenarios.power import STATES_MAX
 from scenarios.shards import Shard
 from scenarios.systems import BUILT_IN
@@ -37,7 +39,9 @@ app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
-TargetName = Annotated[str, typer.Argument(help="A built-in target, package.module:Class, or file.py:Class.")]
+TargetName = Annotated[
+    str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
+]
 Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
 Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
 Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
@@ -58,6 +62,20 @@ class _Bar(Listener):
         self._broken += result.verdict.broken
         broken = f" [red]{self._broken} broken[/]" if self._broken else ""
         self.bar.update(self._task, advance=1, description=f"recovering{broken}")
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Of the file to write: my_store.")],
+    language: Annotated[
+        str | None,
+        typer.Option(help=f"{' or '.join(LANGUAGES)}; the latter is for any other language.", show_default="python"),
+    ] = None,
+) -> None:
+    """Write a commented target file to start from."""
+    path, target = write_target(name, language)
+    _say(f"wrote {path}; it runs as it stands:")
+    _say(f"  crashmatrix run {shlex.quote(target)}")
 
 
 @app.command()
@@ -115,13 +133,11 @@ def replay_(
 ) -> None:
     """Run one scenario of a report again, with a real SIGKILL."""
     found = replay(scenario, report, keep)
-    _out.print(f"{scenario}: {found.checked.verdict}", markup=False, highlight=False, soft_wrap=True)
+    _say(f"{scenario}: {found.checked.verdict}")
     if found.checked.explanation:
-        _out.print(f"  {found.checked.explanation}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"  {found.checked.explanation}")
     if found.kept is not None:
-        _out.print(
-            f"  crashed tree, journal and recovered tree: {found.kept}", markup=False, highlight=False, soft_wrap=True
-        )
+        _say(f"  crashed tree, journal and recovered tree: {found.kept}")
     raise typer.Exit(found.checked.verdict.exit_status)
 
 
@@ -191,6 +207,10 @@ def doctor() -> None:
     raise typer.Exit(2 if any(finding.needed and not finding.well for finding in findings) else 0)
 
 
+def _say(text: str) -> None:
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(columns))
     for column in columns:
@@ -249,6 +269,8 @@ def _root(
 
 def main() -> None:
     """Run the command line; every expected failure is one line on stderr and exit status 2."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
     try:
         app()
     except (ScenarioError, ReportError) as error:

@@ -15,7 +15,7 @@ import signal
 __all__ = ["PRELOAD_VARIABLE", "SERVER_PID", "die_with_parent"]
 
 PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-"""Environment variable naming the modules to import, separated by commas."""
+"""Environment variable naming the modules and Python files to import, a line each."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -31,8 +31,11 @@ def die_with_parent(parent: int) -> None:
 
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
-for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split(",")):
+for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     try:
-        importlib.import_module(_module)
+        if _module.endswith(".py"):
+            importlib.import_module("scenarios.system").load_module(_module)
+        else:
+            importlib.import_module(_module)
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue

@@ -215,7 +215,7 @@ class Jobs:
     def __enter__(self) -> Jobs:
         self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        os.environ["CRASHMATRIX_PRELOAD"] = ",".join((*_PRELOAD, *self._preload))
+        os.environ["CRASHMATRIX_PRELOAD"] = "\n".join((*_PRELOAD, *self._preload))
         self._context.set_forkserver_preload(["scenarios.fork_server"])
         with _without_main():
             forkserver.ensure_running()  # Here, not in a worker thread: the server dies with the thread that started it.

@@ -7,6 +7,7 @@ reads ``kill:wal.append.before_sync@3+recovery.replay.before_batch@1``.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 
 from scenarios.errors import UsageError
@@ -41,6 +42,9 @@ SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 
 END: Hit = ("workload.end", 1)
 """A crash right after the workload's last step."""
+
+_STEP = re.compile(r"([^+].*?)@([0-9]+)(?:\+|\Z)", re.DOTALL)
+"""One crash of an id; a failpoint's name may itself hold a plus sign."""
 
 CrashPath = tuple[Hit, ...]
 """Where the crashes of one scenario strike: in the workload, then in each recovery."""
@@ -106,12 +110,13 @@ def scenario_id(path: CrashPath) -> str:
 def parse_id(text: str) -> CrashPath:
     """Read what `scenario_id` wrote. Raises UsageError."""
     kind, _, rest = text.partition(":")
-    path = []
-    for part in rest.split("+"):
-        name, at, number = part.rpartition("@")
-        if kind != "kill" or not name or not at or not number.isdecimal() or int(number) < 1:
-            raise UsageError(f"{text!r} is no scenario id; they read kill:FAILPOINT@HIT, see results.jsonl")
-        path.append((name, int(number)))
+    path: list[Hit] = []
+    end = 0
+    while step := _STEP.match(rest, end):
+        path.append((step[1], int(step[2])))
+        end = step.end()
+    if kind != "kill" or not path or end < len(rest) or rest.endswith("+") or not all(number for _, number in path):
+        raise UsageError(f"{text!r} is no scenario id; they read kill:FAILPOINT@HIT, see results.jsonl")
     return tuple(path)
 
 

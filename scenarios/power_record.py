@@ -112,7 +112,7 @@ class _MachineJournal(Journal):
     def append(self, line: bytes) -> None:
         self._left -= 1
         if not self._left:
-            os.write(self._machine.descriptor, line + b"\n")  # No nudge comes between this note and the kill.
+            os.write(self._machine.descriptor, line + b"\n")  # Without a nudge, which could sync what is to be lost.
             os.kill(os.getpid(), signal.SIGKILL)
         self._machine.note(line)
 
@@ -175,7 +175,7 @@ def _until_killed(system: SystemUnderTest, machine: Machine, kill_at: int) -> No
     if pid:
         _, status = os.waitpid(pid, 0)
         if status == signal.SIGKILL:
-            machine.note(_KILLED.text)
+            os.write(machine.descriptor, _KILLED.text + b"\n")
         elif status:
             raise UsageError(f"the workload ended with status {os.waitstatus_to_exitcode(status)}; mend it")
         return

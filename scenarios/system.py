@@ -20,6 +20,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import json
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -27,14 +29,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from scenarios.contract import Contract
 from scenarios.errors import UsageError
 from scenarios.journal import Item, Journal, Promises
 from scenarios.systems import BUILT_IN
 
-__all__ = ["SystemUnderTest", "Target", "load"]
+__all__ = ["SystemUnderTest", "Target", "load", "load_module"]
 
 
 class SystemUnderTest(ABC):
@@ -57,6 +59,13 @@ class SystemUnderTest(ABC):
     seconds_max: ClassVar[float] = 30.0
     workspace: Path
     seed: int = 0
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Remember how it was made: other processes make their own (`Target.of`)."""
+        system = super().__new__(cls)
+        system._made_with = arguments, options
+        return system
 
     def setup(self) -> Sequence[str]:
         """Check options and fill ``workspace``, once per run; returns remarks for the report. Raises UsageError."""
@@ -105,6 +114,32 @@ class Target:
     workspace: str = ""
     watch_calls: bool = False
 
+    @classmethod
+    def of(cls, system: SystemUnderTest) -> Target:
+        """Return the target that makes this system again, of the same class with the same arguments.
+
+        Raises:
+            UsageError: other processes could not find its class, or could not be told its arguments.
+        """
+        kind = type(system)
+        path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        if "." in kind.__qualname__ or path is None:
+            raise UsageError(
+                f"{kind.__qualname__} cannot be found by other processes, in which it must run; define it at the top of a file"
+            )
+        arguments, options = system._made_with
+        bound = inspect.signature(kind).bind(*arguments, **options)
+        given: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            given |= value if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+        try:
+            json.dumps(given)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{kind.__name__}'s arguments must be JSON values, so that a scenario can be replayed ({error})"
+            ) from None
+        return cls(f"{path}:{kind.__name__}", given)
+
     def make(self) -> SystemUnderTest:
         """Return the system. Raises UsageError with the remedy."""
         kind = load(self.name)
@@ -122,9 +157,9 @@ class Target:
 
     @property
     def module(self) -> str | None:
-        """The importable module the system lives in, None for a file."""
-        name = _place(self.name).partition(":")[0]
-        return None if name.endswith((".py", ".toml")) else name
+        """The module or Python file the system lives in, None for a TOML file."""
+        name = _place(self.name).rpartition(":")[0]
+        return name or None
 
 
 def load(name: str) -> type[SystemUnderTest]:
@@ -137,12 +172,12 @@ def load(name: str) -> type[SystemUnderTest]:
         from scenarios.systems.command import command_system  # a system itself, so it imports us
 
         return command_system(Path(name))
-    where, colon, attribute = _place(name).partition(":")
+    where, colon, attribute = _place(name).rpartition(":")
     if not colon:
         raise UsageError(
             f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
         )
-    module = _load_file(Path(where)) if where.endswith(".py") else _load_module(where)
+    module = load_module(where)
     kind = getattr(module, attribute, None)
     if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
         raise UsageError(
@@ -151,6 +186,11 @@ def load(name: str) -> type[SystemUnderTest]:
     if missing := sorted(kind.__abstractmethods__):
         raise UsageError(f"{name} lacks {' and '.join(missing)}; every system needs a workload and a recover method")
     return kind
+
+
+def load_module(place: str) -> ModuleType:
+    """Import a module by its name, or by its file's. Raises UsageError."""
+    return _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
 
 
 def _place(name: str) -> str:
@@ -171,6 +211,8 @@ def _load_file(path: Path) -> ModuleType:
         return sys.modules[name]
     if not path.is_file():
         raise UsageError(f"no file {path}; name it relative to the current directory")
+    if (path.parent / "__init__.py").exists() and (module := _load_from_package(path.resolve())):
+        return module
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -182,6 +224,18 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise UsageError(f"{path} cannot be imported ({_in_one_line(error)}); mend it") from error
     return module
+
+
+def _load_from_package(path: Path) -> ModuleType | None:
+    """Import a file as part of its package, for its relative imports; None if another package has that name."""
+    folder, parts = path.parent, [path.stem]
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    module = _load_module(".".join(parts))
+    return module if module.__file__ and Path(module.__file__).resolve() == path else None
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -99,6 +99,7 @@ def test_thin_states_says_its_rule() -> None:
         ((("wal.append.before_sync", 3),), "kill:wal.append.before_sync@3"),
         ((("a", 1), ("b", 22), ("c", 3)), "kill:a@1+b@22+c@3"),
         ((("a@2", 1),), "kill:a@2@1"),
+        ((("a+b", 1), ("c+", 2)), "kill:a+b@1+c+@2"),
     ],
 )
 def test_scenario_ids(path: tuple[Hit, ...], name: str) -> None:

@@ -50,6 +50,8 @@ def test_kill_shards_merge_into_the_whole(toy: str, status: int, tmp_path: Path)
     for number in (1, 2):
         run(f"{TOYS}:{toy}", tmp_path / f"s{number}", Shard(number, 2))
         assert read_report(tmp_path / f"s{number}")[0].shard == f"{number}/2"
+    parts = [list(first_crashes(tmp_path / f"s{number}")) for number in (1, 2)]
+    assert parts[0] + parts[1] == list(first_crashes(tmp_path / "whole"))  # Each once: nobody ran another's part.
     merged = crashmatrix("merge", "merged", "s2", "s1", cwd=tmp_path)
     assert merged.returncode == status, merged.stdout + merged.stderr
     assert list(first_crashes(tmp_path / "merged").items()) == list(first_crashes(tmp_path / "whole").items())
@@ -96,3 +98,13 @@ def test_power_shards(tmp_path: Path) -> None:
         broken = next(result for result in results if nudge in result.point and result.verdict.broken)
         assert broken.replay.endswith("--report merged")
         assert crashmatrix("replay", broken.id, "--report", "merged", cwd=tmp_path).returncode == 1
+
+
+def test_a_run_that_fails_halfway_is_not_safe(tmp_path: Path) -> None:
+    """If a later experiment cannot be run, the report of the earlier ones says that the run was cut short."""
+    plan = Plan(target=f"{TOYS}:Store", experiments=("kill", "power"), filesystems=("nosuchfs",), report=tmp_path / "r")
+    with pytest.raises(Exception, match="nosuchfs"):
+        Campaign(plan).run()
+    summary, results = read_report(tmp_path / "r")
+    assert results
+    assert (summary.interrupted, summary.verdict) == (True, Verdict.UNKNOWN)

@@ -41,6 +41,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "neighbour.py": "from good import Store",
         "package/good.py": GOOD,
         "package/__init__.py": "",
+        "package/relative.py": "from .good import Store",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -57,16 +58,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("good.py:Store", None),
-        ("./good.py:Store", None),
-        ("package/good.py:Store", None),
-        ("neighbour.py:Store", None),
+        ("good.py:Store", "good.py"),
+        ("./good.py:Store", "./good.py"),
+        ("package/good.py:Store", "package/good.py"),
+        ("neighbour.py:Store", "neighbour.py"),
+        ("package/relative.py:Store", "package/relative.py"),
         ("good:Store", "good"),
         ("package.good:Store", "package.good"),
         ("reference", "scenarios.systems.reference"),
     ],
 )
-def test_names(name: str, module: str | None) -> None:
+def test_names(name: str, module: str) -> None:
     """A target is a built-in name, package.module:Class or file.py:Class, and always the same class."""
     kind = load(name)
     assert issubclass(kind, SystemUnderTest)
@@ -151,3 +153,13 @@ def test_unknown_planted_bug() -> None:
     """A planted bug nobody knows is refused in one line that says where they are listed."""
     with pytest.raises(UsageError, match=r"no planted bug 'typo'; .*mutants"):
         Target("good.py:Store", mutant="typo").make()
+
+
+def test_target_of_an_instance() -> None:
+    """A system made in a test is made again elsewhere, with the same arguments."""
+    for made in (load("good.py:Store")(3), load("package/good.py:Store")(size=3)):
+        target = Target.of(made)
+        again = target.make()
+        assert type(again) is type(made)
+        assert again.size == 3  # type: ignore[attr-defined]
+        assert target.options == {"size": 3}

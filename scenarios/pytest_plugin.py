@@ -1,0 +1,167 @@
+"""The pytest plugin: pytest finds it by itself, there is nothing to import.
+
+    def test_my_store_survives(crash_matrix):
+        crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
+
+``MyStore`` is a `scenarios.SystemUnderTest` at the top of some module; its arguments are JSON values. With the marker, each
+experiment is a test of its own, which pytest-xdist spreads over its workers:
+
+    @pytest.mark.crash_matrix("kill", "power")
+    def test_my_store_survives(crash_matrix):
+        crash_matrix(MyStore()).assert_safe()
+
+An experiment that this machine cannot run skips the test, once the others have found nothing. All else is imported when the
+fixture is first called, so that projects which do not use it do not pay for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from reports import RunSummary, ScenarioResult
+    from scenarios.system import SystemUnderTest
+
+__all__ = ["CrashMatrix", "Outcome", "crash_matrix", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
+
+BUDGET = 300
+"""Default number of hits and of crash states; a run on the command line takes more."""
+
+_MARKER = "crash_matrix"
+_PARAMETER = "_crash_experiment"
+_SHOWN_MAX = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("crashmatrix", "crash-consistency tests")
+    group.addoption(
+        "--crash-budget", type=int, metavar="N", default=BUDGET,
+        help=f"at most so many hits of failpoints and crash states a test (default {BUDGET})",
+    )  # fmt: skip
+    group.addoption("--crash-seed", type=int, metavar="S", default=0, help="draws everything random (default 0)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", f"{_MARKER}(*experiments): make each of these experiments a test of its own.")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each experiment of the marker a test of its own."""
+    marker = metafunc.definition.get_closest_marker(_MARKER)
+    if marker is not None and marker.args and _MARKER in metafunc.fixturenames:
+        metafunc.fixturenames.append(_PARAMETER)
+        metafunc.parametrize(_PARAMETER, marker.args)
+
+
+@pytest.fixture
+def crash_matrix(request: pytest.FixtureRequest, tmp_path: Path) -> CrashMatrix:
+    """Crash a system in every way: ``crash_matrix(MyStore()).assert_safe()``."""
+    call = getattr(request.node, "callspec", None)
+    chosen = call.params.get(_PARAMETER) if call is not None else None
+    return CrashMatrix(request.config, tmp_path, [chosen] if chosen else [])
+
+
+class CrashMatrix:
+    """What the fixture gives: call it with a system."""
+
+    def __init__(self, config: pytest.Config, folder: Path, experiments: Sequence[str]) -> None:
+        self._config, self._folder, self._experiments = config, folder, experiments
+        self._runs = 0
+
+    def __call__(
+        self,
+        system: SystemUnderTest,
+        *,
+        experiments: Iterable[str] = (),
+        budget: int | None = None,
+        seed: int | None = None,
+        filesystems: Iterable[str] = ("ext4",),
+    ) -> Outcome:
+        """Run the experiments, by default all that this machine can; see what came of it with `Outcome.assert_safe`.
+
+        Args:
+            budget, seed: instead of ``--crash-budget`` and ``--crash-seed``.
+            filesystems: those that power cuts are tried on.
+        """
+        __tracebackhide__ = True
+        from reports import ReportError
+        from scenarios.campaign import EXPERIMENTS, Campaign, Plan
+        from scenarios.errors import ScenarioError
+        from scenarios.power import lacking
+        from scenarios.system import Target
+
+        asked = list(self._experiments or experiments or EXPERIMENTS)
+        if unknown := [name for name in asked if name not in EXPERIMENTS]:
+            pytest.fail(
+                f"crash_matrix: no experiment {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}", pytrace=False
+            )
+        not_run = {"power": reason} if "power" in asked and (reason := lacking(tuple(filesystems))) else {}
+        runnable = tuple(name for name in asked if name not in not_run)
+        self._runs += 1
+        options = self._config.option
+        try:
+            target = Target.of(system)
+            plan = Plan(
+                target=target.name,
+                options=target.options,
+                experiments=runnable,
+                seed=options.crash_seed if seed is None else seed,
+                budget=options.crash_budget if budget is None else budget,
+                workers=max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))),
+                filesystems=tuple(filesystems),
+                report=self._folder / f"crashmatrix-report-{self._runs}",
+            )
+            campaign = Campaign(plan)
+            if runnable:
+                campaign.run()
+        except (ScenarioError, ReportError) as error:
+            pytest.fail(f"crash_matrix: {error}", pytrace=False)
+        return Outcome(type(system), campaign.summary, campaign.results, plan.report, not_run)
+
+
+class Outcome:
+    """What the crashes left. ``summary`` and ``results`` have it all; ``report`` is the report directory."""
+
+    def __init__(
+        self,
+        system: type[SystemUnderTest],
+        summary: RunSummary,
+        results: Sequence[ScenarioResult],
+        report: Path,
+        not_run: dict[str, str],
+    ) -> None:
+        self.summary, self.results, self.report, self.not_run = summary, results, report, not_run
+        self._system = system
+
+    def assert_safe(self) -> None:
+        """Fail unless every promise was kept in every crash; skip if that could not be told for want of an experiment."""
+        __tracebackhide__ = True
+        if self.results and self.summary.verdict != "safe":
+            pytest.fail(self._explanation(), pytrace=False)
+        if self.not_run:
+            pytest.skip("; ".join(f"{name} cannot run here: {reason}" for name, reason in self.not_run.items()))
+
+    def _explanation(self) -> str:
+        wrong = [result for result in self.results if result.verdict != "safe"]
+        wrong.sort(key=lambda result: (not result.verdict.broken, result.depth))
+        first: dict[tuple[str, str], ScenarioResult] = {}
+        for result in wrong:
+            first.setdefault((result.experiment, result.verdict), result)
+        name, contract = self._system.__name__, self._system.contract
+        promise = contract if isinstance(contract, str) else type(contract).__name__
+        head = f"{name} breaks its promise" if self.summary.verdict.broken else f"{name}: nothing can be said"
+        lines = [f"{head} ({promise}): {self.summary.verdict} in {len(wrong)} of {len(self.results)} crashes"]
+        for result in list(first.values())[:_SHOWN_MAX]:
+            lines += [
+                f"  {result.verdict}: {result.explanation}",
+                f"    crash: {result.experiment} at {result.id.partition(':')[2]}",
+                f"    again: {result.replay}",
+            ]
+        return "\n".join([*lines, f"  all of them: crashmatrix report {self.report}"])

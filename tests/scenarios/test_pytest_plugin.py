@@ -1,0 +1,136 @@
+"""The pytest plugin, in projects of its own: what a user writes, and what they get to see."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+STORE = """
+import json
+import pytest
+from scenarios import SystemUnderTest
+
+
+class Store(SystemUnderTest):
+    contract = "latest"
+
+    def __init__(self, name="data", *, in_place=False):
+        self.name, self.in_place = name, in_place
+
+    def workload(self, root, journal):
+        for i in range(4):
+            with journal.attempt(["key", i]):
+                text = json.dumps([["key", i]])
+                if self.in_place:
+                    (root / self.name).write_text(text)
+                else:
+                    (root / "new").write_text(text)
+                    (root / "new").rename(root / self.name)
+
+    def recover(self, root):
+        path = root / self.name
+        return json.loads(path.read_text()) if path.exists() else []
+"""
+KILL = 'experiments=["kill"], budget=12'
+TESTS = {
+    "safe": f"def test_it(crash_matrix): crash_matrix(Store('x'), {KILL}).assert_safe()",
+    "broken": f"def test_it(crash_matrix): crash_matrix(Store(in_place=True), {KILL}).assert_safe()",
+    "typo": "def test_it(crash_matrix): crash_matrix(Store(), experiments=['kil'])",
+    "local": f"def test_it(crash_matrix):\n    class Mine(Store): ...\n    crash_matrix(Mine(), {KILL})",
+    "argument": f"def test_it(crash_matrix): crash_matrix(Store(object()), {KILL})",
+    "raises": f"class Bad(Store):\n    def prepare(self, root): 1 / 0\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
+}
+SEEN = {
+    "typo": ["crash_matrix: no experiment 'kil'; there are kill, power"],
+    "local": ["crash_matrix: test_it.<locals>.Mine cannot be found by other processes*define it at the top of a file"],
+    "argument": ["crash_matrix: Store's arguments must be JSON values*"],
+    "raises": ["crash_matrix: prepare of *:Bad raised ZeroDivisionError: division by zero; it must work before*"],
+    "broken": [
+        "Store breaks its promise (latest): cannot-open in * of * crashes",
+        "  cannot-open: recovery raised JSONDecodeError*",
+        "    crash: kill at call.write@1",
+        "    again: crashmatrix replay kill:call.write@1 --report */crashmatrix-report-1",
+        "  all of them: crashmatrix report */crashmatrix-report-1",
+    ],
+}
+
+
+def run(pytester: pytest.Pytester, name: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(test_store=STORE + TESTS[name])
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+
+
+def test_safe(pytester: pytest.Pytester) -> None:
+    """A store that keeps its promise passes, made with the arguments it was made with."""
+    run(pytester, "safe").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("name", sorted(SEEN))
+def test_failures(pytester: pytest.Pytester, name: str) -> None:
+    """Whatever is wrong is said in a few lines, and none of them is the harness's stack."""
+    result = run(pytester, name)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(SEEN[name])
+    assert "Traceback" not in result.stdout.str()
+    assert "scenarios/" not in result.stdout.str().partition("short test summary")[0]
+
+
+def test_the_printed_command_replays(pytester: pytest.Pytester) -> None:
+    """The command that a failure prints reproduces it, from any folder."""
+    result = run(pytester, "broken")
+    command = re.search(r"again: crashmatrix (.*)", result.stdout.str())
+    assert command is not None
+    program = [sys.executable, "-c", "from scenarios.cli import main; main()"]
+    replayed = subprocess.run([*program, *command[1].split()], cwd="/", capture_output=True, text=True, timeout=60)
+    assert replayed.returncode == 1, replayed.stderr
+    assert "kill:call.write@1: cannot-open" in replayed.stdout
+
+
+MARKED = """
+@pytest.mark.crash_matrix("kill", "power")
+def test_it(crash_matrix): crash_matrix(Store(), budget=12)
+def test_other(): ...
+"""
+
+
+def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
+    """With the marker, experiments are tests, which workers share; options are taken."""
+    pytester.makepyfile(test_store=STORE + MARKED)
+    listed = pytester.runpytest_subprocess("--collect-only", "-q")
+    listed.stdout.fnmatch_lines(["*::test_it?kill?", "*::test_it?power?", "*::test_other"])
+    result = pytester.runpytest_subprocess("-n", "2", "-k", "kill or other", "--strict-markers", "--crash-seed", "3")
+    result.assert_outcomes(passed=2)
+
+
+MISSING = """
+import scenarios.power
+def test_it(crash_matrix, monkeypatch):
+    monkeypatch.setattr(scenarios.power, "lacking", lambda filesystems: "power: no root; run as root")
+    crash_matrix(Store(in_place={in_place}), budget=12).assert_safe()
+"""
+
+
+@pytest.mark.parametrize(("in_place", "outcome"), [(False, {"skipped": 1}), (True, {"failed": 1})])
+def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome: dict[str, int]) -> None:
+    """An experiment that this machine cannot run never lets a test pass, nor hides what the others found."""
+    pytester.makepyfile(test_store=STORE + MISSING.format(in_place=in_place))
+    result = pytester.runpytest_subprocess("-rs")
+    result.assert_outcomes(**outcome)
+    if not in_place:
+        result.stdout.fnmatch_lines(["*power cannot run here: power: no root; run as root"])
+
+
+def test_costs_nothing_unused(tmp_path: Path) -> None:
+    """Loading the plugin imports neither Arrow nor any other part of ours, and no package that is optional."""
+    program = (
+        "import pytest, sys; before = set(sys.modules); import scenarios.pytest_plugin\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip() == "['scenarios', 'scenarios.pytest_plugin']"
