@@ -50,7 +50,9 @@ NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 RESTARTS = 3
 """How many more are made in which the process is killed and restarted before the power goes."""
 
-_RESTART_NUDGE = "mixed"
+_RESTART_NUDGE, _RECOVERY_NUDGE = "none", "mixed"
+"""A nudge could sync what a restart is to lose."""
+
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
 
@@ -179,7 +181,7 @@ class PowerExperiment:
         recording = replace(
             parent,
             name=name,
-            nudge=_RESTART_NUDGE,
+            nudge=_RECOVERY_NUDGE,
             trace=trace_path(self.scratch, name),
             kill_at=0,
             of=(parent.name, state),
