@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reference_wal import active_segment, delta_commit, engine, recovery
+from reference_wal import active_segment, delta_commit, engine, persisted, recovery, retention
 from reference_wal.active_segment import ActiveSegment
+from reference_wal.append_queue import AppendQueue
 from reference_wal.buffers import SeriesBuffers
 from reference_wal.delta_commit import DeltaStore
+from reference_wal.seal import SealForm
 from reference_wal.segmented_log import SegmentedLog
-from scenarios import planting
+from scenarios import planting, planting_log
 from scenarios.errors import UsageError
 from scenarios.planting import change, together
 
@@ -27,13 +29,15 @@ Table: Any = engine._Table
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug. ``experiments`` are those that may find it, ``filesystems`` those on which power cuts do."""
+    """One planted bug. ``experiments`` are those that may find it, running ``target``; ``filesystems`` those on which power cuts
+    do."""
 
     name: str
     broken: str
     plant: Callable[[], None]
     experiments: tuple[str, ...] = ("kill",)
     filesystems: tuple[str, ...] = ("ext4",)
+    target: str = "reference"
 
 
 def mutant(name: str) -> Mutant:
@@ -144,6 +148,60 @@ MUTANTS = _rows(
             "orphans-kept",
             "files of a commit that never came stay, and the next commit runs into them",
             change(DeltaStore, "remove_orphans", planting.nothing),
+        ),
+        Mutant(
+            "zeros-left",
+            "a segment is closed with the zeros after its records still in it",
+            change(ActiveSegment, "finish", planting_log.uncut),
+            target="reference-log",
+        ),
+        Mutant(
+            "segment-named-at-once",
+            "a new segment has its name before it has its header and its zeros",
+            change(ActiveSegment, "create", lambda original: staticmethod(planting_log.named_at_once(original))),
+            target="reference-log",
+        ),
+        Mutant(
+            "set-in-place",
+            "the set of persisted batches is written over the old one",
+            change(retention, "write_persisted", planting_log.set_in_place),
+            target="reference-log",
+        ),
+        Mutant(
+            "retire-before-set",
+            "segments are unlinked before the set that says why is written",
+            change(retention.Retention, "mark", planting_log.retired_first),
+            target="reference-log",
+        ),
+        Mutant(
+            "ids-before-sync",
+            "those who wait for a group's sync have their ids before it",
+            together(
+                change(SegmentedLog, "_write_group", planting_log.ids_before_sync),
+                change(AppendQueue, "settle", planting_log.nobody_waits_for_the_turn),
+            ),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        Mutant(
+            "everybody-leads",
+            "several threads lead groups at the same time",
+            change(AppendQueue, "__init__", planting_log.everybody_leads),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        Mutant(
+            "durable-by-hearsay",
+            "a record's seal says that those before it in its group were durable",
+            change(SealForm, "write", planting_log.durable_by_hearsay),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        replace(
+            _unsynced(
+                "no-sync-set", "the set of persisted batches is named before it is synced", persisted, "SYNC_SET"
+            ),
+            target="reference-log",
         ),
         _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
         _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),

@@ -54,7 +54,10 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
     """
     start = time.perf_counter()
     filesystems = mutant(name).filesystems if name else Plan.filesystems
-    plan = Plan(mutant=name, seed=seed, workers=workers, filesystems=filesystems, report=Path("crashmatrix-hunt"))
+    target = mutant(name).target if name else Plan.target
+    plan = Plan(
+        target=target, mutant=name, seed=seed, workers=workers, filesystems=filesystems, report=Path("crashmatrix-hunt")
+    )
     with workbench(plan) as (checker, _):
         if name and "kill" not in mutant(name).experiments:
             results, confirmed = _cut_power(plan, checker), True

@@ -49,6 +49,12 @@ BUILT_IN = {
     "reference": BuiltIn(
         "scenarios.systems.reference:ReferenceEngine", "the reference log and engine, on real temperatures"
     ),
+    "reference-log": BuiltIn("scenarios.systems.reference_log:ReferenceLog", "the reference log by itself"),
+    "reference-log:threads": BuiltIn(
+        "scenarios.systems.reference_log:ReferenceLog",
+        "the reference log, four threads on one table (for --experiments power)",
+        {"threads": 4},
+    ),
     **{
         f"sqlite:{mode}-{level}": BuiltIn(
             "scenarios.systems.sqlite:SQLite",

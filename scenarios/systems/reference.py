@@ -18,13 +18,12 @@ import pyarrow as pa
 import pyarrow.dataset  # pyarrow.parquet would import it in every child anew, the fork server does it once
 
 from reference_wal import EngineOptions, ReferenceWalError, StorageEngine
-from reference_wal.segment import Codec, Record, open_segment, read_opening, read_records
-from reference_wal.tear import SECTOR_BYTES
 from scenarios.contract import Contract, ExactlyOnce, Violation
 from scenarios.errors import PromiseBroken
 from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.system import SystemUnderTest
 from scenarios.systems.reference_data import MAIN, ROW, SCRATCH, Batch, DataSet, Operation, operations, read_source
+from scenarios.systems.reference_log import tear_an_append
 
 __all__ = ["ReferenceEngine", "TableContract", "outcomes"]
 
@@ -251,7 +250,7 @@ def _without_dates(value: Any) -> Any:
 
 def _leave_debris(root: Path) -> None:
     """Leave the files of an engine that had begun to do more when the power went; nothing of it was acknowledged."""
-    _tear_an_append(next((root / "wal" / MAIN).glob("*-.arrows")))
+    tear_an_append(next((root / "wal" / MAIN).glob("*-.arrows")))
     delta_log = root / "tables" / MAIN / "_delta_log"
     newest = max(int(path.stem) for path in delta_log.glob("*.json"))
     (delta_log / f"{newest + 1:020d}.json").touch()
@@ -262,17 +261,3 @@ def _leave_debris(root: Path) -> None:
     (root / "wal" / "unborn").mkdir()
     (root / "wal" / ".removed-old").mkdir()
     (root / "tables" / ".creating-unborn").mkdir()
-
-
-def _tear_an_append(active: Path) -> None:
-    """Leave of one more record its first sector; the others are the zeros that they were filled with."""
-    with open_segment(active) as file:
-        opening = read_opening(file)
-        assert opening is not None
-        records = [record for record in read_records(file, opening) if isinstance(record, Record)]
-    end = records[-1].end
-    message = Codec(opening.schema).encode(records[0].batch)
-    seal = opening.form.write(records[-1].id + 1, end, end, message)
-    with active.open("r+b") as log:
-        log.seek(end)
-        log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])

@@ -20,6 +20,7 @@ from reference_wal import (
     UnknownTable,
     WriteAheadLog,
 )
+from reference_wal.counters import LogCounters
 from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
 
 
@@ -298,3 +299,37 @@ def test_threads(tmp_path: Path) -> None:
     with opened(tmp_path) as wal:
         for table in tables:
             assert rows(wal, table) == [(batch_id, [given[table, batch_id]]) for batch_id in range(threads * each)]
+
+
+@pytest.mark.parametrize(
+    "point", ["wal.segment.before_sync", "wal.segment.after_rename", "wal.create_table.before_sync"]
+)
+def test_creation_may_be_tried_again(point: str, tmp_path: Path) -> None:
+    """A creation that the disk refused leaves no descriptor open, and the next one of that name goes through."""
+    with opened(tmp_path) as wal:
+        before = sorted(Path("/proc/self/fd").iterdir())
+        with faults.scenario(f"{point}=raise(ENOSPC)"), pytest.raises(OSError, match="No space"):
+            wal.create_table_log("t", SCHEMA)
+        assert sorted(Path("/proc/self/fd").iterdir()) == before
+        assert wal.tables == []
+        wal.create_table_log("t", SCHEMA)
+        assert wal.append("t", batch(0.0)) == 0
+    with opened(tmp_path) as wal:
+        assert rows(wal, "t") == [(0, [0.0])]
+
+
+def test_counters(tmp_path: Path) -> None:
+    """A log counts what it did since it was opened."""
+    with opened(tmp_path, segment_bytes_max=2500) as wal:
+        wal.create_table_log("t", SCHEMA)
+        for number in range(6):
+            wal.append("t", batch(float(number)))
+        wal.mark_persisted("t", range(4))
+        found, log = wal.log("t").counters, wal.log("t")
+        assert (found.appends, found.syncs, found.replayed) == (6, 6, 0)
+        assert found.rotations >= 1 and found.retired >= 1 and found.sync_seconds > 0
+        sizes = sum(path.stat().st_size for path in log.folder.glob("*-?.arrows"))
+        assert found.bytes > sizes / 2
+        assert len(list(log.unpersisted())) == log.counters.replayed == 2
+    with opened(tmp_path) as wal:
+        assert wal.log("t").counters == LogCounters()
