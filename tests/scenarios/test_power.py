@@ -83,7 +83,10 @@ def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(NUDGES) + RESTARTS
 
 
-@pytest.mark.parametrize("name", ["no-sync-record", "no-sync-header", "no-sync-parquet", "no-sync-commit"])
+@pytest.mark.parametrize(
+    "name",
+    ["no-sync-record", "no-sync-header", "no-sync-parquet", "no-sync-commit", "retire-before-durable", "log-unsettled"],
+)
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""
     found = hunt(name)
