@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test lint bench system-packages test-packages clean
+.PHONY: crash-matrix test lint bench mutants false-alarms system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -20,6 +20,12 @@ lint: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.failpoint_cost
+
+mutants: $(VENV)/ready-dev
+	$(BIN)/crashmatrix mutants --seeds 3
+
+false-alarms: $(VENV)/ready-dev
+	$(BIN)/python -m benchmarks.false_alarms
 
 system-packages:
 	@sh .ci/system-packages $(PYTHON)
