@@ -20,6 +20,10 @@ lint: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.failpoint_cost
+	-@$(BIN)/python -m pip install --quiet --group bench
+	-@$(BIN)/python -m pip install --quiet --group bench-leveldb
+	$(BIN)/python -m benchmarks.append
+	$(BIN)/python -m benchmarks.replay
 
 mutants: $(VENV)/ready-dev
 	$(BIN)/crashmatrix mutants --seeds 3

@@ -29,6 +29,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from reference_wal.durable_io import Buffer, step, sync_directory, write_at
@@ -73,7 +74,7 @@ class ActiveSegment:
         fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
             with WRITE_HEADER:
-                write_at(fd, [encoder.header_bytes, bytes(zeros_bytes)], 0)
+                write_at(fd, [encoder.header_bytes, _zeros(zeros_bytes)], 0)
             with SYNC_HEADER:  # Contents before the name: a segment in place has a whole header, and its first zeros.
                 os.fsync(fd)
             with NAME_SEGMENT:
@@ -108,7 +109,7 @@ class ActiveSegment:
         end = self.end_bytes + size
         if end > self._filled_bytes:
             if size * _ZEROS_GAIN_BELOW <= zeros_bytes:
-                parts = [*parts, bytes(zeros_bytes)]
+                parts = [*parts, _zeros(zeros_bytes)]
             self._filled_bytes = self.end_bytes + sum(map(len, parts))
         with WRITE_RECORD:
             write_at(self._fd, parts, self.end_bytes)
@@ -142,3 +143,8 @@ class ActiveSegment:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+@lru_cache(maxsize=1)  # Mostly of one length; made anew, they would cost as much as writing them.
+def _zeros(length: int) -> bytes:
+    return bytes(length)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from xxhash import xxh3_64_intdigest
 
@@ -64,12 +65,12 @@ class SealForm:
             return None
         return cls(message[: found[0].start()], message[found[0].end() :], salt)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of a seal."""
         return len(self.prefix) + len(BLANK) + len(self.suffix)
 
-    @property
+    @cached_property
     def filled(self) -> bytes:
         """A seal as any of the segment looks, with digits that mean nothing."""
         return self.prefix + BLANK + self.suffix

@@ -166,7 +166,8 @@ class SegmentedLog:
         try:
             if full:
                 self.rotate()
-            self._write_group(group)
+                active = self._usable()
+            self._write_group(active, group)
         except BaseException as error:
             self._poisoned = error  # Torn records, dropped pages, or an interrupt before the ids were counted.
             for entry in group:
@@ -174,8 +175,7 @@ class SegmentedLog:
             if not isinstance(error, OSError):
                 raise
 
-    def _write_group(self, group: list[Entry]) -> None:
-        active = self._usable()
+    def _write_group(self, active: ActiveSegment, group: list[Entry]) -> None:
         parts: list[Buffer] = []
         offset = synced = active.end_bytes
         for batch_id, entry in enumerate(group, self.next_id):

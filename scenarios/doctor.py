@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from scenarios.seccomp import lacking
+
 __all__ = ["Finding", "examine"]
 
 _SYSTEM_PROGRAMS = {
@@ -67,6 +69,12 @@ def _machine() -> list[Finding]:
             False,
         ),
         Finding("processors", cores > 1, f"{cores}; --jobs follows", False),
+        Finding(
+            "system calls held",
+            not lacking(),
+            lacking() or "systems without failpoints are killed at each of their calls",
+            needed=False,
+        ),
         Finding("root", os.geteuid() == 0, "needed by experiments on disks only", False),
     ]
 

@@ -1,8 +1,9 @@
 """Preloaded by multiprocessing's fork server, in that process only: it imports what children need and ties it to us.
 
 The server dies with the process that started it, and each child dies with the server, so a SIGKILL of crashmatrix leaves
-nothing running. It opens nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot
-be forked safely, one that has merely imported them can.
+no job running. It adopts what dead jobs leave behind, in whatever session, so that it can be found and ended. It opens
+nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely, one that
+has merely imported them can.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import ctypes
 import importlib
 import os
 import signal
+import warnings
+
+from scenarios.adoption import adopt_orphans
 
 __all__ = ["PRELOAD_VARIABLE", "SERVER_PID", "die_with_parent"]
 
@@ -31,6 +35,8 @@ def die_with_parent(parent: int) -> None:
 
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
+adopt_orphans()
+warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")  # That was one of those.
 for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     try:
         if _module.endswith(".py"):

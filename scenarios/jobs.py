@@ -4,7 +4,8 @@ Processes come from multiprocessing's fork server, which has everything imported
 new interpreter takes 150. A child ends by `os._exit` right after sending its result, so nothing runs at its exit; that
 message, not the exit code, says that the function returned.
 
-Every child leads a session of its own, so that ending a job ends whatever it started, and its output goes to a file.
+Every child leads a session of its own, and what leaves that session is adopted, so that ending a job ends whatever it started;
+its output goes to a file.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from scenarios.adoption import adopt_orphans
 from scenarios.errors import EnvironmentLacks
+from scenarios.process_tree import end_strangers, parent
 
 __all__ = ["Channel", "Ended", "Job", "Jobs", "Raised", "Relayed", "describe"]
 
 _OUTPUT_TAIL_BYTES = 2000
+_LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
 _PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
 
 
@@ -196,6 +200,9 @@ class Job:
         return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
 
 
+_running_everywhere: set[Job] = set()
+
+
 class Jobs:
     """Starts jobs and sees to it that none outlives this object. Use as a context manager, from the main thread.
 
@@ -207,10 +214,10 @@ class Jobs:
         self._context = multiprocessing.get_context("forkserver")
         self._preload = preload
         self._running: set[Job] = set()
-        self._lock = threading.Lock()
         self._stopped = False
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._count = 0
+        self._server = 0
 
     def __enter__(self) -> Jobs:
         self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-")
@@ -230,7 +237,7 @@ class Jobs:
         """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``."""
         assert self._scratch is not None, "enter it first"
         ours, theirs = self._context.Pipe()
-        with self._lock:
+        with _LOCK:
             if self._stopped:
                 raise EnvironmentLacks("stopped")
             self._count += 1
@@ -240,6 +247,8 @@ class Jobs:
                 process.start()
             job = Job(self, process, ours, output, seconds_max)
             self._running.add(job)
+            _running_everywhere.add(job)
+            self._server = self._server or parent(job.pid)
         theirs.close()
         return job
 
@@ -249,7 +258,7 @@ class Jobs:
 
     def stop_all(self) -> None:
         """SIGKILL every running job; no other will start."""
-        with self._lock:
+        with _LOCK:
             self._stopped = True
             running = list(self._running)
         for job in running:
@@ -261,11 +270,14 @@ class Jobs:
         Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
         process's exit code only one gets it.
         """
-        with self._lock:
+        with _LOCK:
             self._running.discard(job)
+            _running_everywhere.discard(job)
             process.join()
             exit_code: int = process.exitcode
             process.close()
+            # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
+            end_strangers(self._server, but={job.pid for job in _running_everywhere})
         return exit_code
 
 
@@ -285,6 +297,7 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     from scenarios import fork_server  # only ever imported in the fork server and its children
 
     fork_server.die_with_parent(fork_server.SERVER_PID)
+    adopt_orphans()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.

@@ -85,10 +85,10 @@ def durable_by_hearsay(original: Any) -> Any:
 def ids_before_sync(original: Any) -> Any:
     """Give the group its ids before it is written."""
 
-    def write_group(self: SegmentedLog, group: list[Entry]) -> None:
+    def write_group(self: SegmentedLog, active: ActiveSegment, group: list[Entry]) -> None:
         for batch_id, entry in enumerate(group, self.next_id):
             entry.batch_id = batch_id
-        original(self, group)
+        original(self, active, group)
 
     return write_group
 

@@ -9,25 +9,24 @@ the body has ended, and when the pipe to us closes: because we say so, or becaus
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from faults.disk import die_with_parent
+from scenarios.adoption import adopt_orphans
 from scenarios.errors import ScenarioError
 from scenarios.photograph import is_stopped
 
-__all__ = ["ProcessTree"]
+__all__ = ["ProcessTree", "descendants", "end_strangers", "parent"]
 
-_PR_SET_CHILD_SUBREAPER = 36
 _STATUS = struct.Struct("<i")
 _STOP_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.0001
@@ -78,7 +77,7 @@ class ProcessTree:
         stopped: list[int] = []
         try:
             deadline = time.monotonic() + _STOP_SECONDS_MAX
-            while running := [pid for pid in _descendants(self._keeper) if not _is_quiet(pid)]:
+            while running := [pid for pid in descendants(self._keeper) if not _is_quiet(pid)]:
                 for pid in running:
                     if pid not in stopped:
                         stopped.append(pid)
@@ -102,8 +101,7 @@ class ProcessTree:
 def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
     """The keeper's life."""
     os.setsid()  # Whoever kills our starter's process group shall not kill the one that cleans up.
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     keeper = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -130,7 +128,7 @@ def _live(body: Callable[[], None], keeper: int) -> NoReturn:
 
 def _kill_all(keeper: int) -> None:
     while True:
-        for pid in _descendants(keeper):
+        for pid in descendants(keeper):
             _signal(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)  # Its children are now ours.
@@ -138,16 +136,41 @@ def _kill_all(keeper: int) -> None:
             return
 
 
-def _descendants(pid: int) -> list[int]:
-    """Return the ids of all processes below ``pid``, parents first."""
+def _children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
     found: list[int] = []
-    try:
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in map(int, children.read_text().split()):
-                found += [child, *_descendants(child)]
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # It ended meanwhile.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
+        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, thread.read_text().split())
     return found
+
+
+def parent(pid: int) -> int:
+    """Return the id of a process's parent, 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def end_strangers(of: int, *, but: Collection[int]) -> None:
+    """SIGKILL a process's children in other sessions than its own, and all below them, but for some of the children."""
+    for child in _children(of):
+        if child not in but and not _same_session(child, of):
+            for pid in (child, *descendants(child)):
+                _signal(pid, signal.SIGKILL)
+
+
+def _same_session(one: int, other: int) -> bool:
+    try:
+        return os.getsid(one) == os.getsid(other)
+    except ProcessLookupError:
+        return True
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of all processes below ``pid``, parents first."""
+    return [below for child in _children(pid) for below in (child, *descendants(child))]
 
 
 def _is_quiet(pid: int) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 from scenarios import Journal, SystemUnderTest
 
+LEFT_BEHIND = ["sleep", "600.625"]
+
 
 class Plain(SystemUnderTest):
     """Right, and without a failpoint."""
@@ -77,7 +79,7 @@ class RecoverForks(Plain):
 
 class RecoverLeavesDaemon(Plain):
     def recover(self, root: Path) -> Sequence[Any]:
-        subprocess.Popen(["sleep", "600"], cwd=root, start_new_session=True)
+        subprocess.Popen(LEFT_BEHIND, cwd=root, start_new_session=True)
         return super().recover(root)
 
 

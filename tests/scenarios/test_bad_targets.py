@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reports import Verdict
 from scenarios.campaign import Plan, experiment_of, workbench
 from scenarios.errors import ScenarioError
 from scenarios.seccomp import lacking
+from tests.scenarios.bad_systems import LEFT_BEHIND
 from tests.scenarios.test_kill import verdicts
 
 BAD = "tests.scenarios.bad_systems"
@@ -37,7 +39,6 @@ PYTHON = [
     ("RecoverExits", {"cannot-open"}, "recovery raised SystemExit: 0"),
     ("RecoverEndsTheProcess", {"cannot-open"}, "recovery exited with status 0"),
     ("RecoverForks", {"safe"}, ""),
-    ("RecoverLeavesDaemon", {"safe"}, ""),
     (
         "RecoverDeletesItsRoot",
         {"cannot-open", "loses"},
@@ -109,6 +110,13 @@ def shell(tmp_path: Path, write: str, recover: str) -> str:
 def test_python(name: str, expected: set[str], explanation: str) -> None:
     """A system in Python gets the verdict it deserves, explained."""
     check(f"{BAD}:{name}", expected, explanation)
+
+
+def test_what_recovery_leaves_behind_is_ended(tmp_path: Path) -> None:
+    """A process that a system starts in a session of its own does not outlive the run."""
+    check(f"{BAD}:RecoverLeavesDaemon", {"safe"}, "")
+    left = [process.info for process in psutil.process_iter(["cmdline"]) if process.info["cmdline"] == LEFT_BEHIND]
+    assert left == []
 
 
 @pytest.mark.parametrize(("write", "recover", "expected", "explanation"), COMMANDS)
