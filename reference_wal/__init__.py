@@ -5,27 +5,35 @@
         batch_id = engine.ingest("weather", batch)   # returns once the rows would survive a power cut
         engine.flush()                               # rows compressed and committed to Delta
 
-Follow a batch from append to recovery through `engine`, `segmented_log`, `segment`, `buffers`, `compression`,
-`delta_commit` and `recovery`, in this order. Every step that touches the disk has a failpoint on each side.
+Follow a batch from append to recovery through `engine`, `table`, `segmented_log`, `segment`, `buffers`, `compression`,
+`delta_commit`, `opening`, `recovery` and `delta_recovery`, in this order; then `table_folder`, `spill`, `checkpoint` and
+`transfer`. Every step that touches the disk has a failpoint on each side.
 """
 
-from reference_wal.engine import EngineOptions, StorageEngine
+from reference_wal.engine import StorageEngine
 from reference_wal.errors import (
     AppendFailed,
+    BackgroundFailed,
     EngineClosed,
     EngineLocked,
     InvalidInput,
     LogCorrupted,
     LogPoisoned,
     ReferenceWalError,
+    SpillCorrupted,
     TableCorrupted,
     TableExists,
+    TransferFailed,
     UnknownTable,
 )
+from reference_wal.options import EngineOptions
+from reference_wal.tally import Counters
 from reference_wal.write_ahead_log import WriteAheadLog
 
 __all__ = [
     "AppendFailed",
+    "BackgroundFailed",
+    "Counters",
     "EngineClosed",
     "EngineLocked",
     "EngineOptions",
@@ -33,9 +41,11 @@ __all__ = [
     "LogCorrupted",
     "LogPoisoned",
     "ReferenceWalError",
+    "SpillCorrupted",
     "StorageEngine",
     "TableCorrupted",
     "TableExists",
+    "TransferFailed",
     "UnknownTable",
     "WriteAheadLog",
 ]

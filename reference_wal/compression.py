@@ -1,4 +1,4 @@
-"""A generation as Parquet bytes, in memory: nothing touches the disk here.
+"""A generation as Parquet bytes, in memory: nothing is written here, spilled rows are read back.
 
 Sorted by tags, then time, so that each series is contiguous; zstd pages; timestamps delta-encoded, strings and repetitive
 floats by dictionary, other floats byte-stream-split (https://parquet.apache.org/docs/file-format/data-pages/encodings/).
@@ -24,9 +24,9 @@ DISTINCT_SHARE_MAX = 0.25
 
 
 def compress(generation: Generation, *, timestamp: str, tags: list[str]) -> tuple[pa.Buffer, int]:
-    """Return the generation as the bytes of one Parquet file, and its number of rows."""
+    """Return the generation as the bytes of one Parquet file, and its number of rows. Raises SpillCorrupted."""
     with COMPRESS:
-        rows = pa.concat_tables(generation.series.values())
+        rows = generation.rows()
         return to_parquet(rows, timestamp=timestamp, tags=tags), rows.num_rows
 
 

@@ -9,148 +9,89 @@ deltalake writes through the page cache and syncs nothing, so each change is wra
     ── only now may the log forget the batches ──
 
 A power cut before 4 is through can leave the commit absent, whole, or torn: without its last lines, or empty. Each of our
-commits ends in its ``txn`` line, so a torn one is told apart, and `heal` removes it: its rows are still in the log.
-(https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
+commits ends in its ``txn`` line, so a torn one is told apart, and `delta_recovery` removes it: its rows are still in the
+log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
 
-Create: the whole table is made under ``.creating-{table}``, synced, then renamed. Checkpoint: written by deltalake, then
-synced, then read back; no json is ever deleted here, so a torn checkpoint can simply be removed.
+Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an
+`AtomicFile`, and is never torn. Files are named ``{lo}-{hi}.parquet``: what batches they hold can be read off.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-from dataclasses import dataclass
+from base64 import b64decode
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
+from reference_wal import checkpoint, table_folder
+from reference_wal.atomic_file import atomic_file
 from reference_wal.buffers import Generation
-from reference_wal.durable_io import remove_tree, settle, step, sync_directory, sync_path, write_all
+from reference_wal.durable_io import step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
+from reference_wal.table_folder import NO_HOOKS, commit_path
 
-__all__ = ["DeltaStore", "TornTail", "check_schema", "heal", "marker_at", "remove_unborn", "settle_newest", "torn_tail"]
+__all__ = [
+    "DeltaStore",
+    "TableProperties",
+    "add_action",
+    "check_files",
+    "check_schema",
+    "files_of",
+    "last_batch",
+    "marker_of",
+    "read_files",
+    "rows_in",
+]
 
-logger = logging.getLogger(__name__)
-
-MAKE_TABLE = step("delta.create.write", "no trace of the table", "the table under its temporary name, not durable")
-SYNC_TABLE = step("delta.create.sync", "temporary, in the cache only", "the table is durable under its temporary name")
-NAME_TABLE = step("delta.create.rename", "temporary name", "final name, not yet durably")
-SYNC_NAMED = step("delta.create.sync_folder", "named in the cache only", "the table is there for good")
 WRITE_PARQUET = step("commit.parquet.write", "rows only in the log", "an orphan file in the page cache")
 SYNC_PARQUET = step("commit.parquet.sync", "the file in the page cache", "its contents are durable")
 SYNC_FOLDER = step("commit.parquet.sync_folder", "its name in the cache only", "a durable file no commit names yet")
 TRANSACT = step("commit.delta.transact", "no commit names the file", "the commit is visible, not durable")
 SYNC_JSON = step("commit.delta.sync", "the commit in the page cache", "the commit's contents are durable")
 SYNC_LOG = step("commit.delta.sync_folder", "the commit's name in the cache only", "the commit is durable")
-WRITE_CHECKPOINT = step("checkpoint.file.write", "only commits", "the checkpoint in the page cache")
-SYNC_CHECKPOINT = step("checkpoint.file.sync", "the checkpoint in the page cache", "the checkpoint is durable")
-VERIFY_CHECKPOINT = step("checkpoint.file.verify", "durable, not yet trusted", "read back and trusted")
 UNLINK_ORPHAN = step("orphan.file.unlink", "a file that no commit names", "gone, not yet durably")
 SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free for good")
-SETTLE_NEWEST = step(
-    "recovery.newest_commit.sync",
-    "the newest commit perhaps in the page cache only",
-    "it is durable as it will be read",
-)
-SYNC_FOUND = step("recovery.tables.sync", "a table's name perhaps in the cache only", "every table found is durable")
-UNLINK_TORN = step("recovery.torn_commit.unlink", "a torn file in _delta_log", "gone, not yet durably")
-SYNC_HEALED = step("recovery.torn_commit.sync", "unlinked in the cache only", "the table is as before the torn commit")
+REMOVAL = atomic_file("transfer.removal", "the commit that removes what was transferred")
 
-_CONFIGURATION = "reference_wal.columns"
-_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_CONFIGURATION = "reference_wal.table"
 
 
-@dataclass(frozen=True)
-class TornTail:
-    """What a power cut left half-written in ``_delta_log``: at most the newest commit, and a checkpoint."""
+@dataclass(frozen=True, kw_only=True)
+class TableProperties:
+    """What a table is born with, kept in its Delta metadata.
 
-    commit: Path | None
-    version_before: int
-    checkpoint: list[Path]
-
-
-def settle_newest(path: Path) -> None:
-    """Have the newest commit on disk as it will be read: a killed process may not have synced it. Raises OSError."""
-    with SETTLE_NEWEST:  # The log is about to forget its batches.
-        for commit in _commits(path)[-1:]:
-            settle(commit)
-            sync_directory(commit.parent)
-
-
-def _commits(path: Path) -> list[Path]:
-    return sorted((path / "_delta_log").glob("[0-9]*.json"))
-
-
-def torn_tail(path: Path) -> TornTail:
-    """Look for files that a power cut tore; changes nothing.
-
-    Raises:
-        TableCorrupted: the first commit is torn, or there is none; no crash leaves that, see Create.
+    Attributes:
+        timestamp, tags: as given to `StorageEngine.create_table`.
+        identity: tells this table, and its log, from any other that will ever bear the name.
+        logged: whether it has a log.
+        arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
     """
-    commits = _commits(path)
-    if not commits:
-        raise TableCorrupted(path / "_delta_log", "holds no commit")
-    newest = int(commits[-1].stem)
-    whole = _is_whole(commits[-1])
-    if newest == 0 and not whole:
-        raise TableCorrupted(commits[-1], "the table's first commit is damaged")
-    return TornTail(None if whole else commits[-1], newest - 1, _torn_checkpoint(path / "_delta_log"))
 
+    timestamp: str
+    tags: list[str]
+    identity: str
+    logged: bool
+    arrow: str
 
-def heal(path: Path, torn: TornTail) -> None:
-    """Remove what `torn_tail` found. The caller has made sure that the log still holds the torn commit's rows."""
-    log = path / "_delta_log"
-    leftovers = [file for file in log.iterdir() if ".json#" in file.name]  # deltalake's own, linked or abandoned
-    damaged = [*torn.checkpoint, *([torn.commit] if torn.commit else []), *leftovers]
-    for file in damaged:
-        logger.info("%s: torn or abandoned, removed", file)
-        with UNLINK_TORN:
-            file.unlink()
-    if damaged:
-        with SYNC_HEALED:  # Or the torn file could come back under the commit that takes its number.
-            sync_directory(log)
+    @classmethod
+    def of(cls, table: DeltaTable) -> TableProperties:
+        """Read them from a loaded table. Raises KeyError, ValueError or TypeError for one that this engine did not make."""
+        return cls(**json.loads(table.metadata().configuration[_CONFIGURATION]))
 
-
-def _is_whole(commit: Path) -> bool:
-    try:
-        actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
-        first = actions[0].get("commitInfo", {})
-    except (ValueError, IndexError, AttributeError):
-        return False
-    return "batchIds" not in first or "txn" in actions[-1]
-
-
-def _torn_checkpoint(log: Path) -> list[Path]:
-    pointer = log / "_last_checkpoint"
-    checkpoints = sorted(log.glob("[0-9]*.checkpoint.parquet"))
-    if not pointer.exists():
-        return [file for file in checkpoints if not _is_parquet(file)]
-    named: list[Path] = []
-    try:
-        last = json.loads(pointer.read_bytes())
-        named = [log / f"{last['version']:020d}.checkpoint.parquet"]
-        if named[0].stat().st_size == last["sizeInBytes"] and _is_parquet(named[0]):
-            # One that the pointer does not name yet is found by its name all the same.
-            return [file for file in checkpoints if file > named[0] and not _is_parquet(file)]
-    except (ValueError, KeyError, TypeError, OSError, pa.ArrowException):
-        pass
-    return [pointer, *(file for file in checkpoints if file in named or not _is_parquet(file))]
-
-
-def _is_parquet(file: Path) -> bool:
-    try:
-        pq.read_table(file, partitioning=None)  # All of it: a power cut may have kept its ends and not its middle.
-    except (OSError, pa.ArrowException):
-        return False
-    return True
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the table's batches."""
+        return pa.ipc.read_schema(pa.BufferReader(b64decode(self.arrow)))
 
 
 def check_schema(schema: pa.Schema) -> None:
@@ -170,58 +111,54 @@ class DeltaStore:
         self.path = path
         try:
             self._table = DeltaTable(str(path))
-            columns = json.loads(self._table.metadata().configuration[_CONFIGURATION])
-        except (DeltaError, KeyError, ValueError) as error:
+            self.properties = TableProperties.of(self._table)
+        except (DeltaError, KeyError, ValueError, TypeError) as error:
             raise TableCorrupted(path, f"not readable as a table of this engine ({error})") from error
-        self.timestamp: str = columns["timestamp"]
-        self.tags: list[str] = columns["tags"]
-        self.commits_since_checkpoint = self._count_since_checkpoint()
-        self._check_files()
+        self.commits_since_checkpoint = self._table.version() - checkpoint.newest_version(path / "_delta_log")
+        self._files = files_of(self._table, path)
+        check_files(self._files)
 
-    @classmethod
-    def create(cls, path: Path, schema: pa.Schema, *, timestamp: str, tags: list[str]) -> DeltaStore:
-        """Make an empty table; durable on return. Raises OSError."""
-        columns = json.dumps({"timestamp": timestamp, "tags": tags})
-        temporary = path.parent / f".creating-{path.name}"
-        with MAKE_TABLE:
-            DeltaTable.create(
-                str(temporary),
-                schema.remove_metadata(),
-                configuration={_CONFIGURATION: columns},
-                raise_if_key_not_exists=False,
-                post_commithook_properties=_NO_HOOKS,
-            )
-        with SYNC_TABLE:  # Contents and inner names before the name that makes them a table.
-            sync_path(_commit_path(temporary, 0))
-            sync_directory(temporary / "_delta_log")
-            sync_directory(temporary)
-        with NAME_TABLE:
-            temporary.rename(path)
-        with SYNC_NAMED:
-            sync_directory(path.parent)
-        return cls(path)
+    @staticmethod
+    def make_unborn(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
+        """Make an empty table that `table_folder.give_name` brings into being; durable on return. Raises OSError."""
+        table_folder.make_unborn(path, schema, {_CONFIGURATION: json.dumps(asdict(properties))})
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema as Delta keeps it, in Arrow's terms."""
+        return pa.schema(self._table.schema().to_arrow())
 
     def marker(self, application: str) -> int:
         """Return the last batch id this application committed, -1 for none."""
-        return _marker(self._table, application)
+        return marker_of(self._table, application)
 
     def commit(self, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
         """Add the generation's rows and move the marker to its last batch, at once; durable on return. Raises OSError."""
         file = self.path / f"{generation.lo:020d}-{generation.hi:020d}.parquet"
         self._write_parquet(file, parquet)
-        add = AddAction(
-            path=file.name,
-            size=parquet.size,
-            partition_values={},
-            modification_time=time.time_ns() // 1_000_000,
-            data_change=True,
-            stats=json.dumps({"numRecords": rows}),
-        )
+        add = add_action(file.name, parquet.size, rows)
         self._transact([add], "append", generation.batch_ids, application, generation.hi)
+        self._files[file] = parquet.size
 
     def clear(self, hi: int, *, application: str) -> None:
         """Remove every row and move the marker to batch ``hi``, at once; durable on return. Raises OSError."""
         self._transact([], "overwrite", [], application, hi)
+        self._files = {}
+
+    def remove(self, files: Collection[Path], *, application: str, number: int) -> None:
+        """Remove these files and set the marker of ``application``, at once; durable on return. Raises OSError."""
+        now = time.time_ns() // 1_000_000
+        info = {"timestamp": now, "operation": "TRANSFER", "engineInfo": "reference_wal", "batchIds": "[]"}
+        actions: list[dict[str, object]] = [{"commitInfo": info}]
+        for file in files:
+            removed = {"path": file.name, "deletionTimestamp": now, "dataChange": True, "size": self._files[file]}
+            actions.append({"remove": removed})
+        actions.append({"txn": {"appId": application, "version": number}})
+        json_path = commit_path(self.path, self._table.version() + 1)
+        lines = "\n".join(json.dumps(action) for action in actions)
+        REMOVAL.put(json_path, lines.encode(), temporary=f"{json_path.name}#removal")
+        self._committed()
+        self._files = {file: size for file, size in self._files.items() if file not in set(files)}
 
     def _write_parquet(self, file: Path, parquet: pa.Buffer) -> None:
         fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
@@ -247,43 +184,35 @@ class DeltaStore:
                 mode=mode,
                 schema=self._table.schema(),
                 commit_properties=properties,
-                post_commithook_properties=_NO_HOOKS,
+                post_commithook_properties=NO_HOOKS,
             )
-        self._table.update_incremental()
         with SYNC_JSON:
-            sync_path(_commit_path(self.path, self._table.version()))
+            sync_path(commit_path(self.path, self._table.version() + 1))
         with SYNC_LOG:  # The commit is durable: from here the log may forget the batches.
             sync_directory(self.path / "_delta_log")
+        self._committed()
+
+    def _committed(self) -> None:
+        self._table.update_incremental()
         self.commits_since_checkpoint += 1
 
     def checkpoint(self) -> None:
-        """Write a Delta checkpoint, so that opening need not read every commit; durable and verified on return."""
-        log = self.path / "_delta_log"
-        with WRITE_CHECKPOINT:
-            self._table.create_checkpoint()
-        with SYNC_CHECKPOINT:
-            sync_path(log / f"{self._table.version():020d}.checkpoint.parquet")
-            sync_path(log / "_last_checkpoint")
-            sync_directory(log)
-        with VERIFY_CHECKPOINT:
-            if _torn_checkpoint(log) or DeltaTable(str(self.path)).version() != self._table.version():
-                raise TableCorrupted(log, "the checkpoint just written cannot be read back")
+        """Write a checkpoint, then delete what it and the one before it make superfluous. Raises OSError, TableCorrupted."""
+        checkpoint.write(self.path, self._table)
         self.commits_since_checkpoint = 0
+        checkpoint.clean_up(self.path / "_delta_log")
 
     def files(self) -> dict[Path, int]:
         """Return the Parquet files the table consists of, each with its size in bytes."""
-        actions = pa.table(self._table.get_add_actions(flatten=True))
-        paths, sizes = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
-        return {self.path / name: size for name, size in zip(paths, sizes, strict=True)}
+        return dict(self._files)
 
     def read(self, schema: pa.Schema) -> pa.Table:
         """Return every committed row, in no particular order."""
-        tables = [pq.read_table(file, schema=schema, partitioning=None) for file in sorted(self.files())]
-        return pa.concat_tables(tables) if tables else schema.empty_table()
+        return read_files(sorted(self._files), schema)
 
     def remove_orphans(self) -> None:
-        """Delete Parquet files that no commit names: left by a crash before a commit, or by `clear`."""
-        orphans = sorted(set(self.path.glob("*.parquet")) - set(self.files()))
+        """Delete Parquet files that no commit names: left by a crash before a commit, or by a removal."""
+        orphans = sorted(set(self.path.glob("*.parquet")) - set(self._files))
         for orphan in orphans:
             with UNLINK_ORPHAN:
                 orphan.unlink()
@@ -291,41 +220,52 @@ class DeltaStore:
             with SYNC_ORPHANS:  # Batches could otherwise be committed under the name of a file that comes back.
                 sync_directory(self.path)
 
-    def _check_files(self) -> None:
-        for file, size in self.files().items():
-            actual = file.stat().st_size if file.exists() else None
-            if actual != size:
-                raise TableCorrupted(
-                    file, f"has {actual} bytes, its commit says {size}" if actual is not None else "is gone"
-                )
 
-    def _count_since_checkpoint(self) -> int:
-        pointer = self.path / "_delta_log" / "_last_checkpoint"
-        last = json.loads(pointer.read_bytes())["version"] if pointer.exists() else 0
-        return self._table.version() - int(last)
-
-
-def remove_unborn(folder: Path) -> None:
-    """Delete tables whose creation was cut short: never acknowledged, so nothing is owed. The others become durable."""
-    for unborn in folder.glob(".creating-*"):
-        with UNLINK_TORN:
-            remove_tree(unborn)
-    with SYNC_FOUND:
-        sync_directory(folder)
+def add_action(name: str, size_bytes: int, rows: int) -> AddAction:
+    """Return the action that adds a Parquet file to an unpartitioned table."""
+    return AddAction(
+        path=name,
+        size=size_bytes,
+        partition_values={},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=True,
+        stats=json.dumps({"numRecords": rows}),
+    )
 
 
-def marker_at(path: Path, version: int, application: str) -> int:
-    """Return the marker as of an earlier Delta version of the table at ``path``. Raises TableCorrupted."""
-    try:
-        return _marker(DeltaTable(str(path), version=version), application)
-    except DeltaError as error:
-        raise TableCorrupted(path, f"not readable at version {version} ({error})") from error
-
-
-def _marker(table: DeltaTable, application: str) -> int:
+def marker_of(table: DeltaTable, application: str) -> int:
+    """Return the application's ``txn`` version in the table as loaded, -1 for none."""
     version = table.transaction_version(application)
     return -1 if version is None else int(version)
 
 
-def _commit_path(table: Path, version: int) -> Path:
-    return table / "_delta_log" / f"{version:020d}.json"
+def files_of(table: DeltaTable, path: Path) -> dict[Path, int]:
+    """Return the Parquet files that the table as loaded consists of, each with its size in bytes."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names, sizes = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
+    return {path / name: size for name, size in zip(names, sizes, strict=True)}
+
+
+def check_files(files: dict[Path, int]) -> None:
+    """Raise TableCorrupted unless every file is there with its size."""
+    for file, size in files.items():
+        actual = file.stat().st_size if file.exists() else None
+        if actual != size:
+            problem = f"has {actual} bytes, its commit says {size}" if actual is not None else "is gone"
+            raise TableCorrupted(file, problem)
+
+
+def read_files(files: Collection[Path], schema: pa.Schema) -> pa.Table:
+    """Return the rows of these Parquet files."""
+    tables = [pq.read_table(file, schema=schema, partitioning=None) for file in files]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def rows_in(files: Collection[Path]) -> int:
+    """Return how many rows these Parquet files hold."""
+    return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def last_batch(file: Path) -> int:
+    """Return the last batch id that a committed file of ours holds, from its name."""
+    return int(file.stem.partition("-")[2])

@@ -1,24 +1,15 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
     root/.lock                  held while open
-    root/wal/{table}/           the table's log            (`write_ahead_log`)
+    root/wal/{table}/           the table's log            (`write_ahead_log`; none with ``wal=False``)
     root/tables/{table}/        the table's Delta table    (`delta_commit`)
+    root/spill/{table}/         rows that wait, when memory is short (`spill`)
 
-The argument, by the life of a batch:
-    1. `ingest` appends it to the log                                  ── promise: the id is returned ──
-    2. its rows wait in per-series buffers until a generation is sealed: all rows of batches lo..hi
-    3. the generation becomes Parquet bytes, in memory
-    4. the generation is committed: file and marker ``txn = hi`` in one durable Delta transaction
-    5. only then are the batches marked persisted and segments with nothing left removed
-Open: read the marker; batches above it are in the log and not in Delta, so exactly they are replayed into the buffers.
-A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta; that the log may still hold them too is what the marker is for.
+Read on in `table`, which has the life of a batch, `opening`, which has what a crash leaves of it all, and `transfer`.
 
-Creating a table: log first, Delta table second; the rename of the Delta table is the moment of creation. A log without a
-Delta table is an unfinished creation if it holds no record, and damage if it does.
-
-Truncating: one Delta transaction removes every file and moves the marker past every batch ever logged; that is the moment
-of truncation. The log's segments and the files are unlinked after it.
+What is promised when: with a log, a batch once `ingest` returns. Without one (``wal=False``), nothing before `flush` returns,
+and then every batch whose `ingest` returned before it was called; what was in memory only is lost in a crash, and nothing
+else is. All other calls are durable when they return, either way. `close` loses nothing.
 """
 
 from __future__ import annotations
@@ -27,131 +18,76 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import uuid
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from faults import declare
-from reference_wal import delta_commit
-from reference_wal.buffers import SeriesBuffers
-from reference_wal.compression import compress, to_parquet
-from reference_wal.delta_commit import DeltaStore
+from reference_wal import table_folder
+from reference_wal.delta_commit import DeltaStore, TableProperties
 from reference_wal.durable_io import make_folder
-from reference_wal.errors import (
-    EngineClosed,
-    EngineLocked,
-    InvalidInput,
-    LogCorrupted,
-    LogPoisoned,
-    ReferenceWalError,
-    TableCorrupted,
-    TableExists,
-)
-from reference_wal.segmented_log import SegmentedLog
-from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog, check_table_name
+from reference_wal.errors import EngineLocked, TableExists, UnknownTable
+from reference_wal.flusher import Flusher
+from reference_wal.health import Health
+from reference_wal.logs import NoLogs
+from reference_wal.opening import Layout, open_tables
+from reference_wal.options import EngineOptions, check_columns, check_storable
+from reference_wal.table import Table
+from reference_wal.tally import Counters, Tally
+from reference_wal.write_ahead_log import WriteAheadLog, check_table_name
 
-__all__ = ["TAG_TYPES", "EngineOptions", "StorageEngine"]
+__all__ = ["BEHIND_MAX", "StorageEngine"]
 
 logger = logging.getLogger(__name__)
 
 INGESTED = declare("engine.ingest.before_acknowledge", "logged and buffered, about to return the id")
-COMMITTED = declare("engine.flush.before_retire", "the generation is durable in Delta, the log still holds it")
 FLUSHED = declare("engine.flush.before_acknowledge", "everything committed and retired, about to return")
-BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
-TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
 TRUNCATE_DONE = declare("engine.truncate.before_acknowledge", "log and files are gone too, about to return")
-BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
-AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
-RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
+DROP_DONE = declare("engine.drop.before_acknowledge", "nothing of the table is left, about to return")
+TRANSFER_DONE = declare("engine.transfer.before_acknowledge", "the rows are there and not here, about to return")
 
-
-TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOptions:
-    """How the engine trades memory and files for speed.
-
-    Attributes:
-        segment_bytes_max: size in bytes at which a log segment is closed.
-        generation_bytes_max: buffered bytes (Arrow, in memory) of a table at which its generation is sealed and committed.
-        checkpoint_commits: Delta commits between two checkpoints.
-        identity: identity of logs made from now on; random if empty. Set it only to make runs comparable.
-    """
-
-    segment_bytes_max: int = SEGMENT_BYTES_MAX
-    generation_bytes_max: int = 64 * 1024 * 1024
-    checkpoint_commits: int = 50
-    identity: str = ""
-
-
-class _Table:
-    """One table: its log, its Delta table, and the rows between them."""
-
-    def __init__(self, log: SegmentedLog, store: DeltaStore) -> None:
-        self.log, self.store = log, store
-        self.buffers = SeriesBuffers(store.tags)
-        self.application = f"{log.identity}/{log.table}"
-
-    def recover(self) -> None:
-        """Replay what Delta does not hold; commits nothing, so that it can be cut short and repeated."""
-        self.log.reconcile(self.store.marker(self.application))
-        for batch_id, batch in self.log.unpersisted():
-            BEFORE_REPLAY.hit()
-            self.buffers.insert(batch_id, batch)
-            AFTER_REPLAY.hit()
-        self.store.remove_orphans()
-        RECOVERED.hit()
-
-    def flush(self, options: EngineOptions) -> None:
-        """Move everything buffered to Delta."""
-        generation = self.buffers.seal()
-        if generation is None:
-            return
-        parquet, rows = compress(generation, timestamp=self.store.timestamp, tags=self.store.tags)
-        self.store.commit(generation, parquet, rows, application=self.application)
-        COMMITTED.hit()
-        self.log.mark_persisted(generation.batch_ids)
-        if self.store.commits_since_checkpoint >= options.checkpoint_commits:
-            self.store.checkpoint()
-
-    def truncate(self) -> None:
-        """Drop every row, committed or not."""
-        BEFORE_TRUNCATE.hit()
-        self.store.clear(self.log.next_id - 1, application=self.application)
-        TRUNCATED.hit()
-        self.buffers.clear()
-        self.log.truncate()
-        self.store.remove_orphans()
+BEHIND_MAX = 4
+"""How many generations may wait for the background thread, in bytes, before `ingest` waits for it."""
 
 
 class StorageEngine:
-    """Tables of time series that keep every acknowledged batch through any crash. Thread-safe; calls are serialised."""
+    """Tables of time series that keep every promised batch through any crash. Thread-safe."""
 
-    def __init__(self, root: Path, options: EngineOptions, lock: int) -> None:
+    def __init__(self, root: Path, wal: bool, options: EngineOptions, lock: int) -> None:
         self.root, self.options = root, options
+        self._layout = Layout(root)
         self._process_lock = lock
-        self._lock = threading.RLock()
-        self._poisoned: BaseException | None = None
-        self._wal = WriteAheadLog(root / "wal", segment_bytes_max=options.segment_bytes_max, recover=False)
-        self._tables: dict[str, _Table] = {}
-        make_folder(root / "tables")
-        delta_commit.remove_unborn(root / "tables")
-        for table in self._wal.tables:
-            self._recover(table)
-        self._refuse_lost_logs()
+        self._health, self._tally = Health(root), Tally()
+        self._catalogue = threading.Lock()
+        self._tables: dict[str, Table] = {}
+        self._flusher: Flusher | None = None
+        make_folder(self._layout.tables)
+        self._logs = self._open_logs() if wal else NoLogs()
+        for found in open_tables(self._layout, self._logs):
+            table = Table(self._logs, found.log, found.store, found.spills, self._health, self._tally)
+            table.recover()
+            self._tables[table.name] = table
+        if options.flush_seconds is not None:
+            failed = self._health.failed_in_background
+            self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
+
+    def _open_logs(self) -> WriteAheadLog:
+        return WriteAheadLog(self._layout.wal, segment_bytes_max=self.options.segment_bytes_max, recover=False)
 
     @classmethod
-    def open(cls, root: Path | str, *, options: EngineOptions | None = None) -> StorageEngine:
+    def open(cls, root: Path | str, wal: bool = True, *, options: EngineOptions | None = None) -> StorageEngine:
         """Open the engine in a folder, created if missing, and recover every table.
+
+        Args:
+            wal: whether tables have a log; decided when a folder is first used.
 
         Raises:
             EngineLocked: another process has it open.
+            InvalidInput: its tables have a log and ``wal`` is False, or the other way round.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says which file, where, and
                 what to do.
         """
@@ -164,38 +100,10 @@ class StorageEngine:
             os.close(lock)
             raise EngineLocked(root) from None
         try:
-            return cls(root, options or EngineOptions(), lock)
+            return cls(root, wal, options or EngineOptions(), lock)
         except BaseException:
             os.close(lock)
             raise
-
-    def _recover(self, table: str) -> None:
-        path, log = self.root / "tables" / table, self._wal.log(table)
-        if not path.exists():
-            if log.next_id > 0:
-                raise TableCorrupted(path, f"is gone, while its log has given out ids up to {log.next_id - 1}")
-            logger.info("table %s: its creation was cut short and never acknowledged; removed", table)
-            self._wal.remove_table_log(table)
-            return
-        self._heal(path, log)
-        self._tables[table] = _Table(log, DeltaStore(path))
-        self._tables[table].recover()
-
-    def _heal(self, path: Path, log: SegmentedLog) -> None:
-        delta_commit.settle_newest(path)
-        torn = delta_commit.torn_tail(path)
-        if torn.commit is not None:
-            marker = delta_commit.marker_at(path, torn.version_before, f"{log.identity}/{log.table}")
-            if not log.covers(marker + 1):
-                raise TableCorrupted(torn.commit, "the newest commit is damaged")
-        delta_commit.heal(path, torn)
-
-    def _refuse_lost_logs(self) -> None:
-        for path in sorted((self.root / "tables").iterdir()):
-            if path.name not in self._tables:
-                raise LogCorrupted(
-                    self.root / "wal" / path.name, "the table's log is gone, with its unpersisted batches"
-                )
 
     def create_table(self, table: str, schema: pa.Schema, *, timestamp: str, tags: list[str] | None = None) -> None:
         """Create an empty table; durable on return.
@@ -210,100 +118,176 @@ class StorageEngine:
         """
         check_table_name(table)
         tags = tags or []
-        _check_columns(schema, timestamp, tags)
-        _check_storable(schema, timestamp, tags)
-        with self._lock:
-            self._refuse_if_unusable()
+        check_columns(schema, timestamp, tags)
+        check_storable(schema, timestamp, tags)
+        with self._catalogue:
+            self._health.refuse_if_unusable()
             if table in self._tables:
                 raise TableExists(table)
-            with self._poisoned_by_errors():  # There is a log now, perhaps without its Delta table.
-                self._wal.create_table_log(table, schema, identity=self.options.identity)
-                store = DeltaStore.create(self.root / "tables" / table, schema, timestamp=timestamp, tags=tags)
-                self._tables[table] = _Table(self._wal.log(table), store)
+            with self._health.poisoned_by_errors():  # Part of a table is there now.
+                self._tables[table] = self._create(table, schema, timestamp, tags)
+
+    def _create(self, table: str, schema: pa.Schema, timestamp: str, tags: list[str]) -> Table:
+        """The three steps of `table_folder`."""
+        path, identity = self._layout.table(table), self.options.identity or uuid.uuid4().hex
+        logged = isinstance(self._logs, WriteAheadLog)
+        arrow_schema = b64encode(schema.serialize()).decode()
+        properties = TableProperties(
+            timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow_schema
+        )  # fmt: skip
+        DeltaStore.make_unborn(path, schema, properties)
+        self._logs.create_table_log(table, schema, identity=identity)
+        table_folder.give_name(path)
+        spills = self._layout.spills(table, identity)
+        return Table(self._logs, self._logs.log(table), DeltaStore(path), spills, self._health, self._tally)
 
     def ingest(self, table: str, batch: pa.RecordBatch) -> int:
-        """Return the batch's id once its rows would survive a power cut.
+        """Return the batch's id; with a log, once its rows would survive a power cut.
 
         Raises:
             UnknownTable, InvalidInput (nothing was changed), LogPoisoned, OSError (the batch is there whole or not at all).
         """
-        with self._lock:
-            self._refuse_if_unusable()
-            self._wal.log(table)
-            owner = self._tables[table]
-            with self._poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
-                batch_id = self._wal.append(table, batch)
-            with self._poisoned_by_errors():  # Logged: a batch half in the buffers must never be committed.
-                owner.buffers.insert(batch_id, batch)
-                if owner.buffers.bytes >= self.options.generation_bytes_max:
-                    owner.flush(self.options)
-            INGESTED.hit()
-            return batch_id
+        self._health.refuse_if_unusable()
+        owner = self._table(table)
+        batch_id = owner.ingest(batch)
+        self._make_room(owner)
+        INGESTED.hit()
+        return batch_id
+
+    def _make_room(self, owner: Table) -> None:
+        """Commit a full generation, or have it committed; then keep to the memory budget."""
+        if owner.bytes >= self.options.generation_bytes_max:
+            if self._flusher is not None and owner.bytes < BEHIND_MAX * self.options.generation_bytes_max:
+                self._flusher.wake()
+            else:
+                owner.flush(self.options)
+        while sum(table.memory_bytes for table in self._all()) > self.options.memory_bytes_max:
+            max(self._all(), key=lambda table: table.memory_bytes).spill()
+
+    def _table(self, table: str) -> Table:
+        try:
+            return self._tables[table]
+        except KeyError:
+            raise UnknownTable(table, self.tables) from None
+
+    def _all(self) -> list[Table]:
+        return list(self._tables.values())
 
     def flush(self) -> None:
-        """Commit every buffered row to Delta; durable on return. Raises OSError, LogPoisoned."""
-        with self._lock:
-            self._refuse_if_unusable()
-            with self._poisoned_by_errors():
-                for owner in self._tables.values():
-                    owner.flush(self.options)
-            FLUSHED.hit()
+        """Commit every row that waits; durable on return. Raises OSError, LogPoisoned."""
+        self._health.refuse_if_unusable()
+        self._flush_all()
+        FLUSHED.hit()
 
-    @contextmanager
-    def _poisoned_by_errors(self, *, but_for: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
-        """Refuse all work after any exception in the block, an interrupt too: sealed rows are in the log only, and the
-        next commit's marker would pass them by. Reopening finds out what happened.
-        """
+    def _flush_all(self) -> None:
+        for owner in self._all():
+            self._flush(owner)
+
+    def _flush_full(self) -> None:
+        for owner in self._all():
+            if owner.bytes >= self.options.generation_bytes_max:
+                self._flush(owner)
+
+    def _flush(self, owner: Table) -> None:
         try:
-            yield
-        except but_for:
-            raise
-        except BaseException as error:
-            self._poisoned = error
-            raise
+            owner.flush(self.options)
+        except UnknownTable:
+            logger.info("table %s was dropped before it was flushed", owner.name)
 
     def truncate(self, table: str) -> None:
         """Drop every row of the table, all at once; durable on return. Batch ids go on. Raises as `ingest`."""
-        with self._lock:
-            self._refuse_if_unusable()
-            self._wal.log(table)
-            with self._poisoned_by_errors():
-                self._tables[table].truncate()
-            TRUNCATE_DONE.hit()
+        self._health.refuse_if_unusable()
+        self._table(table).truncate()
+        TRUNCATE_DONE.hit()
+
+    def drop_table(self, table: str) -> None:
+        """Drop the table with every row of it, all at once; durable on return. Raises as `ingest`.
+
+        A table made later under the same name is another table: its ids begin at 0, and nothing of this one comes back.
+        """
+        with self._catalogue:
+            self._health.refuse_if_unusable()
+            self._table(table).drop()
+            del self._tables[table]
+            DROP_DONE.hit()
+
+    def transfer(self, table: str, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> int:
+        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; durable on return.
+
+        Rows that wait to be committed stay: `flush` first to move them too. A receiving table that is not there is made.
+
+        Args:
+            uri: a local path, or any URI deltalake knows.
+            storage_options: for deltalake, where the URI needs them.
+
+        Returns:
+            How many rows were moved.
+
+        Raises:
+            InvalidInput: UnknownTable; the receiving table has other columns or is partitioned; a transfer to another place
+                was cut short and comes first. Nothing was changed.
+            TransferFailed: the other side refused. The rows are here; whether they are there too, the next transfer to the
+                same place finds out.
+            LogPoisoned, OSError.
+        """
+        self._health.refuse_if_unusable()
+        rows = self._table(table).transfer(str(uri), storage_options, self.options)
+        TRANSFER_DONE.hit()
+        return rows
 
     def read(self, table: str) -> pa.Table:
         """Return every row, committed or not, in no particular order. Raises UnknownTable, LogPoisoned, EngineClosed."""
-        with self._lock:
-            self._refuse_if_unusable()
-            schema = self._wal.log(table).schema
-            owner = self._tables[table]
-            buffered = pa.Table.from_batches(owner.buffers.rows(), schema)
-            return pa.concat_tables([owner.store.read(schema), buffered])
+        self._health.refuse_if_unusable()
+        return self._table(table).read()
 
     def unpersisted(self, table: str) -> list[tuple[int, pa.RecordBatch]]:
-        """Return the logged batches that Delta does not hold, with their ids, in order."""
-        return self._wal.unpersisted(table)
+        """Return the logged batches that Delta does not hold, with their ids, in order. Raises UnknownTable."""
+        return list(self._logs.log(table).unpersisted())
 
     def files(self, table: str) -> list[Path]:
         """Return the Parquet files that the table's Delta log names. Raises UnknownTable."""
-        self._wal.log(table)
-        return sorted(self._tables[table].store.files())
+        return sorted(self._table(table).store.files())
 
     @property
     def tables(self) -> list[str]:
         """Names of the tables, sorted."""
         return sorted(self._tables)
 
-    def _refuse_if_unusable(self) -> None:
-        if self._poisoned is not None:
-            raise LogPoisoned(self.root, self._poisoned)
-        if self._process_lock < 0:
-            raise EngineClosed
+    @property
+    def counters(self) -> Counters:
+        """What was done since the engine was opened."""
+        return self._tally.read([table.log.counters for table in self._all()])
 
     def close(self) -> None:
-        """Let go of every file. Buffered rows are in the log; call `flush` first to have them in Delta."""
-        with self._lock:
-            self._wal.close()
+        """Let go of every file; loses nothing.
+
+        With a log, rows that wait are in it, and are replayed on opening; with a background thread, or without a log, they
+        are committed first.
+
+        Raises:
+            BackgroundFailed: the background thread failed. Everything is let go of all the same.
+            OSError: the last commit failed, likewise.
+        """
+        try:
+            if self._flusher is not None:
+                self._flusher.stop()
+            if not self._health.closed and not self._health.poisoned:
+                self._drain()
+        finally:
+            self._let_go()
+        if self._health.failed_unseen:
+            self._health.refuse_if_poisoned()
+
+    def _drain(self) -> None:
+        if self._flusher is not None or isinstance(self._logs, NoLogs):
+            self._flush_all()
+
+    def _let_go(self) -> None:
+        with self._catalogue:
+            self._health.closed = True
+            for owner in self._all():
+                owner.wait_until_idle()
+            self._logs.close()
             if self._process_lock >= 0:
                 os.close(self._process_lock)
                 self._process_lock = -1
@@ -311,28 +295,10 @@ class StorageEngine:
     def __enter__(self) -> StorageEngine:
         return self
 
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.close()
-
-
-def _check_columns(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
-    for column in (timestamp, *tags):
-        if schema.get_field_index(column) < 0:
-            raise InvalidInput(f"no column {column!r} in the schema; it has {', '.join(schema.names)}")
-    for tag in tags:
-        kind = schema.field(tag).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not any(test(kind) for test in TAG_TYPES):
-            raise InvalidInput(f"column {tag!r} of type {kind} cannot be a tag; tags are strings, integers or booleans")
-
-
-def _check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
-    """Send a row of nulls to Parquet and back: what cannot be stored is refused now, not once rows are promised."""
-    nullable = pa.schema([field.with_nullable(True) for field in schema])
-    row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
-    try:
-        delta_commit.check_schema(schema)
-        parquet = to_parquet(row, timestamp=timestamp, tags=tags)
-        pq.read_table(pa.BufferReader(parquet), schema=nullable)
-    except Exception as error:  # deltalake raises plain Exception
-        raise InvalidInput(f"rows of this schema cannot be stored: {str(error).splitlines()[0]}") from error
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            self.close()
+        except Exception:
+            if kind is None:
+                raise
+            logger.exception("closing failed while an error was on its way")

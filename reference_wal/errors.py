@@ -7,7 +7,10 @@ ReferenceWalError
 ├── EngineClosed          used after close
 ├── EngineLocked          another process has this folder open
 ├── LogPoisoned           a write or sync failed; what the page cache holds cannot be believed until reopened
-│   └── AppendFailed      the very append that failed: its batch may or may not be in the log
+│   ├── AppendFailed      the very append that failed: its batch may or may not be in the log
+│   └── BackgroundFailed  it failed in the background thread, where nobody was waiting for it
+├── TransferFailed        the receiving store refused; the rows are still here
+├── SpillCorrupted        a spill file changed after it was written
 ├── LogCorrupted          the log's bytes on disk break an invariant that no crash could have broken
 └── TableCorrupted        likewise for the Delta table
 """
@@ -18,14 +21,17 @@ from pathlib import Path
 
 __all__ = [
     "AppendFailed",
+    "BackgroundFailed",
     "EngineClosed",
     "EngineLocked",
     "InvalidInput",
     "LogCorrupted",
     "LogPoisoned",
     "ReferenceWalError",
+    "SpillCorrupted",
     "TableCorrupted",
     "TableExists",
+    "TransferFailed",
     "UnknownTable",
 ]
 
@@ -81,6 +87,28 @@ class LogPoisoned(ReferenceWalError):
 
 class AppendFailed(LogPoisoned):
     """This append was not acknowledged: after reopening the batch is there whole or not at all."""
+
+
+class BackgroundFailed(LogPoisoned):
+    """The background thread failed to commit; what it was committing is still in the log."""
+
+
+class TransferFailed(ReferenceWalError):
+    """The receiving side refused the rows. They are still here; whether it has them too, the next transfer finds out."""
+
+    def __init__(self, uri: str, cause: BaseException | str) -> None:
+        super().__init__(f"{uri}: the transfer failed ({cause}); nothing was removed, transfer to the same place again")
+
+
+class SpillCorrupted(ReferenceWalError):
+    """A spill file does not hold what was written to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: changed or was cut since it was written; reopen the engine: with a log its rows are read from there, "
+            f"without one they are lost, and were never promised"
+        )
 
 
 class LogCorrupted(ReferenceWalError):

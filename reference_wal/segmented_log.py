@@ -31,9 +31,10 @@ from faults import declare
 from reference_wal import recovery
 from reference_wal.active_segment import PARTS_MAX, ActiveSegment
 from reference_wal.append_queue import AppendQueue, Entry
+from reference_wal.batch_check import BatchCheck
 from reference_wal.counters import LogCounters
 from reference_wal.durable_io import Buffer
-from reference_wal.errors import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned, ReferenceWalError
+from reference_wal.errors import AppendFailed, EngineClosed, LogCorrupted, LogPoisoned, ReferenceWalError
 from reference_wal.replay import SegmentGone, replay_segment
 from reference_wal.retention import Retention
 from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
@@ -63,7 +64,7 @@ class SegmentedLog:
         self.segment_bytes_max, self.preallocate_bytes = segment_bytes_max, preallocate_bytes
         self.next_id = 0
         self._codec = Codec(schema)
-        self._required = [(number, field.name) for number, field in enumerate(schema) if not field.nullable]
+        self._check = BatchCheck(table, schema)
         self._queue = AppendQueue()
         self._turn = self._queue.turn
         self._plan: recovery.Plan | None = None
@@ -141,21 +142,12 @@ class SegmentedLog:
             LogPoisoned: an earlier append was refused.
             InvalidInput: the batch has another schema than the log, or a null where the schema allows none.
         """
-        self._refuse_batch(batch)
+        self._check(batch)
         entry = self._queue.settle(self._codec.encode(batch), self._lead)
         if entry.error is not None:
             raise AppendFailed(self.folder, entry.error) from entry.error
         ACKNOWLEDGE.hit()
         return entry.batch_id
-
-    def _refuse_batch(self, batch: pa.RecordBatch) -> None:
-        if not batch.schema.equals(self.schema):
-            raise InvalidInput(
-                f"batch has schema {batch.schema.names}, table {self.table!r} has {self.schema.names} or other types"
-            )
-        for number, name in self._required:
-            if batch.column(number).null_count:
-                raise InvalidInput(f"column {name!r} of table {self.table!r} takes no nulls, the batch has some")
 
     def _lead(self) -> None:
         """Bring a group of those who queue into the log. After an error no more is known of it, and the log is poisoned."""

@@ -41,11 +41,11 @@ class Attempt:
     """One attempt. As a context manager, it acknowledges when the block ends without an exception."""
 
     def __init__(self, journal: Journal, item: Item) -> None:
-        self._journal, self._item = journal, item
+        self._journal, self.item = journal, item
 
     def acknowledge(self) -> None:
         """Note that the system has called the item durable."""
-        self._journal.write("ack", self._item)
+        self._journal.write("ack", self.item)
         AFTER_ACK.hit()
 
     def __enter__(self) -> Attempt:

@@ -11,20 +11,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reference_wal import active_segment, delta_commit, engine, persisted, recovery, retention
+from reference_wal import (
+    active_segment,
+    checkpoint,
+    delta_commit,
+    persisted,
+    receiver,
+    recovery,
+    retention,
+    spill,
+    table_folder,
+)
 from reference_wal.active_segment import ActiveSegment
 from reference_wal.append_queue import AppendQueue
 from reference_wal.buffers import SeriesBuffers
 from reference_wal.delta_commit import DeltaStore
+from reference_wal.receiver import LocalReceiver as Receiving
 from reference_wal.seal import SealForm
 from reference_wal.segmented_log import SegmentedLog
-from scenarios import planting, planting_log
+from reference_wal.spill import SpillFolder
+from reference_wal.table import Table
+from scenarios import planting, planting_log, planting_tables
 from scenarios.errors import UsageError
 from scenarios.planting import change, together
 
 __all__ = ["MUTANTS", "Mutant", "mutant"]
 
-Table: Any = engine._Table
+NO_LOG = "reference:no-log"
 
 
 @dataclass(frozen=True)
@@ -145,6 +158,65 @@ MUTANTS = _rows(
             change(SegmentedLog, "rotate", planting.born_before_closed),
         ),
         Mutant(
+            "drop-log-first",
+            "dropping a table removes its log before the table is gone",
+            change(Table, "drop", planting_tables.drop_log_first),
+        ),
+        Mutant(
+            "drop-in-place",
+            "dropping a table deletes its folder instead of renaming it away first",
+            change(Table, "drop", planting_tables.drop_in_place),
+        ),
+        Mutant(
+            "transfer-removes-first",
+            "a transfer removes the rows before the receiving table has them",
+            change(Receiving, "receive", planting_tables.removed_before),
+        ),
+        Mutant(
+            "transfer-unnumbered",
+            "the receiving commit does not say which rows it has",
+            change(receiver, "_properties", planting_tables.unnumbered),
+        ),
+        Mutant(
+            "transfer-any-table-of-the-name",
+            "the receiving table does not tell the sender from an earlier table of its name",
+            change(Table, "__init__", planting_tables.nameless_sender),
+        ),
+        Mutant(
+            "spill-trusted-when-torn",
+            "a spill file found at start is replayed without its checksum being looked at",
+            change(spill, "_checksum", planting_tables.always_fits),
+            ("power",),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "spill-replayed-though-committed",
+            "spill files found at start are replayed, committed or not",
+            together(
+                change(SpillFolder, "replayable", planting_tables.all_found),
+                change(SeriesBuffers, "adopt", planting_tables.anywhere),
+            ),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "truncate-below-spills",
+            "without a log, truncation moves the marker past what is committed only, not past what is spilled",
+            change(DeltaStore, "clear", planting_tables.marker_stays),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "flush-returns-early",
+            "without a log, flush returns when the generation is sealed; the next one commits it",
+            change(Table, "flush", planting_tables.one_behind),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "clean-up-before-verify",
+            "commits are deleted as soon as a checkpoint is written",
+            change(checkpoint, "write", planting_tables.cleaned_up_first),
+            ("power",),
+        ),
+        Mutant(
             "orphans-kept",
             "files of a commit that never came stay, and the next commit runs into them",
             change(DeltaStore, "remove_orphans", planting.nothing),
@@ -213,8 +285,13 @@ MUTANTS = _rows(
         _unnamed("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
         _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
         _unnamed("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
-        _unnamed("no-sync-table", "a new table is named before it is synced", delta_commit, "SYNC_TABLE"),
-        _unnamed("no-sync-table-name", "a new table's name is not synced", delta_commit, "SYNC_NAMED"),
+        _unnamed("no-sync-table", "a new table is named before it is synced", table_folder, "SYNC_TABLE"),
+        _unnamed("no-sync-table-name", "a new table's name is not synced", table_folder, "SYNC_NAMED"),
+        _unsynced("no-sync-transferred", "rows are received without having been synced", receiver, "SYNC_COPY"),
+        _unsynced("no-sync-received", "the receiving commit is not synced", receiver, "SYNC_JSON"),
+        _unnamed("no-sync-transferred-name", "the names of received files are not synced", receiver, "SYNC_COPIES"),
+        _unnamed("no-sync-received-name", "the receiving commit's name is not synced", receiver, "SYNC_LOG"),
+        _unnamed("no-sync-dropped-name", "a table's hiding is not synced", table_folder, "SYNC_HIDDEN"),
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

@@ -10,11 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from reference_wal import durable_io, engine, recovery
+from reference_wal import durable_io, recovery
 from reference_wal.active_segment import ActiveSegment
 from reference_wal.buffers import Generation, SeriesBuffers
 from reference_wal.compression import compress
 from reference_wal.delta_commit import DeltaStore
+from reference_wal.options import EngineOptions
 from reference_wal.segmented_log import SegmentedLog
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "nothing",
     "one_too_high",
     "persisted_first",
+    "settle",
     "sync_postponed",
     "together",
     "trusting",
@@ -98,10 +100,11 @@ def after(step: Callable[[Any], None]) -> Callable[[Any], Any]:
 def persisted_first(__: Any) -> Any:
     """Mark batches persisted before Delta has them."""
 
-    def flush(self: Any, _: engine.EngineOptions) -> None:
+    def flush(self: Any, _: EngineOptions) -> None:
         if generation := self.buffers.seal():
             self.log.mark_persisted(generation.batch_ids)
             commit(self, generation)
+            settle(self, generation)
 
     return flush
 
@@ -109,19 +112,28 @@ def persisted_first(__: Any) -> Any:
 def in_parts(__: Any) -> Any:
     """Commit each series by itself, each with the marker."""
 
-    def flush(self: Any, _: engine.EngineOptions) -> None:
+    def flush(self: Any, _: EngineOptions) -> None:
         if generation := self.buffers.seal():
             for number, (key, rows) in enumerate(generation.series.items()):
-                commit(self, Generation(generation.lo + number, generation.hi, {key: rows}))
+                spills = generation.spills if not number else []
+                commit(self, replace(generation, lo=generation.lo + number, series={key: rows}, spills=spills))
             self.log.mark_persisted(generation.batch_ids)
+            settle(self, generation)
 
     return flush
 
 
 def commit(table: Any, generation: Generation) -> None:
     """Compress and commit one generation."""
-    parquet, rows = compress(generation, timestamp=table.store.timestamp, tags=table.store.tags)
+    properties = table.store.properties
+    parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags)
     table.store.commit(generation, parquet, rows, application=table.application)
+
+
+def settle(table: Any, generation: Generation) -> None:
+    """Do what comes after a commit."""
+    table._show_committed()
+    table.spills.remove(generation.spills)
 
 
 def without_marker_then_marker(original: Any) -> Any:
@@ -177,10 +189,11 @@ def any_order(original: Any) -> Any:
     """Buffer batches in whatever order they come."""
 
     def insert(self: SeriesBuffers, batch_id: int, batch: pa.RecordBatch) -> None:
-        lo, hi = self._lo, self._hi
-        self._hi = batch_id - 1
+        begun, lo, next_id = self._lo is not None, self._lo, self.next_id
+        self.next_id = batch_id
         original(self, batch_id, batch)
-        self._lo, self._hi = (batch_id, batch_id) if lo is None else (min(lo, batch_id), max(hi, batch_id))
+        if begun:
+            self._lo, self.next_id = min(lo or 0, batch_id), max(next_id, batch_id + 1)
 
     return insert
 
@@ -200,9 +213,11 @@ def log_first(_: Any) -> Any:
 
     def truncate(self: Any) -> None:
         hi = self.log.next_id - 1
-        self.buffers.clear()
+        spills = self.buffers.clear()
         self.log.truncate()
         self.store.clear(hi, application=self.application)
+        self._show_committed()
+        self.spills.remove(spills)
         self.store.remove_orphans()
 
     return truncate

@@ -20,7 +20,7 @@ FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 330
 
 # Debts: to be paid, not added to.
-LONGER = {"reference_wal/delta_commit.py": 335, "reference_wal/engine.py": 340, "scenarios/kill.py": 345}
+LONGER = {"scenarios/kill.py": 345}
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=str)
 
@@ -35,11 +35,8 @@ def allowed(path: Path) -> tuple[str, ...]:
         case "reference_wal", _:
             return ("reference_wal", "faults")
         case "scenarios", _:
-            may_break_it = path.match("scenarios/systems/reference*.py") or path.name in (
-                "mutants.py",
-                "planting.py",
-                "planting_log.py",
-            )
+            may_break_it = path.match("scenarios/systems/reference*.py") or path.match("scenarios/planting*.py")
+            may_break_it = may_break_it or path.name == "mutants.py"
             return ("scenarios", "faults", "reports", *(["reference_wal"] if may_break_it else []))
     raise AssertionError(f"no rule for {path}")
 

@@ -55,6 +55,10 @@ BUILT_IN = {
         "the reference log, four threads on one table (for --experiments power)",
         {"threads": 4},
     ),
+    "reference:no-log": BuiltIn(
+        "scenarios.systems.reference:UnloggedEngine",
+        "the reference engine without its log: a batch is acknowledged once a flush returned",
+    ),
     **{
         f"sqlite:{mode}-{level}": BuiltIn(
             "scenarios.systems.sqlite:SQLite",

@@ -16,23 +16,38 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from reference_wal.engine import TAG_TYPES
+from reference_wal.options import TAG_TYPES
 from scenarios.errors import PromiseBroken, UsageError
 
-__all__ = ["LATE", "MAIN", "ROW", "SCRATCH", "Batch", "DataSet", "Operation", "operations", "read_source"]
+__all__ = [
+    "ARCHIVE",
+    "LATE",
+    "MAIN",
+    "PREPARED",
+    "ROW",
+    "SCRATCH",
+    "Batch",
+    "DataSet",
+    "Operation",
+    "operations",
+    "read_source",
+]
 
 ROW = "crashmatrix_row"
 MAIN, SCRATCH, LATE = "readings", "scratch", "late"
-"""The tables: one ingested into all along, one truncated half-way, one created half-way."""
+"""The tables: one ingested into all along; one moved, truncated, dropped and made anew; one created half-way."""
+
+ARCHIVE = "archive"
+"""Where under the engine's folder rows are moved to: the receiving table of each has its name there."""
 
 ROWS_MAX = 20_000
 """Rows of the source that are used, at most: enough for many segments and generations, few enough to read at each check."""
 
-BATCHES = 48
+BATCHES = 36
 SPARE = 2
 """Batches kept back, to go on with after a recovery."""
 
-_PREPARED = {MAIN: 4, SCRATCH: 2}
+PREPARED = {MAIN: 4, SCRATCH: 2}
 """Batches stored before the first crash point."""
 
 
@@ -53,11 +68,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of the workload; ``batch`` for ingest only, no table for flush."""
+    """One step of the workload; ``batch`` for ingest only, ``number`` for transfer only, no table for flush."""
 
     kind: str
     table: str = ""
     batch: Batch | None = None
+    number: int = 0
+
+    @property
+    def item(self) -> list[object]:
+        """The operation as a journal item."""
+        if self.batch is not None:
+            return self.batch.item
+        return [self.kind, self.table, *([self.number] if self.kind == "transfer" else [])]
 
 
 def read_source(path: Path, timestamp: str, tags: list[str]) -> tuple[pa.Table, str]:
@@ -189,10 +212,17 @@ def operations(data: DataSet) -> tuple[list[Operation], list[Operation]]:
     before = [Operation("create", MAIN), Operation("create", SCRATCH)]
     during: list[Operation] = []
     for number, batch in enumerate(data.batches):
-        early = batch.index < _PREPARED.get(batch.table, 0)
+        early = batch.index < PREPARED.get(batch.table, 0)
         (before if early else during).append(Operation("ingest", batch.table, batch))
-        if number == BATCHES // 2:
-            during += [Operation("create", LATE), Operation("flush")]
-        if number == 2 * BATCHES // 3:
-            during.append(Operation("truncate", SCRATCH))
+        during += _EVENTS.get(number, [])
     return before, during
+
+
+_EVENTS = {
+    BATCHES // 4: [Operation("flush"), Operation("transfer", SCRATCH, number=0)],
+    BATCHES // 2 - 2: [Operation("truncate", SCRATCH)],  # right after a batch, which is not flushed yet
+    BATCHES // 2: [Operation("create", LATE), Operation("flush")],
+    2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
+    BATCHES - 2: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
+}
+"""What happens after which batch. A transfer moves what is committed, so a flush before it says what that is."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,17 +15,22 @@ import faults
 from reference_wal import EngineOptions, StorageEngine, TableCorrupted
 from reference_wal.buffers import Generation
 from reference_wal.compression import compress
-from reference_wal.delta_commit import DeltaStore, TornTail, heal, marker_at, remove_unborn, torn_tail
+from reference_wal.delta_commit import DeltaStore, TableProperties
+from reference_wal.delta_recovery import TornTail, remove_torn, torn_tail
+from reference_wal.table_folder import give_name
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 APPLICATION = "log/t"
+PROPERTIES = TableProperties(timestamp="timestamp", tags=["station"], identity="log", logged=True, arrow="")
 KEEP_SEGMENTS = EngineOptions(segment_bytes_max=1 << 20)
 """The log holds every batch of a session until it is reopened."""
 
 
 def store(root: Path, commits: int = 0) -> DeltaStore:
     """Return a table with a commit of one row for each batch 0, 1, ..."""
-    made = DeltaStore.create(root / "t", SCHEMA, timestamp="timestamp", tags=["station"])
+    DeltaStore.make_unborn(root / "t", SCHEMA, PROPERTIES)
+    give_name(root / "t")
+    made = DeltaStore(root / "t")
     for number in range(commits):
         commit(made, number, number)
     return made
@@ -46,12 +50,12 @@ def json_of(root: Path, version: int) -> Path:
 def test_a_new_table(tmp_path: Path) -> None:
     """A new table is empty, knows its columns, and has no temporary name left."""
     made = store(tmp_path)
-    assert (made.timestamp, made.tags) == ("timestamp", ["station"])
+    assert made.properties == PROPERTIES
     assert (made.marker(APPLICATION), made.files(), made.commits_since_checkpoint) == (-1, {}, 0)
     assert made.read(SCHEMA).equals(SCHEMA.empty_table())
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
     again = DeltaStore(tmp_path / "t")
-    assert (again.timestamp, again.tags) == ("timestamp", ["station"])
+    assert again.properties == PROPERTIES
 
 
 def test_a_commit(tmp_path: Path) -> None:
@@ -102,14 +106,6 @@ def test_clear(tmp_path: Path) -> None:
     assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [6.0]
 
 
-def test_marker_at(tmp_path: Path) -> None:
-    """The marker is known as of every earlier version."""
-    store(tmp_path, commits=3)
-    assert [marker_at(tmp_path / "t", version, APPLICATION) for version in range(4)] == [-1, 0, 1, 2]
-    with pytest.raises(TableCorrupted, match="version 9"):
-        marker_at(tmp_path / "t", 9, APPLICATION)
-
-
 def test_orphans_are_removed(tmp_path: Path) -> None:
     """Parquet files that no commit names go; those that one names, and all else, stay."""
     made = store(tmp_path, commits=2)
@@ -121,14 +117,6 @@ def test_orphans_are_removed(tmp_path: Path) -> None:
 
     assert set((tmp_path / "t").glob("*.parquet")) == named and len(named) == 2
     assert (tmp_path / "t" / "notes.txt").exists()
-
-
-def test_unborn_tables_are_removed(tmp_path: Path) -> None:
-    """A creation that stopped before its rename is removed; tables are not."""
-    store(tmp_path)
-    shutil.copytree(tmp_path / "t", tmp_path / ".creating-u")
-    remove_unborn(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
 # --- torn commits
@@ -164,7 +152,7 @@ def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
         for torn in (data[:length], data[:length] + bytes(len(data) - length)):
             file.write_bytes(torn)
             assert torn_tail(tmp_path / "t") == TornTail(file, 2, []), length
-    heal(tmp_path / "t", torn_tail(tmp_path / "t"))
+    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
 
     assert not file.exists()
     healed = DeltaStore(tmp_path / "t")
@@ -179,7 +167,7 @@ def test_leftovers_of_deltalake_are_removed(tmp_path: Path) -> None:
     store(tmp_path, commits=1)
     leftover = tmp_path / "t" / "_delta_log" / f"{2:020d}.json#1"
     leftover.write_bytes(b"half")
-    heal(tmp_path / "t", torn_tail(tmp_path / "t"))
+    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
     assert not leftover.exists()
     assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 0
 
@@ -269,7 +257,7 @@ def test_a_checkpoint(tmp_path: Path) -> None:
 
     assert (again.marker(APPLICATION), again.commits_since_checkpoint) == (3, 1)
     assert numbers(again.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
-    assert (again.timestamp, again.tags) == ("timestamp", ["station"])
+    assert again.properties == PROPERTIES
 
 
 Tear = Callable[[bytes], bytes]
@@ -305,7 +293,7 @@ def test_a_torn_checkpoint(checkpoint: Tear | None, pointer: Tear | None, tmp_pa
 
     torn = torn_tail(tmp_path / "t")
     assert torn.commit is None and torn.checkpoint
-    heal(tmp_path / "t", torn)
+    remove_torn(tmp_path / "t", torn)
 
     assert torn_tail(tmp_path / "t") == TornTail(None, 3, [])
     healed = DeltaStore(tmp_path / "t")
@@ -324,7 +312,7 @@ def test_a_checkpoint_that_lacks_any_sector(tmp_path: Path) -> None:
     for start in range(0, len(data), 512):
         file.write_bytes((data[:start] + bytes(512) + data[start + 512 :])[: len(data)])
         pointer.write_bytes(named)
-        heal(tmp_path / "t", torn_tail(tmp_path / "t"))
+        remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
         removed += not file.exists()
         table = DeltaStore(tmp_path / "t")
         assert (table.marker(APPLICATION), numbers(table.read(SCHEMA))) == (3, [0.0, 1.0, 2.0, 3.0]), start
@@ -344,7 +332,7 @@ def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: P
 
     torn = torn_tail(tmp_path / "t")
     assert torn.checkpoint == [newest]
-    heal(tmp_path / "t", torn)
+    remove_torn(tmp_path / "t", torn)
 
     assert (log / f"{3:020d}.checkpoint.parquet").exists()
     assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]

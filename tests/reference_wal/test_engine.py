@@ -413,7 +413,9 @@ def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
     """The failpoints that a flush passes are those that the next test makes fail, but for the one at its very end."""
     seen: set[str] = set()
     with opened(tmp_path, options=EngineOptions(segment_bytes_max=1, checkpoint_commits=1)) as engine:
-        for number in range(2):
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+        for number in range(1, 3):
             engine.ingest("t", batch(float(number)))
         faults.observe(lambda point, _: seen.add(point.name))
         try:
@@ -427,10 +429,10 @@ def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
 @pytest.mark.parametrize("point", FLUSH)
 def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
     """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""
-    options = EngineOptions(segment_bytes_max=1, checkpoint_commits=2)
+    options = EngineOptions(segment_bytes_max=1, checkpoint_commits=1)
     with opened(tmp_path, options=options) as engine:
         engine.ingest("t", batch(0.0))
-        engine.flush()
+        engine.flush()  # Its checkpoint is the one before the next: commits before it are deleted then.
         for number in range(1, 4):
             engine.ingest("t", batch(float(number), station="ab"[number % 2]))
         with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):

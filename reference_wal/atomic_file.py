@@ -1,0 +1,55 @@
+"""A small file that is there whole or not at all, by its own four steps.
+
+1. write it under a temporary name; 2. sync it; 3. rename it into place; 4. sync the folder
+── it is there for good ──
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference_wal.durable_io import Step, step, sync_directory, write_all
+
+__all__ = ["AtomicFile", "atomic_file"]
+
+
+@dataclass(frozen=True)
+class AtomicFile:
+    """The steps of one kind of file: ``INTENT.put(path, data, temporary=...)``."""
+
+    write: Step
+    sync: Step
+    rename: Step
+    sync_folder: Step
+
+    def put(self, path: Path, data: bytes, *, temporary: str) -> None:
+        """Write the file; durable on return. Raises OSError.
+
+        Args:
+            temporary: name beside it until it is whole; recovery knows it as nobody's.
+        """
+        unborn = path.with_name(temporary)
+        fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            with self.write:
+                write_all(fd, data)
+            with self.sync:  # Contents before the name.
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        with self.rename:
+            unborn.rename(path)
+        with self.sync_folder:  # Until here a power cut may keep the old name, or none.
+            sync_directory(path.parent)
+
+
+def atomic_file(area: str, what: str) -> AtomicFile:
+    """Declare the steps as ``{area}.write`` and so on; ``what`` names the file in their descriptions."""
+    return AtomicFile(
+        step(f"{area}.write", f"no {what}", f"{what} under a temporary name, in the page cache"),
+        step(f"{area}.sync", f"{what} in the page cache, temporary", f"{what} durable under a temporary name"),
+        step(f"{area}.rename", f"{what} durable under a temporary name", f"{what} in place, not yet durably"),
+        step(f"{area}.sync_folder", f"{what} in place in the cache only", f"{what} in place for good"),
+    )

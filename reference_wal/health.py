@@ -1,0 +1,59 @@
+"""Whether the engine may go on: nothing is done after a failure that only a reopening can find the extent of.
+
+A generation that was sealed and not committed is in the log only, and the next commit's marker would pass it by. So the
+first error between sealing and commit, in whatever thread, stops every later call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
+
+__all__ = ["Health"]
+
+
+class Health:
+    """Shared by the engine, its tables and its background thread. Only ever gets worse, so it needs no lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._cause: BaseException | None = None
+        self.failed_unseen = False
+        """Whether the error was one in the background thread."""
+        self.closed = False
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether something failed."""
+        return self._cause is not None
+
+    def refuse_if_poisoned(self) -> None:
+        """Raise LogPoisoned if something failed; BackgroundFailed if nobody was there to see it."""
+        if self._cause is not None:
+            kind = BackgroundFailed if self.failed_unseen else LogPoisoned
+            raise kind(self._root, self._cause) from self._cause
+
+    def refuse_if_unusable(self) -> None:
+        """Raise LogPoisoned or EngineClosed."""
+        self.refuse_if_poisoned()
+        if self.closed:
+            raise EngineClosed
+
+    def failed_in_background(self, error: BaseException) -> None:
+        """Note an error that no caller saw."""
+        self.failed_unseen = True
+        self._cause = self._cause or error
+
+    @contextmanager
+    def poisoned_by_errors(self, *, but_for: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
+        """Refuse all work after any exception in the block, an interrupt too. Reopening finds out what happened."""
+        try:
+            yield
+        except but_for:
+            raise
+        except BaseException as error:
+            self._cause = self._cause or error
+            raise

@@ -1,0 +1,187 @@
+"""What an engine's folder means after a crash, table by table, and what is done about it.
+
+The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `table_folder` a crash leaves these
+cases and no others; everything else was done by somebody, and is refused before anything is changed:
+
+    | row | Delta folder    | log           | left by                                   | done                              |
+    |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
+    | @a  | ``{table}``     | there         | any crash but those below                 | healed, replayed                  |
+    | @b  | ``.creating-``  | none          | a creation, before its log was durable    | folder removed                    |
+    | @c  | ``.creating-``  | without a     | a creation, before its rename             | log removed, then the folder      |
+    |     |                 | batch         |                                           |                                   |
+    | @d  | ``.creating-``  | with batches  | damage: batches come after the rename     | TableCorrupted                    |
+    | @e  | ``.dropped-``   | there or not  | a drop, before its clean-up was through   | clean-up finished                 |
+    | @f  | ``{table}`` and | any           | damage: a drop is finished before a table | TableCorrupted                    |
+    |     | one of these    |               | of its name is made, and a name is unique |                                   |
+    | @g  | none            | there         | damage: the log goes before ``.dropped-`` | TableCorrupted                    |
+    |     |                 |               | does, and comes after ``.creating-``      |                                   |
+    | @h  | ``{table}``     | none          | damage: with its unpersisted batches      | LogCorrupted                      |
+    | @i  | ``{table}``     | another's     | damage: a folder was moved here           | LogCorrupted                      |
+
+@b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. That the
+folder's name is durable before the log exists is what tells @c from @g, even for a table that was never used.
+
+Whether a folder has logs at all is settled by its first table: one opened the other way is refused (InvalidInput), since
+batches without a log would get the ids of batches in one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from reference_wal import delta_recovery, table_folder
+from reference_wal.delta_commit import DeltaStore
+from reference_wal.durable_io import step, sync_directory
+from reference_wal.errors import InvalidInput, LogCorrupted, TableCorrupted
+from reference_wal.logs import Log, Logs, NoLog, NoLogs
+from reference_wal.spill import SpillFolder
+from reference_wal.table_folder import CREATING, DROPPED
+
+__all__ = ["Found", "Layout", "Opened", "open_tables"]
+
+logger = logging.getLogger(__name__)
+
+SYNC_FOUND = step("recovery.tables.sync", "a table's name perhaps in the cache only", "every table found is durable")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an engine keeps what."""
+
+    root: Path
+
+    @property
+    def tables(self) -> Path:
+        """The Delta tables' folder."""
+        return self.root / "tables"
+
+    @property
+    def wal(self) -> Path:
+        """The logs' folder."""
+        return self.root / "wal"
+
+    def table(self, name: str) -> Path:
+        """One Delta table's folder."""
+        return self.tables / name
+
+    def spills(self, name: str, identity: str = "") -> SpillFolder:
+        """One table's spill files."""
+        return SpillFolder(self.root / "spill" / name, identity)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is of one table: under which names its Delta folder is, and what its log gave out (None: no log)."""
+
+    name: str
+    there: bool
+    creating: bool
+    dropped: bool
+    next_id: int | None
+
+    @property
+    def row(self) -> str:
+        """Classify it by the table above; @i needs the log's identity and is decided once the table is read."""
+        names = self.there + self.creating + self.dropped
+        if names > 1:
+            return "@f"
+        if not names:
+            return "@g"
+        if self.dropped:
+            return "@e"
+        if self.creating:
+            return "@b" if self.next_id is None else "@d" if self.next_id else "@c"
+        return "@a" if self.next_id is not None else "@h"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A table that is there, healed, not yet replayed."""
+
+    log: Log
+    store: DeltaStore
+    spills: SpillFolder
+
+
+def open_tables(layout: Layout, logs: Logs) -> list[Opened]:
+    """Apply the table: finish creations and drops, heal what is there. Repeating it after a crash is harmless.
+
+    Raises:
+        TableCorrupted, LogCorrupted: the folder holds what no crash leaves; no table was changed.
+        InvalidInput: its tables have logs and ``logs`` is none, or the other way round.
+    """
+    found = _look(layout, logs)
+    for item in found:
+        _refuse(layout, item, logs)
+    for item in found:
+        _tidy(layout, logs, item)
+    with SYNC_FOUND:  # A name given by a process killed before its sync: its log is about to forget batches.
+        sync_directory(layout.tables)
+    return [_open(layout, logs, item.name) for item in found if item.there]
+
+
+def _look(layout: Layout, logs: Logs) -> list[Found]:
+    entries = {path.name for path in layout.tables.iterdir()}
+    names = {entry.removeprefix(CREATING).removeprefix(DROPPED) for entry in entries} | set(logs.tables)
+    found = []
+    for name in sorted(names):
+        next_id = logs.log(name).next_id if name in logs.tables else None
+        found.append(Found(name, name in entries, CREATING + name in entries, DROPPED + name in entries, next_id))
+    return found
+
+
+def _refuse(layout: Layout, item: Found, logs: Logs) -> None:
+    path, last = layout.table(item.name), (item.next_id or 0) - 1
+    match item.row:
+        case "@d":
+            raise TableCorrupted(path, f"was never created, while its log has given out ids up to {last}")
+        case "@f":
+            raise TableCorrupted(path, "is there, and beside it what is left of its creation or removal")
+        case "@g":
+            raise TableCorrupted(path, f"is gone, while its log has given out ids up to {last}")
+        case "@h":
+            _refuse_without_log(layout, item.name, logs)
+
+
+def _refuse_without_log(layout: Layout, name: str, logs: Logs) -> None:
+    properties = delta_recovery.properties_of(layout.table(name))
+    if isinstance(logs, NoLogs):
+        if properties.logged if properties else (layout.wal / name).exists():
+            raise InvalidInput(f"table {name!r} has a log, which may hold rows of it; open the engine with wal=True")
+    elif properties is None or properties.logged:
+        raise LogCorrupted(layout.wal / name, "the table's log is gone, with its unpersisted batches")
+    else:
+        raise InvalidInput(f"table {name!r} was made without a log; open the engine with wal=False")
+
+
+def _tidy(layout: Layout, logs: Logs, item: Found) -> None:
+    path, clean_up = layout.table(item.name), list[Callable[[], None]]()
+    if item.next_id is not None:
+        clean_up = [partial(logs.remove_table_log, item.name)]
+    if item.row == "@e":
+        logger.info("table %s: its removal was cut short; finished", item.name)
+        table_folder.finish_drop(path, layout.spills(item.name).delete_all, *clean_up)
+    elif item.row in ("@b", "@c"):
+        logger.info("table %s: its creation was cut short and never acknowledged; removed", item.name)
+        for remove in clean_up:
+            remove()
+        table_folder.remove_unborn(path)
+
+
+def _open(layout: Layout, logs: Logs, name: str) -> Opened:
+    path = layout.table(name)
+    if isinstance(logs, NoLogs):
+        delta_recovery.heal(path, NoLog, "")
+        store = DeltaStore(path)
+        logs.create_table_log(name, store.properties.arrow_schema, identity=store.properties.identity)
+        return Opened(logs.log(name), store, layout.spills(name, store.properties.identity))
+    log = logs.log(name)
+    delta_recovery.heal(path, log, f"{log.identity}/{name}")
+    store = DeltaStore(path)
+    if log.identity != store.properties.identity:
+        raise LogCorrupted(layout.wal / name, "is the log of another table of this name")  # @i
+    return Opened(log, store, layout.spills(name, log.identity))

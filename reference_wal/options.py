@@ -1,0 +1,69 @@
+"""What the engine may be told, and which tables it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reference_wal import delta_commit
+from reference_wal.compression import to_parquet
+from reference_wal.errors import InvalidInput
+from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX
+
+__all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
+
+TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
+"""What a tag may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How the engine trades memory and files for speed.
+
+    Attributes:
+        segment_bytes_max: size in bytes at which a log segment is closed.
+        generation_bytes_max: buffered bytes (Arrow) of a table at which its generation is sealed and committed.
+        memory_bytes_max: buffered bytes of all tables that are kept in memory; beyond it the largest table's go to disk.
+        checkpoint_commits: Delta commits between two checkpoints.
+        flush_seconds: have a background thread commit full generations at once, and everything that waits every so many
+            seconds; None for no thread: then the `ingest` that fills a generation commits it.
+        identity: identity of tables made from now on; random if empty. Set it only to make runs comparable, and never the
+            same for two tables that bear one name after each other.
+    """
+
+    segment_bytes_max: int = SEGMENT_BYTES_MAX
+    generation_bytes_max: int = 64 * 1024 * 1024
+    memory_bytes_max: int = 256 * 1024 * 1024
+    checkpoint_commits: int = 50
+    flush_seconds: float | None = None
+    identity: str = ""
+
+
+def check_columns(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
+    """Raise InvalidInput unless the schema has these columns and the tags can be tags."""
+    for column in (timestamp, *tags):
+        if schema.get_field_index(column) < 0:
+            raise InvalidInput(f"no column {column!r} in the schema; it has {', '.join(schema.names)}")
+    for tag in tags:
+        kind = schema.field(tag).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not any(test(kind) for test in TAG_TYPES):
+            raise InvalidInput(f"column {tag!r} of type {kind} cannot be a tag; tags are strings, integers or booleans")
+
+
+def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
+    """Send a row of nulls to Parquet and back: what cannot be stored is refused now, not once rows are promised.
+
+    Raises:
+        InvalidInput: Delta, Parquet or the sorting within a series has no place for a column's type.
+    """
+    nullable = pa.schema([field.with_nullable(True) for field in schema])
+    row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
+    try:
+        delta_commit.check_schema(schema)
+        parquet = to_parquet(row, timestamp=timestamp, tags=tags)
+        pq.read_table(pa.BufferReader(parquet), schema=nullable)
+    except Exception as error:  # deltalake raises plain Exception
+        raise InvalidInput(f"rows of this schema cannot be stored: {str(error).splitlines()[0]}") from error

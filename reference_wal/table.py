@@ -1,0 +1,245 @@
+"""One table between its log and its Delta side: the life of a batch, step by step.
+
+    1. `append`: to the log                                            ── promise: the id is returned ──
+    2. `insert`: its rows wait in per-series buffers (`spill`: on disk, when memory is short), until
+    3. `flush` seals a generation, all rows of batches lo..hi, and turns it into Parquet bytes,
+    4. commits it: file and marker ``txn = hi`` in one durable Delta transaction,
+    5. and only then lets the log and the spill files forget those batches
+
+A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
+in Delta; that the log may still hold them too is what the marker is for. Without a log (`no_log`) there is no promise at 1;
+it is made when `flush` returns.
+
+`truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
+moment of truncation. Segments, spill files and Parquet files are unlinked after it.
+
+Threads. ``committing`` is held by whoever changes the Delta side: one flush, truncation, transfer or drop at a time.
+``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing (so that a
+generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they would
+then forget). While a generation is compressed and committed, appends go on. A reader takes the buffers, the sealed
+generation and the list of files in one look under ``_lock``; ``reading`` keeps those files in place until it has read them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+
+from faults import declare
+from reference_wal import table_folder
+from reference_wal.buffers import Generation, SeriesBuffers
+from reference_wal.compression import compress
+from reference_wal.delta_commit import DeltaStore, read_files, rows_in
+from reference_wal.errors import ReferenceWalError, TransferFailed, UnknownTable
+from reference_wal.gate import Gate
+from reference_wal.health import Health
+from reference_wal.logs import Log, Logs
+from reference_wal.options import EngineOptions
+from reference_wal.spill import Spill, SpillFolder
+from reference_wal.tally import Tally
+from reference_wal.transfer import Transfer
+
+__all__ = ["Table"]
+
+COMMITTED = declare("engine.flush.before_retire", "the generation is durable in Delta, the log still holds it")
+BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
+TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
+BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
+AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
+RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
+
+
+class Table:
+    """One table; thread-safe. `recover` comes first."""
+
+    def __init__(
+        self, logs: Logs, log: Log, store: DeltaStore, spills: SpillFolder, health: Health, tally: Tally
+    ) -> None:
+        self.name, self.log, self.store, self.spills = log.table, log, store, spills
+        self.application = f"{log.identity}/{log.table}"
+        self.buffers = SeriesBuffers(store.properties.tags, spills=spills)
+        self._logs, self._health, self._tally = logs, health, tally
+        self._transfer = Transfer(store, self.application)
+        self._committing, self._lock = threading.Lock(), threading.Lock()
+        self._ingesting, self._reading = Gate(), Gate()
+        self._sealed: Generation | None = None
+        self._files: list[Path] = []
+        self._dropped = False
+
+    # Recovery
+
+    def recover(self) -> None:
+        """Settle a transfer cut short, replay what Delta does not hold; commits no rows, and can be cut short and repeated."""
+        marker = self.store.marker(self.application)
+        self.log.reconcile(marker)  # May refuse, so it comes before any change.
+        self._transfer.recover()
+        self.buffers = SeriesBuffers(self.store.properties.tags, next_id=marker + 1, spills=self.spills)
+        self._replay(marker)
+        self.store.remove_orphans()
+        self._files = sorted(self.store.files())
+        RECOVERED.hit()
+
+    def _replay(self, marker: int) -> None:
+        if self.store.properties.logged:
+            self.spills.discard()
+            for batch_id, batch in self.log.unpersisted():
+                BEFORE_REPLAY.hit()
+                self.buffers.insert(batch_id, batch)
+                AFTER_REPLAY.hit()
+        else:
+            for spill in self.spills.replayable(marker):
+                BEFORE_REPLAY.hit()
+                self.buffers.adopt(spill)
+                AFTER_REPLAY.hit()
+            self.log.reconcile(self.buffers.next_id - 1)
+        self._tally.add(replayed=self.buffers.next_id - 1 - marker)
+
+    # Steps 1 and 2
+
+    def ingest(self, batch: pa.RecordBatch) -> int:
+        """Return the batch's id once it is logged and its rows wait to be committed."""
+        with self._ingesting.passed():
+            self._refuse_if_dropped()
+            with self._health.poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
+                batch_id = self.log.append(batch)
+            with self._health.poisoned_by_errors(), self._lock:  # A batch half in the buffers must never be committed.
+                self.buffers.insert(batch_id, batch)
+        self._tally.add(appends=1, append_bytes=batch.nbytes)
+        return batch_id
+
+    def spill(self) -> None:
+        """Move the rows that wait in memory to a file."""
+        with self._health.poisoned_by_errors(), self._lock:
+            self._tally.add(spilled=self.buffers.spill())
+
+    # Steps 3 to 5
+
+    def flush(self, options: EngineOptions) -> None:
+        """Move everything that waits to Delta; durable on return."""
+        with self._changing():
+            generation = self._seal()
+            if generation is None:
+                return
+            properties = self.store.properties
+            parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags)
+            self.store.commit(generation, parquet, rows, application=self.application)
+            self._show_committed()
+            COMMITTED.hit()
+            self.log.mark_persisted(generation.batch_ids)
+            self._remove_spills(generation.spills)
+            self._tally.add(commits=1, rows=rows)
+            self._checkpoint_if_due(options)
+
+    def _changing(self) -> ExitStack:
+        """Be the only one to change the Delta side; and not at all once something failed, perhaps while we waited."""
+        with ExitStack() as stack:
+            stack.enter_context(self._committing)
+            self._health.refuse_if_poisoned()
+            self._refuse_if_dropped()
+            stack.enter_context(self._health.poisoned_by_errors(but_for=TransferFailed))
+            return stack.pop_all()
+
+    def _seal(self) -> Generation | None:
+        with self._ingesting.closed(), self._lock:
+            self._sealed = self.buffers.seal()
+            if self._sealed is not None:
+                self._tally.add(generations=1)
+            return self._sealed
+
+    def _show_committed(self) -> None:
+        """From here on, readers find the rows in the files."""
+        with self._lock:
+            self._sealed, self._files = None, sorted(self.store.files())
+
+    def _remove_spills(self, spills: list[Spill]) -> None:
+        if spills:
+            with self._reading.closed():
+                self.spills.remove(spills)
+
+    def _checkpoint_if_due(self, options: EngineOptions) -> None:
+        if self.store.commits_since_checkpoint >= options.checkpoint_commits:
+            self.store.checkpoint()
+            self._tally.add(checkpoints=1)
+
+    # What else happens to a table
+
+    def truncate(self) -> None:
+        """Drop every row, committed or not, at once; durable on return."""
+        with self._changing(), self._ingesting.closed():
+            BEFORE_TRUNCATE.hit()
+            self.store.clear(self.log.next_id - 1, application=self.application)
+            TRUNCATED.hit()
+            with self._lock:
+                spills = self.buffers.clear()
+                self._files = []
+            self.log.truncate()
+            self._remove_spills(spills)
+            self._remove_files()
+            self._tally.add(commits=1)
+
+    def _remove_files(self) -> None:
+        with self._reading.closed():
+            self.store.remove_orphans()
+
+    def transfer(self, uri: str, storage_options: Mapping[str, str] | None, options: EngineOptions) -> int:
+        """Move every committed row to another Delta table; returns how many."""
+        schema = self.store.schema
+        with self._committing:
+            self._refuse_if_dropped()
+            receiver = self._transfer.receiver(uri, storage_options, schema)
+        with self._changing():
+            rows = rows_in(self.store.files())
+            try:
+                self._transfer.send(receiver, schema)
+            finally:
+                self._show_committed()
+            self._remove_files()
+            if rows:
+                self._tally.add(commits=1, transferred=rows)
+                self._checkpoint_if_due(options)
+        return rows
+
+    def drop(self) -> None:
+        """Drop the table, its rows and its log, at once; durable on return."""
+        with self._changing(), self._ingesting.closed(), self._reading.closed():
+            table_folder.hide(self.store.path)
+            self._dropped = True
+            remove_log = partial(self._logs.remove_table_log, self.name)
+            table_folder.finish_drop(self.store.path, self.spills.delete_all, remove_log)
+
+    def wait_until_idle(self) -> None:
+        """Return once no call is changing the table or appending to it."""
+        with self._committing, self._ingesting.closed():
+            return
+
+    def _refuse_if_dropped(self) -> None:
+        if self._dropped:
+            raise UnknownTable(self.name, [])
+
+    # Looking
+
+    def read(self) -> pa.Table:
+        """Return every row once, wherever it is."""
+        with self._reading.passed():
+            self._refuse_if_dropped()
+            with self._lock:
+                waiting = self.buffers.waiting()
+                waiting += [self._sealed] if self._sealed is not None else []
+                files = self._files
+            parts = [read_files(files, self.log.schema), *(generation.rows() for generation in waiting)]
+        return pa.concat_tables(parts)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the rows that wait."""
+        return self.buffers.bytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of those that wait in memory."""
+        return self.buffers.memory_bytes

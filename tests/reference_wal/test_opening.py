@@ -1,0 +1,154 @@
+"""What an engine's folder means after a crash: every combination of what may be there of a table, and drops cut short."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+
+import faults
+from reference_wal import EngineOptions, LogCorrupted, LogPoisoned, StorageEngine, TableCorrupted, UnknownTable
+from reference_wal.opening import Found
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+
+def opened(root: Path, table: str = "t", *, options: EngineOptions | None = None) -> StorageEngine:
+    engine = StorageEngine.open(root, options=options)
+    if table not in engine.tables:
+        engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+ROWS: dict[tuple[bool, bool, bool, int | None], str] = {
+    (True, False, False, None): "@h",
+    (True, False, False, 0): "@a",
+    (True, False, False, 3): "@a",
+    (False, True, False, None): "@b",
+    (False, True, False, 0): "@c",
+    (False, True, False, 3): "@d",
+    (False, False, True, None): "@e",
+    (False, False, True, 0): "@e",
+    (False, False, True, 3): "@e",
+    (False, False, False, 0): "@g",
+    (False, False, False, 3): "@g",
+}
+
+
+def test_every_combination_has_its_row() -> None:
+    """Whatever there is of a table, one row says what it means; two of its names at once are always refused."""
+    for there, creating, dropped in itertools.product([False, True], repeat=3):
+        for next_id in (None, 0, 3):
+            if there or creating or dropped or next_id is not None:
+                expected = ROWS.get((there, creating, dropped, next_id), "@f")
+                assert Found("t", there, creating, dropped, next_id).row == expected
+
+
+def test_a_table_never_used_is_missed(tmp_path: Path) -> None:
+    """An acknowledged table whose Delta folder vanished is no unfinished creation, though it never held a batch."""
+    opened(tmp_path).close()
+    shutil.rmtree(tmp_path / "tables" / "t")
+    for _ in range(2):
+        with pytest.raises(TableCorrupted, match="is gone, while its log"):
+            StorageEngine.open(tmp_path)
+
+
+def test_batches_in_a_table_never_created(tmp_path: Path) -> None:
+    """A log with batches beside a half-made table is no unfinished creation."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+    (tmp_path / "tables" / "t").rename(tmp_path / "tables" / ".creating-t")
+    before = contents(tmp_path)
+    with pytest.raises(TableCorrupted, match="was never created"):
+        StorageEngine.open(tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_two_names(tmp_path: Path) -> None:
+    """A table beside what is left of another's removal is refused, since the removal is finished first."""
+    opened(tmp_path).close()
+    (tmp_path / "tables" / ".dropped-t").mkdir()
+    with pytest.raises(TableCorrupted, match="beside it what is left"):
+        StorageEngine.open(tmp_path)
+
+
+def test_the_log_of_an_earlier_table(tmp_path: Path) -> None:
+    """A table never gets the log of another that bore its name."""
+    opened(tmp_path).close()
+    shutil.copytree(tmp_path / "wal" / "t", tmp_path / "old")
+    with opened(tmp_path) as engine:
+        engine.drop_table("t")
+    opened(tmp_path).close()
+    shutil.rmtree(tmp_path / "wal" / "t")
+    shutil.copytree(tmp_path / "old", tmp_path / "wal" / "t")
+    with pytest.raises(LogCorrupted, match="is the log of another table of this name"):
+        StorageEngine.open(tmp_path)
+
+
+def test_a_truncation_damaged_later(tmp_path: Path) -> None:
+    """Once a truncation is through, damage to its commit is refused before anything is changed: the files are gone."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        engine.flush()
+        engine.truncate("t")
+    newest = max((tmp_path / "tables" / "t" / "_delta_log").glob("*.json"))
+    newest.write_bytes(b"")
+    before = contents(tmp_path)
+    for _ in range(2):
+        with pytest.raises(TableCorrupted, match="the newest commit is damaged"):
+            StorageEngine.open(tmp_path)
+        assert contents(tmp_path) == before
+
+
+# --- drops
+
+
+def test_a_dropped_table_is_gone(tmp_path: Path) -> None:
+    """Nothing of it is left, and a table made anew under its name begins at 0 without its rows."""
+    options = EngineOptions(memory_bytes_max=1)
+    with opened(tmp_path, options=options) as engine:
+        engine.create_table("u", SCHEMA, timestamp="timestamp")
+        for number in range(3):
+            engine.ingest("t", batch(float(number)))
+        engine.flush()
+        engine.ingest("t", batch(3.0))
+        engine.drop_table("t")
+        assert engine.tables == ["u"]
+        assert {path.name for area in ("wal", "tables", "spill") for path in (tmp_path / area).iterdir()} <= {"u"}
+        for call in (engine.read, engine.truncate, engine.drop_table, engine.files, engine.unpersisted):
+            with pytest.raises(UnknownTable):
+                call("t")
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        assert engine.ingest("t", batch(9.0)) == 0
+    with opened(tmp_path) as engine:
+        assert (engine.tables, numbers(engine.read("t"))) == (["t", "u"], [9.0])
+        engine.drop_table("t")
+    with StorageEngine.open(tmp_path) as engine:
+        assert engine.tables == ["u"]
+
+
+DROP = [point.name for area in ("drop.", "wal.remove_table", "engine.drop") for point in faults.catalogue(area)]
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
+@pytest.mark.parametrize("point", DROP)
+def test_a_drop_cut_short(point: str, fault: str, tmp_path: Path) -> None:
+    """Wherever a drop fails, the whole table is there after reopening, or nothing of it, and its name can be used."""
+    with opened(tmp_path, options=EngineOptions(memory_bytes_max=1)) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+        engine.ingest("t", batch(1.0))
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
+            engine.drop_table("t")
+        if point != "engine.drop.before_acknowledge":
+            with pytest.raises(LogPoisoned):
+                engine.flush()
+    for _ in range(2):
+        with StorageEngine.open(tmp_path) as engine:
+            there = point == "drop.table.before_rename"
+            assert engine.tables == (["t"] if there else [])
+            if there:
+                assert numbers(engine.read("t")) == [0.0, 1.0]
+    with opened(tmp_path) as engine:
+        assert engine.ingest("t", batch(2.0)) == (2 if there else 0)

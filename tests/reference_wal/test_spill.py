@@ -1,0 +1,99 @@
+"""Short memory: rows wait on disk instead, are read from there, and leave nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import faults
+from reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
+from tests.reference_wal.support import SCHEMA, batch, numbers
+
+ROW_BYTES = batch(0.0).nbytes
+
+
+def opened(root: Path, budget: int) -> StorageEngine:
+    engine = StorageEngine.open(root, options=EngineOptions(memory_bytes_max=budget))
+    for table in "tu":
+        if table not in engine.tables:
+            engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+def spilled(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root / "spill")) for path in (root / "spill").rglob("*.arrow"))
+
+
+def test_the_budget_is_kept(tmp_path: Path) -> None:
+    """No more than the budget stays in memory, over all tables; every row is read all the same."""
+    with opened(tmp_path, 4 * ROW_BYTES) as engine:
+        for number in range(9):
+            engine.ingest("t", batch(float(number), station="ab"[number % 2]))
+            engine.ingest("u", batch(float(number + 100), station=None)) if number % 4 == 0 else None
+            assert sum(table.memory_bytes for table in engine._all()) <= 4 * ROW_BYTES
+            assert numbers(engine.read("t")) == [float(i) for i in range(number + 1)]
+        assert "t" in {name.partition("/")[0] for name in spilled(tmp_path)}
+        assert engine.counters.spilled == sum(int(name[23:43]) - int(name[2:22]) + 1 for name in spilled(tmp_path))
+        engine.flush()
+        assert (numbers(engine.read("t")), numbers(engine.read("u"))) == (
+            [*map(float, range(9))],
+            [100.0, 104.0, 108.0],
+        )
+        assert spilled(tmp_path) == []
+
+
+def test_with_a_log_spill_files_are_not_read_again(tmp_path: Path) -> None:
+    """The log holds the rows: what is found at start is deleted, whatever is in it, and each row is there once."""
+    with opened(tmp_path, 1) as engine:
+        for number in range(3):
+            engine.ingest("t", batch(float(number)))
+    assert len(spilled(tmp_path)) == 3
+    (tmp_path / "spill" / "t" / f"{0:020d}-{2:020d}-00000000.arrow").write_bytes(b"junk")
+    (tmp_path / "spill" / "t" / "notes.txt").write_text("mine")
+    with opened(tmp_path, 1 << 20) as engine:
+        assert (numbers(engine.read("t")), spilled(tmp_path)) == ([0.0, 1.0, 2.0], [])
+        assert (tmp_path / "spill" / "t" / "notes.txt").exists()
+        engine.flush()
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
+
+
+def test_truncation_takes_spilled_rows(tmp_path: Path) -> None:
+    """A truncation drops what was spilled as well."""
+    with opened(tmp_path, 1) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.truncate("t")
+        assert (engine.read("t").num_rows, spilled(tmp_path)) == (0, [])
+        engine.ingest("t", batch(1.0))
+        engine.flush()
+        assert numbers(engine.read("t")) == [1.0]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: bytes(len(data))])
+def test_a_damaged_spill_file(damage: object, tmp_path: Path) -> None:
+    """A spill file that changed is never committed; with a log, reopening has every row."""
+    assert callable(damage)
+    with opened(tmp_path, 1) as engine:
+        engine.ingest("t", batch(0.0))
+        file = next((tmp_path / "spill" / "t").iterdir())
+        file.write_bytes(damage(file.read_bytes()))
+        with pytest.raises(SpillCorrupted, match="reopen the engine"):
+            engine.flush()
+        with pytest.raises(LogPoisoned):
+            engine.read("t")
+    with opened(tmp_path, 1) as engine:
+        assert numbers(engine.read("t")) == [0.0]
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
+@pytest.mark.parametrize("point", [point.name for point in faults.catalogue("spill.")])
+def test_a_failed_spill(point: str, fault: str, tmp_path: Path) -> None:
+    """A spill that failed stops the engine; reopening has each acknowledged row once."""
+    with opened(tmp_path, 1) as engine:
+        engine.ingest("t", batch(0.0))
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
+            engine.flush()
+            engine.ingest("t", batch(1.0))
+    with opened(tmp_path, 1) as engine:
+        found = numbers(engine.read("t"))
+        assert found == ([0.0, 1.0] if "write" in point else [0.0])

@@ -1,0 +1,297 @@
+"""Many threads, many tables, one in the background: each acknowledged row once, at every moment and after every death."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import faults
+from reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine, UnknownTable
+from reference_wal.gate import Gate
+from tests.reference_wal.support import SCHEMA, batch, numbers
+
+ROOT = Path(__file__).parents[2]
+BUSY = EngineOptions(
+    segment_bytes_max=4000, generation_bytes_max=300, memory_bytes_max=400, checkpoint_commits=3, flush_seconds=0.01
+)
+"""Everything that can happen in the background happens all the time."""
+
+
+def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = None, wal: bool = True) -> StorageEngine:
+    engine = StorageEngine.open(root, wal, options=options)
+    for table in set(tables) - set(engine.tables):
+        engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_many_threads(wal: bool, tmp_path: Path) -> None:
+    """Whoever reads, whenever: every row acknowledged by then is there, none is there twice; after closing as well."""
+    acknowledged: dict[str, list[float]] = {"t": [], "u": []}
+
+    def write(writer: int) -> None:
+        for number in range(30):
+            table, value = "tu"[number % 2], float(writer * 1000 + number)
+            engine.ingest(table, batch(value, station="abc"[number % 3]))
+            acknowledged[table].append(value)
+
+    def read() -> None:
+        while not done.is_set():
+            for table in "tu":
+                before = list(acknowledged[table])
+                found = Counter(numbers(engine.read(table)))
+                assert max(found.values(), default=1) == 1
+                assert not set(before) - set(found)
+
+    done = threading.Event()
+    with opened(tmp_path, "tu", options=BUSY, wal=wal) as engine, ThreadPoolExecutor() as pool:
+        reader = pool.submit(read)
+        for writer in [pool.submit(write, writer) for writer in range(4)]:
+            writer.result()
+        done.set()
+        reader.result()
+        assert engine.counters.appends == 120
+    with opened(tmp_path, "tu", wal=wal) as engine:
+        for table in "tu":
+            assert numbers(engine.read(table)) == sorted(acknowledged[table])
+            assert engine.unpersisted(table) == []
+            assert engine.ingest(table, batch(1.0)) == 60
+
+
+@contextmanager
+def held_at(point: str) -> Iterator[threading.Event]:
+    """Hold the first thread that comes to a failpoint; the event says that it is there."""
+    there, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        there.set()
+        assert go_on.wait(30)
+
+    faults.configure_callback(point, hold)
+    try:
+        yield there
+    finally:
+        go_on.set()
+        faults.remove(point)
+
+
+@pytest.mark.parametrize(
+    "point", ["compress.before_encode", "commit.parquet.before_sync", "commit.delta.after_transact"]
+)
+def test_a_commit_stops_nobody(point: str, tmp_path: Path) -> None:
+    """While a generation is compressed and committed, the same table takes batches and shows every row once."""
+    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+        engine.ingest("t", batch(0.0))
+        with held_at(point) as there:
+            flush = pool.submit(engine.flush)
+            assert there.wait(30)
+            assert engine.ingest("t", batch(1.0)) == 1
+            assert numbers(engine.read("t")) == [0.0, 1.0]
+            assert not flush.done()
+        flush.result()
+        assert (numbers(engine.read("t")), [number for number, _ in engine.unpersisted("t")]) == ([0.0, 1.0], [1])
+
+
+def test_one_table_does_not_wait_for_another(tmp_path: Path) -> None:
+    """A commit to one table keeps no other from being committed, truncated or dropped."""
+    with opened(tmp_path, "tuv") as engine, ThreadPoolExecutor() as pool:
+        engine.ingest("t", batch(0.0))
+        with held_at("commit.parquet.before_sync") as there:
+            flush = pool.submit(engine.flush)
+            assert there.wait(30)
+            faults.remove("commit.parquet.before_sync")
+            engine.ingest("u", batch(1.0))
+            engine.truncate("u")
+            engine.drop_table("v")
+            assert not flush.done()
+        flush.result()
+
+
+@pytest.mark.parametrize("end", ["truncate", "drop_table"])
+def test_batches_around_a_truncation(end: str, tmp_path: Path) -> None:
+    """A batch is either gone with the truncation or there for good: acknowledged after it, it survives a restart."""
+    began, finished = threading.Event(), threading.Event()
+    gone: list[float] = []
+    kept: list[float] = []
+
+    def write(writer: int) -> None:
+        for number in range(400):
+            before, after, value = not began.is_set(), finished.is_set(), float(writer * 1000 + number)
+            try:
+                engine.ingest("t", batch(value))
+            except UnknownTable:
+                return
+            if after:
+                kept.append(value)
+            elif before and not began.is_set():
+                gone.append(value)
+            if after and number > 20:
+                return
+
+    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, writer) for writer in range(3)]
+        while len(gone) < 5:
+            time.sleep(0.001)
+        began.set()
+        getattr(engine, end)("t")
+        finished.set()
+        for writer in writers:
+            writer.result()
+    with StorageEngine.open(tmp_path) as engine:
+        assert engine.tables == (["t"] if end == "truncate" else [])
+        found = set(numbers(engine.read("t"))) if engine.tables else set()
+        assert not set(gone) & found
+        assert not set(kept) - found
+        assert (end == "truncate") is bool(kept)
+
+
+# --- the background thread
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_background_commits(tmp_path: Path) -> None:
+    """What waits is committed without a flush, full generations at once; closing commits the rest."""
+    options = EngineOptions(flush_seconds=3600, generation_bytes_max=2 * batch(0.0).nbytes)
+    with opened(tmp_path, options=options) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.ingest("t", batch(1.0))
+        wait_until(lambda: len(engine.files("t")) == 1)
+        engine.ingest("t", batch(2.0))
+    with opened(tmp_path) as engine:
+        assert (engine.unpersisted("t"), numbers(engine.read("t"))) == ([], [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
+def test_an_error_in_the_background_reaches_the_caller(fault: str, tmp_path: Path) -> None:
+    """Whoever calls next is told, with the cause, and so is who closes; nothing acknowledged is lost."""
+    engine = opened(tmp_path, options=EngineOptions(flush_seconds=0.01))
+    with faults.scenario(f"commit.parquet.before_sync={fault}", allow_unhit=True):
+        engine.ingest("t", batch(0.0))
+        wait_until(lambda: engine._health.poisoned)
+    for call in (lambda: engine.ingest("t", batch(1.0)), engine.flush, lambda: engine.read("t"), engine.close):
+        with pytest.raises(BackgroundFailed, match=r"Panic|OSError|Input/output") as caught:
+            call()
+        assert isinstance(caught.value, LogPoisoned) and caught.value.__cause__ is not None
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0]
+
+
+def test_an_error_on_its_way_is_not_hidden(tmp_path: Path) -> None:
+    """An exception that leaves the block is the one that is seen, whatever closing has to say."""
+    with pytest.raises(KeyError), opened(tmp_path, options=EngineOptions(flush_seconds=0.01)) as engine:
+        with faults.scenario("commit.parquet.before_sync=panic", allow_unhit=True):
+            engine.ingest("t", batch(0.0))
+            wait_until(lambda: engine._health.poisoned)
+        raise KeyError
+
+
+def test_a_failed_generation_is_passed_by_nobody(tmp_path: Path) -> None:
+    """Once a generation failed, no other thread commits the next one over it, not even one that was already waiting."""
+    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+        engine.ingest("t", batch(0.0))
+        with held_at("compress.before_encode") as there:
+            faults.configure("commit.parquet.before_write", "1*raise(EIO)->off")
+            first = pool.submit(engine.flush)
+            assert there.wait(30)
+            engine.ingest("t", batch(1.0))
+            second = pool.submit(engine.flush)
+            time.sleep(0.05)
+        with pytest.raises(OSError, match="Input/output"):
+            first.result()
+        with pytest.raises(LogPoisoned):
+            second.result()
+        faults.remove("commit.parquet.before_write")
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0, 1.0]
+
+
+# --- real deaths
+
+WORKER = """
+import sys, threading
+from pathlib import Path
+from reference_wal import EngineOptions, StorageEngine
+from tests.reference_wal.support import SCHEMA, batch
+from tests.reference_wal.test_threads import BUSY, opened
+root, journal = Path(sys.argv[1]), open(sys.argv[2], "ab", buffering=0)
+engine = opened(root, "tu", options=BUSY)
+def write(writer):
+    for number in range(200):
+        table, value = "tu"[number % 2], float(writer * 1000 + number)
+        journal.write(f"attempt {table} {value}\\n".encode())
+        engine.ingest(table, batch(value, station="abc"[number % 3]))
+        journal.write(f"ack {table} {value}\\n".encode())
+threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["commit.delta.after_transact", "seal.after_take", "wal.retire.before_unlink", "checkpoint.clean_up.after_unlink"],
+)
+def test_killed_amid_threads(point: str, tmp_path: Path) -> None:
+    """A SIGKILL in one thread while the others ingest: every acknowledged batch is there, none twice, none made up."""
+    journal = tmp_path / "journal"
+    killed = subprocess.run(
+        [sys.executable, "-c", WORKER, str(tmp_path / "engine"), str(journal)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "FAILPOINTS": f"{point}=5*off->kill"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert killed.returncode == -9, killed.stderr
+    lines = [line.split() for line in journal.read_text().splitlines()]
+    with opened(tmp_path / "engine", "tu") as engine:
+        for table in "tu":
+            found = numbers(engine.read(table))
+            said = {
+                kind: {float(value) for k, t, value in lines if (k, t) == (kind, table)} for kind in ("attempt", "ack")
+            }
+            assert len(found) == len(set(found))
+            assert said["ack"] <= set(found) <= said["attempt"]
+
+
+# --- the gate
+
+
+def test_the_gate() -> None:
+    """Many pass together; who closes it is alone; a closing that waits is not overtaken by those who come later."""
+    gate, order = Gate(), list[str]()
+
+    def close() -> None:
+        with gate.closed():
+            order.append("closed")
+
+    def pass_() -> None:
+        with gate.passed():
+            order.append("passed")
+
+    with ThreadPoolExecutor() as pool:
+        with gate.passed():
+            with gate.passed():
+                closing = pool.submit(close)
+                wait_until(lambda: bool(gate._closing))
+                late = [pool.submit(pass_) for _ in range(3)]
+                time.sleep(0.02)
+                assert order == []
+            assert order == []
+        closing.result()
+        for one in late:
+            one.result()
+    assert order == ["closed", "passed", "passed", "passed"]

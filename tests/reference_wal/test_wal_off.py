@@ -1,0 +1,145 @@
+"""The engine without its log: nothing promised before a flush, nothing lost after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import faults
+from reference_wal import EngineClosed, EngineOptions, InvalidInput, StorageEngine
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+SPILL_EACH = EngineOptions(memory_bytes_max=1)
+"""Every ingest spills what it brought."""
+
+
+def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
+    engine = StorageEngine.open(root, wal=False, options=options)
+    if "t" not in engine.tables:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+def crash(engine: StorageEngine) -> None:
+    """Let go of the folder as a dying process does: nothing is committed."""
+    with faults.scenario("seal.before_take=panic", allow_unhit=True), pytest.raises(faults.Panic):
+        engine.close()
+
+
+def test_no_log_is_touched(tmp_path: Path) -> None:
+    """No folder of a log is made; everything else works as with one."""
+    with opened(tmp_path) as engine:
+        assert [engine.ingest("t", batch(float(i))) for i in range(3)] == [0, 1, 2]
+        assert (numbers(engine.read("t")), engine.unpersisted("t")) == ([0.0, 1.0, 2.0], [])
+        engine.flush()
+        engine.truncate("t")
+        assert engine.ingest("t", batch(3.0)) == 3
+        engine.flush()
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [3.0]
+        assert engine.ingest("t", batch(4.0)) == 4
+        engine.drop_table("t")
+        assert engine.tables == []
+    assert not (tmp_path / "wal").exists()
+
+
+def test_memory_is_lost_and_nothing_else(tmp_path: Path) -> None:
+    """A crash takes the rows that were not flushed; those that were stay, and their ids are not given out again."""
+    engine = opened(tmp_path)
+    engine.ingest("t", batch(0.0))
+    engine.ingest("t", batch(1.0))
+    engine.flush()
+    engine.ingest("t", batch(2.0))
+    crash(engine)
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0, 1.0]
+        assert engine.ingest("t", batch(3.0)) == 2
+
+
+def test_closing_commits(tmp_path: Path) -> None:
+    """Closing is no crash: what waits is committed."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(0.0))
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), len(engine.files("t"))) == ([0.0], 1)
+    with pytest.raises(EngineClosed):
+        engine.ingest("t", batch(1.0))
+
+
+@pytest.mark.parametrize("wal", [True, False])
+def test_a_folder_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
+    """A folder with logs is not opened without, nor the other way round: ids would be given out twice."""
+    with StorageEngine.open(tmp_path, wal=wal) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        engine.ingest("t", batch(1.0))
+    before = {name: data for name, data in contents(tmp_path).items() if name != ".lock"}
+    with pytest.raises(InvalidInput, match=f"wal={wal}"):
+        StorageEngine.open(tmp_path, wal=not wal)
+    assert {name: data for name, data in contents(tmp_path).items() if name != ".lock"} == before
+    with StorageEngine.open(tmp_path, wal=wal) as engine:
+        assert numbers(engine.read("t")) == [1.0]
+
+
+def test_spill_files_are_replayed(tmp_path: Path) -> None:
+    """What was spilled before a crash comes back once, and ids go on after it."""
+    engine = opened(tmp_path, options=SPILL_EACH)
+    for number in range(3):
+        engine.ingest("t", batch(float(number), station="ab"[number % 2]))
+    crash(engine)
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), engine.counters.replayed) == ([0.0, 1.0, 2.0], 3)
+        assert engine.ingest("t", batch(3.0)) == 3
+        engine.flush()
+        assert list((tmp_path / "spill" / "t").iterdir()) == []
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), engine.counters.replayed) == ([0.0, 1.0, 2.0, 3.0], 0)
+
+
+def test_a_committed_spill_file_is_not_replayed(tmp_path: Path) -> None:
+    """A crash between a commit and the unlinking of its spill files leaves no row twice."""
+    engine = opened(tmp_path, options=SPILL_EACH)
+    for number in range(3):
+        engine.ingest("t", batch(float(number)))
+    with faults.scenario("spill.file.before_unlink=panic"), pytest.raises(faults.Panic):
+        engine.flush()
+    engine.close()
+    assert len(list((tmp_path / "spill" / "t").iterdir())) == 3
+    with opened(tmp_path) as engine:
+        assert (numbers(engine.read("t")), engine.counters.replayed) == ([0.0, 1.0, 2.0], 0)
+        assert list((tmp_path / "spill" / "t").iterdir()) == []
+        assert engine.ingest("t", batch(3.0)) == 3
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, 300, -1])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_torn_spill_file(which: int, length: int, tmp_path: Path) -> None:
+    """Of what was spilled, the whole files before a torn one come back; it and those after it are dropped for good."""
+    engine = opened(tmp_path, options=SPILL_EACH)
+    for number in range(3):
+        engine.ingest("t", batch(float(number)))
+    crash(engine)
+    torn = sorted((tmp_path / "spill" / "t").iterdir())[which]
+    data = torn.read_bytes()
+    torn.write_bytes(data[:length] + bytes(len(data) - len(data[:length])))
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(number) for number in range(which)]
+        assert engine.ingest("t", batch(9.0)) == which
+        assert len(list((tmp_path / "spill" / "t").iterdir())) == which
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [*map(float, range(which)), 9.0]
+
+
+def test_a_spill_file_of_an_earlier_table(tmp_path: Path) -> None:
+    """A table made anew never gets rows that an earlier one of its name had spilled."""
+    engine = opened(tmp_path, options=SPILL_EACH)
+    engine.ingest("t", batch(1.0))
+    old = next((tmp_path / "spill" / "t").iterdir())
+    data = old.read_bytes()
+    engine.drop_table("t")
+    engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    engine.close()
+    old.parent.mkdir()
+    old.write_bytes(data)
+    with opened(tmp_path) as engine:
+        assert (engine.read("t").num_rows, old.exists()) == (0, False)
