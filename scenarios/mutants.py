@@ -105,6 +105,7 @@ MUTANTS = _rows(
             together(
                 change(DeltaStore, "_transact", planting.one_too_high),
                 change(SegmentedLog, "reconcile", planting.trusting),
+                change(SeriesBuffers, "insert", planting.any_order),
             ),
         ),
         Mutant(

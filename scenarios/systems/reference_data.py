@@ -47,7 +47,7 @@ BATCHES = 36
 SPARE = 2
 """Batches kept back, to go on with after a recovery."""
 
-PREPARED = {MAIN: 4, SCRATCH: 2}
+PREPARED = {MAIN: 4}
 """Batches stored before the first crash point."""
 
 
@@ -223,6 +223,6 @@ _EVENTS = {
     BATCHES // 2 - 2: [Operation("truncate", SCRATCH)],  # right after a batch, which is not flushed yet
     BATCHES // 2: [Operation("create", LATE), Operation("flush")],
     2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
-    BATCHES - 2: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
+    BATCHES - 6: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
 }
 """What happens after which batch. A transfer moves what is committed, so a flush before it says what that is."""
