@@ -14,6 +14,8 @@ from pathlib import Path
 
 from faults.disk.errors import RequirementsMissing
 from faults.disk.filesystem import FILESYSTEMS, Filesystem
+from faults.disk.kernel import die_with_parent
+from faults.disk.namespace import enter_private_namespace
 
 __all__ = ["Missing", "check_requirements", "requirements"]
 
@@ -37,7 +39,7 @@ class Missing:
 def requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> list[Missing]:
     """What is missing for recording on these filesystems (names or specifications); empty if nothing is."""
     on_disk = [filesystem for filesystem in map(Filesystem.parse, filesystems) if filesystem.on_disk]
-    checks = (*_CHECKS, *_DISK_CHECKS) if on_disk else _CHECKS
+    checks = _DISK_CHECKS if on_disk else _TREE_CHECKS
     return [*(missing for check in checks if (missing := check())), *_missing_programs(on_disk)]
 
 
@@ -66,6 +68,30 @@ def _privilege() -> Missing | None:
         what="CAP_SYS_ADMIN",
         cause=f"user {os.geteuid()} may not mount filesystems",
         remedy="run as root (sudo), in containers with --privileged",
+    )
+
+
+def _namespace() -> Missing | None:
+    """Root may mount what is in memory; anyone may, in a user namespace, unless the machine forbids it."""
+    if not _privilege():
+        return None
+    parent = os.getpid()
+    pid = os.fork()
+    if not pid:
+        try:
+            die_with_parent(parent)
+            enter_private_namespace()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    if not status:
+        return None
+    return Missing(
+        what="user namespaces",
+        cause=f"user {os.geteuid()} may not mount anything, not even in a namespace of its own",
+        remedy="run as root, or permit it (sysctl kernel.unprivileged_userns_clone=1,"
+        " kernel.apparmor_restrict_unprivileged_userns=0)",
     )
 
 
@@ -103,8 +129,9 @@ def _loop() -> Missing | None:
     )
 
 
-_CHECKS: tuple[Callable[[], Missing | None], ...] = (_linux, _privilege, _fuse_device)
-_DISK_CHECKS: tuple[Callable[[], Missing | None], ...] = (_libfuse, _mfusepy, _loop)
+_Check = Callable[[], Missing | None]
+_DISK_CHECKS: tuple[_Check, ...] = (_linux, _privilege, _fuse_device, _libfuse, _mfusepy, _loop)
+_TREE_CHECKS: tuple[_Check, ...] = (_linux, _namespace, _fuse_device)
 
 
 def _missing_programs(filesystems: list[Filesystem]) -> Iterator[Missing]:

@@ -35,6 +35,7 @@ _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, 
 
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWPID = 0x20000000
+_CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MS_REC_PRIVATE = 0x4000 | 0x40000  # linux/mount.h
 _MNT_DETACH = 2
@@ -64,9 +65,21 @@ def die_with_parent(parent: int) -> None:
 
 
 def unshare_mounts() -> None:
-    """Give the calling thread its own copy of the mount table. Raises SystemCallFailed without CAP_SYS_ADMIN."""
-    if _libc.unshare(_CLONE_NEWNS):
+    """Give the calling thread its own copy of the mount table.
+
+    Without CAP_SYS_ADMIN, the process moves into a user namespace, too, in which it is root: over what it mounts itself. That
+    takes a process of one thread. Raises SystemCallFailed.
+    """
+    if not _libc.unshare(_CLONE_NEWNS):
+        return
+    user, group = os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS):
         raise SystemCallFailed("unshare(CLONE_NEWNS)", ctypes.get_errno(), "run as root, in a privileged container")
+    try:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            Path("/proc/self", name).write_text(text)
+    except OSError as error:
+        raise SystemCallFailed("mapping the user into its namespace", error.errno or 0, "run as root") from error
 
 
 def unshare_processes() -> None:

@@ -52,7 +52,8 @@ def load(path: Path) -> Trace:
     """Read a trace that `save` wrote. Raises InvalidTrace, OSError."""
     data = path.read_bytes()
     try:
-        reader = pa.ipc.open_file(pa.py_buffer(data))
+        # In this thread: a process of several cannot enter a user namespace of its own.
+        reader = pa.ipc.open_file(pa.py_buffer(data), options=pa.ipc.IpcReadOptions(use_threads=False))
         metadata = json.loads(reader.schema.metadata[_METADATA_KEY])
         version, identity = metadata.pop("version"), metadata.pop("identity")
         rows = [row for batch in range(reader.num_record_batches) for row in _rows(reader.get_batch(batch))]

@@ -1,5 +1,6 @@
 """The weakest filesystem: what fsync(2) promises is in every state, and all that it does not promise is missing in some."""
 
+import ctypes
 import itertools
 import mmap
 import os
@@ -24,6 +25,7 @@ from faults.disk import (
     InvalidOption,
     Machine,
     Mark,
+    Missing,
     Names,
     Node,
     Note,
@@ -37,6 +39,8 @@ from faults.disk import (
     requirements,
 )
 from faults.disk.containment import anonymous_file
+from faults.disk.kernel import mount
+from faults.disk.namespace import enter_private_namespace
 from faults.disk.posix.inode import ROOT
 from faults.disk.posix.stage import TreeStage
 from tests.faults_disk.support import in_child, tree, write_durably
@@ -44,7 +48,8 @@ from tests.faults_disk.support import in_child, tree, write_durably
 POSIX = RecordOptions(filesystem="posix")
 
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
-A, B, C = ROOT + 1, ROOT + 2, ROOT + 3
+_MS_BIND, _PR_SET_DUMPABLE = 0x1000, 4  # linux/mount.h, linux/prctl.h
+A, B = ROOT + 1, ROOT + 2
 
 
 @pytest.fixture(autouse=True)
@@ -399,3 +404,29 @@ def test_killing_a_recording_leaves_nothing() -> None:
     while time.monotonic() < deadline and set(Path("/sys/fs/fuse/connections").iterdir()) - before:
         time.sleep(0.02)
     assert set(Path("/sys/fs/fuse/connections").iterdir()) <= before
+
+
+def test_it_takes_no_root() -> None:
+    """Whoever may open /dev/fuse can record and explore, in a user namespace."""
+
+    def as_nobody() -> tuple[list[Missing], Files]:
+        scratch = enter_private_namespace()
+        os.mknod(scratch / "fuse", stat.S_IFCHR | 0o666, Path("/dev/fuse").stat().st_rdev)
+        (scratch / "fuse").chmod(0o666)
+        mount(str(scratch / "fuse"), Path("/dev/fuse"), "none", _MS_BIND)  # As most machines have it.
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1)  # Giving up root took the right to its own /proc/self.
+
+        def explore() -> tuple[list[Missing], Files]:
+            missing = requirements(("posix",))
+            trace = record(small, options=POSIX)
+            with CrashImages(trace) as images, images.mounted(CrashStates(trace).clean) as root:
+                return missing, frozenset(tree(root).items())
+
+        return in_child(explore)
+
+    if os.geteuid():
+        pytest.skip("root is needed to give it up")
+    assert in_child(as_nobody) == ([], files(loose=b"l" * 6000, synced=b"s" * 3000))
