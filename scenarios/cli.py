@@ -85,7 +85,10 @@ def run(
         str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
     ] = "",
     fs: Annotated[
-        str, typer.Option(help="Filesystems under power cuts: ext4,xfs,btrfs, ext4:data=writeback.")
+        str,
+        typer.Option(
+            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest."
+        ),
     ] = "ext4",
     jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
     seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from faults.disk import requirements
 from scenarios.seccomp import lacking
 
 __all__ = ["Finding", "examine"]
@@ -40,6 +41,7 @@ def examine() -> list[Finding]:
         *(_library(name) for name in _LIBRARIES),
         *_machine(),
         *(_program(name) for name in _SYSTEM_PROGRAMS),
+        *(_power_cuts(name) for name in ("ext4", "posix")),
     ]
 
 
@@ -75,7 +77,7 @@ def _machine() -> list[Finding]:
             lacking() or "systems without failpoints are killed at each of their calls",
             needed=False,
         ),
-        Finding("root", os.geteuid() == 0, "needed by experiments on disks only", False),
+        Finding("root", os.geteuid() == 0, "needed by power cuts on real filesystems only", False),
     ]
 
 
@@ -83,3 +85,8 @@ def _program(name: str) -> Finding:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     package = _SYSTEM_PROGRAMS[name]
     return Finding(name, found is not None, found or f"missing; run: sudo apt-get install {package}", False)
+
+
+def _power_cuts(filesystem: str) -> Finding:
+    missing = "; ".join(map(str, requirements((filesystem,))))
+    return Finding(f"power cuts, --fs {filesystem}", not missing, missing or "this machine can", False)

@@ -15,6 +15,10 @@ it, and the system under test runs on that unmodified (`recording`). What reache
 `trace`. `crash_states` says which images a power cut could leave and gives them names; `crash_images` mounts them.
 `nudges` make the kernel write as a busy machine would. Needs root, FUSE and loop devices: `requirements()` tells.
 
+One filesystem, `posix`, is on no disk: the weakest that POSIX allows, where nothing is durable but what was synced by itself
+(`posix`). What is recorded there are the changes to a tree of files; `medium` tells the two kinds apart, and nothing else
+has to. It needs FUSE only, and no root.
+
 The fault model: writes before the last flush are there; of the writes after it any subset is, down to 512-byte sectors.
 Not covered: disks that lie about flushes, bit rot, reads that fail.
 """

@@ -29,6 +29,8 @@ class Durability:
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.at: list[int] = [len(operations)] * len(operations)
         """Where each change became durable: the position of a sync, or the trace's end for never. Of what is no change, 0."""
+        self.oldest: list[int] = []
+        """For each cut, a position before which every change is durable there."""
         self.along: dict[int, tuple[int, ...]] = {}
         """For a change to names, the positions of those before it to the same names."""
         self._pending: defaultdict[int, list[int]] = defaultdict(list)
@@ -41,6 +43,11 @@ class Durability:
                 for object_ in self._synced(operation):
                     for change in self._pending.pop(object_, ()):
                         self._settle(change, position)
+        oldest = 0
+        for cut in range(len(operations) + 1):
+            while oldest < cut and self.at[oldest] < cut:
+                oldest += 1
+            self.oldest.append(oldest)
 
     def _add(self, position: int, change: Change) -> None:
         for object_ in _objects(change):

@@ -86,8 +86,8 @@ class Trace:
     def pending(self, cut: int) -> tuple[int, ...]:
         """The positions of the changes before position `cut` that are not durable there, in order."""
         if cut not in self._pending:
-            at = self.durability.at
-            self._pending[cut] = tuple(position for position in range(cut) if at[position] >= cut)
+            at, oldest = self.durability.at, self.durability.oldest[cut]
+            self._pending[cut] = tuple(position for position in range(oldest, cut) if at[position] >= cut)
         return self._pending[cut]
 
     @cached_property

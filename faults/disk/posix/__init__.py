@@ -32,9 +32,10 @@ Not covered:
   on them alone is accused wrongly. What `prepare` leaves is durable without any sync.
 - A write with O_SYNC or O_DSYNC makes all of the file durable that was written before it, more than POSIX asks: the kernel
   passes it on as a write and an fsync (seen on Linux 6.18).
+- A write(2) may arrive in parts, cut at pages; each is a write of its own, which can only lose more.
 - Stores into shared mappings arrive when the kernel writes them: at msync, fsync, munmap or when it sees fit.
 - Permissions are those at the recording's end; owners, times and extended attributes (there are none) do not count.
-- Filesystems weaker than POSIX: renames torn in two, sectors half written, disks that lie.
+- Filesystems weaker than that: renames torn in two, sectors half written, growth that shows another file's old bytes.
 
 Needs FUSE in the kernel and the right to mount: no disk, no loop device, no library.
 """

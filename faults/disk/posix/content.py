@@ -21,6 +21,11 @@ class Content:
     digest: int = 0
     _pages: Mapping[int, bytes] = field(default_factory=dict)
 
+    @property
+    def pages(self) -> int:
+        """How many pages it has that are not all zeros."""
+        return len(self._pages)
+
     def written(self, pieces: Iterable[tuple[int, bytes | memoryview]]) -> "Content":
         """With the (offset, data) laid over it; what lies beyond the size is cut off."""
         new: dict[int, bytearray] = {}

@@ -19,7 +19,7 @@ from faults.disk.trace import Trace
 
 __all__ = ["Tree", "TreeDigests", "Trees", "lay_out"]
 
-_CONTENTS_MOST = 20_000
+_REMEMBERED_PAGES_MOST = 500_000
 
 Value = TypeVar("Value")
 
@@ -67,6 +67,7 @@ class Trees:
         self._names = _Versions[Mapping[bytes, int]]({})
         self._contents = _Versions(EMPTY)
         self._laid: dict[tuple[int, ...], Content] = {}
+        self._laid_pages = 0
         self._last: tuple[CrashState, Tree] | None = None
         self._settle()
 
@@ -134,10 +135,16 @@ class Trees:
                 case Data() as data:
                     content = content.written(pieces_of(data, torn.get(position)))
         if not tears:
-            if len(self._laid) >= _CONTENTS_MOST:
-                self._laid.clear()
-            self._laid[key] = content
+            self._remember(key, content)
         return content
+
+    def _remember(self, key: tuple[int, ...], content: Content) -> None:
+        """Most states of a cut differ in one file: the others' contents have been made before."""
+        self._laid_pages += 1 + content.pages
+        if self._laid_pages > _REMEMBERED_PAGES_MOST:
+            self._laid.clear()
+            self._laid_pages = 0
+        self._laid[key] = content
 
     def _walk(
         self, cut: int, names: Mapping[int, Mapping[bytes, int]], contents: Mapping[int, Content]
