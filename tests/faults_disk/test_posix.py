@@ -49,7 +49,7 @@ POSIX = RecordOptions(filesystem="posix")
 
 FILE, FOLDER = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 _MS_BIND, _PR_SET_DUMPABLE = 0x1000, 4  # linux/mount.h, linux/prctl.h
-A, B = ROOT + 1, ROOT + 2
+A, B, C = ROOT + 1, ROOT + 2, ROOT + 3
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +145,19 @@ TWO = (Node(A, FILE), name(ROOT, b"a", A), Size(A, 1), Data(A, 0, b"1"))
             [{"a": b"1"}, {"a": b""}, {"a": b"1\0"}, {"a": b"\0\0"}, {"a": b"22"}, {"a": b"2"}],
             id="emptied and written anew: any of it",
         ),
+        pytest.param(
+            (*TWO, Size(A, 3), Data(A, 0, b"123"), Mark("start"), Size(A, 1), Size(A, 2)),
+            [{"a": b"123"}, {"a": b"1"}, {"a": b"12"}, {"a": b"1\0"}],
+            id="what was cut off is not there when the file grows again",
+        ),
+        pytest.param(
+            (
+                *(*TWO, Node(B, FOLDER), name(ROOT, b"b", B), Node(C, FOLDER), name(ROOT, b"c", C), Mark("start")),
+                *(rename((ROOT, b"a"), (B, b"a"), A), rename((B, b"a"), (C, b"a"), A), Sync(C)),
+            ),
+            [{"b": None, "c": None, "c/a": b"1"}],
+            id="a rename that is durable is so with the one before it",
+        ),
     ],
 )
 def test_what_a_power_cut_leaves(operations: tuple[Operation, ...], expected: list[dict[str, bytes | None]]) -> None:
@@ -232,6 +245,9 @@ def test_a_recorded_tree_is_a_filesystem() -> None:
                 (root / "deep" / "fifo").unlink()  # Nobody writes to it.
                 return tree(root), (root / "plain").stat().st_nlink, (root / "plain").stat().st_mode
 
+    # The file replaced was open; its name never led nowhere.
+    renames = [change for change in trace.operations if isinstance(change, Names) and len(change.entries) == 2]
+    assert [change.entries[1][1] for change in renames] == [b"replaced", b"moved"]
     found, links, mode = in_child(run)
     assert (links, stat.S_IMODE(mode)) == (2, 0o600)
     assert found == {
@@ -331,6 +347,24 @@ def test_equal_digests_mean_equal_trees() -> None:
     digests = {str(state): states.digests.of(state) for state in states}
     pairs = {(digests[state], found[state]) for state in found}
     assert len(pairs) == len({digest for digest, _ in pairs}) == len({files_ for _, files_ in pairs}) > 5
+
+
+def test_a_hard_link_is_not_a_copy() -> None:
+    """Files that are one and files that are only equal are different trees."""
+    copy = (Node(B, FILE), Size(B, 1), Data(B, 0, b"1"), Mark("start"), name(ROOT, b"b", A), name(ROOT, b"b", B))
+    trace = made_up(*TWO, *copy)
+    digests = [CrashStates(trace).digests.of(CrashState(trace.finish, kept, (), 2)) for kept in range(4)]
+    assert len({*digests}) == 3  # Neither, the link, the copy; which is never there without the link before it.
+
+    def run() -> list[int]:
+        links = []
+        with CrashImages(trace) as images:
+            for kept in (1, 2):
+                with images.mounted(CrashState(trace.finish, kept, (), 2)) as root:
+                    links.append((root / "a").stat().st_nlink)
+        return links
+
+    assert in_child(run) == [2, 1]
 
 
 def test_what_is_done_to_a_state_reaches_no_other(tmp_path: Path) -> None:
