@@ -86,7 +86,7 @@ class PowerExperiment:
     nudges: tuple[str, ...] = NUDGES
     restarts: int = RESTARTS
     until_broken: bool = False
-    """Stop after the first recording in which a promise was broken: quick proof that a bug is found."""
+    """Stop at the first promise broken (each judge of a recording at its own): quick proof that a bug is found."""
     keep_traces: bool = True
     replay: Callable[[str], str] = lambda name: f"crashmatrix replay {name}"
     on_result: Callable[[ScenarioResult], None] = lambda _: None
@@ -222,8 +222,9 @@ class PowerExperiment:
     def _worker(self, recording: Recording, number: int, share: int) -> Ended:
         seconds = 60 + (share + 2) * 3 * self._system.seconds_max
         job = self.jobs.start(
-            power_judge.judge, self.target, recording, number, self.workers, share, self._verified, seconds_max=seconds
-        )
+            power_judge.judge, self.target, recording, number, self.workers, share, self._verified, self.until_broken,
+            seconds_max=seconds,
+        )  # fmt: skip
         while (judged := job.next_message()) is not None:
             self._add(recording, judged)
         assert job.ended is not None

@@ -17,7 +17,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from faults.disk import CrashImages, CrashState, CrashStates, MountRefused, StateOptions, Trace
+from faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    MountRefused,
+    StateOptions,
+    Trace,
+    enter_private_namespace,
+)
 from reports import Verdict
 from scenarios.contract import Contract, contract_named, judge_safely
 from scenarios.errors import PromiseBroken
@@ -75,31 +83,35 @@ def judge(
     workers: int,
     budget: int,
     verified: frozenset[int] = frozenset(),
+    until_broken: bool = False,
 ) -> Share:
     """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
 
     Args:
         verified: numbers of journal lines after which the system has checked itself already, on some crash state.
+        until_broken: stop at the first broken promise.
     """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
-    trace = Trace.load(recording.trace)
+    trace = _trace_of(recording)
     with _Judge(target, recording, trace, verified) as judge_:
         for judged in judge_.all(number, workers, budget):
             channel.send(judged)
+            if until_broken and judged.verdict.broken:
+                break
         return judge_.share
 
 
 def judge_one(_: Channel, target: Target, recording: Recording, state: str) -> Judged:
     """Judge one state by its id. Raises faults.disk.InvalidState."""
-    trace = Trace.load(recording.trace)
+    trace = _trace_of(recording)
     with _Judge(target, recording, trace) as judge_:
         return judge_.judge(CrashState.parse(state, trace))
 
 
 def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None:
     """Leave a state's image, its mounted folder and its journal in the folder ``keep``."""
-    trace = Trace.load(recording.trace)
+    trace = _trace_of(recording)
     crashed = CrashState.parse(state, trace)
     with CrashImages(trace) as images, tempfile.TemporaryDirectory(dir=keep) as scratch:
         images.save(crashed, keep / "image")
@@ -108,6 +120,11 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
             album.restore(album.capture(root), keep / "crashed")
     lines = (*(line.encode() for line in recording.before), *journal_before(trace, crashed.cut))
     (keep / "journal").write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def _trace_of(recording: Recording) -> Trace:
+    enter_private_namespace()  # Where there is no root, this takes a process of one thread, and pyarrow starts more.
+    return Trace.load(recording.trace)
 
 
 class _Judge:
