@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test lint bench mutants false-alarms system-packages test-packages clean
+.PHONY: crash-matrix test fuzz lint bench mutants false-alarms system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -17,6 +17,9 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(VENV)/ready-dev
+	CRASHMATRIX_FUZZ=1 $(BIN)/python -m pytest --timeout 0 -n 2 tests/reference_wal/test_state_machine.py -k agrees
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.failpoint_cost

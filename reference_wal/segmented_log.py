@@ -202,9 +202,16 @@ class SegmentedLog:
             raise
 
     def rotate(self) -> None:
-        """Close the active segment under its final name and start the next one. Raises OSError, LogPoisoned."""
+        """Close the active segment under its final name and start the next one. An empty one stays: it has no last id.
+
+        Raises:
+            OSError, LogPoisoned.
+        """
         with self._turn:
-            closed = self._usable().finish(self.next_id - 1)
+            active = self._usable()
+            if self.next_id == self._active_start:
+                return
+            closed = active.finish(self.next_id - 1)
             self._retention.closed.append(closed)
             self._active, self._active_start = None, self.next_id
             self._rotations += 1

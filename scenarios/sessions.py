@@ -28,7 +28,7 @@ from scenarios.work import recovered_items
 
 __all__ = ["STATES_MAX", "Answer", "Kill", "Make", "Operation", "PowerCut", "Session", "cut_power", "hold"]
 
-Make = Callable[[Path], Any]
+Make = Callable[..., Any]
 """Opens a store; pickled by its name, so it is a class or function of an importable module, or a partial of one."""
 
 STATES_MAX = 256

@@ -100,7 +100,8 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._job: Job | None = None
         self._died_at = ""
         self._in_recovery = 0
-        self._operation_hits = self._recovery_hits = -1  # unknown
+        self._armed = False
+        self._operation_hits = self._recovery_hits = 0
 
     # For rules
 
@@ -130,16 +131,18 @@ class CrashStateMachine(RuleBasedStateMachine):
     def crashed(self, items: list[Item]) -> None:
         """Hear what the store holds after a crash, once the contract has judged it: for a model of your own."""
 
+    @precondition(lambda self: not self._armed)
     @rule(hits=st.integers(0, 99), in_recovery=st.integers(0, 99))
     def kill(self, hits: int, in_recovery: int) -> None:
         """Kill the store at that hit of a failpoint from now on, or now (0); and again at that hit in recovery, or not (0).
 
-        Numbers above the most hits that one operation, or one recovery, has had so far begin again at 0.
+        Numbers above the most hits that one operation, or one recovery, had so far begin again at 0.
         """
         self._ready()
-        self._in_recovery = in_recovery % (self._recovery_hits + 1 or in_recovery + 1)
-        hits %= self._operation_hits + 1 or hits + 1
+        self._in_recovery = in_recovery % (self._recovery_hits + 1)
+        hits %= self._operation_hits + 1
         if hits:
+            self._armed = True
             self._tell(Kill(hits))
         else:
             self._stop()
@@ -235,7 +238,7 @@ class CrashStateMachine(RuleBasedStateMachine):
                 break
             crash += f", and another in recovery, at {self._died_at}"
         assert items is not None
-        self._in_recovery = 0
+        self._in_recovery, self._armed = 0, False
         violation = judge_safely(contract_named(self.contract), Promises(events=(*self._past, *self._events)), items)
         if violation is not None:
             raise PromiseBroken(violation.verdict, f"after {crash}: {violation.explanation}")

@@ -150,6 +150,16 @@ def six(root: Path) -> SegmentedLog:
     return log
 
 
+def test_an_empty_segment_is_not_rotated(tmp_path: Path) -> None:
+    """Rotating twice in a row closes one segment; what is appended then comes back."""
+    with closing(six(tmp_path)) as log:
+        log.rotate()
+        log.rotate()
+        fill(log, 1)
+        assert names(log) == ["0-1.arrows", "2-3.arrows", "4-4.arrows", "5-.arrows"]
+        assert [number for number, _ in log.unpersisted()] == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(("persisted", "left"), RETIREMENTS)
 @pytest.mark.parametrize("at_once", [True, False])
 def test_retirement(persisted: list[int], left: list[str], at_once: bool, tmp_path: Path) -> None:

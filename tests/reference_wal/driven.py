@@ -1,0 +1,112 @@
+"""The reference engine, and its log, as `CrashStateMachine` holds them: told by name what to do, asked by name what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import deltalake  # noqa: F401  # imported once, in the process that children are forked from
+import pyarrow as pa
+import pyarrow.dataset
+
+from reference_wal import EngineOptions, StorageEngine, WriteAheadLog
+from scenarios.journal import Item
+from scenarios.mutants import mutant
+
+__all__ = ["DrivenEngine", "DrivenLog"]
+
+SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
+STATIONS = ("north", "south", "east")
+OPTIONS = EngineOptions(segment_bytes_max=3_000, generation_bytes_max=250, checkpoint_commits=3)
+
+
+def rows_of(number: int) -> pa.RecordBatch:
+    """Return batch ``number``: a row for each station, so that it is spread over several buffers."""
+    times = range(number * len(STATIONS), (number + 1) * len(STATIONS))
+    columns = [pa.array(times), pa.array(STATIONS), pa.array([number] * len(STATIONS))]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def batches_in(rows: pa.Table | pa.RecordBatch) -> list[str | int]:
+    """Return the numbers of the batches, one as often as it is there whole; what is not whole is named by a text."""
+    found = Counter(rows["batch"].to_pylist())
+    whole: list[str | int] = []
+    for number, count in sorted(found.items()):
+        times, rest = divmod(count, len(STATIONS))
+        whole += [number] * times
+        whole += [f"{rest} rows of {number}"] * bool(rest)
+    return whole
+
+
+class DrivenEngine:
+    """The engine, with a planted bug if one is named."""
+
+    def __init__(self, root: Path, *, bug: str = "") -> None:
+        if bug:
+            mutant(bug).plant()
+        self._root = root
+        self._open()
+
+    def _open(self) -> None:
+        self._engine = StorageEngine.open(self._root, options=OPTIONS)
+
+    def create(self, table: str) -> None:
+        self._engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
+
+    def ingest(self, table: str, number: int) -> int:
+        return self._engine.ingest(table, rows_of(number))
+
+    def flush(self) -> None:
+        self._engine.flush()
+
+    def truncate(self, table: str) -> None:
+        self._engine.truncate(table)
+
+    def reopen(self) -> None:
+        self._engine.close()
+        self._open()
+
+    def items(self) -> list[Item]:
+        return [[table, batches_in(self._engine.read(table))] for table in self._engine.tables]
+
+
+class DrivenLog:
+    """The log by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open()
+
+    def _open(self) -> None:
+        self._log = WriteAheadLog(self._root, segment_bytes_max=2_000, preallocate_bytes=0)
+
+    def create(self, table: str) -> None:
+        self._log.create_table_log(table, SCHEMA)
+
+    def append(self, table: str, number: int) -> int:
+        return self._log.append(table, rows_of(number))
+
+    def mark(self, table: str, ids: list[int]) -> None:
+        self._log.mark_persisted(table, ids)
+
+    def rotate(self, table: str) -> None:
+        self._log.log(table).rotate()
+
+    def threshold(self, table: str, segment_bytes_max: int) -> None:
+        self._log.log(table).segment_bytes_max = segment_bytes_max
+
+    def truncate(self, table: str) -> None:
+        self._log.truncate(table)
+
+    def remove(self, table: str) -> None:
+        self._log.remove_table_log(table)
+
+    def reopen(self) -> None:
+        self._log.close()
+        self._open()
+
+    def items(self) -> list[Item]:
+        return [
+            [table, [[number, *batches_in(batch)] for number, batch in self._log.unpersisted(table)]]
+            for table in self._log.tables
+        ]
