@@ -281,7 +281,7 @@ class PowerExperiment:
         self._notes.append(
             f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
             f"and {recoveries} of a recovery; {len(identities)} different traces; "
-            f"{judged:,} of {images:,} distinct images enumerated were judged"
+            f"{images:,} distinct images enumerated, {judged:,} crash states judged"
         )
 
 

@@ -26,7 +26,7 @@ def test_modes_of_sqlite(journal_mode: str, synchronous: str, keeps: bool) -> No
     def run() -> tuple[str, Counter[str]]:
         states = CrashStates(trace)
         with CrashImages(trace) as images:
-            chosen = itertools.islice(states, 150)
+            chosen = itertools.islice(states, 80)
             verdicts = Counter(verdict_of(images, state, sqlite_check(trace, state)) for state in chosen)
             return verdict_of(images, states.clean, sqlite_check(trace, states.clean)), verdicts
 

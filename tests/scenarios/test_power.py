@@ -26,11 +26,12 @@ pytestmark = pytest.mark.usefixtures("disk")
 
 
 def run(
-    target: str, tmp_path: Path, *, budget: int = 150, seed: int = 0, fs: tuple[str, ...] = ("ext4",)
+    target: str, tmp_path: Path, *, budget: int = 100, seed: int = 0, fs: tuple[str, ...] = ("ext4",), restarts: int = 0
 ) -> PowerExperiment:
     plan = Plan(target=target, budget=budget, seed=seed, filesystems=fs, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
+        experiment.restarts = restarts
         experiment.run()
     return experiment
 
@@ -69,10 +70,10 @@ def test_unsynced_systems_break_promises(target: str, tmp_path: Path) -> None:
     assert {"loses", "cannot-open", "corrupt", "hole"} & verdicts(run(target, tmp_path))
 
 
-@pytest.mark.parametrize(("fs", "seed"), [("ext4", 1), ("ext4", 2), ("xfs", 1), ("btrfs", 2)])
+@pytest.mark.parametrize(("fs", "seed"), [("ext4", 1), ("xfs", 2), ("btrfs", 3)])
 def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     """The reference engine keeps every promise through power cuts."""
-    experiment = run("reference", tmp_path, budget=60, seed=seed, fs=(fs,))
+    experiment = run("reference", tmp_path, budget=60, seed=seed, fs=(fs,), restarts=RESTARTS)
     assert verdicts(experiment) == {"safe"}
     judged = Counter(result.method for result in experiment.ordered())
     assert judged["power-cut"] > judged["clean-end"]
@@ -82,7 +83,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(NUDGES) + RESTARTS
 
 
-@pytest.mark.parametrize("name", ["no-sync-record", "retire-before-durable", "log-unsettled"])
+@pytest.mark.parametrize("name", ["no-sync-record", "retire-before-durable"])
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""
     found = hunt(name)
@@ -108,7 +109,7 @@ def test_power_going_again_during_recovery(tmp_path: Path) -> None:
 
 def test_power_going_after_a_restart(tmp_path: Path) -> None:
     """Recovery that builds upon what only the page cache has is found once the process is killed before the power goes."""
-    experiment = run(f"{TOYS}:BelievesTheCache", tmp_path, budget=140)
+    experiment = run(f"{TOYS}:BelievesTheCache", tmp_path, budget=160, restarts=RESTARTS)
     broken = [result for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert {result.verdict for result in broken} == {Verdict.CANNOT_OPEN}
     assert all("~restart" in result.point for result in broken)
