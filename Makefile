@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test fuzz lint bench mutants false-alarms system-packages test-packages clean
+.PHONY: crash-matrix test test-all fuzz lint bench mutants false-alarms system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
 
 test: $(VENV)/ready-dev lint
 	$(BIN)/python -m pytest -n $(JOBS)
+
+test-all: $(VENV)/ready-dev lint
+	$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ VERDICTS = [
     ("Torn", {"safe", "phantom"}),
     ("ForgetsOnRecovery", {"safe", "loses"}),
     ("RepeatsOnRecovery", {"safe", "duplicate"}),
-    ("Stirring", {"corrupt"}),
+    pytest.param("Stirring", {"corrupt"}, marks=pytest.mark.slow),
     ("Raising", {"cannot-open"}),
     ("Crashing", {"cannot-open"}),
     ("CheckerObjects", {"hole"}),

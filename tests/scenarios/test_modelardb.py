@@ -48,6 +48,7 @@ def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> 
     assert (checked.verdict.value, explanation in checked.explanation) == (verdict, True), checked.explanation
 
 
+@pytest.mark.slow
 def test_mended_log_is_safe_under_kill() -> None:
     """The port without the flaws is safe, so that what it does with one is the flaw's doing."""
     plan = Plan(target="modelardb:mended", budget=50)
@@ -65,6 +66,7 @@ POWER = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize(("target", "budget", "expected"), POWER)
 def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.scenarios.nudge_systems import EXPOSED_BY, exposed
 
-pytestmark = pytest.mark.usefixtures("disk")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("disk")]
 
 RECORDINGS_MAX = 4
 """A kernel is no clockwork: under load one recording may miss what the next one shows."""

@@ -122,6 +122,7 @@ def test_death_by_signal_is_a_verdict(tmp_path: Path) -> None:
     assert broken == {"recovery died by SIGBUS"}
 
 
+@pytest.mark.slow
 def test_hanging_is_a_verdict(tmp_path: Path) -> None:
     """Recovery that never ends is stopped at its time limit."""
     assert verdicts(run(f"{TOYS}:HangsOnDisk", tmp_path, budget=5)) == {"hangs"}

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 
 
@@ -37,6 +39,7 @@ def test_main_job(tmp_path: Path) -> None:
     assert last.endswith(f"report: {report}")
 
 
+@pytest.mark.slow
 def test_your_own_data(tmp_path: Path) -> None:
     """The same workload runs on the user's own rows, CSV as well."""
     rows = "".join(f"2024-01-01T{n // 60:02}:{n % 60:02}:00,{'ab'[n % 2]},{n / 7}\n" for n in range(600))
