@@ -36,6 +36,7 @@ __all__ = ["Channel", "Ended", "Job", "Jobs", "Raised", "Relayed", "describe"]
 
 _OUTPUT_TAIL_BYTES = 2000
 _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
+_PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 _PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
 
 
@@ -222,10 +223,10 @@ class Jobs:
     def __enter__(self) -> Jobs:
         self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        os.environ["CRASHMATRIX_PRELOAD"] = "\n".join((*_PRELOAD, *self._preload))
         self._context.set_forkserver_preload(["scenarios.fork_server"])
         with _without_main():
-            forkserver.ensure_running()  # Here, not in a worker thread: the server dies with the thread that started it.
+            # Here, in no worker thread: the server dies with the thread that started it.
+            _serve("\n".join((*_PRELOAD, *self._preload)))
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
@@ -248,7 +249,7 @@ class Jobs:
             job = Job(self, process, ours, output, seconds_max)
             self._running.add(job)
             _running_everywhere.add(job)
-            self._server = self._server or parent(job.pid)
+            self._server = parent(job.pid)
         theirs.close()
         return job
 
@@ -279,6 +280,19 @@ class Jobs:
             # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
             end_strangers(self._server, but={job.pid for job in _running_everywhere})
         return exit_code
+
+
+def _serve(preload: str) -> None:
+    """See to it that a fork server runs that has loaded this, and nothing else if nobody is using another one.
+
+    What is loaded costs each child nothing, and what is not, its time; the failpoints declared by it are those a system is
+    said to have.
+    """
+    with _LOCK:
+        if os.environ.get(_PRELOAD_VARIABLE) != preload and not _running_everywhere:
+            os.environ[_PRELOAD_VARIABLE] = preload
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]  # CPython's own tests stop it so; nothing else can.
+        forkserver.ensure_running()
 
 
 @contextmanager

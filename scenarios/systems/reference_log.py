@@ -56,8 +56,9 @@ class ReferenceLog(SystemUnderTest):
     contract = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ("wal.persist.",)
     unreached: ClassVar[Sequence[str]] = (
-        "checkpoint.", "commit.", "compress.", "delta.", "engine.", "orphan.", "seal.",
-        "recovery.newest_commit.", "recovery.replay.", "recovery.table.", "recovery.tables.", "recovery.torn_commit.",
+        "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
+        "recovery.newest_commit.", "recovery.replay.", "recovery.spill.", "recovery.table.", "recovery.tables.",
+        "recovery.torn_commit.", "recovery.transfer.", "recovery.unborn_table.",
     )  # fmt: skip
     stable_recovery = True
 

@@ -27,6 +27,11 @@ def give(_: Channel, value: Any) -> Any:
     return value
 
 
+def loaded(_: Channel, module: str) -> bool:
+    """Whether it was there before anything here asked for it."""
+    return module in sys.modules
+
+
 def fail(_: Channel, name: str) -> None:
     raise ERRORS[name]
 

@@ -215,6 +215,21 @@ def test_no_job_outlives_the_block() -> None:
         jobs.start(do.give, 1, seconds_max=SECONDS)
 
 
+def test_each_block_has_what_it_asked_for_loaded() -> None:
+    """One after the other, none finds what another one had loaded; blocks within each other share the outer one's."""
+    for preload, loaded in (["scenarios.work"], False), (["wave"], True), (["scenarios.work"], False):
+        with Jobs(preload=preload) as jobs:
+            assert jobs.run(do.loaded, "wave", seconds_max=SECONDS).value is loaded
+    with Jobs(preload=["wave"]) as outer:
+        job = outer.start(do.hang, seconds_max=SECONDS)
+        assert message(job)
+        with Jobs() as inner:
+            assert inner.run(do.loaded, "wave", seconds_max=SECONDS).value is True
+        assert job.ended is None
+        job.stop()
+        assert job.wait().died == -9
+
+
 def test_exception_in_the_block_ends_jobs() -> None:
     """An interrupt in the block ends its jobs, too."""
     processes = []
