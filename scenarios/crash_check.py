@@ -27,8 +27,9 @@ from typing import Any
 from reports import Verdict
 from scenarios import work
 from scenarios.contract import Contract, contract_named, judge_safely
+from scenarios.endings import Ended
 from scenarios.errors import ScenarioError, UsageError
-from scenarios.jobs import Ended, Job, Jobs
+from scenarios.jobs import Job, Jobs
 from scenarios.journal import Item, Promises, item_key
 from scenarios.photograph import Album, Tree, frozen
 from scenarios.system import SystemUnderTest, Target, load

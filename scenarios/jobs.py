@@ -18,10 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,69 +27,16 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from scenarios.adoption import adopt_orphans
+from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
 from scenarios.process_tree import end_strangers, parent
 
-__all__ = ["Channel", "Ended", "Job", "Jobs", "Raised", "Relayed", "describe"]
+__all__ = ["Channel", "Job", "Jobs"]
 
 _OUTPUT_TAIL_BYTES = 2000
 _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
 _PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 _PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The function ended with an exception. ``kinds`` are its class and their bases, by name."""
-
-    kinds: tuple[str, ...]
-    message: str
-    traceback: str
-    payload: Any = None
-
-    def __str__(self) -> str:
-        return f"{self.kinds[0]}: {self.message}"
-
-
-class Relayed(Exception):
-    """Raised in a job for an exception that was raised in a process it had started: the job ends as if with that one."""
-
-    def __init__(self, raised: Raised) -> None:
-        self.raised = raised
-        super().__init__(str(raised))
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended: exactly one of a value (``returned``), an exception, a death (signal or exit code), a time-out."""
-
-    returned: bool = False
-    value: Any = None
-    raised: Raised | None = None
-    died: int | None = None
-    """multiprocessing's exit code: -9 for SIGKILL."""
-    timed_out: bool = False
-    output: str = ""
-    """The last of what it printed."""
-
-    def __str__(self) -> str:
-        if self.returned:
-            return "returned"
-        if self.timed_out:
-            return "ran out of time"
-        said = f"; it printed: {self.output.strip()[-300:]}" if self.output.strip() else ""
-        if self.raised is not None:
-            return f"raised {self.raised}"
-        if self.died is not None and self.died < 0:
-            return f"died by {_signal_name(-self.died)}{said}"
-        return f"exited with status {self.died}{said}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals
-        return f"signal {number}"
 
 
 class Channel:
@@ -335,10 +280,3 @@ def _redirect_output(path: str) -> None:
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)
-
-
-def describe(error: BaseException) -> Raised:
-    """Put an exception into words that can be sent."""
-    kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
-    return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)

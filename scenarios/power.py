@@ -26,8 +26,9 @@ from typing import Any
 from faults.disk import Filesystem, requirements
 from reports import ScenarioResult, Verdict
 from scenarios import power_judge, power_record
+from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, UsageError
-from scenarios.jobs import Ended, Jobs
+from scenarios.jobs import Jobs
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
 from scenarios.shards import WHOLE, Shard

@@ -43,8 +43,9 @@ except ImportError as error:
 from faults.disk import RecordOptions, requirements
 from reports import Verdict
 from scenarios.contract import Contract, contract_named, judge_safely
+from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
-from scenarios.jobs import Ended, Job, Jobs
+from scenarios.jobs import Job, Jobs
 from scenarios.journal import Event, Item, Promises, item_key
 from scenarios.sessions import STATES_MAX, Answer, Kill, Make, Operation, PowerCut, Session, cut_power, hold
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import faults
+from scenarios.endings import Relayed, describe
 from scenarios.errors import UsageError
-from scenarios.jobs import Channel, Relayed, describe
+from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.photograph import stop_here
 from scenarios.process_tree import ProcessTree

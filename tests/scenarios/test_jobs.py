@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from scenarios import EnvironmentLacks
-from scenarios.jobs import Ended, Job, Jobs
+from scenarios.endings import Ended
+from scenarios.jobs import Job, Jobs
 from tests.scenarios import job_functions as do
 
 ROOT = Path(__file__).parents[2]

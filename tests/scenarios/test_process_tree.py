@@ -8,7 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
-from scenarios.jobs import Ended, Jobs
+from scenarios.endings import Ended
+from scenarios.jobs import Jobs
 from tests.scenarios import tree_functions as do
 from tests.scenarios.test_jobs import SECONDS, alive, message
 

@@ -8,7 +8,8 @@ import pytest
 
 from scenarios import work
 from scenarios.contract import contract_named
-from scenarios.jobs import Ended, Jobs
+from scenarios.endings import Ended
+from scenarios.jobs import Jobs
 from scenarios.journal import Promises
 from scenarios.system import SystemUnderTest, Target, load
 from scenarios.systems import BUILT_IN

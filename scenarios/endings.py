@@ -1,0 +1,71 @@
+"""How a job ended, in words that can be sent from one process to another."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Ended", "Raised", "Relayed", "describe"]
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The function ended with an exception. ``kinds`` are its class and their bases, by name."""
+
+    kinds: tuple[str, ...]
+    message: str
+    traceback: str
+    payload: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.kinds[0]}: {self.message}"
+
+
+class Relayed(Exception):
+    """Raised in a job for an exception that was raised in a process it had started: the job ends as if with that one."""
+
+    def __init__(self, raised: Raised) -> None:
+        self.raised = raised
+        super().__init__(str(raised))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: exactly one of a value (``returned``), an exception, a death (signal or exit code), a time-out."""
+
+    returned: bool = False
+    value: Any = None
+    raised: Raised | None = None
+    died: int | None = None
+    """multiprocessing's exit code: -9 for SIGKILL."""
+    timed_out: bool = False
+    output: str = ""
+    """The last of what it printed."""
+
+    def __str__(self) -> str:
+        if self.returned:
+            return "returned"
+        if self.timed_out:
+            return "ran out of time"
+        said = f"; it printed: {self.output.strip()[-300:]}" if self.output.strip() else ""
+        if self.raised is not None:
+            return f"raised {self.raised}"
+        if self.died is not None and self.died < 0:
+            return f"died by {_signal_name(-self.died)}{said}"
+        return f"exited with status {self.died}{said}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals
+        return f"signal {number}"
+
+
+def describe(error: BaseException) -> Raised:
+    """Put an exception into words that can be sent."""
+    kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
+    payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
+    return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)
