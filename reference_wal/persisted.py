@@ -14,13 +14,12 @@ The file grows with the holes in the set, not with the ids.
 
 from __future__ import annotations
 
-import os
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from reference_wal.durable_io import step, sync_directory, write_all
+from reference_wal.atomic_file import atomic_file
 from reference_wal.errors import LogCorrupted
 from reference_wal.seal import checksum
 
@@ -31,12 +30,7 @@ PERSISTED = "persisted"
 
 _LINE = re.compile(rb"(\d+-\d+(?:,\d+-\d+)*|none) ([0-9a-f]{16})\n")
 
-WRITE_SET = step("wal.persist.write", "the new set is an empty .tmp", "the new set in the page cache of the .tmp")
-SYNC_SET = step(
-    "wal.persist.sync", "the new set in the page cache of the .tmp", "the .tmp is durable under no final name"
-)
-NAME_SET = step("wal.persist.rename", "the old set is in place", "the new set is in place, not yet durably")
-SYNC_NAMED = step("wal.persist.sync_folder", "the new set is in place, in the cache only", "the new set is durable")
+PERSIST = atomic_file("wal.persist", "the new set")
 
 
 class IdSet:
@@ -95,20 +89,9 @@ class IdSet:
 
 def write_persisted(folder: Path, identity: str, ids: IdSet) -> None:
     """Replace the folder's set; durable on return. Raises OSError: the old set or the new one is there."""
-    unborn = folder / f"{PERSISTED}.tmp"
     line = str(ids).encode()
-    fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-    try:
-        with WRITE_SET:
-            write_all(fd, b"%b %016x\n" % (line, _check(line, identity)))
-        with SYNC_SET:  # Contents before the name: a set in place is whole.
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    with NAME_SET:
-        unborn.rename(folder / PERSISTED)
-    with SYNC_NAMED:  # Without this a power cut could bring the old set back, after segments went by the new one.
-        sync_directory(folder)
+    # Durable before any segment goes by it: a power cut could bring the old set back.
+    PERSIST.put(folder / PERSISTED, b"%b %016x\n" % (line, _check(line, identity)), temporary=f"{PERSISTED}.tmp")
 
 
 def read_persisted(folder: Path, identity: str) -> IdSet:

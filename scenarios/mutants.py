@@ -15,6 +15,7 @@ from reference_wal import (
     active_segment,
     checkpoint,
     delta_commit,
+    delta_recovery,
     persisted,
     receiver,
     recovery,
@@ -270,10 +271,11 @@ MUTANTS = _rows(
             ("power",),
             target="reference-log:threads",
         ),
-        replace(
-            _unsynced(
-                "no-sync-set", "the set of persisted batches is named before it is synced", persisted, "SYNC_SET"
-            ),
+        Mutant(
+            "no-sync-set",
+            "the set of persisted batches is named before it is synced",
+            change(persisted, "PERSIST", planting.unsynced_file),
+            ("power",),
             target="reference-log",
         ),
         _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
@@ -315,7 +317,7 @@ MUTANTS = _rows(
         Mutant(
             "commit-unsettled",
             "recovery forgets batches whose commit may be in the page cache only",
-            change(delta_commit, "settle", planting.nothing),
+            change(delta_recovery, "settle", planting.nothing),
             ("power",),
         ),
         Mutant(

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
 from reference_wal import durable_io, recovery
 from reference_wal.active_segment import ActiveSegment
+from reference_wal.atomic_file import AtomicFile
 from reference_wal.buffers import Generation, SeriesBuffers
 from reference_wal.compression import compress
 from reference_wal.delta_commit import DeltaStore
@@ -41,6 +42,7 @@ __all__ = [
     "sync_postponed",
     "together",
     "trusting",
+    "unsynced_file",
     "without_marker_then_marker",
     "write_held",
 ]
@@ -274,31 +276,30 @@ class Unsynced:
 
     def __enter__(self) -> None:
         self._kept = os.fsync, os.fdatasync
-        os.fsync = os.fdatasync = lambda _: None  # type: ignore[assignment]
+        os.fsync = os.fdatasync = self._instead  # type: ignore[assignment]
         self._step.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         os.fsync, os.fdatasync = self._kept
         self._step.__exit__(*error)
 
+    def _instead(self, descriptor: int) -> None:
+        pass
+
 
 _postponed: list[int] = []
 
 
-class Postponed:
-    """A step whose syncs are left for `sync_postponed`; stands in for a `durable_io.Step`."""
+class Postponed(Unsynced):
+    """A step whose syncs are left for `sync_postponed`."""
 
-    def __init__(self, step: durable_io.Step) -> None:
-        self._step = step
+    def _instead(self, descriptor: int) -> None:
+        _postponed.append(os.dup(descriptor))
 
-    def __enter__(self) -> None:
-        self._kept = os.fsync
-        os.fsync = lambda descriptor: _postponed.append(os.dup(descriptor))  # type: ignore[assignment, arg-type]
-        self._step.__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        os.fsync = self._kept
-        self._step.__exit__(*error)
+def unsynced_file(file: AtomicFile) -> AtomicFile:
+    """Let a file be named before it is synced."""
+    return replace(file, sync=cast("durable_io.Step", Unsynced(file.sync)))
 
 
 def sync_postponed(original: Any) -> Any:

@@ -53,9 +53,9 @@ def set_in_place(_: Any) -> Any:
     def write(folder: Path, identity: str, ids: persisted.IdSet) -> None:
         line = str(ids).encode()
         with (folder / persisted.PERSISTED).open("wb", buffering=0) as file:
-            with persisted.WRITE_SET:
+            with persisted.PERSIST.write:
                 file.write(b"%b %016x\n" % (line, persisted._check(line, identity)))
-            with persisted.SYNC_SET:
+            with persisted.PERSIST.sync:
                 os.fsync(file.fileno())
 
     return write

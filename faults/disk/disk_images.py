@@ -32,6 +32,7 @@ from faults.disk.operations import Write
 from faults.disk.sectors import patches
 from faults.disk.stage import DATA
 from faults.disk.state import CrashState
+from faults.disk.stopwatch import Stopwatch
 from faults.disk.trace import Trace, data_extents
 
 __all__ = ["DiskImages"]
@@ -47,7 +48,8 @@ class DiskImages:
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
         self._filesystem = Filesystem.parse(trace.filesystem)
-        self.seconds = {"apply": 0.0, "mount": 0.0, "unmount": 0.0}
+        self._watch = Stopwatch("apply", "mount", "unmount")
+        self.seconds = self._watch.seconds
         """Where the time went so far, outside the caller's own work."""
         self._undo: list[tuple[int, bytes]] = []
         self._position = 0
@@ -79,15 +81,15 @@ class DiskImages:
         That directory does not exist only if the trace was not made by `record`. What is done to it is undone
         afterwards. Raises MountRefused if the filesystem refuses the image, SystemCallFailed.
         """
-        with self._timed("apply"):
+        with self._watch.timed("apply"):
             self.apply(state)
-        with self._timed("mount"):
+        with self._watch.timed("mount"):
             self._filesystem.mend(self._loop.path)
             self._filesystem.mount(self._loop.path, self.mount_point, image=True)
         try:
             yield self.mount_point / DATA
         finally:
-            with self._timed("unmount"):
+            with self._watch.timed("unmount"):
                 self._unmount()
 
     def apply(self, state: CrashState) -> None:
@@ -118,14 +120,6 @@ class DiskImages:
     def digest(self) -> int:
         """The digest of the scratch image as it is now, read in full: what ImageDigests.of says, the slow way."""
         return ImageDigests.of_image(self._trace, self._scratch.memory, self._touched_chunks())
-
-    @contextlib.contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.perf_counter() - start
 
     def _attach(self) -> None:
         path = self._folder / f"image-{time.monotonic_ns()}"

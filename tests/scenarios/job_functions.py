@@ -32,6 +32,12 @@ def loaded(_: Channel, module: str) -> bool:
     return module in sys.modules
 
 
+def plant(_: Channel, name: str) -> None:
+    from scenarios.mutants import MUTANTS  # It imports the engine, which the other jobs do without.
+
+    MUTANTS[name].plant()
+
+
 def fail(_: Channel, name: str) -> None:
     raise ERRORS[name]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import pytest
 
 from scenarios.errors import UsageError
+from scenarios.jobs import Jobs
 from scenarios.mutants import MUTANTS, mutant
 from scenarios.self_proof import hunt
+from tests.scenarios import job_functions as do
 
 QUICK = ("commit-in-parts", "skip-marker", "leftover-dropped", "set-in-place")
 
@@ -27,6 +29,14 @@ def test_planted_bug_is_found(name: str) -> None:
     assert found.found is not None, f"{name} was not found in {found.scenarios} scenarios"
     assert found.found.verdict.broken
     assert found.confirmed
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_bug_can_be_planted(name: str) -> None:
+    """What the bug replaces is still there to be replaced."""
+    with Jobs(preload=["scenarios.mutants"]) as jobs:
+        ended = jobs.run(do.plant, name, seconds_max=60)
+    assert ended.returned, ended
 
 
 def test_unknown_bug_is_refused() -> None:

@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -16,6 +15,7 @@ from faults.disk.namespace import enter_private_namespace
 from faults.disk.posix.tree import Trees, lay_out
 from faults.disk.stage import DATA
 from faults.disk.state import CrashState
+from faults.disk.stopwatch import Stopwatch
 from faults.disk.trace import Trace
 
 __all__ = ["TreeImages"]
@@ -26,7 +26,8 @@ class TreeImages:
 
     def __init__(self, trace: Trace) -> None:
         self._trees = Trees(trace)
-        self.seconds = {"apply": 0.0, "remove": 0.0}
+        self._watch = Stopwatch("apply", "remove")
+        self.seconds = self._watch.seconds
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -42,7 +43,7 @@ class TreeImages:
         """The state's files, in a directory that no other state had or will have."""
         self._number += 1
         place = self._folder / str(self._number)
-        with self._timed("apply"):
+        with self._watch.timed("apply"):
             tree = self._trees.of(state)
             root = place / DATA
             root.mkdir(parents=True)
@@ -50,18 +51,10 @@ class TreeImages:
         try:
             yield root
         finally:
-            with self._timed("remove"):
+            with self._watch.timed("remove"):
                 shutil.rmtree(place, ignore_errors=True)  # A process left behind may still be making files there.
 
     def save(self, state: CrashState, path: Path) -> None:
         """Write the state's files to a tar archive."""
         with self.mounted(state) as root, tarfile.open(path, "w") as archive:
             archive.add(root, arcname=DATA)
-
-    @contextlib.contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.perf_counter() - start
