@@ -43,8 +43,7 @@ NO_LOG = "reference:no-log"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug. ``experiments`` are those that may find it, running ``target``; ``filesystems`` those on which power cuts
-    do."""
+    """One planted bug: ``experiments`` on ``target`` may find it, those that cut power on ``filesystems``."""
 
     name: str
     broken: str
