@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.acero  # group_by would import it, in each forked process anew
 import pyarrow.compute as pc
 
 from reference_wal.durable_io import step

@@ -21,9 +21,9 @@ import logging
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from reference_wal.compression import read_parquet
 from reference_wal.durable_io import settle, step, sync_directory, sync_path
 from reference_wal.errors import TableCorrupted
 
@@ -126,7 +126,7 @@ def _torn(log: Path) -> list[Path]:
 
 def _is_parquet(file: Path) -> bool:
     try:
-        pq.read_table(file, partitioning=None)  # All of it: a power cut may have kept its ends and not its middle.
+        read_parquet(file)  # All of it: a power cut may have kept its ends and not its middle.
     except (OSError, pa.ArrowException):
         return False
     return True

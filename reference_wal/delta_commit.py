@@ -36,6 +36,7 @@ from deltalake.transaction import AddAction
 from reference_wal import checkpoint, table_folder
 from reference_wal.atomic_file import atomic_file
 from reference_wal.buffers import Generation
+from reference_wal.compression import read_parquet
 from reference_wal.durable_io import step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
 from reference_wal.table_folder import NO_HOOKS, commit_path
@@ -256,8 +257,8 @@ def check_files(files: dict[Path, int]) -> None:
 
 
 def read_files(files: Collection[Path], schema: pa.Schema) -> pa.Table:
-    """Return the rows of these Parquet files."""
-    tables = [pq.read_table(file, schema=schema, partitioning=None) for file in files]
+    """Return the rows of these Parquet files, each of which has the schema's columns."""
+    tables = [read_parquet(file).select(schema.names).cast(schema) for file in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 

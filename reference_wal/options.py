@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from reference_wal import delta_commit
-from reference_wal.compression import to_parquet
+from reference_wal.compression import read_parquet, to_parquet
 from reference_wal.errors import InvalidInput
 from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX
 
@@ -64,6 +63,6 @@ def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
     try:
         delta_commit.check_schema(schema)
         parquet = to_parquet(row, timestamp=timestamp, tags=tags)
-        pq.read_table(pa.BufferReader(parquet), schema=nullable)
+        read_parquet(pa.BufferReader(parquet)).cast(nullable)
     except Exception as error:  # deltalake raises plain Exception
         raise InvalidInput(f"rows of this schema cannot be stored: {str(error).splitlines()[0]}") from error

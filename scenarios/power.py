@@ -19,40 +19,33 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.disk import Filesystem, requirements
+from faults.disk import requirements
 from reports import ScenarioResult, Verdict
-from scenarios import power_judge, power_record
+from scenarios import power_judge
 from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
 from scenarios.power_judge import Judged
-from scenarios.power_record import Recording, trace_path
+from scenarios.power_record import Recording
+from scenarios.recordings import NUDGES, Recordings, nudges_on, restart
 from scenarios.shards import WHOLE, Shard
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
-    "NUDGES",
     "RESTARTS",
     "STATES_MAX",
     "TRACES_BYTES_MAX",
     "PowerExperiment",
     "lacking",
-    "nudges_on",
     "parse_power_id",
 ]
 
-NUDGES = ("mixed", "commit", "writeback", "async", "storm")
-"""The recordings made, in this order."""
-
 RESTARTS = 3
 """How many more are made in which the process is killed and restarted before the power goes."""
-
-_RESTART_NUDGE, _RECOVERY_NUDGE = "none", "mixed"
-"""A nudge could sync what a restart is to lose."""
 
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
@@ -97,7 +90,8 @@ class PowerExperiment:
     _notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[int] = frozenset()
-    _kill_places: list[int] | None = None
+    _budget_left: int = 0
+    _reserved: dict[str, int] = field(default_factory=dict)
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -111,45 +105,39 @@ class PowerExperiment:
         if reason := lacking(self.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self._notes, recordings=[])
-        restarts = [f"restart{number}" for number in range(1, self.restarts + 1)]
+        restarts = [restart(number) for number in range(1, self.restarts + 1)]
         kinds = [(fs, kind) for fs in self.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
-        budget = max(1, self.budget // len(kinds))
-        for filesystem, kind in self.shard.deal(kinds):
-            self.on_plan(f"{filesystem} {kind}", len(self.results) + budget)
-            kill_at = self._place_to_kill(filesystem, int(kind.removeprefix("restart"))) if kind in restarts else 0
-            if kind not in restarts or kill_at:
-                self._look_into(self.record(filesystem, kind, kill_at), budget)
-            if self.until_broken and any(result.verdict.broken for result in self.results.values()):
-                break
+        mine = self.shard.deal(kinds)
+        self._budget_left = max(1, self.budget * len(mine) // len(kinds))
+        with Recordings(self.jobs, self.target, self.scratch, self.seed, mine) as recordings:
+            for recording in recordings:
+                self._look_into(recording, recordings)
+                if self.until_broken and any(result.verdict.broken for result in self.results.values()):
+                    break
         self._account()
 
-    def _place_to_kill(self, filesystem: str, number: int) -> int:
-        """The note at which the restart of this number is killed; 0 if there are fewer such places."""
-        if self._kill_places is None:
-            # A nudge that never flushes: what is flushed in this recording, the system itself synced.
-            scout = self.record(filesystem, nudges_on(filesystem, ["writeback"])[0])
-            scout.trace.unlink()
-            draw = random.Random(f"{self.seed} restarts")
-            places = [draw.choice(notes) for _, notes in sorted(scout.syncs.items())]
-            self._kill_places = draw.sample(places, len(places))
-        return self._kill_places[number - 1] if number <= len(self._kill_places) else 0
-
-    def _look_into(self, recording: Recording, budget: int) -> None:
-        """Explore a recording, then that of a recovery from one of its states."""
-        of_recovery = int(budget * _RECOVERY_SHARE)
+    def _look_into(self, recording: Recording, recordings: Recordings) -> None:
+        """Explore a recording, with its part of what is left of the budget; then have a recovery from it recorded."""
+        if recording.problem:
+            self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
+            return
+        part = max(1, self._budget_left // (recordings.left + 1))
+        of_recovery = int(part * _RECOVERY_SHARE)
+        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery
+        state = ""
+        self.on_plan(recording.point, len(self.results) + budget)
         try:
-            self._explore(recording, budget - of_recovery)
-            if of_recovery and (state := self._state_to_recover(recording)):
-                self._recover(recording, state, of_recovery)
+            judged = self._explore(recording, budget)
+            if not recording.of and of_recovery and (state := self._state_to_recover(recording)):
+                self._reserved[f"{recording.name}/{state}"] = of_recovery
+                judged += of_recovery
+            self._budget_left += (budget if recording.of else 0) - judged
         finally:
             self._keep(recording)
-
-    def _recover(self, parent: Recording, state: str, budget: int) -> None:
-        if recording := self.record_recovery(parent, state):
-            try:
-                self._explore(recording, budget)
-            finally:
-                self._keep(recording)
+            if not state:
+                recording.trace.unlink()
+        if state:
+            recordings.recover(recording, state)
 
     def _state_to_recover(self, recording: Recording) -> str:
         """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
@@ -163,46 +151,12 @@ class PowerExperiment:
         """Return the results so far in an order that does not depend on which finished first."""
         return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
 
-    def record(self, filesystem: str, kind: str, kill_at: int = 0) -> Recording:
-        """Make one recording, of a restart if there is a note to kill at. Raises UsageError, EnvironmentLacks."""
-        name = f"{filesystem}~{kind}~{self.seed}"
-        nudge = _RESTART_NUDGE if kill_at else kind
-        recording = Recording(name, filesystem, nudge, self.seed, trace_path(self.scratch, name), kill_at=kill_at)
-        ended = self._run(power_record.record_run, recording)
-        if ended.raised is not None and "UsageError" in ended.raised.kinds:
-            raise UsageError(ended.raised.message)
-        if not ended.returned:
-            raise EnvironmentLacks(f"recording on {filesystem} {ended}")
-        made: Recording = ended.value
-        return made
-
-    def record_recovery(self, parent: Recording, state: str) -> Recording | None:
-        """Record recovery on one crash state of a recording; None if that did not work, which is ``unknown``."""
-        name = f"{parent.name}/{state}"
-        recording = replace(
-            parent,
-            name=name,
-            nudge=_RECOVERY_NUDGE,
-            trace=trace_path(self.scratch, name),
-            kill_at=0,
-            of=(parent.name, state),
-        )
-        ended = self._run(power_record.record_recovery, parent, recording)
-        if not ended.returned:
-            self._add(recording, Judged("none", Verdict.UNKNOWN, f"recording this recovery {ended}"))
-            return None
-        made: Recording = ended.value
-        return made
-
-    def _run(self, function: Callable[..., Any], *args: Any) -> Ended:
-        return self.jobs.run(function, self.target, *args, seconds_max=60 + 20 * self._system.seconds_max)
-
     @property
     def _system(self) -> type[SystemUnderTest]:
         return load(self.target.name)
 
-    def _explore(self, recording: Recording, budget: int) -> None:
-        """Share the states out among the workers, and gather what they find."""
+    def _explore(self, recording: Recording, budget: int) -> int:
+        """Share the states out among the workers, and gather what they find; returns how many they judged."""
         account = recording.account()
         self.details["recordings"].append(account)
         share = max(1, budget // self.workers)
@@ -219,6 +173,7 @@ class PowerExperiment:
         self._verified = self._verified.union(*(share.verified for share in shares))
         account.update(power_judge.account_of(shares))
         self._distrust(recording)
+        return sum(share.judged for share in shares)
 
     def _worker(self, recording: Recording, number: int, share: int) -> Ended:
         seconds = 60 + (share + 2) * 3 * self._system.seconds_max
@@ -270,7 +225,6 @@ class PowerExperiment:
             self._kept_bytes += size
         elif found:
             self._notes.append(f"the trace {recording.name} ({size:,} bytes) was not kept: there is no room for more")
-        recording.trace.unlink()
 
     def _account(self) -> None:
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
@@ -293,11 +247,6 @@ def _circumstances(recording: Recording, explanation: str) -> str:
     if explanation and recording.kill_at:
         return f"the process was killed at note {recording.kill_at} and restarted, then the power went: {explanation}"
     return explanation
-
-
-def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
-    """Return the nudges to record under: one recording without any where they make no difference."""
-    return tuple(nudge for nudge in nudges if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
 
 
 def parse_power_id(text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from scenarios.contract import Contract, contract_named, judge_safely
 from scenarios.errors import PromiseBroken
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
+from scenarios.journal import Item
 from scenarios.photograph import Album
 from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before, restarted_at
 from scenarios.system import Target, load
@@ -39,6 +40,8 @@ from scenarios.work import recovered_items
 __all__ = ["Judged", "Share", "account_of", "judge", "judge_one", "keep_state"]
 
 _BATCH = 200
+_PROMISES_MIN, _NEIGHBOURS = 16, 4
+_MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
 
@@ -56,6 +59,10 @@ class Judged:
     """Whether the mounted folder was another than after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
+
+
+Recovery = tuple[list[Item], str]
+"""What recovery returned, and the digest of the folder it left."""
 
 
 @dataclass
@@ -138,6 +145,7 @@ class _Judge:
         self._contract: Contract = contract_named(kind.contract)
         self._seconds_max = kind.seconds_max
         self._verdicts: dict[tuple[str, int], Judged] = {}
+        self._recoveries: dict[str, Recovery] = {}
         self._verified = set(verified)
         self._clean = ""
         self.share = Share()
@@ -171,7 +179,7 @@ class _Judge:
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
-        self.share.distinct_folders = len(self._verdicts)
+        self.share.distinct_folders = len({folder for folder, _ in self._verdicts})
         self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
         self.share.verified = self._verified
         self.share.seconds["all"] = time.perf_counter() - start
@@ -187,7 +195,7 @@ class _Judge:
                 continue
             image = self._states.digests.of(state)
             key = image, self._events(state.cut)
-            if hash(key) % workers != number or key in seen:
+            if self._dealt(*key) % workers != number or key in seen:
                 continue
             seen.add(key)
             batch.append(state)
@@ -195,6 +203,13 @@ class _Judge:
                 yield batch
                 batch = []
         yield batch
+
+    def _dealt(self, image: int, events: int) -> int:
+        """A number that deals states out: those after neighbouring promises together, for they share folders and the system's
+        own check; by their images where there is hardly a promise."""
+        if self._events_by_note[-1] - self._events_by_note[0] < _PROMISES_MIN:
+            return image
+        return events // _NEIGHBOURS * _MIXER >> 8
 
     def _events(self, cut: int) -> int:
         return self._events_by_note[len(self._trace.notes_before(cut))]
@@ -214,6 +229,7 @@ class _Judge:
 
     def _confirm(self, state: CrashState, found: Judged) -> Judged:
         self._verdicts.pop((found.digest, found.events), None)
+        self._recoveries.pop(found.digest, None)
         again = self.judge(state)
         if again.verdict is found.verdict:
             return again
@@ -227,33 +243,36 @@ class _Judge:
             with self._images.mounted(state) as root:
                 folder = self._album.capture(root).digest
                 if (folder, events) not in self._verdicts:
-                    self._verdicts[folder, events] = replace(self._check(root, state, events), digest=folder)
+                    self._verdicts[folder, events] = self._check(root, folder, state, events)
                 known = self._verdicts[folder, events]
                 return replace(known, state=str(state), differs=folder != self._clean)
         except MountRefused as error:
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
-    def _check(self, root: Path, state: CrashState, events: int) -> Judged:
-        """Recover and compare. The system checks itself on the first folder after each promise: the contract judges all."""
+    def _check(self, root: Path, folder: str, state: CrashState, events: int) -> Judged:
+        """Recover and compare. One folder is recovered once, whatever was promised; the system checks itself on the first
+        folder after each promise: the contract judges all."""
         promises = promises_before(self._trace, state.cut, self._recording)
         verifies = events not in self._verified
+        known = None if verifies else self._recoveries.get(folder)
 
-        def check(recovered: Callable[[], None]) -> str:
+        def check(recovered: Callable[[], None]) -> Recovery:
             system = self._target.make()
-            items = recovered_items(system.recover(root))
+            recovery = known or (recovered_items(system.recover(root)), self._album.capture(root).digest)
             recovered()
-            left = self._album.capture(root).digest
-            if violation := judge_safely(self._contract, promises, items):
+            if violation := judge_safely(self._contract, promises, recovery[0]):
                 raise PromiseBroken(violation.verdict, violation.explanation)
             if verifies:
                 system.verify(root, promises)
-            return left
+            return recovery
 
+        judged = Judged(str(state), Verdict.SAFE, digest=folder, events=events)
         verdict, content = run_checker(check, (3 if verifies else 1) * self._seconds_max)
         if verdict is not Verdict.SAFE:
-            return Judged(str(state), verdict, str(content).replace(str(root), "ROOT"), events=events)
+            return replace(judged, verdict=verdict, explanation=str(content).replace(str(root), "ROOT"))
         self._verified.add(events)
-        return Judged(str(state), verdict, events=events, recovered=content)
+        self._recoveries[folder] = content
+        return replace(judged, recovered=content[1])
 
 
 def account_of(shares: list[Share]) -> dict[str, Any]:

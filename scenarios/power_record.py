@@ -60,8 +60,8 @@ class Recording:
 
     ``kill_at`` is the number of the note at which a restart's workload is killed, 0 for none; ``syncs`` are the numbers of
     the notes that were followed by a flush, by what the note was about: a process killed there leaves something unsynced in
-    the page cache. ``of`` names the recording and crash state
-    that a recovery was recorded on, and ``before`` the journal lines written until that crash.
+    the page cache. ``of`` names the recording and crash state that a recovery was recorded on, and ``before`` the journal
+    lines written until that crash. ``problem`` says why it could not be made.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Recording:
     syncs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     identity: str = ""
     seconds: float = 0.0
+    problem: str = ""
 
     @property
     def point(self) -> str:

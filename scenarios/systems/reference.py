@@ -21,10 +21,10 @@ from typing import ClassVar
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset  # pyarrow.parquet would import it in every child anew, the fork server does it once
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from reference_wal import EngineOptions, ReferenceWalError, StorageEngine
+from reference_wal.compression import read_parquet
 from scenarios.contract import Contract, ExactlyOnce, Violation
 from scenarios.errors import PromiseBroken
 from scenarios.journal import Attempt, Item, Journal, Promises, item_key
@@ -302,9 +302,7 @@ def _archived(root: Path, data: DataSet) -> list[Batch]:
     for path in sorted((root / ARCHIVE).glob("*")) if (root / ARCHIVE).exists() else ():
         if not path.name.startswith("."):
             files = sorted(path / name for name in pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist())
-            rows = pa.concat_tables(
-                [data.rows.schema.empty_table(), *(pq.read_table(file, partitioning=None) for file in files)]
-            )
+            rows = pa.concat_tables([data.rows.schema.empty_table(), *map(read_parquet, files)])
             found += data.batches_in(rows, f"{ARCHIVE}/{path.name}")
     return found
 

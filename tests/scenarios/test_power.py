@@ -15,7 +15,8 @@ import pytest
 from reports import Verdict
 from scenarios.campaign import Plan, power_of, replay, workbench
 from scenarios.errors import UsageError
-from scenarios.power import NUDGES, RESTARTS, PowerExperiment, parse_power_id
+from scenarios.power import RESTARTS, PowerExperiment, parse_power_id
+from scenarios.recordings import NUDGES
 from scenarios.self_proof import hunt
 from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix, descendants, still_running
 

@@ -9,7 +9,8 @@ import pytest
 
 from faults.disk import requirements
 from scenarios.campaign import Plan, power_of, workbench
-from scenarios.power import lacking, nudges_on
+from scenarios.power import lacking
+from scenarios.recordings import nudges_on
 from scenarios.self_proof import hunt
 
 

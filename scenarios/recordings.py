@@ -1,0 +1,139 @@
+"""The recordings of a power run, made one ahead: while the judges look into one, the next is recorded.
+
+Those of the workload come in the order of filesystems and kinds of nudge, restarts last; that of a recovery joins the line
+once the states of what it recovers from are judged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faults.disk import Filesystem
+from scenarios import power_record
+from scenarios.endings import Ended
+from scenarios.errors import EnvironmentLacks, UsageError
+from scenarios.jobs import Jobs
+from scenarios.power_record import Recording, trace_path
+from scenarios.system import Target, load
+
+__all__ = ["NUDGES", "Recordings", "nudges_on", "restart"]
+
+NUDGES = ("mixed", "commit", "writeback", "async", "storm")
+"""The recordings made, in this order."""
+
+_RESTART = "restart"
+_UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
+"""Nudges that never sync: what is flushed under them, the system itself synced."""
+
+
+class Recordings:
+    """Iterate over it, within a ``with`` block, for one recording after the other.
+
+    Args:
+        kinds: filesystem and nudge, or `restart`, of each recording of the workload.
+
+    Raises, from the iterator, EnvironmentLacks and UsageError: the workload does not work on a recorded disk.
+    """
+
+    def __init__(self, jobs: Jobs, target: Target, scratch: Path, seed: int, kinds: Iterable[tuple[str, str]]) -> None:
+        self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
+        self._kinds = deque(kinds)
+        self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
+        self._places: dict[str, list[int]] = {}
+        self.left = len(self._kinds)
+        """How many of the workload are still to come; some restarts may turn out to have no place."""
+
+    def __enter__(self) -> Self:
+        self._maker = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None and not isinstance(error, Exception):
+            self._jobs.stop_all()  # An interrupt stops the recording, not only the waiting for it.
+        self._maker.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Recording]:
+        self._go_ahead()
+        while self._line:
+            of_workload, made = self._line.popleft()
+            recording = made.result()
+            self.left -= of_workload
+            if not self._line:
+                self._go_ahead()
+            if recording is not None:
+                yield recording
+
+    def recover(self, parent: Recording, state: str) -> None:
+        """Have recovery on one crash state of a recording recorded, too; that recording's trace goes then."""
+        self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
+
+    def record(self, filesystem: str, kind: str, kill_at: int = 0) -> Recording:
+        """Make one recording, of a restart if there is a note to kill at."""
+        name = f"{filesystem}~{kind}~{self._seed}"
+        nudge = _UNFLUSHED[0] if kill_at else kind
+        recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), kill_at=kill_at)
+        ended = self._run(power_record.record_run, recording)
+        if ended.raised is not None and "UsageError" in ended.raised.kinds:
+            raise UsageError(ended.raised.message)
+        if not ended.returned:
+            raise EnvironmentLacks(f"recording on {filesystem} {ended}")
+        made: Recording = ended.value
+        if nudge in _UNFLUSHED and not kill_at:
+            self._places.setdefault(filesystem, self._places_in(made))
+        return made
+
+    def _go_ahead(self) -> None:
+        if self._kinds:
+            self._line.append((True, self._maker.submit(self._record_kind, *self._kinds.popleft())))
+
+    def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
+        if not kind.startswith(_RESTART):
+            return self.record(filesystem, kind)
+        kill_at = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
+        return self.record(filesystem, kind, kill_at) if kill_at else None
+
+    def _place_to_kill(self, filesystem: str, number: int) -> int:
+        """The note at which the restart of this number is killed; 0 if there are fewer such places."""
+        if filesystem not in self._places:  # Another shard has made the recording that would tell.
+            self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
+        places = self._places[filesystem]
+        return places[number - 1] if number <= len(places) else 0
+
+    def _places_in(self, recording: Recording) -> list[int]:
+        draw = random.Random(f"{self._seed} restarts")
+        places = [draw.choice(notes) for _, notes in sorted(recording.syncs.items())]
+        return draw.sample(places, len(places))
+
+    def _record_recovery(self, parent: Recording, state: str) -> Recording:
+        name = f"{parent.name}/{state}"
+        recording = replace(
+            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), kill_at=0,
+            of=(parent.name, state),
+        )  # fmt: skip
+        ended = self._run(power_record.record_recovery, parent, recording)
+        parent.trace.unlink()
+        if not ended.returned:
+            return replace(recording, problem=f"recording this recovery {ended}")
+        made: Recording = ended.value
+        return made
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Ended:
+        seconds_max = 60 + 20 * load(self._target.name).seconds_max
+        return self._jobs.run(function, self._target, *args, seconds_max=seconds_max)
+
+
+def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
+    """Return the nudges to record under: one recording without any where they make no difference."""
+    return tuple(nudge for nudge in nudges if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
+
+
+def restart(number: int) -> str:
+    """Return the kind of the restart of this number, from 1."""
+    return f"{_RESTART}{number}"
