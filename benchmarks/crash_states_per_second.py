@@ -1,6 +1,8 @@
 """How many crash states a second can be checked, where the time goes, and what recording costs.
 
-    python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N]
+    python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N] [--targets A,B]
+
+First the disk by itself, then whole runs of the power experiment, with all that they record and check.
 
 The system is SQLite in WAL mode with synchronous=FULL. A checked state is: image applied, mounted (the filesystem
 recovers), a checker forked that opens the database, checks its integrity and reads all rows, unmounted. Each worker
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, check_requirements, record
+from scenarios.campaign import Plan, power_of, workbench
 
 ROWS = 60
 
@@ -143,11 +146,29 @@ def print_recording(filesystem: str, rounds: int) -> Trace:
     return trace
 
 
+def print_runs(targets: list[str], filesystem: str, states: int) -> None:
+    """Whole power experiments, as `crashmatrix run` makes them."""
+    print(f"{'a whole run':<20}{'recordings':>12}{'states':>8}{'seconds':>9}{'states/s':>10}{'judging alone':>15}")
+    for target in targets:
+        with tempfile.TemporaryDirectory() as folder:
+            plan = Plan(target=target, budget=states, filesystems=(filesystem,), report=Path(folder))
+            with workbench(plan) as (checker, _):
+                experiment = power_of(plan, checker)
+                start = time.perf_counter()
+                experiment.run()
+                seconds = time.perf_counter() - start
+        assert {result.verdict.value for result in experiment.ordered()} == {"safe"}
+        recordings, number = experiment.details["recordings"], len(experiment.results)
+        print(f"{target:<20}{len(recordings):>12}{number:>8}{seconds:>9.1f}{number / seconds:>10.0f}", end="")
+        print(f"{experiment.details['states_per_second']:>15.0f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, default=600)
     parser.add_argument("--filesystem", default="ext4")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--targets", default="sqlite:wal-full,reference")
     options = parser.parse_args()
     check_requirements((options.filesystem,))
     print(f"{options.filesystem}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
@@ -162,6 +183,8 @@ def main() -> None:
         f"{seconds * 1e3:.0f} ms, {coverage.distinct} distinct images, {len(states)} to check"
     )
     print_exploration(trace, states, options.rounds)
+    for budget in (1000, 4000):
+        print_runs(options.targets.split(","), options.filesystem, budget)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,12 @@ __all__ = ["Channel", "Job", "Jobs"]
 _OUTPUT_TAIL_BYTES = 2000
 _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
 _PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-_PRELOAD = ("scenarios.work", "multiprocessing.popen_forkserver", "multiprocessing.connection")
+_PRELOAD = (
+    "scenarios.work",
+    "faults.disk.trace_file",
+    "multiprocessing.popen_forkserver",
+    "multiprocessing.connection",
+)
 
 
 class Channel:

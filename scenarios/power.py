@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class PowerExperiment:
     _verified: frozenset[int] = frozenset()
     _budget_left: int = 0
     _reserved: dict[str, int] = field(default_factory=dict)
+    _exploring: float = 0.0
     _kept_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -157,7 +159,7 @@ class PowerExperiment:
 
     def _explore(self, recording: Recording, budget: int) -> int:
         """Share the states out among the workers, and gather what they find; returns how many they judged."""
-        account = recording.account()
+        account, begun = recording.account(), time.perf_counter()
         self.details["recordings"].append(account)
         share = max(1, budget // self.workers)
         with ThreadPoolExecutor(self.workers) as pool:
@@ -166,6 +168,7 @@ class PowerExperiment:
             except BaseException:
                 self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
                 raise
+        self._exploring += time.perf_counter() - begun
         for ended in ends:
             if not ended.returned:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
@@ -229,6 +232,7 @@ class PowerExperiment:
     def _account(self) -> None:
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
         judged = sum(recording["judged"] for recording in recordings)
+        self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
         images = sum(recording["distinct_images"] for recording in recordings)
         recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
         restarts = sum(bool(recording["killed_at_note"]) for recording in recordings)

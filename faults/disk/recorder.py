@@ -267,6 +267,18 @@ def _die_with(parent: int) -> None:
         sys.exit(f"recorder: process {parent} is not my parent (any more)")
 
 
+def _choose_libfuse() -> None:
+    """Left alone, mfusepy prefers libfuse 2, which cuts writes into pages, and takes 20 ms to look for it."""
+    os.environ["FUSE_LIBRARY_NAME"] = "fuse3"
+    for name in ("libfuse3.so.4", "libfuse3.so.3"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        os.environ.setdefault("FUSE_LIBRARY_PATH", name)
+        return
+
+
 def _serve(recorder: Recorder, mountpoint: str, fuse: Callable[..., object]) -> None:
     # Single-threaded on purpose; the kernel's writeback cache, which would merge and delay writes, is off by default.
     fuse(recorder, mountpoint, raw_fi=True, foreground=True, nothreads=True, fsname="crashmatrix")
@@ -286,8 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
         _die_with(options.parent)
     if options.cpu is not None:
         os.sched_setaffinity(0, {options.cpu})
-    # Left alone, mfusepy prefers libfuse 2, which cuts writes into pages.
-    os.environ["FUSE_LIBRARY_NAME"] = "fuse3"
+    _choose_libfuse()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mfusepy import FUSE  # After the parent-death signal is set: loading libfuse takes a while.

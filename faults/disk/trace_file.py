@@ -35,7 +35,7 @@ def save(trace: Trace, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
-            options = pa.ipc.IpcWriteOptions(compression="zstd")
+            options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
             schema = _schema(trace)
             with pa.ipc.new_file(file, schema, options=options) as writer:
                 for columns in _columns(trace.base, trace.operations):
