@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +13,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
 from reports.store import TRACES
@@ -29,6 +25,7 @@ from scenarios.kill_plan import BUDGET, parse_id
 from scenarios.photograph import Album
 from scenarios.power import STATES_MAX, PowerExperiment, lacking, parse_power_id
 from scenarios.power_record import Recording, trace_path
+from scenarios.scratch import scratch_folder
 from scenarios.shards import WHOLE, Shard
 from scenarios.system import Target
 
@@ -47,9 +44,6 @@ __all__ = [
 EXPERIMENTS = ("kill", "power")
 """Experiments this version runs."""
 
-_SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
-_SHM_BYTES_MIN = 2**30
-_SCRATCH_PREFIX = "crashmatrix-"
 _PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 
 
@@ -262,12 +256,12 @@ def power_of(
 @contextmanager
 def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
     """Make scratch space, fork server and system for a plan; yields the checker and the system's remarks."""
-    with _scratch() as scratch:
+    with scratch_folder() as scratch:
         workspace = scratch / "workspace"
         workspace.mkdir()
         target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
         album = Album(scratch)
-        with Jobs(preload=[target.module] if target.module else []) as jobs:
+        with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
             checker = Checker(jobs, album, target, scratch)
             ended = jobs.run(work.setup, target, seconds_max=600)
             if ended.raised is not None and "UsageError" in ended.raised.kinds:
@@ -275,18 +269,6 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
             if not ended.returned:
                 raise UsageError(f"target {plan.name} cannot be set up: it {ended}")
             yield checker, list(ended.value)
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder in memory if there is room, else where temporary files go; also removes what a killed run left."""
-    roomy = _SHM.is_dir() and os.access(_SHM, os.W_OK) and shutil.disk_usage(_SHM).free >= _SHM_BYTES_MIN
-    parent = _SHM if roomy and "TMPDIR" not in os.environ else Path(tempfile.gettempdir())
-    for left in parent.glob(f"{_SCRATCH_PREFIX}[0-9]*-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[1])):
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH_PREFIX}{os.getpid()}-", dir=parent) as scratch:
-        yield Path(scratch)
 
 
 def _versions() -> dict[str, str]:

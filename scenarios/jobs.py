@@ -30,6 +30,7 @@ from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
 from scenarios.process_tree import end_strangers, parent
+from scenarios.scratch import own_sockets
 
 __all__ = ["Channel", "Job", "Jobs"]
 
@@ -159,11 +160,12 @@ class Jobs:
 
     Args:
         preload: modules the children need; imported once, in the fork server.
+        scratch: folder for their output, for as long as they run; where temporary files go, if not given.
     """
 
-    def __init__(self, *, preload: Sequence[str] = ()) -> None:
+    def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._preload = preload
+        self._preload, self._within = preload, scratch
         self._running: set[Job] = set()
         self._stopped = False
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -171,7 +173,7 @@ class Jobs:
         self._server = 0
 
     def __enter__(self) -> Jobs:
-        self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-")
+        self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-", dir=self._within)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context.set_forkserver_preload(["scenarios.fork_server"])
         with _without_main():
@@ -241,6 +243,7 @@ def _serve(preload: str) -> None:
     with _LOCK:
         if os.environ.get(_PRELOAD_VARIABLE) != preload and not _running_everywhere:
             os.environ[_PRELOAD_VARIABLE] = preload
+            own_sockets()
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # CPython's own tests stop it so; nothing else can.
         forkserver.ensure_running()
 

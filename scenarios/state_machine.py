@@ -300,9 +300,9 @@ def _lacking(filesystem: str) -> str:
 @functools.cache
 def _workshop(module: str) -> tuple[Jobs, Path]:
     """What all machines of this process share: the server that their stores' processes come from, and recordings."""
-    jobs = Jobs(preload=[module, "scenarios.sessions"])
-    jobs.__enter__()
     folder = Path(tempfile.mkdtemp(prefix="crashmatrix-machines-"))
+    jobs = Jobs(preload=[module, "scenarios.sessions"], scratch=folder)
+    jobs.__enter__()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(jobs.__exit__, None, None, None)
     return jobs, folder

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -145,11 +146,12 @@ def test_a_target_in_a_file(tmp_path: Path) -> None:
     assert crashmatrix("run", "my_store.py:Buffered", *KILL, cwd=tmp_path).returncode == 1
 
 
-def start_long_run(tmp_path: Path) -> subprocess.Popen[str]:
+def start_long_run(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
     """Start a run and wait until it has found something."""
     run = subprocess.Popen(
         [*CRASHMATRIX, "run", *KILL, "--report", "report"],
         cwd=tmp_path,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,3 +203,18 @@ def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
     run.communicate(timeout=60)
     assert still_running(children) == []
     assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("name", ["short", "long" * 30])
+def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) -> None:
+    """No file outside the report directory is left for long, whatever end a run came to, wherever temporary files go."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / name
+        temporary.mkdir()
+        run = start_long_run(tmp_path, TMPDIR=str(temporary))
+        run.kill()
+        run.communicate(timeout=60)
+        assert [*temporary.iterdir()] != []
+        assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
+        assert [*temporary.iterdir()] == []
+        assert [*Path(tempfile.gettempdir()).glob(f"crashmatrix-{run.pid}-*")] == []
