@@ -40,8 +40,11 @@ SYNC_CLEANED = step("checkpoint.clean_up.sync", "unlinked in the cache only", "g
 _SUFFIX = ".checkpoint.parquet"
 
 
-def write(path: Path, table: DeltaTable) -> None:
+def write(path: Path, table: DeltaTable) -> DeltaTable:
     """Checkpoint the table at ``path``, loaded at its newest version; durable and verified on return.
+
+    Returns:
+        The table, loaded from the checkpoint.
 
     Raises:
         TableCorrupted: it does not read back as the table.
@@ -58,8 +61,9 @@ def write(path: Path, table: DeltaTable) -> None:
     with VERIFY_CHECKPOINT:  # What is on the disk, not what was written: the commits it replaces are deleted next.
         settle(file)
         settle(log / "_last_checkpoint")
-        if torn(log) or _content(DeltaTable(str(path))) != _content(table):
+        if torn(log) or _content(found := DeltaTable(str(path))) != _content(table):
             raise TableCorrupted(log, "the checkpoint just written cannot be read back")
+    return found
 
 
 def _content(table: DeltaTable) -> tuple[int, list[str], dict[str, str]]:

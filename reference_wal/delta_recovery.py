@@ -125,13 +125,13 @@ def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers
     """Refuse unless the table is whole without its newest commit: all rows in the log, all files of before in place."""
     try:
         before = DeltaTable(str(path), version=version_before)
-        marker, files = marker_of(before, application), files_of(before, path)
+        marker, files = marker_of(before, application), files_of(before)
     except DeltaError as error:
         raise TableCorrupted(path, f"not readable at version {version_before} ({error})") from error
     if not log.covers(marker + 1):
         raise TableCorrupted(commit, "the newest commit is damaged")
     try:
-        check_files(files)
+        check_files(path, files)
     except TableCorrupted as error:  # What a truncation or a transfer removed is deleted only after its commit.
         raise TableCorrupted(commit, f"the newest commit is damaged ({error.path.name} is gone since)") from error
 

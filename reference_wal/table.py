@@ -26,7 +26,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -68,7 +67,7 @@ class Table:
         self._committing, self._lock = threading.Lock(), threading.Lock()
         self._ingesting, self._reading = Gate(), Gate()
         self._sealed: Generation | None = None
-        self._files: list[Path] = []
+        self._files: list[str] = []
         self._dropped = False
 
     # Recovery
@@ -81,7 +80,7 @@ class Table:
         self.buffers = SeriesBuffers(self.store.properties.tags, next_id=marker + 1, spills=self.spills)
         self._replay(marker)
         self.store.remove_orphans()
-        self._files = sorted(self.store.files())
+        self._files = self.store.names()
         RECOVERED.hit()
 
     def _replay(self, marker: int) -> None:
@@ -154,7 +153,7 @@ class Table:
     def _show_committed(self) -> None:
         """From here on, readers find the rows in the files."""
         with self._lock:
-            self._sealed, self._files = None, sorted(self.store.files())
+            self._sealed, self._files = None, self.store.names()
 
     def _remove_spills(self, spills: list[Spill]) -> None:
         if spills:
@@ -230,7 +229,7 @@ class Table:
             with self._lock:
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []
-                files = self._files
+                files = [self.store.path / name for name in self._files]
             parts = [read_files(files, self.log.schema), *(generation.rows() for generation in waiting)]
         return pa.concat_tables(parts)
 

@@ -132,10 +132,11 @@ def one_behind(original: Any) -> Any:
 def cleaned_up_first(_: Any) -> Any:
     """Write a checkpoint and delete every commit before it; sync nothing."""
 
-    def write(path: Path, table: DeltaTable) -> None:
+    def write(path: Path, table: DeltaTable) -> DeltaTable:
         table.create_checkpoint()
         for commit in (path / "_delta_log").glob("[0-9]*.json"):
             if int(commit.stem) < table.version():
                 commit.unlink()
+        return table
 
     return write
