@@ -8,30 +8,17 @@ has merely imported them can.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import signal
 import warnings
 
+from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 
-__all__ = ["PRELOAD_VARIABLE", "SERVER_PID", "die_with_parent"]
+__all__ = ["PRELOAD_VARIABLE", "SERVER_PID"]
 
 PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 """Environment variable naming the modules and Python files to import, a line each."""
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel SIGKILL this process when its parent, process id ``parent``, dies."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # It died before the call: nobody would ever send the signal.
-        os._exit(1)
-
 
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())

@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
@@ -263,7 +264,7 @@ def _without_main() -> Iterator[None]:
 def _child(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     from scenarios import fork_server  # only ever imported in the fork server and its children
 
-    fork_server.die_with_parent(fork_server.SERVER_PID)
+    die_with_parent(fork_server.SERVER_PID)
     adopt_orphans()
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
