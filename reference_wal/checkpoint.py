@@ -24,10 +24,10 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from reference_wal.compression import read_parquet
-from reference_wal.durable_io import settle, step, sync_directory, sync_path
+from reference_wal.durable_io import names_in, settle, step, sync_directory, sync_path
 from reference_wal.errors import TableCorrupted
 
-__all__ = ["clean_up", "newest_version", "torn", "write"]
+__all__ = ["clean_up", "commits", "newest_version", "torn", "write"]
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,17 @@ def _checkpoint_path(log: Path, version: int) -> Path:
     return log / f"{version:020d}{_SUFFIX}"
 
 
+def commits(log: Path) -> list[Path]:
+    """Return the commits in a ``_delta_log``, oldest first."""
+    return _versions(log, ".json")
+
+
 def _checkpoints(log: Path) -> list[Path]:
-    return sorted(log.glob(f"[0-9]*{_SUFFIX}"))
+    return _versions(log, _SUFFIX)
+
+
+def _versions(log: Path, suffix: str) -> list[Path]:
+    return [log / name for name in names_in(log) if name[0].isdecimal() and name.endswith(suffix)]
 
 
 def newest_version(log: Path) -> int:
@@ -87,7 +96,7 @@ def newest_version(log: Path) -> int:
 def clean_up(log: Path) -> None:
     """Delete what the two newest checkpoints make superfluous. Raises OSError."""
     *_, keep = ["", *(file.name for file in _checkpoints(log)[:-1])]
-    old = [*log.glob("[0-9]*.json"), *_checkpoints(log)]
+    old = [*commits(log), *_checkpoints(log)]
     superfluous = sorted(file for file in old if file.name[:20] < keep[:20])
     for file in superfluous:
         with UNLINK_OLD:
@@ -106,7 +115,7 @@ def torn(log: Path) -> list[Path]:
     found = _torn(log)
     whole = [file for file in _checkpoints(log) if file not in found]
     start = int(whole[-1].name[:20]) if whole else -1
-    jsons = {int(file.stem) for file in log.glob("[0-9]*.json")}
+    jsons = {int(file.stem) for file in commits(log)}
     if found and not jsons >= set(range(start + 1, max(jsons, default=start) + 1)):
         raise TableCorrupted(found[-1], "the checkpoint is damaged, and the commits before it are gone")
     return found

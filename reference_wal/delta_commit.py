@@ -37,7 +37,7 @@ from reference_wal import checkpoint, table_folder
 from reference_wal.atomic_file import atomic_file
 from reference_wal.buffers import Generation
 from reference_wal.compression import read_parquet
-from reference_wal.durable_io import step, sync_directory, sync_path, write_all
+from reference_wal.durable_io import names_in, step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
 from reference_wal.table_folder import NO_HOOKS, commit_path
 
@@ -219,7 +219,7 @@ class DeltaStore:
 
     def remove_orphans(self) -> None:
         """Delete Parquet files that no commit names: left by a crash before a commit, or by a removal."""
-        orphans = sorted({file.name for file in self.path.glob("*.parquet")} - self._files.keys())
+        orphans = [name for name in names_in(self.path) if name.endswith(".parquet") and name not in self._files]
         for orphan in orphans:
             with UNLINK_ORPHAN:
                 (self.path / orphan).unlink()

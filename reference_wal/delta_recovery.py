@@ -74,7 +74,8 @@ def heal(path: Path, log: Covers, application: str) -> None:
 
 def properties_of(path: Path) -> TableProperties | None:
     """Return what the table says of itself, even if its newest commit is torn; None if it is not readable. Changes nothing."""
-    newest = int(commits[-1].stem) if (commits := _commits(path)) else 0
+    found = checkpoint.commits(path / "_delta_log")
+    newest = int(found[-1].stem) if found else 0
     for version in (None, max(newest - 1, 0)):
         try:
             return TableProperties.of(DeltaTable(str(path), version=version))
@@ -86,13 +87,9 @@ def properties_of(path: Path) -> TableProperties | None:
 def settle_newest(path: Path) -> None:
     """Have the newest commit on disk as it will be read: a killed process may not have synced it. Raises OSError."""
     with SETTLE_NEWEST:  # The log is about to forget its batches.
-        for commit in _commits(path)[-1:]:
+        for commit in checkpoint.commits(path / "_delta_log")[-1:]:
             settle(commit)
             sync_directory(commit.parent)
-
-
-def _commits(path: Path) -> list[Path]:
-    return sorted((path / "_delta_log").glob("[0-9]*.json"))
 
 
 def torn_tail(path: Path) -> TornTail:
@@ -101,7 +98,7 @@ def torn_tail(path: Path) -> TornTail:
     Raises:
         TableCorrupted: the first commit is torn, or there is none, or a torn checkpoint is all there is.
     """
-    commits = _commits(path)
+    commits = checkpoint.commits(path / "_delta_log")
     if not commits:
         raise TableCorrupted(path / "_delta_log", "holds no commit")
     newest = int(commits[-1].stem)

@@ -28,6 +28,7 @@ Buffer = Any
 __all__ = [
     "Step",
     "make_folder",
+    "names_in",
     "remove_tree",
     "settle",
     "step",
@@ -114,6 +115,14 @@ def settle(path: Path) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; none if there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208  # Path.glob takes ten times as long; openings ask often.
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def make_folder(path: Path) -> None:

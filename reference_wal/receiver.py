@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from reference_wal import table_folder
+from reference_wal import checkpoint, table_folder
 from reference_wal.delta_commit import add_action, marker_of
 from reference_wal.delta_recovery import is_whole
 from reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path
@@ -186,7 +186,7 @@ class LocalReceiver(Receiver):
     def settle(self, version: int) -> None:
         """Make durable what ``version`` is, whoever was killed while writing it; a torn one is removed."""
         commit = commit_path(self.path, version)
-        newest = max((self.path / "_delta_log").glob("[0-9]*.json"), default=None)
+        newest = max(checkpoint.commits(self.path / "_delta_log"), default=None)
         if commit != newest:  # Not there, or built upon by others, who have read it.
             return
         settle(commit)

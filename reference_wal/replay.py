@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from reference_wal.durable_io import names_in
 from reference_wal.errors import LogCorrupted
 from reference_wal.segment import Damage, Record, open_segment, read_opening, read_records
 
@@ -41,7 +42,8 @@ def replay_segment(folder: Path, start: int, end_bytes: int | None) -> Iterator[
 
 
 def _open(folder: Path, start: int) -> tuple[Path, pa.NativeFile]:
-    while paths := sorted(folder.glob(f"{start}-*.arrows")):
+    first = f"{start}-"
+    while names := [name for name in names_in(folder) if name.startswith(first) and name.endswith(".arrows")]:
         with suppress(FileNotFoundError):  # Renamed at this very moment.
-            return paths[0], open_segment(paths[0])
+            return folder / names[0], open_segment(folder / names[0])
     raise SegmentGone(start)

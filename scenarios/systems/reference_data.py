@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -139,8 +139,9 @@ class DataSet:
     def __init__(self, rows: pa.Table, seed: int) -> None:
         self.rows = rows
         self.batches, self.spare = _cut(rows.num_rows, seed)
-        of_row = [number for number, batch in enumerate(self._all) for _ in range(batch.rows)]
-        self._batch_of_row = pa.array(of_row, pa.int32())
+        ends = pa.array(accumulate(batch.rows for batch in self._all), pa.int32())
+        numbers = pa.array(range(len(ends)), pa.int32())
+        self._batch_of_row = pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, numbers))
 
     @property
     def _all(self) -> list[Batch]:
