@@ -30,7 +30,7 @@ from faults import declare
 from reference_wal import table_folder
 from reference_wal.delta_commit import DeltaStore, TableProperties
 from reference_wal.durable_io import make_folder
-from reference_wal.errors import EngineLocked, TableExists, UnknownTable
+from reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
 from reference_wal.flusher import Flusher
 from reference_wal.health import Health
 from reference_wal.logs import NoLogs
@@ -199,6 +199,16 @@ class StorageEngine:
         self._health.refuse_if_unusable()
         self._table(table).truncate()
         TRUNCATE_DONE.hit()
+
+    def change_segment_size(self, table: str, segment_bytes_max: int) -> None:
+        """Close the segments of this table's log at this size, in bytes, from the next batch on, until it is opened again.
+
+        Raises:
+            UnknownTable, InvalidInput: less than one byte.
+        """
+        if segment_bytes_max < 1:
+            raise InvalidInput(f"a segment of {segment_bytes_max} bytes holds no batch; give 1 or more")
+        self._logs.log(table).segment_bytes_max = segment_bytes_max
 
     def drop_table(self, table: str) -> None:
         """Drop the table with every row of it, all at once; durable on return. Raises as `ingest`.

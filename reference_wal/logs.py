@@ -27,6 +27,7 @@ class Log(Protocol):
     identity: str
     schema: pa.Schema
     next_id: int
+    segment_bytes_max: int
 
     @property
     def counters(self) -> LogCounters:
@@ -73,7 +74,7 @@ class NoLog:
 
     def __init__(self, table: str, schema: pa.Schema, identity: str) -> None:
         self.table, self.schema, self.identity = table, schema, identity
-        self.next_id = 0
+        self.next_id = self.segment_bytes_max = 0
         self.closed = False
         self._lock, self._check = threading.Lock(), BatchCheck(table, schema)
 

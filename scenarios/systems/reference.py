@@ -162,7 +162,8 @@ class ReferenceEngine(SystemUnderTest):
                 full = operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX
                 if operation.kind == "flush" or full:
                     unflushed = self._flush(engine, unflushed)
-                if operation.kind == "flush":
+                if not operation.item:
+                    self._do(engine, root, data, operation)
                     continue
                 attempt = journal.attempt(operation.item)
                 self._do(engine, root, data, operation)
@@ -186,6 +187,8 @@ class ReferenceEngine(SystemUnderTest):
                 engine.create_table(operation.table, data.rows.schema, timestamp=self._timestamp, tags=self._tags)
             case "truncate":
                 engine.truncate(operation.table)
+            case "segment-size":
+                engine.change_segment_size(operation.table, operation.number)
             case "drop":
                 engine.drop_table(operation.table)
             case "transfer":

@@ -47,6 +47,9 @@ BATCHES = 36
 SPARE = 2
 """Batches kept back, to go on with after a recovery."""
 
+TRUNCATE_AFTER = BATCHES // 2 - 2
+"""The smallest batch has this number, so that it still waits when its table is truncated."""
+
 PREPARED = {MAIN: 4}
 """Batches stored before the first crash point."""
 
@@ -68,7 +71,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of the workload; ``batch`` for ingest only, ``number`` for transfer only, no table for flush."""
+    """One step of the workload; ``batch`` for ingest only, no table for flush; ``number`` tells transfers apart, or is the size
+    of a segment in bytes."""
 
     kind: str
     table: str = ""
@@ -77,9 +81,11 @@ class Operation:
 
     @property
     def item(self) -> list[object]:
-        """The operation as a journal item."""
+        """The operation as a journal item; empty if it promises nothing."""
         if self.batch is not None:
             return self.batch.item
+        if self.kind in ("flush", "segment-size"):
+            return []
         return [self.kind, self.table, *([self.number] if self.kind == "transfer" else [])]
 
 
@@ -190,7 +196,10 @@ def _cut(rows: int, seed: int) -> tuple[list[Batch], list[Batch]]:
     """Cut the rows into batches of varying size and deal them out to the tables; the last `SPARE` are kept back."""
     draw = random.Random(f"{seed} batches")
     cuts = sorted(draw.sample(range(1, rows), BATCHES + SPARE - 1))
-    edges = [0, *cuts, rows]
+    sizes = [end - start for start, end in pairwise([0, *cuts, rows])]
+    smallest = sizes.index(min(sizes))
+    sizes[smallest], sizes[TRUNCATE_AFTER] = sizes[TRUNCATE_AFTER], sizes[smallest]
+    edges = [0, *accumulate(sizes)]
     counts = dict.fromkeys((MAIN, SCRATCH, LATE), 0)
     dealt = []
     for number, (start, end) in enumerate(pairwise(edges)):
@@ -221,7 +230,10 @@ def operations(data: DataSet) -> tuple[list[Operation], list[Operation]]:
 
 _EVENTS = {
     BATCHES // 4: [Operation("flush"), Operation("transfer", SCRATCH, number=0)],
-    BATCHES // 2 - 2: [Operation("truncate", SCRATCH)],  # right after a batch, which is not flushed yet
+    TRUNCATE_AFTER - 3: [Operation("flush"), Operation("segment-size", SCRATCH, number=1)],
+    TRUNCATE_AFTER: [
+        Operation("truncate", SCRATCH)
+    ],  # one batch in Delta, and one in the log that is too small to be flushed
     BATCHES // 2: [Operation("create", LATE), Operation("flush")],
     2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
     BATCHES - 6: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],

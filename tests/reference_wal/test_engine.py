@@ -144,6 +144,25 @@ def test_checkpoints(tmp_path: Path) -> None:
     assert found == [0, 0, 1, 1, 1, 2, 2]
 
 
+def test_segment_size_is_changed_at_run_time(tmp_path: Path) -> None:
+    """From the next batch on, segments are closed at the new size; no size below a byte is taken."""
+    with opened(tmp_path) as engine:
+        for number in range(3):
+            engine.ingest("t", batch(float(number)))
+        assert [path.name for path in (tmp_path / "wal" / "t").iterdir()] == ["0-.arrows"]
+        with pytest.raises(InvalidInput, match="holds no batch"):
+            engine.change_segment_size("t", 0)
+        engine.change_segment_size("t", 1)
+        for number in range(3, 5):
+            engine.ingest("t", batch(float(number)))
+        assert sorted(path.name for path in (tmp_path / "wal" / "t").iterdir()) == [
+            "0-2.arrows",
+            "3-3.arrows",
+            "4-.arrows",
+        ]
+        assert numbers(engine.read("t")) == [float(number) for number in range(5)]
+
+
 def test_segments_are_retired_by_commits(tmp_path: Path) -> None:
     """What is committed leaves the log: its closed segments go, ids go on."""
     options = EngineOptions(segment_bytes_max=1)
