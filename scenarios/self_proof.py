@@ -18,8 +18,8 @@ __all__ = ["Hunt", "hunt"]
 _RESTARTS = 30
 """More than in a run: each is killed before another sort of sync, and the bug may lie behind any."""
 
-_BUDGETS = (500, 4000)
-"""Crash states to look at: a few of every recording first, then many."""
+_BUDGETS = (500, 4000, 16_000)
+"""Crash states to look at: a few of every recording first, then many; each time recorded anew, for no two traces are the same."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ Cuts. Before each sync, where the most changes are pending and the most promises
 not be there yet; at seeded places in long stretches without either; at the end. The state just after a flush needs no
 cut: it is `all` just before it.
 
-Order of enumeration, so that a small budget finds most: all and none at every cut; then one change missing, one change
-alone, and prefixes; then seeded random subsets and torn writes. Within each pass the cuts take turns in a seeded order.
-A state is skipped when an earlier one had the same image and the same number of notes before it.
+Order of enumeration, so that a small budget finds most. Of four kinds of states, (1) all and none, (2) one change missing, one
+change alone, and prefixes, (3) torn writes, (4) seeded random subsets, two of the first come to one of each other, until each
+runs out; within each kind the cuts take turns in a seeded order. A state is skipped when an earlier one had the same image and
+the same number of notes before it.
 """
 
 import math
@@ -14,7 +15,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 
 from faults.disk.errors import InvalidOption
 from faults.disk.filesystem import Filesystem
@@ -120,8 +120,19 @@ class CrashStates:
         return CrashState(end, (1 << pending) - 1, (), pending)
 
     def _candidates(self) -> Iterator[CrashState]:
-        for name, make in (("extremes", _extremes), ("singles", _singles), ("random", self._random)):
-            yield from self._in_turns(name, make)
+        options = self._options
+        extremes = self._in_turns("extremes", _extremes)
+        singles = self._in_turns("singles", _singles)
+        torn = self._in_turns("torn", lambda cut, chance: _torn(cut, chance, options.torn_per_write, self._unit))
+        subsets = self._in_turns("subsets", lambda cut, chance: _subsets(cut, chance, options.random_subsets))
+        kinds = [extremes, singles, extremes, torn, subsets]
+        while kinds:
+            for kind in list(kinds):
+                state = next(kind, None)
+                if state is not None:
+                    yield state
+                elif kind in kinds:
+                    kinds = [other for other in kinds if other is not kind]
 
     def _in_turns(self, name: str, make: Callable[[Cut, random.Random], Iterator[CrashState]]) -> Iterator[CrashState]:
         order = list(self.cuts)
@@ -135,22 +146,6 @@ class CrashStates:
                     yield state
                     going_on.append(turn)
             turns = going_on
-
-    def _random(self, cut: Cut, chance: random.Random) -> Iterator[CrashState]:
-        """Random subsets and torn writes, alternating until either runs out, then the rest of the other."""
-        turns = [
-            _subsets(cut, chance, self._options.random_subsets),
-            _torn(cut, chance, self._options.torn_per_write, self._unit),
-        ]
-        for number in count():
-            state = next(turns[number % len(turns)], None)
-            if state is not None:
-                yield state
-                continue
-            del turns[number % len(turns)]
-            if turns:
-                yield from turns[0]
-            return
 
 
 def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:

@@ -68,20 +68,20 @@ def test_every_subset_of_a_small_epoch_is_found_and_none_twice() -> None:
     assert sorted(state.kept for state in states) == list(range(8))
 
 
-def test_small_budgets_see_every_cut_first() -> None:
-    """All and none come before anything else, over all cuts; tears come last."""
+def test_small_budgets_see_every_kind_of_state_and_soon_every_cut() -> None:
+    """All and none are half of what comes until they run out, over all cuts; torn writes do not wait for them."""
     trace = random_trace(4, length=120)
     states = CrashStates(trace)
     order = list(states)
-    extreme = [not s.tears and s.kept in (0, (1 << s.pending) - 1) for s in order]
-    count = extreme.index(False)
-    seen = {states.digests.of(state) for state in order[:count]}
+    seen = {states.digests.of(state) for state in order[: 4 * len(states.cuts)]}
     for cut in states.cuts:
         size = len(cut.pending)
         extremes = [CrashState(cut.position, kept, (), size) for kept in (0, (1 << size) - 1)]
         assert {states.digests.of(state) for state in extremes} <= seen
-    assert not any(s.tears for s in order[: len(order) // 3])
-    assert any(s.tears for s in order)
+    few = order[:40]
+    extreme = [not s.tears and s.kept in (0, (1 << s.pending) - 1) for s in few]
+    assert 10 <= sum(extreme) <= 30
+    assert sum(bool(s.tears) for s in few) >= 3
 
 
 def test_cuts_stand_before_flushes_after_notes_and_inside_long_stretches() -> None:
