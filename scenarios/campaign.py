@@ -19,6 +19,7 @@ from reports.store import TRACES
 from scenarios import power_judge, work
 from scenarios.crash_check import Checked, Checker
 from scenarios.errors import EnvironmentLacks, UsageError
+from scenarios.explain import PowerExplainer
 from scenarios.jobs import Jobs
 from scenarios.kill import KillExperiment
 from scenarios.kill_plan import BUDGET, parse_id
@@ -153,6 +154,15 @@ class Campaign:
             if results:
                 self.results += results
                 self.summary.experiments[name] = ExperimentSummary.of(results, seconds, experiment.details)
+        self._explain(experiment)
+
+    def _explain(self, experiment: KillExperiment | PowerExperiment) -> None:
+        """Say why, of what is broken."""
+        if isinstance(experiment, PowerExperiment):
+            self.listener.planned("explaining", 0)
+            explainer = PowerExplainer(experiment)
+            self.summary.findings += explainer.findings()
+            experiment.details["notes"] += explainer.notes
 
 
 @dataclass(frozen=True)
@@ -208,10 +218,7 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
     with workbench(plan) as (checker, _):
         copy = checker.folder() / "trace"  # the judge works beside it
         shutil.copyfile(trace, copy)
-        recording = Recording(
-            name, known["filesystem"], known["nudge"], plan.seed, copy, tuple(known["initial"]),
-            before=tuple(known["journal_before"]),
-        )  # fmt: skip
+        recording = Recording.from_account(known, plan.seed, copy)
         seconds = 60 + 3 * checker.system.seconds_max
         ended = checker.jobs.run(power_judge.judge_one, checker.target, recording, state, seconds_max=seconds)
         if ended.raised is not None and "InvalidState" in ended.raised.kinds:

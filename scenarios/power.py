@@ -41,6 +41,7 @@ __all__ = [
     "STATES_MAX",
     "TRACES_BYTES_MAX",
     "PowerExperiment",
+    "circumstances",
     "lacking",
     "parse_power_id",
 ]
@@ -196,7 +197,7 @@ class PowerExperiment:
             id=name, experiment="power", point=recording.point, hit=int(cut) if cut.isdecimal() else 0,
             depth=1 if recording.of else 0,
             method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
-            explanation=_circumstances(recording, judged.explanation), state=judged.digest, replay=self.replay(name),
+            explanation=circumstances(recording, judged.explanation), state=judged.digest, replay=self.replay(name),
         )  # fmt: skip
         with self._lock:
             self.results[name] = result
@@ -244,7 +245,7 @@ class PowerExperiment:
         )
 
 
-def _circumstances(recording: Recording, explanation: str) -> str:
+def circumstances(recording: Recording, explanation: str) -> str:
     """The explanation, with what happened besides one power cut."""
     if explanation and recording.of:
         return f"power went again during the recovery from {recording.of[1]}: {explanation}"

@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
@@ -37,7 +38,7 @@ from scenarios.power_record import Recording, is_journal_line, journal_before, p
 from scenarios.system import Target, load
 from scenarios.work import recovered_items
 
-__all__ = ["Judged", "Share", "account_of", "judge", "judge_one", "keep_state"]
+__all__ = ["Judged", "Share", "account_of", "judge", "judge_one", "judging", "keep_state"]
 
 _BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
@@ -114,6 +115,13 @@ def judge_one(_: Channel, target: Target, recording: Recording, state: str) -> J
     trace = _trace_of(recording)
     with _Judge(target, recording, trace) as judge_:
         return judge_.judge(CrashState.parse(state, trace))
+
+
+@contextmanager
+def judging(target: Target, recording: Recording, trace: Trace) -> Iterator[Callable[[CrashState], Judged]]:
+    """For the block, a function that judges one state of a trace after the other, a broken one twice."""
+    with _Judge(target, recording, trace) as judge_:
+        yield lambda state: next(judge_._judge_new(state))
 
 
 def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None:

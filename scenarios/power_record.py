@@ -37,6 +37,7 @@ from faults.disk import (
 from scenarios.errors import UsageError
 from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
+from scenarios.remedies import Remedy, Syncing
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -80,11 +81,27 @@ class Recording:
     identity: str = ""
     seconds: float = 0.0
     problem: str = ""
+    remedy: Remedy | None = None
+    """Syncs to make in the system's stead; how many were made is counted in the file ``syncs_count``."""
+
+    @property
+    def syncs_count(self) -> Path:
+        """Where the syncs of the remedy are counted."""
+        return self.trace.with_suffix(".syncs")
 
     @property
     def point(self) -> str:
         """What its scenarios are listed under."""
         return f"{self.of[0]} recovery" if self.of else self.name
+
+    @classmethod
+    def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
+        """Rebuild what it takes to look at a recording again, from ``summary.json`` and its trace."""
+        of = tuple(account["recovery_of"])
+        return cls(
+            account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
+            kill_at=account["killed_at_note"], of=(of[0], of[1]) if of else None, before=tuple(account["journal_before"]),
+        )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
         """Return what ``summary.json`` says of it."""
@@ -107,10 +124,13 @@ class Recording:
 class _MachineJournal(Journal):
     """A journal whose lines are notes on the recorded disk."""
 
-    def __init__(self, machine: Machine, last: int = 0) -> None:
+    def __init__(self, machine: Machine, last: int = 0, syncing: Syncing | None = None) -> None:
         self._machine, self.path, self._left = machine, machine.notes, last
+        self._syncing = syncing
 
     def append(self, line: bytes) -> None:
+        if self._syncing:
+            self._syncing.before_line(line)
         self._left -= 1
         if not self._left:
             os.write(self._machine.descriptor, line + b"\n")  # Without a nudge, which could sync what is to be lost.
@@ -137,7 +157,9 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
             _until_killed(system, machine, recording.kill_at)
             _recover(system, machine)
         else:
-            _work(system, machine, _MachineJournal(machine))
+            remedy = recording.remedy
+            syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
+            _work(system, machine, _MachineJournal(machine, syncing=syncing))
 
     with tempfile.TemporaryDirectory(dir=recording.trace.parent) as folder:
         items = Path(folder) / "items"

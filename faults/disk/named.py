@@ -1,0 +1,71 @@
+"""What a change is about, in the words of whoever looks at files: which file and bytes, which directory's names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["DATA", "JOURNAL", "METADATA", "NAMES", "SIZE", "UNKNOWN", "Named", "in_words"]
+
+DATA, SIZE, NAMES = "data", "size", "names"
+METADATA, JOURNAL, UNKNOWN = "metadata", "journal", "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """One change, named.
+
+    Attributes:
+        kind: ``data`` or ``size`` of a file, ``names`` in a directory, ``metadata`` of a filesystem, its ``journal``, or
+            ``unknown``: no file has that part of the disk.
+        path: of the file or directory when it changed, relative to the directory under test, which is ``.`` itself; empty
+            if there is none to name.
+        now: its path where the power went; empty if it has none there.
+        start, stop: bytes of the file, of `data` only; the size, as `stop`, of `size`.
+        what: what became of names; what metadata it is.
+    """
+
+    kind: str
+    path: str = ""
+    now: str = ""
+    start: int = 0
+    stop: int = 0
+    what: str = ""
+
+    @property
+    def text(self) -> str:
+        """The change in one line."""
+        match self.kind:
+            case "data":
+                return f"{self.path}, bytes {self.start:,} to {self.stop - 1:,}"
+            case "size":
+                return f"{self.path}, its size: {self.stop:,} bytes"
+            case "names":
+                return f"directory {self.path}: {self.what}"
+            case "journal":
+                return f"the filesystem's journal: {self.what}"
+            case "metadata":
+                return f"metadata of the filesystem: {self.what}" if self.what else "metadata of the filesystem"
+        return f"a part of the disk that no file has{f': {self.what}' if self.what else ''}"
+
+
+def in_words(changes: Iterable[Named]) -> list[str]:
+    """The changes, each in one line, in the order of their first; those of one file that touch each other are one."""
+    lines: dict[tuple[str, str], list[Named]] = {}
+    for change in changes:
+        key = (change.kind, change.path) if change.kind == DATA else (change.kind, change.text)
+        parts = lines.setdefault(key, [])
+        parts.append(change)
+    return [_one(parts) for parts in lines.values()]
+
+
+def _one(parts: list[Named]) -> str:
+    if parts[0].kind != DATA:
+        return parts[0].text
+    runs: list[list[int]] = []
+    for start, stop in sorted((part.start, part.stop) for part in parts):
+        if runs and start <= runs[-1][1]:
+            runs[-1][1] = max(runs[-1][1], stop)
+        else:
+            runs.append([start, stop])
+    shown = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in runs[:4])
+    more = f" and {len(runs) - 4:,} ranges more" if len(runs) > 4 else ""
+    return f"{parts[0].path}, bytes {shown}{more}"

@@ -1,0 +1,81 @@
+"""Which file or directory each change of a tree's trace is about: the trace itself says so, exactly."""
+
+import os
+from dataclasses import replace
+
+from faults.disk.named import DATA, NAMES, SIZE, Named
+from faults.disk.operations import Data, Entry, Names, Size
+from faults.disk.posix.inode import ROOT
+from faults.disk.trace import Trace
+
+__all__ = ["tree_changes"]
+
+
+def tree_changes(trace: Trace, cut: int) -> dict[int, Named]:
+    """The changes before position `cut`, by position."""
+    walk = _Walk()
+    for position, operation in enumerate(trace.operations[:cut]):
+        match operation:
+            case Names(entries):
+                walk.rename(position, entries)
+            case Data(inode, offset, data):
+                walk.note(position, inode, Named(kind=DATA, start=offset, stop=offset + len(data)))
+            case Size(inode, size):
+                walk.note(position, inode, Named(kind=SIZE, stop=size))
+    return {at: replace(named, now=walk.path(inode)) for at, (inode, named) in walk.found.items()}
+
+
+class _Walk:
+    """The names as they are at one position of the trace; goes through it once."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[int, Named]] = {}
+        self._leads: dict[tuple[int, bytes], int] = {}
+        self._place: dict[int, tuple[int, bytes]] = {}
+        """Of each inode, one of its names: the latest. Of what has lost its last name, nothing."""
+
+    def path(self, inode: int) -> str:
+        """The path of an inode; empty if it has no name."""
+        parts: list[bytes] = []
+        while inode != ROOT:
+            if inode not in self._place:
+                return ""
+            inode, name = self._place[inode]
+            parts.append(name)
+        return os.fsdecode(b"/".join(reversed(parts))) or "."
+
+    def note(self, position: int, inode: int, named: Named) -> None:
+        path = self.path(inode) or "a file without a name"
+        self.found[position] = inode, replace(named, path=path)
+
+    def rename(self, position: int, entries: tuple[Entry, ...]) -> None:
+        folder = entries[-1][0]
+        what = self._what(entries)
+        path = self.path(folder) or "a directory without a name"
+        for entry in entries:
+            self._lead(*entry)
+        self.found[position] = folder, Named(kind=NAMES, path=path, what=what)
+
+    def _what(self, entries: tuple[Entry, ...]) -> str:
+        if len(entries) == 1:
+            _, name, inode = entries[0]
+            text = os.fsdecode(name)
+            if not inode:
+                return f"{text} removed"
+            return f"{text} linked" if inode in self._place else f"{text} made"
+        (old_folder, old_name, left), (new_folder, new_name, _) = entries
+        old, new = os.fsdecode(old_name), os.fsdecode(new_name)
+        if old_folder != new_folder:
+            old = f"{self.path(old_folder)}/{old}"
+        if left:
+            return f"{old} and {new} exchanged"
+        over = ", in place of the one before" if (new_folder, new_name) in self._leads else ""
+        return f"{old} becomes {new}{over}"
+
+    def _lead(self, folder: int, name: bytes, inode: int) -> None:
+        before = self._leads.pop((folder, name), 0)
+        if self._place.get(before) == (folder, name):
+            del self._place[before]
+        if inode:
+            self._leads[folder, name] = inode
+            self._place[inode] = folder, name

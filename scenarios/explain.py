@@ -1,0 +1,137 @@
+"""From broken promises to findings: each kind of broken scenario minimised, told and, of power cuts, a remedy tried.
+
+It is bounded: so many findings a run, so many extra judgements a finding; what was left out is said in the notes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from faults.disk.filesystem import Filesystem
+from reports import Finding, ScenarioResult
+from reports.findings import Group, group
+from scenarios import explain_power, power_record
+from scenarios.explain_power import Told
+from scenarios.hints import Trial, Trials
+from scenarios.power import PowerExperiment, parse_power_id
+from scenarios.power_record import Recording, trace_path
+from scenarios.system import load
+
+__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "PowerExplainer"]
+
+FINDINGS_MAX = 8
+"""How many kinds of finding a run explains."""
+
+JUDGED_MAX = 40
+"""How many states are judged at most to minimise one."""
+
+_STATES_MAX = 500
+
+
+@dataclass
+class PowerExplainer:
+    """Explains what a power experiment found, from the traces it kept. Takes the time of the experiment's jobs."""
+
+    experiment: PowerExperiment
+    notes: list[str] = field(default_factory=list)
+    _asked: Recording | None = None
+    _asked_for: bool = False
+
+    def __post_init__(self) -> None:
+        power = self.experiment
+        self._trials = Trials(power.jobs, power.target, power.scratch, power.workers)
+
+    def findings(self) -> list[Finding]:
+        """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
+        start = time.perf_counter()
+        groups = [found for found in group(self.experiment.ordered()) if found.finding.verdict.broken]
+        findings: list[Finding] = []
+        for found in groups[:FINDINGS_MAX]:
+            try:
+                findings += filter(None, [self._explain(found)])
+            except Exception as error:  # The results stand, whatever becomes of their explanation.
+                self.notes.append(f"{found.finding.id} was not explained: {type(error).__name__}: {error}")
+        if len(groups) > FINDINGS_MAX:
+            left = len(groups) - FINDINGS_MAX
+            self.notes.append(f"{left} more kinds of finding were not explained: a run explains {FINDINGS_MAX}")
+        if groups:
+            seconds = time.perf_counter() - start
+            self.notes.append(f"{len(findings)} findings explained in {seconds:.1f} s")
+        return findings
+
+    def _explain(self, found: Group) -> Finding | None:
+        recording, states = self._simplest(found.results)
+        if recording is None:
+            self.notes.append(f"{found.finding.id} was not explained: no trace of it was kept")
+            return None
+        told: Told | None = self._run(
+            explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
+        )
+        if told is None:
+            self.notes.append(f"{found.finding.id} was not explained: judged again, its states were not broken so")
+            return None
+        trial = None
+        if recording.of is None and not recording.kill_at:
+            trial = self._trials.first_that_helps(recording, found.finding.id, told.cause.remedies)
+        name = f"power:{recording.name}:{told.state}"
+        return replace(
+            found.finding,
+            example=name,
+            replay=self.experiment.replay(name),
+            cause=told.cause.cause,
+            explanation=told.explanation,
+            lost=told.lost,
+            suggestion=_suggestion(told, trial),
+            tested=trial.helps if trial else None,
+            timeline=told.timeline,
+        )
+
+    def _simplest(self, results: Sequence[ScenarioResult]) -> tuple[Recording | None, list[str]]:
+        """The recording that shows it most simply, and its states that do."""
+        accounts = {account["name"]: account for account in self.experiment.details["recordings"]}
+
+        def complexity(result: ScenarioResult) -> tuple[Any, ...]:
+            account = accounts[parse_power_id(result.id)[0]]
+            return result.depth, bool(account["killed_at_note"]), result.hit, result.id
+
+        for result in sorted(results, key=complexity):
+            name, _ = parse_power_id(result.id)
+            trace = trace_path(self.experiment.keep, name)
+            if trace.exists():
+                states = [state for other, state in map(parse_power_id, (each.id for each in results)) if other == name]
+                recording = Recording.from_account(accounts[name], self.experiment.seed, trace)
+                return recording, states[:_STATES_MAX]
+        return None, []
+
+    def _asked_by(self, recording: Recording) -> Recording | None:
+        """The workload recorded on `posix`, where each of its system calls is in the trace; made once."""
+        if recording.of or recording.kill_at or not Filesystem.parse(recording.filesystem).on_disk:
+            return None
+        if not self._asked_for:
+            self._asked_for = True
+            name = f"posix~asked~{self.experiment.seed}"
+            trace = trace_path(self.experiment.scratch, name)
+            of_calls = Recording(name, "posix", "none", self.experiment.seed, trace)
+            ended = self._job(power_record.record_run, of_calls)
+            self._asked = ended.value if ended.returned else None
+        return self._asked
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        ended = self._job(function, *args)
+        if not ended.returned:
+            raise RuntimeError(f"the explaining process {ended}")
+        return ended.value
+
+    def _job(self, function: Callable[..., Any], *args: Any) -> Any:
+        seconds = 60 + (20 + 2 * JUDGED_MAX) * load(self.experiment.target.name).seconds_max
+        return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds)
+
+
+def _suggestion(told: Told, trial: Trial | None) -> str:
+    remedy = trial.remedy if trial else next(iter(told.cause.remedies), None)
+    if remedy is None:
+        return told.cause.suggestion
+    return f"Try {remedy.text}.{f' {trial.text}' if trial else ''}"

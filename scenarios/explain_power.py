@@ -1,0 +1,167 @@
+"""What explains one finding of the power experiment, in a process of its own: minimise its simplest crash, and tell it.
+
+1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
+2. the first cut at which it is still broken; then the fewest lost writes (`minimise`)
+3. name what was lost: block by block (`faults.disk.block_map`), and by what the workload had asked for (`unsynced`)
+4. say why in terms of what was not synced before it was acknowledged (`story`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from faults.disk import CrashImages, CrashState, Note, Trace, enter_private_namespace
+from faults.disk.change_names import changes_named
+from faults.disk.filesystem import Filesystem
+from faults.disk.named import in_words
+from reports import Event, ScenarioResult
+from reports.findings import finding_id
+from scenarios.jobs import Channel
+from scenarios.minimise import Budget, earliest, fewest_lost
+from scenarios.places import declared_places
+from scenarios.power import circumstances
+from scenarios.power_judge import Judged, judging
+from scenarios.power_record import Recording, is_journal_line, restarted_at
+from scenarios.story import Cause, acknowledged, cause_of, journal_lines, shown, where
+from scenarios.system import Target
+from scenarios.timeline import timeline
+from scenarios.unsynced import Missing, lost_in, missing_from
+
+__all__ = ["Told", "explain"]
+
+_LOST_SHOWN = 24
+_EARLIER_TRIES = 12
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding's story. ``state`` is the minimised crash state, ``judged`` how many were judged to find it."""
+
+    state: str
+    judged: int
+    explanation: tuple[str, ...]
+    cause: Cause
+    lost: tuple[str, ...]
+    timeline: tuple[Event, ...]
+
+
+def explain(
+    _: Channel,
+    target: Target,
+    recording: Recording,
+    states: Sequence[str],
+    finding: str,
+    budget: int,
+    asked: Recording | None,
+) -> Told | None:
+    """Explain a finding.
+
+    Args:
+        states: ids of crash states of the recording that show it.
+        finding: its id: a state shows it if its result has this one.
+        budget: how many states to judge at most.
+        asked: the same workload recorded on the `posix` filesystem, if there is such a recording.
+
+    Returns:
+        None if no state given shows it when judged again.
+
+    Raises faults.disk.DiskError.
+    """
+    enter_private_namespace()  # Before anything starts a thread.
+    trace = Trace.load(recording.trace)
+    target.make()  # Imports it: its failpoints are declared.
+    known = [CrashState.parse(state, trace) for state in states]
+    first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
+    last: dict[CrashState, Judged] = {}
+    with judging(target, recording, trace) as judge:
+
+        def broken(state: CrashState) -> bool:
+            last[state] = judge(state)
+            return _finding_of(recording, last[state]) == finding
+
+        most = Budget(broken, budget)
+        if not most.broken(first):
+            return None
+        state = earliest(trace, replace(first, tears=(), kept=0), _cuts(trace), most, _EARLIER_TRIES)
+        state = fewest_lost(state if most.broken(state) else first, most)
+        state = earliest(trace, state, _cuts(trace), most, _EARLIER_TRIES)
+    return _tell(trace, recording, state, last[state], budget - most.left, asked)
+
+
+def _finding_of(recording: Recording, judged: Judged) -> str:
+    result = ScenarioResult(
+        id="", experiment="power", point="", hit=0, depth=0, method="", fault="", verdict=judged.verdict,
+        explanation=circumstances(recording, judged.explanation),
+    )  # fmt: skip
+    return finding_id(result)
+
+
+def _cuts(trace: Trace) -> list[int]:
+    """Right after each journal line, from the workload's start or restart on."""
+    first = max(trace.start, restarted_at(trace))
+    operations = trace.operations[: trace.finish]
+    return [
+        at + 1
+        for at, operation in enumerate(operations)
+        if at >= first and isinstance(operation, Note) and is_journal_line(operation.text)
+    ]
+
+
+def _tell(
+    trace: Trace, recording: Recording, state: CrashState, judged: Judged, count: int, asked: Recording | None
+) -> Told:
+    on_disk = Filesystem.parse(trace.filesystem).on_disk
+    with CrashImages(trace) as images:
+        names = changes_named(trace, state.cut, images)
+        missing = _missing(trace, state, images, asked) if on_disk else lost_in(trace, state)
+    pending = trace.pending(state.cut)
+    gone = [at for index, at in enumerate(pending) if not state.kept >> index & 1]
+    torn = [pending[tear.write] for tear in state.tears]
+    lost = [*in_words(names[at] for at in gone), *(f"{line} (torn)" for line in in_words(names[at] for at in torn))]
+    in_memory = (
+        [f"in memory only: {line}" for line in in_words(each.named for each in missing or ())] if on_disk else []
+    )
+    lines = journal_lines(trace, state.cut, recording)
+    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
+    acked = acks[-1] if acks else 0
+    cause = cause_of(
+        missing or (), acked - len(recording.before), shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
+    )
+    declared = declared_places()
+    told = [
+        acknowledged(lines),
+        where(trace, state.cut, recording, declared),
+        _fate(len(gone), len(torn), len(pending), lost, in_memory, on_disk),
+        f"Then: {circumstances(recording, judged.explanation)}.",
+        cause.because,
+    ]
+    events = timeline(trace, state, names, declared, outcome=judged.explanation)
+    shown_lost = [*in_memory, *lost]
+    if len(shown_lost) > _LOST_SHOWN:
+        shown_lost = [*shown_lost[:_LOST_SHOWN], f"and {len(shown_lost) - _LOST_SHOWN:,} more"]
+    return Told(str(state), count, tuple(filter(None, told)), cause, tuple(shown_lost), events)
+
+
+def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Recording | None) -> list[Missing] | None:
+    """What the workload had asked for, had not synced, and the mounted crash state has not; None if nothing is known."""
+    if asked is None or restarted_at(trace):
+        return None
+    with images.mounted(state) as root:
+        return missing_from(root, Trace.load(asked.trace), trace.notes_before(state.cut))
+
+
+def _fate(gone: int, torn: int, pending: int, lost: list[str], in_memory: list[str], on_disk: bool) -> str:
+    what = "writes to the disk" if on_disk else "changes"
+    several = (
+        f"{gone + torn} of the {pending} {what} that no flush had made durable {'was' if gone + torn == 1 else 'were'}"
+    )
+    if gone or torn:
+        text = f"Lost or torn: {several}: {'; '.join(lost[:4])}."
+    elif on_disk:
+        text = "Nothing that had been written to the disk was lost."
+    else:
+        text = "Nothing was lost."
+    if in_memory:
+        text += f" Still in memory, and so lost: {'; '.join(line.partition(': ')[2] for line in in_memory[:4])}."
+    return text

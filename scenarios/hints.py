@@ -1,0 +1,137 @@
+"""Whether a sync would have helped, tried: the workload recorded again with it and without it, the same crash states judged.
+
+Without it the broken promise must show again, or the trial says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from reports import ScenarioResult
+from reports.findings import finding_id
+from scenarios import power_judge, power_record
+from scenarios.jobs import Ended, Jobs
+from scenarios.power import circumstances
+from scenarios.power_judge import Judged
+from scenarios.power_record import Recording, trace_path
+from scenarios.remedies import Remedy, syncs_made
+from scenarios.system import Target, load
+
+__all__ = ["STATES_TRIED", "Trial", "Trials"]
+
+STATES_TRIED = 60
+"""How many crash states are judged of each recording."""
+
+_REMEDIES_MAX = 4
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one remedy: how many states were broken in the same way with it and without. ``synced`` counts its syncs."""
+
+    remedy: Remedy
+    synced: int
+    broken: int
+    judged: int
+    broken_without: int
+    judged_without: int
+
+    @property
+    def helps(self) -> bool | None:
+        """Whether it does; None if the trial says nothing."""
+        if not (self.synced and self.broken_without):
+            return None
+        return not self.broken
+
+    @property
+    def text(self) -> str:
+        """The trial in a sentence."""
+        if not self.synced:
+            return "It could not be tried: the program writes its own journal, past the harness."
+        if not self.broken_without:
+            return f"It could not be tried: recorded again without it, none of {self.judged_without} crash states was broken."
+        return (
+            f"Recorded again with {self.remedy.text}: {self.broken} of {self.judged} crash states broken; "
+            f"without: {self.broken_without} of {self.judged_without}."
+        )
+
+
+@dataclass
+class Trials:
+    """Tries remedies on one target. Recordings without any remedy are made once for each kind of recording."""
+
+    jobs: Jobs
+    target: Target
+    scratch: Path
+    workers: int
+    _without: dict[str, list[ScenarioResult]] = field(default_factory=dict)
+    _count: int = 0
+
+    def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
+        """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try."""
+        tried: list[Trial] = []
+        for remedy in list(remedies)[:_REMEDIES_MAX]:
+            trial = self._try(like, finding, remedy)
+            if trial is None:
+                continue
+            tried.append(trial)
+            if trial.helps or not trial.broken_without or not trial.synced:
+                return trial
+        return tried[0] if tried else None
+
+    def _try(self, like: Recording, finding: str, remedy: Remedy) -> Trial | None:
+        if like.name not in self._without:
+            control = self._record(like, None)
+            self._without[like.name] = self._judge(control) if control else []
+        without = self._without[like.name]
+        shown = sum(finding_id(result) == finding for result in without)
+        if not shown:
+            return Trial(remedy, 1, 0, 0, 0, len(without))
+        recording = self._record(like, remedy)
+        if recording is None:
+            return None
+        synced = syncs_made(recording.syncs_count)
+        found = self._judge(recording) if synced else []
+        broken = sum(finding_id(result) == finding for result in found)
+        return Trial(remedy, synced, broken, len(found), shown, len(without))
+
+    def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
+        self._count += 1
+        name = f"{like.name}~tried{self._count}"
+        recording = replace(like, name=name, trace=trace_path(self.scratch, name), remedy=remedy)
+        ended = self._run(power_record.record_run, recording)
+        return ended.value if ended.returned else None
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Ended:
+        seconds = 60 + 20 * load(self.target.name).seconds_max
+        return self.jobs.run(function, self.target, *args, seconds_max=seconds)
+
+    def _judge(self, recording: Recording) -> list[ScenarioResult]:
+        """The results of a few states of a recording, which is then let go."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            shares = pool.map(lambda number: self._share(recording, number), range(self.workers))
+            judged = [one for share in shares for one in share]
+        recording.trace.unlink()
+        return [_result(recording, one) for one in judged]
+
+    def _share(self, recording: Recording, number: int) -> list[Judged]:
+        share = max(1, STATES_TRIED // self.workers)
+        seconds = 60 + (share + 2) * 3 * load(self.target.name).seconds_max
+        job = self.jobs.start(
+            power_judge.judge, self.target, recording, number, self.workers, share, seconds_max=seconds
+        )
+        found = []
+        while (judged := job.next_message()) is not None:
+            found.append(judged)
+        return found
+
+
+def _result(recording: Recording, judged: Judged) -> ScenarioResult:
+    return ScenarioResult(
+        id=judged.state, experiment="power", point=recording.point, hit=0, depth=0, method="", fault=judged.state,
+        verdict=judged.verdict, explanation=circumstances(recording, judged.explanation),
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Syncs that the harness makes in the system's stead, to try whether they would mend it.
+
+They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
+What a program of another language acknowledges or renames by itself goes past here: then nothing is made, and the count says so.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BEFORE_ACK", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
+
+BEFORE_ACK, BEFORE_RENAME = "ack", "rename"
+_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d+(?:[-.]\d+)*")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to sync, and when: before each acknowledgement, or each rename of what is meant.
+
+    ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
+    directory's ends in a slash, and ``./`` is the directory under test.
+    """
+
+    before: str
+    paths: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What it does, in a few words."""
+        when = "each acknowledgement" if self.before == BEFORE_ACK else "each rename of it"
+        return f"os.fsync of {' and '.join(self.paths)} before {when}"
+
+    def matches(self, path: str) -> bool:
+        """Whether a path, relative to the directory under test, is meant."""
+        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.paths)
+
+
+class Syncing:
+    """A remedy at work in a workload's process. Every sync made is a byte in the file ``count``."""
+
+    def __init__(self, remedy: Remedy, root: Path, count: Path) -> None:
+        self._remedy, self._root = remedy, root
+        self._count = os.open(count, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if remedy.before == BEFORE_RENAME:
+            os.rename = self._renaming(os.rename)
+            os.replace = self._renaming(os.replace)
+
+    def before_line(self, line: bytes) -> None:
+        """A line is about to reach the journal."""
+        if self._remedy.before == BEFORE_ACK and line.startswith(b"ack "):
+            for path in sorted(_paths(self._root)):
+                if self._remedy.matches(path):
+                    self._sync(self._root / path)
+
+    def _renaming(self, rename: Callable[..., Any]) -> Any:
+        def renamed(source: Any, target: Any, **how: Any) -> None:
+            path = os.path.relpath(os.fsdecode(source), self._root)
+            if self._remedy.matches(path):
+                self._sync(self._root / path)
+            rename(source, target, **how)
+
+        return renamed
+
+    def _sync(self, path: Path) -> None:
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # Another thread may have removed it.
+            return
+        try:
+            os.fsync(file)
+            os.write(self._count, b".")
+        finally:
+            os.close(file)
+
+
+def syncs_made(count: Path) -> int:
+    """How many syncs a recording was given."""
+    return count.stat().st_size if count.exists() else 0
+
+
+def pattern_of(path: str) -> str:
+    """The pattern for a path and those that differ from it in numbers only."""
+    special = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+    return _VARYING.sub("*", special)
+
+
+def _paths(root: Path) -> Iterator[str]:
+    """Every file and directory below, relative; directories end in a slash."""
+    yield "./"
+    for folder, folders, files in os.walk(root):
+        prefix = "" if Path(folder) == root else f"{os.path.relpath(folder, root)}/"
+        yield from (f"{prefix}{name}/" for name in folders)
+        yield from (f"{prefix}{name}" for name in files)

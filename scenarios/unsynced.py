@@ -1,0 +1,123 @@
+"""What a workload had asked its filesystem for, and no sync of its own made durable, where the power went.
+
+Known exactly from a recording on the `posix` filesystem, where each change and each sync is in the trace as the system called it.
+Of the same workload's recording on a real filesystem it is known by comparison: both hold the same notes in the same
+order, and whatever of this a crashed folder has all the same is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.disk import CrashState, Note, Trace
+from faults.disk.named import SIZE, Named
+from faults.disk.operations import Data, Names, Size
+from faults.disk.posix.content import Content
+from faults.disk.posix.naming import tree_changes
+from faults.disk.posix.tree import Trees
+from scenarios.power_record import is_journal_line
+
+__all__ = ["Missing", "lost_in", "missing_from"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A change that the crash took. ``lines`` says how many journal lines had been written before it was asked for."""
+
+    at: int
+    lines: int
+    named: Named
+
+
+def lost_in(trace: Trace, state: CrashState) -> list[Missing]:
+    """What a crash state on the `posix` filesystem lacks, in order."""
+    names = tree_changes(trace, state.cut)
+    positions = [at for index, at in enumerate(trace.pending(state.cut)) if not state.kept >> index & 1]
+    torn = [trace.pending(state.cut)[tear.write] for tear in state.tears]
+    return [Missing(at, _lines(trace, at), names[at]) for at in sorted({*positions, *torn})]
+
+
+def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Missing] | None:
+    """What a crashed folder lacks of the changes that nothing had synced after these notes, in order.
+
+    Args:
+        root: the folder, as the filesystem gave it back.
+        trace: of the same workload on the `posix` filesystem.
+
+    Returns:
+        None if that workload made other notes: then nothing is known.
+    """
+    cut = _cut_after(trace, notes)
+    if cut is None:
+        return None
+    names, last = tree_changes(trace, cut), _last_names(trace, cut)
+    pending = trace.pending(cut)
+    every = CrashState(cut, (1 << len(pending)) - 1, (), len(pending))
+    contents = {os.fsdecode(path): _bytes(content) for path, _, content in Trees(trace).of(every).entries}
+    found = []
+    for at in pending:
+        named = names[at]
+        match trace.operations[at]:
+            case Names(entries) if named.now:
+                folder = entries[-1][0]
+                mine = [entry for entry in entries if entry[0] == folder and last[entry[:2]] == at]
+                there = all(_leads(root / named.now / os.fsdecode(name)) == bool(inode) for _, name, inode in mine)
+            case Data() | Size() if named.now in contents:
+                there = _holds(root / named.now, named, contents[named.now])
+            case _:
+                there = True  # Of what was removed since, nobody misses anything.
+        if not there:
+            found.append(Missing(at, _lines(trace, at), named))
+    return found
+
+
+def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:
+    """The position right after the last of these notes; None if the trace does not begin with them."""
+    position = trace.start
+    left = list(notes)
+    for at, operation in enumerate(trace.operations):
+        if not left:
+            break
+        if isinstance(operation, Note):
+            if operation.text != left.pop(0):
+                return None
+            position = at + 1
+    return None if left else position
+
+
+def _lines(trace: Trace, at: int) -> int:
+    return sum(map(is_journal_line, trace.notes_before(at)))
+
+
+def _last_names(trace: Trace, cut: int) -> dict[tuple[int, bytes], int]:
+    return {
+        (folder, name): at
+        for at, operation in enumerate(trace.operations[:cut])
+        if isinstance(operation, Names)
+        for folder, name, _ in operation.entries
+    }
+
+
+def _leads(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _holds(path: Path, named: Named, content: bytes) -> bool:
+    """Whether a file has what it should have where a change was made."""
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return False
+    if named.kind == SIZE:
+        return len(found) >= min(named.stop, len(content))
+    stop = min(named.stop, len(content))
+    return found[named.start : stop] == content[named.start : stop]
+
+
+def _bytes(content: Content) -> bytes:
+    data = bytearray(content.size)
+    for offset, page in content.runs():
+        data[offset : offset + len(page)] = page
+    return bytes(data[: content.size])
