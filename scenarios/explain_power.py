@@ -118,7 +118,10 @@ def _tell(
     pending = trace.pending(state.cut)
     gone = [at for index, at in enumerate(pending) if not state.kept >> index & 1]
     torn = [pending[tear.write] for tear in state.tears]
-    lost = [*in_words(names[at] for at in gone), *(f"{line} (torn)" for line in in_words(names[at] for at in torn))]
+    lost = [
+        *in_words(each for at in gone for each in names[at]),
+        *(f"{line} (torn)" for line in in_words(each for at in torn for each in names[at])),
+    ]
     in_memory = (
         [f"in memory only: {line}" for line in in_words(each.named for each in missing or ())] if on_disk else []
     )

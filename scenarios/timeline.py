@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from faults.disk import Change, CrashState, Failure, Flush, Mark, Note, Operation, Sync, Trace
-from faults.disk.named import Named
+from faults.disk.named import Named, in_words
 from faults.disk.operations import SECTOR_BYTES, Data, Write, sectors_of
 from reports import Event
 
@@ -18,7 +18,7 @@ EVENTS_MAX = 200
 def timeline(
     trace: Trace,
     state: CrashState,
-    names: Mapping[int, Named],
+    names: Mapping[int, tuple[Named, ...]],
     declared: Mapping[str, str],
     *,
     outcome: str,
@@ -55,7 +55,7 @@ def _fates(trace: Trace, state: CrashState) -> dict[int, str]:
 def _event(
     at: int,
     operation: Operation,
-    names: Mapping[int, Named],
+    names: Mapping[int, tuple[Named, ...]],
     declared: Mapping[str, str],
     fates: Mapping[int, str],
     synced: Mapping[int, str],
@@ -73,7 +73,7 @@ def _event(
         case Failure(request, _, _, errno):
             return Event(at=at, kind="note", text=f"the disk fails a {request} with errno {errno}")
     if isinstance(operation, Change):
-        text = names[at].text if at in names else "a change"
+        text = "; ".join(in_words(names.get(at, ()))[:4]) or "a change"
         return Event(at=at, kind="write", text=text, fate=fates.get(at, "durable"), detail=_place(operation))
     return None
 

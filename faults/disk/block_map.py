@@ -1,14 +1,323 @@
-"""Which file or metadata each write to a disk is about."""
+"""Which file, directory or metadata each write to a recorded disk is about; found afterwards, from the crash images.
 
-from collections.abc import Mapping
+    1. crash images are mounted at a few places of the trace: with everything kept at the cut, at flushes before it, and at its
+       orderly end. Each tells where its files lie (`extents`), their inodes' numbers, and what is in them
+    2. of ext4, metadata is read from the writes themselves (`ext4_layout`): what a directory's block changes, whose inodes a
+       block holds, and what each block of the journal is a copy of
+    3. of xfs and btrfs, metadata is told from data by its magic numbers; whose it is, is not said
+    4. where no extent answers, as on btrfs, whose addresses are its own, blocks are known by what is in them
+
+What none of this explains is called unknown: nothing is guessed.
+"""
+
+import os
+import stat
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
 
 from faults.disk.crash_images import CrashImages
-from faults.disk.named import UNKNOWN, Named
-from faults.disk.operations import Write
+from faults.disk.ext4_layout import BLOCK, Ext4Layout, Transaction, names_in, what_changed
+from faults.disk.extents import extents_of
+from faults.disk.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
+from faults.disk.operations import Flush, Write
+from faults.disk.state import CrashState
 from faults.disk.trace import Trace
 
 __all__ = ["disk_changes"]
 
+_SAMPLES_BEFORE = 6
+_ZEROS = bytes(BLOCK)
+_PARTS_SHOWN = 4
 
-def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, Named]:
-    return {at: Named(kind=UNKNOWN) for at, op in enumerate(trace.operations[:cut]) if isinstance(op, Write)}
+
+def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
+    """What each write before position `cut` is about, by position; a write may be about several things.
+
+    Raises MountRefused, SystemCallFailed.
+    """
+    return _BlockMap(trace, cut, images).all()
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A run of blocks on the disk: of which file or directory, and from which byte of it on."""
+
+    start: int
+    stop: int
+    path: str
+    logical: int
+    size: int
+    directory: bool
+
+
+@dataclass
+class _Sample:
+    """What a mounted image says: what is where, by block; paths of inodes; files' blocks by what is in them."""
+
+    position: int
+    owners: list[_Owner] = field(default_factory=list)
+    inodes: dict[int, str] = field(default_factory=dict)
+    blocks: dict[bytes, tuple[str, int, int]] = field(default_factory=dict)
+
+    def owner(self, block: int) -> _Owner | None:
+        number = bisect_right(self._starts, block) - 1
+        if number >= 0 and block < self.owners[number].stop:
+            return self.owners[number]
+        return None
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        self.owners.sort(key=lambda owner: owner.start)
+        return [owner.start for owner in self.owners]
+
+
+class _BlockMap:
+    def __init__(self, trace: Trace, cut: int, images: CrashImages) -> None:
+        self._trace, self._cut = trace, cut
+        self._kind = trace.filesystem.partition(":")[0]
+        self._base = _Base(trace)
+        self._samples = [self._look(images, position) for position in self._places()]
+        self._layout: Ext4Layout | None = None
+        if self._kind.startswith("ext"):
+            self._layout = Ext4Layout(self._base.block)
+        self._now: dict[int, bytes] = {}
+        """The newest content of each block of metadata, be it in the journal only."""
+
+    def all(self) -> dict[int, tuple[Named, ...]]:
+        """Name every write before the cut."""
+        writes = [(at, op) for at, op in enumerate(self._trace.operations[: self._cut]) if isinstance(op, Write)]
+        named: dict[int, tuple[Named, ...]] = {}
+        logged = self._logged(writes)
+        whole: dict[int, list[Named]] = {}
+        for at, write in writes:
+            parts: list[Named] = []
+            for block, data in _blocks(write, self._block_before):
+                parts += self._in_journal(at, block, data, logged, whole) or [self._at_home(at, block, data)]
+            named[at] = tuple(_joined(parts))
+        return named
+
+    # What is where.
+
+    def _places(self) -> list[int]:
+        """The positions to look at: some flushes before the cut, the cut, and the end."""
+        flushes = [at for at in range(self._trace.start, self._cut) if isinstance(self._trace.operations[at], Flush)]
+        return [*flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
+
+    def _look(self, images: CrashImages, position: int) -> _Sample:
+        pending = len(self._trace.pending(position))
+        sample = _Sample(position)
+        with images.mounted(CrashState(position, (1 << pending) - 1, (), pending)) as root:
+            for place, path in _walk(root.parent):
+                self._add(sample, place, path)
+        return sample
+
+    def _add(self, sample: _Sample, place: Path, path: str) -> None:
+        status = place.lstat()
+        directory = stat.S_ISDIR(status.st_mode)
+        sample.inodes[status.st_ino] = path
+        if self._kind == "btrfs":
+            if not directory and stat.S_ISREG(status.st_mode):
+                _add_blocks(sample, place, path)
+            return
+        for extent in extents_of(os.fspath(place)):
+            first = extent.physical // BLOCK
+            stop = (extent.physical + extent.length) // BLOCK
+            sample.owners.append(_Owner(first, stop, path, extent.logical, status.st_size, directory))
+
+    def _owner(self, at: int, block: int) -> _Owner | None:
+        """Who had the block in the first image after a write, else in the last one before."""
+        after = [sample for sample in self._samples if sample.position > at]
+        before = [sample for sample in reversed(self._samples) if sample.position <= at]
+        return next(filter(None, (sample.owner(block) for sample in (*after, *before))), None)
+
+    def _path(self, at: int, inode: int) -> str:
+        after = [sample for sample in self._samples if sample.position > at]
+        before = [sample for sample in reversed(self._samples) if sample.position <= at]
+        return next((sample.inodes[inode] for sample in (*after, *before) if inode in sample.inodes), "")
+
+    def _now_at(self, path: str) -> str:
+        """The path, if it is there at the cut."""
+        at_cut = next(sample for sample in self._samples if sample.position == self._cut)
+        return path if path in at_cut.inodes.values() else ""
+
+    # Names.
+
+    def _at_home(self, at: int, block: int, data: bytes) -> Named:
+        if self._kind == "btrfs":
+            return self._by_content(block, data)
+        owner = self._owner(at, block)
+        if owner and not owner.directory:
+            start = owner.logical + (block - owner.start) * BLOCK
+            stop = min(start + BLOCK, owner.size) if start < owner.size else start + BLOCK
+            return Named(kind=DATA, path=owner.path, now=self._now_at(owner.path), start=start, stop=stop)
+        if self._layout:
+            return self._metadata(at, block, data, owner) or Named(kind=UNKNOWN)
+        if owner:
+            return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what="its names")
+        return _by_magic(self._kind, self._base, block, data)
+
+    def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None) -> Named | None:
+        """What an ext4 block of metadata is, and what it changes; None if it is none that is known."""
+        assert self._layout is not None
+        before = self._block_before(block)
+        self._now[block] = data
+        if plain := self._layout.plain(block):
+            return Named(kind=METADATA, what=plain)
+        if owner and owner.directory:
+            words = what_changed(names_in(before), names_in(data))
+            what = ", ".join(words[:_PARTS_SHOWN]) or "its names, as they were"
+            return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what=what)
+        inodes = self._layout.inodes(block, before, data)
+        if inodes is None:
+            return None
+        paths = list(dict.fromkeys(filter(None, (self._path(at, inode) for inode in inodes))))
+        more = f" and {len(paths) - _PARTS_SHOWN} more" if len(paths) > _PARTS_SHOWN else ""
+        return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:_PARTS_SHOWN])}{more}" if paths else "inodes")
+
+    def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Transaction]]]:
+        """By block of the journal: the transactions that logged something there, and where in the trace."""
+        found: dict[int, list[tuple[int, Transaction]]] = {}
+        if not self._layout:
+            return found
+        for at, write in writes:
+            for block, data in _blocks(write, self._block_before):
+                if block in self._layout.journal and (transaction := self._layout.transaction(block, data)):
+                    for logged in transaction.home:
+                        found.setdefault(logged, []).append((at, transaction))
+        return found
+
+    def _in_journal(
+        self,
+        at: int,
+        block: int,
+        data: bytes,
+        logged: Mapping[int, list[tuple[int, Transaction]]],
+        whole: dict[int, list[Named]],
+    ) -> list[Named]:
+        """What a write to ext4's journal is about; ``whole`` collects each transaction's parts. Empty if it is none."""
+        if not self._layout or block not in self._layout.journal:
+            return []
+        kind, number = self._layout.journal_block(data)
+        if kind:
+            parts = [part.text for part in whole.get(number, ())]
+            about = f" of {'; '.join(parts[:_PARTS_SHOWN])}" if kind == "commit" and parts else ""
+            return [Named(kind=JOURNAL, what=f"{kind}{f' {number}' if number else ''}{about}")]
+        if block not in logged:
+            return [Named(kind=JOURNAL)]
+        _, transaction = min(logged[block], key=lambda entry: abs(entry[0] - at))
+        home = transaction.home[block]
+        if block in transaction.escaped:
+            data = struct.pack(">I", 0xC03B3998) + data[4:]
+        part = self._at_home(at, home, data)
+        parts_of = whole.setdefault(transaction.number, [])
+        if part.kind == NAMES or part.what.startswith("the inode"):
+            parts_of.insert(0 if part.kind == NAMES else len(parts_of), part)
+        return [Named(kind=JOURNAL, path=part.path, now=part.now, what=part.text)]
+
+    def _by_content(self, block: int, data: bytes) -> Named:
+        for sample in self._samples:
+            if known := sample.blocks.get(_digest(data)):
+                path, start, stop = known
+                return Named(kind=DATA, path=path, now=self._now_at(path), start=start, stop=stop)
+        return _by_magic(self._kind, self._base, block, data)
+
+    def _block_before(self, block: int) -> bytes:
+        return self._now.get(block) or self._base.block(block)
+
+
+class _Base:
+    """The disk as it was when the recording began."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._runs, self._starts = trace.base, [offset for offset, _ in trace.base]
+
+    def block(self, number: int) -> bytes:
+        offset = number * BLOCK
+        run = bisect_right(self._starts, offset) - 1
+        if run >= 0:
+            start, data = self._runs[run]
+            return data[offset - start : offset - start + BLOCK].ljust(BLOCK, b"\0")
+        return _ZEROS
+
+
+def _walk(mount_point: Path) -> Iterator[tuple[Path, str]]:
+    """Every file and directory of a mounted image, with its path relative to the directory under test."""
+    for folder, folders, files in os.walk(mount_point):
+        for name in (".", *sorted(files), *(link for link in folders if (Path(folder) / link).is_symlink())):
+            place = Path(folder) / name
+            path = os.path.relpath(place, mount_point / "data")
+            outside = path.startswith("..")
+            yield place, f"(outside) {os.path.relpath(place, mount_point)}" if outside else path
+
+
+def _add_blocks(sample: _Sample, place: Path, path: str) -> None:
+    data = place.read_bytes()
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK].ljust(BLOCK, b"\0")
+        if block != _ZEROS:
+            sample.blocks.setdefault(_digest(block), (path, start, min(start + BLOCK, len(data))))
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
+def _blocks(write: Write, before: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
+    """The blocks a write touches, each as it is after; of one that is written in part, the rest is as before."""
+    stop = write.offset + len(write.data)
+    for block in range(write.offset // BLOCK, -(-stop // BLOCK)):
+        start = block * BLOCK
+        data = write.data[max(0, start - write.offset) : start + BLOCK - write.offset]
+        if len(data) < BLOCK:
+            old = before(block)
+            inside = max(0, write.offset - start)
+            data = old[:inside] + data + old[inside + len(data) :]
+        yield block, data
+
+
+def _joined(parts: list[Named]) -> Iterator[Named]:
+    """Neighbouring ranges of one file as one, and what is said twice once."""
+    last: Named | None = None
+    for part in dict.fromkeys(parts):
+        if last and last.kind == part.kind == DATA and (last.path, last.stop) == (part.path, part.start):
+            last = Named(kind=DATA, path=part.path, now=part.now, start=last.start, stop=part.stop)
+            continue
+        if last:
+            yield last
+        last = part
+    if last:
+        yield last
+
+
+_XFS = {b"XFSB", b"XAGF", b"XAGI", b"XAFL", b"AB3B", b"AB3C", b"IAB3", b"FIB3", b"RMB3", b"BMA3"}
+_BTRFS_SUPERBLOCK = 65536 // BLOCK
+
+
+def _by_magic(kind: str, base: _Base, block: int, data: bytes) -> Named:
+    if kind == "xfs":
+        head = base.block(0)
+        blocksize, log_start, log_blocks = (
+            struct.unpack_from(form, head, at)[0] for form, at in ((">I", 4), (">Q", 48), (">I", 96))
+        )
+        ag_blocks, ag_log = struct.unpack_from(">I", head, 84)[0], head[124]
+        first = (log_start >> ag_log) * ag_blocks + (log_start & (1 << ag_log) - 1)
+        if blocksize == BLOCK and first <= block < first + log_blocks:
+            return Named(kind=JOURNAL, what="its log")
+        if data[:2] == b"IN":
+            return Named(kind=METADATA, what="inodes")
+        if data[:4] in (b"XDB3", b"XDD3", b"XDF3"):
+            return Named(kind=METADATA, what="a directory's names")
+        if data[:4] in _XFS:
+            return Named(kind=METADATA)
+    if kind == "btrfs":
+        identity = base.block(_BTRFS_SUPERBLOCK)[32:48]
+        if block == _BTRFS_SUPERBLOCK:
+            return Named(kind=METADATA, what="superblock")
+        if data[32:48] == identity:
+            return Named(kind=METADATA)
+    return Named(kind=UNKNOWN)

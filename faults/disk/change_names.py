@@ -12,11 +12,13 @@ from faults.disk.trace import Trace
 __all__ = ["changes_named"]
 
 
-def changes_named(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, Named]:
-    """The changes before position `cut`, by position. Of a disk, crash images are mounted and asked what is where.
+def changes_named(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
+    """The changes before position `cut`, by position; one may be about several things.
+
+    Of a disk, crash images are mounted and asked what is where.
 
     Raises MountRefused, SystemCallFailed.
     """
     if Filesystem.parse(trace.filesystem).on_disk:
         return disk_changes(trace, cut, images)
-    return tree_changes(trace, cut)
+    return {at: (named,) for at, named in tree_changes(trace, cut).items()}
