@@ -14,8 +14,8 @@ import os
 import stat
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -23,6 +23,7 @@ from pathlib import Path
 from faults.disk.crash_images import CrashImages
 from faults.disk.ext4_layout import BLOCK, Ext4Layout, Transaction, names_in, what_changed
 from faults.disk.extents import extents_of
+from faults.disk.magic import named_by_magic
 from faults.disk.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
 from faults.disk.operations import Flush, Write
 from faults.disk.state import CrashState
@@ -33,6 +34,7 @@ __all__ = ["disk_changes"]
 _SAMPLES_BEFORE = 6
 _ZEROS = bytes(BLOCK)
 _PARTS_SHOWN = 4
+_BOOKKEEPING = {"superblock", "group descriptors", "which blocks are free", "which inodes are free", "inodes"}
 
 
 def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
@@ -106,7 +108,8 @@ class _BlockMap:
     def _places(self) -> list[int]:
         """The positions to look at: some flushes before the cut, the cut, and the end."""
         flushes = [at for at in range(self._trace.start, self._cut) if isinstance(self._trace.operations[at], Flush)]
-        return [*flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
+        spread = flushes[: -_SAMPLES_BEFORE : max(1, len(flushes) // _SAMPLES_BEFORE)]
+        return [*spread, *flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
 
     def _look(self, images: CrashImages, position: int) -> _Sample:
         pending = len(self._trace.pending(position))
@@ -159,7 +162,7 @@ class _BlockMap:
             return self._metadata(at, block, data, owner) or Named(kind=UNKNOWN)
         if owner:
             return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what="its names")
-        return _by_magic(self._kind, self._base, block, data)
+        return named_by_magic(self._kind, self._base.block, block, data)
 
     def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None) -> Named | None:
         """What an ext4 block of metadata is, and what it changes; None if it is none that is known."""
@@ -204,9 +207,8 @@ class _BlockMap:
             return []
         kind, number = self._layout.journal_block(data)
         if kind:
-            parts = [part.text for part in whole.get(number, ())]
-            about = f" of {'; '.join(parts[:_PARTS_SHOWN])}" if kind == "commit" and parts else ""
-            return [Named(kind=JOURNAL, what=f"{kind}{f' {number}' if number else ''}{about}")]
+            about = _listed(whole.get(number, ())) if kind == "commit" else ""
+            return [Named(kind=JOURNAL, what=f"the {kind}{f' of {about}' if about else ''}")]
         if block not in logged:
             return [Named(kind=JOURNAL)]
         _, transaction = min(logged[block], key=lambda entry: abs(entry[0] - at))
@@ -214,17 +216,15 @@ class _BlockMap:
         if block in transaction.escaped:
             data = struct.pack(">I", 0xC03B3998) + data[4:]
         part = self._at_home(at, home, data)
-        parts_of = whole.setdefault(transaction.number, [])
-        if part.kind == NAMES or part.what.startswith("the inode"):
-            parts_of.insert(0 if part.kind == NAMES else len(parts_of), part)
-        return [Named(kind=JOURNAL, path=part.path, now=part.now, what=part.text)]
+        whole.setdefault(transaction.number, []).append(part)
+        return [replace(part, kind=JOURNAL, what=part.what if part.kind == METADATA else part.text)]
 
     def _by_content(self, block: int, data: bytes) -> Named:
         for sample in self._samples:
             if known := sample.blocks.get(_digest(data)):
                 path, start, stop = known
                 return Named(kind=DATA, path=path, now=self._now_at(path), start=start, stop=stop)
-        return _by_magic(self._kind, self._base, block, data)
+        return named_by_magic(self._kind, self._base.block, block, data)
 
     def _block_before(self, block: int) -> bytes:
         return self._now.get(block) or self._base.block(block)
@@ -280,10 +280,29 @@ def _blocks(write: Write, before: Callable[[int], bytes]) -> Iterator[tuple[int,
         yield block, data
 
 
+def _listed(parts: Iterable[Named]) -> str:
+    """Parts of a transaction in words, what says most first; what the filesystem keeps for itself only if there is no other."""
+    rank = {NAMES: 0, DATA: 1}
+    words = [
+        part.what if part.kind == METADATA else part.text for part in sorted(parts, key=lambda p: rank.get(p.kind, 2))
+    ]
+    telling = [word for word in dict.fromkeys(words) if word and word not in _BOOKKEEPING]
+    more = f"; and {len(telling) - _PARTS_SHOWN} more" if len(telling) > _PARTS_SHOWN else ""
+    return "; ".join((telling or list(filter(None, dict.fromkeys(words))))[:_PARTS_SHOWN]) + more
+
+
 def _joined(parts: list[Named]) -> Iterator[Named]:
-    """Neighbouring ranges of one file as one, and what is said twice once."""
+    """Neighbouring ranges of one file as one, a journal's blocks as one, and what is said twice once."""
+    journal = [part for part in parts if part.kind == JOURNAL]
+    if journal:
+        directory = next((part for part in journal if part.what.startswith("directory ")), journal[0])
+        ranked = sorted(journal, key=lambda part: not part.what.startswith("directory "))
+        words = _listed(replace(part, kind=METADATA) for part in ranked if part.what != "the descriptor")
+        yield replace(directory, what=words or journal[0].what)
     last: Named | None = None
-    for part in dict.fromkeys(parts):
+    for part in dict.fromkeys(part for part in parts if part.kind != JOURNAL):
+        if last and last.kind == METADATA and part.kind == UNKNOWN:
+            continue  # The rest of a node of btrfs.
         if last and last.kind == part.kind == DATA and (last.path, last.stop) == (part.path, part.start):
             last = Named(kind=DATA, path=part.path, now=part.now, start=last.start, stop=part.stop)
             continue
@@ -292,32 +311,3 @@ def _joined(parts: list[Named]) -> Iterator[Named]:
         last = part
     if last:
         yield last
-
-
-_XFS = {b"XFSB", b"XAGF", b"XAGI", b"XAFL", b"AB3B", b"AB3C", b"IAB3", b"FIB3", b"RMB3", b"BMA3"}
-_BTRFS_SUPERBLOCK = 65536 // BLOCK
-
-
-def _by_magic(kind: str, base: _Base, block: int, data: bytes) -> Named:
-    if kind == "xfs":
-        head = base.block(0)
-        blocksize, log_start, log_blocks = (
-            struct.unpack_from(form, head, at)[0] for form, at in ((">I", 4), (">Q", 48), (">I", 96))
-        )
-        ag_blocks, ag_log = struct.unpack_from(">I", head, 84)[0], head[124]
-        first = (log_start >> ag_log) * ag_blocks + (log_start & (1 << ag_log) - 1)
-        if blocksize == BLOCK and first <= block < first + log_blocks:
-            return Named(kind=JOURNAL, what="its log")
-        if data[:2] == b"IN":
-            return Named(kind=METADATA, what="inodes")
-        if data[:4] in (b"XDB3", b"XDD3", b"XDF3"):
-            return Named(kind=METADATA, what="a directory's names")
-        if data[:4] in _XFS:
-            return Named(kind=METADATA)
-    if kind == "btrfs":
-        identity = base.block(_BTRFS_SUPERBLOCK)[32:48]
-        if block == _BTRFS_SUPERBLOCK:
-            return Named(kind=METADATA, what="superblock")
-        if data[32:48] == identity:
-            return Named(kind=METADATA)
-    return Named(kind=UNKNOWN)

@@ -4,6 +4,7 @@ Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descripto
 `mkfs.ext4` makes here is understood: no meta_bg, a journal inside; anything else has no layout, and nothing is claimed of it.
 """
 
+import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ __all__ = ["BLOCK", "Ext4Layout", "Transaction", "names_in", "what_changed"]
 BLOCK = 4096
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
+_EXTENTS = 0xF30A
 _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x10, 0x80
 _JOURNAL_MAGIC = 0xC03B3998
 _DESCRIPTOR, _COMMIT, _REVOKE = 1, 2, 5
@@ -58,20 +60,25 @@ class Ext4Layout:
             blocks, inodes, table = struct.unpack_from("<III", read(1 + number), offset)
             self._plain[blocks], self._plain[inodes] = "which blocks are free", "which inodes are free"
             self._tables.append(table)
-        self.journal = self._find_journal(here, read)
+        self._journal = self._find_journal(here, read)
+        self.journal = {block: number for number, block in enumerate(self._journal)}
+        """The blocks of the journal, and which of its blocks each is."""
 
-    def _find_journal(self, here: memoryview, read: Read) -> range:
-        """The journal's blocks: its inode is backed up in the superblock; empty if there is none, or it is in pieces."""
+    def _find_journal(self, here: memoryview, read: Read) -> list[int]:
+        """The journal's blocks, in its own order; its inode is backed up in the superblock. Empty if there is none."""
         backup = here[0x10C : 0x10C + 60]
         magic, entries, _, depth = struct.unpack_from("<HHHH", backup)
-        if magic != 0xF30A or entries != 1 or depth:
-            return range(0)
-        _, length, _, start = struct.unpack_from("<IHHI", backup, 12)
-        features = struct.unpack_from(">I", read(start), 0x28)[0]
+        if magic != _EXTENTS or depth:
+            return []
+        blocks: list[int] = []
+        for number in range(entries):
+            _, length, _, start = struct.unpack_from("<IHHI", backup, 12 * (1 + number))
+            blocks += range(start, start + length)
+        features = struct.unpack_from(">I", read(blocks[0]), 0x28)[0]
         checksums = bool(features & _JOURNAL_CHECKSUM_3)
         self._tag_bytes = 16 if checksums else 12 if features & _JOURNAL_64BIT else 8
         self._flags_at, self._flags_form = (4, ">I") if checksums else (6, ">H")
-        return range(start, start + length)
+        return blocks
 
     def plain(self, block: int) -> str:
         """What a block of the filesystem's own is for; empty for inodes, directories, files."""
@@ -97,14 +104,14 @@ class Ext4Layout:
         magic, kind, number = struct.unpack_from(">III", data)
         if (magic, kind) != (_JOURNAL_MAGIC, _DESCRIPTOR):
             return None
-        found, offset, logged = Transaction(number), 12, block
+        found, offset, at = Transaction(number), 12, self.journal[block]
         while offset + self._tag_bytes <= BLOCK:
             home = struct.unpack_from(">I", data, offset)[0]
             flags = struct.unpack_from(self._flags_form, data, offset + self._flags_at)[0]
-            logged = logged + 1 if logged + 1 in self.journal else self.journal.start + 1
-            found.home[logged] = home
+            at = at + 1 if at + 1 < len(self._journal) else 1  # The first is its superblock.
+            found.home[self._journal[at]] = home
             if flags & _TAG_ESCAPED:
-                found.escaped.add(logged)
+                found.escaped.add(self._journal[at])
             offset += self._tag_bytes + (0 if flags & _TAG_SAME_UUID else 16)
             if flags & _TAG_LAST:
                 break
@@ -126,8 +133,9 @@ def names_in(block: bytes) -> dict[str, int]:
         inode, length, name_bytes, _ = struct.unpack_from("<IHBB", block, offset)
         if length < 8 or offset + length > len(block):
             return found
-        if inode and name_bytes:
-            found[block[offset + 8 : offset + 8 + name_bytes].decode(errors="surrogateescape")] = inode
+        name = block[offset + 8 : offset + 8 + name_bytes]
+        if inode and name not in (b"", b".", b".."):
+            found[os.fsdecode(name)] = inode
         offset += length
     return found
 
