@@ -20,13 +20,16 @@ from scenarios.power import PowerExperiment, parse_power_id
 from scenarios.power_record import Recording, trace_path
 from scenarios.system import load
 
-__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "PowerExplainer"]
+__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer"]
 
 FINDINGS_MAX = 8
 """How many kinds of finding a run explains."""
 
 JUDGED_MAX = 40
 """How many states are judged at most to minimise one."""
+
+SECONDS_MAX = 90
+"""No other finding is begun after so many seconds."""
 
 _STATES_MAX = 500
 
@@ -49,7 +52,11 @@ class PowerExplainer:
         start = time.perf_counter()
         groups = [found for found in group(self.experiment.ordered()) if found.finding.verdict.broken]
         findings: list[Finding] = []
+        late = 0
         for found in groups[:FINDINGS_MAX]:
+            if time.perf_counter() - start > SECONDS_MAX:
+                late += 1
+                continue
             try:
                 findings += filter(None, [self._explain(found)])
             except Exception as error:  # The results stand, whatever becomes of their explanation.
@@ -57,6 +64,8 @@ class PowerExplainer:
         if len(groups) > FINDINGS_MAX:
             left = len(groups) - FINDINGS_MAX
             self.notes.append(f"{left} more kinds of finding were not explained: a run explains {FINDINGS_MAX}")
+        if late:
+            self.notes.append(f"{late} kinds of finding were not explained: a run explains for {SECONDS_MAX} s")
         if groups:
             seconds = time.perf_counter() - start
             self.notes.append(f"{len(findings)} findings explained in {seconds:.1f} s")
@@ -74,14 +83,15 @@ class PowerExplainer:
             self.notes.append(f"{found.finding.id} was not explained: judged again, its states were not broken so")
             return None
         trial = None
-        if recording.of is None and not recording.kill_at:
-            trial = self._trials.first_that_helps(recording, found.finding.id, told.cause.remedies)
+        if recording.of is None:
+            remedies = [suspect.remedy for suspect in told.cause.suspects]
+            trial = self._trials.first_that_helps(recording, found.finding.id, remedies)
         name = f"power:{recording.name}:{told.state}"
         return replace(
             found.finding,
             example=name,
             replay=self.experiment.replay(name),
-            cause=told.cause.cause,
+            cause=_cause(told, trial),
             explanation=told.explanation,
             lost=told.lost,
             suggestion=_suggestion(told, trial),
@@ -130,8 +140,16 @@ class PowerExplainer:
         return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds)
 
 
+def _cause(told: Told, trial: Trial | None) -> str:
+    """The cause: the missing sync that helped, if one did."""
+    helped = (
+        suspect.cause for suspect in told.cause.suspects if trial and trial.helps and suspect.remedy == trial.remedy
+    )
+    return next(helped, told.cause.cause)
+
+
 def _suggestion(told: Told, trial: Trial | None) -> str:
-    remedy = trial.remedy if trial else next(iter(told.cause.remedies), None)
+    remedy = trial.remedy if trial else next((suspect.remedy for suspect in told.cause.suspects), None)
     if remedy is None:
-        return told.cause.suggestion
+        return ""
     return f"Try {remedy.text}.{f' {trial.text}' if trial else ''}"

@@ -23,7 +23,7 @@ from scenarios.places import declared_places
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged, judging
 from scenarios.power_record import Recording, is_journal_line, restarted_at
-from scenarios.story import Cause, acknowledged, cause_of, journal_lines, shown, where
+from scenarios.story import Cause, acknowledged, cause_of, cause_of_restart, journal_lines, shown, where
 from scenarios.system import Target
 from scenarios.timeline import timeline
 from scenarios.unsynced import Missing, lost_in, missing_from
@@ -128,8 +128,12 @@ def _tell(
     lines = journal_lines(trace, state.cut, recording)
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     acked = acks[-1] if acks else 0
-    cause = cause_of(
-        missing or (), acked - len(recording.before), shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
+    cause = (
+        cause_of_restart()
+        if recording.kill_at
+        else cause_of(
+            missing or (), acked - len(recording.before), shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
+        )
     )
     declared = declared_places()
     told = [

@@ -62,42 +62,40 @@ class Trial:
 
 @dataclass
 class Trials:
-    """Tries remedies on one target. Recordings without any remedy are made once for each kind of recording."""
+    """Tries remedies on one target. One recording with a remedy, and one without, serves all findings of its kind."""
 
     jobs: Jobs
     target: Target
     scratch: Path
     workers: int
-    _without: dict[str, list[ScenarioResult]] = field(default_factory=dict)
+    _found: dict[tuple[str, Remedy | None], list[ScenarioResult]] = field(default_factory=dict)
+    _synced: dict[tuple[str, Remedy | None], int] = field(default_factory=dict)
     _count: int = 0
 
     def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
         """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try."""
         tried: list[Trial] = []
         for remedy in list(remedies)[:_REMEDIES_MAX]:
-            trial = self._try(like, finding, remedy)
-            if trial is None:
-                continue
-            tried.append(trial)
-            if trial.helps or not trial.broken_without or not trial.synced:
-                return trial
+            without = self._results(like, None)
+            shown = _count(without, finding)
+            if not shown:
+                return Trial(remedy, 1, 0, 0, 0, len(without))
+            found = self._results(like, remedy)
+            synced = self._synced.get((like.name, remedy), 0)
+            tried.append(Trial(remedy, synced, _count(found, finding), len(found), shown, len(without)))
+            if tried[-1].helps or not synced:
+                return tried[-1]
         return tried[0] if tried else None
 
-    def _try(self, like: Recording, finding: str, remedy: Remedy) -> Trial | None:
-        if like.name not in self._without:
-            control = self._record(like, None)
-            self._without[like.name] = self._judge(control) if control else []
-        without = self._without[like.name]
-        shown = sum(finding_id(result) == finding for result in without)
-        if not shown:
-            return Trial(remedy, 1, 0, 0, 0, len(without))
-        recording = self._record(like, remedy)
-        if recording is None:
-            return None
-        synced = syncs_made(recording.syncs_count)
-        found = self._judge(recording) if synced else []
-        broken = sum(finding_id(result) == finding for result in found)
-        return Trial(remedy, synced, broken, len(found), shown, len(without))
+    def _results(self, like: Recording, remedy: Remedy | None) -> list[ScenarioResult]:
+        """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""
+        key = like.name, remedy
+        if key not in self._found:
+            recording = self._record(like, remedy)
+            self._synced[key] = syncs_made(recording.syncs_count) if recording else 0
+            tried = recording is not None and (remedy is None or self._synced[key])
+            self._found[key] = self._judge(recording) if recording and tried else []
+        return self._found[key]
 
     def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
         self._count += 1
@@ -128,6 +126,10 @@ class Trials:
         while (judged := job.next_message()) is not None:
             found.append(judged)
         return found
+
+
+def _count(results: Iterable[ScenarioResult], finding: str) -> int:
+    return sum(finding_id(result) == finding for result in results)
 
 
 def _result(recording: Recording, judged: Judged) -> ScenarioResult:

@@ -153,12 +153,14 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         items.write_text(json.dumps(list(system.prepare(root) or ())))
 
     def workload(machine: Machine) -> None:
+        remedy = recording.remedy
+        syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
         if recording.kill_at:
             _until_killed(system, machine, recording.kill_at)
+            if syncing:
+                syncing.before_recovery()
             _recover(system, machine)
         else:
-            remedy = recording.remedy
-            syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
             _work(system, machine, _MachineJournal(machine, syncing=syncing))
 
     with tempfile.TemporaryDirectory(dir=recording.trace.parent) as folder:

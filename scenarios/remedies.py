@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BEFORE_ACK", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
+__all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
 
-BEFORE_ACK, BEFORE_RENAME = "ack", "rename"
-_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d+(?:[-.]\d+)*")
+BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
+_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d[\d-]*")
+_WHEN = {
+    BEFORE_ACK: "each acknowledgement",
+    BEFORE_RENAME: "each rename of it",
+    BEFORE_RECOVERY: "recovery reads it, after a restart",
+}
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to sync, and when: before each acknowledgement, or each rename of what is meant.
+    """What to sync, and when: before each acknowledgement, each rename of what is meant, or recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
     directory's ends in a slash, and ``./`` is the directory under test.
@@ -34,8 +39,8 @@ class Remedy:
     @property
     def text(self) -> str:
         """What it does, in a few words."""
-        when = "each acknowledgement" if self.before == BEFORE_ACK else "each rename of it"
-        return f"os.fsync of {' and '.join(self.paths)} before {when}"
+        what = "everything" if self.paths == ("*",) else " and ".join(self.paths)
+        return f"os.fsync of {what} before {_WHEN[self.before]}"
 
     def matches(self, path: str) -> bool:
         """Whether a path, relative to the directory under test, is meant."""
@@ -55,9 +60,17 @@ class Syncing:
     def before_line(self, line: bytes) -> None:
         """A line is about to reach the journal."""
         if self._remedy.before == BEFORE_ACK and line.startswith(b"ack "):
-            for path in sorted(_paths(self._root)):
-                if self._remedy.matches(path):
-                    self._sync(self._root / path)
+            self._sync_all()
+
+    def before_recovery(self) -> None:
+        """A process was killed, and recovery is about to begin."""
+        if self._remedy.before == BEFORE_RECOVERY:
+            self._sync_all()
+
+    def _sync_all(self) -> None:
+        for path in sorted(_paths(self._root)):
+            if self._remedy.matches(path):
+                self._sync(self._root / path)
 
     def _renaming(self, rename: Callable[..., Any]) -> Any:
         def renamed(source: Any, target: Any, **how: Any) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from faults.disk import Note, Trace
 from faults.disk.named import DATA, NAMES, SIZE, in_words
 from scenarios.power_record import Recording, is_journal_line, journal_before
-from scenarios.remedies import BEFORE_ACK, BEFORE_RENAME, Remedy, pattern_of
+from scenarios.remedies import BEFORE_ACK, BEFORE_RECOVERY, BEFORE_RENAME, Remedy, pattern_of
 from scenarios.unsynced import Missing
 
-__all__ = ["Cause", "acknowledged", "cause_of", "journal_lines", "shown", "where"]
+__all__ = ["Cause", "Suspect", "acknowledged", "cause_of", "cause_of_restart", "journal_lines", "shown", "where"]
 
 _SHOWN_CHARACTERS = 80
 _HARNESS = "journal."
@@ -65,13 +65,23 @@ def _hit(note: str, declared: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """A sync that was not made: in one line, and the remedy that would make it."""
+
+    cause: str
+    remedy: Remedy
+
+
+@dataclass(frozen=True)
 class Cause:
-    """Why, as far as the lost changes say: in one line, in a sentence more, and what could be tried; all may be empty."""
+    """Why, as far as the lost changes say: in one line, and in a sentence more; both may be empty.
+
+    ``suspects`` are the syncs whose lack may be to blame, the likeliest first.
+    """
 
     cause: str = ""
     because: str = ""
-    suggestion: str = ""
-    remedies: tuple[Remedy, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
 
 
 def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str) -> Cause:
@@ -89,25 +99,29 @@ def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str) -> Cause:
     objects: dict[tuple[bool, str], list[Missing]] = {}
     for each in owed:
         objects.setdefault((each.named.kind == NAMES, each.named.now or each.named.path), []).append(each)
-    causes, remedies = [], []
+    suspects = []
     # The latest first: what was asked for last before the acknowledgement is nearest to it.
     for (names, path), changes in sorted(objects.items(), key=lambda item: -item[1][-1].at):
-        last = changes[-1].named
-        if names:
-            causes.append(f"no fsync of directory {path} between '{last.what}' and {item}")
-        else:
-            causes.append(f"no fsync of {path} between the write to it and {item}")
-        remedies.append(Remedy(BEFORE_ACK, (_pattern(path, names),)))
-    every = tuple(dict.fromkeys(remedy.paths[0] for remedy in remedies))
-    if len(every) > 1:
-        remedies.append(Remedy(BEFORE_ACK, every))
-    rest = f"; and {len(causes) - 1} more like it" if len(causes) > 1 else ""
+        where = f"between '{changes[-1].named.what}'" if names else "between the write to it"
+        what = f"directory {path}" if names else path
+        suspects.append(Suspect(f"no fsync of {what} {where} and {item}", Remedy(BEFORE_ACK, (_pattern(path, names),))))
+    patterns = tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
+    rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
+    cause = suspects[0].cause + rest
+    if len(patterns) > 1:
+        suspects.append(Suspect(cause, Remedy(BEFORE_ACK, patterns)))
+    lay = "; ".join(in_words(each.named for each in owed)[:4])
+    return Cause(cause, f"What was acknowledged was not durable, nothing had synced it: {lay}.", tuple(suspects))
+
+
+def cause_of_restart() -> Cause:
+    """What shows only if the process was killed and restarted before the power went: recovery believed the page cache."""
+    cause = "recovery built upon what only the page cache had"
     because = (
-        "What was acknowledged lay in memory only: "
-        + "; ".join(in_words(each.named for each in owed)[:4])
-        + ". Nothing had made it durable."
+        "It shows only where the process was killed and restarted before the power went: what recovery then read, and "
+        "built upon, had been written and never synced."
     )
-    return Cause(causes[0] + rest, because, "", tuple(dict.fromkeys(remedies)))
+    return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
 
 
 def _disorder(missing: Sequence[Missing]) -> Cause:
@@ -118,19 +132,14 @@ def _disorder(missing: Sequence[Missing]) -> Cause:
     renamed = [named for named in data if named.now and named.now != named.path]
     if renamed:
         first = renamed[0]
-        return Cause(
-            f"no fsync of {first.path} before its rename to {first.now}",
-            f"The name {first.now} led to a file whose content was not durable: the rename reached the disk before the data.",
-            "",
-            (Remedy(BEFORE_RENAME, (_pattern(first.path, False),)),),
-        )
-    first = missing[0].named
-    words = in_words([first])[0]
-    what = f"directory {first.path}" if first.kind == NAMES else first.path
-    return Cause(
-        f"what came later was there without {words}",
-        f"Nothing was in between that makes {what} durable first, so the disk may take them in any order.",
-    )
+        cause = f"no fsync of {first.path} before its rename to {first.now}"
+        because = f"The name {first.now} was there before the data it leads to: nothing made the data durable first."
+        return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RENAME, (_pattern(first.path, False),))),))
+    named = missing[0].named
+    words = in_words([named])[0]
+    what = f"directory {named.path}" if named.kind == NAMES else named.path
+    because = f"Nothing made {what} durable before what came after it, so the disk may take them in any order."
+    return Cause(f"what came later was there without {words}", because)
 
 
 def _pattern(path: str, directory: bool) -> str:
