@@ -5,8 +5,10 @@ It is bounded: so many findings a run, so many extra judgements a finding; what 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +44,7 @@ class PowerExplainer:
     notes: list[str] = field(default_factory=list)
     _asked: Recording | None = None
     _asked_for: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         power = self.experiment
@@ -51,39 +54,48 @@ class PowerExplainer:
         """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
         start = time.perf_counter()
         groups = [found for found in group(self.experiment.ordered()) if found.finding.verdict.broken]
-        findings: list[Finding] = []
-        late = 0
-        for found in groups[:FINDINGS_MAX]:
-            if time.perf_counter() - start > SECONDS_MAX:
-                late += 1
-                continue
+        stories: list[tuple[Recording, Told] | None] = []
+        with ThreadPoolExecutor(self.experiment.workers) as pool:
             try:
-                findings += filter(None, [self._explain(found)])
-            except Exception as error:  # The results stand, whatever becomes of their explanation.
-                self.notes.append(f"{found.finding.id} was not explained: {type(error).__name__}: {error}")
-        if len(groups) > FINDINGS_MAX:
-            left = len(groups) - FINDINGS_MAX
-            self.notes.append(f"{left} more kinds of finding were not explained: a run explains {FINDINGS_MAX}")
-        if late:
-            self.notes.append(f"{late} kinds of finding were not explained: a run explains for {SECONDS_MAX} s")
+                # Not all at once: what is begun late may be one too many.
+                for at in range(0, min(len(groups), FINDINGS_MAX), self.experiment.workers):
+                    some = groups[at : min(at + self.experiment.workers, FINDINGS_MAX)]
+                    if time.perf_counter() - start < SECONDS_MAX / 2:
+                        stories += pool.map(self._tell, some)
+            except BaseException:
+                self.experiment.jobs.stop_all()
+                raise
+        told = [(found, *story) for found, story in zip(groups, stories, strict=False) if story]
+        findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
+        if left := len(groups) - len(stories):
+            self.notes.append(
+                f"{left} more kinds of finding were not explained: there is a budget of {FINDINGS_MAX} of them, and of time"
+            )
         if groups:
-            seconds = time.perf_counter() - start
-            self.notes.append(f"{len(findings)} findings explained in {seconds:.1f} s")
+            self.notes.append(f"{len(findings)} findings explained in {time.perf_counter() - start:.1f} s")
         return findings
 
-    def _explain(self, found: Group) -> Finding | None:
-        recording, states = self._simplest(found.results)
-        if recording is None:
-            self.notes.append(f"{found.finding.id} was not explained: no trace of it was kept")
-            return None
-        told: Told | None = self._run(
-            explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
-        )
-        if told is None:
-            self.notes.append(f"{found.finding.id} was not explained: judged again, its states were not broken so")
-            return None
+    def _tell(self, found: Group) -> tuple[Recording, Told] | None:
+        """The story of a finding; None if it has none, for a reason that is noted."""
+        reason = "judged again, its states were not broken so"
+        try:
+            recording, states = self._simplest(found.results)
+            if recording is None:
+                reason = "no trace of it was kept"
+            else:
+                told: Told | None = self._run(
+                    explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
+                )
+                if told:
+                    return recording, told
+        except Exception as error:  # The results stand, whatever becomes of their explanation.
+            reason = f"{type(error).__name__}: {error}"
+        self.notes.append(f"{found.finding.id} was not explained: {reason}")
+        return None
+
+    def _with_trial(self, found: Group, recording: Recording, told: Told, *, late: bool) -> Finding:
         trial = None
-        if recording.of is None:
+        if recording.of is None and not late:
             remedies = [suspect.remedy for suspect in told.cause.suspects]
             trial = self._trials.first_that_helps(recording, found.finding.id, remedies)
         name = f"power:{recording.name}:{told.state}"
@@ -120,14 +132,15 @@ class PowerExplainer:
         """The workload recorded on `posix`, where each of its system calls is in the trace; made once."""
         if recording.of or recording.kill_at or not Filesystem.parse(recording.filesystem).on_disk:
             return None
-        if not self._asked_for:
-            self._asked_for = True
-            name = f"posix~asked~{self.experiment.seed}"
-            trace = trace_path(self.experiment.scratch, name)
-            of_calls = Recording(name, "posix", "none", self.experiment.seed, trace)
-            ended = self._job(power_record.record_run, of_calls)
-            self._asked = ended.value if ended.returned else None
-        return self._asked
+        with self._lock:
+            if not self._asked_for:
+                self._asked_for = True
+                name = f"posix~asked~{self.experiment.seed}"
+                trace = trace_path(self.experiment.scratch, name)
+                of_calls = Recording(name, "posix", "none", self.experiment.seed, trace)
+                ended = self._job(power_record.record_run, of_calls)
+                self._asked = ended.value if ended.returned else None
+            return self._asked
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         ended = self._job(function, *args)

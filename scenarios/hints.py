@@ -31,7 +31,11 @@ _REMEDIES_MAX = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one remedy: how many states were broken in the same way with it and without. ``synced`` counts its syncs."""
+    """What came of one remedy: how many states were broken with it and without. ``synced`` counts its syncs.
+
+    Counted are the states that show the finding. If none did without the remedy, then ``in_any_way`` those that show any: the
+    same missing sync often breaks promises in many ways.
+    """
 
     remedy: Remedy
     synced: int
@@ -39,24 +43,26 @@ class Trial:
     judged: int
     broken_without: int
     judged_without: int
+    in_any_way: bool = False
 
     @property
     def helps(self) -> bool | None:
         """Whether it does; None if the trial says nothing."""
-        if not (self.synced and self.broken_without):
+        if not (self.synced and self.judged and self.broken_without):
             return None
         return not self.broken
 
     @property
     def text(self) -> str:
         """The trial in a sentence."""
-        if not self.synced:
-            return "It could not be tried: the program writes its own journal, past the harness."
         if not self.broken_without:
             return f"It could not be tried: recorded again without it, none of {self.judged_without} crash states was broken."
+        if not self.synced:
+            return "It could not be tried: the harness found nothing to sync, or the program writes its journal itself."
+        how = " in any way" if self.in_any_way else ""
         return (
-            f"Recorded again with {self.remedy.text}: {self.broken} of {self.judged} crash states broken; "
-            f"without: {self.broken_without} of {self.judged_without}."
+            f"Recorded again with it: {self.broken} of {self.judged} crash states broken{how}; "
+            f"without it: {self.broken_without} of {self.judged_without}."
         )
 
 
@@ -70,19 +76,24 @@ class Trials:
     workers: int
     _found: dict[tuple[str, Remedy | None], list[ScenarioResult]] = field(default_factory=dict)
     _synced: dict[tuple[str, Remedy | None], int] = field(default_factory=dict)
-    _count: int = 0
+    _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
+    _made: int = 0
 
     def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
         """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try."""
         tried: list[Trial] = []
+        like = self._like.setdefault((like.filesystem, bool(like.kill_at)), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
             without = self._results(like, None)
             shown = _count(without, finding)
-            if not shown:
+            any_way = not shown
+            broken_without = shown or _count(without)
+            if not broken_without:
                 return Trial(remedy, 1, 0, 0, 0, len(without))
             found = self._results(like, remedy)
             synced = self._synced.get((like.name, remedy), 0)
-            tried.append(Trial(remedy, synced, _count(found, finding), len(found), shown, len(without)))
+            broken = _count(found) if any_way else _count(found, finding)
+            tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
             if tried[-1].helps or not synced:
                 return tried[-1]
         return tried[0] if tried else None
@@ -98,8 +109,8 @@ class Trials:
         return self._found[key]
 
     def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
-        self._count += 1
-        name = f"{like.name}~tried{self._count}"
+        self._made += 1
+        name = f"{like.name}~tried{self._made}"
         recording = replace(like, name=name, trace=trace_path(self.scratch, name), remedy=remedy)
         ended = self._run(power_record.record_run, recording)
         return ended.value if ended.returned else None
@@ -128,8 +139,9 @@ class Trials:
         return found
 
 
-def _count(results: Iterable[ScenarioResult], finding: str) -> int:
-    return sum(finding_id(result) == finding for result in results)
+def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:
+    """How many show a finding, or any broken promise."""
+    return sum(finding_id(result) == finding if finding else result.verdict.broken for result in results)
 
 
 def _result(recording: Recording, judged: Judged) -> ScenarioResult:
