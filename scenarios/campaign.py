@@ -19,7 +19,7 @@ from reports.store import TRACES
 from scenarios import power_judge, work
 from scenarios.crash_check import Checked, Checker
 from scenarios.errors import EnvironmentLacks, UsageError
-from scenarios.explain import PowerExplainer
+from scenarios.explain import explanations_of
 from scenarios.jobs import Jobs
 from scenarios.kill import KillExperiment
 from scenarios.kill_plan import BUDGET, parse_id
@@ -157,12 +157,13 @@ class Campaign:
         self._explain(experiment)
 
     def _explain(self, experiment: KillExperiment | PowerExperiment) -> None:
-        """Say why, of what is broken."""
-        if isinstance(experiment, PowerExperiment):
-            self.listener.planned("explaining", 0)
-            explainer = PowerExplainer(experiment)
-            self.summary.findings += explainer.findings()
-            experiment.details["notes"] += explainer.notes
+        """Say why, of what is broken; the results stand, whatever becomes of this."""
+        if not any(result.verdict.broken for result in experiment.results.values()):
+            return
+        self.listener.planned("explaining", 0)
+        findings, notes = explanations_of(experiment)
+        self.summary.findings += findings
+        experiment.details["notes"] += notes
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,15 @@ from faults.disk.filesystem import Filesystem
 from reports import Finding, ScenarioResult
 from reports.findings import Group, group
 from scenarios import explain_power, power_record
+from scenarios.explain_kill import KillExplainer
 from scenarios.explain_power import Told
 from scenarios.hints import Trial, Trials
+from scenarios.kill import KillExperiment
 from scenarios.power import PowerExperiment, parse_power_id
 from scenarios.power_record import Recording, trace_path
 from scenarios.system import load
 
-__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer"]
+__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer", "explanations_of"]
 
 FINDINGS_MAX = 8
 """How many kinds of finding a run explains."""
@@ -34,6 +36,15 @@ SECONDS_MAX = 90
 """No other finding is begun after so many seconds."""
 
 _STATES_MAX = 500
+
+
+def explanations_of(experiment: KillExperiment | PowerExperiment) -> tuple[list[Finding], list[str]]:
+    """Explain what an experiment found; returns the findings, and remarks on what was not explained."""
+    explainer = PowerExplainer(experiment) if isinstance(experiment, PowerExperiment) else KillExplainer(experiment)
+    try:
+        return explainer.findings(), explainer.notes
+    except Exception as error:  # Evidence is worth a lot, but no results are to be lost over it.
+        return [], [*explainer.notes, f"what was found could not be explained: {type(error).__name__}: {error}"]
 
 
 @dataclass

@@ -63,9 +63,10 @@ class KillExperiment:
     results: dict[CrashPath, ScenarioResult] = field(default_factory=dict)
     """By path; `ordered` has them in the plan's order."""
     details: dict[str, Any] = field(default_factory=dict)
-    _order: list[CrashPath] = field(default_factory=list)
-    _states: dict[CrashPath, CrashState] = field(default_factory=dict)
-    _checked: dict[str, Checked] = field(default_factory=dict)
+    declared: dict[str, tuple[str, str]] = field(default_factory=dict)
+    paths: list[CrashPath] = field(default_factory=list)
+    states: dict[CrashPath, CrashState] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
 
     def run(self) -> None:
@@ -81,7 +82,7 @@ class KillExperiment:
 
     def ordered(self) -> list[ScenarioResult]:
         """Return the results so far in an order that does not depend on which finished first."""
-        return [self.results[path] for path in self._order if path in self.results]
+        return [self.results[path] for path in self.paths if path in self.results]
 
     def prepare(self) -> Prepared:
         """Step 1: see `kill_prepare`."""
@@ -107,9 +108,9 @@ class KillExperiment:
         self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
-            self._states[(photograph.hit,)] = CrashState(photograph.tree, promises)
-        self._order += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
-        self._miss([hit for (hit,) in self._order if (hit,) not in self._states])
+            self.states[(photograph.hit,)] = CrashState(photograph.tree, promises)
+        self.paths += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
+        self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
         different = "left different folders" if self._equal(prepared.final, photographs[-1].tree) else ""
         if [photograph.hit for photograph in photographs] != [*chosen, END]:
             different = "met their crash points in another order"
@@ -152,27 +153,27 @@ class KillExperiment:
 
     def _explore(self) -> None:
         """Judge every state, then the states its recovery passes through, one depth after the other."""
-        level = {path: self._states[path] for path in self._order if path in self._states}
+        level = {path: self.states[path] for path in self.paths if path in self.states}
         if self.until_broken:
             self._check_all(level, photograph=False)  # Quicker, and enough for most bugs.
             if self._broken():
                 return
-            self._checked.clear()
+            self.checked.clear()
         for depth in range(DEPTH_MAX + 1):
             self.on_plan(f"recovering, depth {depth}", len(self.results) + len(level))
             found = self._check_all(level, photograph=depth < DEPTH_MAX)
             if self.until_broken and self._broken():
                 return
             level = self._thin_states(depth + 1, self._next_level(found))
-            self._states.update(level)
-            self._order += level
+            self.states.update(level)
+            self.paths += level
 
     def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
         """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
-        new = {path: state.digest for path, state in level.items() if state.digest not in self._checked}
+        new = {path: state.digest for path, state in level.items() if state.digest not in self.checked}
         keep, note = thin_states(depth, new, self.shard.share(self.budget), self.seed)
         self._notes += [note] if note else []
-        known = self._checked.keys() | keep
+        known = self.checked.keys() | keep
         return {path: state for path, state in level.items() if state.digest in known}
 
     def _check_all(
@@ -181,7 +182,7 @@ class KillExperiment:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
         first: dict[str, CrashPath] = {}
         for path, state in level.items():
-            if state.digest not in self._checked:
+            if state.digest not in self.checked:
                 first.setdefault(state.digest, path)
         self._report_known(level)
         jobs = {path: level[path] for path in first.values()}
@@ -190,16 +191,16 @@ class KillExperiment:
             random.Random(f"{self.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
         for path, checked in self._parallel(jobs, lambda state: self.checker.check(state, photograph=photograph)):
-            self._checked[level[path].digest] = checked
+            self.checked[level[path].digest] = checked
             self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
             if self.until_broken and checked.verdict.broken:
                 break
-        return [(path, level[path], self._checked[digest]) for digest, path in first.items() if digest in self._checked]
+        return [(path, level[path], self.checked[digest]) for digest, path in first.items() if digest in self.checked]
 
     def _report_known(self, level: dict[CrashPath, CrashState]) -> None:
         for path, state in level.items():
-            if path not in self.results and state.digest in self._checked:
-                self._report(path, self._checked[state.digest], state)
+            if path not in self.results and state.digest in self.checked:
+                self._report(path, self.checked[state.digest], state)
 
     def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
         return {
@@ -228,7 +229,7 @@ class KillExperiment:
 
     def _kill_sample(self, prepared: Prepared, comparable: bool) -> None:
         size = max(SAMPLE_MIN, round(SAMPLE_SHARE * len(self.results)))
-        paths = [path for path in sorted(self.results) if path in self._states and path != (END,)]
+        paths = [path for path in sorted(self.results) if path in self.states and path != (END,)]
         sample = random.Random(f"{self.seed} sample").sample(paths, min(size, len(paths)))
         if self.until_broken:
             sample = self._broken()[:1] or sample
@@ -254,7 +255,7 @@ class KillExperiment:
             state = self.crash(prepared, path, folder)
             if isinstance(state, Checked):
                 return state
-            shown = self._states[path]
+            shown = self.states[path]
             if comparable and state.promises != shown.promises:
                 return Checked(
                     Verdict.UNKNOWN, "the killed process had promised something else than the photographed one"
@@ -263,7 +264,7 @@ class KillExperiment:
                 return Checked(
                     Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
                 )
-            checked, expected = self.checker.check(state), self._checked[shown.digest]
+            checked, expected = self.checker.check(state), self.checked[shown.digest]
             if checked.verdict is expected.verdict:
                 return None
             return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as photographed")
@@ -299,18 +300,18 @@ class KillExperiment:
         self.on_result(result)
 
     def _account(self, prepared: Prepared) -> None:
-        declared = dict(prepared.profile.declared)
-        for checked in self._checked.values():
+        self.declared = declared = dict(prepared.profile.declared)
+        for checked in self.checked.values():
             declared.update(checked.declared)
         hit = {name for path in self.results for name, _ in path} | {name for name, _ in prepared.profile.hits}
-        changed = {state.tree.digest for state in self._states.values()} - {self._states[(END,)].tree.digest}
+        changed = {state.tree.digest for state in self.states.values()} - {self.states[(END,)].tree.digest}
         if not changed:
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
         never = sorted(name for name in declared if name not in hit)
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
-            distinct_states=len(self._checked),
+            distinct_states=len(self.checked),
             during_recovery=sum(len(path) > 1 for path in self.results),
         )
         if (END,) in self.results and self.results[(END,)].verdict.broken:  # Another shard may have it.
@@ -321,7 +322,7 @@ class KillExperiment:
         if never:
             self._notes.append(f"failpoints never hit: {', '.join(never)}")
         self._notes.append(
-            f"{len(self._checked)} distinct states judged, crashes in recovery up to {DEPTH_MAX} deep; "
+            f"{len(self.checked)} distinct states judged, crashes in recovery up to {DEPTH_MAX} deep; "
             f"{self.details['killed_for_real']} scenarios also killed for real, "
             f"{self.details['agreed_with_photograph']} of them as photographed"
         )
