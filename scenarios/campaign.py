@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import shlex
 import shutil
@@ -37,6 +38,7 @@ __all__ = [
     "Plan",
     "Replayed",
     "experiment_of",
+    "kept_recording",
     "power_of",
     "replay",
     "workbench",
@@ -207,7 +209,13 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         return Replayed(checked, keep)
 
 
-def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path | None) -> Replayed:
+def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[Recording, str]:
+    """The recording that a power cut's scenario is of, its trace in the report directory, and the crash state's id.
+
+    Raises:
+        UsageError: the report has no such trace.
+        EnvironmentLacks: its images cannot be mounted here.
+    """
     name, state = parse_power_id(scenario)
     recordings = summary["experiments"].get("power", {}).get("recordings", [])
     known = next((recording for recording in recordings if recording["name"] == name), None)
@@ -216,10 +224,15 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
         raise UsageError(f"{plan.report} has no trace of {name!r}: only those with findings are kept; run again")
     if reason := lacking([known["filesystem"]]):
         raise EnvironmentLacks(reason)
+    return Recording.from_account(known, plan.seed, trace), state
+
+
+def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path | None) -> Replayed:
+    kept_trace, state = kept_recording(scenario, plan, summary)
     with workbench(plan) as (checker, _):
         copy = checker.folder() / "trace"  # the judge works beside it
-        shutil.copyfile(trace, copy)
-        recording = Recording.from_account(known, plan.seed, copy)
+        shutil.copyfile(kept_trace.trace, copy)
+        recording = dataclasses.replace(kept_trace, trace=copy)
         seconds = 60 + 3 * checker.system.seconds_max
         ended = checker.jobs.run(power_judge.judge_one, checker.target, recording, state, seconds_max=seconds)
         if ended.raised is not None and "InvalidState" in ended.raised.kinds:

@@ -24,6 +24,7 @@ from reports import ReportError, ScenarioResult
 from reports.console import progress, show_run
 from scenarios import cli_reports
 from scenarios.campaign import EXPERIMENTS, Campaign, Listener, Plan, experiment_of, replay, workbench
+from scenarios.crashed_shell import open_shell
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
@@ -133,8 +134,14 @@ def replay_(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As in the report: kill:FAILPOINT@HIT.")],
     report: Report = Path("crashmatrix-report"),
     keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed tree in.")] = None,
+    shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crashed tree, before recovery.")] = False,
 ) -> None:
     """Run one scenario of a report again, with a real SIGKILL."""
+    if shell:
+        if keep is not None:
+            raise UsageError("--shell and --keep are two runs; ask for one at a time")
+        open_shell(scenario, report, _say)
+        return
     found = replay(scenario, report, keep)
     _say(f"{scenario}: {found.checked.verdict}")
     if found.checked.explanation:
