@@ -59,7 +59,10 @@ class PowerExplainer:
 
     def __post_init__(self) -> None:
         power = self.experiment
-        self._trials = Trials(power.jobs, power.target, power.scratch, power.workers)
+        accounts = [account for account in power.details["recordings"] if "judged" in account]
+        judged, seconds = sum(a["judged"] for a in accounts), sum(a["seconds"].get("all", 0.0) for a in accounts)
+        states = Trials.affordable(judged, seconds)
+        self._trials = Trials(power.jobs, power.target, power.scratch, power.workers, states)
 
     def findings(self) -> list[Finding]:
         """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
@@ -169,7 +172,8 @@ def _cause(told: Told, trial: Trial | None) -> str:
     helped = (
         suspect.cause for suspect in told.cause.suspects if trial and trial.helps and suspect.remedy == trial.remedy
     )
-    return next(helped, told.cause.cause)
+    unsure = "not confirmed: " if told.cause.cause and trial and trial.helps is False else ""
+    return next(helped, f"{unsure}{told.cause.cause}")
 
 
 def _suggestion(told: Told, trial: Trial | None) -> str:

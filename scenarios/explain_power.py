@@ -15,7 +15,7 @@ from faults.disk import CrashImages, CrashState, Note, Trace, enter_private_name
 from faults.disk.change_names import changes_named
 from faults.disk.filesystem import Filesystem
 from faults.disk.named import in_words
-from reports import Event, ScenarioResult
+from reports import Event, ScenarioResult, Verdict
 from reports.findings import finding_id
 from scenarios.jobs import Channel
 from scenarios.minimise import Budget, earliest, fewest_lost
@@ -128,13 +128,11 @@ def _tell(
     lines = journal_lines(trace, state.cut, recording)
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     acked = acks[-1] if acks else 0
-    cause = (
-        cause_of_restart()
-        if recording.kill_at
-        else cause_of(
-            missing or (), acked - len(recording.before), shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
-        )
-    )
+    cause = cause_of_restart()
+    if not recording.kill_at:
+        item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
+        loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
+        cause = cause_of(missing or (), acked - len(recording.before), item, loses=loses)
     declared = declared_places()
     told = [
         acknowledged(lines),

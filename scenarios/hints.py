@@ -24,7 +24,10 @@ from scenarios.system import Target, load
 __all__ = ["STATES_TRIED", "Trial", "Trials"]
 
 STATES_TRIED = 60
-"""How many crash states are judged of each recording."""
+"""How many crash states are judged of each recording at least."""
+
+_STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
+"""More of them, of a system that is judged quickly."""
 
 _REMEDIES_MAX = 4
 
@@ -50,6 +53,8 @@ class Trial:
         """Whether it does; None if the trial says nothing."""
         if not (self.synced and self.judged and self.broken_without):
             return None
+        if self.in_any_way and self.broken:
+            return None  # Of another cause, perhaps.
         return not self.broken
 
     @property
@@ -74,10 +79,17 @@ class Trials:
     target: Target
     scratch: Path
     workers: int
+    states: int = STATES_TRIED
     _found: dict[tuple[str, Remedy | None], list[ScenarioResult]] = field(default_factory=dict)
     _synced: dict[tuple[str, Remedy | None], int] = field(default_factory=dict)
     _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
     _made: int = 0
+
+    @staticmethod
+    def affordable(judged: int, seconds: float) -> int:
+        """How many states to judge, where judging so many took one worker so long."""
+        rate = judged / seconds if seconds else 0.0
+        return max(STATES_TRIED, min(_STATES_TRIED_MAX, round(rate * _SECONDS_TRIED)))
 
     def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
         """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try."""
@@ -128,7 +140,7 @@ class Trials:
         return [_result(recording, one) for one in judged]
 
     def _share(self, recording: Recording, number: int) -> list[Judged]:
-        share = max(1, STATES_TRIED // self.workers)
+        share = max(1, self.states // self.workers)
         seconds = 60 + (share + 2) * 3 * load(self.target.name).seconds_max
         job = self.jobs.start(
             power_judge.judge, self.target, recording, number, self.workers, share, seconds_max=seconds

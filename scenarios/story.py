@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from faults.disk import Note, Trace
-from faults.disk.named import DATA, NAMES, SIZE, in_words
+from faults.disk.named import DATA, NAMES, SIZE, Named, in_words
 from scenarios.power_record import Recording, is_journal_line, journal_before
 from scenarios.remedies import BEFORE_ACK, BEFORE_RECOVERY, BEFORE_RENAME, Remedy, pattern_of
 from scenarios.unsynced import Missing
@@ -84,34 +84,49 @@ class Cause:
     suspects: tuple[Suspect, ...] = ()
 
 
-def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str) -> Cause:
+def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses: bool = True) -> Cause:
     """Derive the cause from what the crash took.
 
     Args:
         missing: the lost changes, in order.
         acked_lines: the number of the journal line that acknowledged last; 0 if none did.
         acked: what it acknowledged.
+        loses: something is gone, as opposed to: something is wrong.
     """
     owed = [each for each in missing if each.lines < acked_lines]
     if not owed:
         return _disorder(missing)
-    item = f"the acknowledgement of {acked}"
     objects: dict[tuple[bool, str], list[Missing]] = {}
     for each in owed:
         objects.setdefault((each.named.kind == NAMES, each.named.now or each.named.path), []).append(each)
-    suspects = []
+    suspects, renamed = list[Suspect](), list[Suspect]()
     # The latest first: what was asked for last before the acknowledgement is nearest to it.
     for (names, path), changes in sorted(objects.items(), key=lambda item: -item[1][-1].at):
         where = f"between '{changes[-1].named.what}'" if names else "between the write to it"
         what = f"directory {path}" if names else path
-        suspects.append(Suspect(f"no fsync of {what} {where} and {item}", Remedy(BEFORE_ACK, (_pattern(path, names),))))
+        cause = f"no fsync of {what} {where} and the acknowledgement of {acked}"
+        suspects.append(Suspect(cause, Remedy(BEFORE_ACK, (_pattern(path, names),))))
+        renamed += _renamed([each.named for each in changes])
     patterns = tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
     rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
-    cause = suspects[0].cause + rest
-    if len(patterns) > 1:
-        suspects.append(Suspect(cause, Remedy(BEFORE_ACK, patterns)))
+    every = [Suspect(suspects[0].cause + rest, Remedy(BEFORE_ACK, patterns))] if len(patterns) > 1 else []
     lay = "; ".join(in_words(each.named for each in owed)[:4])
-    return Cause(cause, f"What was acknowledged was not durable, nothing had synced it: {lay}.", tuple(suspects))
+    because = f"What was acknowledged was not durable, nothing had synced it: {lay}."
+    if renamed and not loses:
+        return Cause(renamed[0].cause, because, (*renamed, *suspects, *every))
+    return Cause(suspects[0].cause + rest, because, (*suspects, *every, *renamed))
+
+
+def _renamed(data: Sequence[Named]) -> list[Suspect]:
+    """Files that were given their name before what is in them was durable."""
+    moved = [named for named in data if named.kind in (DATA, SIZE) and named.now not in ("", named.path)]
+    return [
+        Suspect(
+            f"no fsync of {named.path} before its rename to {named.now}",
+            Remedy(BEFORE_RENAME, (_pattern(named.path, False),)),
+        )
+        for named in moved[:1]
+    ]
 
 
 def cause_of_restart() -> Cause:
@@ -128,13 +143,10 @@ def _disorder(missing: Sequence[Missing]) -> Cause:
     """Nothing lost was owed: something later survived that needed it."""
     if not missing:
         return Cause()
-    data = [each.named for each in missing if each.named.kind in (DATA, SIZE)]
-    renamed = [named for named in data if named.now and named.now != named.path]
+    renamed = _renamed([each.named for each in missing])
     if renamed:
-        first = renamed[0]
-        cause = f"no fsync of {first.path} before its rename to {first.now}"
-        because = f"The name {first.now} was there before the data it leads to: nothing made the data durable first."
-        return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RENAME, (_pattern(first.path, False),))),))
+        because = "The name was there before the data it leads to: nothing had made the data durable first."
+        return Cause(renamed[0].cause, because, tuple(renamed))
     named = missing[0].named
     words = in_words([named])[0]
     what = f"directory {named.path}" if named.kind == NAMES else named.path
