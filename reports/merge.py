@@ -130,10 +130,13 @@ def _moved(command: str, out: Path) -> str:
 
 
 def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
+    """Each finding once, as the shard tells it that has found out most, with the counts of all."""
     found: dict[str, Finding] = {}
     for finding in (finding for summary in summaries for finding in summary.findings):
-        known = found.get(finding.id)
-        found[finding.id] = replace(known, count=known.count + finding.count) if known else finding
+        known = found.get(finding.id, finding)
+        best = max(known, finding, key=lambda one: (one.tested is True, bool(one.timeline), len(one.explanation)))
+        count = known.count + finding.count if finding.id in found else finding.count
+        found[finding.id] = replace(best, count=count)
     return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
 
 

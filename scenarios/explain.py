@@ -111,7 +111,7 @@ class PowerExplainer:
         trial = None
         if recording.of is None and not late:
             remedies = [suspect.remedy for suspect in told.cause.suspects]
-            trial = self._trials.first_that_helps(recording, found.finding.id, remedies)
+            trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
         name = f"power:{recording.name}:{told.state}"
         return replace(
             found.finding,

@@ -50,7 +50,7 @@ class KillExplainer:
         before_path, before = self._before(path)
         lines = _lines(state.promises)
         told = [
-            acknowledged(lines),
+            acknowledged(lines, len(state.promises.initial)),
             f"The process was killed {self._where(path, len(lines))}.",
             self._since(before_path, before, state),
             f"Then: {example.explanation}.",

@@ -28,10 +28,11 @@ from scenarios.system import Target
 from scenarios.timeline import timeline
 from scenarios.unsynced import Missing, lost_in, missing_from
 
-__all__ = ["Told", "explain"]
+__all__ = ["Told", "explain", "judge_like"]
 
 _LOST_SHOWN = 24
 _EARLIER_TRIES = 12
+_LIKE_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Told:
     cause: Cause
     lost: tuple[str, ...]
     timeline: tuple[Event, ...]
+    notes: int
+    """How many notes came before the cut."""
 
 
 def explain(
@@ -87,6 +90,23 @@ def explain(
         state = fewest_lost(state if most.broken(state) else first, most)
         state = earliest(trace, state, _cuts(trace), most, _EARLIER_TRIES)
     return _tell(trace, recording, state, last[state], budget - most.left, asked)
+
+
+def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:
+    """Judge the states of another recording that are like a minimised one: a little lost, after so many notes.
+
+    Raises faults.disk.DiskError.
+    """
+    enter_private_namespace()
+    trace = Trace.load(recording.trace)
+    found = [at for at, operation in enumerate(trace.operations) if isinstance(operation, Note)]
+    cut = found[notes - 1] + 1 if 0 < notes <= len(found) else trace.start
+    size = len(trace.pending(cut))
+    every = (1 << size) - 1
+    masks = [0, every, *(every ^ 1 << index for index in reversed(range(size)))]
+    states = [CrashState(cut, mask, (), size) for mask in dict.fromkeys(masks)]
+    with judging(target, recording, trace) as judge:
+        return [judge(state) for state in states[:_LIKE_MAX]]
 
 
 def _finding_of(recording: Recording, judged: Judged) -> str:
@@ -135,7 +155,7 @@ def _tell(
         cause = cause_of(missing or (), acked - len(recording.before), item, loses=loses)
     declared = declared_places()
     told = [
-        acknowledged(lines),
+        acknowledged(lines, len(recording.initial)),
         where(trace, state.cut, recording, declared),
         _fate(len(gone), len(torn), len(pending), lost, in_memory, on_disk),
         f"Then: {circumstances(recording, judged.explanation)}.",
@@ -145,7 +165,15 @@ def _tell(
     shown_lost = [*in_memory, *lost]
     if len(shown_lost) > _LOST_SHOWN:
         shown_lost = [*shown_lost[:_LOST_SHOWN], f"and {len(shown_lost) - _LOST_SHOWN:,} more"]
-    return Told(str(state), count, tuple(filter(None, told)), cause, tuple(shown_lost), events)
+    return Told(
+        str(state),
+        count,
+        tuple(filter(None, told)),
+        cause,
+        tuple(shown_lost),
+        events,
+        len(trace.notes_before(state.cut)),
+    )
 
 
 def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Recording | None) -> list[Missing] | None:
@@ -157,12 +185,12 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
 
 
 def _fate(gone: int, torn: int, pending: int, lost: list[str], in_memory: list[str], on_disk: bool) -> str:
-    what = "writes to the disk" if on_disk else "changes"
-    several = (
-        f"{gone + torn} of the {pending} {what} that no flush had made durable {'was' if gone + torn == 1 else 'were'}"
-    )
+    what, sync = ("writes to the disk", "flush") if on_disk else ("changes", "sync")
+    how = "Lost or torn" if gone and torn else "Torn" if torn else "Lost"
+    were = "was" if gone + torn == 1 else "were"
     if gone or torn:
-        text = f"Lost or torn: {several}: {'; '.join(lost[:4])}."
+        several = f"{gone + torn} of the {pending} {what} that no {sync} had made durable"
+        text = f"{how} {were} {several}: {'; '.join(lost[:4])}."
     elif on_disk:
         text = "Nothing that had been written to the disk was lost."
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reports import ScenarioResult
 from reports.findings import finding_id
-from scenarios import power_judge, power_record
+from scenarios import explain_power, power_judge, power_record
 from scenarios.jobs import Ended, Jobs
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged
@@ -25,6 +25,9 @@ __all__ = ["STATES_TRIED", "Trial", "Trials"]
 
 STATES_TRIED = 60
 """How many crash states are judged of each recording at least."""
+
+_Key = tuple[str, Remedy | None]
+"""The name of the recording that is made again, and with what."""
 
 _STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
 """More of them, of a system that is judged quickly."""
@@ -64,6 +67,8 @@ class Trial:
             return f"It could not be tried: recorded again without it, none of {self.judged_without} crash states was broken."
         if not self.synced:
             return "It could not be tried: the harness found nothing to sync, or the program writes its journal itself."
+        if self.helps is None:
+            return f"Recorded again, this did not show in {self.judged_without} crash states: whether it helps is not known."
         how = " in any way" if self.in_any_way else ""
         return (
             f"Recorded again with it: {self.broken} of {self.judged} crash states broken{how}; "
@@ -80,8 +85,10 @@ class Trials:
     scratch: Path
     workers: int
     states: int = STATES_TRIED
-    _found: dict[tuple[str, Remedy | None], list[ScenarioResult]] = field(default_factory=dict)
-    _synced: dict[tuple[str, Remedy | None], int] = field(default_factory=dict)
+    _found: dict[_Key, dict[str, ScenarioResult]] = field(default_factory=dict)
+    _recordings: dict[_Key, Recording | None] = field(default_factory=dict)
+    _synced: dict[_Key, int] = field(default_factory=dict)
+    _looked: set[tuple[_Key, int]] = field(default_factory=set)
     _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
     _made: int = 0
 
@@ -91,18 +98,22 @@ class Trials:
         rate = judged / seconds if seconds else 0.0
         return max(STATES_TRIED, min(_STATES_TRIED_MAX, round(rate * _SECONDS_TRIED)))
 
-    def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy]) -> Trial | None:
-        """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try."""
+    def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy], notes: int) -> Trial | None:
+        """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try.
+
+        Args:
+            notes: how many notes came before the minimised cut: states there are judged, besides others.
+        """
         tried: list[Trial] = []
         like = self._like.setdefault((like.filesystem, bool(like.kill_at)), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
-            without = self._results(like, None)
+            without = self._results(like, None, notes)
             shown = _count(without, finding)
             any_way = not shown
             broken_without = shown or _count(without)
             if not broken_without:
                 return Trial(remedy, 1, 0, 0, 0, len(without))
-            found = self._results(like, remedy)
+            found = self._results(like, remedy, notes)
             synced = self._synced.get((like.name, remedy), 0)
             broken = _count(found) if any_way else _count(found, finding)
             tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
@@ -110,15 +121,20 @@ class Trials:
                 return tried[-1]
         return tried[0] if tried else None
 
-    def _results(self, like: Recording, remedy: Remedy | None) -> list[ScenarioResult]:
+    def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
         """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""
         key = like.name, remedy
         if key not in self._found:
-            recording = self._record(like, remedy)
+            recording = self._recordings[key] = self._record(like, remedy)
             self._synced[key] = syncs_made(recording.syncs_count) if recording else 0
             tried = recording is not None and (remedy is None or self._synced[key])
-            self._found[key] = self._judge(recording) if recording and tried else []
-        return self._found[key]
+            self._found[key] = self._judge(recording) if recording and tried else {}
+        recording, found = self._recordings[key], self._found[key]
+        if recording and found and (key, notes) not in self._looked:
+            self._looked.add((key, notes))
+            ended = self._run(explain_power.judge_like, recording, notes)
+            found.update((one.state, _result(recording, one)) for one in (ended.value if ended.returned else ()))
+        return list(found.values())
 
     def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
         self._made += 1
@@ -131,13 +147,12 @@ class Trials:
         seconds = 60 + 20 * load(self.target.name).seconds_max
         return self.jobs.run(function, self.target, *args, seconds_max=seconds)
 
-    def _judge(self, recording: Recording) -> list[ScenarioResult]:
-        """The results of a few states of a recording, which is then let go."""
+    def _judge(self, recording: Recording) -> dict[str, ScenarioResult]:
+        """The results of a few states of a recording."""
         with ThreadPoolExecutor(self.workers) as pool:
             shares = pool.map(lambda number: self._share(recording, number), range(self.workers))
             judged = [one for share in shares for one in share]
-        recording.trace.unlink()
-        return [_result(recording, one) for one in judged]
+        return {one.state: _result(recording, one) for one in judged}
 
     def _share(self, recording: Recording, number: int) -> list[Judged]:
         share = max(1, self.states // self.workers)

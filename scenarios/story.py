@@ -18,12 +18,13 @@ _HARNESS = "journal."
 """Failpoints of the journal itself: its lines say the same."""
 
 
-def acknowledged(lines: Sequence[str]) -> str:
-    """How much had been promised, and by which line of the journal last."""
+def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
+    """How much had been promised, and by which line of the journal last; ``initial`` items were there before."""
+    there = f" Besides, {_count(initial, 'item')} had been there from the start." if initial else ""
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     attempts = sum(line.startswith("attempt ") for line in lines)
     if not acks:
-        return f"Nothing had been acknowledged yet; {_count(attempts, 'item')} had been attempted."
+        return f"Nothing had been acknowledged yet; {_count(attempts, 'item')} had been attempted.{there}"
     last = acks[-1]
     item = shown(lines[last - 1].removeprefix("ack "))
     few = f"{len(acks)} of {_count(attempts, 'item')} attempted had been acknowledged"
@@ -31,7 +32,7 @@ def acknowledged(lines: Sequence[str]) -> str:
         few = "The one item attempted had been acknowledged"
     elif len(acks) == attempts:
         few = f"All {attempts} items attempted had been acknowledged"
-    return f"{few}: the last one, {item}, by line {last} of the journal."
+    return f"{few}: the last one, {item}, by line {last} of the journal.{there}"
 
 
 def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, str]) -> str:
