@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from reports import Event, Finding, Verdict
+from reports import Event, Finding, ScenarioResult, Verdict
 from reports.findings import Group, group
 from scenarios.crash_check import CrashState, Photograph
 from scenarios.journal import Promises, item_key
@@ -55,7 +55,7 @@ class KillExplainer:
             self._since(before_path, before, state),
             f"Then: {example.explanation}.",
         ]
-        cause, because, suggestion, lost = self._cause(path, before, state, example.verdict)
+        cause, because, suggestion, lost = self._cause(path, before, state, example)
         return replace(
             found.finding,
             example=example.id,
@@ -111,9 +111,17 @@ class KillExplainer:
         return f"The place before it is {self._hit(before_path[-1])}: {how}. In between: {what}{more}."
 
     def _cause(
-        self, path: CrashPath, before: CrashState | None, state: CrashState, verdict: Verdict
+        self, path: CrashPath, before: CrashState | None, state: CrashState, example: ScenarioResult
     ) -> tuple[str, str, str, tuple[str, ...]]:
         """Cause, a sentence more, suggestion and what was lost; each empty where the photographs do not say."""
+        if "second recovery" in example.explanation.partition(":")[0]:
+            return (
+                "recovery does not leave what it found: a second recovery has another result",
+                "The first recovery kept the promise; the second one began with what the first had left.",
+                "",
+                (),
+            )
+        verdict = example.verdict
         events = state.promises.events
         changes = changes_between(before.tree, state.tree) if before else []
         if len(path) == 1 and verdict in (Verdict.LOSES, Verdict.HOLE) and events and events[-1].kind == "ack":

@@ -31,7 +31,7 @@ POWER = [
     ("data-not-synced", f"{TOYS}:Unsynced", "ext4", 40),
     ("rename-not-synced", "replace:fsync", "posix", 40),
     ("unlink-not-synced", "sqlite:delete-full", "ext4", 60),
-    ("renamed-before-its-data", "replace:none", "posix", 200),
+    ("renamed-before-its-data", f"{TOYS}:NamedTooEarly", "posix", 40),
 ]
 KILL = [
     ("acknowledged-before-written", "reference-log", "ack-before-write"),

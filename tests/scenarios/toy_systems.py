@@ -281,3 +281,22 @@ class BelievesTheCache(Synced):
             file.flush()
             os.fsync(file.fileno())
         return items
+
+
+class NamedTooEarly(SystemUnderTest):
+    """Wrong under power cuts: a file gets its name before what is in it is durable."""
+
+    contract = "latest"
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            with journal.attempt(["key", item]):
+                (root / "new").write_text(f"value {item}\n")
+                (root / "new").rename(root / "value")
+                sync_directory(root)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        if not (root / "value").exists():
+            return []
+        _, item = (root / "value").read_text().split()
+        return [["key", int(item)]]
