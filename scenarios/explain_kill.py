@@ -33,7 +33,7 @@ class KillExplainer:
         self._experiment = experiment
         self.notes: list[str] = []
         self._order = {path: number for number, path in enumerate(experiment.paths)}
-        self._first = [path for path in experiment.paths if len(path) == 1 and path in experiment.states]
+        self._first = [path for path in experiment.states if len(path) == 1]  # Other shards' too: each photographs all.
         self._declared = {name: (text, relative(place)) for name, (text, place) in experiment.declared.items()}
 
     def findings(self) -> list[Finding]:

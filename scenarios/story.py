@@ -14,6 +14,7 @@ from scenarios.unsynced import Missing
 __all__ = ["Cause", "Suspect", "acknowledged", "cause_of", "cause_of_restart", "journal_lines", "shown", "where"]
 
 _SHOWN_CHARACTERS = 80
+_NAMED_EARLY = "The name was durable before what it leads to: nothing had synced the content before the rename."
 _HARNESS = "journal."
 """Failpoints of the journal itself: its lines say the same."""
 
@@ -114,7 +115,7 @@ def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses:
     lay = "; ".join(in_words(each.named for each in owed)[:4])
     because = f"What was acknowledged was not durable, nothing had synced it: {lay}."
     if renamed and not loses:
-        return Cause(renamed[0].cause, because, (*renamed, *suspects, *every))
+        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed, *suspects, *every))
     return Cause(suspects[0].cause + rest, because, (*suspects, *every, *renamed))
 
 
@@ -146,8 +147,7 @@ def _disorder(missing: Sequence[Missing]) -> Cause:
         return Cause()
     renamed = _renamed([each.named for each in missing])
     if renamed:
-        because = "The name was there before the data it leads to: nothing had made the data durable first."
-        return Cause(renamed[0].cause, because, tuple(renamed))
+        return Cause(renamed[0].cause, _NAMED_EARLY, tuple(renamed))
     named = missing[0].named
     words = in_words([named])[0]
     what = f"directory {named.path}" if named.kind == NAMES else named.path

@@ -150,3 +150,18 @@ def test_directories_refused(tmp_path: Path) -> None:
         merge_directories(tmp_path / "out", [tmp_path / "nothing"])
     assert not (tmp_path / "out").exists()
     assert read_report(shard) == part(1)
+
+
+def test_of_two_tellings_of_a_finding_the_better_one_stays() -> None:
+    """A finding that two shards explained is told as by the one whose remedy helped; counts add up all the same."""
+    parts = [part(number, verdict=Verdict.LOSES) for number in (1, 2, 3)]
+    for (run, results), tested in zip(parts, (None, True, False), strict=True):
+        example = next(one for one in results if one.verdict is Verdict.LOSES)
+        run.findings = [
+            Finding(
+                id=finding_id(example), experiment="kill", verdict=Verdict.LOSES, title="gone", count=1, example=example.id,
+                suggestion=f"as shard {run.shard} says", tested=tested,
+            )
+        ]  # fmt: skip
+    (finding,) = merge(parts, OUT)[0].findings
+    assert (finding.suggestion, finding.tested, finding.count) == ("as shard 2/3 says", True, 3)
