@@ -149,7 +149,8 @@ def _tell(
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     acked = acks[-1] if acks else 0
     cause = cause_of_restart()
-    if not recording.kill_at:
+    since = restarted_at(trace)
+    if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
         item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
         cause = cause_of(missing or (), acked - len(recording.before), item, loses=loses)

@@ -135,8 +135,8 @@ def cause_of_restart() -> Cause:
     """What shows only if the process was killed and restarted before the power went: recovery believed the page cache."""
     cause = "recovery built upon what only the page cache had"
     because = (
-        "It shows only where the process was killed and restarted before the power went: what recovery then read, and "
-        "built upon, had been written and never synced."
+        "It shows only where the process was killed and restarted before the power went: recovery reads there what was "
+        "written, and what the disk may never have got."
     )
     return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
 
