@@ -15,6 +15,7 @@ from faults.disk import CrashImages, CrashState, Note, Trace, enter_private_name
 from faults.disk.change_names import changes_named
 from faults.disk.filesystem import Filesystem
 from faults.disk.named import in_words
+from faults.disk.posix.naming import tree_syncs
 from reports import Event, ScenarioResult, Verdict
 from reports.findings import finding_id
 from scenarios.jobs import Channel
@@ -162,7 +163,8 @@ def _tell(
         f"Then: {circumstances(recording, judged.explanation)}.",
         cause.because,
     ]
-    events = timeline(trace, state, names, declared, outcome=judged.explanation)
+    synced = {} if on_disk else tree_syncs(trace, state.cut)
+    events = timeline(trace, state, names, declared, outcome=judged.explanation, synced=synced)
     shown_lost = [*in_memory, *lost]
     if len(shown_lost) > _LOST_SHOWN:
         shown_lost = [*shown_lost[:_LOST_SHOWN], f"and {len(shown_lost) - _LOST_SHOWN:,} more"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from faults.disk import Change, CrashState, Failure, Flush, Mark, Note, Operation, Sync, Trace
 from faults.disk.named import Named, in_words
@@ -69,7 +69,7 @@ def _event(
         case Flush():
             return Event(at=at, kind="flush", text="all that was written before is on the disk")
         case Sync():
-            return Event(at=at, kind="flush", text=synced.get(at, "fsync"))
+            return Event(at=at, kind="flush", text=f"fsync of {synced[at]}" if synced.get(at) else "fsync")
         case Failure(request, _, _, errno):
             return Event(at=at, kind="note", text=f"the disk fails a {request} with errno {errno}")
     if isinstance(operation, Change):
@@ -97,10 +97,3 @@ def _place(change: Write | Data | object) -> str:
             count = sectors_of(data_)
             return f"{count:,} sector{'' if count == 1 else 's'}"
     return ""
-
-
-def syncs_named(trace: Trace, cut: int, paths: Mapping[int, str]) -> Iterator[tuple[int, str]]:
-    """The position and text of each sync of a tree; ``paths`` is inode to path."""
-    for at, operation in enumerate(trace.operations[:cut]):
-        if isinstance(operation, Sync):
-            yield at, f"fsync of {paths.get(operation.inode) or 'what has no name'}"

@@ -100,7 +100,7 @@ class _BlockMap:
             parts: list[Named] = []
             for block, data in _blocks(write, self._block_before):
                 parts += self._in_journal(at, block, data, logged, whole) or [self._at_home(at, block, data)]
-            named[at] = tuple(_joined(parts))
+            named[at] = tuple(_joined(parts, nodes=self._kind == "btrfs"))
         return named
 
     # What is where.
@@ -291,8 +291,11 @@ def _listed(parts: Iterable[Named]) -> str:
     return "; ".join((telling or list(filter(None, dict.fromkeys(words))))[:_PARTS_SHOWN]) + more
 
 
-def _joined(parts: list[Named]) -> Iterator[Named]:
-    """Neighbouring ranges of one file as one, a journal's blocks as one, and what is said twice once."""
+def _joined(parts: list[Named], *, nodes: bool) -> Iterator[Named]:
+    """Neighbouring ranges of one file as one, a journal's blocks as one, and what is said twice once.
+
+    With `nodes`, metadata comes in runs of blocks of which only the first is known as such.
+    """
     journal = [part for part in parts if part.kind == JOURNAL]
     if journal:
         directory = next((part for part in journal if part.what.startswith("directory ")), journal[0])
@@ -301,8 +304,8 @@ def _joined(parts: list[Named]) -> Iterator[Named]:
         yield replace(directory, what=words or journal[0].what)
     last: Named | None = None
     for part in dict.fromkeys(part for part in parts if part.kind != JOURNAL):
-        if last and last.kind == METADATA and part.kind == UNKNOWN:
-            continue  # The rest of a node of btrfs.
+        if nodes and last and last.kind == METADATA and part.kind == UNKNOWN:
+            continue
         if last and last.kind == part.kind == DATA and (last.path, last.stop) == (part.path, part.start):
             last = Named(kind=DATA, path=part.path, now=part.now, start=last.start, stop=part.stop)
             continue

@@ -12,6 +12,7 @@ from faults.disk.ext4_layout import names_in, what_changed
 from faults.disk.extents import extents_of
 from faults.disk.named import DATA, JOURNAL, NAMES, UNKNOWN, Named, in_words
 from faults.disk.operations import Data
+from faults.disk.posix.naming import tree_syncs
 from tests.faults_disk.support import in_child
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -89,7 +90,9 @@ def test_journal_of_ext4_is_read() -> None:
 
 def test_names_of_a_tree() -> None:
     """On `posix`, a rename is one change of its directory, and a file is known by its name then and where the power goes."""
-    _, names = named("posix")
+    trace, names = named("posix")
+    syncs = list(tree_syncs(trace, trace.finish).values())
+    assert syncs[:3] == ["sub/f0.new", "sub", "log"]
     renames = [part for about in names.values() for part in about if part.kind == NAMES and "becomes" in part.what]
     assert [part.text for part in renames] == [f"directory sub: f{n}.new becomes f{n}" for n in range(3)]
     data = {(part.path, part.now) for about in names.values() for part in about if part.kind == DATA}

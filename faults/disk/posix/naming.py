@@ -4,11 +4,11 @@ import os
 from dataclasses import replace
 
 from faults.disk.named import DATA, NAMES, SIZE, Named
-from faults.disk.operations import Data, Entry, Names, Size
+from faults.disk.operations import Data, Entry, Names, Size, Sync
 from faults.disk.posix.inode import ROOT
 from faults.disk.trace import Trace
 
-__all__ = ["tree_changes"]
+__all__ = ["tree_changes", "tree_syncs"]
 
 
 def tree_changes(trace: Trace, cut: int) -> dict[int, Named]:
@@ -23,6 +23,18 @@ def tree_changes(trace: Trace, cut: int) -> dict[int, Named]:
             case Size(inode, size):
                 walk.note(position, inode, Named(kind=SIZE, stop=size))
     return {at: replace(named, now=walk.path(inode)) for at, (inode, named) in walk.found.items()}
+
+
+def tree_syncs(trace: Trace, cut: int) -> dict[int, str]:
+    """The path of what each sync before position `cut` is of, by position; empty of what had no name then."""
+    walk, found = _Walk(), dict[int, str]()
+    for position, operation in enumerate(trace.operations[:cut]):
+        match operation:
+            case Names(entries):
+                walk.rename(position, entries)
+            case Sync(inode):
+                found[position] = walk.path(inode)
+    return found
 
 
 class _Walk:
