@@ -14,7 +14,8 @@ from typing import Any
 from reports import ScenarioResult
 from reports.findings import finding_id
 from scenarios import explain_power, power_judge, power_record
-from scenarios.jobs import Ended, Jobs
+from scenarios.endings import Ended
+from scenarios.jobs import Jobs
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
@@ -150,8 +151,12 @@ class Trials:
     def _judge(self, recording: Recording) -> dict[str, ScenarioResult]:
         """The results of a few states of a recording."""
         with ThreadPoolExecutor(self.workers) as pool:
-            shares = pool.map(lambda number: self._share(recording, number), range(self.workers))
-            judged = [one for share in shares for one in share]
+            try:
+                shares = pool.map(lambda number: self._share(recording, number), range(self.workers))
+                judged = [one for share in shares for one in share]
+            except BaseException:
+                self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
+                raise
         return {one.state: _result(recording, one) for one in judged}
 
     def _share(self, recording: Recording, number: int) -> list[Judged]:
