@@ -172,8 +172,12 @@ def _cause(told: Told, trial: Trial | None) -> str:
     helped = (
         suspect.cause for suspect in told.cause.suspects if trial and trial.helps and suspect.remedy == trial.remedy
     )
-    unsure = "not confirmed: " if told.cause.cause and trial and trial.helps is False else ""
-    return next(helped, f"{unsure}{told.cause.cause}")
+    cause = told.cause.cause
+    if told.cause.otherwise and not (trial and trial.helps):
+        cause = told.cause.otherwise
+    elif cause and trial and trial.helps is False:
+        cause = f"not confirmed: {cause}"
+    return next(helped, cause)
 
 
 def _suggestion(told: Told, trial: Trial | None) -> str:

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from faults.disk import CrashImages, CrashState, Note, Trace, enter_private_namespace
 from faults.disk.change_names import changes_named
 from faults.disk.filesystem import Filesystem
-from faults.disk.named import in_words
+from faults.disk.named import DATA, JOURNAL, NAMES, Named, in_words
 from faults.disk.posix.naming import tree_syncs
 from reports import Event, ScenarioResult, Verdict
 from reports.findings import finding_id
@@ -24,7 +24,7 @@ from scenarios.places import declared_places
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged, judging
 from scenarios.power_record import Recording, is_journal_line, restarted_at
-from scenarios.story import Cause, acknowledged, cause_of, cause_of_restart, journal_lines, shown, where
+from scenarios.story import Cause, acknowledged, cause_of, cause_of_restart, journal_lines, place_of, shown, where
 from scenarios.system import Target
 from scenarios.timeline import timeline
 from scenarios.unsynced import Missing, lost_in, missing_from
@@ -87,9 +87,9 @@ def explain(
         most = Budget(broken, budget)
         if not most.broken(first):
             return None
-        state = earliest(trace, replace(first, tears=(), kept=0), _cuts(trace), most, _EARLIER_TRIES)
+        state = earliest(trace, replace(first, tears=(), kept=0), _cuts(trace, recording), most, _EARLIER_TRIES)
         state = fewest_lost(state if most.broken(state) else first, most)
-        state = earliest(trace, state, _cuts(trace), most, _EARLIER_TRIES)
+        state = earliest(trace, state, _cuts(trace, recording), most, _EARLIER_TRIES)
     return _tell(trace, recording, state, last[state], budget - most.left, asked)
 
 
@@ -118,14 +118,14 @@ def _finding_of(recording: Recording, judged: Judged) -> str:
     return finding_id(result)
 
 
-def _cuts(trace: Trace) -> list[int]:
-    """Right after each journal line, from the workload's start or restart on."""
+def _cuts(trace: Trace, recording: Recording) -> list[int]:
+    """Right after each journal line, from the workload's start or restart on; in a recovery, which has none, after each hit."""
     first = max(trace.start, restarted_at(trace))
     operations = trace.operations[: trace.finish]
     return [
         at + 1
         for at, operation in enumerate(operations)
-        if at >= first and isinstance(operation, Note) and is_journal_line(operation.text)
+        if at >= first and isinstance(operation, Note) and (recording.of or is_journal_line(operation.text))
     ]
 
 
@@ -149,13 +149,15 @@ def _tell(
     lines = journal_lines(trace, state.cut, recording)
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     acked = acks[-1] if acks else 0
+    declared = declared_places()
     cause = cause_of_restart()
     since = restarted_at(trace)
     if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
         item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
-        cause = cause_of(missing or (), acked - len(recording.before), item, loses=loses)
-    declared = declared_places()
+        cause = cause_of(missing or _written(trace, gone, names), acked - len(recording.before), item, loses=loses)
+    if not gone and not torn and not in_memory:
+        cause = replace(cause, otherwise=_step(trace, state, names, recording, declared))
     told = [
         acknowledged(lines, len(recording.initial)),
         where(trace, state.cut, recording, declared),
@@ -185,6 +187,48 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
         return None
     with images.mounted(state) as root:
         return missing_from(root, Trace.load(asked.trace), trace.notes_before(state.cut))
+
+
+def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:
+    """The lost writes to a disk that are about a file, or a directory's names."""
+    lines = [sum(map(is_journal_line, trace.notes_before(at))) for at in gone]
+    return [
+        Missing(at, before, each)
+        for at, before in zip(gone, lines, strict=True)
+        for each in names[at]
+        if each.kind in (DATA, NAMES)
+    ]
+
+
+def _step(
+    trace: Trace,
+    state: CrashState,
+    names: Mapping[int, tuple[Named, ...]],
+    recording: Recording,
+    declared: Mapping[str, str],
+) -> str:
+    """What was written last before a crash that took nothing: the step on which the promise breaks; empty if nothing was."""
+    changes: list[int] = []
+    for at in range(state.cut - 1, -1, -1):
+        if at in names:
+            changes.append(at)
+        elif changes and isinstance(trace.operations[at], Note):
+            break
+    telling = list(filter(None, (_short(each) for at in reversed(changes) for each in names[at])))
+    if not telling:
+        return ""
+    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= min(changes) else "of the workload"
+    start = max((at for at in range(min(changes)) if isinstance(trace.operations[at], Note)), default=-1)
+    after = f", after {place_of(trace.operations[start], declared)}" if start >= 0 else ""
+    return f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:3])}"
+
+
+def _short(named: Named) -> str:
+    """A change in few words; empty if it is the filesystem's own affair."""
+    if named.kind == JOURNAL:
+        first = named.what.partition("; ")[0]
+        return first if first.startswith("directory ") else ""
+    return named.text if named.kind in (DATA, NAMES) else ""
 
 
 def _fate(gone: int, torn: int, pending: int, lost: list[str], in_memory: list[str], on_disk: bool) -> str:

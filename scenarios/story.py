@@ -11,7 +11,17 @@ from scenarios.power_record import Recording, is_journal_line, journal_before
 from scenarios.remedies import BEFORE_ACK, BEFORE_RECOVERY, BEFORE_RENAME, Remedy, pattern_of
 from scenarios.unsynced import Missing
 
-__all__ = ["Cause", "Suspect", "acknowledged", "cause_of", "cause_of_restart", "journal_lines", "shown", "where"]
+__all__ = [
+    "Cause",
+    "Suspect",
+    "acknowledged",
+    "cause_of",
+    "cause_of_restart",
+    "journal_lines",
+    "place_of",
+    "shown",
+    "where",
+]
 
 _SHOWN_CHARACTERS = 80
 _NAMED_EARLY = "The name was durable before what it leads to: nothing had synced the content before the rename."
@@ -60,6 +70,12 @@ def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, s
     return f"The power failed {text}."
 
 
+def place_of(operation: object, declared: Mapping[str, str]) -> str:
+    """A note as a place in the program."""
+    note = operation.text.decode(errors="replace") if isinstance(operation, Note) else ""
+    return _hit(note, declared) if note.startswith("hit ") else f"the journal line {shown(note)}"
+
+
 def _hit(note: str, declared: Mapping[str, str]) -> str:
     name, _, number = note.removeprefix("hit ").rpartition(" ")
     place = declared.get(name, "")
@@ -78,12 +94,13 @@ class Suspect:
 class Cause:
     """Why, as far as the lost changes say: in one line, and in a sentence more; both may be empty.
 
-    ``suspects`` are the syncs whose lack may be to blame, the likeliest first.
+    ``suspects`` are the syncs whose lack may be to blame, the likeliest first; ``otherwise`` is the cause if none is.
     """
 
     cause: str = ""
     because: str = ""
     suspects: tuple[Suspect, ...] = ()
+    otherwise: str = ""
 
 
 def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses: bool = True) -> Cause:
