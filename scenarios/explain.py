@@ -83,10 +83,11 @@ class PowerExplainer:
         findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
         if left := len(groups) - len(stories):
             self.notes.append(
-                f"{left} more kinds of finding were not explained: there is a budget of {FINDINGS_MAX} of them, and of time"
+                f"not explained: {left} more, for lack of budget: {FINDINGS_MAX} findings, and {SECONDS_MAX // 2} s to begin them in"
             )
         if groups:
-            self.notes.append(f"{len(findings)} findings explained in {time.perf_counter() - start:.1f} s")
+            of = f"{len(groups)} kind{'s' if len(groups) > 1 else ''} of finding"
+            self.notes.append(f"{len(findings)} of {of} explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
     def _tell(self, found: Group) -> tuple[Recording, Told] | None:

@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
+from faults.disk import CrashState, Note
 from reports import Finding, Verdict
 from reports.findings import finding_id
 from scenarios import kill
 from scenarios.campaign import Campaign, Plan, experiment_of, power_of, workbench
 from scenarios.explain import explanations_of
 from scenarios.kill_plan import parse_id
+from scenarios.timeline import EVENTS_MAX, timeline
+from tests.faults_disk.support import synthetic_trace
 from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -209,6 +212,30 @@ def test_results_stand_if_they_cannot_be_explained(tmp_path: Path, monkeypatch: 
     assert any("was not explained" in note and "no way" in note for note in notes)
     broken = [result for result in campaign.results if result.verdict.broken]
     assert any(finding_id(broken[0]) in note for note in notes)
+
+
+def test_an_interrupt_while_explaining_keeps_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C skips the explanation; what was found is in the report, grouped as it is without one."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scenarios.campaign.explanations_of", interrupted)
+    plan = Plan(target=f"{TOYS}:Buffered", experiments=("kill",), report=tmp_path / "report")
+    with pytest.raises(KeyboardInterrupt):
+        Campaign(plan).run()
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert (summary["verdict"], summary["interrupted"], summary["findings"]) == ("loses", True, [])
+    assert (tmp_path / "report" / "results.jsonl").read_text().count('"loses"')
+
+
+def test_a_timeline_is_bounded() -> None:
+    """Of a long recording, the last events before the cut are shown, and it is said that there were more."""
+    trace = synthetic_trace([Note(b"ack %d" % number) for number in range(500)])
+    events = timeline(trace, CrashState(400, 0, (), 0), {}, {}, outcome="nothing")
+    assert len(events) == EVENTS_MAX + 3
+    assert (events[0].kind, events[0].text) == ("note", "what came before is left out")
+    assert [event.kind for event in events[-3:]] == ["ack", "cut", "recovered"]
 
 
 def no_explanation(*_: Any) -> None:
