@@ -83,7 +83,7 @@ class PowerExplainer:
         findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
         if left := len(groups) - len(stories):
             self.notes.append(
-                f"not explained: {left} more, for lack of budget: {FINDINGS_MAX} findings, and {SECONDS_MAX // 2} s to begin them in"
+                f"{left} more were not explained, for lack of budget: {FINDINGS_MAX} findings, begun in {SECONDS_MAX // 2} s"
             )
         if groups:
             of = f"{len(groups)} kind{'s' if len(groups) > 1 else ''} of finding"

@@ -24,7 +24,17 @@ from scenarios.places import declared_places
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged, judging
 from scenarios.power_record import Recording, is_journal_line, restarted_at
-from scenarios.story import Cause, acknowledged, cause_of, cause_of_restart, journal_lines, place_of, shown, where
+from scenarios.story import (
+    Cause,
+    acknowledged,
+    cause_of,
+    cause_of_later,
+    cause_of_restart,
+    journal_lines,
+    place_of,
+    shown,
+    where,
+)
 from scenarios.system import Target
 from scenarios.timeline import timeline
 from scenarios.unsynced import Missing, lost_in, missing_from
@@ -34,6 +44,10 @@ __all__ = ["Told", "explain", "judge_like"]
 _LOST_SHOWN = 24
 _EARLIER_TRIES = 12
 _LIKE_MAX = 16
+_LATER = 60
+_UNKNOWN_IN_MEMORY = (
+    "What was in memory only is not known: recorded again, the workload did not do the same in the same order."
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,7 @@ def _tell(
     with CrashImages(trace) as images:
         names = changes_named(trace, state.cut, images)
         missing = _missing(trace, state, images, asked) if on_disk else lost_in(trace, state)
+        later = _later(trace, state.cut, images) if missing is None else []
     pending = trace.pending(state.cut)
     gone = [at for index, at in enumerate(pending) if not state.kept >> index & 1]
     torn = [pending[tear.write] for tear in state.tears]
@@ -150,18 +165,22 @@ def _tell(
     acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
     acked = acks[-1] if acks else 0
     declared = declared_places()
+    item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
     cause = cause_of_restart()
     since = restarted_at(trace)
     if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
-        item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
         cause = cause_of(missing or _written(trace, gone, names), acked - len(recording.before), item, loses=loses)
-    if not gone and not torn and not in_memory:
+    unknown = missing is None and not recording.of and not recording.kill_at
+    if unknown and not cause.cause and acked > len(recording.before):
+        cause = cause_of_later(later, item)
+    if not gone and not torn and not in_memory and not unknown:
         cause = replace(cause, otherwise=_step(trace, state, names, recording, declared))
     told = [
         acknowledged(lines, len(recording.initial)),
         where(trace, state.cut, recording, declared),
         _fate(len(gone), len(torn), len(pending), lost, in_memory, on_disk),
+        _UNKNOWN_IN_MEMORY if unknown else "",
         f"Then: {circumstances(recording, judged.explanation)}.",
         cause.because,
     ]
@@ -231,13 +250,18 @@ def _short(named: Named) -> str:
     return named.text if named.kind in (DATA, NAMES) else ""
 
 
+def _later(trace: Trace, cut: int, images: CrashImages) -> list[Named]:
+    """What the run that was recorded, whose power did not fail, wrote to the disk next."""
+    stop = min(cut + _LATER, trace.finish)
+    names = changes_named(trace, stop, images)
+    return [each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES)]
+
+
 def _fate(gone: int, torn: int, pending: int, lost: list[str], in_memory: list[str], on_disk: bool) -> str:
     what, sync = ("writes to the disk", "flush") if on_disk else ("changes", "sync")
-    how = "Lost or torn" if gone and torn else "Torn" if torn else "Lost"
-    were = "was" if gone + torn == 1 else "were"
     if gone or torn:
-        several = f"{gone + torn} of the {pending} {what} that no {sync} had made durable"
-        text = f"{how} {were} {several}: {'; '.join(lost[:4])}."
+        how = "Lost or torn" if gone and torn else "Torn" if torn else "Lost"
+        text = f"{how}: {gone + torn} of {pending} {what} that no {sync} had made durable: {'; '.join(lost[:4])}."
     elif on_disk:
         text = "Nothing that had been written to the disk was lost."
     else:

@@ -148,6 +148,23 @@ def _renamed(data: Sequence[Named]) -> list[Suspect]:
     ]
 
 
+def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
+    """Where it is not known what was in memory: what the run wrote to the disk next may have been it. Only a trial tells."""
+    inside = [named for named in later if named.path and not named.path.startswith("(outside)")]
+    if not inside:
+        return Cause()
+    objects = dict.fromkeys((named.kind == NAMES, named.now or named.path) for named in inside)
+    suspects = [
+        Suspect(
+            f"no fsync of {'directory ' if names else ''}{path} before the acknowledgement of {acked}",
+            Remedy(BEFORE_ACK, (_pattern(path, names),)),
+        )
+        for names, path in objects
+    ]
+    because = f"Had the power not failed, what was written next is: {'; '.join(in_words(inside)[:4])}."
+    return Cause("", because, tuple(dict.fromkeys(suspects)))
+
+
 def cause_of_restart() -> Cause:
     """What shows only if the process was killed and restarted before the power went: recovery believed the page cache."""
     cause = "recovery built upon what only the page cache had"

@@ -30,10 +30,10 @@ pytestmark = pytest.mark.usefixtures("disk")
 TOYS = "tests.scenarios.toy_systems"
 GOLDEN = Path(__file__).parent / "golden"
 
-POWER = [
+POWER: list[Any] = [
     ("data-not-synced", f"{TOYS}:Unsynced", "ext4", 40),
     ("rename-not-synced", "replace:fsync", "posix", 40),
-    ("unlink-not-synced", "sqlite:delete-full", "ext4", 60),
+    pytest.param("unlink-not-synced", "sqlite:delete-full", "ext4", 60, marks=pytest.mark.slow),
     ("renamed-before-its-data", f"{TOYS}:NamedTooEarly", "posix", 40),
 ]
 KILL = [
@@ -108,6 +108,15 @@ def test_kill(name: str, target: str, mutant: str, tmp_path: Path, monkeypatch: 
     agrees_with_golden(name, findings[0])
     assert findings[0].timeline[-2].kind == "cut"
     assert parse_id(findings[0].example)
+
+
+def test_a_workload_that_is_never_the_same(tmp_path: Path) -> None:
+    """Of what was in memory nothing is claimed; what the run wrote next is suspected, and named as the cause once tried."""
+    (finding,) = explained_power(f"{TOYS}:UnsyncedInAnyOrder", "ext4", 40, tmp_path)
+    assert re.fullmatch(r"no fsync of data before the acknowledgement of \d+", finding.cause)
+    assert finding.tested is True
+    assert any("in memory only is not known" in paragraph for paragraph in finding.explanation)
+    assert not any("in memory" in line for line in finding.lost)
 
 
 @pytest.mark.slow

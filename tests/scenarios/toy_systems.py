@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -300,3 +301,12 @@ class NamedTooEarly(SystemUnderTest):
             return []
         _, item = (root / "value").read_text().split()
         return [["key", int(item)]]
+
+
+class UnsyncedInAnyOrder(Unsynced):
+    """Wrong under power cuts, and no two runs store their items in the same order."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in random.SystemRandom().sample(range(1000), ITEMS):
+            with journal.attempt(item):
+                self.put(root, item)
