@@ -16,6 +16,7 @@ __all__ = [
     "Suspect",
     "acknowledged",
     "cause_of",
+    "cause_of_later",
     "cause_of_restart",
     "journal_lines",
     "place_of",
