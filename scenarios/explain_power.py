@@ -37,7 +37,7 @@ from scenarios.story import (
 )
 from scenarios.system import Target
 from scenarios.timeline import timeline
-from scenarios.unsynced import Missing, lost_in, missing_from
+from scenarios.unsynced import Missing, lines_before, lost_in, missing_from
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -210,13 +210,8 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
 
 def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:
     """The lost writes to a disk that are about a file, or a directory's names."""
-    lines = [sum(map(is_journal_line, trace.notes_before(at))) for at in gone]
-    return [
-        Missing(at, before, each)
-        for at, before in zip(gone, lines, strict=True)
-        for each in names[at]
-        if each.kind in (DATA, NAMES)
-    ]
+    lines = lines_before(trace)
+    return [Missing(at, lines[at], each) for at in gone for each in names[at] if each.kind in (DATA, NAMES)]
 
 
 def _step(

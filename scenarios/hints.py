@@ -33,7 +33,7 @@ _Key = tuple[str, Remedy | None]
 _STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
 """More of them, of a system that is judged quickly."""
 
-_REMEDIES_MAX = 4
+_REMEDIES_MAX = 5
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ __all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing"
 
 BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
 _VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d[\d-]*")
+_PATHS_SHOWN = 4
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
     BEFORE_RENAME: "each rename of it",
@@ -39,7 +40,11 @@ class Remedy:
     @property
     def text(self) -> str:
         """What it does, in a few words."""
-        what = "everything" if self.paths == ("*",) else " and ".join(self.paths)
+        some = [
+            *self.paths[:_PATHS_SHOWN],
+            *([f"{len(self.paths) - _PATHS_SHOWN} more"] if self.paths[_PATHS_SHOWN:] else []),
+        ]
+        what = "everything" if self.paths == ("*",) else " and ".join(some)
         return f"os.fsync of {what} before {_WHEN[self.before]}"
 
     def matches(self, path: str) -> bool:

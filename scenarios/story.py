@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 80
+_ALONE_MAX = 3
 _NAMED_EARLY = "The name was durable before what it leads to: nothing had synced the content before the rename."
 _HARNESS = "journal."
 """Failpoints of the journal itself: its lines say the same."""
@@ -130,11 +131,12 @@ def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses:
     patterns = tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
     rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
     every = [Suspect(suspects[0].cause + rest, Remedy(BEFORE_ACK, patterns))] if len(patterns) > 1 else []
+    alone = list({suspect.remedy: suspect for suspect in reversed(suspects)}.values())[::-1][:_ALONE_MAX]
     lay = "; ".join(in_words(each.named for each in owed)[:4])
     because = f"What was acknowledged was not durable, nothing had synced it: {lay}."
     if renamed and not loses:
-        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed, *suspects, *every))
-    return Cause(suspects[0].cause + rest, because, (*suspects, *every, *renamed))
+        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed[:1], *alone, *every))
+    return Cause(suspects[0].cause + rest, because, (*alone, *every, *renamed[:1]))
 
 
 def _renamed(data: Sequence[Named]) -> list[Suspect]:
@@ -163,7 +165,7 @@ def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
         for names, path in objects
     ]
     because = f"Had the power not failed, what was written next is: {'; '.join(in_words(inside)[:4])}."
-    return Cause("", because, tuple(dict.fromkeys(suspects)))
+    return Cause("", because, tuple({suspect.remedy: suspect for suspect in suspects}.values())[:_ALONE_MAX])
 
 
 def cause_of_restart() -> Cause:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from faults.disk import CrashState, Note, Trace
@@ -19,7 +20,7 @@ from faults.disk.posix.naming import tree_changes
 from faults.disk.posix.tree import Trees
 from scenarios.power_record import is_journal_line
 
-__all__ = ["Missing", "lost_in", "missing_from"]
+__all__ = ["Missing", "lines_before", "lost_in", "missing_from"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def lost_in(trace: Trace, state: CrashState) -> list[Missing]:
     names = tree_changes(trace, state.cut)
     positions = [at for index, at in enumerate(trace.pending(state.cut)) if not state.kept >> index & 1]
     torn = [trace.pending(state.cut)[tear.write] for tear in state.tears]
-    return [Missing(at, _lines(trace, at), names[at]) for at in sorted({*positions, *torn})]
+    lines = lines_before(trace)
+    return [Missing(at, lines[at], names[at]) for at in sorted({*positions, *torn})]
 
 
 def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Missing] | None:
@@ -52,7 +54,7 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
     cut = _cut_after(trace, notes)
     if cut is None:
         return None
-    names, last = tree_changes(trace, cut), _last_names(trace, cut)
+    names, last, lines = tree_changes(trace, cut), _last_names(trace, cut), lines_before(trace)
     pending = trace.pending(cut)
     every = CrashState(cut, (1 << len(pending)) - 1, (), len(pending))
     contents = {os.fsdecode(path): _bytes(content) for path, _, content in Trees(trace).of(every).entries}
@@ -69,7 +71,7 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
             case _:
                 there = True  # Of what was removed since, nobody misses anything.
         if not there:
-            found.append(Missing(at, _lines(trace, at), named))
+            found.append(Missing(at, lines[at], named))
     return found
 
 
@@ -87,8 +89,10 @@ def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:
     return None if left else position
 
 
-def _lines(trace: Trace, at: int) -> int:
-    return sum(map(is_journal_line, trace.notes_before(at)))
+def lines_before(trace: Trace) -> list[int]:
+    """How many journal lines come before each position of a trace."""
+    lines = (isinstance(operation, Note) and is_journal_line(operation.text) for operation in trace.operations)
+    return list(accumulate(lines, initial=0))
 
 
 def _last_names(trace: Trace, cut: int) -> dict[tuple[int, bytes], int]:

@@ -10,6 +10,7 @@
 What none of this explains is called unknown: nothing is guessed.
 """
 
+import contextlib
 import os
 import stat
 import struct
@@ -21,6 +22,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from faults.disk.crash_images import CrashImages
+from faults.disk.errors import MountRefused
 from faults.disk.ext4_layout import BLOCK, Ext4Layout, Transaction, names_in, what_changed
 from faults.disk.extents import extents_of
 from faults.disk.magic import named_by_magic
@@ -40,7 +42,7 @@ _BOOKKEEPING = {"superblock", "group descriptors", "which blocks are free", "whi
 def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
     """What each write before position `cut` is about, by position; a write may be about several things.
 
-    Raises MountRefused, SystemCallFailed.
+    Raises SystemCallFailed.
     """
     return _BlockMap(trace, cut, images).all()
 
@@ -84,9 +86,7 @@ class _BlockMap:
         self._kind = trace.filesystem.partition(":")[0]
         self._base = _Base(trace)
         self._samples = [self._look(images, position) for position in self._places()]
-        self._layout: Ext4Layout | None = None
-        if self._kind.startswith("ext"):
-            self._layout = Ext4Layout(self._base.block)
+        self._layout = Ext4Layout.read(self._base.block) if self._kind.startswith("ext") else None
         self._now: dict[int, bytes] = {}
         """The newest content of each block of metadata, be it in the journal only."""
 
@@ -114,7 +114,11 @@ class _BlockMap:
     def _look(self, images: CrashImages, position: int) -> _Sample:
         pending = len(self._trace.pending(position))
         sample = _Sample(position)
-        with images.mounted(CrashState(position, (1 << pending) - 1, (), pending)) as root:
+        # A place at which the filesystem is lost tells nothing; the others may.
+        with (
+            contextlib.suppress(MountRefused),
+            images.mounted(CrashState(position, (1 << pending) - 1, (), pending)) as root,
+        ):
             for place, path in _walk(root.parent):
                 self._add(sample, place, path)
         return sample

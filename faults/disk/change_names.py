@@ -17,7 +17,7 @@ def changes_named(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, t
 
     Of a disk, crash images are mounted and asked what is where.
 
-    Raises MountRefused, SystemCallFailed.
+    Raises SystemCallFailed.
     """
     if Filesystem.parse(trace.filesystem).on_disk:
         return disk_changes(trace, cut, images)

@@ -37,6 +37,14 @@ class Transaction:
 class Ext4Layout:
     """The plan of one disk. ``read`` gives its blocks as mkfs left them. Raises ValueError for a plan it does not know."""
 
+    @classmethod
+    def read(cls, read: Read) -> "Ext4Layout | None":
+        """The plan, if it is a known one."""
+        try:
+            return cls(read)
+        except ValueError:
+            return None
+
     def __init__(self, read: Read) -> None:
         block = read(0)
         here = memoryview(block)[_SUPERBLOCK:]

@@ -55,7 +55,7 @@ def expected(path: str) -> bytes:
     return LOG if path == "log" else FILES[path.removesuffix(".new")]
 
 
-@pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal", "xfs", "btrfs", "posix"])
+@pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal", "ext2", "xfs", "btrfs", "posix"])
 def test_data_is_named_by_file_and_bytes(filesystem: str) -> None:
     """Where a write is said to be bytes of a file, it holds those bytes; and of each file, all are accounted for."""
     trace, names = named(filesystem)
