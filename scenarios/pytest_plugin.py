@@ -158,9 +158,14 @@ class Outcome:
         promise = contract if isinstance(contract, str) else type(contract).__name__
         head = f"{name} breaks its promise" if self.summary.verdict.broken else f"{name}: nothing can be said"
         lines = [f"{head} ({promise}): {self.summary.verdict} in {len(wrong)} of {len(self.results)} crashes"]
+        from reports.findings import finding_id
+
+        causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}
         for result in list(first.values())[:_SHOWN_MAX]:
+            cause = causes.get(finding_id(result), "")
             lines += [
                 f"  {result.verdict}: {result.explanation}",
+                *([f"    why: {cause}"] if cause else []),
                 f"    crash: {result.experiment} at {result.id.partition(':')[2]}",
                 f"    again: {result.replay}",
             ]
