@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scenarios import journal
 from scenarios.places import declared_places, relative
 
 
@@ -22,4 +23,4 @@ def test_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ours_are_known() -> None:
     """The journal's own failpoints have a place."""
-    assert declared_places()["journal.after_ack"].startswith("scenarios/journal.py:")
+    assert declared_places()[journal.AFTER_ACK.name].startswith("scenarios/journal.py:")
