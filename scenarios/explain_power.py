@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from faults.disk import CrashImages, CrashState, Note, Trace, enter_private_namespace
+from faults.disk import Change, CrashImages, CrashState, Note, Trace, enter_private_namespace
 from faults.disk.change_names import changes_named
 from faults.disk.filesystem import Filesystem
 from faults.disk.named import DATA, JOURNAL, NAMES, Named, in_words
@@ -37,7 +37,7 @@ from scenarios.story import (
 )
 from scenarios.system import Target
 from scenarios.timeline import timeline
-from scenarios.unsynced import Missing, lines_before, lost_in, missing_from
+from scenarios.unsynced import Missing, lines_before, lost_in, missing_from, same_names
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -104,7 +104,10 @@ def explain(
         state = earliest(trace, replace(first, tears=(), kept=0), _cuts(trace, recording), most, _EARLIER_TRIES)
         state = fewest_lost(state if most.broken(state) else first, most)
         state = earliest(trace, state, _cuts(trace, recording), most, _EARLIER_TRIES)
-    return _tell(trace, recording, state, last[state], budget - most.left, asked)
+        start = _last_step(trace, state)[0]
+        size = len(trace.pending(start))
+        safe_before = judge(CrashState(start, (1 << size) - 1, (), size)).verdict is Verdict.SAFE
+    return _tell(trace, recording, state, last[state], budget - most.left, asked, safe_before)
 
 
 def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:
@@ -135,16 +138,22 @@ def _finding_of(recording: Recording, judged: Judged) -> str:
 def _cuts(trace: Trace, recording: Recording) -> list[int]:
     """Right after each journal line, from the workload's start or restart on; in a recovery, which has none, after each hit."""
     first = max(trace.start, restarted_at(trace))
-    operations = trace.operations[: trace.finish]
+    in_recovery = recording.of or recording.kill_at
     return [
         at + 1
-        for at, operation in enumerate(operations)
-        if at >= first and isinstance(operation, Note) and (recording.of or is_journal_line(operation.text))
+        for at, operation in enumerate(trace.operations[: trace.finish])
+        if at >= first and isinstance(operation, Note) and (in_recovery or is_journal_line(operation.text))
     ]
 
 
 def _tell(
-    trace: Trace, recording: Recording, state: CrashState, judged: Judged, count: int, asked: Recording | None
+    trace: Trace,
+    recording: Recording,
+    state: CrashState,
+    judged: Judged,
+    count: int,
+    asked: Recording | None,
+    safe_before: bool,
 ) -> Told:
     on_disk = Filesystem.parse(trace.filesystem).on_disk
     with CrashImages(trace) as images:
@@ -174,7 +183,7 @@ def _tell(
     unknown = missing is None and not recording.of and not recording.kill_at
     if unknown and not cause.cause and acked > len(recording.before):
         cause = cause_of_later(later, item)
-    if not gone and not torn and not in_memory and not unknown:
+    if safe_before and not gone and not torn and not in_memory and not unknown:
         cause = replace(cause, otherwise=_step(trace, state, names, recording, declared))
     told = [
         acknowledged(lines, len(recording.initial)),
@@ -204,14 +213,31 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
     """What the workload had asked for, had not synced, and the mounted crash state has not; None if nothing is known."""
     if asked is None or restarted_at(trace):
         return None
+    calls = Trace.load(asked.trace)
+    end = len(trace.operations)
+    pending = len(trace.pending(end))
+    with images.mounted(CrashState(end, (1 << pending) - 1, (), pending)) as root:
+        if not same_names(root, calls):
+            return None
     with images.mounted(state) as root:
-        return missing_from(root, Trace.load(asked.trace), trace.notes_before(state.cut))
+        return missing_from(root, calls, trace.notes_before(state.cut))
 
 
 def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:
     """The lost writes to a disk that are about a file, or a directory's names."""
     lines = lines_before(trace)
     return [Missing(at, lines[at], each) for at in gone for each in names[at] if each.kind in (DATA, NAMES)]
+
+
+def _last_step(trace: Trace, state: CrashState) -> tuple[int, list[int]]:
+    """The changes before a cut, back to the note that came before them; and the position right after that note."""
+    changes: list[int] = []
+    for at in range(state.cut - 1, -1, -1):
+        if isinstance(trace.operations[at], Change):
+            changes.insert(0, at)
+        elif changes and isinstance(trace.operations[at], Note):
+            return at + 1, changes
+    return 0, changes
 
 
 def _step(
@@ -222,18 +248,12 @@ def _step(
     declared: Mapping[str, str],
 ) -> str:
     """What was written last before a crash that took nothing: the step on which the promise breaks; empty if nothing was."""
-    changes: list[int] = []
-    for at in range(state.cut - 1, -1, -1):
-        if at in names:
-            changes.append(at)
-        elif changes and isinstance(trace.operations[at], Note):
-            break
-    telling = list(filter(None, (_short(each) for at in reversed(changes) for each in names[at])))
+    start, changes = _last_step(trace, state)
+    telling = list(filter(None, (_short(each) for at in changes for each in names[at])))
     if not telling:
         return ""
-    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= min(changes) else "of the workload"
-    start = max((at for at in range(min(changes)) if isinstance(trace.operations[at], Note)), default=-1)
-    after = f", after {place_of(trace.operations[start], declared)}" if start >= 0 else ""
+    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= start else "of the workload"
+    after = f", after {place_of(trace.operations[start - 1], declared)}" if start else ""
     return f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:3])}"
 
 

@@ -19,7 +19,7 @@ from scenarios.jobs import Jobs
 from scenarios.power import circumstances
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
-from scenarios.remedies import Remedy, syncs_made
+from scenarios.remedies import BEFORE_ACK, Remedy, syncs_made
 from scenarios.system import Target, load
 
 __all__ = ["STATES_TRIED", "Trial", "Trials"]
@@ -118,9 +118,11 @@ class Trials:
             synced = self._synced.get((like.name, remedy), 0)
             broken = _count(found) if any_way else _count(found, finding)
             tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
-            if tried[-1].helps or not synced:
+            if tried[-1].helps:
                 return tried[-1]
-        return tried[0] if tried else None
+            if not synced and remedy.before == BEFORE_ACK:
+                break  # Nor will it be with another: its acknowledgements go past us.
+        return next((trial for trial in tried if trial.synced), tried[0] if tried else None)
 
     def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
         """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""

@@ -165,7 +165,10 @@ def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
         for names, path in objects
     ]
     because = f"Had the power not failed, what was written next is: {'; '.join(in_words(inside)[:4])}."
-    return Cause("", because, tuple({suspect.remedy: suspect for suspect in suspects}.values())[:_ALONE_MAX])
+    alone = list({suspect.remedy: suspect for suspect in suspects}.values())
+    patterns = tuple(suspect.remedy.paths[0] for suspect in alone)
+    every = [Suspect(f"no fsync of what the acknowledgement of {acked} is about", Remedy(BEFORE_ACK, patterns))]
+    return Cause("", because, (*alone[:_ALONE_MAX], *(every if len(patterns) > 1 else [])))
 
 
 def cause_of_restart() -> Cause:

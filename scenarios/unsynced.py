@@ -2,7 +2,7 @@
 
 Known exactly from a recording on the `posix` filesystem, where each change and each sync is in the trace as the system called it.
 Of the same workload's recording on a real filesystem it is known by comparison: both hold the same notes in the same
-order, and whatever of this a crashed folder has all the same is left out.
+order, and whatever of this a crashed folder has all the same is left out. A run whose files have other names tells nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from faults.disk.posix.naming import tree_changes
 from faults.disk.posix.tree import Trees
 from scenarios.power_record import is_journal_line
 
-__all__ = ["Missing", "lines_before", "lost_in", "missing_from"]
+__all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,19 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
         if not there:
             found.append(Missing(at, lines[at], named))
     return found
+
+
+def same_names(root: Path, trace: Trace) -> bool:
+    """Whether a folder at its run's orderly end has the files that another run of the workload had, by name.
+
+    Args:
+        trace: of that other run, on the `posix` filesystem.
+    """
+    end = len(trace.operations)
+    pending = len(trace.pending(end))
+    tree = Trees(trace).of(CrashState(end, (1 << pending) - 1, (), pending))
+    mine = {os.fsdecode(path) for path, _, _ in tree.entries}
+    return mine == {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
 def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:
