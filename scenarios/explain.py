@@ -32,7 +32,7 @@ FINDINGS_MAX = 8
 JUDGED_MAX = 40
 """How many states are judged at most to minimise one."""
 
-SECONDS_MAX = 90
+SECONDS_MAX = 60
 """No other finding is begun after so many seconds."""
 
 _STATES_MAX = 500
@@ -176,7 +176,7 @@ def _cause(told: Told, trial: Trial | None) -> str:
     cause = told.cause.cause
     if told.cause.otherwise and not (trial and trial.helps):
         cause = told.cause.otherwise
-    elif cause and trial and trial.helps is False:
+    elif cause and trial and (trial.helps is False or len(told.cause.suspects) > 1):
         cause = f"not confirmed: {cause}"
     return next(helped, cause)
 
