@@ -33,7 +33,7 @@ JUDGED_MAX = 40
 """How many states are judged at most to minimise one."""
 
 SECONDS_MAX = 60
-"""No other finding is begun after so many seconds."""
+"""Findings are begun in the first half of so many seconds; remedies are tried until all of them are over."""
 
 _STATES_MAX = 500
 
