@@ -140,14 +140,16 @@ def stop_here() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
-def is_stopped(pid: int) -> bool:
-    """Return whether every thread of a process has stopped. Raises ProcessLookupError if it is gone."""
+def is_stopped(pid: int, *, but: int = 0) -> bool:
+    """Return whether every thread of a process has stopped, but for one perhaps. Raises ProcessLookupError if it is gone."""
     try:
         threads = _threads(pid)
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
     try:
-        states = {_state(f"/proc/{pid}/task/{thread}/stat") for thread in threads}
+        if threads == [str(but)]:
+            return True
+        states = {_state(f"/proc/{pid}/task/{thread}/stat") for thread in threads if thread != str(but)}
         if states <= set("ZX"):  # Dead, though its parent has not looked yet.
             raise ProcessLookupError(pid)
         return states <= set("TtZX") and _threads(pid) == threads

@@ -41,6 +41,8 @@ class ProcessTree:
     """
 
     def __init__(self, body: Callable[[], None]) -> None:
+        self.held = 0
+        """A thread that somebody keeps from doing anything; 0 for none."""
         ours, self._control = os.pipe()
         self._ended, theirs = os.pipe()
         self._status: int | None = None
@@ -77,7 +79,7 @@ class ProcessTree:
         stopped: list[int] = []
         try:
             deadline = time.monotonic() + _STOP_SECONDS_MAX
-            while running := [pid for pid in descendants(self._keeper) if not _is_quiet(pid)]:
+            while running := [pid for pid in descendants(self._keeper) if not _is_quiet(pid, self.held)]:
                 for pid in running:
                     if pid not in stopped:
                         stopped.append(pid)
@@ -173,9 +175,9 @@ def descendants(pid: int) -> list[int]:
     return [below for child in _children(pid) for below in (child, *descendants(child))]
 
 
-def _is_quiet(pid: int) -> bool:
+def _is_quiet(pid: int, held: int) -> bool:
     try:
-        return is_stopped(pid) or _waits_for_vfork(pid)
+        return is_stopped(pid, but=held) or _waits_for_vfork(pid)
     except ProcessLookupError:
         return True
 

@@ -75,11 +75,16 @@ class Recordings:
         self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
 
     def record(self, filesystem: str, kind: str, kill_at: int = 0) -> Recording:
-        """Make one recording, of a restart if there is a note to kill at."""
+        """Make one recording, of a restart if there is a note to kill at. That may have a problem, a run may not."""
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if kill_at else kind
         recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), kill_at=kill_at)
         ended = self._run(power_record.record_run, recording)
+        if kill_at and ended.raised is not None:
+            # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
+            return replace(
+                recording, problem=f"killed at note {kill_at} and restarted, it could not go on: {ended.raised.message}"
+            )
         if ended.raised is not None and "UsageError" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
         if not ended.returned:

@@ -4,8 +4,9 @@ A child installs a filter on itself, which its own children inherit and nothing 
 listener to whoever watches. Each chosen call then blocks before it does anything, until the listener lets it go on,
 answers in the kernel's place, or is closed (every later one of these calls then fails with ENOSYS).
 
-Needs no privilege, only Linux 5.5 or newer. A waiting thread that a signal interrupts, a stop among them, makes its call
-anew afterwards: `Listener` knows such a call again and does not report it twice.
+Needs no privilege, only Linux 5.5 or newer. From 5.19 on, no signal but a deadly one disturbs a thread once its call has been
+received. Before, a waiting thread that a signal interrupts, a stop among them, makes its call anew afterwards: `Listener` knows
+such a call again and does not report it twice, unless the signal came at the very moment of its answer.
 
 Sources: seccomp_unotify(2), linux/seccomp.h, linux/filter.h.
 """
@@ -24,12 +25,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-__all__ = ["ARCHITECTURES", "Call", "CallFilter", "Listener", "install", "lacking"]
+__all__ = ["ARCHITECTURES", "Call", "CallFilter", "Listener", "install", "lacking", "listener_from"]
 
 ARCHITECTURES: Final = {"x86_64": (0xC000003E, 317), "aarch64": (0xC00000B7, 277)}
 """Machine to its number in linux/audit.h and the number of seccomp(2)."""
 
-_SET_MODE_FILTER, _FLAG_NEW_LISTENER, _FLAG_CONTINUE = 1, 8, 1
+_SET_MODE_FILTER, _FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE, _FLAG_CONTINUE = 1, 8, 32, 1
+_HOLDS = b"holds"  # What comes with a listener whose received calls wait undisturbed.
 _GET_NOTIF_SIZES = 3
 _PR_SET_NO_NEW_PRIVS = 38
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -95,11 +97,19 @@ def install(filters: Sequence[CallFilter], to: socket.socket) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:  # Without it, only root may install a filter.
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
-    listener = libc.syscall(seccomp, _SET_MODE_FILTER, _FLAG_NEW_LISTENER, ctypes.byref(program))
-    if listener < 0:
-        raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
-    socket.send_fds(to, [b"listener"], [listener])  # sendmsg, which no filter of ours holds up
-    os.close(listener)
+    for flags, said in ((_FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE, _HOLDS), (_FLAG_NEW_LISTENER, b"listens")):
+        listener = libc.syscall(seccomp, _SET_MODE_FILTER, flags, ctypes.byref(program))
+        if listener >= 0:
+            socket.send_fds(to, [said], [listener])  # sendmsg, which no filter of ours holds up
+            os.close(listener)
+            return
+    raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
+
+
+def listener_from(ours: socket.socket) -> Listener | None:
+    """Return the listener that a child has sent; None if it died before."""
+    said, descriptors, _, _ = socket.recv_fds(ours, 16, 1)
+    return Listener(descriptors[0], holds=said == _HOLDS) if descriptors else None
 
 
 def _program(arch: int, filters: Sequence[CallFilter]) -> _Program:
@@ -122,8 +132,10 @@ def _program(arch: int, filters: Sequence[CallFilter]) -> _Program:
 class Listener:
     """The watching end. Each call received is to be answered once."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, holds: bool) -> None:
         self._descriptor = descriptor
+        self.holds = holds
+        """Whether a thread does nothing at all from when its call is received until that is answered."""
         self._interrupted: dict[tuple[int, ...], int] = {}  # how each was answered, to no avail
 
     def fileno(self) -> int:

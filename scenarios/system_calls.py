@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from scenarios.process_tree import ProcessTree
-from scenarios.seccomp import Call, CallFilter, Listener, install
+from scenarios.seccomp import Call, CallFilter, Listener, install, listener_from
 
 __all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "failpoint_environment", "run_watched"]
 
@@ -133,9 +133,7 @@ def run_watched(
 
     with ProcessTree(filtered) as tree, ours:
         theirs.close()
-        _, descriptors, _, _ = socket.recv_fds(ours, 16, 1)
-        if descriptors:  # Else it died before.
-            listener = Listener(descriptors[0])
+        if listener := listener_from(ours):
             try:
                 _Watch(listener, root, journal, failpoints).until_end(tree, at)
             finally:
@@ -189,7 +187,9 @@ class _Watch:
             # It was killed meanwhile, or hands over an address that is none.
             name, skip = "", False
         if name:
+            tree.held = call.pid if self._listener.holds else 0
             at(name, tree)
+            tree.held = 0
         (self._listener.skip if skip else self._listener.let_go)(call)
 
     def _point(self, call: Call) -> tuple[str, bool]:

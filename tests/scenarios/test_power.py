@@ -116,6 +116,16 @@ def test_power_going_after_a_restart(tmp_path: Path) -> None:
     assert all("~restart" in result.point for result in broken)
 
 
+def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path: Path) -> None:
+    """Recovery that a mere kill breaks is told of, as unknown, and all other recordings are judged."""
+    experiment = run(f"{TOYS}:FailsOnceKilled", tmp_path, budget=160, restarts=RESTARTS)
+    unknown = [result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN]
+    assert unknown and all(
+        "~restart" in result.point and "restarted, it could not go on" in result.explanation for result in unknown
+    )
+    assert any(result.verdict is Verdict.SAFE for result in experiment.ordered())
+
+
 def test_death_by_signal_is_a_verdict(tmp_path: Path) -> None:
     """Recovery that dies by a signal cannot open its data; the signal is named."""
     experiment = run(f"{TOYS}:DiesOnOddRecovery", tmp_path)

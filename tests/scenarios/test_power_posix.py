@@ -44,7 +44,7 @@ EXPECTED = [
     ("lmdb:writemap", {"safe"}, 120),
     ("replace:none", {"safe", "loses", "corrupt"}, 300),
     ("replace:fsync-dir", {"safe"}, 120),
-    ("deltalake:plain", {"safe", "loses"}, 30),
+    ("deltalake:plain", {"safe", "loses", "cannot-open"}, 30),
 ]
 
 

@@ -310,3 +310,15 @@ class UnsyncedInAnyOrder(Unsynced):
         for item in random.SystemRandom().sample(range(1000), ITEMS):
             with journal.attempt(item):
                 self.put(root, item)
+
+
+class FailsOnceKilled(Synced):
+    """Wrong once killed: it refuses what a write without its sync left in the page cache, and power cuts never leave."""
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / "data").open("a") as file:
+            file.write("unfinished\n")
+            file.flush()
+            AFTER_WRITE.hit()
+            file.truncate(file.tell() - len("unfinished\n"))
+        super().put(root, item)
