@@ -9,6 +9,7 @@ the body has ended, and when the pipe to us closes: because we say so, or becaus
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ from scenarios.photograph import is_stopped
 
 __all__ = ["ProcessTree", "descendants", "end_strangers", "parent"]
 
+_LIBC = ctypes.CDLL(None)
 _STATUS = struct.Struct("<i")
 _STOP_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.0001
@@ -81,15 +83,15 @@ class ProcessTree:
             deadline = time.monotonic() + _STOP_SECONDS_MAX
             while running := [pid for pid in descendants(self._keeper) if not _is_quiet(pid, self.held)]:
                 for pid in running:
-                    if pid not in stopped:
+                    if pid not in stopped or self.held:
                         stopped.append(pid)
-                        _signal(pid, signal.SIGSTOP)
+                        _stop(pid, self.held)
                 if time.monotonic() > deadline:
                     raise ScenarioError(f"process {running[0]} did not stop within {_STOP_SECONDS_MAX:.0f} s")
                 time.sleep(_POLL_SECONDS)
             yield
         finally:
-            for pid in stopped:
+            for pid in dict.fromkeys(stopped):
                 _signal(pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -190,6 +192,23 @@ def _waits_for_vfork(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     return states == {"D"} and calls <= _WAIT_FOR_CHILD
+
+
+def _stop(pid: int, held: int) -> None:
+    """Stop a process. The kernel hands a signal to one thread; were it the one that is held, no other would ever stop."""
+    threads = _threads(pid)
+    if held not in threads:
+        _signal(pid, signal.SIGSTOP)
+        return
+    for thread in threads:
+        if thread != held:
+            _LIBC.tgkill(pid, thread, signal.SIGSTOP)  # It may be gone by now.
+
+
+def _threads(pid: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+    return []
 
 
 def _signal(pid: int, number: int) -> None:
