@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 
 from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, check_requirements, record
-from scenarios.campaign import Plan, power_of, workbench
 
 ROWS = 60
 
@@ -148,6 +147,8 @@ def print_recording(filesystem: str, rounds: int) -> Trace:
 
 def print_runs(targets: list[str], filesystem: str, states: int) -> None:
     """Whole power experiments, as `crashmatrix run` makes them."""
+    from scenarios.campaign import Plan, power_of, workbench  # Forks of what is above stay small.
+
     print(f"{'a whole run':<20}{'recordings':>12}{'states':>8}{'seconds':>9}{'states/s':>10}{'judging alone':>15}")
     for target in targets:
         with tempfile.TemporaryDirectory() as folder:
