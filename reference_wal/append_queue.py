@@ -1,40 +1,94 @@
 """Group commit: many threads append, one of them at a time leads, and one sync makes durable what all of them queued.
 
-A caller queues its message, then waits for the *turn*. Whoever has it and finds its own entry not yet settled leads: takes a
-group from the head of the queue, writes it, and settles each entry of it with an id or an error. Most of those who waited
-find theirs settled when their turn comes, and go. Nobody hands over anything, so an interrupted waiter leaves nothing
-undone: its entry is settled by the next leader.
+A caller queues its message and takes the *turn*, if nobody has it: then it leads. It takes a group from the head of the
+queue, writes it, and settles each entry of it with an id or an error, which wakes who waits for it. Whoever gives the turn
+back, a leader or somebody else who kept the log quiet, wakes the first of those who still queue, and that one leads next,
+unless somebody was quicker, who then begins at the head of the queue as well. So one group is written while the next one
+gathers.
 
-Whatever else changes the log takes the turn as well, and so never meets a half-written group.
+An interrupted waiter leaves its entry to the next leader. It may have been the one who was to lead, so it wakes all others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
+from types import TracebackType
 
 import pyarrow as pa
 
-__all__ = ["AppendQueue", "Entry"]
+__all__ = ["AppendQueue", "Entry", "Turn"]
 
 
 class Entry:
     """One caller's message on its way into the log. It is settled once it has its id or its error."""
 
-    __slots__ = ("batch_id", "error", "message")
+    __slots__ = ("_asleep", "batch_id", "error", "forgotten", "left", "message")
 
     def __init__(self, message: pa.Buffer) -> None:
         self.message = message
         self.batch_id = -1
         self.error: BaseException | None = None
+        self.left = self.forgotten = False
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+
+    @property
+    def settled(self) -> bool:
+        """Whether its caller can go."""
+        return self.batch_id >= 0 or self.error is not None
+
+    def settle(self, batch_id: int = -1, error: BaseException | None = None) -> None:
+        """Give it its id or its error, and wake its caller."""
+        self.batch_id, self.error = batch_id, error
+        self.wake()
+
+    def wake(self) -> None:
+        """Have its caller look again, now or when it is about to sleep."""
+        with contextlib.suppress(RuntimeError):  # It is awake.
+            self._asleep.release()
+
+    def sleep(self) -> None:
+        """Return once woken."""
+        self._asleep.acquire()
+
+
+class Turn:
+    """A lock that its holder may take again; the last to give it back calls ``returned`` afterwards."""
+
+    def __init__(self, returned: Callable[[], None]) -> None:
+        self._lock, self._returned = threading.RLock(), returned
+        self._depth = 0
+
+    def take(self, *, wait: bool = True) -> bool:
+        """Take it; False if somebody else has it and there is no waiting."""
+        if not self._lock.acquire(blocking=wait):
+            return False
+        self._depth += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give it back, as often as it was taken."""
+        self._depth -= 1
+        last = not self._depth
+        self._lock.release()
+        if last:  # And only now: who queues first and then finds it taken is still seen here.
+            self._returned()
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.give_back()
 
 
 class AppendQueue:
     """The queue and the turn. ``with queue.turn:`` keeps everybody else from writing; the same thread may take it again."""
 
     def __init__(self) -> None:
-        self.turn = threading.RLock()
+        self.turn = Turn(self._wake_next)
         self._waiting: deque[Entry] = deque()
 
     def settle(self, message: pa.Buffer, lead: Callable[[], None]) -> Entry:
@@ -44,10 +98,31 @@ class AppendQueue:
         """
         entry = Entry(message)
         self._waiting.append(entry)
-        with self.turn:
-            while entry.batch_id < 0 and entry.error is None:
-                lead()
+        try:
+            while not entry.settled:
+                if self.turn.take(wait=entry.forgotten):
+                    self._lead(entry, lead)
+                else:
+                    entry.sleep()
+        except BaseException:
+            entry.left = True
+            for other in list(self._waiting):
+                other.wake()
+            raise
         return entry
+
+    def _lead(self, entry: Entry, lead: Callable[[], None]) -> None:
+        try:
+            if not entry.settled:
+                lead()
+        finally:
+            self.turn.give_back()
+
+    def _wake_next(self) -> None:
+        for entry in list(self._waiting):
+            if not entry.left:
+                entry.wake()
+                return
 
     def next_group(self, room_bytes: int, *, seal_bytes: int, entries_max: int) -> list[Entry]:
         """Take from the head, in order, entries until they fill the room, but at least one; with the turn held."""
@@ -64,4 +139,7 @@ class AppendQueue:
 
     def clear(self) -> None:
         """Forget who waits: each will lead, and learn why there is nothing to be led."""
-        self._waiting.clear()
+        while self._waiting:
+            entry = self._waiting.popleft()
+            entry.forgotten = True
+            entry.wake()

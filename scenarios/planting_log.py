@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,13 +100,11 @@ def nobody_waits_for_the_turn(_: Any) -> Any:
     def settle(self: AppendQueue, message: Any, lead: Callable[[], None]) -> Entry:
         entry = Entry(message)
         self._waiting.append(entry)
-        while entry.batch_id < 0 and entry.error is None:
-            if self.turn.acquire(timeout=0.0002):
-                try:
-                    if entry.batch_id < 0 and entry.error is None:
-                        lead()
-                finally:
-                    self.turn.release()
+        while not entry.settled:
+            if self.turn.take(wait=False):
+                self._lead(entry, lead)
+            else:
+                time.sleep(0.0002)
         return entry
 
     return settle
@@ -113,6 +112,12 @@ def nobody_waits_for_the_turn(_: Any) -> Any:
 
 class _Open:
     """A turn that everybody has."""
+
+    def take(self, *, wait: bool = True) -> bool:  # noqa: ARG002  # as in Turn
+        return True
+
+    def give_back(self) -> None:
+        pass
 
     def __enter__(self) -> None:
         pass
