@@ -48,7 +48,8 @@ SPARE = 2
 """Batches kept back, to go on with after a recovery."""
 
 TRUNCATE_AFTER = BATCHES // 2 - 2
-"""The smallest batch has this number, so that it still waits when its table is truncated."""
+"""The batch of median size has this number: small enough to wait still when its table is truncated, and large enough to wait in a
+spill file where there is no log."""
 
 PREPARED = {MAIN: 4}
 """Batches stored before the first crash point."""
@@ -197,8 +198,8 @@ def _cut(rows: int, seed: int) -> tuple[list[Batch], list[Batch]]:
     draw = random.Random(f"{seed} batches")
     cuts = sorted(draw.sample(range(1, rows), BATCHES + SPARE - 1))
     sizes = [end - start for start, end in pairwise([0, *cuts, rows])]
-    smallest = sizes.index(min(sizes))
-    sizes[smallest], sizes[TRUNCATE_AFTER] = sizes[TRUNCATE_AFTER], sizes[smallest]
+    median = sizes.index(sorted(sizes)[len(sizes) // 2])
+    sizes[median], sizes[TRUNCATE_AFTER] = sizes[TRUNCATE_AFTER], sizes[median]
     edges = [0, *accumulate(sizes)]
     counts = dict.fromkeys((MAIN, SCRATCH, LATE), 0)
     dealt = []
@@ -231,9 +232,7 @@ def operations(data: DataSet) -> tuple[list[Operation], list[Operation]]:
 _EVENTS = {
     BATCHES // 4: [Operation("flush"), Operation("transfer", SCRATCH, number=0)],
     TRUNCATE_AFTER - 3: [Operation("flush"), Operation("segment-size", SCRATCH, number=1)],
-    TRUNCATE_AFTER: [
-        Operation("truncate", SCRATCH)
-    ],  # one batch in Delta, and one in the log that is too small to be flushed
+    TRUNCATE_AFTER: [Operation("truncate", SCRATCH)],  # one batch in Delta, and one that waits
     BATCHES // 2: [Operation("create", LATE), Operation("flush")],
     2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
     BATCHES - 6: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
