@@ -5,7 +5,7 @@ Append, write order:
     2. whoever gets the log's turn leads: a *group* of all who queue gets ids, seals, one write and one fdatasync
     ── promise: each of the group returns its id ──
 
-Whoever waited for the turn mostly finds its batch done; so threads share syncs, while one thread alone leads a group of one.
+Whoever queues while a group is written is in the next one; so threads share syncs, while one thread alone leads a group of one.
 Ids follow the queue, as the records in the file do. Nothing is written while a sync is under way, so what a crash can tear is
 one group, and no id is returned before the sync that covers it.
 
