@@ -71,7 +71,10 @@ def test_unsynced_systems_break_promises(target: str, tmp_path: Path) -> None:
     assert {"loses", "cannot-open", "corrupt", "hole"} & verdicts(run(target, tmp_path))
 
 
-@pytest.mark.parametrize(("fs", "seed"), [("ext4", 1), ("xfs", 2), ("btrfs", 3)])
+@pytest.mark.parametrize(
+    ("fs", "seed"),
+    [("ext4", 1), pytest.param("xfs", 2, marks=pytest.mark.slow), pytest.param("btrfs", 3, marks=pytest.mark.slow)],
+)
 def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     """The reference engine keeps every promise through power cuts."""
     experiment = run("reference", tmp_path, budget=60, seed=seed, fs=(fs,), restarts=1)

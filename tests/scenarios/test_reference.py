@@ -13,13 +13,14 @@ import pytest
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 
 
-def test_main_job(tmp_path: Path) -> None:
-    """The whole default kill run: every failpoint is hit, every scenario is safe, real kills agree, the verdict comes last.
+@pytest.mark.parametrize("budget", [["--budget", "60"], pytest.param([], marks=pytest.mark.slow)], ids=["few", "all"])
+def test_main_job(budget: list[str], tmp_path: Path) -> None:
+    """The default kill run: every failpoint is hit, every scenario is safe, real kills agree, the verdict comes last.
 
     One test, since one run serves it all.
     """
     report = tmp_path / "report"
-    command = [*CRASHMATRIX, "run", "--experiments", "kill", "--report", str(report)]
+    command = [*CRASHMATRIX, "run", "--experiments", "kill", *budget, "--report", str(report)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     summary: dict[str, Any] = json.loads((report / "summary.json").read_text())

@@ -80,6 +80,7 @@ def test_more_shards_than_crashes(tmp_path: Path) -> None:
     assert (summary.shard, results, summary.interrupted) == ("20/1000", [], False)
 
 
+@pytest.mark.slow
 def test_power_shards(tmp_path: Path) -> None:
     """Recordings are dealt out; the merged report replays a scenario of any shard from its kept trace."""
     if reason := lacking(["ext4"]):

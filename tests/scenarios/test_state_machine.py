@@ -183,6 +183,7 @@ def test_results_come_back() -> None:
     run.teardown()
 
 
+@pytest.mark.slow
 def test_documented_example(tmp_path: Path) -> None:
     """The example of the documentation runs as it stands there, and says what it is said to say."""
     text = (ROOT / "docs" / "property-based-tests.md").read_text()
