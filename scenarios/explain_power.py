@@ -105,8 +105,7 @@ def explain(
         state = fewest_lost(state if most.broken(state) else first, most)
         state = earliest(trace, state, _cuts(trace, recording), most, _EARLIER_TRIES)
         start = _last_step(trace, state)[0]
-        size = len(trace.pending(start))
-        safe_before = judge(CrashState(start, (1 << size) - 1, (), size)).verdict is Verdict.SAFE
+        safe_before = judge(CrashState.whole(trace, start)).verdict is Verdict.SAFE
     return _tell(trace, recording, state, last[state], budget - most.left, asked, safe_before)
 
 
@@ -214,9 +213,7 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
     if asked is None or restarted_at(trace):
         return None
     calls = Trace.load(asked.trace)
-    end = len(trace.operations)
-    pending = len(trace.pending(end))
-    with images.mounted(CrashState(end, (1 << pending) - 1, (), pending)) as root:
+    with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
         if not same_names(root, calls):
             return None
     with images.mounted(state) as root:

@@ -55,11 +55,10 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
     if cut is None:
         return None
     names, last, lines = tree_changes(trace, cut), _last_names(trace, cut), lines_before(trace)
-    pending = trace.pending(cut)
-    every = CrashState(cut, (1 << len(pending)) - 1, (), len(pending))
-    contents = {os.fsdecode(path): _bytes(content) for path, _, content in Trees(trace).of(every).entries}
+    tree = Trees(trace).of(CrashState.whole(trace, cut))
+    contents = {os.fsdecode(path): _bytes(content) for path, _, content in tree.entries}
     found = []
-    for at in pending:
+    for at in trace.pending(cut):
         named = names[at]
         match trace.operations[at]:
             case Names(entries) if named.now:
@@ -81,9 +80,7 @@ def same_names(root: Path, trace: Trace) -> bool:
     Args:
         trace: of that other run, on the `posix` filesystem.
     """
-    end = len(trace.operations)
-    pending = len(trace.pending(end))
-    tree = Trees(trace).of(CrashState(end, (1 << pending) - 1, (), pending))
+    tree = Trees(trace).of(CrashState.whole(trace, len(trace.operations)))
     mine = {os.fsdecode(path) for path, _, _ in tree.entries}
     return mine == {str(path.relative_to(root)) for path in root.rglob("*")}
 

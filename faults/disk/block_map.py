@@ -23,7 +23,7 @@ from pathlib import Path
 
 from faults.disk.crash_images import CrashImages
 from faults.disk.errors import MountRefused
-from faults.disk.ext4_layout import BLOCK, Ext4Layout, Transaction, names_in, what_changed
+from faults.disk.ext4_layout import BLOCK, JOURNAL_MAGIC, Ext4Layout, Transaction, names_in, what_changed
 from faults.disk.extents import extents_of
 from faults.disk.magic import named_by_magic
 from faults.disk.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
@@ -112,14 +112,13 @@ class _BlockMap:
         return [*spread, *flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
 
     def _look(self, images: CrashImages, position: int) -> _Sample:
-        pending = len(self._trace.pending(position))
         sample = _Sample(position)
         # A place at which the filesystem is lost tells nothing; the others may.
         with (
             contextlib.suppress(MountRefused),
-            images.mounted(CrashState(position, (1 << pending) - 1, (), pending)) as root,
+            images.mounted(CrashState.whole(self._trace, position)) as root,
         ):
-            for place, path in _walk(root.parent):
+            for place, path in _walk(root):
                 self._add(sample, place, path)
         return sample
 
@@ -138,14 +137,15 @@ class _BlockMap:
 
     def _owner(self, at: int, block: int) -> _Owner | None:
         """Who had the block in the first image after a write, else in the last one before."""
-        after = [sample for sample in self._samples if sample.position > at]
-        before = [sample for sample in reversed(self._samples) if sample.position <= at]
-        return next(filter(None, (sample.owner(block) for sample in (*after, *before))), None)
+        return next(filter(None, (sample.owner(block) for sample in self._nearest(at))), None)
 
     def _path(self, at: int, inode: int) -> str:
-        after = [sample for sample in self._samples if sample.position > at]
-        before = [sample for sample in reversed(self._samples) if sample.position <= at]
-        return next((sample.inodes[inode] for sample in (*after, *before) if inode in sample.inodes), "")
+        return next((sample.inodes[inode] for sample in self._nearest(at) if inode in sample.inodes), "")
+
+    def _nearest(self, at: int) -> Iterator[_Sample]:
+        """The samples, those after a write first, then those before it from the last one on."""
+        yield from (sample for sample in self._samples if sample.position > at)
+        yield from (sample for sample in reversed(self._samples) if sample.position <= at)
 
     def _now_at(self, path: str) -> str:
         """The path, if it is there at the cut."""
@@ -218,7 +218,7 @@ class _BlockMap:
         _, transaction = min(logged[block], key=lambda entry: abs(entry[0] - at))
         home = transaction.home[block]
         if block in transaction.escaped:
-            data = struct.pack(">I", 0xC03B3998) + data[4:]
+            data = struct.pack(">I", JOURNAL_MAGIC) + data[4:]
         part = self._at_home(at, home, data)
         whole.setdefault(transaction.number, []).append(part)
         return [replace(part, kind=JOURNAL, what=part.what if part.kind == METADATA else part.text)]
@@ -249,12 +249,13 @@ class _Base:
         return _ZEROS
 
 
-def _walk(mount_point: Path) -> Iterator[tuple[Path, str]]:
-    """Every file and directory of a mounted image, with its path relative to the directory under test."""
+def _walk(root: Path) -> Iterator[tuple[Path, str]]:
+    """Every file and directory of a mounted image, with its path relative to ``root``, the directory under test."""
+    mount_point = root.parent
     for folder, folders, files in os.walk(mount_point):
         for name in (".", *sorted(files), *(link for link in folders if (Path(folder) / link).is_symlink())):
             place = Path(folder) / name
-            path = os.path.relpath(place, mount_point / "data")
+            path = os.path.relpath(place, root)
             outside = path.startswith("..")
             yield place, f"(outside) {os.path.relpath(place, mount_point)}" if outside else path
 

@@ -115,9 +115,7 @@ class CrashStates:
     @property
     def clean(self) -> CrashState:
         """The state after the orderly unmount: what a run without any crash leaves. For checking the checker."""
-        end = len(self._trace.operations)
-        pending = len(pending_at(self._trace, end))
-        return CrashState(end, (1 << pending) - 1, (), pending)
+        return CrashState.whole(self._trace, len(self._trace.operations))
 
     def _candidates(self) -> Iterator[CrashState]:
         options = self._options
@@ -131,7 +129,7 @@ class CrashStates:
                 state = next(kind, None)
                 if state is not None:
                     yield state
-                elif kind in kinds:
+                else:
                     kinds = [other for other in kinds if other is not kind]
 
     def _in_turns(self, name: str, make: Callable[[Cut, random.Random], Iterator[CrashState]]) -> Iterator[CrashState]:

@@ -9,14 +9,14 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["BLOCK", "Ext4Layout", "Transaction", "names_in", "what_changed"]
+__all__ = ["BLOCK", "JOURNAL_MAGIC", "Ext4Layout", "Transaction", "names_in", "what_changed"]
 
 BLOCK = 4096
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 _EXTENTS = 0xF30A
 _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x10, 0x80
-_JOURNAL_MAGIC = 0xC03B3998
+JOURNAL_MAGIC = 0xC03B3998
 _DESCRIPTOR, _COMMIT, _REVOKE = 1, 2, 5
 _TAG_ESCAPED, _TAG_SAME_UUID, _TAG_LAST = 1, 2, 8
 _JOURNAL_64BIT, _JOURNAL_CHECKSUM_3 = 0x2, 0x10
@@ -110,7 +110,7 @@ class Ext4Layout:
     def transaction(self, block: int, data: bytes) -> Transaction | None:
         """What a descriptor block says of the blocks that follow it in the journal; None for any other block."""
         magic, kind, number = struct.unpack_from(">III", data)
-        if (magic, kind) != (_JOURNAL_MAGIC, _DESCRIPTOR):
+        if (magic, kind) != (JOURNAL_MAGIC, _DESCRIPTOR):
             return None
         found, offset, at = Transaction(number), 12, self.journal[block]
         while offset + self._tag_bytes <= BLOCK:
@@ -130,7 +130,7 @@ class Ext4Layout:
         """What a block of the journal itself is, and of which transaction; ("", 0) for a copy of another block."""
         magic, kind, number = struct.unpack_from(">III", data)
         names = {_DESCRIPTOR: "descriptor", _COMMIT: "commit", _REVOKE: "revocation"}
-        return (names.get(kind, "superblock"), number) if magic == _JOURNAL_MAGIC else ("", 0)
+        return (names.get(kind, "superblock"), number) if magic == JOURNAL_MAGIC else ("", 0)
 
 
 def names_in(block: bytes) -> dict[str, int]:

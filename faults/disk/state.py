@@ -47,6 +47,12 @@ class CrashState:
         return "-".join([str(self.cut), kept, *(f"t{t.write}.{t.first}+{t.count}" for t in self.tears)])
 
     @classmethod
+    def whole(cls, trace: Trace, cut: int) -> "CrashState":
+        """All that was written before a cut is there."""
+        pending = len(trace.pending(cut))
+        return cls(cut, (1 << pending) - 1, (), pending)
+
+    @classmethod
     def parse(cls, text: str, trace: Trace) -> "CrashState":
         """From an id. Raises InvalidState if it is none, or none of this trace."""
         remedy = f"take an id that was printed for trace {trace.identity}"
