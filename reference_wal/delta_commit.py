@@ -47,11 +47,13 @@ __all__ = [
     "add_action",
     "check_files",
     "check_schema",
+    "commit_properties",
     "files_of",
     "last_batch",
     "marker_of",
     "read_files",
     "rows_in",
+    "schema_of",
 ]
 
 WRITE_PARQUET = step("commit.parquet.write", "rows only in the log", "an orphan file in the page cache")
@@ -127,7 +129,7 @@ class DeltaStore:
     @property
     def schema(self) -> pa.Schema:
         """The schema as Delta keeps it, in Arrow's terms."""
-        return pa.schema(self._table.schema().to_arrow())
+        return schema_of(self._table)
 
     def marker(self, application: str) -> int:
         """Return the last batch id this application committed, -1 for none."""
@@ -175,11 +177,7 @@ class DeltaStore:
             sync_directory(self.path)
 
     def _transact(self, actions: list[AddAction], mode: str, batch_ids: list[int], application: str, hi: int) -> None:
-        properties = CommitProperties(
-            custom_metadata={"batchIds": json.dumps(batch_ids)},
-            app_transactions=[Transaction(application, hi)],  # no last_updated: then it never expires
-            max_commit_retries=0,
-        )
+        properties = commit_properties(application, hi, batch_ids)
         with TRANSACT:
             self._table.create_write_transaction(
                 actions,  # type: ignore[arg-type]  # a list of one kind of action
@@ -226,6 +224,23 @@ class DeltaStore:
         if orphans:
             with SYNC_ORPHANS:  # Batches could otherwise be committed under the name of a file that comes back.
                 sync_directory(self.path)
+
+
+def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:
+    """Return what makes a commit set the application's number, at the version it is tried at or not at all.
+
+    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `delta_recovery.is_whole`.
+    """
+    return CommitProperties(
+        custom_metadata={"batchIds": json.dumps(list(batch_ids))},
+        app_transactions=[Transaction(application, number)],  # no last_updated: then it never expires
+        max_commit_retries=0,
+    )
+
+
+def schema_of(table: DeltaTable) -> pa.Schema:
+    """Return the table's schema in Arrow's terms."""
+    return pa.schema(table.schema().to_arrow())
 
 
 def add_action(name: str, size_bytes: int, rows: int) -> AddAction:

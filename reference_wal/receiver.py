@@ -25,11 +25,11 @@ from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reference_wal import checkpoint, table_folder
-from reference_wal.delta_commit import add_action, marker_of
+from reference_wal.delta_commit import add_action, commit_properties, marker_of, schema_of
 from reference_wal.delta_recovery import is_whole
 from reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path
 from reference_wal.errors import InvalidInput, TransferFailed
@@ -88,7 +88,7 @@ class Receiver:
         table = self._table()
         if table is None:
             return
-        theirs, partitions = _schema(table), table.metadata().partition_columns
+        theirs, partitions = schema_of(table), table.metadata().partition_columns
         if not theirs.equals(schema) or partitions:
             raise InvalidInput(
                 f"{self.uri} has columns {theirs.names} partitioned by {partitions}; rows can be transferred to an "
@@ -113,13 +113,13 @@ class Receiver:
             table = self._table(version - 1)
             if table is None:
                 raise TransferFailed(self.uri, "the table is gone")
-            reader = pa.RecordBatchReader.from_batches(_schema(table), _batches(files, _schema(table)))
+            reader = pa.RecordBatchReader.from_batches(schema_of(table), _batches(files, schema_of(table)))
             try:
                 write_deltalake(
                     table,
                     reader,
                     mode="append",
-                    commit_properties=_properties(application, number),
+                    commit_properties=commit_properties(application, number),
                     post_commithook_properties=NO_HOOKS,
                 )
             except (DeltaError, OSError) as error:
@@ -164,7 +164,7 @@ class LocalReceiver(Receiver):
                     actions,  # type: ignore[arg-type]  # a list of one kind of action
                     mode="append",
                     schema=table.schema(),
-                    commit_properties=_properties(application, number),
+                    commit_properties=commit_properties(application, number),
                     post_commithook_properties=NO_HOOKS,
                 )
             except DeltaError as error:  # Somebody else's commit has taken the version.
@@ -196,18 +196,6 @@ class LocalReceiver(Receiver):
             with HEAL_RECEIVER:
                 commit.unlink()
                 sync_directory(commit.parent)
-
-
-def _properties(application: str, number: int) -> CommitProperties:
-    return CommitProperties(
-        custom_metadata={"batchIds": "[]"},  # the sign of a commit that ends in its txn, see `delta_recovery.is_whole`
-        app_transactions=[Transaction(application, number)],
-        max_commit_retries=0,
-    )
-
-
-def _schema(table: DeltaTable) -> pa.Schema:
-    return pa.schema(table.schema().to_arrow())
 
 
 def _batches(files: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

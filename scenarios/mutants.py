@@ -176,7 +176,7 @@ MUTANTS = _rows(
         Mutant(
             "transfer-unnumbered",
             "the receiving commit does not say which rows it has",
-            change(receiver, "_properties", planting_tables.unnumbered),
+            change(receiver, "commit_properties", planting_tables.unnumbered),
         ),
         Mutant(
             "transfer-any-table-of-the-name",
