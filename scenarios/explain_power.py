@@ -16,12 +16,12 @@ from faults.disk.change_names import changes_named
 from faults.disk.filesystem import Filesystem
 from faults.disk.named import DATA, JOURNAL, NAMES, Named, in_words
 from faults.disk.posix.naming import tree_syncs
-from reports import Event, ScenarioResult, Verdict
+from reports import Event, Verdict
 from reports.findings import finding_id
 from scenarios.jobs import Channel
 from scenarios.minimise import Budget, earliest, fewest_lost
 from scenarios.places import declared_places
-from scenarios.power import circumstances
+from scenarios.power import circumstances, result_of
 from scenarios.power_judge import Judged, judging
 from scenarios.power_record import Recording, is_journal_line, restarted_at
 from scenarios.story import (
@@ -96,7 +96,7 @@ def explain(
 
         def broken(state: CrashState) -> bool:
             last[state] = judge(state)
-            return _finding_of(recording, last[state]) == finding
+            return finding_id(result_of(recording, last[state])) == finding
 
         most = Budget(broken, budget)
         if not most.broken(first):
@@ -124,14 +124,6 @@ def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> 
     states = [CrashState(cut, mask, (), size) for mask in dict.fromkeys(masks)]
     with judging(target, recording, trace) as judge:
         return [judge(state) for state in states[:_LIKE_MAX]]
-
-
-def _finding_of(recording: Recording, judged: Judged) -> str:
-    result = ScenarioResult(
-        id="", experiment="power", point="", hit=0, depth=0, method="", fault="", verdict=judged.verdict,
-        explanation=circumstances(recording, judged.explanation),
-    )  # fmt: skip
-    return finding_id(result)
 
 
 def _cuts(trace: Trace, recording: Recording) -> list[int]:

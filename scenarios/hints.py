@@ -16,7 +16,7 @@ from reports.findings import finding_id
 from scenarios import explain_power, power_judge, power_record
 from scenarios.endings import Ended
 from scenarios.jobs import Jobs
-from scenarios.power import circumstances
+from scenarios.power import result_of
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
 from scenarios.remedies import BEFORE_ACK, Remedy, syncs_made
@@ -136,7 +136,7 @@ class Trials:
         if recording and found and (key, notes) not in self._looked:
             self._looked.add((key, notes))
             ended = self._run(explain_power.judge_like, recording, notes)
-            found.update((one.state, _result(recording, one)) for one in (ended.value if ended.returned else ()))
+            found.update((one.state, result_of(recording, one)) for one in (ended.value if ended.returned else ()))
         return list(found.values())
 
     def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
@@ -159,7 +159,7 @@ class Trials:
             except BaseException:
                 self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
                 raise
-        return {one.state: _result(recording, one) for one in judged}
+        return {one.state: result_of(recording, one) for one in judged}
 
     def _share(self, recording: Recording, number: int) -> list[Judged]:
         share = max(1, self.states // self.workers)
@@ -176,10 +176,3 @@ class Trials:
 def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:
     """How many show a finding, or any broken promise."""
     return sum(finding_id(result) == finding if finding else result.verdict.broken for result in results)
-
-
-def _result(recording: Recording, judged: Judged) -> ScenarioResult:
-    return ScenarioResult(
-        id=judged.state, experiment="power", point=recording.point, hit=0, depth=0, method="", fault=judged.state,
-        verdict=judged.verdict, explanation=circumstances(recording, judged.explanation),
-    )  # fmt: skip

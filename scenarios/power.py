@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ __all__ = [
     "circumstances",
     "lacking",
     "parse_power_id",
+    "result_of",
 ]
 
 RESTARTS = 3
@@ -191,16 +192,10 @@ class PowerExperiment:
         return job.ended
 
     def _add(self, recording: Recording, judged: Judged) -> None:
-        name = f"power:{recording.name}:{judged.state}"
-        cut = judged.state.partition("-")[0]
-        result = ScenarioResult(
-            id=name, experiment="power", point=recording.point, hit=int(cut) if cut.isdecimal() else 0,
-            depth=1 if recording.of else 0,
-            method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
-            explanation=circumstances(recording, judged.explanation), state=judged.digest, replay=self.replay(name),
-        )  # fmt: skip
+        result = result_of(recording, judged)
+        result = replace(result, replay=self.replay(result.id))
         with self._lock:
-            self.results[name] = result
+            self.results[result.id] = result
             self._judged.setdefault(recording.name, {})[judged.state] = judged
             self.on_result(result)
 
@@ -243,6 +238,17 @@ class PowerExperiment:
             f"and {recoveries} of a recovery; {len(identities)} different traces; "
             f"{images:,} distinct images enumerated, {judged:,} crash states judged"
         )
+
+
+def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
+    """The result that a judged crash state of a recording is, without the command that replays it."""
+    cut = judged.state.partition("-")[0]
+    return ScenarioResult(
+        id=f"power:{recording.name}:{judged.state}", experiment="power", point=recording.point,
+        hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of else 0,
+        method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
+        explanation=circumstances(recording, judged.explanation), state=judged.digest,
+    )  # fmt: skip
 
 
 def circumstances(recording: Recording, explanation: str) -> str:
