@@ -2,7 +2,7 @@
 
     python -m benchmarks.leaks [STATES]
 
-One worker mounts crash state after crash state of one recording of SQLite and checks each in a forked process. Needs root.
+One worker makes recordings of SQLite, mounts crash state after crash state of each and checks it in a forked process. Needs root.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.crash_states_per_second import check_in_fork, insert_with_notes
-from faults.disk import CrashImages, CrashStates, RecordOptions, StateOptions, record
+from faults.disk import CrashImages, CrashStates, RecordOptions, record
 
 
 def left_behind() -> tuple[int, float, int, int]:
@@ -25,17 +25,25 @@ def left_behind() -> tuple[int, float, int, int]:
 
 def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    trace = record(insert_with_notes, options=RecordOptions(nudge="mixed"))
-    options = StateOptions(random_subsets=-(-wanted // 20), torn_per_write=200)
-    print(f"{'states':>8}{'open files':>12}{'MiB':>8}{'loop devices':>14}{'mounts':>8}{'children':>10}")
-    with CrashImages(trace) as images:
-        for number, state in enumerate(itertools.islice(CrashStates(trace, options), wanted + 1)):
-            if number % (wanted // 10) == 0:
-                files, memory, loops, mounts = left_behind()
-                children = len(psutil.Process(os.getpid()).children(recursive=True))
-                print(f"{number:>8,}{files:>12}{memory:>8.1f}{loops:>14}{mounts:>8}{children:>10}", flush=True)
-            with images.mounted(state) as root:
-                assert check_in_fork(root, len(trace.notes_before(state.cut))), state
+    print(
+        f"{'states':>8}{'recordings':>12}{'open files':>12}{'MiB':>8}{'loop devices':>14}{'mounts':>8}{'children':>10}"
+    )
+    number = recordings = 0
+    while number < wanted:
+        trace = record(insert_with_notes, options=RecordOptions(nudge="mixed", seed=recordings))
+        recordings += 1
+        with CrashImages(trace) as images:
+            for state in itertools.islice(CrashStates(trace), wanted - number):
+                with images.mounted(state) as root:
+                    assert check_in_fork(root, len(trace.notes_before(state.cut))), state
+                number += 1
+                if number % (wanted // 10) == 0:
+                    files, memory, loops, mounts = left_behind()
+                    children = len(psutil.Process(os.getpid()).children(recursive=True))
+                    print(
+                        f"{number:>8,}{recordings:>12}{files:>12}{memory:>8.1f}{loops:>14}{mounts:>8}{children:>10}",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ Without it the broken promise must show again, or the trial says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from reports import ScenarioResult
 from reports.findings import finding_id
-from scenarios import explain_power, power_judge, power_record
-from scenarios.endings import Ended
+from scenarios import explain_power, power_record
 from scenarios.jobs import Jobs
+from scenarios.judges import judge_together
 from scenarios.power import result_of
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording, trace_path
+from scenarios.recordings import run_recorder
 from scenarios.remedies import BEFORE_ACK, Remedy, syncs_made
-from scenarios.system import Target, load
+from scenarios.system import Target
 
 __all__ = ["STATES_TRIED", "Trial", "Trials"]
 
@@ -86,12 +85,8 @@ class Trials:
     scratch: Path
     workers: int
     states: int = STATES_TRIED
-    _found: dict[_Key, dict[str, ScenarioResult]] = field(default_factory=dict)
-    _recordings: dict[_Key, Recording | None] = field(default_factory=dict)
-    _synced: dict[_Key, int] = field(default_factory=dict)
-    _looked: set[tuple[_Key, int]] = field(default_factory=set)
+    _tried: dict[_Key, _Tried] = field(default_factory=dict)
     _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
-    _made: int = 0
 
     @staticmethod
     def affordable(judged: int, seconds: float) -> int:
@@ -114,8 +109,7 @@ class Trials:
             broken_without = shown or _count(without)
             if not broken_without:
                 return Trial(remedy, 1, 0, 0, 0, len(without))
-            found = self._results(like, remedy, notes)
-            synced = self._synced.get((like.name, remedy), 0)
+            found, synced = self._results(like, remedy, notes), self._tried[like.name, remedy].synced
             broken = _count(found) if any_way else _count(found, finding)
             tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
             if tried[-1].helps:
@@ -127,50 +121,41 @@ class Trials:
     def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
         """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""
         key = like.name, remedy
-        if key not in self._found:
-            recording = self._recordings[key] = self._record(like, remedy)
-            self._synced[key] = syncs_made(recording.syncs_count) if recording else 0
-            tried = recording is not None and (remedy is None or self._synced[key])
-            self._found[key] = self._judge(recording) if recording and tried else {}
-        recording, found = self._recordings[key], self._found[key]
-        if recording and found and (key, notes) not in self._looked:
-            self._looked.add((key, notes))
-            ended = self._run(explain_power.judge_like, recording, notes)
-            found.update((one.state, result_of(recording, one)) for one in (ended.value if ended.returned else ()))
-        return list(found.values())
+        if key not in self._tried:
+            self._tried[key] = self._try(like, remedy)
+        tried = self._tried[key]
+        if tried.results and notes not in tried.looked_after:
+            tried.looked_after.add(notes)
+            ended = run_recorder(self.jobs, explain_power.judge_like, self.target, tried.recording, notes)
+            tried.add(ended.value if ended.returned else ())
+        return list(tried.results.values())
 
-    def _record(self, like: Recording, remedy: Remedy | None) -> Recording | None:
-        self._made += 1
-        name = f"{like.name}~tried{self._made}"
+    def _try(self, like: Recording, remedy: Remedy | None) -> _Tried:
+        name = f"{like.name}~tried{len(self._tried) + 1}"
         recording = replace(like, name=name, trace=trace_path(self.scratch, name), remedy=remedy)
-        ended = self._run(power_record.record_run, recording)
-        return ended.value if ended.returned else None
+        ended = run_recorder(self.jobs, power_record.record_run, self.target, recording)
+        if not ended.returned:
+            return _Tried(recording, 0)
+        tried = _Tried(ended.value, syncs_made(ended.value.syncs_count))
+        if remedy is None or tried.synced:
+            judged: list[Judged] = []
+            judge_together(self.jobs, self.target, tried.recording, self.workers, self.states, judged.append)
+            tried.add(judged)
+        return tried
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> Ended:
-        seconds = 60 + 20 * load(self.target.name).seconds_max
-        return self.jobs.run(function, self.target, *args, seconds_max=seconds)
 
-    def _judge(self, recording: Recording) -> dict[str, ScenarioResult]:
-        """The results of a few states of a recording."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                shares = pool.map(lambda number: self._share(recording, number), range(self.workers))
-                judged = [one for share in shares for one in share]
-            except BaseException:
-                self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
-                raise
-        return {one.state: result_of(recording, one) for one in judged}
+@dataclass
+class _Tried:
+    """A recording with a remedy, or without: how many syncs that made, and the results of its crash states by their ids."""
 
-    def _share(self, recording: Recording, number: int) -> list[Judged]:
-        share = max(1, self.states // self.workers)
-        seconds = 60 + (share + 2) * 3 * load(self.target.name).seconds_max
-        job = self.jobs.start(
-            power_judge.judge, self.target, recording, number, self.workers, share, seconds_max=seconds
-        )
-        found = []
-        while (judged := job.next_message()) is not None:
-            found.append(judged)
-        return found
+    recording: Recording
+    synced: int
+    results: dict[str, ScenarioResult] = field(default_factory=dict)
+    looked_after: set[int] = field(default_factory=set)
+    """Numbers of notes whose neighbourhood was judged as well."""
+
+    def add(self, judged: Iterable[Judged]) -> None:
+        self.results.update((one.state, result_of(self.recording, one)) for one in judged)
 
 
 def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:

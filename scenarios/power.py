@@ -19,22 +19,22 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from faults.disk import requirements
 from reports import ScenarioResult, Verdict
 from scenarios import power_judge
-from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
+from scenarios.judges import judge_together
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording
 from scenarios.recordings import NUDGES, Recordings, nudges_on, restart
 from scenarios.shards import WHOLE, Shard
-from scenarios.system import SystemUnderTest, Target, load
+from scenarios.system import Target
 
 __all__ = [
     "RESTARTS",
@@ -123,6 +123,7 @@ class PowerExperiment:
     def _look_into(self, recording: Recording, recordings: Recordings) -> None:
         """Explore a recording, with its part of what is left of the budget; then have a recovery from it recorded."""
         if recording.problem:
+            self._budget_left += self._reserved.pop(recording.name, 0)
             self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
             return
         part = max(1, self._budget_left // (recordings.left + 1))
@@ -155,21 +156,14 @@ class PowerExperiment:
         """Return the results so far in an order that does not depend on which finished first."""
         return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
 
-    @property
-    def _system(self) -> type[SystemUnderTest]:
-        return load(self.target.name)
-
     def _explore(self, recording: Recording, budget: int) -> int:
         """Share the states out among the workers, and gather what they find; returns how many they judged."""
         account, begun = recording.account(), time.perf_counter()
         self.details["recordings"].append(account)
-        share = max(1, budget // self.workers)
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                ends = list(pool.map(lambda number: self._worker(recording, number, share), range(self.workers)))
-            except BaseException:
-                self.jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
-                raise
+        ends = judge_together(
+            self.jobs, self.target, recording, self.workers, budget, partial(self._add, recording),
+            verified=self._verified, until_broken=self.until_broken,
+        )  # fmt: skip
         self._exploring += time.perf_counter() - begun
         for ended in ends:
             if not ended.returned:
@@ -179,17 +173,6 @@ class PowerExperiment:
         account.update(power_judge.account_of(shares))
         self._distrust(recording)
         return sum(share.judged for share in shares)
-
-    def _worker(self, recording: Recording, number: int, share: int) -> Ended:
-        seconds = 60 + (share + 2) * 3 * self._system.seconds_max
-        job = self.jobs.start(
-            power_judge.judge, self.target, recording, number, self.workers, share, self._verified, self.until_broken,
-            seconds_max=seconds,
-        )  # fmt: skip
-        while (judged := job.next_message()) is not None:
-            self._add(recording, judged)
-        assert job.ended is not None
-        return job.ended
 
     def _add(self, recording: Recording, judged: Judged) -> None:
         result = result_of(recording, judged)

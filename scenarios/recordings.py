@@ -23,7 +23,7 @@ from scenarios.jobs import Jobs
 from scenarios.power_record import Recording, trace_path
 from scenarios.system import Target, load
 
-__all__ = ["NUDGES", "Recordings", "nudges_on", "restart"]
+__all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
 
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
@@ -79,7 +79,7 @@ class Recordings:
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if kill_at else kind
         recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), kill_at=kill_at)
-        ended = self._run(power_record.record_run, recording)
+        ended = run_recorder(self._jobs, power_record.record_run, self._target, recording)
         if kill_at and ended.raised is not None:
             # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
             return replace(
@@ -122,16 +122,17 @@ class Recordings:
             parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), kill_at=0,
             of=(parent.name, state),
         )  # fmt: skip
-        ended = self._run(power_record.record_recovery, parent, recording)
+        ended = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
         parent.trace.unlink()
         if not ended.returned:
             return replace(recording, problem=f"recording this recovery {ended}")
         made: Recording = ended.value
         return made
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> Ended:
-        seconds_max = 60 + 20 * load(self._target.name).seconds_max
-        return self._jobs.run(function, self._target, *args, seconds_max=seconds_max)
+
+def run_recorder(jobs: Jobs, function: Callable[..., Any], target: Target, *args: Any) -> Ended:
+    """Run a job that makes a recording of a target, or one of its size, for as long as such may take."""
+    return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max)
 
 
 def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
