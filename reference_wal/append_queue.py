@@ -1,12 +1,13 @@
 """Group commit: many threads append, one of them at a time leads, and one sync makes durable what all of them queued.
 
 A caller queues its message and takes the *turn*, if nobody has it: then it leads. It takes a group from the head of the
-queue, writes it, and settles each entry of it with an id or an error, which wakes who waits for it. Whoever gives the turn
-back, a leader or somebody else who kept the log quiet, wakes the first of those who still queue, and that one leads next,
-unless somebody was quicker, who then begins at the head of the queue as well. So one group is written while the next one
-gathers.
+queue, writes it, and settles each entry of it with an id or an error. Those whose batches are in wake each other, one by one;
+so the next group is on its way while they do. Whoever gives the turn back, a leader or somebody else who kept the log quiet,
+wakes the first of those who still queue, and that one leads next, unless somebody was quicker, who then begins at the head of
+the queue as well. So one group is written while the next one gathers.
 
-An interrupted waiter leaves its entry to the next leader. It may have been the one who was to lead, so it wakes all others.
+An interrupted waiter leaves its entry to the next leader. It may have been the one who was to lead, so it wakes all others;
+and nobody waits to be woken by it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import TracebackType
 
 import pyarrow as pa
@@ -25,13 +27,14 @@ __all__ = ["AppendQueue", "Entry", "Turn"]
 class Entry:
     """One caller's message on its way into the log. It is settled once it has its id or its error."""
 
-    __slots__ = ("_asleep", "batch_id", "error", "forgotten", "left", "message")
+    __slots__ = ("_asleep", "_behind", "batch_id", "error", "forgotten", "left", "message")
 
     def __init__(self, message: pa.Buffer) -> None:
         self.message = message
         self.batch_id = -1
         self.error: BaseException | None = None
         self.left = self.forgotten = False
+        self._behind: Entry | None = None
         self._asleep = threading.Lock()
         self._asleep.acquire()
 
@@ -40,9 +43,9 @@ class Entry:
         """Whether its caller can go."""
         return self.batch_id >= 0 or self.error is not None
 
-    def settle(self, batch_id: int = -1, error: BaseException | None = None) -> None:
-        """Give it its id or its error, and wake its caller."""
-        self.batch_id, self.error = batch_id, error
+    def fail(self, error: BaseException) -> None:
+        """Give it its error, and wake its caller."""
+        self.error = error
         self.wake()
 
     def wake(self) -> None:
@@ -53,6 +56,25 @@ class Entry:
     def sleep(self) -> None:
         """Return once woken."""
         self._asleep.acquire()
+
+    def wake_behind(self) -> None:
+        """Wake the caller that is to be woken by this one, if any."""
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.wake()
+
+    @staticmethod
+    def settle_all(group: Sequence[Entry], first_id: int) -> None:
+        """Give them ids from this one on, and wake the first; each wakes the next (`wake_behind`).
+
+        Awake all at once they would only wait for Python's global lock, and the next group for the leader who wakes them.
+        """
+        for before, entry in pairwise(group):
+            before._behind = entry  # First: who sees its id may be gone the next moment.
+        for batch_id, entry in enumerate(group, first_id):
+            entry.batch_id = batch_id
+        for entry in group if any(entry.left for entry in group) else group[:1]:
+            entry.wake()
 
 
 class Turn:
@@ -106,9 +128,11 @@ class AppendQueue:
                     entry.sleep()
         except BaseException:
             entry.left = True
+            entry.wake_behind()
             for other in list(self._waiting):
                 other.wake()
             raise
+        entry.wake_behind()
         return entry
 
     def _lead(self, entry: Entry, lead: Callable[[], None]) -> None:

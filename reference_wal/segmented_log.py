@@ -163,7 +163,7 @@ class SegmentedLog:
         except BaseException as error:
             self._poisoned = error  # Torn records, dropped pages, or an interrupt before the ids were counted.
             for entry in group:
-                entry.settle(error=error)
+                entry.fail(error)
             if not isinstance(error, OSError):
                 raise
 
@@ -177,10 +177,9 @@ class SegmentedLog:
         self._appends += len(group)
         self._bytes += offset - synced
         self._syncs += 1
-        ids = range(self.next_id, self.next_id + len(group))
+        first_id = self.next_id
         self.next_id += len(group)
-        for batch_id, entry in zip(ids, group, strict=True):
-            entry.settle(batch_id)
+        Entry.settle_all(group, first_id)
 
     def _zeros(self, end_bytes: int) -> int:
         return max(0, min(self.preallocate_bytes, self.segment_bytes_max - end_bytes))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import faults
 from reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
+from reference_wal.append_queue import Entry
 from reference_wal.segmented_log import SegmentedLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
@@ -166,6 +169,36 @@ def test_an_interrupted_leader(log: SegmentedLog) -> None:
     kinds = sorted(type(appender.error).__name__ for appender in appenders)
     assert kinds == ["AppendFailed"] * 3 + ["Panic"]
     assert reopened(log) == [(i, float(i)) for i in range(4)]
+
+
+def test_an_interrupted_waiter(log: SegmentedLog) -> None:
+    """Who is interrupted while it waits, before its batch is in or after, keeps nobody behind it asleep."""
+
+    def interrupt(_: int, __: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with held_at("wal.append.before_sync") as (arrived, go_on):
+        first = Appender(log, 0.0)
+        first.start()
+        assert arrived.wait(SECONDS_MAX)
+        ahead = queue(log, range(1, 3))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(InterruptedError):
+            log.append(batch(3.0))
+        behind = queue(log, range(4, 6))
+        go_on.set()
+        join([first, *ahead, *behind])
+    signal.signal(signal.SIGALRM, before)
+    assert [appender.id for appender in (first, *ahead, *behind)] == [0, 1, 2, 4, 5]
+    assert log.counters.syncs == 2
+
+    group = [Entry(pa.py_buffer(b"")) for _ in range(3)]
+    Entry.settle_all(group, 7)
+    assert [entry.batch_id for entry in group] == [7, 8, 9]
+    for entry in group:
+        entry.sleep()  # Else this test never ends: each is woken by the one before it.
+        entry.wake_behind()
 
 
 def test_rotation_with_many_waiting(log: SegmentedLog) -> None:
