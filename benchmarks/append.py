@@ -3,8 +3,9 @@
     python -m benchmarks.append [--rounds N] [--directory DIR]
 
 Each append is durable before the next one begins. The bare loops write as many bytes as the log does; "zero-filled" is a file
-filled with zeros, and synced, before the clock starts, whereas the log fills its own while it runs. The stores get the batch's
-Arrow message as a value: SQLite (WAL, synchronous=FULL, one INSERT a commit), LMDB (defaults), RocksDB and LevelDB (sync=True).
+filled with zeros, and synced, before the clock starts, and so is the segment of the log "filled at birth"; otherwise the log
+fills its own while it runs. The stores get the batch's Arrow message as a value: SQLite (WAL, synchronous=FULL, one INSERT a
+commit), LMDB (defaults), RocksDB and LevelDB (sync=True).
 
 The variants run interleaved, round after round, in fresh files on the same disk (``--directory``), so that a change of the
 machine's speed meets all of them; printed are medians over the rounds, the smallest and the largest, and as a ratio the
@@ -30,7 +31,7 @@ import pyarrow as pa
 
 from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
 from reference_wal.segmented_log import PREALLOCATE_BYTES
-from reference_wal.write_ahead_log import WriteAheadLog
+from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog
 
 APPENDS = {1024: 1000, 64 * 1024: 300, 1024 * 1024: 60}
 """How many appends a round makes, by the bytes of a batch's values."""
@@ -121,6 +122,7 @@ VARIANTS: dict[str, Variant] = {
     BASE: partial(bare, filled=False),
     "bare loop, zero-filled file": partial(bare, filled=True),
     "reference log": log,
+    "reference log, filled at birth": partial(log, preallocate_bytes=SEGMENT_BYTES_MAX),
     "reference log, no zeros": partial(log, preallocate_bytes=0),
     "SQLite": sqlite,
     "LMDB": lmdb,

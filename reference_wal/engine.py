@@ -76,7 +76,10 @@ class StorageEngine:
             self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
 
     def _open_logs(self) -> WriteAheadLog:
-        return WriteAheadLog(self._layout.wal, segment_bytes_max=self.options.segment_bytes_max, recover=False)
+        return WriteAheadLog(
+            self._layout.wal, segment_bytes_max=self.options.segment_bytes_max,
+            preallocate_bytes=self.options.preallocate_bytes, recover=False,
+        )  # fmt: skip
 
     @classmethod
     def open(cls, root: Path | str, wal: bool = True, *, options: EngineOptions | None = None) -> StorageEngine:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from reference_wal import delta_commit
 from reference_wal.compression import read_parquet, to_parquet
 from reference_wal.errors import InvalidInput
+from reference_wal.segmented_log import PREALLOCATE_BYTES
 from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX
 
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
@@ -23,6 +24,7 @@ class EngineOptions:
 
     Attributes:
         segment_bytes_max: size in bytes at which a log segment is closed.
+        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`active_segment` says why).
         generation_bytes_max: buffered bytes (Arrow) of a table at which its generation is sealed and committed.
         memory_bytes_max: buffered bytes of all tables that are kept in memory; beyond it the largest table's go to disk.
         checkpoint_commits: Delta commits between two checkpoints.
@@ -33,6 +35,7 @@ class EngineOptions:
     """
 
     segment_bytes_max: int = SEGMENT_BYTES_MAX
+    preallocate_bytes: int = PREALLOCATE_BYTES
     generation_bytes_max: int = 64 * 1024 * 1024
     memory_bytes_max: int = 256 * 1024 * 1024
     checkpoint_commits: int = 50
