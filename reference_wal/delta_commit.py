@@ -68,6 +68,9 @@ REMOVAL = atomic_file("transfer.removal", "the commit that removes what was tran
 
 _CONFIGURATION = "reference_wal.table"
 
+_NO_TOMBSTONES = {"delta.deletedFileRetentionDuration": "interval 0 seconds"}
+"""Checkpoints need not remember which files are gone: nobody but the engine deletes them, at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableProperties:
@@ -124,7 +127,7 @@ class DeltaStore:
     @staticmethod
     def make_unborn(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
         """Make an empty table that `table_folder.give_name` brings into being; durable on return. Raises OSError."""
-        table_folder.make_unborn(path, schema, {_CONFIGURATION: json.dumps(asdict(properties))})
+        table_folder.make_unborn(path, schema, {_CONFIGURATION: json.dumps(asdict(properties)), **_NO_TOMBSTONES})
 
     @property
     def schema(self) -> pa.Schema:

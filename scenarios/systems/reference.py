@@ -162,9 +162,10 @@ class ReferenceEngine(SystemUnderTest):
         with self._open(root, "reference-later") as engine:  # A table made anew is to be told from the first.
             unflushed = list[Attempt]()
             for operation in during:
-                full = operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX
-                if operation.kind == "flush" or full:
+                if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
                     unflushed = self._flush(engine, unflushed)
+                if operation.kind == "flush":
+                    continue
                 if not operation.item:
                     self._do(engine, root, data, operation)
                     continue

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -65,6 +67,20 @@ def test_any_subset_of_a_clean_up(tmp_path: Path) -> None:
             assert numbers(engine.read("t")) == [float(i) for i in range(6)]
     clean_up(log)
     assert versions(log, ".json") == [3, 4, 5, 6]
+
+
+def test_a_checkpoint_holds_what_is_there(tmp_path: Path) -> None:
+    """Files that a truncation removed burden no later checkpoint: opening costs what is in the table, not what ever was."""
+    log = filled(tmp_path, 7)
+    with opened(tmp_path) as engine:
+        engine.truncate("t")
+        time.sleep(1.1)  # Delta forgets a removal once its retention, of no seconds, has passed.
+        engine.ingest("t", batch(-1.0))
+        engine.flush()
+    newest = pq.read_table(max(log.glob("*.checkpoint.parquet")))
+    assert newest_version(log) == 9
+    held = {kind: newest[kind].drop_null().length() for kind in ("add", "remove")}
+    assert held == {"add": 1, "remove": 0}
 
 
 TEARS: dict[str, Callable[[bytes], bytes]] = {
