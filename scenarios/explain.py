@@ -170,15 +170,16 @@ class PowerExplainer:
 
 def _cause(told: Told, trial: Trial | None) -> str:
     """The cause: the missing sync that helped, if one did."""
-    helped = (
-        suspect.cause for suspect in told.cause.suspects if trial and trial.helps and suspect.remedy == trial.remedy
-    )
+    causes = {suspect.remedy: suspect.cause for suspect in told.cause.suspects}
+    if trial and trial.helps:
+        return causes[trial.remedy]
+    if told.cause.otherwise:
+        return told.cause.otherwise
+    if trial and trial.eases:
+        return f"among other things: {causes[trial.remedy]}"
     cause = told.cause.cause
-    if told.cause.otherwise and not (trial and trial.helps):
-        cause = told.cause.otherwise
-    elif cause and trial and (trial.helps is False or len(told.cause.suspects) > 1):
-        cause = f"not confirmed: {cause}"
-    return next(helped, cause)
+    doubted = trial and (trial.helps is False or len(told.cause.suspects) > 1)
+    return f"not confirmed: {cause}" if cause and doubted else cause
 
 
 def _suggestion(told: Told, trial: Trial | None) -> str:

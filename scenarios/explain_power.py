@@ -37,7 +37,7 @@ from scenarios.story import (
 )
 from scenarios.system import Target
 from scenarios.timeline import timeline
-from scenarios.unsynced import Missing, lines_before, lost_in, missing_from, same_names
+from scenarios.unsynced import Missing, lines_before, lost_in, missing_from, same_names, unsynced_after, unsynced_at
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -170,7 +170,9 @@ def _tell(
     since = restarted_at(trace)
     if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
-        cause = cause_of(missing or _written(trace, gone, names), acked - len(recording.before), item, loses=loses)
+        took = missing or _written(trace, gone, names)
+        unsynced = _unsynced(trace, state, asked)
+        cause = cause_of(took, acked - len(recording.before), item, loses=loses, unsynced=unsynced)
     unknown = missing is None and not recording.of and not recording.kill_at
     if unknown and not cause.cause and acked > len(recording.before):
         cause = cause_of_later(later, item)
@@ -210,6 +212,15 @@ def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Record
             return None
     with images.mounted(state) as root:
         return missing_from(root, calls, trace.notes_before(state.cut))
+
+
+def _unsynced(trace: Trace, state: CrashState, asked: Recording | None) -> list[Missing]:
+    """All that the workload had asked for and had not synced, as far as it is known."""
+    if not Filesystem.parse(trace.filesystem).on_disk:
+        return unsynced_at(trace, state.cut)
+    if asked is None or restarted_at(trace):
+        return []
+    return unsynced_after(Trace.load(asked.trace), trace.notes_before(state.cut))
 
 
 def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:

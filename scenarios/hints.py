@@ -32,7 +32,7 @@ _Key = tuple[str, Remedy | None]
 _STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
 """More of them, of a system that is judged quickly."""
 
-_REMEDIES_MAX = 5
+_REMEDIES_MAX = 6
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Trial:
         if self.in_any_way and self.broken:
             return None  # Of another cause, perhaps.
         return not self.broken
+
+    @property
+    def eases(self) -> bool:
+        """Whether it does away with half of the broken states at least, but not with all: there is more to mend."""
+        return self.helps is False and 2 * self.broken * self.judged_without <= self.broken_without * self.judged
 
     @property
     def text(self) -> str:
@@ -95,7 +100,7 @@ class Trials:
         return max(STATES_TRIED, min(_STATES_TRIED_MAX, round(rate * _SECONDS_TRIED)))
 
     def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy], notes: int) -> Trial | None:
-        """Try remedies in turn; returns the first that helps, else the first tried, None if there was none to try.
+        """Try remedies in turn; returns the first that helps, else the one that left least broken, None if there was none.
 
         Args:
             notes: how many notes came before the minimised cut: states there are judged, besides others.
@@ -116,7 +121,7 @@ class Trials:
                 return tried[-1]
             if not synced and remedy.before == BEFORE_ACK:
                 break  # Nor will it be with another: its acknowledgements go past us.
-        return next((trial for trial in tried if trial.synced), tried[0] if tried else None)
+        return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
 
     def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
         """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 80
-_ALONE_MAX = 3
+_ALONE_MAX, _SPARED_SHOWN = 3, 3
 _NAMED_EARLY = "The name was durable before what it leads to: nothing had synced the content before the rename."
 _HARNESS = "journal."
 """Failpoints of the journal itself: its lines say the same."""
@@ -105,11 +105,14 @@ class Cause:
     otherwise: str = ""
 
 
-def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses: bool = True) -> Cause:
+def cause_of(
+    missing: Sequence[Missing], acked_lines: int, acked: str, *, loses: bool = True, unsynced: Sequence[Missing] = ()
+) -> Cause:
     """Derive the cause from what the crash took.
 
     Args:
         missing: the lost changes, in order.
+        unsynced: all that it could have taken.
         acked_lines: the number of the journal line that acknowledged last; 0 if none did.
         acked: what it acknowledged.
         loses: something is gone, as opposed to: something is wrong.
@@ -131,6 +134,12 @@ def cause_of(missing: Sequence[Missing], acked_lines: int, acked: str, *, loses:
     patterns = tuple(dict.fromkeys(suspect.remedy.paths[0] for suspect in suspects))
     rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
     every = [Suspect(suspects[0].cause + rest, Remedy(BEFORE_ACK, patterns))] if len(patterns) > 1 else []
+    owing = [each.named for each in unsynced if each.lines < acked_lines]
+    could = [_pattern(named.now or named.path, named.kind == NAMES) for named in owing]
+    spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in patterns)
+    if spared:
+        text = f"{suspects[0].cause}{rest}; nor of {' and '.join(spared[:_SPARED_SHOWN])}, which this crash spared"
+        every.append(Suspect(text, Remedy(BEFORE_ACK, (*patterns, *spared))))
     alone = list({suspect.remedy: suspect for suspect in reversed(suspects)}.values())[::-1][:_ALONE_MAX]
     lay = "; ".join(in_words(each.named for each in owed)[:4])
     because = f"What was acknowledged was not durable, nothing had synced it: {lay}."

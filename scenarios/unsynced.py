@@ -20,7 +20,7 @@ from faults.disk.posix.naming import tree_changes
 from faults.disk.posix.tree import Trees
 from scenarios.power_record import is_journal_line
 
-__all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names"]
+__all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names", "unsynced_after", "unsynced_at"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,27 @@ class Missing:
     named: Named
 
 
+def unsynced_at(trace: Trace, cut: int) -> list[Missing]:
+    """What a power cut on the `posix` filesystem could take there, in order."""
+    names, lines = tree_changes(trace, cut), lines_before(trace)
+    return [Missing(at, lines[at], names[at]) for at in trace.pending(cut)]
+
+
 def lost_in(trace: Trace, state: CrashState) -> list[Missing]:
-    """What a crash state on the `posix` filesystem lacks, in order."""
-    names = tree_changes(trace, state.cut)
-    positions = [at for index, at in enumerate(trace.pending(state.cut)) if not state.kept >> index & 1]
-    torn = [trace.pending(state.cut)[tear.write] for tear in state.tears]
-    lines = lines_before(trace)
-    return [Missing(at, lines[at], names[at]) for at in sorted({*positions, *torn})]
+    """What a crash state on the `posix` filesystem lacks of it, in order."""
+    torn = {tear.write for tear in state.tears}
+    could = enumerate(unsynced_at(trace, state.cut))
+    return [each for index, each in could if index in torn or not state.kept >> index & 1]
+
+
+def unsynced_after(trace: Trace, notes: tuple[bytes, ...]) -> list[Missing]:
+    """What nothing had synced after these notes, in order; nothing is known if the trace does not begin with them.
+
+    Args:
+        trace: of the same workload on the `posix` filesystem.
+    """
+    cut = _cut_after(trace, notes)
+    return [] if cut is None else unsynced_at(trace, cut)
 
 
 def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Missing] | None:

@@ -119,6 +119,25 @@ def test_a_workload_that_is_never_the_same(tmp_path: Path) -> None:
     assert not any("in memory" in line for line in finding.lost)
 
 
+def test_two_syncs_that_only_help_together(tmp_path: Path) -> None:
+    """The crash took one name and spared the other: synced alone, neither helps; together they are named, and do."""
+    (finding,) = explained_power(f"{TOYS}:NoNameIsSynced", "posix", 80, tmp_path)
+    assert finding.tested is True
+    assert (
+        "os.fsync of folder/ and ./ before" in finding.suggestion or "os.fsync of ./ and folder/" in finding.suggestion
+    )
+    assert finding.cause.endswith(("; nor of ./, which this crash spared", "; nor of folder/, which this crash spared"))
+
+
+def test_a_sync_that_is_part_of_the_remedy(tmp_path: Path) -> None:
+    """Where promises are broken in more ways, the sync that mends most is named, as one thing among others."""
+    finding = explained_power(f"{TOYS}:NoNameIsSyncedNorAllContent", "posix", 80, tmp_path)[0]
+    assert finding.tested is False
+    assert finding.cause.startswith("among other things: no fsync of")
+    (broken, judged), (broken_without, judged_without) = re.findall(r"it: (\d+) of (\d+)", finding.suggestion)
+    assert 0 < int(broken) / int(judged) <= int(broken_without) / int(judged_without) / 2
+
+
 @pytest.mark.slow
 def test_recovery_that_believed_the_page_cache(tmp_path: Path) -> None:
     """What shows after a restart only is told so, and syncing before recovery mends it."""

@@ -322,3 +322,24 @@ class FailsOnceKilled(Synced):
             AFTER_WRITE.hit()
             file.truncate(file.tell() - len("unfinished\n"))
         super().put(root, item)
+
+
+class NoNameIsSynced(Synced):
+    """Wrong under power cuts: neither the name of its folder is synced nor that of the file in it."""
+
+    def put(self, root: Path, item: int) -> None:
+        (root / "folder").mkdir(exist_ok=True)
+        super().put(root / "folder", item)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return super().recover(root / "folder")
+
+
+class NoNameIsSyncedNorAllContent(NoNameIsSynced):
+    """Wrong in one more way: in the end the file is written anew, in place."""
+
+    def put(self, root: Path, item: int) -> None:
+        super().put(root, item)
+        if item == ITEMS - 1:
+            data = root / "folder" / "data"
+            data.write_text(data.read_text())
