@@ -173,18 +173,33 @@ def load(name: str) -> type[SystemUnderTest]:
 
         return command_system(Path(name))
     where, colon, attribute = _place(name).rpartition(":")
-    if not colon:
+    if not colon and not _family(name):
         raise UsageError(
             f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
         )
-    module = load_module(where)
+    try:
+        return _class_in(load_module(where), where, attribute)
+    except UsageError:
+        if name in BUILT_IN or not _family(name):
+            raise
+        raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None
+
+
+def _family(name: str) -> list[str]:
+    """The built-in targets whose names begin like this one."""
+    return [known for known in BUILT_IN if known.partition(":")[0] == name.partition(":")[0]]
+
+
+def _class_in(module: ModuleType, where: str, attribute: str) -> type[SystemUnderTest]:
     kind = getattr(module, attribute, None)
     if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
         raise UsageError(
             f"{where} has no class {attribute!r} derived from scenarios.SystemUnderTest; add it, or name another"
         )
     if missing := sorted(kind.__abstractmethods__):
-        raise UsageError(f"{name} lacks {' and '.join(missing)}; every system needs a workload and a recover method")
+        raise UsageError(
+            f"{where}:{attribute} lacks {' and '.join(missing)}; every system needs a workload and a recover method"
+        )
     return kind
 
 

@@ -100,6 +100,8 @@ def test_same_name_in_another_folder(here: Path) -> None:
     [
         ("nosuch", ["no target 'nosuch'", "crashmatrix targets", "package.module:Class, file.py:Class or file.toml"]),
         ("", ["no target ''", "crashmatrix targets"]),
+        ("sqlite", ["no target 'sqlite'; there are sqlite:wal-off, "]),
+        ("lmdb:sync", ["no target 'lmdb:sync'; there are lmdb:default, "]),
         ("good.py", ["no target 'good.py'", "file.py:Class"]),
         ("a\nb", ["no target", "file.py:Class"]),
         ("missing.py:Store", ["no file missing.py", "relative to the current directory"]),
