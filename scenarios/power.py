@@ -221,6 +221,10 @@ class PowerExperiment:
             f"and {recoveries} of a recovery; {len(identities)} different traces; "
             f"{images:,} distinct images enumerated, {judged:,} crash states judged"
         )
+        safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
+        if safe and self.shard == WHOLE and "posix" not in self.filesystems:
+            asked = " and ".join(self.filesystems)
+            self._notes.append(f"{asked} kept every promise; --fs posix asks the weakest filesystem that POSIX allows")
 
 
 def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
