@@ -128,11 +128,11 @@ class AppendQueue:
                     entry.sleep()
         except BaseException:
             entry.left = True
-            entry.wake_behind()
             for other in list(self._waiting):
                 other.wake()
             raise
-        entry.wake_behind()
+        finally:
+            entry.wake_behind()
         return entry
 
     def _lead(self, entry: Entry, lead: Callable[[], None]) -> None:
