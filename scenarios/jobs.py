@@ -197,8 +197,13 @@ class Jobs:
             self._count += 1
             output = Path(self._scratch.name) / str(self._count)
             process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
-            with _without_main():
-                process.start()
+            try:
+                with _without_main():
+                    process.start()
+            except (ConnectionError, EOFError) as error:
+                raise EnvironmentLacks(
+                    f"multiprocessing's fork server has died or never came up ({error}); can {sys.executable} be run here?"
+                ) from error
             job = Job(self, process, ours, output, seconds_max)
             self._running.add(job)
             _running_everywhere.add(job)
