@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from scenarios.hints import Trial, Trials
 from scenarios.kill import KillExperiment
 from scenarios.power import PowerExperiment, parse_power_id
 from scenarios.power_record import Recording, trace_path
+from scenarios.side_by_side import side_by_side
 from scenarios.system import load
 
 __all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer", "explanations_of"]
@@ -68,18 +68,14 @@ class PowerExplainer:
         """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
         start = time.perf_counter()
         groups = [found for found in group(self.experiment.ordered()) if found.finding.verdict.broken]
-        stories: list[tuple[Recording, Told] | None] = []
-        with ThreadPoolExecutor(self.experiment.workers) as pool:
-            try:
-                # Not all at once: what is begun late may be one too many.
-                for at in range(0, min(len(groups), FINDINGS_MAX), self.experiment.workers):
-                    some = groups[at : min(at + self.experiment.workers, FINDINGS_MAX)]
-                    if time.perf_counter() - start < SECONDS_MAX / 2:
-                        stories += pool.map(self._tell, some)
-            except BaseException:
-                self.experiment.jobs.stop_all()
-                raise
-        told = [(found, *story) for found, story in zip(groups, stories, strict=False) if story]
+        stories: dict[int, tuple[Recording, Told] | None] = {}
+        workers = self.experiment.workers
+        for at in range(0, min(len(groups), FINDINGS_MAX), workers):
+            # Not all at once: what is begun late may be one too many.
+            if time.perf_counter() - start < SECONDS_MAX / 2:
+                some = range(at, min(at + workers, len(groups), FINDINGS_MAX))
+                stories.update(side_by_side(self.experiment.jobs, workers, lambda each: self._tell(groups[each]), some))
+        told = [(groups[each], *story) for each, story in sorted(stories.items()) if story]
         findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
         if left := len(groups) - len(stories):
             self.notes.append(

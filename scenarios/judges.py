@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from scenarios import power_judge
 from scenarios.endings import Ended
 from scenarios.jobs import Jobs
 from scenarios.power_judge import Judged
 from scenarios.power_record import Recording
+from scenarios.side_by_side import side_by_side
 from scenarios.system import Target, load
 
 __all__ = ["judge_together"]
@@ -52,9 +52,4 @@ def judge_together(
         assert job.ended is not None
         return job.ended
 
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            return list(pool.map(drive, range(workers)))
-        except BaseException:
-            jobs.stop_all()  # An interrupt stops the judges, not only the waiting for them.
-            raise
+    return [ended for _, ended in side_by_side(jobs, workers, drive, range(workers))]

@@ -16,10 +16,9 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reports import ScenarioResult, Verdict
 from scenarios import work
@@ -40,10 +39,13 @@ from scenarios.kill_plan import (
 from scenarios.kill_prepare import Prepared, prepare
 from scenarios.photograph import Tree
 from scenarios.shards import WHOLE, Shard, plan_digest
+from scenarios.side_by_side import side_by_side
 from scenarios.system_calls import DESCRIPTIONS
 from scenarios.work import Hit
 
 __all__ = ["KillExperiment"]
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -87,6 +89,11 @@ class KillExperiment:
     def prepare(self) -> Prepared:
         """Step 1: see `kill_prepare`."""
         return prepare(self.checker)
+
+    def _side_by_side(
+        self, function: Callable[[CrashPath], T], paths: Iterable[CrashPath]
+    ) -> Iterator[tuple[CrashPath, T]]:
+        return side_by_side(self.checker.jobs, self.workers, function, paths)
 
     # Step 2
 
@@ -190,7 +197,9 @@ class KillExperiment:
             paths = list(jobs)
             random.Random(f"{self.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
-        for path, checked in self._parallel(jobs, lambda state: self.checker.check(state, photograph=photograph)):
+        for path, checked in self._side_by_side(
+            lambda path: self.checker.check(jobs[path], photograph=photograph), jobs
+        ):
             self.checked[level[path].digest] = checked
             self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
             if self.until_broken and checked.verdict.broken:
@@ -209,22 +218,6 @@ class KillExperiment:
             for photograph in checked.recovery
         }
 
-    def _parallel(self, work_: dict[CrashPath, Any], function: Callable[[Any], Any]) -> Iterator[tuple[CrashPath, Any]]:
-        """Yield each result as it comes, ``workers`` at a time; an interrupt stops the jobs, not only the waiting."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            pending: dict[Future[Any], CrashPath] = {pool.submit(function, item): path for path, item in work_.items()}
-            try:
-                while pending:
-                    done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in sorted(done, key=lambda f: pending[f]):
-                        yield pending.pop(future), future.result()
-            except GeneratorExit:
-                pool.shutdown(cancel_futures=True)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self.checker.jobs.stop_all()
-                raise
-
     # Step 4
 
     def _kill_sample(self, prepared: Prepared, comparable: bool) -> None:
@@ -235,9 +228,7 @@ class KillExperiment:
             sample = self._broken()[:1] or sample
         self.on_plan("killing for real", len(sample))
         agreed = 0
-        for path, checked in self._parallel(
-            {path: path for path in sample}, lambda p: self.kill(prepared, p, comparable)
-        ):
+        for path, checked in self._side_by_side(lambda path: self.kill(prepared, path, comparable), sample):
             agreed += checked is None
             result = replace(self.results[path], method="sigkill")
             if checked is not None:
