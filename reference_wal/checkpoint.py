@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -122,19 +123,20 @@ def torn(log: Path) -> list[Path]:
 
 
 def _torn(log: Path) -> list[Path]:
-    pointer, checkpoints = log / "_last_checkpoint", _checkpoints(log)
-    damaged = [file for file in checkpoints if not _is_parquet(file)]
-    if not pointer.exists():
-        return damaged
-    try:
-        last = json.loads(pointer.read_bytes())
-        named = _checkpoint_path(log, last["version"])
-        if named not in damaged and named.stat().st_size == last["sizeInBytes"]:
-            # One that the pointer does not name yet is found by its name all the same.
-            return [file for file in damaged if file > named]
-    except (ValueError, KeyError, TypeError, OSError):
-        return [pointer, *damaged]
-    return [pointer, *(file for file in checkpoints if file in damaged or file == named)]
+    pointer, named, misleads = log / "_last_checkpoint", None, False
+    if pointer.exists():
+        try:
+            last = json.loads(pointer.read_bytes())
+            named = _checkpoint_path(log, last["version"])
+            misleads = named.stat().st_size != last["sizeInBytes"]
+        except (ValueError, KeyError, TypeError, OSError):
+            misleads = True
+    # The newest down to one that is whole: a reader asks for no older one, and needs no pointer to find it.
+    of_no_use = takewhile(
+        lambda file: (misleads and file == named) or not _is_parquet(file), reversed(_checkpoints(log))
+    )
+    damaged = sorted(of_no_use)
+    return [*([pointer] if misleads or named in damaged else []), *damaged]
 
 
 def _is_parquet(file: Path) -> bool:

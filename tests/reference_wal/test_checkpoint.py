@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], 
         engine.flush()
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [float(i) for i in range(10)]
+
+
+def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
+    """Where the pointer names an older checkpoint, even a torn one, the newest is read."""
+    log = filled(tmp_path, 6)
+    pointer, older = log / "_last_checkpoint", log / f"{3:020d}.checkpoint.parquet"
+    pointer.write_text(json.dumps({"version": 3, "size": 3, "sizeInBytes": older.stat().st_size}))
+    for content in (older.read_bytes(), b""):
+        older.write_bytes(content)
+        with opened(tmp_path) as engine:
+            assert numbers(engine.read("t")) == [float(i) for i in range(6)]
+        assert newest_version(log) == 6
 
 
 def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:
