@@ -107,7 +107,7 @@ class PowerExplainer:
     def _with_trial(self, found: Group, recording: Recording, told: Told, *, late: bool) -> Finding:
         trial = None
         if recording.of is None and not late:
-            remedies = [suspect.remedy for suspect in told.cause.suspects]
+            remedies = [suspect.remedy for suspect in told.cause.every]
             trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
         name = f"power:{recording.name}:{told.state}"
         return replace(
@@ -166,7 +166,7 @@ class PowerExplainer:
 
 def _cause(told: Told, trial: Trial | None) -> str:
     """The cause: the missing sync that helped, if one did."""
-    causes = {suspect.remedy: suspect.cause for suspect in told.cause.suspects}
+    causes = {suspect.remedy: suspect.cause for suspect in reversed(told.cause.every)}
     if trial and trial.helps:
         return causes[trial.remedy]
     if told.cause.otherwise:

@@ -37,16 +37,9 @@ def judge_together(
 
     def drive(number: int) -> Ended:
         job = jobs.start(
-            power_judge.judge,
-            target,
-            recording,
-            number,
-            workers,
-            share,
-            verified,
-            until_broken,
+            power_judge.judge, target, recording, number, workers, share, verified, until_broken,
             seconds_max=seconds_max,
-        )
+        )  # fmt: skip
         while (judged := job.next_message()) is not None:
             on_judged(judged)
         assert job.ended is not None

@@ -96,13 +96,20 @@ class Suspect:
 class Cause:
     """Why, as far as the lost changes say: in one line, and in a sentence more; both may be empty.
 
-    ``suspects`` are the syncs whose lack may be to blame, the likeliest first; ``otherwise`` is the cause if none is.
+    ``suspects`` are the syncs whose lack may be to blame, the likeliest first; ``together`` is all of them and those of what the
+    crash spared, if there is such; ``otherwise`` is the cause if none is to blame.
     """
 
     cause: str = ""
     because: str = ""
     suspects: tuple[Suspect, ...] = ()
+    together: Suspect | None = None
     otherwise: str = ""
+
+    @property
+    def every(self) -> tuple[Suspect, ...]:
+        """In the order in which to try them."""
+        return (*self.suspects, *([self.together] if self.together else []))
 
 
 def cause_of(
@@ -137,15 +144,14 @@ def cause_of(
     owing = [each.named for each in unsynced if each.lines < acked_lines]
     could = [_pattern(named.now or named.path, named.kind == NAMES) for named in owing]
     spared = tuple(pattern for pattern in dict.fromkeys(could) if pattern not in patterns)
-    if spared:
-        text = f"{suspects[0].cause}{rest}; nor of {' and '.join(spared[:_SPARED_SHOWN])}, which this crash spared"
-        every.append(Suspect(text, Remedy(BEFORE_ACK, (*patterns, *spared))))
+    text = f"{suspects[0].cause}{rest}; nor of {' and '.join(spared[:_SPARED_SHOWN])}, which this crash spared"
+    together = Suspect(text, Remedy(BEFORE_ACK, (*patterns, *spared))) if spared else None
     alone = list({suspect.remedy: suspect for suspect in reversed(suspects)}.values())[::-1][:_ALONE_MAX]
     lay = "; ".join(in_words(each.named for each in owed)[:4])
     because = f"What was acknowledged was not durable, nothing had synced it: {lay}."
     if renamed and not loses:
-        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed[:1], *alone, *every))
-    return Cause(suspects[0].cause + rest, because, (*alone, *every, *renamed[:1]))
+        return Cause(renamed[0].cause, _NAMED_EARLY, (*renamed[:1], *alone, *every), together)
+    return Cause(suspects[0].cause + rest, because, (*alone, *every, *renamed[:1]), together)
 
 
 def _renamed(data: Sequence[Named]) -> list[Suspect]:
