@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -112,9 +113,11 @@ class Recordings:
         return places[number - 1] if number <= len(places) else 0
 
     def _places_in(self, recording: Recording) -> list[int]:
+        """Every note with a sync right after it: one before each sort of sync, then another before each, and so on."""
         draw = random.Random(f"{self._seed} restarts")
-        places = [draw.choice(notes) for _, notes in sorted(recording.syncs.items())]
-        return draw.sample(places, len(places))
+        sorts = [draw.sample(notes, len(notes)) for _, notes in sorted(recording.syncs.items())]
+        rounds = zip_longest(*draw.sample(sorts, len(sorts)))
+        return [note for one_each in rounds for note in one_each if note is not None]
 
     def _record_recovery(self, parent: Recording, state: str) -> Recording:
         name = f"{parent.name}/{state}"

@@ -15,11 +15,12 @@ from scenarios.mutants import mutant
 __all__ = ["Hunt", "hunt"]
 
 
-_RESTARTS = 30
-"""More than in a run: each is killed before another sort of sync, and the bug may lie behind any."""
+_PASSES = ((500, 30), (4000, 400), (16_000, 400))
+"""Crash states to look at, and restarts to record at most: a few of each first, then every place to kill, then many states.
 
-_BUDGETS = (500, 4000, 16_000)
-"""Crash states to look at: a few of every recording first, then many; each time recorded anew, for no two traces are the same."""
+More restarts than in a run: each is killed before another sync, and the bug may lie behind any. In each pass all is recorded
+anew, for no two traces are the same.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
 
 def _cut_power(plan: Plan, checker: Checker) -> list[ScenarioResult]:
     results: list[ScenarioResult] = []
-    for budget in _BUDGETS:
+    for budget, restarts in _PASSES:
         power = power_of(replace(plan, budget=budget), checker)
         power.until_broken, power.keep_traces = True, False
         # Where one recording says what several do elsewhere, its own states are worth more than restarts.
-        power.restarts = _RESTARTS if all(Filesystem.parse(name).nudges for name in plan.filesystems) else 0
+        power.restarts = restarts if all(Filesystem.parse(name).nudges for name in plan.filesystems) else 0
         power.run()
         results += power.ordered()
         if any(result.verdict.broken for result in results):
