@@ -23,10 +23,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import pyarrow as pa
-
 from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, check_requirements, record
-from reference_wal import StorageEngine
 
 ROWS = 60
 
@@ -48,6 +45,10 @@ def insert(root: Path, machine: Machine | None = None) -> float:
 
 def ingest(root: Path) -> float:
     """As many batches into the reference engine, which compresses and commits them ten at a time; seconds it took."""
+    import pyarrow as pa  # Here, so that forks of what is above stay small.
+
+    from reference_wal import StorageEngine
+
     start = time.perf_counter()
     schema = pa.schema([("time", pa.timestamp("us")), ("value", pa.float64())])
     with StorageEngine.open(root / "engine") as engine:
