@@ -71,12 +71,16 @@ class Channel:
             os._exit(0)
 
 
+_SECONDS_MAX = 1e6
+"""No job needs longer, and poll(2) takes no more than twice that."""
+
+
 class Job:
     """One running child. Drive it with `next_message` and `answer`, or just `wait` for its end."""
 
     def __init__(self, jobs: Jobs, process: Any, connection: Connection, output: Path, seconds_max: float) -> None:
         self._jobs, self._process, self._connection, self._output = jobs, process, connection, output
-        self._deadline = time.monotonic() + seconds_max
+        self._deadline = time.monotonic() + min(seconds_max, _SECONDS_MAX)
         self.pid: int = process.pid
         self.ended: Ended | None = None
 

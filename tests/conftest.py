@@ -1,10 +1,16 @@
 """Skips what this machine cannot run, with the reason; in continuous integration that is a failure."""
 
 import os
+import signal
 
 import pytest
 
 from faults.disk import requirements
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # As in the background of a shell script; our children inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
