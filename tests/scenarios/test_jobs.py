@@ -61,12 +61,12 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("value", [None, 0, "é", b"\0", [1, {"a": ()}], Path("/x"), "x" * 3_000_000])
 def test_a_limit_beyond_all_reason(jobs: Jobs) -> None:
     """The limit grows with the budget, and poll(2) takes no more than 24 days."""
     assert jobs.run(do.leave_things_to_do, seconds_max=1e9) == Ended(returned=True, value="returned")
 
 
+@pytest.mark.parametrize("value", [None, 0, "é", b"\0", [1, {"a": ()}], Path("/x"), "x" * 3_000_000])
 def test_value(jobs: Jobs, value: Any) -> None:
     """A function that returns yields its value, however large, and nothing else."""
     assert jobs.run(do.give, value, seconds_max=SECONDS) == Ended(returned=True, value=value)
