@@ -37,7 +37,7 @@ from scenarios.story import (
 )
 from scenarios.system import Target
 from scenarios.timeline import timeline
-from scenarios.unsynced import Missing, lines_before, lost_in, missing_from, same_names, unsynced_after, unsynced_at
+from scenarios.unsynced import Missing, lines_before, lost_in, missing_from, same_names
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -149,7 +149,7 @@ def _tell(
     on_disk = Filesystem.parse(trace.filesystem).on_disk
     with CrashImages(trace) as images:
         names = changes_named(trace, state.cut, images)
-        missing = _missing(trace, state, images, asked) if on_disk else lost_in(trace, state)
+        missing, unsynced = _missing(trace, state, images, asked) if on_disk else lost_in(trace, state)
         later = _later(trace, state.cut, images) if missing is None else []
     pending = trace.pending(state.cut)
     gone = [at for index, at in enumerate(pending) if not state.kept >> index & 1]
@@ -171,7 +171,6 @@ def _tell(
     if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
         took = missing or _written(trace, gone, names)
-        unsynced = _unsynced(trace, state, asked)
         cause = cause_of(took, acked - len(recording.before), item, loses=loses, unsynced=unsynced)
     unknown = missing is None and not recording.of and not recording.kill_at
     if unknown and not cause.cause and acked > len(recording.before):
@@ -202,25 +201,19 @@ def _tell(
     )
 
 
-def _missing(trace: Trace, state: CrashState, images: CrashImages, asked: Recording | None) -> list[Missing] | None:
-    """What the workload had asked for, had not synced, and the mounted crash state has not; None if nothing is known."""
+def _missing(
+    trace: Trace, state: CrashState, images: CrashImages, asked: Recording | None
+) -> tuple[list[Missing] | None, list[Missing]]:
+    """What the workload had asked for, had not synced, and the mounted crash state has not, None if nothing is known; and
+    all that it had not synced."""
     if asked is None or restarted_at(trace):
-        return None
+        return None, []
     calls = Trace.load(asked.trace)
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
         if not same_names(root, calls):
-            return None
+            return None, []
     with images.mounted(state) as root:
-        return missing_from(root, calls, trace.notes_before(state.cut))
-
-
-def _unsynced(trace: Trace, state: CrashState, asked: Recording | None) -> list[Missing]:
-    """All that the workload had asked for and had not synced, as far as it is known."""
-    if not Filesystem.parse(trace.filesystem).on_disk:
-        return unsynced_at(trace, state.cut)
-    if asked is None or restarted_at(trace):
-        return []
-    return unsynced_after(Trace.load(asked.trace), trace.notes_before(state.cut))
+        return missing_from(root, calls, trace.notes_before(state.cut)) or (None, [])
 
 
 def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:

@@ -20,7 +20,7 @@ from faults.disk.posix.naming import tree_changes
 from faults.disk.posix.tree import Trees
 from scenarios.power_record import is_journal_line
 
-__all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names", "unsynced_after", "unsynced_at"]
+__all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names"]
 
 
 @dataclass(frozen=True)
@@ -32,31 +32,16 @@ class Missing:
     named: Named
 
 
-def unsynced_at(trace: Trace, cut: int) -> list[Missing]:
-    """What a power cut on the `posix` filesystem could take there, in order."""
-    names, lines = tree_changes(trace, cut), lines_before(trace)
-    return [Missing(at, lines[at], names[at]) for at in trace.pending(cut)]
-
-
-def lost_in(trace: Trace, state: CrashState) -> list[Missing]:
-    """What a crash state on the `posix` filesystem lacks of it, in order."""
+def lost_in(trace: Trace, state: CrashState) -> tuple[list[Missing], list[Missing]]:
+    """What a crash state on the `posix` filesystem lacks, and all that it could lack, in order."""
+    could = _unsynced_at(trace, state.cut)
     torn = {tear.write for tear in state.tears}
-    could = enumerate(unsynced_at(trace, state.cut))
-    return [each for index, each in could if index in torn or not state.kept >> index & 1]
+    lost = [each for index, each in enumerate(could) if index in torn or not state.kept >> index & 1]
+    return lost, could
 
 
-def unsynced_after(trace: Trace, notes: tuple[bytes, ...]) -> list[Missing]:
-    """What nothing had synced after these notes, in order; nothing is known if the trace does not begin with them.
-
-    Args:
-        trace: of the same workload on the `posix` filesystem.
-    """
-    cut = _cut_after(trace, notes)
-    return [] if cut is None else unsynced_at(trace, cut)
-
-
-def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Missing] | None:
-    """What a crashed folder lacks of the changes that nothing had synced after these notes, in order.
+def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> tuple[list[Missing], list[Missing]] | None:
+    """What a crashed folder lacks of the changes that nothing had synced after these notes, and all these, in order.
 
     Args:
         root: the folder, as the filesystem gave it back.
@@ -68,12 +53,12 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
     cut = _cut_after(trace, notes)
     if cut is None:
         return None
-    names, last, lines = tree_changes(trace, cut), _last_names(trace, cut), lines_before(trace)
+    could, last = _unsynced_at(trace, cut), _last_names(trace, cut)
     tree = Trees(trace).of(CrashState.whole(trace, cut))
     contents = {os.fsdecode(path): _bytes(content) for path, _, content in tree.entries}
     found = []
-    for at in trace.pending(cut):
-        named = names[at]
+    for each in could:
+        at, named = each.at, each.named
         match trace.operations[at]:
             case Names(entries) if named.now:
                 folder = entries[-1][0]
@@ -84,8 +69,8 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> list[Mis
             case _:
                 there = True  # Of what was removed since, nobody misses anything.
         if not there:
-            found.append(Missing(at, lines[at], named))
-    return found
+            found.append(each)
+    return found, could
 
 
 def same_names(root: Path, trace: Trace) -> bool:
@@ -97,6 +82,11 @@ def same_names(root: Path, trace: Trace) -> bool:
     tree = Trees(trace).of(CrashState.whole(trace, len(trace.operations)))
     mine = {os.fsdecode(path) for path, _, _ in tree.entries}
     return mine == {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+def _unsynced_at(trace: Trace, cut: int) -> list[Missing]:
+    names, lines = tree_changes(trace, cut), lines_before(trace)
+    return [Missing(at, lines[at], names[at]) for at in trace.pending(cut)]
 
 
 def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:
