@@ -16,7 +16,6 @@ from scenarios.seccomp import lacking
 __all__ = ["Finding", "examine"]
 
 _SYSTEM_PROGRAMS = {
-    "fusermount3": "fuse3",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",

@@ -79,7 +79,7 @@ def test_import_direction(path: Path) -> None:
         ("faults/x.py", "from faults.disk import trace", ["faults.disk"]),
         ("faults/x.py", "from faults import disk", ["faults.disk"]),
         ("faults/x.py", "from .disk import trace", ["faults.disk"]),
-        ("faults/disk/x.py", "import mfusepy\nfrom faults.disk import trace", []),
+        ("faults/disk/x.py", "import xxhash\nfrom faults.disk import trace", []),
         ("faults/disk/x.py", "import scenarios.jobs", ["scenarios.jobs"]),
         ("reports/x.py", "import faults, rich", ["faults"]),
         ("reference_wal/x.py", "import pyarrow\nfrom faults import declare", []),

@@ -3,8 +3,6 @@
 Checking changes nothing outside this process and costs a few milliseconds.
 """
 
-import ctypes.util
-import importlib.util
 import os
 import platform
 import shutil
@@ -106,18 +104,6 @@ def _fuse_device() -> Missing | None:
     )
 
 
-def _libfuse() -> Missing | None:
-    if ctypes.util.find_library("fuse3"):  # As mfusepy looks for it.
-        return None
-    return Missing(what="libfuse3", cause="not installed", remedy="install fuse3 (apt-get install fuse3)")
-
-
-def _mfusepy() -> Missing | None:
-    if importlib.util.find_spec("mfusepy"):
-        return None
-    return Missing(what="mfusepy", cause="not installed", remedy="pip install 'crashmatrix[power]'")
-
-
 def _loop() -> Missing | None:
     path = Path("/dev/loop-control")
     if path.is_char_device() and os.access(path, os.R_OK | os.W_OK):
@@ -130,7 +116,7 @@ def _loop() -> Missing | None:
 
 
 _Check = Callable[[], Missing | None]
-_DISK_CHECKS: tuple[_Check, ...] = (_linux, _privilege, _fuse_device, _libfuse, _mfusepy, _loop)
+_DISK_CHECKS: tuple[_Check, ...] = (_linux, _privilege, _fuse_device, _loop)
 _TREE_CHECKS: tuple[_Check, ...] = (_linux, _namespace, _fuse_device)
 
 

@@ -9,12 +9,13 @@ Stored form: a row (kind, offset, data, number). `number` is the error of a Fail
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults.disk.recorder import FAILED, FLUSH, MARK, NOTE, WRITE
+from faults.disk.log import FAILED, FLUSH, MARK, NOTE, WRITE
 
 __all__ = [
     "DATA",
     "NAMES",
     "NODE",
+    "ROOT",
     "SECTOR_BYTES",
     "SIZE",
     "SYNC",
@@ -40,7 +41,10 @@ __all__ = [
 SECTOR_BYTES = 512
 """What a disk writes whole or not at all."""
 
-NODE, NAMES, DATA, SIZE, SYNC = range(16, 21)  # beside the recorder's kinds, which start at 1
+NODE, NAMES, DATA, SIZE, SYNC = range(16, 21)  # beside the log's kinds, which start at 1
+
+ROOT = 2
+"""The inode of a tree's own directory."""
 
 Row = tuple[int, int, bytes, int]
 """(kind, offset, data, number)."""

@@ -1,6 +1,9 @@
 """The stage: where a workload is recorded, in this process's private namespace, and what the workload sees of it.
 
 What is common to every kind of stage; `disk_stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
+
+Invariant: nothing is believed to be mounted that was not looked at. Where a mount is missing there is a plain directory, which
+would take every write silently; so the control file must answer, with the recorder's pid, before anything is recorded.
 """
 
 import contextlib
@@ -21,7 +24,7 @@ from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import die_with_parent, sync_filesystem, unmount, unmount_when_free
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
-from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME
+from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
 from faults.disk.state import CrashState
 from faults.disk.trace import Trace
 
@@ -103,6 +106,7 @@ class Stage(ABC):
         self._mounted = False
         self._device = ""
         self._notes = -1
+        self._recorder = 0
 
     def __enter__(self) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="stage-", dir=enter_private_namespace()))
@@ -120,9 +124,12 @@ class Stage(ABC):
     def _mount(self) -> None:
         """Start the recorder and mount the filesystem at `mount_point`, with the directory `DATA` in it."""
 
-    @abstractmethod
-    def _end_recorder(self) -> None:
-        """End the recorder's process, if there is one."""
+    def _start(self, recorder: Recorder) -> None:
+        """Have a process serve its files where they belong. Raises RecorderFailed, MountRefused."""
+        self._recorder = serve(recorder, self._files, cpu=self._cpu)
+        state = self._ask()
+        if state is None or state.get("pid") != self._recorder:
+            raise RecorderFailed("the recorder's control file is missing", self._advice())
 
     def open_disk(self) -> None:
         """Have the filesystem mounted and recorded, with the directory `DATA` in it."""
@@ -203,7 +210,10 @@ class Stage(ABC):
             with contextlib.suppress(SystemCallFailed):
                 unmount(self.mount_point, detach=True)
         self._close_notes()
-        self._end_recorder()
+        if self._recorder:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._recorder, signal.SIGKILL)
+            os.waitpid(self._recorder, 0)
 
     def _close_notes(self) -> None:
         if self._notes >= 0:

@@ -17,6 +17,7 @@ from typing import Any
 
 from faults.disk.durability import START, Durability
 from faults.disk.errors import InvalidTrace
+from faults.disk.log import read_log
 from faults.disk.operations import (
     Flush,
     Mark,
@@ -26,7 +27,6 @@ from faults.disk.operations import (
     operation_from_row,
     operation_row,
 )
-from faults.disk.recorder import read_log
 
 __all__ = ["FINISH", "START", "Trace", "data_extents"]
 

@@ -292,7 +292,7 @@ def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path
 
 
 def test_where_something_is_missing_recording_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faults.disk.capabilities.importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("faults.disk.recorder.__file__", "/nonexistent")
-    with pytest.raises(RequirementsMissing, match="pip install"):
+    monkeypatch.setattr("faults.disk.capabilities.os.access", lambda *_: False)
+    monkeypatch.setattr("faults.disk.fuse.serve", lambda *_: os._exit(3))
+    with pytest.raises(RequirementsMissing, match="modprobe fuse"):
         record(program)

@@ -41,7 +41,7 @@ from faults.disk import (
 from faults.disk.containment import anonymous_file
 from faults.disk.kernel import mount
 from faults.disk.namespace import enter_private_namespace
-from faults.disk.posix.inode import ROOT
+from faults.disk.operations import ROOT
 from faults.disk.posix.stage import TreeStage
 from tests.faults_disk.support import in_child, tree, write_durably
 

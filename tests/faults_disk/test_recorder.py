@@ -3,19 +3,22 @@
 import contextlib
 import errno
 import os
+import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from faults.disk import Failure, Flush, Mark, Note, RecorderFailed, SystemCallFailed, Trace, Write, disk_stage, recorder
+from faults.disk import Failure, Flush, Mark, Note, RecorderFailed, SystemCallFailed, Trace, Write, fuse
+from faults.disk.disk_recorder import DiskRecorder
 from faults.disk.disk_stage import DiskStage
 from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import unmount
+from faults.disk.namespace import enter_private_namespace
+from faults.disk.recorder import serve
 from tests.faults_disk.support import in_child
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -39,7 +42,7 @@ def with_recorder(act: Callable[[Path, DiskStage], None]) -> tuple[Trace, list[s
         raised = []
         with files(1 << 20) as (image, log):
             with DiskStage(image, log, filesystem=Filesystem.parse("ext4")) as bare:
-                bare._start_recorder()
+                bare._start(DiskRecorder(image, log))
                 try:
                     act(bare._files, bare)
                 except (OSError, RecorderFailed) as error:
@@ -165,15 +168,9 @@ def test_a_recorder_that_is_not_there_is_an_error_and_never_a_plain_file() -> No
     assert all("control file" in text or "did not take" in text for text in said)
 
 
-def test_a_recorder_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "broken.py"
-    broken.write_text("raise SystemExit(3)")
-    monkeypatch.setattr(recorder, "__file__", str(broken))
-    with pytest.raises(AssertionError, match="the recorder ended with status 3"):
-        with_recorder(lambda folder, bare: None)
-    broken.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(disk_stage, "_START_SECONDS", 0.3)
-    with pytest.raises(AssertionError, match="control file did not appear"):
+def test_a_recorder_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuse, "serve", lambda *_: os._exit(3))
+    with pytest.raises(AssertionError, match="the recorder's control file is missing"):
         with_recorder(lambda folder, bare: None)
 
 
@@ -185,8 +182,7 @@ def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
         pid = bare.state()["pid"]
         assert isinstance(pid, int)
         os.kill(pid, signal.SIGKILL)
-        assert bare._process is not None
-        bare._process.wait()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         assert error_of(lambda: os.pwrite(disk, b"x" * 512, 0)) is not None
         bare.command("mark late")
 
@@ -194,34 +190,54 @@ def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
     assert "did not take 'mark late'" in raised[0]
 
 
-def test_the_watchdog_ends_a_recorder_that_is_stuck(tmp_path: Path) -> None:
+def wait_for_nothing() -> None:
+    os.read(os.pipe()[0], 1)
+
+
+def turn_in_circles() -> None:
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("stuck", [wait_for_nothing, turn_in_circles])
+def test_the_watchdog_ends_a_recorder_that_is_stuck(stuck: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that takes longer than the limit kills the recorder, and its client gets an error in time."""
-    # A log that blocks for ever: a pipe nobody reads.
-    reader, writer = os.pipe()
-    os.set_blocking(writer, True)
-    image = tmp_path / "image"
-    image.write_bytes(bytes(4 << 20))
+    monkeypatch.setattr(DiskRecorder, "_put", lambda *_: stuck())
 
-    def run() -> tuple[float, int | None]:
-        from faults.disk.namespace import enter_private_namespace
-
+    def run() -> tuple[float, int | None, int]:
         folder = enter_private_namespace() / "stuck"
         folder.mkdir()
-        command = [sys.executable, "-P", recorder.__file__, str(folder), "--image", str(image)]
-        command += ["--log", f"/dev/fd/{writer}", "--stall-seconds", "0.5", "--parent", str(os.getpid())]
-        with subprocess.Popen(command, pass_fds=(writer,)) as process:
-            while not (folder / "disk").exists():
-                time.sleep(0.01)
+        with files(4 << 20) as (image, log):
+            pid = serve(DiskRecorder(image, log), folder, cpu=0, stall_seconds=0.3)
             disk = os.open(folder / "disk", os.O_RDWR)
+            time.sleep(1)  # Waiting for a request is not being stuck.
             start = time.monotonic()
-            errors = [error_of(lambda: os.pwrite(disk, b"x" * (1 << 20), 0))]
-            assert errors[0] is not None
+            error = error_of(lambda: os.pwrite(disk, b"x" * (1 << 20), 0))
+            seconds = time.monotonic() - start
             with contextlib.suppress(SystemCallFailed):
                 unmount(folder, detach=True)
-            return time.monotonic() - start, process.wait()
+            return seconds, error, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    seconds, status = in_child(run)
-    os.close(reader)
-    os.close(writer)
+    seconds, error, status = in_child(run)
+    assert error is not None
     assert status == -signal.SIGALRM
-    assert seconds < 5
+    assert 0.3 <= seconds < 5
+
+
+def test_what_the_kernel_has_let_go_of_is_read_back() -> None:
+    """The disk is what was written last, sector by sector, also where the page cache no longer has it."""
+
+    def act(folder: Path, bare: DiskStage) -> None:
+        chance, expected = random.Random(1), bytearray(1 << 20)
+        for round_ in range(5):
+            disk = os.open(folder / "disk", os.O_RDWR)
+            for _ in range(40):
+                offset, data = 512 * chance.randrange(1024), chance.randbytes(512 * chance.randint(1, 64))
+                os.pwrite(disk, data, offset)
+                expected[offset : offset + len(data)] = data
+            os.posix_fadvise(disk, 0, 0, os.POSIX_FADV_DONTNEED)
+            assert os.pread(disk, 1 << 20, 0) == expected, round_
+            os.close(disk)
+
+    _, raised = with_recorder(act)
+    assert not raised

@@ -37,7 +37,7 @@ RUNS: dict[str, tuple[list[ScenarioResult], dict[str, object]]] = {
             result("recovery.tail.before_sync", depth=2, **WRONG),
             result("recovery.tail.after_sync", depth=1, **WRONG, id="kill:shallower@1"),
         ],
-        {"not_run": {"power": "this machine has no /dev/fuse; run: sudo apt-get install fuse3"}},
+        {"not_run": {"power": "this machine has no /dev/fuse; run: sudo modprobe fuse"}},
     ),
     "explained": ([EXPLAINED], {"findings": [FINDING]}),
     "interrupted": ([result()], {"interrupted": True}),

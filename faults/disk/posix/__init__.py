@@ -1,6 +1,6 @@
 """The weakest filesystem that POSIX allows: what a power cut may leave where nothing holds but what is promised.
 
-    system under test ── files ──> FUSE ──> server, which logs each change and each sync ──> trace
+    system under test ── files ──> FUSE ──> recorder, which logs each change and each sync ──> trace
 
 The filesystems of a kernel keep more than they must, each in its own way: after fsync of a new file, ext4, xfs and btrfs have its
 name durable, too. A program that relies on that is safe on them and nowhere promised to be. Here the order of system calls

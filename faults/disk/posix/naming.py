@@ -4,8 +4,7 @@ import os
 from dataclasses import replace
 
 from faults.disk.named import DATA, NAMES, SIZE, Named
-from faults.disk.operations import Data, Entry, Names, Size, Sync
-from faults.disk.posix.inode import ROOT
+from faults.disk.operations import ROOT, Data, Entry, Names, Size, Sync
 from faults.disk.trace import Trace
 
 __all__ = ["tree_changes", "tree_syncs"]

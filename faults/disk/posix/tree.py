@@ -11,9 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from faults.disk.operations import Change, Data, Names, Node, Size
+from faults.disk.operations import ROOT, Change, Data, Names, Node, Size
 from faults.disk.posix.content import EMPTY, Content
-from faults.disk.posix.inode import ROOT
 from faults.disk.state import CrashState, Tear, pieces_of
 from faults.disk.trace import Trace
 

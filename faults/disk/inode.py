@@ -1,20 +1,17 @@
-"""An inode of the recorded tree, as the server keeps it."""
+"""An inode, as a recorder keeps it."""
 
 import stat
 import time
 from dataclasses import dataclass, field
 
-from faults.disk.posix.wire import Attributes
+from faults.disk.fuse import Attributes
 
-__all__ = ["ROOT", "Inode"]
-
-ROOT = 2
-"""The number of the directory under test."""
+__all__ = ["Inode"]
 
 
 @dataclass
 class Inode:
-    """A file, directory or anything else that has a name."""
+    """A file, directory or anything else that has a name. `size_fixed` is that of a file whose bytes are kept elsewhere."""
 
     number: int
     mode: int
@@ -28,6 +25,7 @@ class Inode:
     changed_ns: int = field(default_factory=time.time_ns)
     modified_ns: int = field(default_factory=time.time_ns)
     accessed_ns: int = field(default_factory=time.time_ns)
+    size_fixed: int = 0
 
     @property
     def is_directory(self) -> bool:
@@ -41,7 +39,8 @@ class Inode:
     def attributes(self) -> Attributes:
         """What stat(2) tells of it."""
         links = 2 if self.is_directory else self.links
+        size = self.size_fixed or len(self.content or self.target)
         return Attributes(
-            self.number, self.mode, len(self.content or self.target), links, self.uid, self.gid, self.device,
+            self.number, self.mode, size, links, self.uid, self.gid, self.device,
             self.changed_ns, self.modified_ns, self.accessed_ns,
         )  # fmt: skip

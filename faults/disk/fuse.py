@@ -1,8 +1,9 @@
 """The kernel's side of FUSE: requests read from /dev/fuse, one at a time, and their answers.
 
-Spoken directly and not through libfuse, for inodes: libfuse's common interface names files by path, gives each hard link an
-inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename reaches the server as
-two. What is durable is a matter of inodes and of atomic renames.
+Spoken directly and not through libfuse. For a tree, for its inodes: libfuse's common interface names files by path, gives each
+hard link an inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename reaches
+the recorder as two. What is durable is a matter of inodes and of atomic renames. For a disk, for time: a request that passes
+through libfuse and its Python binding takes twice as long, and a recorder that is forked and loads nothing starts at once.
 
 Layouts and numbers are those of linux/fuse.h, version 7.31, which every kernel since 5.4 speaks.
 """
@@ -19,6 +20,7 @@ from typing import NamedTuple
 __all__ = [
     "DIRECT_IO",
     "KEEP_CACHE",
+    "Answer",
     "Attributes",
     "Opcode",
     "Request",
@@ -93,6 +95,10 @@ _WRITTEN = struct.Struct("=II")
 _STATFS = struct.Struct("=5Q4I24x")
 _INITIAL = struct.Struct("=4IHHIIHHI28x")
 _DIRENT = struct.Struct("=QQII")
+_WRITE = struct.Struct("=QQI20x")
+
+Answer = bytes | bytearray | memoryview
+"""What a request is answered with, without its header."""
 
 
 class Request(NamedTuple):
@@ -107,6 +113,11 @@ class Request(NamedTuple):
     def unpack(self, layout: str) -> tuple[int, ...]:
         """The numbers at the start of the arguments."""
         return struct.unpack_from("=" + layout, self.body)
+
+    def written(self) -> tuple[int, int, memoryview]:
+        """Of a WRITE: the file's handle, the offset, and the data, which is there until the next request."""
+        handle, offset, length = _WRITE.unpack_from(self.body)
+        return handle, offset, self.body[_WRITE.size : _WRITE.size + length]
 
     def names(self, start: int = 0) -> list[bytes]:
         """The names, each ended by a NUL, from byte `start` of the arguments on."""
@@ -157,16 +168,17 @@ class Setattr:
         )
 
 
-def serve(
-    device: int, handlers: Mapping[int, Callable[[Request], bytes | bytearray | memoryview]], stall_seconds: float
-) -> None:
-    """Answer requests from the open /dev/fuse until the filesystem is unmounted; one that takes too long ends the process.
+def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stall_seconds: float) -> None:
+    """Answer requests from the open /dev/fuse until the filesystem is unmounted.
 
-    A handler returns the answer, or raises OSError with the error number to give. Raises OSError if the device fails.
+    A request that takes longer than the limit, at most twice as long, ends the process by SIGALRM. A handler returns the
+    answer, or raises OSError with the error number to give. Raises OSError if the device fails.
     """
     buffer = bytearray(_BUFFER_BYTES)
     view = memoryview(buffer)
+    watchdog = _Watchdog(stall_seconds)
     while True:
+        watchdog.under_way = 0
         try:
             length = os.readv(device, [buffer])
         except OSError as error:
@@ -178,9 +190,8 @@ def serve(
         _, opcode, unique, node, uid, gid, _, _, _ = _IN.unpack_from(buffer)
         if opcode in _UNANSWERED:
             continue
-        signal.setitimer(signal.ITIMER_REAL, stall_seconds)
+        watchdog.under_way = unique
         code, answer = _answer(handlers, Request(opcode, node, uid, gid, view[_IN.size : length]))
-        signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             os.writev(device, [_OUT.pack(_OUT.size + len(answer), -code, unique), answer])
         except OSError as error:
@@ -188,9 +199,28 @@ def serve(
                 raise
 
 
-def _answer(
-    handlers: Mapping[int, Callable[[Request], bytes | bytearray | memoryview]], request: Request
-) -> tuple[int, bytes | bytearray | memoryview]:
+class _Watchdog:
+    """Ends the process by SIGALRM when one request is under way at two looks in a row.
+
+    It looks by a signal, which also interrupts a system call that hangs. Setting a timer at every request would cost as
+    much as answering it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.under_way = 0
+        """The request's number; 0 between requests."""
+        self._seen = 0
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+    def _look(self, *_: object) -> None:
+        if self.under_way and self.under_way == self._seen:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGALRM)
+        self._seen = self.under_way
+
+
+def _answer(handlers: Mapping[int, Callable[[Request], Answer]], request: Request) -> tuple[int, Answer]:
     handler = handlers.get(request.opcode)
     if handler is None:
         return errno.ENOSYS, b""

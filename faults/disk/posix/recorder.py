@@ -1,0 +1,192 @@
+"""The recorder of a tree: a filesystem in memory that logs every change its callers make.
+
+    data      the directory under test, empty at first
+
+The log has the kinds of entries of a tree (faults.disk.operations).
+
+Invariants:
+- Inode numbers are never used twice, and nothing is forgotten: a recording is short.
+- Permissions are checked by the kernel (`default_permissions`), times and owners are kept for stat(2) and not logged.
+"""
+
+import errno
+import itertools
+import stat
+import time
+
+from faults.disk import fuse
+from faults.disk.fuse import Request, Setattr
+from faults.disk.inode import Inode
+from faults.disk.operations import Data, Entry, Names, Node, Operation, Size, Sync, operation_row
+from faults.disk.recorder import CONTROL, MOUNT, NOTES, RECORDED, Recorder
+
+__all__ = ["TreeRecorder"]
+
+_PUNCH_HOLE, _ZERO_RANGE, _KEEP_SIZE = 2, 16, 1  # linux/falloc.h
+_NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h, renameat2
+
+
+class TreeRecorder(Recorder):
+    """A tree in memory, with the directory `name` in it; `log` is an open file."""
+
+    def __init__(self, log: int, name: str) -> None:
+        super().__init__(log, name, Inode(RECORDED, stat.S_IFDIR | 0o755))
+        self._numbers = itertools.count(CONTROL + 1)
+
+    # Names.
+
+    def _mknod(self, request: Request) -> bytes:
+        mode, device, _, _ = request.unpack("4I")
+        return self._make(request, request.names(16)[0], mode, device=device)
+
+    def _mkdir(self, request: Request) -> bytes:
+        mode, _ = request.unpack("2I")
+        return self._make(request, request.names(8)[0], stat.S_IFDIR | mode)
+
+    def _symlink(self, request: Request) -> bytes:
+        name, target = request.names()
+        return self._make(request, name, stat.S_IFLNK | 0o777, target=target)
+
+    def _create(self, request: Request) -> bytes:
+        _, mode, _, _ = request.unpack("4I")
+        return self._make(request, request.names(16)[0], mode) + self._opened(fuse.KEEP_CACHE)
+
+    def _tmpfile(self, request: Request) -> bytes:
+        _, mode, _, _ = request.unpack("4I")
+        inode = self._new(request, mode)
+        return fuse.entry_reply(inode.attributes()) + self._opened(fuse.KEEP_CACHE)
+
+    def _link(self, request: Request) -> bytes:
+        (number,) = request.unpack("Q")
+        self._lead((request.node, request.names(8)[0], number))
+        return fuse.entry_reply(self._inodes[number].attributes())
+
+    def _unlink(self, request: Request) -> bytes:
+        self._lead((request.node, request.names()[0], 0))
+        return b""
+
+    def _rmdir(self, request: Request) -> bytes:
+        name = request.names()[0]
+        if self._named(request.node, name).names:
+            raise OSError(errno.ENOTEMPTY, "rmdir")
+        self._lead((request.node, name, 0))
+        return b""
+
+    def _rename(self, request: Request) -> bytes:
+        (folder,) = request.unpack("Q")
+        return self._move(request.node, folder, request.names(8), 0)
+
+    def _rename2(self, request: Request) -> bytes:
+        folder, flags, _ = request.unpack("QII")
+        return self._move(request.node, folder, request.names(16), flags)
+
+    def _move(self, old_folder: int, new_folder: int, names: list[bytes], flags: int) -> bytes:
+        if flags & ~(_NOREPLACE | _EXCHANGE):
+            raise OSError(errno.EINVAL, "rename")
+        old_name, new_name = names
+        moved = self._named(old_folder, old_name)
+        replaced = self._inodes[new_folder].names.get(new_name, 0)
+        if replaced and flags & _NOREPLACE:
+            raise OSError(errno.EEXIST, "rename")
+        if replaced and self._inodes[replaced].names and not flags & _EXCHANGE:
+            raise OSError(errno.ENOTEMPTY, "rename")
+        left_behind = replaced if flags & _EXCHANGE else 0
+        self._lead((old_folder, old_name, left_behind), (new_folder, new_name, moved.number))
+        return b""
+
+    def _make(self, request: Request, name: bytes, mode: int, *, device: int = 0, target: bytes = b"") -> bytes:
+        if request.node == MOUNT:
+            raise OSError(errno.EPERM, "what is beside the directory under test is fixed")
+        inode = self._new(request, mode, device=device, target=target)
+        self._lead((request.node, name, inode.number))
+        return fuse.entry_reply(inode.attributes())
+
+    def _new(self, request: Request, mode: int, *, device: int = 0, target: bytes = b"") -> Inode:
+        inode = Inode(next(self._numbers), mode, request.uid, request.gid, device, target)
+        self._inodes[inode.number] = inode
+        self._append(Node(inode.number, mode, target))
+        return inode
+
+    def _lead(self, *entries: Entry) -> None:
+        """Have these names lead elsewhere, at once."""
+        if any(folder == MOUNT for folder, _, _ in entries):
+            raise OSError(errno.EPERM, "what is beside the directory under test is fixed")
+        self._append(Names(entries))
+        for folder, name, number in entries:
+            names = self._inodes[folder].names
+            if (before := names.pop(name, 0)) in self._inodes:
+                self._inodes[before].links -= 1
+                self._inodes[before].changed_ns = time.time_ns()
+            if number:
+                names[name] = number
+                self._inodes[number].links += 1
+                self._inodes[number].changed_ns = time.time_ns()
+            self._inodes[folder].touch()
+
+    def _readlink(self, request: Request) -> bytes:
+        return self._inodes[request.node].target
+
+    # Contents.
+
+    def _setattr(self, request: Request) -> bytes:
+        inode, change, now = self._inodes[request.node], Setattr.of(request), time.time_ns()
+        if change.size is not None and inode.number not in (NOTES, CONTROL):  # A shell's `>` works on notes, too.
+            self._resize(inode, change.size)
+        if change.mode is not None:
+            inode.mode = stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode)
+            self._append(Node(inode.number, inode.mode, inode.target))
+        inode.uid = inode.uid if change.uid is None else change.uid
+        inode.gid = inode.gid if change.gid is None else change.gid
+        inode.changed_ns = now
+        for name, value in (("accessed_ns", change.accessed_ns), ("modified_ns", change.modified_ns)):
+            if value is not None:
+                setattr(inode, name, now if value < 0 else value)
+        return fuse.attributes_reply(inode.attributes())
+
+    def _content(self, inode: int, offset: int, length: int, /) -> bytes:
+        # A copy, since a view would keep the bytearray from growing.
+        return bytes(memoryview(self._inodes[inode].content)[offset : offset + length])
+
+    def _put(self, inode: int, offset: int, data: memoryview, /) -> None:
+        file = self._inodes[inode]
+        if offset + len(data) > len(file.content):
+            self._resize(file, offset + len(data))
+        self._append(Data(inode, offset, bytes(data)))
+        file.content[offset : offset + len(data)] = data
+        file.touch()
+
+    def _resize(self, inode: Inode, size: int) -> None:
+        before = len(inode.content)
+        if size == before:
+            return
+        self._append(Size(inode.number, size))
+        if size < before:
+            del inode.content[size:]
+        else:
+            inode.content.extend(bytes(size - before))
+        inode.touch()
+
+    def _fallocate(self, request: Request) -> bytes:
+        _, offset, length, mode = request.unpack("QQQI")
+        if mode & ~(_PUNCH_HOLE | _ZERO_RANGE | _KEEP_SIZE):
+            raise OSError(errno.EOPNOTSUPP, "fallocate")
+        inode = self._inodes[request.node]
+        if offset + length > len(inode.content) and not mode & _KEEP_SIZE:
+            self._resize(inode, offset + length)
+        zeroed = min(offset + length, len(inode.content)) - offset
+        if mode & (_PUNCH_HOLE | _ZERO_RANGE) and zeroed > 0:
+            self._put(inode.number, offset, memoryview(bytes(zeroed)))
+        return b""
+
+    def _fsync(self, request: Request) -> bytes:
+        if request.node not in (NOTES, CONTROL):
+            self._append(Sync(request.node))
+        return b""
+
+    _fsyncdir = _fsync
+
+    def _state(self) -> dict[str, object]:
+        return {"inodes": len(self._inodes)}
+
+    def _append(self, operation: Operation) -> None:
+        self._log.append(*operation_row(operation))
