@@ -13,6 +13,9 @@ Invariants:
   than the stall limit (`fuse.serve`). Clients then get an error.
 - The mount is there before this process is asked anything, and this process's end is the mount's: nobody else holds the
   device open, so every later request fails instead of reaching a plain directory.
+- This process is in a mount namespace of its own, in which nothing is mounted that it serves. A process that dies as the
+  last in its namespace unmounts what is in it before the kernel closes its files: it would wait for an answer of its own,
+  and never end.
 """
 
 import errno
@@ -30,6 +33,7 @@ from faults.disk.fuse import Opcode, Request
 from faults.disk.inode import Inode
 from faults.disk.kernel import die_with_parent, mount
 from faults.disk.log import MARK, NOTE, Log
+from faults.disk.namespace import enter_private_namespace
 from faults.disk.operations import ROOT
 
 __all__ = ["CONTROL", "CONTROL_NAME", "GREETING", "MOUNT", "NOTES", "NOTES_NAME", "RECORDED", "Recorder", "serve"]
@@ -189,6 +193,7 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
             return pid
         try:
             die_with_parent(parent)
+            enter_private_namespace()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
             os.sched_setaffinity(0, {cpu})  # Waking across CPUs costs a request four times.
             gc.disable()

@@ -19,7 +19,8 @@ from faults.disk.filesystem import Filesystem
 from faults.disk.kernel import unmount
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.recorder import serve
-from tests.faults_disk.support import in_child
+from tests.faults_disk.support import in_child, wait_dead
+from tests.processes import alive, descendants
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -188,6 +189,28 @@ def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
 
     _, raised = with_recorder(act)
     assert "did not take 'mark late'" in raised[0]
+
+
+def test_a_recorder_outlives_its_disk_by_nothing() -> None:
+    """It is not the one to unmount, when all die together, what only it could serve: it would wait for itself for ever."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            with files(64 << 20) as (image, log), DiskStage(image, log, filesystem=Filesystem.parse("ext4")) as stage:
+                stage.open_disk()
+                (stage.mount_point / "data" / "dirty").write_bytes(b"x" * 100_000)
+                os.write(writer, b"ready")
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    assert os.read(reader, 5) == b"ready"
+    os.close(reader)
+    recorder = descendants(pid)
+    wait_dead(pid)
+    assert len(recorder) == 1
+    assert alive(recorder) == []
 
 
 def wait_for_nothing() -> None:

@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.processes import alive, descendants
 
 CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
 KILL = ("--experiments", "kill")
@@ -163,18 +164,6 @@ def start_long_run(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
     return run
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
-
-
-def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    deadline = time.monotonic() + 10
-    left = processes
-    while left and time.monotonic() < deadline:
-        left = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    return left
-
-
 def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
     """Ctrl-C: exit status 130, a report of the results so far that says so, no process left."""
     run = start_long_run(tmp_path)
@@ -191,7 +180,7 @@ def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
     assert "interrupted" in (tmp_path / "report" / "index.html").read_text()
     assert summary["verdict"] == "unknown"
     assert summary["experiments"]["kill"]["scenarios"] == len(lines) > 0
-    assert still_running(children) == []
+    assert alive(children) == []
 
 
 def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
@@ -201,7 +190,7 @@ def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
     assert len(children) >= 2
     run.kill()
     run.communicate(timeout=60)
-    assert still_running(children) == []
+    assert alive(children) == []
     assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
 
 

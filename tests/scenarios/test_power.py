@@ -18,7 +18,8 @@ from scenarios.errors import UsageError
 from scenarios.power import RESTARTS, PowerExperiment, parse_power_id
 from scenarios.recordings import NUDGES
 from scenarios.self_proof import hunt
-from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix, descendants, still_running
+from tests.processes import alive, descendants
+from tests.scenarios.test_cli import CRASHMATRIX, crashmatrix
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -175,7 +176,7 @@ def test_killing_crashmatrix_leaves_nothing(tmp_path: Path) -> None:
     run_.send_signal(signal.SIGKILL)
     run_.wait()
     assert len(children) >= 2
-    assert still_running(children) == []
+    assert alive(children) == []
     pids = {str(child.pid) for child in children}
     while time.monotonic() < deadline and (left := _loop_devices(pids)):
         time.sleep(0.02)

@@ -1,0 +1,28 @@
+"""Processes as tests look at them: who descends from whom, and who is still there."""
+
+import time
+from collections.abc import Iterable
+
+import psutil
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Take hold of all that a process has started, so that another one with the same id is not taken for them."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Return those that are still there after ten seconds at most."""
+    left, deadline = list(processes), time.monotonic() + 10
+    while left and time.monotonic() < deadline:
+        left = [process for process in left if runs(process)]
+        time.sleep(0.002)
+    return left
+
+
+def runs(process: psutil.Process) -> bool:
+    """A zombie runs nothing: it waits for whoever adopted it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
