@@ -251,9 +251,9 @@ def _serve(preload: str) -> None:
     said to have.
     """
     with _LOCK:
+        own_sockets()
         if os.environ.get(_PRELOAD_VARIABLE) != preload and not _running_everywhere:
             os.environ[_PRELOAD_VARIABLE] = preload
-            own_sockets()
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # CPython's own tests stop it so; nothing else can.
         forkserver.ensure_running()
 

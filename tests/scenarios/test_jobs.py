@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from scenarios import EnvironmentLacks
 from scenarios.endings import Ended
 from scenarios.jobs import Job, Jobs
+from tests.processes import alive, descendants
 from tests.scenarios import job_functions as do
 
 ROOT = Path(__file__).parents[2]
@@ -42,23 +42,6 @@ def message(job: Job) -> Any:
     content = job.next_message()
     assert content is not None, job.ended
     return content
-
-
-def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Return those that are still there after ten seconds at most."""
-    left, deadline = list(processes), time.monotonic() + 10
-    while left and time.monotonic() < deadline:
-        left = [process for process in left if runs(process)]
-        time.sleep(0.002)
-    return left
-
-
-def runs(process: psutil.Process) -> bool:
-    """A zombie runs nothing: it waits for whoever adopted it."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_limit_beyond_all_reason(jobs: Jobs) -> None:
@@ -255,6 +238,7 @@ with open(sys.argv[1], "a") as file:
     file.write(__name__ + "\\n")
 
 from scenarios.jobs import Jobs
+from tests.processes import alive, descendants
 from tests.scenarios import job_functions as do
 
 if __name__ == "__main__":
@@ -273,11 +257,11 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "script.py"
 
 
-def start(script: Path, *preload: str) -> "subprocess.Popen[str]":
+def start(script: Path, *preload: str, **environment: str) -> "subprocess.Popen[str]":
     path = os.pathsep.join([str(ROOT), str(script.parent)])
     return subprocess.Popen(
         [sys.executable, script, script.parent / "imports", *preload],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path, **environment},
     )  # fmt: skip
 
 
@@ -295,8 +279,18 @@ def test_killed_program_leaves_nothing(script: Path) -> None:
     with start(script) as process:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["5\n", "here\n"]
-        descendants = psutil.Process(process.pid).children(recursive=True)
-        assert len(descendants) >= 2  # fork server and job, at least
+        started = descendants(process.pid)
+        assert len(started) >= 2  # fork server and job, at least
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert alive(descendants) == []
+    assert alive(started) == []
+
+
+def test_a_program_started_by_another_has_sockets_of_its_own(script: Path, jobs: Jobs) -> None:
+    """What one program's environment says of its fork server is not taken for the other's, in however deep a folder."""
+    assert jobs.run(do.give, 5, seconds_max=SECONDS).value == 5
+    deep = script.parent / "deep" / ("x" * 100)
+    deep.mkdir(parents=True)
+    with start(script, "tests.scenarios.job_functions", TMPDIR=str(deep)) as process:
+        said, _ = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("5\nhere\n", 0)
