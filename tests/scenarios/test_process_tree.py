@@ -10,8 +10,9 @@ import pytest
 
 from scenarios.endings import Ended
 from scenarios.jobs import Jobs
+from tests.processes import alive
 from tests.scenarios import tree_functions as do
-from tests.scenarios.test_jobs import SECONDS, alive, message
+from tests.scenarios.test_jobs import SECONDS, message
 
 
 @pytest.fixture(scope="module")
