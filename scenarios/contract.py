@@ -19,7 +19,7 @@ from reports import Verdict
 from scenarios.errors import UsageError
 from scenarios.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "judge_safely"]
+__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "is_built_in", "judge_safely"]
 
 _SHOWN_MAX = 5
 
@@ -134,6 +134,9 @@ def _judge_key(key: str, values: list[str], acknowledged: int | None, found: str
     return [Violation(Verdict.CORRUPT, f"key {key} came back as {found}, which was never stored under it")]
 
 
+_BUILT_IN: dict[str, Contract] = {"exactly-once": ExactlyOnce(), "prefix": Prefix(), "latest": Latest()}
+
+
 def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Item]) -> Violation | None:
     """Return the worst violation, None if the promise was kept; a check that cannot be made is ``unknown``, never safe."""
     try:
@@ -150,10 +153,14 @@ def contract_named(contract: str | Contract) -> Contract:
     """Return the contract a system names. Raises UsageError for an unknown name."""
     if isinstance(contract, Contract):
         return contract
-    known: dict[str, Contract] = {"exactly-once": ExactlyOnce(), "prefix": Prefix(), "latest": Latest()}
-    if contract not in known:
-        raise UsageError(f"no contract {contract!r}; use one of {', '.join(known)}, or a scenarios.Contract")
-    return known[contract]
+    if contract not in _BUILT_IN:
+        raise UsageError(f"no contract {contract!r}; use one of {', '.join(_BUILT_IN)}, or a scenarios.Contract")
+    return _BUILT_IN[contract]
+
+
+def is_built_in(contract: Contract) -> bool:
+    """Whether it is one that can be named, whose check is known to end."""
+    return contract in _BUILT_IN.values()
 
 
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:
