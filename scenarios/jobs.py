@@ -31,7 +31,7 @@ from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
 from scenarios.process_tree import end_strangers, parent
-from scenarios.scratch import own_sockets
+from scenarios.scratch import own_folder, own_sockets
 
 __all__ = ["Channel", "Job", "Jobs"]
 
@@ -178,7 +178,7 @@ class Jobs:
         self._server = 0
 
     def __enter__(self) -> Jobs:
-        self._scratch = tempfile.TemporaryDirectory(prefix="crashmatrix-jobs-", dir=self._within)
+        self._scratch = own_folder(self._within)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context.set_forkserver_preload(["scenarios.fork_server"])
         with _without_main():

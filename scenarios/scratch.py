@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["own_sockets", "scratch_folder"]
+__all__ = ["own_folder", "own_sockets", "scratch_folder"]
 
 _PREFIX = "crashmatrix-"
 _SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
@@ -28,8 +28,13 @@ def scratch_folder() -> Iterator[Path]:
     parent = _SHM if roomy and "TMPDIR" not in os.environ else Path(tempfile.gettempdir())
     for place in {parent, _place_of_sockets()}:
         _remove_abandoned(place)
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent) as scratch:
+    with own_folder(parent) as scratch:
         yield Path(scratch)
+
+
+def own_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder in ``parent``, or where temporary files go, that is known for ours should this process be killed."""
+    return tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
 
 
 def own_sockets() -> None:

@@ -24,6 +24,7 @@ In another process (its example database) a failure by a power cut may not come 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import shutil
@@ -47,6 +48,7 @@ from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
 from scenarios.jobs import Job, Jobs
 from scenarios.journal import Event, Item, Promises, item_key
+from scenarios.scratch import scratch_folder
 from scenarios.sessions import STATES_MAX, Answer, Kill, Make, Operation, PowerCut, Session, cut_power, hold
 
 __all__ = ["CrashStateMachine", "OperationFailed"]
@@ -300,11 +302,10 @@ def _lacking(filesystem: str) -> str:
 @functools.cache
 def _workshop(module: str) -> tuple[Jobs, Path]:
     """What all machines of this process share: the server that their stores' processes come from, and recordings."""
-    folder = Path(tempfile.mkdtemp(prefix="crashmatrix-machines-"))
-    jobs = Jobs(preload=[module, "scenarios.sessions"], scratch=folder)
-    jobs.__enter__()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(jobs.__exit__, None, None, None)
+    workshop = contextlib.ExitStack()
+    folder = workshop.enter_context(scratch_folder())
+    jobs = workshop.enter_context(Jobs(preload=[module, "scenarios.sessions"], scratch=folder))
+    atexit.register(workshop.close)
     return jobs, folder
 
 
