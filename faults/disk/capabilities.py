@@ -93,24 +93,31 @@ def _namespace() -> Missing | None:
     )
 
 
+def _refused(path: str) -> str:
+    """Why a device cannot be opened; empty if it can. Permissions say too little: a container's rules stand above them."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{path}: {os.strerror(error.errno or 0).lower()}"
+    return ""
+
+
 def _fuse_device() -> Missing | None:
-    path = Path("/dev/fuse")
-    if path.is_char_device() and os.access(path, os.R_OK | os.W_OK):
+    if not (cause := _refused("/dev/fuse")):
         return None
     return Missing(
-        what="/dev/fuse",
-        cause="absent or not to be opened",
+        what="FUSE",
+        cause=cause,
         remedy="load the driver (modprobe fuse), in containers run with --privileged or --device /dev/fuse",
     )
 
 
 def _loop() -> Missing | None:
-    path = Path("/dev/loop-control")
-    if path.is_char_device() and os.access(path, os.R_OK | os.W_OK):
+    if not (cause := _refused("/dev/loop-control")):
         return None
     return Missing(
         what="loop devices",
-        cause="/dev/loop-control absent or not to be opened",
+        cause=cause,
         remedy="load the driver (modprobe loop), in containers run with --privileged",
     )
 

@@ -29,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faults.disk import fuse
+from faults.disk.errors import SystemCallFailed
 from faults.disk.fuse import Opcode, Request
 from faults.disk.inode import Inode
 from faults.disk.kernel import die_with_parent, mount
@@ -181,9 +182,12 @@ class Recorder(ABC):
 def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: float = _STALL_SECONDS) -> int:
     """Mount it there, served by a forked process on that CPU, which dies with the calling thread; return its id.
 
-    Raises MountRefused.
+    Raises SystemCallFailed, for one where there is no FUSE, and MountRefused.
     """
-    device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise SystemCallFailed("opening /dev/fuse", error.errno or 0, "see faults.disk.requirements()") from error
     try:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")

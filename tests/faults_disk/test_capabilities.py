@@ -1,22 +1,27 @@
 """What is missing is named, with the cause and the remedy."""
 
+from pathlib import Path
+
 import pytest
 
 import faults.disk
-from faults.disk import InvalidOption, RequirementsMissing, check_requirements, requirements
+from faults.disk import InvalidOption, RequirementsMissing, check_requirements, record, requirements
+from faults.disk.kernel import mount
+from faults.disk.namespace import enter_private_namespace
+from tests.faults_disk.support import in_child
 
 
 def test_missing_things_are_named_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faults.disk.capabilities.shutil.which", lambda *_, **__: None)
-    monkeypatch.setattr("faults.disk.capabilities.os.access", lambda *_: False)
+    monkeypatch.setattr("faults.disk.capabilities._refused", lambda path: f"{path}: no such device")
     monkeypatch.setattr("faults.disk.capabilities._lines", lambda _: ["CapEff:\t0000000000000000"])
     what = [missing.what for missing in requirements()]
     assert what == [
-        *("CAP_SYS_ADMIN", "/dev/fuse", "loop devices"),
+        *("CAP_SYS_ADMIN", "FUSE", "loop devices"),
         *("mkfs.ext4", "mkfs.ext2", "mkfs.xfs", "mkfs.btrfs"),
     ]
     assert all(missing.cause and missing.remedy for missing in requirements())
-    with pytest.raises(RequirementsMissing, match=r"/dev/fuse.*modprobe fuse.*apt-get install e2fsprogs"):
+    with pytest.raises(RequirementsMissing, match=r"FUSE.*modprobe fuse.*apt-get install e2fsprogs"):
         check_requirements(("ext4",))
 
 
@@ -26,6 +31,25 @@ def test_only_the_filesystems_asked_for_are_needed(monkeypatch: pytest.MonkeyPat
     assert [missing.what for missing in requirements(("xfs",)) if "mkfs" in missing.what] == ["mkfs.xfs"]
     with pytest.raises(InvalidOption):
         requirements(("ntfs",))
+
+
+@pytest.mark.usefixtures("disk")
+def test_devices_that_are_not_there() -> None:
+    """As in a container without them: said before anything is recorded, with the remedy."""
+
+    def run() -> tuple[list[str], str]:
+        enter_private_namespace()
+        mount("none", Path("/dev"), "tmpfs")
+        try:
+            record(lambda machine: None)
+        except RequirementsMissing as error:
+            return [missing.cause for missing in requirements(("ext4",))], str(error)
+        raise AssertionError("it recorded")
+
+    causes, said = in_child(run)
+    assert causes == [f"/dev/{name}: no such file or directory" for name in ("fuse", "loop-control")]
+    assert "FUSE" in said
+    assert "modprobe loop" in said
 
 
 def test_the_public_names_exist() -> None:

@@ -21,7 +21,6 @@ from faults.disk import (
     Machine,
     MountRefused,
     RecordOptions,
-    RequirementsMissing,
     Trace,
     Write,
     die_with_parent,
@@ -289,10 +288,3 @@ def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path
 
     assert in_child(run) == (tmp_path / "image").read_bytes()
     assert (tmp_path / "image").stat().st_blocks * 512 < trace.size_bytes // 4
-
-
-def test_where_something_is_missing_recording_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faults.disk.capabilities.os.access", lambda *_: False)
-    monkeypatch.setattr("faults.disk.fuse.serve", lambda *_: os._exit(3))
-    with pytest.raises(RequirementsMissing, match="modprobe fuse"):
-        record(program)
