@@ -165,8 +165,8 @@ class DataSet:
             PromiseBroken: a row differs from what was stored, or was never stored; a batch is there in part.
         """
         numbers = found[ROW]
-        known = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, self.rows.num_rows))
-        if numbers.null_count or not pc.all(known, min_count=0).as_py():
+        first, last = pc.min_max(numbers).as_py().values()
+        if numbers.null_count or (len(numbers) and not 0 <= first <= last < self.rows.num_rows):
             raise PromiseBroken("corrupt", f"{where}: rows came back that were never stored")
         stored = self.rows.take(numbers)
         if not stored.equals(found):
