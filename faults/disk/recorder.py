@@ -24,6 +24,7 @@ import json
 import os
 import signal
 import stat
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ class Recorder(ABC):
         if request.node == NOTES:
             self._take_notes(handle, bytes(data))
         elif request.node == CONTROL:
-            self._command(bytes(data).decode().split())
+            self._command(bytes(data).decode(errors="replace").split())
         else:
             self._put(request.node, offset, data)
         return fuse.write_reply(len(data))
@@ -202,6 +203,8 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
             os.sched_setaffinity(0, {cpu})  # Waking across CPUs costs a request four times.
             gc.disable()
             fuse.serve(device, recorder.handlers, stall_seconds)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     finally:
