@@ -128,7 +128,7 @@ class PowerExplainer:
 
         def complexity(result: ScenarioResult) -> tuple[Any, ...]:
             account = accounts[parse_power_id(result.id)[0]]
-            return result.depth, bool(account["killed_at_note"]), result.hit, result.id
+            return result.depth, bool(account["killed_at"]), result.hit, result.id
 
         for result in sorted(results, key=complexity):
             name, _ = parse_power_id(result.id)
@@ -141,7 +141,7 @@ class PowerExplainer:
 
     def _asked_by(self, recording: Recording) -> Recording | None:
         """The workload recorded on `posix`, where each of its system calls is in the trace; made once."""
-        if recording.of or recording.kill_at or not Filesystem.parse(recording.filesystem).on_disk:
+        if recording.of or recording.killed or not Filesystem.parse(recording.filesystem).on_disk:
             return None
         with self._lock:
             if not self._asked_for:

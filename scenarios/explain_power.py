@@ -23,7 +23,8 @@ from scenarios.minimise import Budget, earliest, fewest_lost
 from scenarios.places import declared_places
 from scenarios.power import circumstances, result_of
 from scenarios.power_judge import Judged, judging
-from scenarios.power_record import Recording, is_journal_line, restarted_at
+from scenarios.power_record import Recording, is_journal_line
+from scenarios.restarts import restarted_at
 from scenarios.story import (
     Cause,
     acknowledged,
@@ -129,7 +130,7 @@ def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> 
 def _cuts(trace: Trace, recording: Recording) -> list[int]:
     """Right after each journal line, from the workload's start or restart on; in a recovery, which has none, after each hit."""
     first = max(trace.start, restarted_at(trace))
-    in_recovery = recording.of or recording.kill_at
+    in_recovery = recording.of or recording.killed
     return [
         at + 1
         for at, operation in enumerate(trace.operations[: trace.finish])
@@ -168,11 +169,11 @@ def _tell(
     item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
     cause = cause_of_restart()
     since = restarted_at(trace)
-    if not recording.kill_at or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
+    if not recording.killed or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
         loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
         took = missing or _written(trace, gone, names)
         cause = cause_of(took, acked - len(recording.before), item, loses=loses, unsynced=unsynced)
-    unknown = missing is None and not recording.of and not recording.kill_at
+    unknown = missing is None and not recording.of and not recording.killed
     if unknown and not cause.cause and acked > len(recording.before):
         cause = cause_of_later(later, item)
     if safe_before and not gone and not torn and not in_memory and not unknown:

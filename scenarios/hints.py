@@ -106,7 +106,7 @@ class Trials:
             notes: how many notes came before the minimised cut: states there are judged, besides others.
         """
         tried: list[Trial] = []
-        like = self._like.setdefault((like.filesystem, bool(like.kill_at)), like)
+        like = self._like.setdefault((like.filesystem, bool(like.killed)), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
             without = self._results(like, None, notes)
             shown = _count(without, finding)

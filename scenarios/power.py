@@ -186,7 +186,7 @@ class PowerExperiment:
         """An undisturbed recording whose states could not have differed says nothing."""
         of_this = self._judged.get(recording.name, {}).values()
         reason = ""
-        if recording.of or recording.kill_at or any(judged.verdict.broken for judged in of_this):
+        if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
             return
         if not recording.events:
             reason = "the journal has no line: nothing was promised"
@@ -214,7 +214,7 @@ class PowerExperiment:
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
         images = sum(recording["distinct_images"] for recording in recordings)
         recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
-        restarts = sum(bool(recording["killed_at_note"]) for recording in recordings)
+        restarts = sum(bool(recording["killed_at"]) for recording in recordings)
         identities = {recording["trace"] for recording in recordings}
         self._notes.append(
             f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
@@ -242,8 +242,8 @@ def circumstances(recording: Recording, explanation: str) -> str:
     """The explanation, with what happened besides one power cut."""
     if explanation and recording.of:
         return f"power went again during the recovery from {recording.of[1]}: {explanation}"
-    if explanation and recording.kill_at:
-        return f"the process was killed at note {recording.kill_at} and restarted, then the power went: {explanation}"
+    if explanation and recording.killed:
+        return f"the process was killed {recording.killed} and restarted, then the power went: {explanation}"
     return explanation
 
 

@@ -35,7 +35,8 @@ from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item
 from scenarios.photograph import Album
-from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before, restarted_at
+from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
+from scenarios.restarts import restarted_at
 from scenarios.system import SystemUnderTest, Target, load
 from scenarios.work import recovered_items
 

@@ -1,8 +1,8 @@
 """What the power experiment's recording processes do. Three kinds of recording:
 
     a run         the workload, from a prepared and settled root
-    a restart     the workload, killed by SIGKILL at one of its notes, then recovery on what the page cache still has: the
-                  cuts that follow find out whether recovery believed, and built upon, what was never synced
+    a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
+                  still has: the cuts that follow find out whether recovery believed, and built upon, what was never synced
     a recovery    recovery on a crash state of an earlier recording, so that power goes a second time while it mends
 
 Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
@@ -26,18 +26,17 @@ from faults.disk import (
     CrashState,
     Flush,
     Machine,
-    Note,
     RecordOptions,
     Sync,
     Trace,
     WorkloadFailed,
-    die_with_parent,
     record,
 )
 from scenarios.errors import UsageError
 from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
 from scenarios.remedies import Remedy, Syncing
+from scenarios.restarts import HIT, KillPlace, Places, places_at_notes, restarted_at, until_killed
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -47,22 +46,17 @@ __all__ = [
     "promises_before",
     "record_recovery",
     "record_run",
-    "restarted_at",
     "trace_path",
 ]
-
-_HIT = b"hit "
-_KILLED = Note(_HIT + b"workload.killed 1")
 
 
 @dataclass(frozen=True)
 class Recording:
     """One recorded run: where its trace is, what was there before, and what it is made of.
 
-    ``kill_at`` is the number of the note at which a restart's workload is killed, 0 for none; ``syncs`` are the numbers of
-    the notes that were followed by a flush, by what the note was about: a process killed there leaves something unsynced in
-    the page cache. ``of`` names the recording and crash state that a recovery was recorded on, and ``before`` the journal
-    lines written until that crash. ``problem`` says why it could not be made.
+    ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
+    names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
+    crash. ``problem`` says why it could not be made.
     """
 
     name: str
@@ -71,13 +65,13 @@ class Recording:
     seed: int
     trace: Path
     initial: tuple[Item, ...] = ()
-    kill_at: int = 0
+    killed: KillPlace | None = None
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
     writes: int = 0
     flushes: int = 0
     events: int = 0
-    syncs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    places: Places = field(default_factory=dict)
     identity: str = ""
     seconds: float = 0.0
     problem: str = ""
@@ -100,7 +94,8 @@ class Recording:
         of = tuple(account["recovery_of"])
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
-            kill_at=account["killed_at_note"], of=(of[0], of[1]) if of else None, before=tuple(account["journal_before"]),
+            killed=KillPlace.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
+            before=tuple(account["journal_before"]),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
@@ -111,7 +106,7 @@ class Recording:
             "nudge": self.nudge,
             "trace": self.identity,
             "initial": list(self.initial),
-            "killed_at_note": self.kill_at,
+            "killed_at": list(self.killed.numbers) if self.killed else [],
             "recovery_of": list(self.of or ()),
             "journal_before": list(self.before),
             "writes": self.writes,
@@ -142,7 +137,7 @@ class _MachineJournal(Journal):
 
     def hit(self, point: faults.FailPoint, number: int) -> None:
         """Note the hit of a failpoint."""
-        self.append(_HIT + f"{point.name} {number}".encode())
+        self.append(HIT + f"{point.name} {number}".encode())
 
 
 def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
@@ -155,8 +150,12 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     def workload(machine: Machine) -> None:
         remedy = recording.remedy
         syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
-        if recording.kill_at:
-            _until_killed(system, machine, recording.kill_at)
+        if recording.killed:
+            until_killed(
+                machine, recording.killed,
+                noting=lambda last: _work(system, machine, _MachineJournal(machine, last)),
+                workload=lambda: system.workload(machine.root, _MachineJournal(machine)),
+            )  # fmt: skip
             if syncing:
                 syncing.before_recovery()
             _recover(system, machine)
@@ -193,26 +192,6 @@ def _work(system: SystemUnderTest, machine: Machine, journal: _MachineJournal) -
     system.workload(machine.root, journal)
 
 
-def _until_killed(system: SystemUnderTest, machine: Machine, kill_at: int) -> None:
-    """Run the workload in a process that kills itself once it has made so many notes."""
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        _, status = os.waitpid(pid, 0)
-        if status == signal.SIGKILL:
-            os.write(machine.descriptor, _KILLED.text + b"\n")
-        elif status:
-            raise UsageError(f"the workload ended with status {os.waitstatus_to_exitcode(status)}; mend it")
-        return
-    code = 1
-    try:
-        die_with_parent(parent)
-        _work(system, machine, _MachineJournal(machine, kill_at))
-        code = 0
-    finally:
-        os._exit(code)
-
-
 def _recover(system: SystemUnderTest, machine: Machine) -> None:
     faults.observe(_MachineJournal(machine).hit)
     list(system.recover(machine.root))
@@ -237,27 +216,14 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
     end = len(trace.operations)
     return replace(
         recording,
-        kill_at=recording.kill_at if restarted_at(trace) else 0,
+        killed=recording.killed if restarted_at(trace) else None,
         writes=sum(isinstance(operation, Change) for operation in during),
         flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(journal_before(trace, end)),
-        syncs=_syncs(trace),
+        places=places_at_notes(trace),
         identity=trace.identity,
         seconds=seconds,
     )
-
-
-def _syncs(trace: Trace) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    number, about = 0, ""
-    for operation in trace.operations[trace.start : trace.finish]:
-        if isinstance(operation, Note):
-            words = operation.text.decode().split(" ", 2)
-            number, about = number + 1, words[1] if words[0] == "hit" else words[0]
-        elif isinstance(operation, Flush | Sync) and about:
-            found[about] = (*found.get(about, ()), number)
-            about = ""
-    return found
 
 
 def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:
@@ -273,12 +239,7 @@ def journal_before(trace: Trace, cut: int) -> list[bytes]:
 
 def is_journal_line(note: bytes) -> bool:
     """Whether a note is the journal's, and no failpoint's hit."""
-    return not note.startswith(_HIT)
-
-
-def restarted_at(trace: Trace) -> int:
-    """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
-    return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
+    return not note.startswith(HIT)
 
 
 def trace_path(folder: Path, name: str) -> Path:

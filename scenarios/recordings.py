@@ -11,17 +11,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from faults.disk import Filesystem
-from scenarios import power_record
+from scenarios import power_record, restarts
 from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
+from scenarios.journal import AFTER_ACK, AFTER_ATTEMPT
 from scenarios.power_record import Recording, trace_path
+from scenarios.restarts import KillPlace, Places
+from scenarios.scratch import own_folder
+from scenarios.seccomp import lacking
 from scenarios.system import Target, load
 
 __all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
@@ -30,6 +35,9 @@ NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
 
 _RESTART = "restart"
+_JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
+"""What a note is about before a sync of a system without failpoints."""
+
 _UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
 """Nudges that never sync: what is flushed under them, the system itself synced."""
 
@@ -47,7 +55,7 @@ class Recordings:
         self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
         self._kinds = deque(kinds)
         self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
-        self._places: dict[str, list[int]] = {}
+        self._places: dict[str, list[KillPlace]] = {}
         self.left = len(self._kinds)
         """How many of the workload are still to come; some restarts may turn out to have no place."""
 
@@ -75,23 +83,23 @@ class Recordings:
         """Have recovery on one crash state of a recording recorded, too; that recording's trace goes then."""
         self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
 
-    def record(self, filesystem: str, kind: str, kill_at: int = 0) -> Recording:
-        """Make one recording, of a restart if there is a note to kill at. That may have a problem, a run may not."""
+    def record(self, filesystem: str, kind: str, killed: KillPlace | None = None) -> Recording:
+        """Make one recording, of a restart if there is a place to kill at. That may have a problem, a run may not."""
         name = f"{filesystem}~{kind}~{self._seed}"
-        nudge = _UNFLUSHED[0] if kill_at else kind
-        recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), kill_at=kill_at)
+        nudge = _UNFLUSHED[0] if killed else kind
+        recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
         ended = run_recorder(self._jobs, power_record.record_run, self._target, recording)
-        if kill_at and ended.raised is not None:
+        if killed and ended.raised is not None:
             # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
             return replace(
-                recording, problem=f"killed at note {kill_at} and restarted, it could not go on: {ended.raised.message}"
+                recording, problem=f"killed {killed} and restarted, it could not go on: {ended.raised.message}"
             )
         if ended.raised is not None and "UsageError" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
         if not ended.returned:
             raise EnvironmentLacks(f"recording on {filesystem} {ended}")
         made: Recording = ended.value
-        if nudge in _UNFLUSHED and not kill_at:
+        if nudge in _UNFLUSHED and not killed:
             self._places.setdefault(filesystem, self._places_in(made))
         return made
 
@@ -102,27 +110,38 @@ class Recordings:
     def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
         if not kind.startswith(_RESTART):
             return self.record(filesystem, kind)
-        kill_at = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
-        return self.record(filesystem, kind, kill_at) if kill_at else None
+        place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
+        return self.record(filesystem, kind, place) if place else None
 
-    def _place_to_kill(self, filesystem: str, number: int) -> int:
-        """The note at which the restart of this number is killed; 0 if there are fewer such places."""
+    def _place_to_kill(self, filesystem: str, number: int) -> KillPlace | None:
+        """Where the workload of the restart of this number is killed; None if there are fewer such places."""
         if filesystem not in self._places:  # Another shard has made the recording that would tell.
             self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
         places = self._places[filesystem]
-        return places[number - 1] if number <= len(places) else 0
+        return places[number - 1] if number <= len(places) else None
 
-    def _places_in(self, recording: Recording) -> list[int]:
-        """Every note with a sync right after it: one before each sort of sync, then another before each, and so on."""
+    def _places_in(self, recording: Recording) -> list[KillPlace]:
+        """Every place right before a sync: one of each sort, then another of each, and so on."""
+        found = recording.places
+        if all(about in _JOURNAL for about in found) and not lacking():
+            found = self._places_at_syncs or found
         draw = random.Random(f"{self._seed} restarts")
-        sorts = [draw.sample(notes, len(notes)) for _, notes in sorted(recording.syncs.items())]
+        sorts = [draw.sample(places, len(places)) for _, places in sorted(found.items())]
         rounds = zip_longest(*draw.sample(sorts, len(sorts)))
-        return [note for one_each in rounds for note in one_each if note is not None]
+        return [place for one_each in rounds for place in one_each if place is not None]
+
+    @cached_property
+    def _places_at_syncs(self) -> Places:
+        """Those of a system that hits no failpoint before its syncs."""
+        with own_folder(self._scratch) as folder:
+            ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, Path(folder))
+        found: Places = ended.value if ended.returned else {}
+        return found
 
     def _record_recovery(self, parent: Recording, state: str) -> Recording:
         name = f"{parent.name}/{state}"
         recording = replace(
-            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), kill_at=0,
+            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), killed=None,
             of=(parent.name, state),
         )  # fmt: skip
         ended = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)

@@ -84,7 +84,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
     assert judged["power-cut"] > judged["clean-end"]
     recordings = experiment.details["recordings"]
     assert len({recording["trace"] for recording in recordings}) == len(recordings)
-    assert sum(bool(recording["killed_at_note"]) for recording in recordings) == 1
+    assert sum(bool(recording["killed_at"]) for recording in recordings) == 1
     assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(NUDGES) + 1
 
 
@@ -112,9 +112,10 @@ def test_power_going_again_during_recovery(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "journal").read_text().startswith("attempt ")
 
 
-def test_power_going_after_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["BelievesTheCache", "BelievesTheCacheUnseen"])
+def test_power_going_after_a_restart(store: str, tmp_path: Path) -> None:
     """Recovery that builds upon what only the page cache has is found once the process is killed before the power goes."""
-    experiment = run(f"{TOYS}:BelievesTheCache", tmp_path, budget=160, restarts=RESTARTS)
+    experiment = run(f"{TOYS}:{store}", tmp_path, budget=160, restarts=RESTARTS)
     broken = [result for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert {result.verdict for result in broken} == {Verdict.CANNOT_OPEN}
     assert all("~restart" in result.point for result in broken)

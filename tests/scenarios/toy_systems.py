@@ -214,6 +214,17 @@ class Synced(Store):
             os.fsync(file.fileno())
 
 
+class SyncsTwice(Synced):
+    """Has no failpoint, and syncs its folder, too."""
+
+    def put(self, root: Path, item: int) -> None:
+        super().put(root, item)
+        sync_directory(root)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [json.loads(line) for line in (root / "data").read_text().splitlines()]
+
+
 class Unsynced(Synced):
     """Wrong under power cuts: nothing is synced, so neither promises nor flushes reach the disk."""
 
@@ -282,6 +293,16 @@ class BelievesTheCache(Synced):
             file.flush()
             os.fsync(file.fileno())
         return items
+
+
+class BelievesTheCacheUnseen(BelievesTheCache):
+    """The same, and without a failpoint that would say where."""
+
+    def put(self, root: Path, item: int) -> None:
+        with (root / "data").open("a") as file:
+            file.write(json.dumps(item).ljust(5000) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class NamedTooEarly(SystemUnderTest):
