@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import stat
 import threading
@@ -25,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 
 from scenarios.errors import ScenarioError
+from scenarios.sparse import content_digest, copy_content
 
 __all__ = ["Album", "Entry", "Tree", "frozen", "is_stopped", "stop_here"]
 
@@ -89,13 +89,13 @@ class Album:
                     yield path, Entry("file", mode, self._keep(item.path))
 
     def _keep(self, path: str) -> str:
-        with open(path, "rb") as file:
-            data = file.read()
-        digest = hashlib.blake2b(data, digest_size=20).hexdigest()
-        with self._lock:
-            if self._keep_contents and digest not in self._known:
-                (self._blobs / digest).write_bytes(data)
-                self._known.add(digest)
+        with open(path, "rb", buffering=0) as file:
+            digest = content_digest(file.fileno())
+            with self._lock:
+                if self._keep_contents and digest not in self._known:
+                    with open(self._blobs / digest, "wb", buffering=0) as blob:
+                        copy_content(file.fileno(), blob.fileno())
+                    self._known.add(digest)
         return digest
 
     def restore(self, tree: Tree, root: Path) -> None:
@@ -108,7 +108,11 @@ class Album:
             elif entry.kind == "link":
                 place.symlink_to(entry.content)
             else:
-                shutil.copyfile(self._blobs / entry.content, place)
+                with (
+                    open(self._blobs / entry.content, "rb", buffering=0) as blob,
+                    open(place, "xb", buffering=0) as file,
+                ):
+                    copy_content(blob.fileno(), file.fileno())
                 place.chmod(entry.mode)
         for path, entry in reversed(tree.entries):
             if entry.kind == "directory":

@@ -10,6 +10,7 @@ Journal lines are notes on the recorded disk, and so are the hits of failpoints:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import faults
 from faults.disk import (
     Change,
     CrashState,
+    Filesystem,
     Flush,
     Machine,
     RecordOptions,
@@ -48,6 +50,8 @@ __all__ = [
     "record_run",
     "trace_path",
 ]
+
+_BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -198,16 +202,21 @@ def _recover(system: SystemUnderTest, machine: Machine) -> None:
 
 
 def _record(target: Target, recording: Recording, workload: Callable[[Machine], None], **how: Any) -> Trace:
+    kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
+    size_bytes = -(-kind.disk_bytes // _BLOCK_BYTES) * _BLOCK_BYTES or filesystem.default_size_bytes
     options = RecordOptions(
         filesystem=recording.filesystem,
+        size_bytes=size_bytes if filesystem.on_disk else None,
         nudge=recording.nudge,
         seed=recording.seed,
-        time_limit_seconds=10 * load(target.name).seconds_max,
+        time_limit_seconds=10 * kind.seconds_max,
     )
     try:
         return record(workload, options=options, **how)
     except WorkloadFailed as error:
-        raise UsageError(f"recording {target.name}: {error}") from None
+        full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
+        remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""
+        raise UsageError(f"recording {target.name}: {error}{remedy}") from None
 
 
 def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:

@@ -48,6 +48,7 @@ class SystemUnderTest(ABC):
         unreached: beginnings of names of failpoints that belong to what this system never does; others never hit are reported.
         stable_recovery: whether recovering twice must leave the folder exactly as recovering once did.
         seconds_max: how long recovery may take before it counts as hanging; the workload gets ten times that.
+        disk_bytes: size of the disk under power cuts; 0 for the usual, which is 1 GiB (ext2: 128 MiB).
         workspace: a folder outside the crash, filled by `setup` and only read afterwards.
         seed: the run's seed; the workload derives everything random from it.
     """
@@ -57,6 +58,7 @@ class SystemUnderTest(ABC):
     unreached: ClassVar[Sequence[str]] = ()
     stable_recovery: ClassVar[bool] = False
     seconds_max: ClassVar[float] = 30.0
+    disk_bytes: ClassVar[int] = 0
     workspace: Path
     seed: int = 0
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]

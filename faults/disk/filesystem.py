@@ -33,7 +33,7 @@ _E2FSCK_MENDED, _E2FSCK_REBOOT = 1, 2  # e2fsck(8), exit code
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    size_mib: int  # the smallest its mkfs and kernel are happy with, so that images are cheap
+    size_mib: int  # room for systems that allocate ahead; a disk is sparse, and where nothing was written costs nothing
     make: tuple[str, ...]
     always: tuple[str, ...] = ()
     images: tuple[str, ...] = ()  # what makes mounting a crash image cheaper: no power cut will come
@@ -46,7 +46,7 @@ _EXT_SEED = ("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,hash_seed={uuid
 
 _KINDS = {
     "ext4": _Kind(
-        size_mib=64,
+        size_mib=1024,
         make=(
             *("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "4096", "-O", "^resize_inode"),
             *("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid}"),
@@ -54,14 +54,14 @@ _KINDS = {
         images=("nobarrier",),
     ),
     "ext2": _Kind(
-        size_mib=64,
+        size_mib=128,  # All of it is checked before it is mounted.
         make=("mkfs.ext2", "-q", "-F", "-b", "4096", "-m", "0", "-N", "4096", "-O", "^resize_inode", *_EXT_SEED),
         atomic_bytes=4096,
         check=("e2fsck", "-f", "-y"),
     ),
-    "xfs": _Kind(size_mib=300, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), always=("nouuid",)),
+    "xfs": _Kind(size_mib=1024, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), always=("nouuid",)),
     "btrfs": _Kind(
-        size_mib=128,
+        size_mib=1024,
         make=("mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single", "-U", "{uuid}"),
         always=("nodiscard",),
         images=("nobarrier",),

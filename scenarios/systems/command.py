@@ -6,6 +6,7 @@
     workload = "./kvlog fill {root}"        # appends `attempt <json>` and `ack <json>` lines to $CRASHMATRIX_JOURNAL
     recover  = ["./kvlog", "dump", "{root}"]    # prints what it finds, one JSON value a line
     seconds_max = 30                        # for recover; the workload has ten times that
+    disk_bytes = 4_000_000_000              # under power cuts, if the usual 1 GiB is too small
     ignore   = ["LOCK", "*.log"]            # files in which two runs may differ
     failpoints = ["before_rename"]          # names of fail-rs's or gofail's failpoints, or
     list_failpoints = "./kvlog failpoints"  # a command that prints one a line
@@ -72,6 +73,7 @@ class CommandSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     contract: str = "exactly-once"
     seconds_max: float = 30.0
+    disk_bytes: int = 0
     stable_recovery: bool = False
 
 
@@ -116,6 +118,8 @@ def _value(path: Path, name: str, value: Any) -> Any:
         return contract_named(value) and value
     if name == "seconds_max" and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
         return float(value)
+    if name == "disk_bytes" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
     if name == "stable_recovery" and isinstance(value, bool):
         return value
     what = {
@@ -124,6 +128,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
         "environment": "a table of strings",
         "contract": "a string",
         "seconds_max": "a number of seconds above 0",
+        "disk_bytes": "a whole number above 0",
         "stable_recovery": "true or false",
     }[name]
     raise UsageError(f"{path}: {name} must be {what}, not {value!r:.60}")
@@ -139,7 +144,7 @@ def _arguments(path: Path, name: str, command: str | list[str]) -> tuple[str, ..
 def command_system(path: Path) -> type[CommandSystem]:
     """Return the system that a TOML file describes, as a class. Raises UsageError."""
     spec = read_spec(path)
-    attributes = {name: getattr(spec, name) for name in ("contract", "seconds_max", "stable_recovery")}
+    attributes = {name: getattr(spec, name) for name in ("contract", "seconds_max", "disk_bytes", "stable_recovery")}
     return type(path.stem, (CommandSystem,), {"__doc__": f"The system of {path}.", "spec": spec, **attributes})
 
 

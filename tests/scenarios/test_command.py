@@ -33,6 +33,7 @@ MISTAKES = [
     (BOTH + 'seconds_max = "1"', "seconds_max must be a number of seconds above 0"),
     (BOTH + "seconds_max = 0", "seconds_max must be"),
     (BOTH + "seconds_max = true", "seconds_max must be"),
+    (BOTH + "disk_bytes = 0.5", "disk_bytes must be a whole number above 0"),
     (BOTH + "environment = { A = 1 }", "environment must be a table of strings"),
     (BOTH + 'failpoints = "a"', "failpoints must be a list of strings"),
     (BOTH + "ignore = [1]", "ignore must be a list of strings"),
@@ -80,13 +81,15 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_spec(tmp_path: Path) -> None:
     """A command may be a string, split as a shell would, or a list, taken as it is."""
     path = tmp_path / "system.toml"
-    path.write_text("workload = \"a 'b c' {root}\"\nrecover = ['a', 'b c']\nseconds_max = 2\nfailpoints = ['x']\n")
+    path.write_text(
+        "workload = \"a 'b c' {root}\"\nrecover = ['a', 'b c']\nseconds_max = 2\ndisk_bytes = 99\nfailpoints = ['x']\n"
+    )
     spec = read_spec(path)
     assert spec.workload == ("a", "b c", "{root}")
     assert spec.recover == ("a", "b c")
     assert (spec.seconds_max, spec.failpoints, spec.folder) == (2.0, ("x",), tmp_path)
     kind = load(str(path))
-    assert (kind.contract, kind.seconds_max) == ("exactly-once", 2.0)
+    assert (kind.contract, kind.seconds_max, kind.disk_bytes) == ("exactly-once", 2.0, 99)
     assert Target(str(path)).module is None
 
 

@@ -131,6 +131,13 @@ def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path
     assert any(result.verdict is Verdict.SAFE for result in experiment.ordered())
 
 
+def test_a_full_disk_is_told_with_the_remedy(tmp_path: Path) -> None:
+    """What a system allocates ahead has room, but for one that says it needs less than it does."""
+    with pytest.raises(UsageError, match=r"No space left on device.*its disk has 16 MiB; give it more by disk_bytes"):
+        run(f"{TOYS}:AllocatesAhead", tmp_path)
+    assert verdicts(run(f"{TOYS}:AllocatesAheadWithRoom", tmp_path, budget=20)) == {"safe"}
+
+
 def test_death_by_signal_is_a_verdict(tmp_path: Path) -> None:
     """Recovery that dies by a signal cannot open its data; the signal is named."""
     experiment = run(f"{TOYS}:DiesOnOddRecovery", tmp_path)

@@ -225,6 +225,23 @@ class SyncsTwice(Synced):
         return [json.loads(line) for line in (root / "data").read_text().splitlines()]
 
 
+class AllocatesAhead(Synced):
+    """Needs more room than it asks for."""
+
+    disk_bytes = 16 << 20
+
+    def prepare(self, root: Path) -> None:
+        super().prepare(root)
+        with (root / "ahead").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 200 << 20)
+
+
+class AllocatesAheadWithRoom(AllocatesAhead):
+    """The usual disk is large enough."""
+
+    disk_bytes = 0
+
+
 class Unsynced(Synced):
     """Wrong under power cuts: nothing is synced, so neither promises nor flushes reach the disk."""
 
