@@ -255,9 +255,8 @@ def _experiments(text: str) -> tuple[str, ...]:
 
 
 def _filesystems(text: str) -> tuple[str, ...]:
-    names = tuple(filter(None, text.split(",")))
     try:
-        return tuple(str(Filesystem.parse(name)) for name in names) or ("ext4",)
+        return tuple(map(str, Filesystem.parse_list(text))) or ("ext4",)
     except InvalidOption as error:
         raise UsageError(str(error)) from None
 

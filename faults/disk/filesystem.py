@@ -94,6 +94,20 @@ class Filesystem:
             raise InvalidOption(f"{name} has no mount options", f"use {name}")
         return cls(name=name, options=tuple(option for option in options.split(",") if option))
 
+    @classmethod
+    def parse_list(cls, text: str) -> tuple["Filesystem", ...]:
+        """From several with commas between them: what is no filesystem's name goes on with the options before it.
+
+        Raises InvalidOption as `parse` does.
+        """
+        given: list[str] = []
+        for part in filter(None, text.split(",")):
+            if given and ":" in given[-1] and part.partition(":")[0] not in _KINDS:
+                given[-1] += f",{part}"
+            else:
+                given.append(part)
+        return tuple(map(cls.parse, given))
+
     def __str__(self) -> str:
         return f"{self.name}:{','.join(self.options)}" if self.options else self.name
 
