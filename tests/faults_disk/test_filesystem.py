@@ -12,7 +12,7 @@ from faults.disk import Filesystem, InvalidOption
         ("ext4", ["ext4"]),
         ("ext4,xfs,btrfs", ["ext4", "xfs", "btrfs"]),
         ("ext4:data=writeback,noatime", ["ext4:data=writeback,noatime"]),
-        ("ext4:data=writeback,noatime,xfs,btrfs:nodatacow,posix", ["ext4:data=writeback,noatime", "xfs", "btrfs:nodatacow", "posix"]),
+        ("ext4:a=b,c,xfs,btrfs:d,posix", ["ext4:a=b,c", "xfs", "btrfs:d", "posix"]),
         ("xfs:,wsync,", ["xfs:wsync"]),
     ],
 )  # fmt: skip
