@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from faults.disk import Filesystem
-from scenarios import power_record, restarts
+from scenarios import power_record, restarts, work
 from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
@@ -121,20 +121,24 @@ class Recordings:
         return places[number - 1] if number <= len(places) else None
 
     def _places_in(self, recording: Recording) -> list[KillPlace]:
-        """Every place right before a sync: one of each sort, then another of each, and so on."""
-        found = recording.places
-        if all(about in _JOURNAL for about in found) and not lacking():
-            found = self._places_at_syncs or found
+        """Every place right before a sync: one of each sort, then another of each, and so on. Those at failpoints, if the
+        system has one at every other sync at least; else those at the system calls themselves."""
+        at_syncs = {} if lacking() else self._places_at_syncs
+        at_failpoints = sum(len(places) for about, places in recording.places.items() if about not in _JOURNAL)
+        few = 2 * at_failpoints < sum(map(len, at_syncs.values()))
         draw = random.Random(f"{self._seed} restarts")
-        sorts = [draw.sample(places, len(places)) for _, places in sorted(found.items())]
+        found = sorted((at_syncs if few else recording.places).items())
+        sorts = [draw.sample(places, len(places)) for _, places in found]
         rounds = zip_longest(*draw.sample(sorts, len(sorts)))
         return [place for one_each in rounds for place in one_each if place is not None]
 
     @cached_property
     def _places_at_syncs(self) -> Places:
-        """Those of a system that hits no failpoint before its syncs."""
         with own_folder(self._scratch) as folder:
-            ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, Path(folder))
+            root, journal = Path(folder, "root"), Path(folder, "journal")
+            root.mkdir()
+            run_recorder(self._jobs, work.prepare, self._target, root)
+            ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
         found: Places = ended.value if ended.returned else {}
         return found
 

@@ -1,7 +1,7 @@
 """Restarts: where a workload is killed before it is started again, with the page cache still full.
 
 What recovery then reads need not be on the disk, and only the power cut that follows shows whether it built upon it. So the
-places are those right before a sync, where something is in memory only. A system with failpoints has one there, whose hit
+places are those right before a sync, where something is in memory only. A system full of failpoints has one there, whose hit
 is a note on the recorded disk. Any other, in whatever language, is held at its system calls (`system_calls`), and killed as
 it is about to make one that syncs.
 """
@@ -70,15 +70,12 @@ def places_at_notes(trace: Trace) -> Places:
     return found
 
 
-def places_at_syncs(_: Channel, target: Target, folder: Path) -> Places:
-    """Run the workload to its end in an ordinary folder; return the places, by system call and number after a journal line.
+def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Places:
+    """Run the workload to its end in an ordinary, prepared folder; return the places by system call and number after a line.
 
     Raises OSError where `seccomp.lacking` says so.
     """
-    root, journal = folder / "root", folder / "journal"
-    root.mkdir()
     system = target.make()
-    system.prepare(root)
     found: Places = {}
 
     def see(place: KillPlace, name: str, _: ProcessTree) -> None:

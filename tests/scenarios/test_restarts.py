@@ -63,14 +63,23 @@ def test_killed_there_and_restarted(
     assert lines == [b"attempt", b"ack", b"attempt"]
 
 
-def test_places_of_a_system_without_failpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["SyncsTwice", "SyncsTwiceAndHitsOnce"])
+def test_places_of_a_system_with_few_failpoints(store: str, tmp_path: Path) -> None:
     """Each of its syncs is one; those of one sort take turns with those of another."""
-    with recordings(f"{TOYS}:SyncsTwice", tmp_path / "report") as making:
+    with recordings(f"{TOYS}:{store}", tmp_path / "report") as making:
         making.record("posix", "none")
         places = making._places["posix"]
     assert len(places) == len(set(places)) == 12
     assert {place.sync for place in places[:2]} == {1, 2}
     assert {place.note for place in places} == {1, 3, 5, 7, 9, 11}
+
+
+def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
+    """They are at its failpoints, by whose names they are told."""
+    with recordings(f"{TOYS}:BelievesTheCache", tmp_path / "report") as making:
+        recording = making.record("posix", "none")
+        assert "toy.put.after_write" in recording.places
+        assert all(not place.sync for place in making._places["posix"])
 
 
 def test_a_place_that_never_comes(tmp_path: Path) -> None:

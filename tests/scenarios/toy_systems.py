@@ -225,6 +225,15 @@ class SyncsTwice(Synced):
         return [json.loads(line) for line in (root / "data").read_text().splitlines()]
 
 
+class SyncsTwiceAndHitsOnce(SyncsTwice):
+    """Has a failpoint, but not where it syncs."""
+
+    def put(self, root: Path, item: int) -> None:
+        if not item:
+            BEFORE_WRITE.hit()
+        super().put(root, item)
+
+
 class AllocatesAhead(Synced):
     """Needs more room than it asks for."""
 
