@@ -31,8 +31,9 @@ _ERROR_BYTES_MOST = 1 << 16
 def run_contained(function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
     """Run in a forked process; return its exit status, negative for a signal, and the traceback it ended with, or "".
 
-    After the time limit it is killed (status -9). Whatever it started is dead when this returns, but for the moment
-    the kernel takes over it. Raises SystemCallFailed only in the child, where it shows as a traceback.
+    After the time limit it is killed (status -9), which is said in the traceback's place. Whatever it started is dead when
+    this returns, but for the moment the kernel takes over it. Raises SystemCallFailed only in the child, where it shows as
+    a traceback.
     """
     with anonymous_file("outcome") as outcome:
         # What stands if nobody lives to write anything else.
@@ -41,7 +42,8 @@ def run_contained(function: Callable[[], None], *, time_limit_seconds: float) ->
         pid = os.fork()
         if not pid:
             _guarded(lambda: _keep(function, caller, outcome), outcome)
-        _wait(pid, time_limit_seconds)
+        if not _wait(pid, time_limit_seconds):
+            return -signal.SIGKILL, f"it was still running after {time_limit_seconds:g} s"
         (status,) = _STATUS.unpack(os.pread(outcome, _STATUS.size, 0))
         return status, os.pread(outcome, _ERROR_BYTES_MOST, _STATUS.size).decode(errors="replace")
 
@@ -100,12 +102,14 @@ def _guarded(function: Callable[[], None], outcome: int) -> NoReturn:
         os._exit(1)
 
 
-def _wait(pid: int, time_limit_seconds: float) -> None:
+def _wait(pid: int, time_limit_seconds: float) -> bool:
+    """Wait for its end, and kill it at the limit; whether it ended in time."""
     descriptor = os.pidfd_open(pid)
     try:
         ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)
         if not ready:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        return bool(ready)
     finally:
         os.close(descriptor)

@@ -91,6 +91,11 @@ class DiskRecorder(Recorder):
             raise OSError(errno.EPERM, "a disk keeps its size")
         return self._getattr(request)
 
+    def _refused(self, _: Request) -> bytes:
+        raise OSError(errno.EPERM, "the three files are all there is")
+
+    _create = _mknod = _mkdir = _symlink = _link = _unlink = _rmdir = _rename = _rename2 = _refused
+
     def _command(self, words: list[str]) -> None:
         match words:
             case ["fail", ("write" | "flush") as request, nth, error, ("once" | "always") as how]:

@@ -145,6 +145,10 @@ def test_what_a_disk_does_not_do_is_refused() -> None:
         assert error_of(lambda: os.pwrite(disk, b"x" * 512, 1 << 20)) == errno.ENOSPC
         assert error_of(lambda: os.open(folder / "other", os.O_RDONLY)) == errno.ENOENT
         assert error_of(lambda: (folder / "control").write_bytes(b"\xff")) == errno.EINVAL
+        assert error_of((folder / "notes").unlink) == errno.EPERM
+        assert error_of(lambda: (folder / "notes").rename(folder / "other")) == errno.EPERM
+        assert error_of((folder / "other").touch) == errno.EPERM
+        assert error_of((folder / "other").mkdir) == errno.EPERM
         assert sorted(path.name for path in folder.iterdir()) == ["control", "disk", "notes"]
         os.close(disk)
 
