@@ -2,8 +2,8 @@
 
 Spoken directly and not through libfuse. For a tree, for its inodes: libfuse's common interface names files by path, gives each
 hard link an inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename reaches
-the recorder as two. What is durable is a matter of inodes and of atomic renames. For a disk, for time: a request that passes
-through libfuse and its Python binding takes twice as long, and a recorder that is forked and loads nothing starts at once.
+the recorder as two. What is durable is a matter of inodes and of atomic renames. For a disk, for time: through libfuse and its
+Python binding a workload of syncs took half as long again, and the recorder, which is forked and loads nothing, starts at once.
 
 Layouts and numbers are those of linux/fuse.h, version 7.31, which every kernel since 5.4 speaks.
 """
