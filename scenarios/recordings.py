@@ -55,6 +55,7 @@ class Recordings:
         self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
         self._kinds = deque(kinds)
         self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
+        self._unflushed: dict[str, Recording] = {}
         self._places: dict[str, list[KillPlace]] = {}
         self.left = len(self._kinds)
         """How many of the workload are still to come; some restarts may turn out to have no place."""
@@ -100,7 +101,7 @@ class Recordings:
             raise EnvironmentLacks(f"recording on {filesystem} {ended}")
         made: Recording = ended.value
         if nudge in _UNFLUSHED and not killed:
-            self._places.setdefault(filesystem, self._places_in(made))
+            self._unflushed.setdefault(filesystem, made)
         return made
 
     def _go_ahead(self) -> None:
@@ -115,8 +116,10 @@ class Recordings:
 
     def _place_to_kill(self, filesystem: str, number: int) -> KillPlace | None:
         """Where the workload of the restart of this number is killed; None if there are fewer such places."""
-        if filesystem not in self._places:  # Another shard has made the recording that would tell.
+        if filesystem not in self._unflushed:  # Another shard has made the recording that would tell.
             self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
+        if filesystem not in self._places:
+            self._places[filesystem] = self._places_in(self._unflushed[filesystem])
         places = self._places[filesystem]
         return places[number - 1] if number <= len(places) else None
 
