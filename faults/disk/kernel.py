@@ -4,11 +4,13 @@ Needs nothing but libc through ctypes. Numbers are those of Linux on every archi
 headers named beside them. No function keeps state.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from faults.disk.errors import MountRefused, SystemCallFailed
@@ -19,6 +21,7 @@ __all__ = [
     "die_with_parent",
     "make_propagation_private",
     "mount",
+    "opened",
     "same_memory",
     "start_writeback",
     "sync_filesystem",
@@ -122,6 +125,19 @@ def unmount_when_free(target: Path, patience_seconds: float) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def opened(device: str, remedy: str) -> Iterator[int]:
+    """A device, open for the block. Raises SystemCallFailed."""
+    try:
+        descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise SystemCallFailed(f"opening {device}", error.errno or 0, remedy) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def sync_filesystem(descriptor: int) -> None:

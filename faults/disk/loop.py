@@ -14,10 +14,10 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
 from typing import Self
 
 from faults.disk.errors import SystemCallFailed
+from faults.disk.kernel import opened
 
 __all__ = ["LoopDevice"]
 
@@ -63,7 +63,7 @@ class LoopDevice:
 
 def _attach(backing: int) -> tuple[str, int]:
     configuration = _configuration(backing)
-    with _opened("/dev/loop-control") as control:
+    with opened("/dev/loop-control", _REMEDY) as control:
         for attempt in range(_ATTEMPTS):
             number = fcntl.ioctl(control, _LOOP_CTL_GET_FREE)
             path = f"/dev/loop{number}"
@@ -96,15 +96,3 @@ def _configuration(backing: int) -> bytes:
     # struct loop_config: fd, block size, then struct loop_info64 (flags at byte 52 of its 232), then 8 reserved words.
     info = struct.pack("<52xI176x", _LO_FLAGS_AUTOCLEAR)
     return struct.pack("<II", backing, 512) + info + bytes(64)
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise SystemCallFailed(f"opening {path}", error.errno or 0, _REMEDY) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

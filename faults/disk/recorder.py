@@ -30,10 +30,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faults.disk import fuse
-from faults.disk.errors import SystemCallFailed
 from faults.disk.fuse import Opcode, Request
 from faults.disk.inode import Inode
-from faults.disk.kernel import die_with_parent, mount
+from faults.disk.kernel import die_with_parent, mount, opened
 from faults.disk.log import MARK, NOTE, Log
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.operations import ROOT
@@ -175,9 +174,9 @@ class Recorder(ABC):
             case _:
                 raise OSError(errno.EINVAL, "unknown command")
 
+    @abstractmethod
     def _state(self) -> dict[str, object]:
         """What the control file tells besides."""
-        return {}
 
 
 def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: float = _STALL_SECONDS) -> int:
@@ -185,11 +184,7 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
 
     Raises SystemCallFailed, for one where there is no FUSE, and MountRefused.
     """
-    try:
-        device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise SystemCallFailed("opening /dev/fuse", error.errno or 0, "see faults.disk.requirements()") from error
-    try:
+    with opened("/dev/fuse", "see faults.disk.requirements()") as device:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")
         parent = os.getpid()
@@ -207,5 +202,3 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
             traceback.print_exc()
         finally:
             os._exit(1)
-    finally:
-        os.close(device)
