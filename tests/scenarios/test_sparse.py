@@ -65,6 +65,16 @@ def test_other_content_has_another_digest(some: list[Piece], others: list[Piece]
     assert len(digests) == len(contents)
 
 
+def test_where_it_is_counts(tmp_path: Path) -> None:
+    """One piece at two places, in files of one size, is two contents."""
+    digests = []
+    for offset in (0, 1 << 16):
+        file = lay_out(tmp_path / f"at {offset}", 1 << 18, [(offset, b"x")], "holes")
+        digests.append(content_digest(file))
+        os.close(file)
+    assert digests[0] != digests[1]
+
+
 def test_a_copy_is_equal_and_as_sparse(tmp_path: Path) -> None:
     """A gigabyte with a byte in it takes a chunk."""
     source = lay_out(tmp_path / "source", 1 << 30, [(700_000_001, b"x")], "holes")
