@@ -32,7 +32,7 @@ from pathlib import Path
 from faults.disk import fuse
 from faults.disk.fuse import Opcode, Request
 from faults.disk.inode import Inode
-from faults.disk.kernel import die_with_parent, mount, opened
+from faults.disk.kernel import die_with_parent, keep_processors_awake, mount, opened
 from faults.disk.log import MARK, NOTE, Log
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.operations import ROOT
@@ -196,6 +196,7 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
             enter_private_namespace()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
             os.sched_setaffinity(0, {cpu})  # Waking across CPUs costs a request four times.
+            keep_processors_awake()  # Each request goes from processor to processor.
             gc.disable()
             fuse.serve(device, recorder.handlers, stall_seconds)
         except BaseException:
