@@ -22,7 +22,8 @@ from scenarios.jobs import Channel
 from scenarios.minimise import Budget, earliest, fewest_lost
 from scenarios.places import declared_places
 from scenarios.power import circumstances, result_of
-from scenarios.power_judge import Judged, judging
+from scenarios.power_account import Judged
+from scenarios.power_judge import judging
 from scenarios.power_record import Recording, is_journal_line
 from scenarios.restarts import restarted_at
 from scenarios.story import (

@@ -15,7 +15,7 @@ from scenarios import explain_power, power_record
 from scenarios.jobs import Jobs
 from scenarios.judges import judge_together
 from scenarios.power import result_of
-from scenarios.power_judge import Judged
+from scenarios.power_account import Judged
 from scenarios.power_record import Recording, trace_path
 from scenarios.recordings import run_recorder
 from scenarios.remedies import BEFORE_ACK, Remedy, syncs_made

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from scenarios import power_judge
 from scenarios.endings import Ended
 from scenarios.jobs import Jobs
-from scenarios.power_judge import Judged
+from scenarios.power_account import Judged
 from scenarios.power_record import Recording
 from scenarios.side_by_side import side_by_side
 from scenarios.system import Target, load
@@ -26,7 +26,7 @@ def judge_together(
     verified: frozenset[int] = frozenset(),
     until_broken: bool = False,
 ) -> list[Ended]:
-    """Judge up to ``budget`` states; returns how each judge ended, with its `power_judge.Share` if in order.
+    """Judge up to ``budget`` states; returns how each judge ended, with its `power_account.Share` if in order.
 
     Args:
         on_judged: called with each state's verdict as it comes, from as many threads as there are workers.

@@ -26,11 +26,10 @@ from typing import Any
 
 from faults.disk import requirements
 from reports import ScenarioResult, Verdict
-from scenarios import power_judge
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
 from scenarios.judges import judge_together
-from scenarios.power_judge import Judged
+from scenarios.power_account import Judged, account_of
 from scenarios.power_record import Recording
 from scenarios.recordings import NUDGES, Recordings, nudges_on, restart
 from scenarios.shards import WHOLE, Shard
@@ -170,7 +169,7 @@ class PowerExperiment:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
         shares = [ended.value for ended in ends if ended.returned]
         self._verified = self._verified.union(*(share.verified for share in shares))
-        account.update(power_judge.account_of(shares))
+        account.update(account_of(shares))
         self._distrust(recording)
         return sum(share.judged for share in shares)
 

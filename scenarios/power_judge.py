@@ -2,7 +2,8 @@
 
 A judge is pinned to one processor and has the trace's crash images to itself. For each state it mounts the image (the
 filesystem recovers first), and forks a checker that recovers the system there and compares. It spares itself what it knows
-already: an image, or a mounted folder, met before after the same promises has the same verdict.
+already: which folder a state becomes may be known before it is mounted (`faults.disk.CrashStates.outcomes`), and a folder met
+before after the same promises has the same verdict. What is found broken is always mounted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -35,54 +36,29 @@ from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item
 from scenarios.photograph import Album
+from scenarios.power_account import Judged, Share
 from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
 from scenarios.restarts import restarted_at
 from scenarios.system import SystemUnderTest, Target, load
 from scenarios.work import recovered_items
 
-__all__ = ["Judged", "Share", "account_of", "judge", "judge_one", "judging", "keep_state"]
+__all__ = ["judge", "judge_one", "judging", "keep_state"]
 
 _BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
+_FORETOLD_TO_MOUNTED = 32
+"""Of how many states whose folder is foretold one is mounted all the same, to see that it was foretold rightly."""
+_FORETOLD_WRONG = (
+    "mounted, this image showed another folder than was foretold from one with the same outcome: either its filesystem does not "
+    "always recover the same way, or crashmatrix misreads its journal; please report it, with this trace"
+)
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """One crash state's verdict. ``state`` is its id, ``digest`` names the folder that was mounted."""
-
-    state: str
-    verdict: Verdict
-    explanation: str = ""
-    digest: str = ""
-    events: int = 0
-    differs: bool = True
-    """Whether the mounted folder was another than after the orderly end."""
-    recovered: str = ""
-    """Names the folder that recovery left."""
-
-
 Recovery = tuple[list[Item], str]
 """What recovery returned, and the digest of the folder it left."""
-
-
-@dataclass
-class Share:
-    """One judge's account: what it enumerated and judged, and where its time went, in seconds."""
-
-    cuts: int = 0
-    pending_most: int = 0
-    possible_log2: float = 0.0
-    enumerated: int = 0
-    distinct_images: int = 0
-    distinct_folders: int = 0
-    distinct_recovered: int = 0
-    judged: int = 0
-    verified: set[int] = field(default_factory=set)
-    """Numbers of journal lines after which the system checked itself."""
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def judge(
@@ -156,10 +132,12 @@ class _Judge:
         self._seconds_max = kind.seconds_max
         self._checks_itself = kind.verify is not SystemUnderTest.verify
         self._verdicts: dict[tuple[str, int], Judged] = {}
+        self._folders: dict[int, str] = {}
+        """By outcome, the folder that was there."""
         self._recoveries: dict[str, Recovery] = {}
         self._verified = set(verified)
         self._clean = ""
-        self._watch = Stopwatch("photograph", "check")
+        self._watch = Stopwatch("foretell", "photograph", "check")
         self.share = Share()
 
     def __enter__(self) -> _Judge:
@@ -256,25 +234,60 @@ class _Judge:
         return replace(again, verdict=Verdict.UNKNOWN, explanation=text)
 
     def judge(self, state: CrashState) -> Judged:
-        """Mount a state and judge it, unless its folder was met before after the same promises."""
+        """Judge a state: by what is known of its folder, if that can be told beforehand, else mounted."""
         events = self._events(state.cut)
+        with self._watch.timed("foretell"):
+            outcome = self._states.outcomes.of(state)
+        foretold = self._folders.get(outcome)
+        known = self._known(foretold, state, events) if foretold else None
+        if known:
+            self.share.foretold += 1
+            if self.share.foretold % _FORETOLD_TO_MOUNTED:
+                return self._of_state(known, state)
         try:
             with self._images.mounted(state) as root:
+                self.share.mounted += 1
                 with self._watch.timed("photograph"):
                     folder = self._album.capture(root).digest
-                if (folder, events) not in self._verdicts:
-                    with self._watch.timed("check"):
-                        self._verdicts[folder, events] = self._check(root, folder, state, events)
-                known = self._verdicts[folder, events]
-                return replace(known, state=str(state), differs=folder != self._clean)
+                if self._folders.setdefault(outcome, folder) != folder:
+                    return Judged(str(state), Verdict.UNKNOWN, _FORETOLD_WRONG, digest=folder, events=events)
+                with self._watch.timed("check"):
+                    return self._of_state(
+                        self._known(folder, state, events) or self._check(root, folder, state, events), state
+                    )
         except MountRefused as error:
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
+    def _of_state(self, judged: Judged, state: CrashState) -> Judged:
+        return replace(judged, state=str(state), differs=judged.digest != self._clean)
+
+    def _known(self, folder: str, state: CrashState, events: int) -> Judged | None:
+        """What can be said of a folder that was recovered before, without doing so again; None if it takes a process."""
+        recovery = self._recoveries.get(folder)
+        if (
+            (folder, events) not in self._verdicts
+            and recovery
+            and not self._verifies(events)
+            and is_built_in(self._contract)
+        ):
+            violation = judge_safely(
+                self._contract, promises_before(self._trace, state.cut, self._recording), recovery[0]
+            )
+            verdict, explanation = (violation.verdict, violation.explanation) if violation else (Verdict.SAFE, "")
+            recovered = "" if violation else recovery[1]
+            self._verdicts[folder, events] = Judged(
+                str(state), verdict, explanation, folder, events=events, recovered=recovered
+            )
+        return self._verdicts.get((folder, events))
+
+    def _verifies(self, events: int) -> bool:
+        """Whether the system is to check itself: on the first folder after each promise. The contract judges all."""
+        return self._checks_itself and events not in self._verified
+
     def _check(self, root: Path, folder: str, state: CrashState, events: int) -> Judged:
-        """Recover and compare. One folder is recovered once, whatever was promised; a system that checks itself does so on
-        the first folder after each promise: the contract judges all."""
+        """Recover, unless this folder was recovered before, whatever was promised then; and compare."""
         promises = promises_before(self._trace, state.cut, self._recording)
-        verifies = self._checks_itself and events not in self._verified
+        verifies = self._verifies(events)
         known = None if verifies else self._recoveries.get(folder)
 
         def check(recovered: Callable[[], None]) -> Recovery:
@@ -287,33 +300,13 @@ class _Judge:
                 system.verify(root, promises)
             return recovery
 
-        judged = Judged(str(state), Verdict.SAFE, digest=folder, events=events)
-        verdict: Verdict
-        content: Any
-        if known and is_built_in(self._contract):  # It neither dies nor hangs, so it needs no process of its own.
-            violation = judge_safely(self._contract, promises, known[0])
-            verdict, content = (violation.verdict, violation.explanation) if violation else (Verdict.SAFE, known)
+        verdict, content = run_checker(check, (3 if verifies else 1) * self._seconds_max)
+        judged = Judged(str(state), verdict, digest=folder, events=events)
+        if verdict is Verdict.SAFE:
+            self._verified.add(events)
+            self._recoveries[folder] = content
+            judged = replace(judged, recovered=content[1])
         else:
-            verdict, content = run_checker(check, (3 if verifies else 1) * self._seconds_max)
-        if verdict is not Verdict.SAFE:
-            return replace(judged, verdict=verdict, explanation=str(content).replace(str(root), "ROOT"))
-        self._verified.add(events)
-        self._recoveries[folder] = content
-        return replace(judged, recovered=content[1])
-
-
-def account_of(shares: list[Share]) -> dict[str, Any]:
-    """Return what ``summary.json`` says of one recording's judges together."""
-    first = max(shares, key=lambda share: share.enumerated, default=Share())
-    names = sorted({name for share in shares for name in share.seconds})
-    return {
-        "cuts": first.cuts,
-        "pending_most": first.pending_most,
-        "possible_log2": first.possible_log2,
-        "enumerated": first.enumerated,
-        "distinct_images": first.distinct_images,
-        "distinct_folders": sum(share.distinct_folders for share in shares),
-        "distinct_recovered": sum(share.distinct_recovered for share in shares),
-        "judged": sum(share.judged for share in shares),
-        "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
-    }
+            judged = replace(judged, explanation=str(content).replace(str(root), "ROOT"))
+        self._verdicts[folder, events] = judged
+        return judged

@@ -13,7 +13,6 @@ What none of this explains is called unknown: nothing is guessed.
 import contextlib
 import os
 import stat
-import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,9 +20,11 @@ from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
+from faults.disk.base_disk import BLOCK, BaseDisk
 from faults.disk.crash_images import CrashImages
 from faults.disk.errors import MountRefused
-from faults.disk.ext4_layout import BLOCK, JOURNAL_MAGIC, Ext4Layout, Transaction, names_in, what_changed
+from faults.disk.ext4_journal import Descriptor, unescaped
+from faults.disk.ext4_layout import Ext4Layout, names_in, what_changed
 from faults.disk.extents import extents_of
 from faults.disk.magic import named_by_magic
 from faults.disk.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
@@ -84,9 +85,10 @@ class _BlockMap:
     def __init__(self, trace: Trace, cut: int, images: CrashImages) -> None:
         self._trace, self._cut = trace, cut
         self._kind = trace.filesystem.partition(":")[0]
-        self._base = _Base(trace)
+        self._base = BaseDisk(trace)
         self._samples = [self._look(images, position) for position in self._places()]
         self._layout = Ext4Layout.read(self._base.block) if self._kind.startswith("ext") else None
+        self._journal = self._layout.journal if self._layout else None
         self._now: dict[int, bytes] = {}
         """The newest content of each block of metadata, be it in the journal only."""
 
@@ -186,16 +188,16 @@ class _BlockMap:
         more = f" and {len(paths) - _PARTS_SHOWN} more" if len(paths) > _PARTS_SHOWN else ""
         return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:_PARTS_SHOWN])}{more}" if paths else "inodes")
 
-    def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Transaction]]]:
+    def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Descriptor]]]:
         """By block of the journal: the transactions that logged something there, and where in the trace."""
-        found: dict[int, list[tuple[int, Transaction]]] = {}
-        if not self._layout:
+        found: dict[int, list[tuple[int, Descriptor]]] = {}
+        if not self._journal:
             return found
         for at, write in writes:
             for block, data in _blocks(write, self._block_before):
-                if block in self._layout.journal and (transaction := self._layout.transaction(block, data)):
-                    for logged in transaction.home:
-                        found.setdefault(logged, []).append((at, transaction))
+                if block in self._journal.index and (descriptor := self._journal.descriptor(block, data)):
+                    for logged in descriptor.home:
+                        found.setdefault(logged, []).append((at, descriptor))
         return found
 
     def _in_journal(
@@ -203,24 +205,22 @@ class _BlockMap:
         at: int,
         block: int,
         data: bytes,
-        logged: Mapping[int, list[tuple[int, Transaction]]],
+        logged: Mapping[int, list[tuple[int, Descriptor]]],
         whole: dict[int, list[Named]],
     ) -> list[Named]:
         """What a write to ext4's journal is about; ``whole`` collects each transaction's parts. Empty if it is none."""
-        if not self._layout or block not in self._layout.journal:
+        if not self._journal or block not in self._journal.index:
             return []
-        kind, number = self._layout.journal_block(data)
+        kind, number = self._journal.kind(data)
         if kind:
             about = _listed(whole.get(number, ())) if kind == "commit" else ""
             return [Named(kind=JOURNAL, what=f"the {kind}{f' of {about}' if about else ''}")]
         if block not in logged:
             return [Named(kind=JOURNAL)]
-        _, transaction = min(logged[block], key=lambda entry: abs(entry[0] - at))
-        home = transaction.home[block]
-        if block in transaction.escaped:
-            data = struct.pack(">I", JOURNAL_MAGIC) + data[4:]
-        part = self._at_home(at, home, data)
-        whole.setdefault(transaction.number, []).append(part)
+        _, descriptor = min(logged[block], key=lambda entry: abs(entry[0] - at))
+        data = unescaped(data) if block in descriptor.escaped else data
+        part = self._at_home(at, descriptor.home[block], data)
+        whole.setdefault(descriptor.number, []).append(part)
         return [replace(part, kind=JOURNAL, what=part.what if part.kind == METADATA else part.text)]
 
     def _by_content(self, block: int, data: bytes) -> Named:
@@ -232,21 +232,6 @@ class _BlockMap:
 
     def _block_before(self, block: int) -> bytes:
         return self._now.get(block) or self._base.block(block)
-
-
-class _Base:
-    """The disk as it was when the recording began."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._runs, self._starts = trace.base, [offset for offset, _ in trace.base]
-
-    def block(self, number: int) -> bytes:
-        offset = number * BLOCK
-        run = bisect_right(self._starts, offset) - 1
-        if run >= 0:
-            start, data = self._runs[run]
-            return data[offset - start : offset - start + BLOCK].ljust(BLOCK, b"\0")
-        return _ZEROS
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:

@@ -18,9 +18,9 @@ from functools import cached_property
 
 from faults.disk.errors import InvalidOption
 from faults.disk.filesystem import Filesystem
-from faults.disk.medium import Digests, medium_of
+from faults.disk.medium import medium_of
 from faults.disk.operations import SECTOR_BYTES, Change, Flush, Note, Sync, sectors_of
-from faults.disk.state import CrashState, Tear, pending_at
+from faults.disk.state import CrashState, StateNames, Tear, pending_at
 from faults.disk.trace import Trace
 
 __all__ = ["Coverage", "CrashStates", "Cut", "StateOptions", "cuts_of"]
@@ -84,9 +84,14 @@ class CrashStates:
         return tuple(cuts_of(self._trace, self._options))
 
     @cached_property
-    def digests(self) -> Digests:
-        """The digests that tell images apart; `digests.of(state)` is an image's name."""
+    def digests(self) -> StateNames:
+        """What tells images apart; `digests.of(state)` is an image's name."""
         return medium_of(self._trace.filesystem).digests(self._trace)
+
+    @cached_property
+    def outcomes(self) -> StateNames:
+        """What tells beforehand which images become the same folder once mounted; `outcomes.of(state)` is a folder's name."""
+        return medium_of(self._trace.filesystem).outcomes(self._trace, self.digests)
 
     @cached_property
     def coverage(self) -> Coverage:

@@ -1,37 +1,24 @@
-"""What the blocks of an ext4 (or ext2) disk are for, and what its journal's are copies of: read from the bytes.
+"""What the blocks of an ext4 (or ext2) disk are for, read from the bytes; its journal's are in `ext4_journal`.
 
-Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries, journal). Only what
+Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries). Only what
 `mkfs.ext4` makes here is understood: no meta_bg, a journal inside; anything else has no layout, and nothing is claimed of it.
 """
 
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-__all__ = ["BLOCK", "JOURNAL_MAGIC", "Ext4Layout", "Transaction", "names_in", "what_changed"]
+from faults.disk.base_disk import BLOCK
+from faults.disk.ext4_journal import Ext4Journal
 
-BLOCK = 4096
+__all__ = ["Ext4Layout", "names_in", "to_be_recovered", "what_changed"]
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 _EXTENTS = 0xF30A
-_INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x10, 0x80
-JOURNAL_MAGIC = 0xC03B3998
-_DESCRIPTOR, _COMMIT, _REVOKE = 1, 2, 5
-_TAG_ESCAPED, _TAG_SAME_UUID, _TAG_LAST = 1, 2, 8
-_JOURNAL_64BIT, _JOURNAL_CHECKSUM_3 = 0x2, 0x10
+_INCOMPAT_RECOVER, _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x4, 0x10, 0x80
 
 Read = Callable[[int], bytes]
 """From a block's number to its content."""
-
-
-@dataclass
-class Transaction:
-    """A transaction of the journal: where each of its blocks is logged, and what block of the disk that is a copy of."""
-
-    number: int
-    home: dict[int, int] = field(default_factory=dict)
-    escaped: set[int] = field(default_factory=set)
 
 
 class Ext4Layout:
@@ -55,38 +42,36 @@ class Ext4Layout:
         if incompat & _INCOMPAT_META_BG:
             raise ValueError("meta_bg")
         self.blocks = struct.unpack_from("<I", here, 0x4)[0]
-        per_group = struct.unpack_from("<I", here, 0x20)[0]
+        self.per_group = struct.unpack_from("<I", here, 0x20)[0]
         self._inodes_per_group = struct.unpack_from("<I", here, 0x28)[0]
         self._inode_bytes = struct.unpack_from("<H", here, 0x58)[0]
-        self._groups = -(-self.blocks // per_group)
+        self._groups = -(-self.blocks // self.per_group)
         size = struct.unpack_from("<H", here, 0xFE)[0] if incompat & _INCOMPAT_64BIT else 32
         self._tables: list[int] = []
+        self.free_maps: list[int] = []
+        """By group of `per_group` blocks, the block that says which of these are free."""
         self._plain: dict[int, str] = {0: "superblock"}
         for group in range(self._groups):
             number, offset = divmod(group * size, BLOCK)
             self._plain[1 + number] = "group descriptors"
             blocks, inodes, table = struct.unpack_from("<III", read(1 + number), offset)
             self._plain[blocks], self._plain[inodes] = "which blocks are free", "which inodes are free"
+            self.free_maps.append(blocks)
             self._tables.append(table)
-        self._journal = self._find_journal(here, read)
-        self.journal = {block: number for number, block in enumerate(self._journal)}
-        """The blocks of the journal, and which of its blocks each is."""
+        self.journal = self._find_journal(here, read)
 
-    def _find_journal(self, here: memoryview, read: Read) -> list[int]:
-        """The journal's blocks, in its own order; its inode is backed up in the superblock. Empty if there is none."""
+    @staticmethod
+    def _find_journal(here: memoryview, read: Read) -> Ext4Journal | None:
+        """The journal, if there is one: its inode is backed up in the superblock."""
         backup = here[0x10C : 0x10C + 60]
         magic, entries, _, depth = struct.unpack_from("<HHHH", backup)
         if magic != _EXTENTS or depth:
-            return []
+            return None
         blocks: list[int] = []
         for number in range(entries):
             _, length, _, start = struct.unpack_from("<IHHI", backup, 12 * (1 + number))
             blocks += range(start, start + length)
-        features = struct.unpack_from(">I", read(blocks[0]), 0x28)[0]
-        checksums = bool(features & _JOURNAL_CHECKSUM_3)
-        self._tag_bytes = 16 if checksums else 12 if features & _JOURNAL_64BIT else 8
-        self._flags_at, self._flags_form = (4, ">I") if checksums else (6, ">H")
-        return blocks
+        return Ext4Journal(blocks, read(blocks[0]))
 
     def plain(self, block: int) -> str:
         """What a block of the filesystem's own is for; empty for inodes, directories, files."""
@@ -107,30 +92,10 @@ class Ext4Layout:
             if before[start:stop] != after[start:stop]:
                 yield first + number
 
-    def transaction(self, block: int, data: bytes) -> Transaction | None:
-        """What a descriptor block says of the blocks that follow it in the journal; None for any other block."""
-        magic, kind, number = struct.unpack_from(">III", data)
-        if (magic, kind) != (JOURNAL_MAGIC, _DESCRIPTOR):
-            return None
-        found, offset, at = Transaction(number), 12, self.journal[block]
-        while offset + self._tag_bytes <= BLOCK:
-            home = struct.unpack_from(">I", data, offset)[0]
-            flags = struct.unpack_from(self._flags_form, data, offset + self._flags_at)[0]
-            at = at + 1 if at + 1 < len(self._journal) else 1  # The first is its superblock.
-            found.home[self._journal[at]] = home
-            if flags & _TAG_ESCAPED:
-                found.escaped.add(self._journal[at])
-            offset += self._tag_bytes + (0 if flags & _TAG_SAME_UUID else 16)
-            if flags & _TAG_LAST:
-                break
-        return found
 
-    @staticmethod
-    def journal_block(data: bytes) -> tuple[str, int]:
-        """What a block of the journal itself is, and of which transaction; ("", 0) for a copy of another block."""
-        magic, kind, number = struct.unpack_from(">III", data)
-        names = {_DESCRIPTOR: "descriptor", _COMMIT: "commit", _REVOKE: "revocation"}
-        return (names.get(kind, "superblock"), number) if magic == JOURNAL_MAGIC else ("", 0)
+def to_be_recovered(block: bytes) -> bool:
+    """Whether the superblock, in the first block, has the journal replayed at the next mount."""
+    return bool(struct.unpack_from("<I", block, _SUPERBLOCK + 0x60)[0] & _INCOMPAT_RECOVER)
 
 
 def names_in(block: bytes) -> dict[str, int]:

@@ -6,7 +6,7 @@ Sources: the XFS Algorithms & Data Structures guide; https://btrfs.readthedocs.i
 import struct
 from collections.abc import Callable
 
-from faults.disk.ext4_layout import BLOCK
+from faults.disk.base_disk import BLOCK
 from faults.disk.named import JOURNAL, METADATA, UNKNOWN, Named
 
 __all__ = ["named_by_magic"]

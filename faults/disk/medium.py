@@ -14,19 +14,13 @@ from faults.disk.digests import ImageDigests
 from faults.disk.disk_images import DiskImages
 from faults.disk.disk_stage import DiskStage
 from faults.disk.filesystem import Filesystem
+from faults.disk.outcomes import DiskOutcomes
 from faults.disk.posix import TreeDigests, TreeImages, TreeStage
 from faults.disk.stage import Stage
-from faults.disk.state import CrashState
+from faults.disk.state import CrashState, StateNames
 from faults.disk.trace import Trace
 
-__all__ = ["Digests", "Images", "Medium", "medium_of"]
-
-
-class Digests(Protocol):
-    """Names for a trace's crash images that are cheap to compute: two states have one digest if their images are equal."""
-
-    def of(self, state: CrashState, /) -> int:
-        """The digest of the image that is left in this state."""
+__all__ = ["Images", "Medium", "medium_of"]
 
 
 class Images(Protocol):
@@ -47,15 +41,21 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Medium:
-    """How it is recorded, how its images are told apart, and how they are looked at."""
+    """How it is recorded, how its states are told apart, and how they are looked at."""
 
     stage: type[Stage]
-    digests: Callable[[Trace], Digests]
+    digests: Callable[[Trace], StateNames]
+    outcomes: Callable[[Trace, StateNames], StateNames]
+    """Given the digests, too: equal images become the same folder."""
     images: Callable[[Trace], Images]
 
 
-_DISK = Medium(DiskStage, ImageDigests, DiskImages)
-_TREE = Medium(TreeStage, TreeDigests, TreeImages)
+def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
+    return digests  # Nothing recovers a tree: its image is the folder.
+
+
+_DISK = Medium(DiskStage, ImageDigests, DiskOutcomes, DiskImages)
+_TREE = Medium(TreeStage, TreeDigests, _as_they_are, TreeImages)
 
 
 def medium_of(filesystem: str) -> Medium:

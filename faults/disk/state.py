@@ -13,13 +13,13 @@ trace, the id says everything: the same id on the same trace is the same image, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from faults.disk.errors import InvalidState
 from faults.disk.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
 from faults.disk.trace import Trace
 
-__all__ = ["CrashState", "Tear", "pending_at", "pieces_of"]
+__all__ = ["CrashState", "StateNames", "Tear", "pending_at", "pieces_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,17 @@ class CrashState:
         if kept & ~every or kept < 0 or not fits:
             raise InvalidState(f"state {text!r} keeps or tears changes that are not pending there", remedy)
         return cls(cut, kept, tears, len(pending))
+
+
+class StateNames(Protocol):
+    """Names for a trace's crash states that are cheap to compute.
+
+    A *digest* names the image: two states have one digest exactly if their images are equal. An *outcome* names the folder
+    that is there once the image is mounted: of two states that have one outcome, the folders are equal.
+    """
+
+    def of(self, state: CrashState, /) -> int:
+        """The name of what is left in this state."""
 
 
 def pending_at(trace: Trace, cut: int) -> list[Change]:

@@ -63,11 +63,11 @@ def error_of(action: Callable[[], object]) -> int | None:
 
 @pytest.mark.skipif(not os.access("/dev/cpu_dma_latency", os.W_OK), reason="no say in how processors idle here")
 def test_processors_do_not_halt_while_a_recorder_lives() -> None:
-    held = []
+    held: list[str] = []
 
     def act(folder: Path, bare: DiskStage) -> None:
         recorder = bare.state()["pid"]
-        held.extend(os.readlink(entry) for entry in Path(f"/proc/{recorder}/fd").iterdir())
+        held.extend(str(entry.readlink()) for entry in Path(f"/proc/{recorder}/fd").iterdir())
         # The kernel's present limit, in microseconds, as a 32-bit number.
         assert Path("/dev/cpu_dma_latency").read_bytes() == bytes(4)
         assert "/dev/cpu_dma_latency" in held

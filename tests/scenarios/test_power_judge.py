@@ -9,7 +9,7 @@ import pytest
 from reports import Verdict
 from scenarios import power_judge
 from scenarios.campaign import Plan, workbench
-from scenarios.power_judge import Judged
+from scenarios.power_account import Judged
 from scenarios.recordings import Recordings
 
 TOYS = "tests.scenarios.toy_systems"
