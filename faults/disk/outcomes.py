@@ -10,7 +10,7 @@ overwritten from it, in blocks that no file has. What the folder depends on is l
 @A decides only what @B is. So a name is made of the contents of @B and @C; blocks that are never written are left out, since
 they are the same in every image. Which blocks are in use is said by blocks of @B and @C.
 
-Where that cannot be told, the image's own name is all there is: equal images become the same folder, too. That is so where
+Where that cannot be told, the image's digest is all there is: equal images become the same folder, too. That is so where
 `ext4_replay` tells nothing, on other filesystems, and for a trace too large to keep in memory twice.
 """
 
@@ -51,11 +51,15 @@ class DiskOutcomes:
             self._rewind()
 
     def of(self, state: CrashState) -> int:
-        """The name of what the state's image becomes."""
-        told = self._told(state) if self._layout and self._layout.journal else None
-        return self._digests.of(state) if told is None else told
+        """The name of what the state's image becomes, for comparing with others of this object."""
+        disk = self._recovered(state) if self._layout and self._layout.journal else None
+        if disk is None:
+            return self._digests.of(state)
+        contents = array("Q", [disk[block] for block in self._used(disk)])
+        return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
 
-    def _told(self, state: CrashState) -> int | None:
+    def _recovered(self, state: CrashState) -> dict[int, int] | None:
+        """What is in each block that is ever written, once the journal has been replayed; None if that cannot be told."""
         self._move_to(self._trace.epoch_start(state.cut))
         over = self._pending(state)
         log = self._log
@@ -63,10 +67,8 @@ class DiskOutcomes:
             log = self._replay.start(lambda block: self._at(block, over))
         log = log and self._replay.read_on(log, lambda block: self._at(block, over))
         if log is None or (log.at and not to_be_recovered(self._contents[self._at(0, over)])):
-            return None
-        disk = {**self._durable, **over, **log.home}
-        contents = array("Q", [disk[block] for block in self._used(disk)])
-        return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
+            return None  # Without its mark in the superblock, a journal is discarded.
+        return {**self._durable, **over, **log.home}
 
     def _find_layout(self) -> Ext4Layout | None:
         filesystem = Filesystem.parse(self._trace.filesystem)
