@@ -211,6 +211,7 @@ class PowerExperiment:
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
         judged = sum(recording["judged"] for recording in recordings)
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
+        mounted = sum(recording["mounted"] for recording in recordings)
         images = sum(recording["distinct_images"] for recording in recordings)
         recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
@@ -218,7 +219,7 @@ class PowerExperiment:
         self._notes.append(
             f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
             f"and {recoveries} of a recovery; {len(identities)} different traces; "
-            f"{images:,} distinct images enumerated, {judged:,} crash states judged"
+            f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
         )
         safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
         if safe and self.shard == WHOLE and "posix" not in self.filesystems:

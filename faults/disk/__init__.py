@@ -8,11 +8,12 @@
 
 A state's str() and the saved trace (`trace.save(path)`) are all it takes to see it again: `CrashState.parse(text, trace)`.
 For speed: one worker process a CPU, pinned to it, each with its own CrashImages; take states in batches of a few hundred
-and sort each batch by `state.cut`; skip a state whose `states.digests.of(state)` and promises were seen before.
+and sort each batch by `state.cut`; skip a state if one with the same `states.outcomes.of(state)` had the same promises.
 
 A process serves one file through FUSE (`recorder`, `disk_recorder`), a loop device makes it a disk, a real filesystem
 (`filesystem`) lives on it, and the system under test runs on that unmodified (`recording`). What reached the disk, in total
-order, is a `trace`. `crash_states` says which images a power cut could leave and gives them names; `crash_images` mounts them.
+order, is a `trace`. `crash_states` says which images a power cut could leave and gives them names; `crash_images` mounts them;
+`outcomes` says beforehand which of them become the same folder.
 `nudges` make the kernel write as a busy machine would. Needs root, FUSE and loop devices: `requirements()` tells.
 
 One filesystem, `posix`, is on no disk: the weakest that POSIX allows, where nothing is durable but what was synced by itself
