@@ -14,14 +14,14 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import faults
-from faults.disk import CrashImages, CrashStates, Machine, RecordOptions, Trace, record
+from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, record
 from scenarios.jobs import Channel
 from scenarios.journal import Item, item_key
 from scenarios.work import recovered_items
@@ -33,6 +33,8 @@ Make = Callable[..., Any]
 
 STATES_MAX = 256
 """How many crash states of a recording can be asked for."""
+
+_ENUMERATED_MAX = 4 * STATES_MAX
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,22 @@ def cut_power(
         _record(make, items, sessions, before, options).save(trace_path)
     trace = Trace.load(trace_path)
     possible = CrashStates(trace)
-    states = list(islice(possible, STATES_MAX)) or [
-        possible.clean
-    ]  # Nothing was written: only the orderly end is left.
+    # If nothing was written, only the orderly end is left.
+    states = list(islice(_different(possible, trace), STATES_MAX)) or [possible.clean]
     chosen = states[state % len(states)]
     with CrashImages(trace) as images, images.mounted(chosen) as root:
         shutil.copytree(root, after, symlinks=True)
     return PowerCut(str(chosen), trace.notes_before(chosen.cut))
+
+
+def _different(possible: CrashStates, trace: Trace) -> Iterator[CrashState]:
+    """Yield the first state of those that become the same folder after the same notes, so that each draw is another case."""
+    seen: set[tuple[int, int]] = set()
+    for state in islice(possible, _ENUMERATED_MAX):
+        case = possible.outcomes.of(state), len(trace.notes_before(state.cut))
+        if case not in seen:
+            seen.add(case)
+            yield state
 
 
 def _record(make: Make, items: str, sessions: list[Session], before: Path, options: RecordOptions) -> Trace:

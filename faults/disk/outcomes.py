@@ -27,7 +27,7 @@ from faults.disk.trace import Trace
 
 __all__ = ["DiskOutcomes"]
 
-_WRITTEN_BYTES_MAX = 1 << 28
+_WRITTEN_BYTES_MAX = 1 << 27
 _WITHOUT_REPLAY = {"noload", "norecovery"}
 
 

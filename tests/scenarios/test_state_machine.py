@@ -136,7 +136,7 @@ def test_time_goes_back_in_a_power_cut() -> None:
     """What was promised after the cut is owed no more; what was promised before it is, through every later crash."""
     needs_disks()
     run, heard = start(AddsWithPowerCuts)
-    for state in range(100):  # Of half as many, of which few come after the acknowledgement.
+    for state in range(100):  # Of fewer, of which few come after the acknowledgement.
         run.add()
         run.power_cut("none", state)
         run.kill(0, 0)
