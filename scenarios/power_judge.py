@@ -252,9 +252,8 @@ class _Judge:
                 if self._folders.setdefault(outcome, folder) != folder:
                     return Judged(str(state), Verdict.UNKNOWN, _FORETOLD_WRONG, digest=folder, events=events)
                 with self._watch.timed("check"):
-                    return self._of_state(
-                        self._known(folder, state, events) or self._check(root, folder, state, events), state
-                    )
+                    known = self._known(folder, state, events) or self._check(root, folder, state, events)
+                return self._of_state(known, state)
         except MountRefused as error:
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
@@ -263,22 +262,15 @@ class _Judge:
 
     def _known(self, folder: str, state: CrashState, events: int) -> Judged | None:
         """What can be said of a folder that was recovered before, without doing so again; None if it takes a process."""
-        recovery = self._recoveries.get(folder)
-        if (
-            (folder, events) not in self._verdicts
-            and recovery
-            and not self._verifies(events)
-            and is_built_in(self._contract)
-        ):
-            violation = judge_safely(
-                self._contract, promises_before(self._trace, state.cut, self._recording), recovery[0]
-            )
-            verdict, explanation = (violation.verdict, violation.explanation) if violation else (Verdict.SAFE, "")
-            recovered = "" if violation else recovery[1]
-            self._verdicts[folder, events] = Judged(
-                str(state), verdict, explanation, folder, events=events, recovered=recovered
-            )
-        return self._verdicts.get((folder, events))
+        known, recovery = self._verdicts.get((folder, events)), self._recoveries.get(folder)
+        if known or not recovery or self._verifies(events) or not is_built_in(self._contract):
+            return known
+        promises = promises_before(self._trace, state.cut, self._recording)
+        judged = Judged(str(state), Verdict.SAFE, digest=folder, events=events, recovered=recovery[1])
+        if violation := judge_safely(self._contract, promises, recovery[0]):
+            judged = replace(judged, verdict=violation.verdict, explanation=violation.explanation, recovered="")
+        self._verdicts[folder, events] = judged
+        return judged
 
     def _verifies(self, events: int) -> bool:
         """Whether the system is to check itself: on the first folder after each promise. The contract judges all."""

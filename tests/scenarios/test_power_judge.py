@@ -77,7 +77,9 @@ def test_a_folder_that_is_foretold_need_not_be_mounted(tmp_path: Path) -> None:
     assert {each.state: each for each in foretold} == {each.state: each for each in mounted}
     assert any(each.verdict is Verdict.LOSES for each in foretold)
     assert share.mounted < 0.6 * all_of_them.mounted
-    confirmed = sum(each.verdict.broken for each in foretold)  # What is broken is looked at twice, and one is the clean end.
+    confirmed = sum(
+        each.verdict.broken for each in foretold
+    )  # What is broken is looked at twice, and one is the clean end.
     looked_at = share.judged + 1 + confirmed
     assert share.mounted == looked_at - share.foretold + share.foretold // power_judge._FORETOLD_TO_MOUNTED
     assert {each.verdict for each in wrong if "another folder than was foretold" in each.explanation} == {
