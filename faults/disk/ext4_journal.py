@@ -19,7 +19,8 @@ JOURNAL_MAGIC = 0xC03B3998
 _DESCRIPTOR, _COMMIT, _REVOKE = 1, 2, 5
 _KINDS = {_DESCRIPTOR: "descriptor", _COMMIT: "commit", _REVOKE: "revocation"}
 _TAG_ESCAPED, _TAG_SAME_UUID, _TAG_LAST = 1, 2, 8
-_REVOKES, _64BIT, _CHECKSUM_2, _CHECKSUM_3 = 0x1, 0x2, 0x8, 0x10
+_REVOKES, _64BIT, _ASYNC_COMMIT, _CHECKSUM_2, _CHECKSUM_3 = 0x1, 0x2, 0x4, 0x8, 0x10
+_UNDERSTOOD = _64BIT | _ASYNC_COMMIT | _CHECKSUM_3
 _TAIL_BYTES = 4
 _HEADER_BYTES = 12
 
@@ -53,6 +54,8 @@ class Ext4Journal:
         self.index = {block: number for number, block in enumerate(blocks)}
         """The blocks of the journal, and which of its blocks each is."""
         features = self.superblock(superblock).features
+        self.understood = not features & ~_UNDERSTOOD
+        """Whether it has no feature, such as fast commits, by which it says more than is read here."""
         checksums = bool(features & _CHECKSUM_3)
         self._wide = bool(features & _64BIT)
         self._tag_bytes = 16 if checksums else 12 if self._wide else 8

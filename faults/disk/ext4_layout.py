@@ -16,6 +16,11 @@ __all__ = ["Ext4Layout", "names_in", "to_be_recovered", "what_changed"]
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 _EXTENTS = 0xF30A
 _INCOMPAT_RECOVER, _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x4, 0x10, 0x80
+_UNDERSTOOD = (
+    0x103D,  # compatible: prealloc, journal, extended attributes, resize and orphan file inodes, indexed directories
+    0xA2C6,  # incompatible: file types, journal to recover, extents, 64 bits, flex_bg, seed of checksums, inline data
+    0x1047B,  # for reading: sparse superblocks, large and huge files, checksums, links, inode sizes, orphans there
+)
 
 Read = Callable[[int], bytes]
 """From a block's number to its content."""
@@ -38,7 +43,10 @@ class Ext4Layout:
         (magic,) = struct.unpack_from("<H", here, 0x38)
         if magic != _MAGIC or struct.unpack_from("<I", here, 0x18)[0] != 2:
             raise ValueError("no ext4 with blocks of 4096 bytes")
-        incompat = struct.unpack_from("<I", here, 0x60)[0]
+        features = struct.unpack_from("<III", here, 0x5C)
+        self.understood = not any(has & ~known for has, known in zip(features, _UNDERSTOOD, strict=True))
+        """Whether it has no feature, such as clusters of blocks, that makes what is read here mean something else."""
+        incompat = features[1]
         if incompat & _INCOMPAT_META_BG:
             raise ValueError("meta_bg")
         self.blocks = struct.unpack_from("<I", here, 0x4)[0]

@@ -13,6 +13,7 @@ committed it (`Replay.learn`). So no checksum is computed here: whatever is torn
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from faults.disk.ext4_journal import Descriptor, Ext4Journal, unescaped
 
@@ -20,23 +21,40 @@ __all__ = ["Contents", "Log", "Replay"]
 
 Disk = Callable[[int], int]
 
+_PASSING = 1 << 63
+
 
 class Contents:
-    """Numbers for blocks' contents."""
+    """Numbers for blocks' contents: lasting ones, but once it is `settled`, for new contents, ones that hold until `forget`."""
 
     def __init__(self) -> None:
-        self._contents: list[bytes] = []
+        self._lasting: list[bytes] = []
         self._numbers: dict[bytes, int] = {}
+        self._passing: dict[int, bytes] = {}
+        self.settled = False
 
     def __getitem__(self, number: int) -> bytes:
-        return self._contents[number]
+        return self._lasting[number] if self.lasts(number) else self._passing[number]
+
+    @staticmethod
+    def lasts(number: int) -> bool:
+        """Whether this number holds for ever."""
+        return number < _PASSING
 
     def number(self, content: bytes) -> int:
-        """The number of a content; a new one for a new content."""
-        number = self._numbers.setdefault(content, len(self._contents))
-        if number == len(self._contents):
-            self._contents.append(content)
+        """The number of a content, of 64 bits."""
+        number = self._numbers.get(content)
+        if number is None and self.settled:
+            number = _PASSING | int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+            self._passing[number] = content
+        elif number is None:
+            number = self._numbers[content] = len(self._lasting)
+            self._lasting.append(content)
         return number
+
+    def forget(self) -> None:
+        """Let go of the contents whose numbers do not last; one of them that comes again has the same number."""
+        self._passing.clear()
 
 
 @dataclass(frozen=True)
@@ -81,30 +99,41 @@ class Replay:
         self.homes: set[int] = set()
         """Every block that a transaction ever had a copy of."""
 
-    def learn(self, block: int, disk: Disk) -> None:
-        """Learn from one of the journal's blocks which the filesystem has just written, on a disk where no write was lost.
+    def begin(self, disk: Disk) -> None:
+        """Learn from the journal as it is when all begins."""
+        number = self._learn_superblock(disk(self._journal.blocks[0]))
+        while self._learn_transaction(number, disk):
+            number += 1
 
-        To be told of each of them, in order; first of the superblock, as it is when all begins.
+    def learn(self, block: int, disk: Disk) -> None:
+        """Learn from one of the journal's blocks that the filesystem has just written, on a disk where no write was lost.
+
+        To be told of each of them, in order.
         """
         content = disk(block)
-        if block != self._journal.blocks[0]:
-            kind, number = self._journal.kind(self._contents[content])
-            if kind == "commit":
-                self._learn_from(number, disk)
+        if block == self._journal.blocks[0]:
+            self._learn_superblock(content)
             return
+        kind, number = self._journal.kind(self._contents[content])
+        if kind == "commit":
+            self._learn_transaction(number, disk)
+
+    def _learn_superblock(self, content: int) -> int:
         superblock = self._journal.superblock(self._contents[content])
         self._superblocks.add(content)
         self._features = self._features or {superblock.features}
         if superblock.start:
             self._places[superblock.number] = superblock.start
-            self._learn_from(superblock.number, disk)
+        return superblock.number
 
-    def _learn_from(self, number: int, disk: Disk) -> None:
-        while number in self._places and (found := self._transaction(number, self._places[number], disk)):
-            self._committed[number, found.commit] = found.taken
-            self.homes.update(found.home)
-            number += 1
-            self._places[number] = found.after
+    def _learn_transaction(self, number: int, disk: Disk) -> bool:
+        found = self._transaction(number, self._places[number], disk) if number in self._places else None
+        if not found:
+            return False
+        self._committed[number, found.commit] = found.taken
+        self.homes.update(found.home)
+        self._places[number + 1] = found.after
+        return True
 
     def start(self, disk: Disk) -> Log | None:
         """The log before its first transaction; None if nothing can be told."""
@@ -153,6 +182,9 @@ class Replay:
 
     def _descriptor(self, block: int, content: int) -> Descriptor | None:
         key = block, content
-        if key not in self._descriptors:
-            self._descriptors[key] = self._journal.descriptor(block, self._contents[content])
-        return self._descriptors[key]
+        if key in self._descriptors:
+            return self._descriptors[key]
+        found = self._journal.descriptor(block, self._contents[content])
+        if self._contents.lasts(content):
+            self._descriptors[key] = found
+        return found
