@@ -2,12 +2,13 @@
 
 A judge is pinned to one processor and has the trace's crash images to itself. For each state it mounts the image (the
 filesystem recovers first), and forks a checker that recovers the system there and compares. It spares itself what it knows
-already: which folder a state becomes may be known before it is mounted (`faults.disk.CrashStates.outcomes`), and a folder met
+already: which folder a state becomes may be known before it is mounted (`foretelling`), and a folder met
 before after the same promises has the same verdict. What is found broken is always mounted.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -32,6 +33,7 @@ from faults.disk.stopwatch import Stopwatch
 from reports import Verdict
 from scenarios.contract import Contract, contract_named, is_built_in, judge_safely
 from scenarios.errors import PromiseBroken
+from scenarios.foretelling import WRONG, Foretelling
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item
@@ -47,12 +49,7 @@ __all__ = ["judge", "judge_one", "judging", "keep_state"]
 _BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
-_FORETOLD_TO_MOUNTED = 32
-"""Of how many states whose folder is foretold one is mounted all the same, to see that it was foretold rightly."""
-_FORETOLD_WRONG = (
-    "mounted, this image showed another folder than was foretold from one with the same outcome: either its filesystem does not "
-    "always recover the same way, or crashmatrix misreads its journal; please report it, with this trace"
-)
+_REFUSED = "refused"
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
 
@@ -132,8 +129,6 @@ class _Judge:
         self._seconds_max = kind.seconds_max
         self._checks_itself = kind.verify is not SystemUnderTest.verify
         self._verdicts: dict[tuple[str, int], Judged] = {}
-        self._folders: dict[int, str] = {}
-        """By outcome, the folder that was there."""
         self._recoveries: dict[str, Recovery] = {}
         self._verified = set(verified)
         self._clean = ""
@@ -148,6 +143,7 @@ class _Judge:
         # What a restart's workload did until it was killed is what the other recordings are about.
         options = StateOptions(seed=self._recording.seed, first_cut=restarted_at(self._trace))
         self._states = CrashStates(self._trace, options)
+        self._foretelling = Foretelling(self._states.outcomes)
         with self._images.mounted(self._states.clean) as root:
             self._clean = self._album.capture(root).digest
         return self
@@ -171,7 +167,7 @@ class _Judge:
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders = len({folder for folder, _ in self._verdicts})
         self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
-        self.share.verified = self._verified
+        self.share.foretold, self.share.verified = self._foretelling.count, self._verified
         self.share.seconds["all"] = time.perf_counter() - start
 
     def _batches(self, number: int, workers: int, budget: int) -> Iterator[list[CrashState]]:
@@ -223,6 +219,8 @@ class _Judge:
         if found.verdict.broken:
             found = self._confirm(state, found)
         yield found
+        for each in self._foretelling.refuted():
+            yield from self._judge_new(each)
 
     def _confirm(self, state: CrashState, found: Judged) -> Judged:
         self._verdicts.pop((found.digest, found.events), None)
@@ -230,32 +228,41 @@ class _Judge:
         again = self.judge(state)
         if again.verdict is found.verdict:
             return again
-        text = f"{found.verdict} when judged first ({found.explanation}), {again.verdict} when judged again"
-        return replace(again, verdict=Verdict.UNKNOWN, explanation=text)
+        first, then = (
+            f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
+            for each, when in ((found, "first"), (again, "again"))
+        )
+        return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")
 
     def judge(self, state: CrashState) -> Judged:
         """Judge a state: by what is known of its folder, if that can be told beforehand, else mounted."""
         events = self._events(state.cut)
         with self._watch.timed("foretell"):
-            outcome = self._states.outcomes.of(state)
-        foretold = self._folders.get(outcome)
+            foretold = self._foretelling.folder(state)
         known = self._known(foretold, state, events) if foretold else None
-        if known:
-            self.share.foretold += 1
-            if self.share.foretold % _FORETOLD_TO_MOUNTED:
-                return self._of_state(known, state)
+        if known and self._foretelling.suffices(state):
+            return self._of_state(known, state)
         try:
             with self._images.mounted(state) as root:
                 self.share.mounted += 1
                 with self._watch.timed("photograph"):
-                    folder = self._album.capture(root).digest
-                if self._folders.setdefault(outcome, folder) != folder:
-                    return Judged(str(state), Verdict.UNKNOWN, _FORETOLD_WRONG, digest=folder, events=events)
+                    folder = self._photograph(root)
+                if not self._foretelling.saw(state, folder) and foretold:
+                    return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
                 with self._watch.timed("check"):
                     known = self._known(folder, state, events) or self._check(root, folder, state, events)
                 return self._of_state(known, state)
         except MountRefused as error:
+            if not self._foretelling.saw(state, _REFUSED) and foretold:
+                return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
+
+    def _photograph(self, root: Path) -> str:
+        try:
+            return self._album.capture(root).digest
+        except OSError as error:
+            place = str(error.filename or "").replace(str(root), "ROOT")
+            raise MountRefused(f"reading {place} once mounted", error.errno or errno.EIO, "none: it is lost") from error
 
     def _of_state(self, judged: Judged, state: CrashState) -> Judged:
         return replace(judged, state=str(state), differs=judged.digest != self._clean)

@@ -104,7 +104,14 @@ class Trace:
 
     def notes_before(self, cut: int) -> tuple[bytes, ...]:
         """The notes recorded before position `cut`, in order."""
-        return tuple(operation.text for operation in self.operations[:cut] if isinstance(operation, Note))
+        places, texts = self._notes
+        return texts[: bisect_left(places, cut)]
+
+    @cached_property
+    def _notes(self) -> tuple[list[int], tuple[bytes, ...]]:
+        """The positions of all notes, and their texts."""
+        notes = [(at, operation.text) for at, operation in enumerate(self.operations) if isinstance(operation, Note)]
+        return [at for at, _ in notes], tuple(text for _, text in notes)
 
     def save(self, path: Path) -> None:
         """Write the trace to a file, durably; the format is in faults.disk.trace_file. Raises OSError."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from faults.disk import CrashState
+from faults.disk import CrashImages, CrashState, CrashStates, Flush, Write
+from faults.disk.base_disk import BaseDisk
+from faults.disk.ext4_layout import Ext4Layout
+from faults.disk.sectors import content
+from faults.disk.state import StateNames
 from reports import Verdict
 from scenarios import power_judge
 from scenarios.campaign import Plan, workbench
+from scenarios.foretelling import FORETOLD_TO_MOUNTED, WRONG, Foretelling
 from scenarios.jobs import Channel
 from scenarios.power_account import Judged, Share
 from scenarios.power_record import Recording
@@ -43,23 +49,34 @@ def test_a_folder_met_before_is_judged_by_what_was_promised_since(verified: froz
     assert all(one.events > safe[one.digest].events for one in again)
 
 
-class Outcomes:
-    """Says of every state that it becomes a folder like no other's, or the same as all."""
+class RightAtFirst:
+    """Outcomes that are right when asked so often, and then all the same."""
 
-    def __init__(self, *, all_the_same: bool) -> None:
-        self._numbers = itertools.repeat(0) if all_the_same else itertools.count()
+    def __init__(self, right: StateNames, times: int) -> None:
+        self._right, self._times = right, times
+
+    def of(self, state: CrashState, /) -> int:
+        self._times -= 1
+        return self._right.of(state) if self._times >= 0 else 0
+
+
+class AllDifferent:
+    """Outcomes by which nothing is ever foretold."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
 
     def of(self, _: CrashState, /) -> int:
         return next(self._numbers)
 
 
-def judge_foretelling(
-    _: Channel, target: Target, recording: Recording, outcomes: Outcomes | None
-) -> tuple[list[Judged], Share]:
+def judge_foretelling(_: Channel, target: Target, recording: Recording, kind: str) -> tuple[list[Judged], Share]:
     trace = power_judge._trace_of(recording)
     with power_judge._Judge(target, recording, trace) as judge:
-        if outcomes:
-            vars(judge._states)["outcomes"] = outcomes
+        if kind == "none":
+            judge._foretelling = Foretelling(AllDifferent())
+        elif kind == "misleading":
+            judge._foretelling = Foretelling(RightAtFirst(judge._states.outcomes, 150))
         return list(judge.all(0, 1, 300)), judge.share
 
 
@@ -69,19 +86,46 @@ def test_a_folder_that_is_foretold_need_not_be_mounted(tmp_path: Path) -> None:
     with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "mixed")
         ended = [
-            checker.jobs.run(judge_foretelling, checker.target, recording, outcomes, seconds_max=60.0)
-            for outcomes in (None, Outcomes(all_the_same=False), Outcomes(all_the_same=True))
+            checker.jobs.run(judge_foretelling, checker.target, recording, kind, seconds_max=60.0)
+            for kind in ("right", "none", "misleading")
         ]
     assert all(each.returned for each in ended), ended
-    (foretold, share), (mounted, all_of_them), (wrong, _) = (each.value for each in ended)
-    assert {each.state: each for each in foretold} == {each.state: each for each in mounted}
+    (foretold, share), (mounted, all_of_them), (wrong, misled) = (each.value for each in ended)
+    truth = {each.state: each for each in mounted}
+    assert {each.state: each for each in foretold} == truth
     assert any(each.verdict is Verdict.LOSES for each in foretold)
     assert share.mounted < 0.6 * all_of_them.mounted
-    confirmed = sum(
-        each.verdict.broken for each in foretold
-    )  # What is broken is looked at twice, and one is the clean end.
-    looked_at = share.judged + 1 + confirmed
-    assert share.mounted == looked_at - share.foretold + share.foretold // power_judge._FORETOLD_TO_MOUNTED
-    assert {each.verdict for each in wrong if "another folder than was foretold" in each.explanation} == {
-        Verdict.UNKNOWN
-    }
+    confirmed = sum(each.verdict.broken for each in foretold)
+    looked_at = share.judged + confirmed + 1  # The clean end is not counted.
+    assert share.mounted == looked_at - share.foretold + share.foretold // FORETOLD_TO_MOUNTED
+    found_out = [each for each in wrong if WRONG in each.explanation]
+    assert [each.verdict for each in found_out] == [Verdict.UNKNOWN]
+    assert len(wrong) - len(truth) >= 0.9 * misled.foretold > 10  # What was foretold until then was judged once more.
+    assert {each.state: each for each in wrong} == {**truth, found_out[0].state: found_out[0]}
+
+
+def judge_damaged(_: Channel, target: Target, recording: Recording) -> Judged:
+    """Judge what is left of an orderly end while the inode of a file in it is damaged."""
+    trace = power_judge._trace_of(recording)
+    clean = CrashStates(trace).clean
+    with CrashImages(trace) as images, images.mounted(clean) as root:
+        number = min(path.stat().st_ino for path in root.iterdir())
+    layout = Ext4Layout.read(BaseDisk(trace).block)
+    assert layout
+    place = (layout._tables[0] * 4096 + (number - 1) * 256) // 512 * 512
+    runs = [(at, data) for at, data in content(trace, clean) if at <= place < at + len(data)]
+    whole = bytes(runs[-1][1][place - runs[-1][0] :][:512])
+    damage, repair = Write(place, b"damaged." * 64), Write(place, whole)
+    damaged = replace(trace, operations=(*trace.operations, Flush(), damage, Flush(), repair))
+    with power_judge._Judge(target, recording, damaged) as judge:
+        return judge.judge(CrashState.whole(damaged, len(trace.operations) + 2))
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_folder_that_cannot_be_read_is_the_filesystems_loss(tmp_path: Path) -> None:
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "none")
+        ended = checker.jobs.run(judge_damaged, checker.target, recording, seconds_max=60.0)
+    assert ended.returned, ended
+    assert ended.value.verdict is Verdict.UNMOUNTABLE
+    assert "reading ROOT/" in ended.value.explanation
