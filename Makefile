@@ -36,6 +36,7 @@ mutants: $(VENV)/ready-dev
 
 false-alarms: $(VENV)/ready-dev
 	$(BIN)/python -m benchmarks.false_alarms
+	$(BIN)/python -m benchmarks.outcomes --seconds 600
 
 system-packages:
 	@sh .ci/system-packages $(PYTHON)
