@@ -28,12 +28,18 @@ class Foretelling:
         self._folders: dict[int, str] = {}
         self._unseen: list[CrashState] = []
         self._holds = True
+        self._latest: tuple[CrashState, int] | None = None
         self.count = 0
         """How often a folder was foretold."""
 
     def folder(self, state: CrashState) -> str | None:
         """Return the folder that a state becomes, None if that is not known."""
-        return self._folders.get(self._outcomes.of(state)) if self._holds else None
+        return self._folders.get(self._outcome(state)) if self._holds else None
+
+    def _outcome(self, state: CrashState) -> int:
+        if self._latest is None or self._latest[0] != state:  # Who asks for a folder tells, often, what it saw instead.
+            self._latest = state, self._outcomes.of(state)
+        return self._latest[1]
 
     def suffices(self, state: CrashState) -> bool:
         """Whether to go by what was foretold of a state, this time."""
@@ -44,11 +50,12 @@ class Foretelling:
         return True
 
     def saw(self, state: CrashState, folder: str) -> bool:
-        """Note what a mounted state became; False if another folder was foretold, of this state or an earlier one."""
-        if self._holds and self._folders.setdefault(self._outcomes.of(state), folder) != folder:
-            self._holds = False
-            self._unseen = [each for each in self._unseen if each != state]
-        return self._holds
+        """Note what a mounted state became; False if another folder was foretold."""
+        if not self._holds or self._folders.setdefault(self._outcome(state), folder) == folder:
+            return True
+        self._holds = False
+        self._unseen = [each for each in self._unseen if each != state]
+        return False
 
     def refuted(self) -> list[CrashState]:
         """Return, once, the states that were judged by what no longer holds; not the one that showed it."""

@@ -37,8 +37,6 @@ class Share:
     distinct_folders: int = 0
     distinct_recovered: int = 0
     judged: int = 0
-    foretold: int = 0
-    """States whose folder, and with it the verdict, was known without mounting them."""
     mounted: int = 0
     verified: set[int] = field(default_factory=set)
     """Numbers of journal lines after which the system checked itself."""

@@ -167,7 +167,7 @@ class _Judge:
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders = len({folder for folder, _ in self._verdicts})
         self.share.distinct_recovered = len({judged.recovered for judged in self._verdicts.values()} - {""})
-        self.share.foretold, self.share.verified = self._foretelling.count, self._verified
+        self.share.verified = self._verified
         self.share.seconds["all"] = time.perf_counter() - start
 
     def _batches(self, number: int, workers: int, budget: int) -> Iterator[list[CrashState]]:
@@ -247,13 +247,13 @@ class _Judge:
                 self.share.mounted += 1
                 with self._watch.timed("photograph"):
                     folder = self._photograph(root)
-                if not self._foretelling.saw(state, folder) and foretold:
+                if not self._foretelling.saw(state, folder):
                     return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
                 with self._watch.timed("check"):
                     known = self._known(folder, state, events) or self._check(root, folder, state, events)
                 return self._of_state(known, state)
         except MountRefused as error:
-            if not self._foretelling.saw(state, _REFUSED) and foretold:
+            if not self._foretelling.saw(state, _REFUSED):
                 return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 

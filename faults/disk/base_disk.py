@@ -1,13 +1,13 @@
-"""A recorded disk as it was when its recording began."""
+"""A recorded disk by its blocks: as it was when its recording began, and what a write makes of them."""
 
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 
 from faults.disk.trace import Trace
 
-__all__ = ["BLOCK", "BaseDisk"]
+__all__ = ["BLOCK", "BaseDisk", "blocks_of"]
 
 BLOCK = 4096
-_ZEROS = bytes(BLOCK)
 
 
 class BaseDisk:
@@ -18,9 +18,23 @@ class BaseDisk:
 
     def block(self, number: int) -> bytes:
         """The 4096 bytes of one block."""
-        offset = number * BLOCK
+        return self.read(number * BLOCK, BLOCK)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """So many bytes from an offset on; no run of the base begins within them."""
         run = bisect_right(self._starts, offset) - 1
-        if run >= 0:
-            start, data = self._runs[run]
-            return data[offset - start : offset - start + BLOCK].ljust(BLOCK, b"\0")
-        return _ZEROS
+        if run < 0:
+            return bytes(length)
+        start, data = self._runs[run]
+        return data[offset - start : offset - start + length].ljust(length, b"\0")
+
+
+def blocks_of(offset: int, data: bytes | memoryview, before: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
+    """The blocks a write touches, each as it is after; of one that is written in part, the rest is as before."""
+    for block in range(offset // BLOCK, -(-(offset + len(data)) // BLOCK)):
+        start = block * BLOCK
+        piece = bytes(data[max(0, start - offset) : start + BLOCK - offset])
+        if len(piece) < BLOCK:
+            old, inside = before(block), max(0, offset - start)
+            piece = old[:inside] + piece + old[inside + len(piece) :]
+        yield block, piece

@@ -14,13 +14,13 @@ import contextlib
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
-from faults.disk.base_disk import BLOCK, BaseDisk
+from faults.disk.base_disk import BLOCK, BaseDisk, blocks_of
 from faults.disk.crash_images import CrashImages
 from faults.disk.errors import MountRefused
 from faults.disk.ext4_journal import Descriptor, unescaped
@@ -100,7 +100,7 @@ class _BlockMap:
         whole: dict[int, list[Named]] = {}
         for at, write in writes:
             parts: list[Named] = []
-            for block, data in _blocks(write, self._block_before):
+            for block, data in blocks_of(write.offset, write.data, self._block_before):
                 parts += self._in_journal(at, block, data, logged, whole) or [self._at_home(at, block, data)]
             named[at] = tuple(_joined(parts, nodes=self._kind == "btrfs"))
         return named
@@ -194,7 +194,7 @@ class _BlockMap:
         if not self._journal:
             return found
         for at, write in writes:
-            for block, data in _blocks(write, self._block_before):
+            for block, data in blocks_of(write.offset, write.data, self._block_before):
                 if block in self._journal.index and (descriptor := self._journal.descriptor(block, data)):
                     for logged in descriptor.home:
                         found.setdefault(logged, []).append((at, descriptor))
@@ -255,19 +255,6 @@ def _add_blocks(sample: _Sample, place: Path, path: str) -> None:
 
 def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
-
-
-def _blocks(write: Write, before: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
-    """The blocks a write touches, each as it is after; of one that is written in part, the rest is as before."""
-    stop = write.offset + len(write.data)
-    for block in range(write.offset // BLOCK, -(-stop // BLOCK)):
-        start = block * BLOCK
-        data = write.data[max(0, start - write.offset) : start + BLOCK - write.offset]
-        if len(data) < BLOCK:
-            old = before(block)
-            inside = max(0, write.offset - start)
-            data = old[:inside] + data + old[inside + len(data) :]
-        yield block, data
 
 
 def _listed(parts: Iterable[Named]) -> str:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from mmap import mmap
 from typing import TYPE_CHECKING
 
+from faults.disk.base_disk import BaseDisk
 from faults.disk.operations import SECTOR_BYTES, Flush, Write
 from faults.disk.trace import Trace
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from faults.disk.state import CrashState
 
 __all__ = ["ImageDigests", "sector_hash"]
-
-_ZEROS = bytes(SECTOR_BYTES)
 
 
 def sector_hash(number: int, content: bytes | memoryview) -> int:
@@ -122,16 +121,10 @@ def _settle(epoch: _Epoch, now: dict[int, int]) -> int:
 
 def _base_hashes(trace: Trace) -> Callable[[int], int]:
     """A function from sector number to the hash of its base content."""
-    starts = [offset for offset, _ in trace.base]
+    base = BaseDisk(trace)
 
     @cache
     def hash_of(sector: int) -> int:
-        offset = sector * SECTOR_BYTES
-        run = bisect_right(starts, offset) - 1
-        if run >= 0:
-            start, data = trace.base[run]
-            if offset < start + len(data):
-                return sector_hash(sector, data[offset - start : offset - start + SECTOR_BYTES])
-        return sector_hash(sector, _ZEROS)
+        return sector_hash(sector, base.read(sector * SECTOR_BYTES, SECTOR_BYTES))
 
     return hash_of

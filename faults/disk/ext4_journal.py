@@ -53,7 +53,7 @@ class Ext4Journal:
         self.blocks = blocks
         self.index = {block: number for number, block in enumerate(blocks)}
         """The blocks of the journal, and which of its blocks each is."""
-        features = self.superblock(superblock).features
+        self.features = features = self.superblock(superblock).features
         self.understood = not features & ~_UNDERSTOOD
         """Whether it has no feature, such as fast commits, by which it says more than is read here."""
         checksums = bool(features & _CHECKSUM_3)

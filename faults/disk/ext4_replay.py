@@ -92,7 +92,6 @@ class Replay:
     def __init__(self, journal: Ext4Journal, contents: Contents) -> None:
         self._journal, self._contents = journal, contents
         self._superblocks: set[int] = set()
-        self._features: set[int] = set()
         self._places: dict[int, int] = {}  # where transactions begin, by number
         self._committed: dict[tuple[int, int], dict[int, int]] = {}
         self._descriptors: dict[tuple[int, int], Descriptor | None] = {}
@@ -121,7 +120,6 @@ class Replay:
     def _learn_superblock(self, content: int) -> int:
         superblock = self._journal.superblock(self._contents[content])
         self._superblocks.add(content)
-        self._features = self._features or {superblock.features}
         if superblock.start:
             self._places[superblock.number] = superblock.start
         return superblock.number
@@ -140,7 +138,7 @@ class Replay:
         block = self._journal.blocks[0]
         content = disk(block)
         superblock = self._journal.superblock(self._contents[content])
-        if content not in self._superblocks or superblock.error or superblock.features not in self._features:
+        if content not in self._superblocks or superblock.error or superblock.features != self._journal.features:
             return None
         return Log(superblock.number, superblock.start, frozenset({block}))
 

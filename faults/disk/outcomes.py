@@ -20,7 +20,7 @@ with writes that failed, and for a trace too large to keep in memory twice.
 from array import array
 from hashlib import blake2b
 
-from faults.disk.base_disk import BLOCK, BaseDisk
+from faults.disk.base_disk import BLOCK, BaseDisk, blocks_of
 from faults.disk.ext4_layout import Ext4Layout, to_be_recovered
 from faults.disk.ext4_replay import Contents, Log, Replay
 from faults.disk.filesystem import Filesystem
@@ -131,14 +131,18 @@ class DiskOutcomes:
 
     def _made_by(self, position: int) -> dict[int, int]:
         """What a write makes of the blocks it touches, if all before it is durable."""
-        write, loose = self._writes[position], dict[int, bytearray]()
-        self._lay(loose, {}, write.offset, write.data)
-        return {block: self._contents.number(bytes(content)) for block, content in loose.items()}
+        write = self._writes[position]
+        blocks = blocks_of(write.offset, write.data, lambda block: self._contents[self._at(block)])
+        return {block: self._contents.number(content) for block, content in blocks}
 
     def _pending(self, state: CrashState) -> dict[int, int]:
         """What the pending writes that are there make of the blocks they touch."""
         torn = {tear.write: tear for tear in state.tears}
-        over, loose = dict[int, int](), dict[int, bytearray]()
+        over, loose = dict[int, int](), dict[int, bytes]()
+
+        def before(block: int) -> bytes:
+            return loose[block] if block in loose else self._contents[self._at(block, over)]
+
         for index, position in enumerate(self._trace.pending(state.cut)):
             if not state.kept >> index & 1:
                 continue
@@ -148,19 +152,9 @@ class DiskOutcomes:
                     loose.pop(block, None)
                 continue
             for offset, data in pieces_of(self._writes[position], torn.get(index)):
-                self._lay(loose, over, offset, data)
-        over.update((block, self._contents.number(bytes(content))) for block, content in loose.items())
+                loose.update(blocks_of(offset, data, before))
+        over.update((block, self._contents.number(content)) for block, content in loose.items())
         return over
-
-    def _lay(self, loose: dict[int, bytearray], over: dict[int, int], offset: int, data: bytes | memoryview) -> None:
-        """Lay bytes over blocks, taken from what is there if they are not among those that lie loose already."""
-        stop = offset + len(data)
-        for block in range(offset // BLOCK, -(-stop // BLOCK)):
-            if block not in loose:
-                loose[block] = bytearray(self._contents[self._at(block, over)])
-            start = block * BLOCK
-            first, last = max(offset, start), min(stop, start + BLOCK)
-            loose[block][first - start : last - start] = data[first - offset : last - offset]
 
     def _used(self, disk: dict[int, int]) -> list[int]:
         """The blocks that are ever written and may be a file's."""
