@@ -97,10 +97,13 @@ def project(folder: Path, names: tuple[str, ...] = PACKAGES) -> Path:
     return folder
 
 
-def run_pytest(python: Path, folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(
+    python: Path, folder: Path, *options: str, by: tuple[str, ...] = ("-P",), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest as its script does, with no current folder on the path when plugins are loaded."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
     return subprocess.run(
-        [python, "-W", "error::DeprecationWarning", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [python, *by, "-W", "error::DeprecationWarning", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
@@ -131,9 +134,11 @@ def test_their_packages_are_theirs(
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_one_name_is_enough(python: Path, name: str, tmp_path: Path) -> None:
-    """The same with only one such package: the others of ours do not bring it in."""
-    run = run_pytest(python, project(tmp_path, (name,)))
-    assert run.returncode == 0, run.stdout + run.stderr
+    """The same with only one such package: the others of ours do not bring it in. And by ``python -m pytest``."""
+    folder = project(tmp_path, (name,))
+    for by in ((), ("-P",)):
+        run = run_pytest(python, folder, by=by)
+        assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize(
