@@ -98,13 +98,13 @@ def project(folder: Path, names: tuple[str, ...] = PACKAGES) -> Path:
 
 
 def run_pytest(
-    python: Path, folder: Path, *options: str, by: tuple[str, ...] = ("-P",), **environment: str
+    python: Path, folder: Path, *options: str, by: tuple[str, ...] = ("-P",), environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest as its script does, with no current folder on the path when plugins are loaded."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
     return subprocess.run(
         [python, *by, "-W", "error::DeprecationWarning", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
-        cwd=folder, env={**inherited, **environment}, capture_output=True, text=True, timeout=120,
+        cwd=folder, env={**inherited, **(environment or {})}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_their_packages_are_theirs(
     """A project with packages of our names has its own ones imported, with the plugin on and off."""
     folder = project(tmp_path)
     (folder / "own.ini").write_text("[pytest]\npythonpath = .\n")
-    run = run_pytest(python, folder, *options, **environment)
+    run = run_pytest(python, folder, *options, environment=environment)
     assert run.returncode == 0, run.stdout + run.stderr
     assert f"{len(PACKAGES)} passed" in run.stdout
     assert run.stderr == ""
@@ -149,7 +149,7 @@ def test_unused_it_imports_nothing(python: Path, options: list[str], tmp_path: P
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_unrelated.py").write_text(UNRELATED)
     seen = tmp_path / "seen.json"
-    run = run_pytest(python, tmp_path, *options, SEEN=str(seen))
+    run = run_pytest(python, tmp_path, *options, environment={"SEEN": str(seen)})
     assert run.returncode == 0, run.stdout + run.stderr
     modules: list[str] = json.loads(seen.read_text())
     assert [name for name in modules if name.partition(".")[0] in OURS] == [IMPORT_NAME, PLUGIN]

@@ -68,13 +68,18 @@ def listening(path: Path, foreign: Path) -> None:
         server.bind(os.path.relpath(path))  # a socket's absolute name may be too long
 
 
+def link_to_a_fifo(path: Path, foreign: Path) -> None:
+    os.mkfifo(foreign / "fifo")
+    path.symlink_to(foreign / "fifo")
+
+
 INTRUDERS: dict[str, Callable[[Path, Path], None]] = {
     "link to a file": lambda path, foreign: path.symlink_to(foreign / "file"),
     "link to a folder": lambda path, foreign: path.symlink_to(foreign / "folder"),
     "link to nothing": lambda path, foreign: path.symlink_to(foreign / "made-by-nobody"),
     "link to itself": lambda path, foreign: path.symlink_to(path),
     "link to a device": lambda path, foreign: path.symlink_to("/dev/zero"),
-    "link to a FIFO": lambda path, foreign: (os.mkfifo(foreign / "fifo"), path.symlink_to(foreign / "fifo"))[1],
+    "link to a FIFO": link_to_a_fifo,
     "FIFO": lambda path, foreign: os.mkfifo(path),
     "socket": listening,
     "hard link": hard_link,
