@@ -8,8 +8,13 @@ It is the language of the Rust crate fail (https://docs.rs/fail, `fail::cfg`) wi
 wins: a term whose count is used up yields nothing, then one that misses its probability yields nothing and keeps its
 count. `off` is a task like the others, it does nothing and ends the search: `2*off->kill` kills at the third hit.
 
-An argument runs to the closing parenthesis that ends its term. `->` and `;` cannot stand in it, since texts are split
-at them first. Printing gives a text that parses to the same terms.
+fail 0.5.1 decides what is accepted and what it means; `tests/faults/test_actions.py` has the table. A percentage is a
+Rust `f32`: `125%`, `inf%` and `nan%` always yield, as `100%` does. Counts and milliseconds are 64-bit numbers. `off`,
+`pause` and `yield` ignore an argument. One thing is stricter here: fail accepts a probability below 0, and panics at
+the first hit.
+
+An argument runs to the closing parenthesis that ends its term. `->` cannot stand in it, since texts are split at it
+first; in a FAILPOINTS text neither can `;`. Printing gives a text that parses to the same terms.
 """
 
 import difflib
@@ -31,8 +36,13 @@ from faults.errors import InvalidAction, Panic
 __all__ = ["Plan", "Return", "Task", "Term", "parse", "perform", "render", "split_configuration"]
 
 _LOGGER: Final = logging.getLogger("faults")
-_NUMBER: Final = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_FLOAT: Final = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)", re.I | re.ASCII)
+"""What Rust's `f32` parses; `float` parses all of it, and more."""
+_DIGITS: Final = re.compile(r"\+?0*([0-9]{1,20})")
+_U64_MAX: Final = 2**64 - 1
+_BLANKS: Final = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What Rust's `trim` takes away: Unicode's White_Space. `str.strip` takes U+001C to U+001F, too."""
+_SLEEP_SECONDS_MAX: Final = 2**32  # 136 years; `time.sleep` refuses 300.
 
 
 class Task(Enum):
@@ -78,7 +88,8 @@ class Term:
 
     def __post_init__(self) -> None:
         text = str(self)
-        if _read_term(text, text, 0) != (self.task, self.argument, self.percent, self.count):
+        fields = (self.task, self.argument, float(self.percent), self.count)
+        if repr(_read_term(text, text, 0)) != repr(fields):  # Unlike ==, it tells -0.0 from 0.0.
             raise InvalidAction(text, 1, f"{self!r} parses back differently", "give the argument the type of its task")
 
     def __str__(self) -> str:
@@ -94,8 +105,6 @@ def parse(text: str) -> tuple[Term, ...]:
     Raises InvalidAction, whose column and remedy are those of the first mistake.
     Source: `fail::cfg` of the Rust crate fail.
     """
-    if ";" in text:
-        raise InvalidAction(text, text.index(";") + 1, "';' ends an action text", "leave it out, arguments included")
     terms = []
     start = 0
     for part in text.split("->"):
@@ -118,7 +127,7 @@ def split_configuration(text: str) -> dict[str, str]:
     configuration = {}
     start = 0
     for part in text.split(";"):
-        if part.strip():
+        if part.strip(_BLANKS):
             name, actions = _split_part(text, part, start)
             configuration[name] = actions
         start += len(part) + len(";")
@@ -127,10 +136,12 @@ def split_configuration(text: str) -> dict[str, str]:
 
 def _split_part(text: str, part: str, start: int) -> tuple[str, str]:
     raw_name, equals, actions = part.partition("=")
-    name = raw_name.strip()
-    column = start + part.index(part.strip()[0]) + 1
+    name = raw_name.strip(_BLANKS)
+    column = start + len(part) - len(part.lstrip(_BLANKS)) + 1
     if not equals or not name:
-        raise InvalidAction(text, column, f"{part.strip()!r} is not name=actions", "write as in wal.before_sync=kill")
+        raise InvalidAction(
+            text, column, f"{part.strip(_BLANKS)!r} is not name=actions", "write as in wal.before_sync=kill"
+        )
     if space := re.search(r"\s", name):
         raise InvalidAction(text, column + space.start(), f"{name!r} contains whitespace", "separate by ';'")
     try:
@@ -138,12 +149,12 @@ def _split_part(text: str, part: str, start: int) -> tuple[str, str]:
     except InvalidAction as error:
         column = start + len(raw_name) + len("=") + error.column
         raise InvalidAction(text, column, error.problem, error.remedy) from None
-    return name, actions.strip()
+    return name, actions.strip(_BLANKS)
 
 
 def _read_term(text: str, part: str, start: int) -> tuple[Task, int | str | None, float, int | None]:
     """Read the fields of one Term; `part` stands in `text` at `start`."""
-    term = part.strip()
+    term = part.strip(_BLANKS)
     offset = start + part.index(term)
     try:
         if not term:
@@ -152,9 +163,15 @@ def _read_term(text: str, part: str, start: int) -> tuple[Task, int | str | None
         if ")" in head:
             offset += head.index(")")
             raise _Refused("')' closes nothing", "write task(argument), or take it away")
+        if ";" in head:
+            offset += head.index(";")
+            raise _Refused("';' ends an action text", "leave it out")
         if opening and not tail.endswith(")"):
             offset += len(head)
-            raise _Refused("'(' is not closed at the end of its term", "add ')'; '->' and ';' cannot stand inside")
+            raise _Refused(
+                "'(' is not closed at the end of its term",
+                "add ')'; '->' cannot stand inside, in FAILPOINTS neither can ';'",
+            )
         before, percent_sign, head = head.rpartition("%")
         percent = _percent(before) if percent_sign else 100.0
         offset += len(before) + len(percent_sign)
@@ -173,15 +190,25 @@ def _read_term(text: str, part: str, start: int) -> tuple[Task, int | str | None
 def _percent(text: str) -> float:
     if "*" in text:
         raise _Refused("the probability stands after the count", "write it first, as in 25%2*kill")
-    if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= 100:
-        raise _Refused(f"{text!r} is no probability", "write a percentage from 0 to 100, as in 12.5%kill")
-    return float(text)
+    if not _FLOAT.fullmatch(text):
+        raise _Refused(f"{text!r} is no probability", "write a percentage such as 12.5, as in 12.5%kill")
+    percent = float(text)
+    if percent < 0:
+        raise _Refused(f"{text!r} is below 0, no hit could be drawn", "write a percentage from 0, as in 12.5%kill")
+    return abs(percent) if percent < 100 else 100.0  # Not a number is not below 100: fail always yields.
 
 
 def _count(text: str) -> int:
-    if not _DIGITS.fullmatch(text):
-        raise _Refused(f"{text!r} is no count", "write a whole number from 0, as in 3*off->kill")
-    return int(text)
+    count = _whole(text)
+    if count is None:
+        raise _Refused(f"{text!r} is no count", f"write a whole number from 0 to {_U64_MAX}, as in 3*off->kill")
+    return count
+
+
+def _whole(text: str) -> int | None:
+    """The number if Rust's `u64` parses it, else None."""
+    digits = _DIGITS.fullmatch(text)
+    return number if digits and (number := int(digits[1])) <= _U64_MAX else None
 
 
 def _task(word: str) -> Task:
@@ -196,29 +223,32 @@ def _task(word: str) -> Task:
 
 def _argument(task: Task, text: str | None) -> int | str | None:
     match task:
-        case Task.SLEEP | Task.DELAY:  # The limit is 49 days: time.sleep would overflow only at the hit.
-            return _whole(task, text, 2**32 - 1, "milliseconds", 100)
+        case Task.SLEEP | Task.DELAY:
+            return _number(task, text, _U64_MAX, "milliseconds", 100)
         case Task.EXIT:
-            return _whole(task, text, 255, "an exit status", 1)
+            return _number(task, text, 255, "an exit status", 1)
         case Task.RAISE:
             return _errno_name(text)
         case Task.RETURN | Task.PANIC | Task.PRINT:
-            if text is not None and re.search("->|;", text):
-                raise _Refused("'->' and ';' cannot stand in an argument", "leave them out")
+            if text is not None and "->" in text:
+                raise _Refused("'->' cannot stand in an argument", "leave it out")
             return text
-        case Task.OFF | Task.PAUSE | Task.YIELD | Task.KILL:
+        case Task.OFF | Task.PAUSE | Task.YIELD:
+            return None
+        case Task.KILL:
             if text is not None:
                 raise _Refused(f"{task.value} takes no argument", f"write {task.value}")
             return None
 
 
-def _whole(task: Task, text: str | None, limit: int, meaning: str, example: int) -> int:
+def _number(task: Task, text: str | None, limit: int, meaning: str, example: int) -> int:
     remedy = f"write {meaning} as a whole number from 0 to {limit}, as in {task.value}({example})"
     if text is None:
         raise _Refused(f"{task.value} needs an argument", remedy)
-    if not _DIGITS.fullmatch(text) or int(text) > limit:
+    number = _whole(text)
+    if number is None or number > limit:
         raise _Refused(f"{text!r} is not {meaning}", remedy)
-    return int(text)
+    return number
 
 
 def _errno_name(text: str | None) -> str:
@@ -241,7 +271,7 @@ class Plan:
     __slots__ = ("_left", "_random", "_terms", "text")
 
     def __init__(self, text: str, seed: int, name: str) -> None:
-        self.text = text.strip()
+        self.text = text.strip(_BLANKS)
         self._terms = parse(text)
         self._left = [math.inf if term.count is None else term.count for term in self._terms]
         self.reseed(seed, name)
@@ -271,7 +301,7 @@ def perform(term: Term, name: str) -> Return | None:
         case Task.RETURN, None | str() as value:
             return Return(value)
         case Task.SLEEP, int(milliseconds):
-            time.sleep(milliseconds / 1000)
+            time.sleep(min(milliseconds / 1000, _SLEEP_SECONDS_MAX))
         case Task.DELAY, int(milliseconds):
             deadline = time.monotonic_ns() + milliseconds * 1_000_000
             while time.monotonic_ns() < deadline:

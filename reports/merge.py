@@ -6,15 +6,16 @@ a shard without a report, an interrupted one, or shards that planned different c
 
 from __future__ import annotations
 
+import os
 import shlex
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reports.folder import Folder, NotAFile, is_leftover
 from reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
-from reports.store import TRACES, ReportError, ReportWriter, read_report
+from reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
 
 __all__ = ["Merged", "merge", "merge_directories"]
 
@@ -37,7 +38,7 @@ def merge_directories(out: Path, directories: Sequence[Path]) -> Merged:
     Raises:
         ReportError: nothing to merge, parts that do not belong together, or ``out`` is one of them.
     """
-    if out.resolve() in {directory.resolve() for directory in directories}:
+    if os.path.realpath(out) in map(os.path.realpath, directories):  # Unlike Path.resolve, it bears a link to itself.
         raise ReportError(
             f"{out} is one of the reports to merge; name a new directory first: crashmatrix merge OUT DIR..."
         )
@@ -49,13 +50,32 @@ def merge_directories(out: Path, directories: Sequence[Path]) -> Merged:
             unreadable[directory] = str(error)
     if not parts:
         raise ReportError("; ".join(unreadable.values()) or "nothing to merge; name the shards' report directories")
+    traces = [trace for directory, _, _ in parts for trace in _traces(directory)]
     summary, results = merge([(part, found) for _, part, found in parts], out)
     with ReportWriter(out) as writer:
         writer.finish(summary, results)
-        for directory, _, _ in parts:
-            if (directory / TRACES).is_dir():
-                shutil.copytree(directory / TRACES, out / TRACES, dirs_exist_ok=True)
+        for trace in traces:
+            keep_trace(trace, out / TRACES)
     return Merged(summary, results, unreadable)
+
+
+def _traces(directory: Path) -> list[Path]:
+    """A report's traces. Raises ReportError if there is anything but files: links would bring in what lies elsewhere."""
+    try:
+        with Folder.open(directory / TRACES) as folder:
+            names = [name for name in folder.names() if not is_leftover(name)]
+            other = [f"{folder.path}/{name} is {kind}" for name in names if (kind := folder.kind(name))]
+    except FileNotFoundError:
+        return []
+    except NotAFile as error:
+        names, other = [], [f"{directory / TRACES}: {error}"]
+    except OSError as error:
+        raise ReportError(
+            f"{directory / TRACES}: {error.strerror}; a report's traces are files in a directory"
+        ) from None
+    if other:
+        raise ReportError(f"{other[0]}, which is not merged: a report's traces are files; remove it and merge again")
+    return [directory / TRACES / name for name in names]
 
 
 def merge(

@@ -5,7 +5,8 @@
     summary.json      written at the end, by rename: a directory without it is a run that was cut short
     junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
 
-The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else.
+The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else, nor
+through a link (`reports.ownership`, `reports.folder`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from reports import html, junit, markdown
+from reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
+from reports.ownership import refuse_foreign, refuse_links
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "TRACES",
     "ReportError",
     "ReportWriter",
+    "has_trace",
+    "keep_trace",
     "read_report",
     "read_results",
     "read_summary",
@@ -50,22 +54,20 @@ _FILES = ("results.jsonl", "summary.json", *RENDERERS)
 _OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES}
 
 
-class ReportError(Exception):
-    """The report directory cannot be used; the message says why and what to do."""
-
-
 class ReportWriter:
     """Writes one run's report. Use as a context manager; call `finish` for a complete one."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        refuse_foreign(directory, _OURS - {TRACES}, {TRACES})
         self._claim()
-        self._lines: TextIO | None = None
+        self._folder = Folder.open(directory)
+        self._lines: BinaryIO | None = None
 
     def _claim(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            present = {path.name for path in self.directory.iterdir()}
+            present = {path.name for path in self.directory.iterdir() if not is_leftover(path.name)}
             if not os.access(self.directory, os.W_OK | os.X_OK, effective_ids=True):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except (FileExistsError, NotADirectoryError):
@@ -82,33 +84,44 @@ class ReportWriter:
             what = ", ".join(sorted(foreign)[:3])
             raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
 
-    @property
-    def lines(self) -> TextIO:
-        """The growing `results.jsonl`; begun with the first result, so that a run which finds nothing replaces nothing."""
-        if self._lines is None:
-            try:
-                lines = (self.directory / "results.jsonl").open("a", encoding="utf-8", errors=_NOT_UNICODE)
-                for name in ("summary.json", *RENDERERS):  # First, or they would speak of other results.
-                    (self.directory / name).unlink(missing_ok=True)
-                lines.truncate(0)
-                if (self.directory / TRACES).exists():
-                    shutil.rmtree(self.directory / TRACES)
-            except OSError as error:
-                raise ReportError(f"{self.directory}: {error.strerror}; name another directory with --report") from None
+    def _begin(self, text: str) -> None:
+        """Put the first lines of `results.jsonl` in the place of the whole report before this one.
+
+        Called with the first result, so that a run which finds nothing replaces nothing. That file never holds less
+        than a line while a run goes on: by its first line a run that was cut short is known as ours.
+        """
+        try:
+            self._stay()
+            self._folder.check_writable("results.jsonl")
+            for name in ("summary.json", *RENDERERS, *filter(is_leftover, self._folder.names())):
+                self._folder.remove(name)  # First, or they would speak of other results.
+            with self._folder.replace("results.jsonl") as lines:
+                lines.write(_encoded(text))
             self._lines = lines
-        return self._lines
+            self._folder.remove_tree(TRACES)
+        except OSError as error:
+            raise ReportError(f"{self.directory}: {error.strerror}; name another directory with --report") from None
+
+    def _stay(self) -> None:
+        if not self._folder.is_in_place():
+            raise ReportError(f"{self.directory} was replaced during the run; run again, or name another with --report")
 
     def add(self, result: ScenarioResult) -> None:
         """Append one result; it is on file before this returns."""
-        self.lines.write(_line(result))
-        self.lines.flush()
+        if self._lines is None:
+            self._begin(_line(result))
+        else:
+            self._lines.write(_encoded(_line(result)))
+            self._lines.flush()
 
     def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         """Write all results in the order given, then the summary, then what is derived from both."""
-        self.lines.flush()  # A run that found nothing takes the place of the report before it all the same.
-        _replace(self.directory / "results.jsonl", "".join(_line(result) for result in results))
-        _replace(self.directory / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
-        render(self.directory, summary, results)
+        if self._lines is None:  # A run that found nothing takes the place of the report before it all the same.
+            self._begin("")
+        self._stay()
+        self._folder.write("results.jsonl", _encoded("".join(_line(result) for result in results)))
+        self._folder.write("summary.json", _encoded(json.dumps(summary.to_json(), indent=2) + "\n"))
+        _render(self._folder, summary, results)
 
     def __enter__(self) -> ReportWriter:
         return self
@@ -116,12 +129,13 @@ class ReportWriter:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         if self._lines is not None:
             self._lines.close()
+        self._folder.close()
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Read a report's summary. Raises ReportError with the remedy."""
     try:
-        summary: dict[str, Any] = json.loads((directory / "summary.json").read_bytes())
+        summary: dict[str, Any] = json.loads(_read(directory / "summary.json"))
         if summary["format"] > FORMAT:
             raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
     except (FileNotFoundError, NotADirectoryError):
@@ -136,7 +150,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
 def read_results(directory: Path) -> list[ScenarioResult]:
     """Read a report's scenarios; a last line that a dying run left unfinished does not count. Raises ReportError."""
     try:
-        lines = (directory / "results.jsonl").read_bytes().split(b"\n")[:-1]
+        lines = _read(directory / "results.jsonl").split(b"\n")[:-1]
         return [ScenarioResult.from_json(json.loads(line)) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
@@ -153,16 +167,51 @@ def read_report(directory: Path) -> tuple[RunSummary, list[ScenarioResult]]:
 def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) -> None:
     """Write what people read into a report directory. Raises ReportError."""
     try:
-        for name, renderer in RENDERERS.items():
-            _replace(directory / name, renderer(summary, results))
+        with Folder.open(directory) as folder:
+            refuse_links(folder, _OURS - {TRACES}, {TRACES})
+            _render(folder, summary, results)
+    except NotAFile:
+        raise ReportError(f"{directory} is a symbolic link; name the directory itself") from None
     except OSError as error:
         raise ReportError(f"{directory}: {error.strerror}; copy it to where you may write") from None
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
-    os.replace(temporary, path)  # noqa: PTH105  # the call's name says that it overwrites
+def keep_trace(trace: Path, traces: Path) -> None:
+    """Copy a recording's trace into a report's folder of traces, which is made if need be. Raises ReportError."""
+    try:
+        with (
+            Folder.open(traces.parent) as report,
+            report.within(traces.name, make=True) as to,
+            open_file(trace) as file,
+        ):
+            to.copy(file, trace.name)
+    except OSError as error:
+        raise ReportError(f"{traces}: {error.strerror}; name another directory with --report") from None
+
+
+def has_trace(trace: Path) -> bool:
+    """Whether a report's trace is there. Raises ReportError if it, or the folder of traces, is a link or else no file."""
+    try:
+        with Folder.open(trace.parent) as traces, traces.open_file(trace.name):
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ReportError(f"{trace}: {error.strerror}; run again to replace the report") from None
+
+
+def _render(folder: Folder, summary: RunSummary, results: list[ScenarioResult]) -> None:
+    for name, renderer in RENDERERS.items():
+        folder.write(name, _encoded(renderer(summary, results)))
+
+
+def _read(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors=_NOT_UNICODE)
 
 
 def _line(result: ScenarioResult) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
-from reports.store import TRACES
+from reports.folder import copy_file
+from reports.store import TRACES, has_trace
 from scenarios import power_judge, work
 from scenarios.crash_check import Checked, Checker
 from scenarios.errors import EnvironmentLacks, UsageError
@@ -213,14 +214,14 @@ def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[
     """The recording that a power cut's scenario is of, its trace in the report directory, and the crash state's id.
 
     Raises:
-        UsageError: the report has no such trace.
+        UsageError, reports.ReportError: the report has no such trace.
         EnvironmentLacks: its images cannot be mounted here.
     """
     name, state = parse_power_id(scenario)
     recordings = summary["experiments"].get("power", {}).get("recordings", [])
     known = next((recording for recording in recordings if recording["name"] == name), None)
     trace = trace_path(plan.report / TRACES, name)
-    if known is None or not trace.exists():
+    if known is None or not has_trace(trace):
         raise UsageError(f"{plan.report} has no trace of {name!r}: only those with findings are kept; run again")
     if reason := lacking([known["filesystem"]]):
         raise EnvironmentLacks(reason)
@@ -231,7 +232,7 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
     kept_trace, state = kept_recording(scenario, plan, summary)
     with workbench(plan) as (checker, _):
         copy = checker.folder() / "trace"  # the judge works beside it
-        shutil.copyfile(kept_trace.trace, copy)
+        copy_file(kept_trace.trace, copy)
         recording = dataclasses.replace(kept_trace, trace=copy)
         seconds = 60 + 3 * checker.system.seconds_max
         ended = checker.jobs.run(power_judge.judge_one, checker.target, recording, state, seconds_max=seconds)

@@ -15,7 +15,6 @@ recording and state, and with the kept trace it is the same image, bit for bit.
 from __future__ import annotations
 
 import random
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from typing import Any
 
 from faults.disk import requirements
 from reports import ScenarioResult, Verdict
+from reports.store import keep_trace
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
 from scenarios.judges import judge_together
@@ -201,8 +201,7 @@ class PowerExperiment:
         found = any(judged.verdict is not Verdict.SAFE for judged in self._judged.get(recording.name, {}).values())
         found, size = found and self.keep_traces, recording.trace.stat().st_size
         if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
-            self.keep.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(recording.trace, self.keep / recording.trace.name)
+            keep_trace(recording.trace, self.keep)
             self._kept_bytes += size
         elif found:
             self._notes.append(f"the trace {recording.name} ({size:,} bytes) was not kept: there is no room for more")

@@ -589,7 +589,7 @@ def test_environment_configures_a_whole_program(value: str, status: int, output:
         (
             {"FAILPOINTS": "p=off;q=2*sleep"},
             "FAILPOINTS: column 11 of 'p=off;q=2*sleep': sleep needs an argument; "
-            "write milliseconds as a whole number from 0 to 4294967295, as in sleep(100)",
+            "write milliseconds as a whole number from 0 to 18446744073709551615, as in sleep(100)",
         ),
         (
             {"FAILPOINTS": "p=off;\nkill"},

@@ -130,8 +130,8 @@ def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome
 def test_costs_nothing_unused(tmp_path: Path) -> None:
     """Loading the plugin imports neither Arrow nor any other part of ours, and no package that is optional."""
     program = (
-        "import pytest, sys; before = set(sys.modules); import scenarios.pytest_plugin\n"
+        "import pytest, sys; before = set(sys.modules); import crashmatrix.pytest_plugin\n"
         "print(sorted(set(sys.modules) - before))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert run.stdout.strip() == "['scenarios', 'scenarios.pytest_plugin']"
+    assert run.stdout.strip() == "['crashmatrix', 'crashmatrix.pytest_plugin']"

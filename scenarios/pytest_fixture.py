@@ -1,17 +1,9 @@
-"""The pytest plugin: pytest finds it by itself, there is nothing to import.
+"""What the fixture ``crash_matrix`` of the pytest plugin does. Imported when a test first asks for it.
 
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
 
-``MyStore`` is a `scenarios.SystemUnderTest` at the top of some module; its arguments are JSON values. With the marker, each
-experiment is a test of its own, which pytest-xdist spreads over its workers:
-
-    @pytest.mark.crash_matrix("kill", "power")
-    def test_my_store_survives(crash_matrix):
-        crash_matrix(MyStore()).assert_safe()
-
-An experiment that this machine cannot run skips the test, once the others have found nothing. All else is imported when the
-fixture is first called, so that projects which do not use it do not pay for it.
+All else is imported at the first call.
 """
 
 from __future__ import annotations
@@ -27,45 +19,9 @@ if TYPE_CHECKING:
     from reports import RunSummary, ScenarioResult
     from scenarios.system import SystemUnderTest
 
-__all__ = ["CrashMatrix", "Outcome", "crash_matrix", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
+__all__ = ["CrashMatrix", "Outcome"]
 
-BUDGET = 300
-"""Default number of hits and of crash states; a run on the command line takes more."""
-
-_MARKER = "crash_matrix"
-_PARAMETER = "_crash_experiment"
 _SHOWN_MAX = 3
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
-    group = parser.getgroup("crashmatrix", "crash-consistency tests")
-    group.addoption(
-        "--crash-budget", type=int, metavar="N", default=BUDGET,
-        help=f"at most so many hits of failpoints and crash states a test (default {BUDGET})",
-    )  # fmt: skip
-    group.addoption("--crash-seed", type=int, metavar="S", default=0, help="draws everything random (default 0)")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
-    config.addinivalue_line("markers", f"{_MARKER}(*experiments): make each of these experiments a test of its own.")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make each experiment of the marker a test of its own."""
-    marker = metafunc.definition.get_closest_marker(_MARKER)
-    if marker is not None and marker.args and _MARKER in metafunc.fixturenames:
-        metafunc.fixturenames.append(_PARAMETER)
-        metafunc.parametrize(_PARAMETER, marker.args)
-
-
-@pytest.fixture
-def crash_matrix(request: pytest.FixtureRequest, tmp_path: Path) -> CrashMatrix:
-    """Crash a system in every way: ``crash_matrix(MyStore()).assert_safe()``."""
-    call = getattr(request.node, "callspec", None)
-    chosen = call.params.get(_PARAMETER) if call is not None else None
-    return CrashMatrix(request.config, tmp_path, [chosen] if chosen else [])
 
 
 class CrashMatrix:

@@ -1,0 +1,170 @@
+"""A report directory's files, written and read without following a symbolic link.
+
+A report may come from elsewhere, out of an archive, and may lie where others write. So, whatever its names lead to:
+
+1. The directory is opened once, not through a link. All writing goes through its descriptor.
+2. A file is written under a new name of its own (`O_EXCL`), then renamed to its place. The rename replaces a link; a
+   file that has a second name elsewhere keeps its content there.
+3. Only regular files are read. A FIFO, a device, a directory or a link is `NotAFile`, found before anything waits for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["Folder", "NotAFile", "ReportError", "copy_file", "is_leftover", "open_file"]
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+_LEFTOVER = re.compile(r".+\.[0-9a-f]{16}\.tmp")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class ReportError(Exception):
+    """The report directory cannot be used; the message says why and what to do."""
+
+
+class NotAFile(OSError):
+    """A name leads to no regular file; `strerror` says to what."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether this is a file that was never renamed to its place, because its program died."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def open_file(path: str | Path, within: int | None = None) -> BinaryIO:
+    """Open a regular file to read it, in the directory with the descriptor `within`. Raises NotAFile, OSError."""
+    _refuse_other_kinds(os.stat(path, dir_fd=within, follow_symlinks=False))  # Opening a device may set it going.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=within)
+    file = open(descriptor, "rb")  # noqa: SIM115  # the caller closes it
+    try:
+        _refuse_other_kinds(os.fstat(descriptor))
+    except NotAFile:
+        file.close()
+        raise
+    return file
+
+
+def copy_file(source: Path, to: Path) -> None:
+    """Copy a regular file to a place that is ours alone. Raises NotAFile, OSError."""
+    with open_file(source) as file, open(to, "xb") as copy:
+        shutil.copyfileobj(file, copy, 2**20)
+
+
+def _refuse_other_kinds(status: os.stat_result) -> None:
+    if kind := _kind(status.st_mode):
+        raise NotAFile(errno.EINVAL, f"it is {kind}, not a file")
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "")
+
+
+class Folder:
+    """An open directory. Use as a context manager, or `close` it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self._descriptor = path, descriptor
+
+    @classmethod
+    def open(cls, path: Path) -> Folder:
+        """Open a directory. Raises NotAFile for a symbolic link, and OSError."""
+        if _kind(path.lstat().st_mode) == "a symbolic link":
+            raise NotAFile(errno.ELOOP, "it is a symbolic link")
+        return cls(path, os.open(path, _DIRECTORY))
+
+    def within(self, name: str, *, make: bool = False) -> Folder:
+        """Open a directory in this one. Raises OSError."""
+        if make and name not in self.names():
+            os.mkdir(name, dir_fd=self._descriptor)
+        return Folder(self.path / name, os.open(name, _DIRECTORY, dir_fd=self._descriptor))
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def names(self) -> list[str]:
+        """What it holds, sorted."""
+        return sorted(os.listdir(self._descriptor))  # noqa: PTH208  # a descriptor has no path
+
+    def kind(self, name: str) -> str:
+        """What a name is, if no regular file: ``a symbolic link``; else empty."""
+        return _kind(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
+
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to it."""
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
+    def open_file(self, name: str) -> BinaryIO:
+        """Open a regular file of it to read. Raises NotAFile, OSError."""
+        return open_file(name, self._descriptor)
+
+    def check_writable(self, name: str) -> None:
+        """Raise OSError if there is such a file and it may not be written; it is not changed."""
+        if name in self.names():
+            os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descriptor))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or a link itself; no error if there is none. Raises OSError for a directory."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._descriptor)
+
+    def remove_tree(self, name: str) -> None:
+        """Remove a directory with all that is in it, following no link; no error if there is none."""
+        if name not in self.names():
+            return
+        if self.kind(name) == "a directory":
+            shutil.rmtree(name, dir_fd=self._descriptor)
+        else:
+            self.remove(name)
+
+    @contextmanager
+    def replace(self, name: str) -> Iterator[BinaryIO]:
+        """Write a new file, which takes its name when the block ends; it stays open. If the block fails, nothing changes."""
+        temporary = f"{name}.{secrets.token_hex(8)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = open(os.open(temporary, flags, 0o666, dir_fd=self._descriptor), "wb")  # noqa: SIM115  # it stays open
+        try:
+            yield file
+            file.flush()
+            os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except BaseException:
+            file.close()
+            os.unlink(temporary, dir_fd=self._descriptor)
+            raise
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file in place. Raises OSError."""
+        with self.replace(name) as file:
+            file.write(content)
+        file.close()
+
+    def copy(self, source: BinaryIO, name: str) -> None:
+        """Put a copy of an open file in place. Raises OSError."""
+        with self.replace(name) as file:
+            shutil.copyfileobj(source, file, 2**20)
+        file.close()

@@ -1,0 +1,1 @@
+"""Kills storage engines at every failpoint and verifies that recovery keeps every promise."""
