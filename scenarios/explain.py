@@ -164,7 +164,7 @@ class PowerExplainer:
 
     def _job(self, function: Callable[..., Any], *args: Any) -> Any:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * load(self.experiment.target.name).seconds_max
-        return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds)
+        return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds, keep_going=True)
 
 
 def _cause(told: Told, trial: Trial | None) -> str:

@@ -3,8 +3,9 @@
 It is our own child, known by a pidfd from its start. multiprocessing itself starts another one where that has died; here that
 is the end of the run, since how the jobs of a dead server ended says nothing about the system.
 
-A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it twice a second. One that is stopped over and
-over is killed, which ends the run with ForkServerDied: no start of a job and no wait for one hangs for ever.
+A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it twice a second, and so are jobs that never stop
+themselves. One that is stopped over and over is killed, which ends the run with ForkServerDied: no start of a job and no wait
+for one hangs for ever.
 """
 
 from __future__ import annotations
@@ -73,6 +74,10 @@ class JobServer:
         self._users += 1
         self._watch.look_at(self._process)
 
+    def keep_going(self, process: HeldProcess) -> None:
+        """Let this process go on, too, whenever it is stopped."""
+        self._watch.look_at(process)
+
     def let_go(self) -> None:
         """End one use. The server itself stays for the next one."""
         self._users -= 1
@@ -105,16 +110,17 @@ class JobServer:
 
 
 class _Watch:
-    """Lets a stopped process go on, in a thread of its own."""
+    """Lets stopped processes go on, in a thread of its own."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._process: HeldProcess | None = None
+        self._stopped: dict[HeldProcess, int] = {}
+        """In how many looks in a row each was stopped."""
 
     def look_at(self, process: HeldProcess) -> None:
-        """Look at this process from here on."""
-        self._process = process
+        """Look at this process, too, until it ends."""
+        self._stopped.setdefault(process, 0)
         if self._thread is None:
             self._ended.clear()
             self._thread = threading.Thread(target=self._look, name="crashmatrix-fork-server", daemon=True)
@@ -128,12 +134,15 @@ class _Watch:
             self._thread = None
 
     def _look(self) -> None:
-        stopped = 0
         while not self._ended.wait(_LOOK_SECONDS):
-            process = self._process
-            stopped = stopped + 1 if process is not None and process.is_stopped() else 0
-            if process is not None and stopped:
-                process.send(signal.SIGCONT if stopped < _LOOKS_STOPPED_MAX else signal.SIGKILL)
+            for process, times in list(self._stopped.items()):
+                if not process.runs():
+                    del self._stopped[process]
+                elif not process.is_stopped():
+                    self._stopped[process] = 0
+                else:
+                    self._stopped[process] = times + 1
+                    process.send(signal.SIGCONT if times < _LOOKS_STOPPED_MAX else signal.SIGKILL)
 
 
 def death(server: HeldProcess) -> ForkServerDied | None:
@@ -142,7 +151,7 @@ def death(server: HeldProcess) -> ForkServerDied | None:
         return None
     return ForkServerDied(
         f"multiprocessing's fork server (process {server.pid}) {_how(server)}, and its jobs with it; "
-        "the target may have killed its parent, or the machine ran out of memory (see dmesg): run again"
+        "the target may have killed or stopped its parent, or the machine ran out of memory (see dmesg): run again"
     )
 
 

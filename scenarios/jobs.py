@@ -209,8 +209,12 @@ class Jobs:
             SERVER.let_go()
         self._scratch.cleanup()
 
-    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Job:
-        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied."""
+    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Job:
+        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
+
+        Args:
+            keep_going: it never stops itself, so let it go on if something that it runs has stopped it.
+        """
         assert self._scratch is not None, "enter it first"
         ours, theirs = self._context.Pipe()
         with _LOCK:
@@ -221,15 +225,17 @@ class Jobs:
             process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
             with _without_main():
                 held = SERVER.start(process)
+            if held and keep_going:
+                SERVER.keep_going(held)
             job = Job(self, process, held, ours, output, seconds_max)
             self._running.add(job)
             _running_everywhere.add(job)
         theirs.close()
         return job
 
-    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Ended:
-        """Run ``function(channel, *args)`` in a fresh process to its end. Raises ForkServerDied."""
-        return self.start(function, *args, seconds_max=seconds_max).wait()
+    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Ended:
+        """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
+        return self.start(function, *args, seconds_max=seconds_max, keep_going=keep_going).wait()
 
     def stop_all(self) -> None:
         """SIGKILL every running job; no other will start."""
