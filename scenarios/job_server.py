@@ -3,7 +3,7 @@
 It is our own child, known by a pidfd from its start. multiprocessing itself starts another one where that has died; here that
 is the end of the run, since how the jobs of a dead server ended says nothing about the system.
 
-A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it twice a second, and so are jobs that never stop
+A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it ten times a second, and so are jobs that never stop
 themselves. One that is stopped over and over is killed, which ends the run with ForkServerDied: no start of a job and no wait
 for one hangs for ever.
 """
@@ -31,8 +31,8 @@ _PRELOAD = (
     "multiprocessing.connection",
 )
 _PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-_LOOK_SECONDS = 0.5
-_LOOKS_STOPPED_MAX = 20
+_LOOK_SECONDS = 0.1
+_LOOKS_STOPPED_MAX = 100
 
 
 class JobServer:
