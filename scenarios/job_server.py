@@ -3,9 +3,9 @@
 It is our own child, known by a pidfd from its start. multiprocessing itself starts another one where that has died; here that
 is the end of the run, since how the jobs of a dead server ended says nothing about the system.
 
-A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it ten times a second, and so are jobs that never stop
-themselves. One that is stopped over and over is killed, which ends the run with ForkServerDied: no start of a job and no wait
-for one hangs for ever.
+A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it ten times a second, and so are jobs that never
+stop themselves. One that is stopped over and over is killed, which ends the run with ForkServerDied: no start of a job and no
+wait for one hangs for ever.
 """
 
 from __future__ import annotations

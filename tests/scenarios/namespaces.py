@@ -15,9 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-_UNSHARE = ("unshare", "--pid", "--fork", "--mount", "--mount-proc")
+_UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
 _INIT = """
-import json, os, subprocess, sys, time
+import json, os, subprocess, sys, tempfile, time
 
 def innocent():
     reader, writer = os.pipe()
@@ -27,6 +27,7 @@ def innocent():
         if os.fork() == 0:
             os.write(writer, str(os.getpid()).encode())
             os.close(writer)
+            os.closerange(0, 3)
             time.sleep(1000)
         os._exit(0)
     os.waitpid(pid, 0)
@@ -40,9 +41,13 @@ def alive(pid):
 
 assert os.getpid() == 1
 innocents = [innocent() for _ in range(3)]
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
-time.sleep(0.05)
-print(json.dumps([done.returncode, done.stdout, done.stderr, sum(map(alive, innocents))]))
+with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:  # A pipe may be held by what is left.
+    done = subprocess.run(sys.argv[1:], stdout=output, stderr=errors)
+    time.sleep(0.05)
+    output.seek(0)
+    errors.seek(0)
+    print(json.dumps([done.returncode, output.read(), errors.read(), sum(map(alive, innocents))]), flush=True)
+os._exit(0)
 """
 INNOCENTS = 3
 
