@@ -59,6 +59,7 @@ class StopsTheServer(Store):
 KILLED_BETWEEN = """
 import os, signal, sys, time
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from scenarios.errors import ScenarioError
@@ -66,6 +67,12 @@ from scenarios.jobs import Jobs
 from tests.scenarios import job_functions as do
 
 original = forkserver.connect_to_new_process
+
+def link(path):
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 def killed_between(fds):
     '''The job is there and waits to hear what to do; the server dies; the job has another parent and stays as it is.'''
@@ -75,6 +82,10 @@ def killed_between(fds):
     while not children.read_text():
         time.sleep(0.001)
     job = int(children.read_text().split()[0])
+    wait([connection[0]])  # The server has told the job's number,
+    pipe = os.readlink(f"/proc/self/fd/{connection[0]}")
+    while pipe in map(link, Path(f"/proc/{job}/fd").iterdir()):  # and the job has closed the server's files.
+        time.sleep(0.001)
     os.kill(job, signal.SIGSTOP)
     os.kill(server, signal.SIGKILL)
     while Path(f"/proc/{job}/stat").read_text().rpartition(") ")[2].split()[1] != "1":
