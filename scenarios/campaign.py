@@ -235,7 +235,9 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
         copy_file(kept_trace.trace, copy)
         recording = dataclasses.replace(kept_trace, trace=copy)
         seconds = 60 + 3 * checker.system.seconds_max
-        ended = checker.jobs.run(power_judge.judge_one, checker.target, recording, state, seconds_max=seconds)
+        ended = checker.jobs.run(
+            power_judge.judge_one, checker.target, recording, state, seconds_max=seconds, keep_going=True
+        )
         if ended.raised is not None and "InvalidState" in ended.raised.kinds:
             raise UsageError(ended.raised.message)
         if not ended.returned:

@@ -28,7 +28,7 @@ from reports import Verdict
 from scenarios import work
 from scenarios.contract import Contract, contract_named, judge_safely
 from scenarios.endings import Ended
-from scenarios.errors import ScenarioError, UsageError
+from scenarios.errors import ForkServerDied, ScenarioError, UsageError
 from scenarios.jobs import Job, Jobs
 from scenarios.journal import Item, Promises, item_key
 from scenarios.photograph import Album, Tree, frozen
@@ -123,6 +123,8 @@ class Checker:
             self._verify(root, items, state.promises)
         except _Found as found:
             return Checked(found.verdict, found.explanation.replace(str(root), "ROOT"), tuple(recovery))
+        except ForkServerDied:
+            raise
         except (OSError, ScenarioError) as error:
             return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
         return Checked(Verdict.SAFE, "", tuple(recovery), declared)
@@ -185,7 +187,7 @@ def photograph_job(job: Job, album: Album, root: Path, into: list[Photograph], j
     """Drive a job to its end, photographing ``root`` at each hit it reports."""
     while (hit := job.next_message()) is not None:
         begun = time.monotonic()
-        with suppress(ProcessLookupError), frozen(job.pid):  # stopped for good meanwhile
+        with suppress(ProcessLookupError), frozen(job.process()):  # stopped for good meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
             into.append(Photograph(hit, album.capture(root), size))
         job.grant(time.monotonic() - begun)  # Being photographed does not count as being slow.

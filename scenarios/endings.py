@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Ended", "Raised", "Relayed", "describe"]
+__all__ = ["Ended", "Raised", "Relayed", "describe", "signal_name"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,12 @@ class Ended:
         if self.raised is not None:
             return f"raised {self.raised}"
         if self.died is not None and self.died < 0:
-            return f"died by {_signal_name(-self.died)}{said}"
+            return f"died by {signal_name(-self.died)}{said}"
         return f"exited with status {self.died}{said}"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return a signal's name: SIGKILL."""
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals

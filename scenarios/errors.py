@@ -3,6 +3,7 @@
 ScenarioError
 ├── UsageError         the user's input cannot be used: unknown target, unreadable data, malformed scenario id
 ├── EnvironmentLacks   this machine cannot run it: a missing package, permission or device
+│   └── ForkServerDied the process that jobs come from was killed: nothing can be said of the jobs that ran
 └── PromiseBroken      raised by a system's own checks: the verdict and why
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from reports import Verdict
 
-__all__ = ["EnvironmentLacks", "PromiseBroken", "ScenarioError", "UsageError"]
+__all__ = ["EnvironmentLacks", "ForkServerDied", "PromiseBroken", "ScenarioError", "UsageError"]
 
 
 class ScenarioError(Exception):
@@ -23,6 +24,10 @@ class UsageError(ScenarioError):
 
 class EnvironmentLacks(ScenarioError):
     """One line: what this machine lacks, and how to get it."""
+
+
+class ForkServerDied(EnvironmentLacks):
+    """The run cannot go on, and how its jobs ended says nothing about the system. One line: how it died, what to do."""
 
 
 class PromiseBroken(ScenarioError):

@@ -15,6 +15,7 @@ from faults.disk.filesystem import Filesystem
 from reports import Finding, ScenarioResult
 from reports.findings import Group, group
 from scenarios import explain_power, power_record
+from scenarios.errors import ForkServerDied
 from scenarios.explain_kill import KillExplainer
 from scenarios.explain_power import Told
 from scenarios.hints import Trial, Trials
@@ -99,6 +100,8 @@ class PowerExplainer:
                 )
                 if told:
                     return recording, told
+        except ForkServerDied:
+            raise
         except Exception as error:  # The results stand, whatever becomes of their explanation.
             reason = f"{type(error).__name__}: {error}"
         self.notes.append(f"{found.finding.id} was not explained: {reason}")
@@ -161,7 +164,7 @@ class PowerExplainer:
 
     def _job(self, function: Callable[..., Any], *args: Any) -> Any:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * load(self.experiment.target.name).seconds_max
-        return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds)
+        return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds, keep_going=True)
 
 
 def _cause(told: Told, trial: Trial | None) -> str:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from faults.disk import die_with_parent
+from faults.disk import die_with_parent, end_child
 from reports import Verdict
 from scenarios.errors import UsageError
 
@@ -42,7 +42,7 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
     finally:
         os.close(reader)
         if not in_time:
-            os.kill(pid, signal.SIGKILL)
+            end_child(pid)
         _, status = os.waitpid(pid, 0)
     recovered, answer = data[:1] == _RECOVERED, data.removeprefix(_RECOVERED)
     what = "the check" if recovered else "recovery"

@@ -5,7 +5,8 @@ new interpreter takes 150. A child ends by `os._exit` right after sending its re
 message, not the exit code, says that the function returned.
 
 Every child leads a session of its own, and what leaves that session is adopted, so that ending a job ends whatever it started;
-its output goes to a file.
+its output goes to a file. Processes are held, never known by their number alone (`processes`). Should the fork server die, how
+its jobs ended says nothing, and whoever starts one or waits for one gets ForkServerDied.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -29,21 +28,17 @@ from typing import Any
 from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
-from scenarios.errors import EnvironmentLacks
-from scenarios.process_tree import end_strangers, parent
-from scenarios.scratch import own_folder, own_sockets
+from scenarios.errors import EnvironmentLacks, ForkServerDied
+from scenarios.job_server import SERVER, death
+from scenarios.processes import HeldProcess, end_strangers
+from scenarios.scratch import OwnFolder, own_folder
 
 __all__ = ["Channel", "Job", "Jobs"]
 
 _OUTPUT_TAIL_BYTES = 2000
 _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
-_PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-_PRELOAD = (
-    "scenarios.work",
-    "faults.disk.trace_file",
-    "multiprocessing.popen_forkserver",
-    "multiprocessing.connection",
-)
+_END_SECONDS_MAX = 10.0
+"""No longer is waited for a killed process."""
 
 
 class Channel:
@@ -78,14 +73,23 @@ _SECONDS_MAX = 1e6
 class Job:
     """One running child. Drive it with `next_message` and `answer`, or just `wait` for its end."""
 
-    def __init__(self, jobs: Jobs, process: Any, connection: Connection, output: Path, seconds_max: float) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        process: Any,
+        held: HeldProcess | None,
+        connection: Connection,
+        output: Path,
+        seconds_max: float,
+    ) -> None:
         self._jobs, self._process, self._connection, self._output = jobs, process, connection, output
+        self._held, self.server = held, SERVER.process
         self._deadline = time.monotonic() + min(seconds_max, _SECONDS_MAX)
         self.pid: int = process.pid
         self.ended: Ended | None = None
 
     def next_message(self) -> Any | None:
-        """Return the child's next message, or None once it has ended (see ``ended``)."""
+        """Return the child's next message, or None once it has ended (see ``ended``). Raises ForkServerDied."""
         if self.ended is not None:
             return None
         message = self._receive()
@@ -125,31 +129,43 @@ class Job:
 
     def answer(self, message: Any = None) -> None:
         """Answer the child; it may be gone by now."""
+        if self.ended is not None:
+            return
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             self._connection.send(message)
 
     def wait(self) -> Ended:
-        """Wait for the end; messages are dropped."""
+        """Wait for the end; messages are dropped. Raises ForkServerDied."""
         while self.ended is None:
             self._receive()
         return self.ended
 
     def stop(self) -> None:
         """SIGKILL the child and everything it started."""
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        if self._held is not None:
+            self._held.kill_all()
+
+    def process(self) -> HeldProcess:
+        """Return the child. Raises ProcessLookupError if it has ended."""
+        if self._held is None or not self._held.runs():
+            raise ProcessLookupError(self.pid)
+        return self._held
+
+    def wait_for_death(self) -> None:
+        """Wait until a child that was stopped is gone."""
+        if self._held is not None:
+            self._held.wait(_END_SECONDS_MAX)
 
     def _finish(self, how: dict[str, Any]) -> None:
         if how.get("timed_out"):
             self.stop()
         wait([self._process.sentinel])
-        exit_code = self._jobs.reap(self, self._process)
-        self.stop()  # What it started does not outlive it.
+        exit_code, server_died = self._jobs.reap(self, self._process)
         self.ended = Ended(**(how or {"died": exit_code}), output=self._read_output())
         self._connection.close()
+        if server_died:
+            self.stop()
+            raise server_died
 
     def _read_output(self) -> str:
         data = self._output.read_bytes() if self._output.exists() else b""
@@ -173,26 +189,32 @@ class Jobs:
         self._preload, self._within = preload, scratch
         self._running: set[Job] = set()
         self._stopped = False
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: OwnFolder | None = None
         self._count = 0
-        self._server = 0
 
     def __enter__(self) -> Jobs:
         self._scratch = own_folder(self._within)
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context.set_forkserver_preload(["scenarios.fork_server"])
-        with _without_main():
+        with _LOCK, _without_main():
             # Here, in no worker thread: the server dies with the thread that started it.
-            _serve("\n".join((*_PRELOAD, *self._preload)))
+            SERVER.use(tuple(self._preload), busy=bool(_running_everywhere))
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self.stop_all()
         assert self._scratch is not None
+        self._end_what_nobody_drives()
+        with _LOCK:
+            SERVER.let_go()
         self._scratch.cleanup()
 
-    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Job:
-        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``."""
+    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Job:
+        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
+
+        Args:
+            keep_going: it never stops itself, so let it go on if something that it runs has stopped it.
+        """
         assert self._scratch is not None, "enter it first"
         ours, theirs = self._context.Pipe()
         with _LOCK:
@@ -201,23 +223,19 @@ class Jobs:
             self._count += 1
             output = Path(self._scratch.name) / str(self._count)
             process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
-            try:
-                with _without_main():
-                    process.start()
-            except (ConnectionError, EOFError) as error:
-                raise EnvironmentLacks(
-                    f"multiprocessing's fork server has died or never came up ({error}); can {sys.executable} be run here?"
-                ) from error
-            job = Job(self, process, ours, output, seconds_max)
+            with _without_main():
+                held = SERVER.start(process)
+            if held and keep_going:
+                SERVER.keep_going(held)
+            job = Job(self, process, held, ours, output, seconds_max)
             self._running.add(job)
             _running_everywhere.add(job)
-            self._server = parent(job.pid)
         theirs.close()
         return job
 
-    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float) -> Ended:
-        """Run ``function(channel, *args)`` in a fresh process to its end."""
-        return self.start(function, *args, seconds_max=seconds_max).wait()
+    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Ended:
+        """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
+        return self.start(function, *args, seconds_max=seconds_max, keep_going=keep_going).wait()
 
     def stop_all(self) -> None:
         """SIGKILL every running job; no other will start."""
@@ -227,35 +245,32 @@ class Jobs:
         for job in running:
             job.stop()
 
-    def reap(self, job: Job, process: Any) -> int:
-        """Called by a job whose process has ended; returns multiprocessing's exit code.
+    def reap(self, job: Job, process: Any) -> tuple[int, ForkServerDied | None]:
+        """Called by a job whose process has ended; returns multiprocessing's exit code, and whether its server has died.
 
         Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
         process's exit code only one gets it.
         """
         with _LOCK:
+            server_died = death(job.server)
             self._running.discard(job)
             _running_everywhere.discard(job)
             process.join()
             exit_code: int = process.exitcode
             process.close()
             # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
-            end_strangers(self._server, but={job.pid for job in _running_everywhere})
-        return exit_code
+            end_strangers(SERVER.process, but={job.pid for job in _running_everywhere})
+        return exit_code, server_died
 
-
-def _serve(preload: str) -> None:
-    """See to it that a fork server runs that has loaded this, and nothing else if nobody is using another one.
-
-    What is loaded costs each child nothing, and what is not, its time; the failpoints declared by it are those a system is
-    said to have.
-    """
-    with _LOCK:
-        own_sockets()
-        if os.environ.get(_PRELOAD_VARIABLE) != preload and not _running_everywhere:
-            os.environ[_PRELOAD_VARIABLE] = preload
-            forkserver._forkserver._stop()  # type: ignore[attr-defined]  # CPython's own tests stop it so; nothing else can.
-        forkserver.ensure_running()
+    def _end_what_nobody_drives(self) -> None:
+        """Wait for the stopped jobs' death, which gives all they started to the fork server, and end that."""
+        with _LOCK:
+            left = list(self._running)
+        for job in left:
+            job.wait_for_death()
+        with _LOCK:
+            others = {job.pid for job in _running_everywhere - self._running}
+            end_strangers(SERVER.process, but=others)
 
 
 @contextmanager

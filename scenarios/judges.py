@@ -38,7 +38,7 @@ def judge_together(
     def drive(number: int) -> Ended:
         job = jobs.start(
             power_judge.judge, target, recording, number, workers, share, verified, until_broken,
-            seconds_max=seconds_max,
+            seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:
             on_judged(judged)

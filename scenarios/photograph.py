@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 
 from scenarios.errors import ScenarioError
+from scenarios.processes import HeldProcess
 from scenarios.sparse import content_digest, copy_content
 
 __all__ = ["Album", "Entry", "Tree", "frozen", "is_stopped", "stop_here"]
@@ -120,8 +121,8 @@ class Album:
 
 
 @contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """Wait until process ``pid``, which is stopping itself, has stopped, every thread of it; let it go on after the block.
+def frozen(process: HeldProcess) -> Iterator[None]:
+    """Wait until a process, which is stopping itself, has stopped, every thread of it; let it go on after the block.
 
     Raises:
         ScenarioError: it does not stop.
@@ -129,13 +130,15 @@ def frozen(pid: int) -> Iterator[None]:
     """
     try:
         deadline = time.monotonic() + _STOP_SECONDS_MAX
-        while not is_stopped(pid):
+        while not is_stopped(process.pid):
             if time.monotonic() > deadline:
-                raise ScenarioError(f"process {pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
+                raise ScenarioError(f"process {process.pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
             time.sleep(_STOP_POLL_SECONDS)
+        if not process.runs():  # Its number was looked at, which another process may have by now.
+            raise ProcessLookupError(process.pid)
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        process.send(signal.SIGCONT)
 
 
 def stop_here() -> None:

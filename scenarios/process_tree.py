@@ -15,7 +15,7 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,8 +25,9 @@ from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 from scenarios.errors import ScenarioError
 from scenarios.photograph import is_stopped
+from scenarios.processes import HeldProcess, child_of_ours, this_process
 
-__all__ = ["ProcessTree", "descendants", "end_strangers", "parent"]
+__all__ = ["ProcessTree"]
 
 _LIBC = ctypes.CDLL(None)
 _STATUS = struct.Struct("<i")
@@ -53,6 +54,7 @@ class ProcessTree:
             os.close(self._control)
             os.close(self._ended)
             _keep(body, ours, theirs)
+        self._held = child_of_ours(self._keeper)
         os.close(ours)
         os.close(theirs)
 
@@ -78,21 +80,24 @@ class ProcessTree:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """For the block, every thread of every process of the tree is stopped. Raises ScenarioError if one does not stop."""
-        stopped: list[int] = []
+        stopped: dict[int, HeldProcess] = {}
         try:
             deadline = time.monotonic() + _STOP_SECONDS_MAX
-            while running := [pid for pid in descendants(self._keeper) if not _is_quiet(pid, self.held)]:
-                for pid in running:
-                    if pid not in stopped or self.held:
-                        stopped.append(pid)
-                        _stop(pid, self.held)
+            while running := [process for process in self._below() if not _is_quiet(process, self.held)]:
+                for process in running:
+                    if self.held or process.pid not in stopped or not stopped[process.pid].runs():
+                        stopped[process.pid] = process
+                        _stop(process, self.held)
                 if time.monotonic() > deadline:
-                    raise ScenarioError(f"process {running[0]} did not stop within {_STOP_SECONDS_MAX:.0f} s")
+                    raise ScenarioError(f"process {running[0].pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
                 time.sleep(_POLL_SECONDS)
             yield
         finally:
-            for pid in dict.fromkeys(stopped):
-                _signal(pid, signal.SIGCONT)
+            for process in stopped.values():
+                process.send(signal.SIGCONT)
+
+    def _below(self) -> list[HeldProcess]:
+        return self._held.descendants() if self._held else []
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +120,7 @@ def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
     process = os.pidfd_open(pid)
     ready, _, _ = select.select([process, control], [], [])
     status = os.waitpid(pid, 0)[1] if process in ready else signal.SIGKILL.value
-    _kill_all(keeper)
+    _kill_all()
     with contextlib.suppress(BrokenPipeError):
         os.write(ended, _STATUS.pack(os.waitstatus_to_exitcode(status)))
     os._exit(0)
@@ -130,56 +135,20 @@ def _live(body: Callable[[], None], keeper: int) -> NoReturn:
         os._exit(1)
 
 
-def _kill_all(keeper: int) -> None:
+def _kill_all() -> None:
+    keeper = this_process()
     while True:
-        for pid in descendants(keeper):
-            _signal(pid, signal.SIGKILL)
+        for process in keeper.descendants():
+            process.send(signal.SIGKILL)
         try:
             os.waitpid(-1, 0)  # Its children are now ours.
         except ChildProcessError:
             return
 
 
-def _children(pid: int) -> list[int]:
-    """Return the ids of a process's children."""
-    found: list[int] = []
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
-        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, thread.read_text().split())
-    return found
-
-
-def parent(pid: int) -> int:
-    """Return the id of a process's parent, 0 if it is gone."""
+def _is_quiet(process: HeldProcess, held: int) -> bool:
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def end_strangers(of: int, *, but: Collection[int]) -> None:
-    """SIGKILL a process's children in other sessions than its own, and all below them, but for some of the children."""
-    for child in _children(of):
-        if child not in but and not _same_session(child, of):
-            for pid in (child, *descendants(child)):
-                _signal(pid, signal.SIGKILL)
-
-
-def _same_session(one: int, other: int) -> bool:
-    try:
-        return os.getsid(one) == os.getsid(other)
-    except ProcessLookupError:
-        return True
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the ids of all processes below ``pid``, parents first."""
-    return [below for child in _children(pid) for below in (child, *descendants(child))]
-
-
-def _is_quiet(pid: int, held: int) -> bool:
-    try:
-        return is_stopped(pid, but=held) or _waits_for_vfork(pid)
+        return is_stopped(process.pid, but=held) or _waits_for_vfork(process.pid) or not process.runs()
     except ProcessLookupError:
         return True
 
@@ -194,23 +163,19 @@ def _waits_for_vfork(pid: int) -> bool:
     return states == {"D"} and calls <= _WAIT_FOR_CHILD
 
 
-def _stop(pid: int, held: int) -> None:
+def _stop(process: HeldProcess, held: int) -> None:
     """Stop a process. The kernel hands a signal to one thread; were it the one that is held, no other would ever stop."""
-    threads = _threads(pid)
+    threads = _threads(process.pid)
     if held not in threads:
-        _signal(pid, signal.SIGSTOP)
+        process.send(signal.SIGSTOP)
         return
     for thread in threads:
-        if thread != held:
-            _LIBC.tgkill(pid, thread, signal.SIGSTOP)  # It may be gone by now.
+        if thread != held and process.runs():
+            # By number, as no pidfd of a thread can be had before Linux 6.9; the kernel checks that it is of this process.
+            _LIBC.tgkill(process.pid, thread, signal.SIGSTOP)
 
 
 def _threads(pid: int) -> list[int]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
     return []
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)

@@ -40,7 +40,7 @@ from faults.disk.errors import (
     WorkloadFailed,
 )
 from faults.disk.filesystem import FILESYSTEMS, Filesystem
-from faults.disk.kernel import die_with_parent
+from faults.disk.kernel import die_with_parent, end_child
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.nudges import NUDGES
 from faults.disk.operations import Change, Data, Failure, Flush, Mark, Names, Node, Note, Operation, Size, Sync, Write
@@ -89,6 +89,7 @@ __all__ = [
     "Write",
     "check_requirements",
     "die_with_parent",
+    "end_child",
     "enter_private_namespace",
     "record",
     "requirements",

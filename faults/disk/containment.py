@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from faults.disk.kernel import die_with_parent, mount, unshare_mounts, unshare_processes
+from faults.disk.kernel import die_with_parent, end_child, mount, unshare_mounts, unshare_processes
 
 __all__ = ["anonymous_file", "run_contained"]
 
@@ -108,7 +108,7 @@ def _wait(pid: int, time_limit_seconds: float) -> bool:
     try:
         ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)
         if not ready:
-            os.kill(pid, signal.SIGKILL)
+            end_child(pid)
         os.waitpid(pid, 0)
         return bool(ready)
     finally:

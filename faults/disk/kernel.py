@@ -19,6 +19,7 @@ __all__ = [
     "MOUNT_FLAGS",
     "copy_memory",
     "die_with_parent",
+    "end_child",
     "keep_processors_awake",
     "make_propagation_private",
     "mount",
@@ -77,6 +78,21 @@ def die_with_parent(parent: int) -> None:
     # The parent may have died before the call above: then no signal will ever come.
     if os.getppid() != parent:
         os._exit(1)
+
+
+def end_child(pid: int) -> None:
+    """SIGKILL a child of this process that nobody has waited for yet; whatever else has that number is left alone."""
+    try:
+        process = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return
+    try:
+        os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # Refuses what is not our child.
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+    except (ChildProcessError, ProcessLookupError):
+        pass
+    finally:
+        os.close(process)
 
 
 def unshare_mounts() -> None:

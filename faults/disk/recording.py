@@ -18,7 +18,6 @@ orderly end. A recording that goes on from a crash state has that image instead 
 import contextlib
 import os
 import pickle
-import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from faults.disk.capabilities import check_requirements
 from faults.disk.containment import anonymous_file, run_contained
 from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from faults.disk.filesystem import Filesystem
-from faults.disk.kernel import die_with_parent
+from faults.disk.kernel import die_with_parent, end_child
 from faults.disk.medium import medium_of
 from faults.disk.nudges import check_nudge
 from faults.disk.stage import DATA, DiskFault, Machine, Stage
@@ -120,7 +119,7 @@ def _run_stage(on_stage: Callable[[], tuple[int, str]], reply: int) -> None:
         try:
             _, status = os.waitpid(pid, 0)
         except BaseException:
-            os.kill(pid, signal.SIGKILL)
+            end_child(pid)
             os.waitpid(pid, 0)
             raise
         if status:

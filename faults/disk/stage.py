@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from typing import Self
 
 from faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
 from faults.disk.filesystem import Filesystem
-from faults.disk.kernel import die_with_parent, sync_filesystem, unmount, unmount_when_free
+from faults.disk.kernel import die_with_parent, end_child, sync_filesystem, unmount, unmount_when_free
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
 from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
@@ -187,7 +186,7 @@ class Stage(ABC):
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGKILL)
+            end_child(pid)
             os.waitpid(pid, 0)
 
     def _nudger(self, kind: str, seed: int) -> Nudger:
@@ -211,8 +210,7 @@ class Stage(ABC):
                 unmount(self.mount_point, detach=True)
         self._close_notes()
         if self._recorder:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._recorder, signal.SIGKILL)
+            end_child(self._recorder)
             os.waitpid(self._recorder, 0)
 
     def _close_notes(self) -> None:

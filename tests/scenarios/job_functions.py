@@ -48,6 +48,25 @@ def die(_: Channel, by: int) -> None:
     threading.Event().wait()
 
 
+def parent(_: Channel) -> int:
+    return os.getppid()
+
+
+def kill_parent(_: Channel) -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    threading.Event().wait()
+
+
+def stop_parent(_: Channel, value: int) -> int:
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return value
+
+
+def stop_itself(_: Channel) -> str:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "went on"
+
+
 def crash(_: Channel) -> None:
     signal.signal(signal.SIGSEGV, signal.SIG_DFL)  # pytest's fault handler would write its own words
     ctypes.string_at(0)

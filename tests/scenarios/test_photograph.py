@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from scenarios import ScenarioError, photograph
 from scenarios.photograph import Album, Tree, frozen
+from scenarios.processes import HeldProcess, child_of_ours
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,6 +216,12 @@ def ask_to_stop(process: "subprocess.Popen[str]") -> None:
     assert process.stdout.readline() == "stopping\n"
 
 
+def held(process: "subprocess.Popen[str]") -> HeldProcess:
+    found = child_of_ours(process.pid)
+    assert found is not None
+    return found
+
+
 def sizes(place: Path) -> list[int]:
     return [(place / name).stat().st_size if (place / name).exists() else 0 for name in "012"]
 
@@ -224,7 +231,7 @@ def test_frozen_stops_every_thread(tmp_path: Path) -> None:
     with child(WRITERS, tmp_path) as process:
         for _ in range(20):
             ask_to_stop(process)
-            with frozen(process.pid):
+            with frozen(held(process)):
                 before = sizes(tmp_path)
                 assert all(sizes(tmp_path) == before for _ in range(500))
             deadline = time.monotonic() + 30
@@ -239,7 +246,7 @@ def test_stop_here_stops_here(tmp_path: Path) -> None:
     with child(RUNNER_AHEAD, tmp_path) as process:
         for number in range(300):
             ask_to_stop(process)
-            with frozen(process.pid):
+            with frozen(held(process)):
                 assert (tmp_path / "passed").stat().st_size == number
 
 
@@ -248,7 +255,7 @@ def test_threads_that_end_meanwhile(tmp_path: Path) -> None:
     with child(SHORT_THREADS, tmp_path) as process:
         for _ in range(100):
             ask_to_stop(process)
-            with frozen(process.pid):
+            with frozen(held(process)):
                 assert all(state(process.pid) == "T" for _ in range(20))
 
 
@@ -260,7 +267,7 @@ def test_process_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A process that does not stop is given up after a while, with its number."""
     monkeypatch.setattr(photograph, "_STOP_SECONDS_MAX", 0.05)
     with child("input()", tmp_path) as process:
-        with pytest.raises(ScenarioError, match=f"process {process.pid} did not stop"), frozen(process.pid):
+        with pytest.raises(ScenarioError, match=f"process {process.pid} did not stop"), frozen(held(process)):
             raise AssertionError("not frozen")
         assert process.poll() is None
 
@@ -269,9 +276,10 @@ def test_process_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_process_that_is_gone(tmp_path: Path, reaped: bool) -> None:
     """A process that died before it stopped is told as gone at once, whether or not its parent has noticed."""
     with child("", tmp_path) as process:
+        gone = held(process)
         os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
         started = time.monotonic()
-        with pytest.raises(ProcessLookupError), frozen(process.pid):
+        with pytest.raises(ProcessLookupError), frozen(gone):
             raise AssertionError("not frozen")
         assert time.monotonic() - started < photograph._STOP_SECONDS_MAX / 2
 
@@ -280,7 +288,7 @@ def test_goes_on_after_an_exception(tmp_path: Path) -> None:
     """A photograph that fails does not leave the process standing."""
     with child(WRITERS, tmp_path) as process:
         ask_to_stop(process)
-        with pytest.raises(ZeroDivisionError), frozen(process.pid):
+        with pytest.raises(ZeroDivisionError), frozen(held(process)):
             raise ZeroDivisionError
         ask_to_stop(process)
         os.kill(process.pid, signal.SIGCONT)
