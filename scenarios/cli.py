@@ -1,7 +1,6 @@
 """The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
 
-Exit status: 0 safe, 1 a promise broken, 2 the input or the machine is at fault (one line on stderr), 3 unknown,
-130 interrupted.
+Exit status: 0 safe, 1 a promise broken, 3 unknown; `scenarios.main` sees to all others.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,14 +28,15 @@ from scenarios.crashed_shell import open_shell
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
+from scenarios.main import DEBUG, Refused, main
 from scenarios.new_target import LANGUAGES, write_target
 from scenarios.power import STATES_MAX
 from scenarios.shards import Shard
 from scenarios.systems import BUILT_IN
 
-__all__ = ["app", "main"]
+__all__ = ["app", "call", "main"]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
 
@@ -124,7 +125,7 @@ def run(
             campaign.run()
     except KeyboardInterrupt:
         show_run(_out, campaign.summary, campaign.results, report)
-        raise typer.Exit(130) from None
+        raise
     show_run(_out, campaign.summary, campaign.results, report)
     raise typer.Exit(campaign.summary.verdict.exit_status)
 
@@ -272,18 +273,27 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
     ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")] = False,  # noqa: ARG001  # main takes it
 ) -> None:
     """Crash a storage system everywhere, recover, and see whether it kept its promises."""
 
 
-def main() -> None:
-    """Run the command line; every expected failure is one line on stderr and exit status 2."""
+def call(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit status. Raises `scenarios.main.Refused` for every expected failure."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
     try:
-        app()
+        status = app(list(arguments) or ["--help"], prog_name="crashmatrix", standalone_mode=False)
     except (ScenarioError, ReportError) as error:
-        print(f"crashmatrix: {error}", file=sys.stderr)  # noqa: T201  # the one line
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raise Refused(str(error)) from error
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # As what the option parser raises has.
+            raise
+        raise Refused(_usage(error)) from error
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: Any) -> str:
+    """What the option parser says, and where to read more."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "crashmatrix"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -30,6 +30,7 @@ from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
+from scenarios.interruption import ENDING_SIGNALS
 from scenarios.process_tree import end_strangers, parent
 from scenarios.scratch import own_folder, own_sockets
 
@@ -255,7 +256,13 @@ def _serve(preload: str) -> None:
         if os.environ.get(_PRELOAD_VARIABLE) != preload and not _running_everywhere:
             os.environ[_PRELOAD_VARIABLE] = preload
             forkserver._forkserver._stop()  # type: ignore[attr-defined]  # CPython's own tests stop it so; nothing else can.
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
+        # What ends us may be sent to the whole process group. The server does not hear it: it ends when we do.
+        was = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, was)
 
 
 @contextmanager
@@ -276,7 +283,9 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     die_with_parent(fork_server.SERVER_PID)
     adopt_orphans()
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
     _redirect_output(output)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["own_folder", "own_sockets", "scratch_folder"]
+__all__ = ["own_folder", "own_sockets", "remove_own", "scratch_folder"]
 
 _PREFIX = "crashmatrix-"
 _SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
 _SHM_BYTES_MIN = 2**30
 _SOCKETS_BYTES_MAX = 60
+_made: list[Path] = []  # Of this process, which one interrupt can keep from removing them.
 
 
 @contextmanager
@@ -34,7 +35,15 @@ def scratch_folder() -> Iterator[Path]:
 
 def own_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
     """A folder in ``parent``, or where temporary files go, that is known for ours should this process be killed."""
-    return tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
+    folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
+    _made.append(Path(folder.name))
+    return folder
+
+
+def remove_own() -> None:
+    """Remove what is left of this process's folders; call it last."""
+    for folder in _made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def own_sockets() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes import alive, descendants
 
-CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
+CRASHMATRIX = [sys.executable, "-c", "from scenarios.main import main; main()"]
 KILL = ("--experiments", "kill")
 TOYS = "tests.scenarios.toy_systems"
 REPOSITORY = Path(__file__).parents[2]
