@@ -1,6 +1,7 @@
 """A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
 
     results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    run.lock          held while a run writes there, and not empty until it has finished (`reports.lock`)
     traces/           recorded disks, of the experiments that need one to be replayed
     summary.json      written at the end, by rename: a directory without it is a run that was cut short
     junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
@@ -10,6 +11,7 @@ The directory belongs to crashmatrix: it is made, or emptied of an earlier repor
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,6 +22,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from reports import html, junit, markdown
+from reports.lock import LOCK, RunLock, unfinished
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
 __all__ = [
@@ -47,7 +50,7 @@ TRACES = "traces"
 """Folder, in the report directory, of what it takes to rebuild crashed disks."""
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
-_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES}
+_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES, LOCK}
 
 
 class ReportError(Exception):
@@ -61,6 +64,7 @@ class ReportWriter:
         self.directory = directory
         self._claim()
         self._lines: TextIO | None = None
+        self._finished = False
 
     def _claim(self) -> None:
         try:
@@ -74,13 +78,24 @@ class ReportWriter:
             raise ReportError(
                 f"{self.directory}: {error.strerror}; name a directory you may write with --report"
             ) from None
-        if present and not present & {"results.jsonl", "summary.json"}:
+        if present and not present & {"results.jsonl", "summary.json", LOCK}:
             what = ", ".join(sorted(present)[:3])
             raise ReportError(f"{self.directory} holds something else ({what}); name an empty or new one with --report")
         foreign = present - _OURS
         if foreign:
             what = ", ".join(sorted(foreign)[:3])
             raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
+        self._lock = self._take_lock()
+
+    def _take_lock(self) -> RunLock:
+        try:
+            return RunLock(self.directory)
+        except BlockingIOError:
+            raise ReportError(
+                f"{self.directory}: another run is writing its report there; wait for its end, or name another with --report"
+            ) from None
+        except OSError as error:
+            raise ReportError(f"{self.directory}/{LOCK}: {error.strerror}; name another with --report") from None
 
     @property
     def lines(self) -> TextIO:
@@ -100,26 +115,43 @@ class ReportWriter:
 
     def add(self, result: ScenarioResult) -> None:
         """Append one result; it is on file before this returns."""
-        self.lines.write(_line(result))
-        self.lines.flush()
+        try:
+            self.lines.write(_line(result))
+            self.lines.flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         """Write all results in the order given, then the summary, then what is derived from both."""
-        self.lines.flush()  # A run that found nothing takes the place of the report before it all the same.
-        _replace(self.directory / "results.jsonl", "".join(_line(result) for result in results))
-        _replace(self.directory / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+        try:
+            self.lines.flush()  # A run that found nothing takes the place of the report before it all the same.
+            _replace(self.directory / "results.jsonl", "".join(_line(result) for result in results))
+            _replace(self.directory / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+        except OSError as error:
+            raise self._unwritable(error) from None
         render(self.directory, summary, results)
+        self._finished = True
+
+    def _unwritable(self, error: OSError) -> ReportError:
+        return ReportError(f"{self.directory}: {error.strerror}; make room there, or name another with --report")
 
     def __enter__(self) -> ReportWriter:
         return self
 
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if self._lines is not None:
-            self._lines.close()
+            with contextlib.suppress(OSError):  # Of what could not be written before.
+                self._lines.close()
+        unchanged = self._lines is None and kind is not None and issubclass(kind, Exception)  # It could not begin.
+        if self._finished or unchanged:
+            self._lock.finished()
+        self._lock.release()
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Read a report's summary. Raises ReportError with the remedy."""
+    if reason := unfinished(directory):
+        raise ReportError(f"{directory}: {reason}")
     try:
         summary: dict[str, Any] = json.loads((directory / "summary.json").read_bytes())
         if summary["format"] > FORMAT:
@@ -161,7 +193,11 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
 
 def _replace(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors=_NOT_UNICODE)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     os.replace(temporary, path)  # noqa: PTH105  # the call's name says that it overwrites
 
 

@@ -121,15 +121,27 @@ class Campaign:
             UsageError, EnvironmentLacks, reports.ReportError: nothing, or not all, could be run.
             KeyboardInterrupt: after the report of what was found so far is written.
         """
+        self.summary.interrupted = True
         with ReportWriter(self.plan.report) as writer, workbench(self.plan) as (checker, remarks):
-            self.summary.interrupted = True
             try:
                 for name in self._chosen():
                     self._run(name, checker, writer, list(remarks))
-                self.summary.interrupted = False
-            finally:
-                if self.results or not self.summary.interrupted:  # A shard's part may be empty.
-                    writer.finish(self.summary, self.results)
+            except Exception:
+                if self.results:  # Else the report of the run before stays.
+                    self._finish(writer)
+                raise
+            except KeyboardInterrupt:
+                self._finish(writer)
+                raise
+            self.summary.interrupted = False
+            self._finish(writer)
+
+    def _finish(self, writer: ReportWriter) -> None:
+        try:
+            writer.finish(self.summary, self.results)
+        except KeyboardInterrupt:  # There is one; so this time it comes to its end.
+            writer.finish(self.summary, self.results)
+            raise
 
     def _chosen(self) -> list[str]:
         """The experiments asked for, else all that this machine can run; the others are named with the remedy."""

@@ -288,7 +288,10 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
-    _redirect_output(output)
+    try:
+        _redirect_output(output)
+    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
+        os._exit(1)
     channel = Channel(connection)
     try:
         result = ("value", function(channel, *args))
