@@ -47,7 +47,7 @@ def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max
 
 def _head(summary: RunSummary) -> Iterator[str]:
     verdict = summary.verdict
-    yield f"# {_SIGN.get(verdict, '❌')} {_code(summary.target)}: {verdict}"
+    yield f"# {_SIGN.get(verdict, '❌')} {_code(summary.target)}: {summary.headline(_code)}"
     shard = f", shard {summary.shard}" if summary.shard else ""
     cut_short = ", interrupted" if summary.interrupted else ""
     yield (

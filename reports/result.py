@@ -7,7 +7,7 @@ only when a field changes its meaning or goes; readers ignore fields they do not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -231,7 +231,8 @@ class RunSummary:
     Attributes:
         target, options: what was tested, so that a scenario can be replayed from the report.
         versions: of what took part: the kernel, Python, packages.
-        not_run: each experiment left out, with the reason and the remedy.
+        not_run: each experiment left out, with the reason and the remedy; of one, what was left out: ``power on ext4``.
+        required: experiments without which nothing is known.
         interrupted: the run was stopped before its plan was through.
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
         shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
@@ -245,6 +246,7 @@ class RunSummary:
     versions: dict[str, str]
     experiments: dict[str, ExperimentSummary] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    required: list[str] = field(default_factory=list)
     interrupted: bool = False
     started: str = ""
     shard: str = ""
@@ -253,9 +255,36 @@ class RunSummary:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of the experiments; a run that was interrupted, or lacks a shard, is at best unknown."""
+        """The worst verdict of the experiments; a run that was interrupted, or lacks a shard or a required experiment, is
+        at best unknown."""
         verdicts = [experiment.verdict for experiment in self.experiments.values()]
-        return worst([*verdicts, *([Verdict.UNKNOWN] if self.interrupted or self.missing_shards else [])])
+        incomplete = self.interrupted or self.missing_shards or self.lacking
+        return worst([*verdicts, *([Verdict.UNKNOWN] if incomplete else [])])
+
+    @property
+    def lacking(self) -> list[str]:
+        """The experiments that were required and not run."""
+        return [name for name in self.required if name in self.not_run]
+
+    def headline(self, shown: Callable[[str], str] = str, *, reasons: bool = False) -> str:
+        """The verdict, with what it is on and what was not run: ``safe under kill; power not run: REASON AND REMEDY``.
+
+        Args:
+            shown: turns an experiment's name into what is shown of it.
+            reasons: whether to give them.
+        """
+        verdict = self.verdict
+        on = [shown(self._with_filesystems(name)) for name, part in self.experiments.items() if part.verdict is verdict]
+        parts = [f"{verdict} under {' and '.join(on)}" if self.not_run and on else str(verdict)]
+        for name, reason in self.not_run.items():
+            parts.append(f"{shown(name)} not run{f': {reason}' if reasons else ''}")
+        return "; ".join([*parts, *(f"{shown(name)} was required" for name in self.lacking)])
+
+    def _with_filesystems(self, experiment: str) -> str:
+        """The experiment's name; with the filesystems, if others were to be tried."""
+        instead = any(name.startswith(f"{experiment} on ") for name in self.not_run)
+        names = self.options.get("filesystems", ()) if instead else ()
+        return f"{experiment} on {', '.join(map(str, names))}" if names else experiment
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -294,6 +323,7 @@ class RunSummary:
             "versions": self.versions,
             "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
             "not_run": self.not_run,
+            "required": self.required,
             "findings": [finding.to_json() for finding in self.findings],
         }
 
@@ -301,7 +331,7 @@ class RunSummary:
     def from_json(cls, summary: dict[str, Any]) -> RunSummary:
         """Read `summary.json`. Raises KeyError, ValueError, TypeError."""
         names = ("target", "seed", "options", "versions", "interrupted", "not_run")
-        later = {name: summary[name] for name in ("started", "shard", "missing_shards") if name in summary}
+        later = {name: summary[name] for name in ("started", "shard", "missing_shards", "required") if name in summary}
         experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
         findings = [Finding.from_json(part) for part in summary.get("findings", [])]
         return cls(experiments=experiments, findings=findings, **later, **{name: summary[name] for name in names})

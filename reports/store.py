@@ -142,7 +142,7 @@ class ReportWriter:
         if self._lines is not None:
             with contextlib.suppress(OSError):  # Of what could not be written before.
                 self._lines.close()
-        unchanged = self._lines is None and kind is not None and issubclass(kind, Exception)  # It could not begin.
+        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # It could not begin.
         if self._finished or unchanged:
             self._lock.finished()
         self._lock.release()

@@ -53,7 +53,9 @@ _PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to run. ``workers`` is how many scenarios are judged at a time; ``budget`` bounds the workload's hits (kill)
-    and the crash states judged (power); ``experiments`` empty means all that this machine can run."""
+    and the crash states judged (power); ``experiments`` empty means all that this machine can run. ``or_posix`` lets power
+    be cut on posix where this machine cannot have the ``filesystems``. Without the experiments in ``required`` the verdict is
+    at best unknown."""
 
     target: str = "reference"
     options: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Plan:
     workers: int = 2
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    or_posix: bool = False
+    required: tuple[str, ...] = ()
     shard: Shard = WHOLE
     report: Path = Path("crashmatrix-report")
 
@@ -111,7 +115,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.summary = RunSummary(
             target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
-            shard=str(self.plan.shard), started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            required=list(self.plan.required), shard=str(self.plan.shard), started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -145,12 +149,23 @@ class Campaign:
 
     def _chosen(self) -> list[str]:
         """The experiments asked for, else all that this machine can run; the others are named with the remedy."""
-        if self.plan.experiments:
-            return list(self.plan.experiments)
-        reason = lacking(self.plan.filesystems)
-        if reason:
+        asked = self.plan.experiments
+        chosen = list(dict.fromkeys(asked or EXPERIMENTS))
+        reason = lacking(self.plan.filesystems) if "power" in chosen else ""
+        if reason and asked:  # Now, and not once the others have been run.
+            other = "" if lacking(["posix"]) else "; --fs posix can run here"
+            raise EnvironmentLacks(f"power cuts on {', '.join(self.plan.filesystems)}: {reason}{other}")
+        if reason and self.plan.or_posix and not lacking(["posix"]):
+            self.summary.not_run[f"power on {', '.join(self.plan.filesystems)}"] = reason
+            self.plan = dataclasses.replace(self.plan, filesystems=("posix",))
+            self.summary.options = self.plan.settings()
+        elif reason:
             self.summary.not_run["power"] = reason
-        return ["kill"] if reason else list(EXPERIMENTS)
+            chosen.remove("power")
+        for name in self.plan.required:
+            if name not in chosen:
+                self.summary.not_run.setdefault(name, "not among --experiments; name it there")
+        return chosen
 
     def _run(self, name: str, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:
         def found(result: ScenarioResult) -> None:
@@ -199,8 +214,8 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     """
     summary = read_summary(report)
     plan = Plan.from_summary(summary, report)
-    if keep is not None and keep.exists():
-        raise UsageError(f"{keep} exists; name a new folder with --keep")
+    if keep is not None:
+        _check_new(keep)
     if scenario.startswith("power:"):
         return _replay_power(scenario, plan, summary, keep)
     path = parse_id(scenario)
@@ -219,6 +234,17 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         if keep is not None:
             checker.album.restore(checker.album.capture(root), keep / "recovered")
         return Replayed(checked, keep)
+
+
+def _check_new(folder: Path) -> None:
+    """See now, and not after the crash, that a folder can be made. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True)
+        folder.rmdir()
+    except FileExistsError:
+        raise UsageError(f"{folder} exists; name a new folder with --keep") from None
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with --keep") from None
 
 
 def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[Recording, str]:

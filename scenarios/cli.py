@@ -36,6 +36,9 @@ from scenarios.systems import BUILT_IN
 
 __all__ = ["app", "call", "main"]
 
+JOBS_PER_PROCESSOR_MAX = 16
+"""More make a run slower: each is a process with a mount of its own."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
@@ -44,6 +47,7 @@ Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[
     str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
 ]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Draws everything random.")]
 Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
 Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
 Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
@@ -87,16 +91,20 @@ def run(
         str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
     ] = "",
     fs: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest."
+            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest. "
+            "Default: ext4; posix, where only that is possible."
         ),
-    ] = "ext4",
+    ] = None,
+    require: Annotated[
+        str, typer.Option(help="Experiments without which the exit status is 3 (unknown): kill,power.")
+    ] = "",
     jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
+    seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(min=1, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
+        typer.Option(min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
@@ -107,14 +115,17 @@ def run(
     tags: Tags = None,
 ) -> None:
     """Crash TARGET everywhere, recover, and say whether it kept its promises."""
+    filesystems = _filesystems(fs or "")
     plan = Plan(
         **_target(target),
         options=_options(target, data, timestamp, tags),
-        experiments=_experiments(experiments),
+        experiments=_experiments(experiments) or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        required=_experiments(require),
         seed=seed,
-        workers=jobs or len(os.sched_getaffinity(0)),
+        workers=_workers(jobs),
         budget=budget,
-        filesystems=_filesystems(fs),
+        filesystems=filesystems,
+        or_posix=fs is None,
         shard=Shard.parse(shard),
         report=report,
     )
@@ -179,8 +190,8 @@ def mutants(
         list[str] | None, typer.Argument(help="Planted bugs to hunt; all, and the unbroken engine.")
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
-    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: found by all, it is no luck.")] = 1,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on: found by all, it is no luck.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
     from scenarios.mutants import MUTANTS, mutant  # imports the reference engine, which no other command needs
@@ -247,8 +258,15 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
     return options
 
 
+def _workers(jobs: int | None) -> int:
+    processors = len(os.sched_getaffinity(0))
+    if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
+        raise UsageError(f"--jobs {jobs} is more than {processors} processors are good for; {most} at most")
+    return jobs or processors
+
+
 def _experiments(text: str) -> tuple[str, ...]:
-    names = tuple(filter(None, text.split(",")))
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
     for name in names:
         if name not in EXPERIMENTS:
             raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
@@ -257,7 +275,7 @@ def _experiments(text: str) -> tuple[str, ...]:
 
 def _filesystems(text: str) -> tuple[str, ...]:
     try:
-        return tuple(map(str, Filesystem.parse_list(text))) or ("ext4",)
+        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text)))) or ("ext4",)
     except InvalidOption as error:
         raise UsageError(str(error)) from None
 
