@@ -21,7 +21,6 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any, NoReturn
 
 from scenarios.interruption import Interruption
@@ -31,7 +30,7 @@ __all__ = ["DEBUG", "OutputFailed", "Refused", "main"]
 DEBUG = "--debug"
 """Option of every command: print the traceback of an internal error."""
 
-_MESSAGE_MAX = 4_000
+_MESSAGE_MAX = 1_000
 _ROOM = "make room there; --report and the variable TMPDIR name other places"
 _MEMORY = "use fewer --jobs, or allow more memory and processes (ulimit -a shows the limits)"
 _REMEDIES = {
@@ -88,8 +87,7 @@ def _run(arguments: Sequence[str], interruption: Interruption, debug: bool) -> i
     try:
         from scenarios import cli
 
-        if not Path("/proc/self/cwd").exists():
-            raise Refused("the current folder has been deleted; change to one that is there")
+        _check_folder()
         interruption.interrupt()
         status = cli.call(arguments)
         sys.stdout.flush()
@@ -97,6 +95,14 @@ def _run(arguments: Sequence[str], interruption: Interruption, debug: bool) -> i
     except BaseException as error:  # Whatever it is, it must not end in a traceback and status 1.
         return _failed(error, interruption, debug)
     return status
+
+
+def _check_folder() -> None:
+    """Paths are relative to the current folder, so that has to be there."""
+    try:
+        os.getcwd()  # noqa: PTH109  # nothing is done with it
+    except OSError as error:
+        raise Refused(f"the current folder is gone ({error.strerror}); change to another one") from None
 
 
 def _failed(error: BaseException, interruption: Interruption, debug: bool) -> int:
@@ -161,7 +167,9 @@ def _where() -> str:
 
 def _complain(text: str) -> None:
     """Print one line, in which nothing moves the cursor."""
-    line = " ".join(text[:_MESSAGE_MAX].split())
+    line = " ".join(text.split())
+    if len(line) > _MESSAGE_MAX:  # The cause stands at its beginning, the remedy at its end.
+        line = f"{line[: _MESSAGE_MAX // 2]} ... {line[-_MESSAGE_MAX // 2 :]}"
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     with contextlib.suppress(OSError, ValueError):
         print(f"crashmatrix: {shown}", file=sys.stderr, flush=True)  # noqa: T201  # the one line
