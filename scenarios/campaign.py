@@ -115,7 +115,8 @@ class Campaign:
     def __post_init__(self) -> None:
         self.summary = RunSummary(
             target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
-            required=list(self.plan.required), shard=str(self.plan.shard), started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            required=list(self.plan.required), shard=str(self.plan.shard),
+            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
 
     def run(self) -> None:

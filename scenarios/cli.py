@@ -104,7 +104,9 @@ def run(
     seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
+        typer.Option(
+            min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."
+        ),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
@@ -119,7 +121,8 @@ def run(
     plan = Plan(
         **_target(target),
         options=_options(target, data, timestamp, tags),
-        experiments=_experiments(experiments) or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        experiments=_experiments(experiments)
+        or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
         required=_experiments(require),
         seed=seed,
         workers=_workers(jobs),
@@ -191,7 +194,7 @@ def mutants(
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on: found by all, it is no luck.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
     from scenarios.mutants import MUTANTS, mutant  # imports the reference engine, which no other command needs
@@ -291,7 +294,9 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
     ] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")] = False,  # noqa: ARG001  # main takes it
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
+    ] = False,  # main takes it
 ) -> None:
     """Crash a storage system everywhere, recover, and see whether it kept its promises."""
 

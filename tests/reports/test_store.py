@@ -57,7 +57,9 @@ def test_finished_report(tmp_path: Path) -> None:
         writer.finish(summary(FOUND), FOUND)
     assert read_results(tmp_path / "a" / "report") == FOUND
     assert read_summary(tmp_path / "a" / "report") == summary(FOUND).to_json()
-    assert sorted(content(tmp_path / "a" / "report")) == sorted(["results.jsonl", "run.lock", "summary.json", *RENDERERS])
+    assert sorted(content(tmp_path / "a" / "report")) == sorted(
+        ["results.jsonl", "run.lock", "summary.json", *RENDERERS]
+    )
 
 
 def test_rendered_again(tmp_path: Path) -> None:

@@ -138,7 +138,10 @@ def test_replay_kills_again(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ([f"kill:a@{HUGE}"], "is no scenario id"),
-        (["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"], "cannot be made (Not a directory)"),
+        (
+            ["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"],
+            "cannot be made (Not a directory)",
+        ),
         (["kill:toy.put.after_write@1", "--keep", "crashmatrix-report"], "crashmatrix-report exists"),
     ],
 )

@@ -81,7 +81,12 @@ def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder:
     os.close(read)
     output = os.open("/dev/full", os.O_WRONLY) if full else write
     run = subprocess.run(
-        [*CRASHMATRIX, *arguments], cwd=tmp_path / "in", env=ENVIRONMENT, stdout=output, stderr=subprocess.PIPE, text=True
+        [*CRASHMATRIX, *arguments],
+        cwd=tmp_path / "in",
+        env=ENVIRONMENT,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert run.returncode == 2
     assert "standard output cannot be written" in one_line(run.stderr)
@@ -89,7 +94,9 @@ def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder:
 
 def test_output_and_errors_that_cannot_be_written(tmp_path: Path) -> None:
     """With nowhere to complain, the exit status still says that something is wrong."""
-    run = subprocess.run([*CRASHMATRIX, "nosuch"], cwd=tmp_path, env=ENVIRONMENT, stderr=os.open("/dev/full", os.O_WRONLY))
+    run = subprocess.run(
+        [*CRASHMATRIX, "nosuch"], cwd=tmp_path, env=ENVIRONMENT, stderr=os.open("/dev/full", os.O_WRONLY)
+    )
     assert run.returncode == 2
 
 
@@ -166,7 +173,9 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
 
 
 def scratch_of(run: subprocess.Popen[str]) -> list[Path]:
-    return [path for parent in ("/dev/shm", tempfile.gettempdir()) for path in Path(parent).glob(f"crashmatrix-{run.pid}-*")]
+    return [
+        path for parent in ("/dev/shm", tempfile.gettempdir()) for path in Path(parent).glob(f"crashmatrix-{run.pid}-*")
+    ]
 
 
 def end(run: subprocess.Popen[str], number: int, send: Callable[[int], None]) -> None:
