@@ -15,6 +15,7 @@ from rich.text import Text
 
 from reports.diff import Difference
 from reports.findings import group
+from reports.headline import headline
 from reports.result import RunSummary, ScenarioResult, Verdict
 from reports.text import visible
 
@@ -125,7 +126,7 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
     line = Text.assemble(
         _plain(f"{summary.target}: "),
         (verdict.value, "bold " + _STYLE.get(verdict, "red")),
-        _plain(summary.headline(reasons=True).removeprefix(verdict.value)),
+        _plain(headline(summary, reasons=True).removeprefix(verdict.value)),
         f"  {summary.scenarios:,} scenarios in {summary.seconds:.1f} s{cut_short}",
         _plain(f"  report: {directory}"),
     )

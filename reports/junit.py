@@ -16,6 +16,7 @@ from collections import defaultdict
 from xml.etree import ElementTree as ET
 
 from reports.findings import Group, group
+from reports.headline import headline
 from reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
 from reports.text import shortened, visible
 
@@ -103,7 +104,7 @@ def _suite(root: ET.Element, summary: RunSummary, name: str, seconds: float) -> 
         root, "testsuite", name=_line(name) or "-", package=package, timestamp=summary.started or _UNKNOWN_START,
         hostname="localhost", time=f"{seconds:.3f}",
     )  # fmt: skip
-    verdict = summary.experiments[name].verdict if name in summary.experiments else summary.headline(reasons=True)
+    verdict = summary.experiments[name].verdict if name in summary.experiments else headline(summary, reasons=True)
     facts = {"seed": summary.seed, "verdict": verdict, **summary.versions}
     properties = ET.SubElement(suite, "properties")
     for key, value in facts.items():

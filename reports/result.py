@@ -7,7 +7,7 @@ only when a field changes its meaning or goes; readers ignore fields they do not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -265,26 +265,6 @@ class RunSummary:
     def lacking(self) -> list[str]:
         """The experiments that were required and not run."""
         return [name for name in self.required if name in self.not_run]
-
-    def headline(self, shown: Callable[[str], str] = str, *, reasons: bool = False) -> str:
-        """The verdict, with what it is on and what was not run: ``safe under kill; power not run: REASON AND REMEDY``.
-
-        Args:
-            shown: turns an experiment's name into what is shown of it.
-            reasons: whether to give them.
-        """
-        verdict = self.verdict
-        on = [shown(self._with_filesystems(name)) for name, part in self.experiments.items() if part.verdict is verdict]
-        parts = [f"{verdict} under {' and '.join(on)}" if self.not_run and on else str(verdict)]
-        for name, reason in self.not_run.items():
-            parts.append(f"{shown(name)} not run{f': {reason}' if reasons else ''}")
-        return "; ".join([*parts, *(f"{shown(name)} was required" for name in self.lacking)])
-
-    def _with_filesystems(self, experiment: str) -> str:
-        """The experiment's name; with the filesystems, if others were to be tried."""
-        instead = any(name.startswith(f"{experiment} on ") for name in self.not_run)
-        names = self.options.get("filesystems", ()) if instead else ()
-        return f"{experiment} on {', '.join(map(str, names))}" if names else experiment
 
     @property
     def gaps(self) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import shlex
 import shutil
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from scenarios.power_record import Recording, trace_path
 from scenarios.scratch import scratch_folder
 from scenarios.shards import WHOLE, Shard
 from scenarios.system import Target
+from scenarios.versions import versions
 
 __all__ = [
     "EXPERIMENTS",
@@ -46,8 +45,6 @@ __all__ = [
 
 EXPERIMENTS = ("kill", "power")
 """Experiments this version runs."""
-
-_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +111,7 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.summary = RunSummary(
-            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
+            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=versions(),
             required=list(self.plan.required), shard=str(self.plan.shard),
             started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
@@ -329,13 +326,3 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
             if not ended.returned:
                 raise UsageError(f"target {plan.name} cannot be set up: it {ended}")
             yield checker, list(ended.value)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "kernel": platform.release()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

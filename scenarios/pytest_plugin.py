@@ -147,7 +147,9 @@ class Outcome:
         if self.results and self.summary.verdict != "safe":
             pytest.fail(self._explanation(), pytrace=False)
         if self.not_run:
-            pytest.skip(f"{self._system.__name__}: {self.summary.headline(reasons=True)}")
+            from reports.headline import headline
+
+            pytest.skip(f"{self._system.__name__}: {headline(self.summary, reasons=True)}")
 
     def _explanation(self) -> str:
         wrong = [result for result in self.results if result.verdict != "safe"]
@@ -157,8 +159,10 @@ class Outcome:
             first.setdefault((result.experiment, result.verdict), result)
         name, contract = self._system.__name__, self._system.contract
         promise = contract if isinstance(contract, str) else type(contract).__name__
+        from reports.headline import headline
+
         head = f"{name} breaks its promise" if self.summary.verdict.broken else f"{name}: nothing can be said"
-        lines = [f"{head} ({promise}): {self.summary.headline()} in {len(wrong)} of {len(self.results)} crashes"]
+        lines = [f"{head} ({promise}): {headline(self.summary)} in {len(wrong)} of {len(self.results)} crashes"]
         from reports.findings import finding_id
 
         causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}
