@@ -26,7 +26,15 @@ def interpreter() -> str:
     for program in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
         if Path(program).exists():
             tried = subprocess.run(
-                [*DROP, program, "-c", "import pyarrow, scenarios.cli"], cwd="/", env=ENVIRONMENT, capture_output=True
+                [
+                    *DROP,
+                    program,
+                    "-c",
+                    "import pyarrow, scenarios, subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)",
+                ],
+                cwd="/",
+                env=ENVIRONMENT,
+                capture_output=True,
             )
             if not tried.returncode:
                 return program
@@ -39,7 +47,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed to giv
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder of that user's, whom pytest's would not let in."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # noqa: S108  # the only place that anybody can reach
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # the only place that anybody can reach
         os.chown(name, int(NOBODY), int(NOBODY))
         yield Path(name)
 
