@@ -189,13 +189,14 @@ def test_a_target_in_a_file(tmp_path: Path) -> None:
 def start_long_run(
     tmp_path: Path,
     *,
+    target: str = "reference",
     start_new_session: bool = False,
     preexec_fn: Callable[[], object] | None = None,
     **environment: str,
 ) -> subprocess.Popen[str]:
     """Start a run and wait until it has found something."""
     run = subprocess.Popen(
-        [*CRASHMATRIX, "run", *KILL, "--report", "report"],
+        [*CRASHMATRIX, "run", target, *KILL, "--report", "report"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         start_new_session=start_new_session,

@@ -20,6 +20,7 @@ from tests.scenarios.test_cli import CRASHMATRIX, KILL, REPOSITORY, TOYS, crashm
 
 PATH = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
+LONG = "sqlite:delete-full"  # Half a minute at least, and found out something in the first second.
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 SLOW = """
@@ -194,7 +195,7 @@ def end(run: subprocess.Popen[str], number: int, send: Callable[[int], None]) ->
 @pytest.mark.parametrize("number", SIGNALS)
 def test_signals_keep_what_was_found(number: int, tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and SIGHUP: what was found is reported, and nothing is left, neither processes nor files."""
-    run = start_long_run(tmp_path)
+    run = start_long_run(tmp_path, target=LONG)
     end(run, number, run.send_signal)
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
@@ -212,7 +213,7 @@ def test_more_signals_do_not_disturb_the_clean_up(number: int, tmp_path: Path) -
                 run.send_signal(number)
                 time.sleep(0.01)
 
-    run = start_long_run(tmp_path)
+    run = start_long_run(tmp_path, target=LONG)
     end(run, number, send)
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
     assert [path.name for path in (tmp_path / "report").iterdir() if path.name.endswith(".tmp")] == []
@@ -221,14 +222,14 @@ def test_more_signals_do_not_disturb_the_clean_up(number: int, tmp_path: Path) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_whole_group(number: int, tmp_path: Path) -> None:
     """A closed terminal and a CI server's time limit signal all processes at once; none of ours complains."""
-    run = start_long_run(tmp_path, start_new_session=True)
+    run = start_long_run(tmp_path, target=LONG, start_new_session=True)
     end(run, number, lambda number: os.killpg(run.pid, number))
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
 
 
 def test_nohup(tmp_path: Path) -> None:
     """A SIGHUP that was ignored when the program began stays ignored."""
-    run = start_long_run(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    run = start_long_run(tmp_path, target=LONG, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     run.send_signal(signal.SIGHUP)
     results = tmp_path / "report" / "results.jsonl"
     size, deadline = results.stat().st_size, time.monotonic() + 60
