@@ -15,6 +15,7 @@ from rich.text import Text
 
 from reports.diff import Difference
 from reports.findings import group
+from reports.headline import headline
 from reports.result import RunSummary, ScenarioResult, Verdict
 from reports.text import visible
 
@@ -68,6 +69,8 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
         for note in experiment.details.get("notes", []):
             console.print(_plain(f"{name}: {note}", "dim"))
     for name, reason in summary.gaps.items():
+        if name in summary.not_run:
+            continue  # The line of verdict says so.
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
 
@@ -123,6 +126,7 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
     line = Text.assemble(
         _plain(f"{summary.target}: "),
         (verdict.value, "bold " + _STYLE.get(verdict, "red")),
+        _plain(headline(summary, reasons=True).removeprefix(verdict.value)),
         f"  {summary.scenarios:,} scenarios in {summary.seconds:.1f} s{cut_short}",
         _plain(f"  report: {directory}"),
     )

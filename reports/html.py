@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.findings import finding_id, group
+from reports.headline import headline
 from reports.matrix import heat_map
 from reports.result import Finding, RunSummary, ScenarioResult, Verdict
 from reports.text import visible
@@ -48,6 +49,7 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
             script=script,
             data=_json(_scenarios(results)),
             summary=summary,
+            headline=headline(summary),
             groups=groups,
             broken=sum(result.verdict.broken for result in results),
             unknown=sum(not result.verdict.broken and result.verdict is not Verdict.SAFE for result in results),

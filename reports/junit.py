@@ -16,6 +16,7 @@ from collections import defaultdict
 from xml.etree import ElementTree as ET
 
 from reports.findings import Group, group
+from reports.headline import headline
 from reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
 from reports.text import shortened, visible
 
@@ -33,7 +34,8 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
         mine = [result for result in results if result.experiment == name]
         _experiment(root, summary, name, experiment, mine)
     for name, reason in summary.not_run.items():
-        _case(_suite(root, summary, name, 0.0), summary, name, "not run", 0.0, ("skipped", "not run", reason))
+        kind = "error" if name in summary.lacking else "skipped"
+        _case(_suite(root, summary, name, 0.0), summary, name, "not run", 0.0, (kind, f"not run: {reason}", reason))
     _whole(root, summary)
     for number, suite in enumerate(root):
         _close(suite, number)
@@ -102,7 +104,8 @@ def _suite(root: ET.Element, summary: RunSummary, name: str, seconds: float) -> 
         root, "testsuite", name=_line(name) or "-", package=package, timestamp=summary.started or _UNKNOWN_START,
         hostname="localhost", time=f"{seconds:.3f}",
     )  # fmt: skip
-    facts = {"seed": summary.seed, "verdict": summary.verdict, **summary.versions}
+    verdict = summary.experiments[name].verdict if name in summary.experiments else headline(summary, reasons=True)
+    facts = {"seed": summary.seed, "verdict": verdict, **summary.versions}
     properties = ET.SubElement(suite, "properties")
     for key, value in facts.items():
         ET.SubElement(properties, "property", name=_line(key) or "-", value=visible(str(value)))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from html import escape
 
 from reports.findings import Group, group
+from reports.headline import headline
 from reports.result import RunSummary, ScenarioResult, Verdict
 from reports.text import shortened, visible
 
@@ -47,7 +48,7 @@ def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max
 
 def _head(summary: RunSummary) -> Iterator[str]:
     verdict = summary.verdict
-    yield f"# {_SIGN.get(verdict, '❌')} {_code(summary.target)}: {verdict}"
+    yield f"# {_SIGN.get(verdict, '❌')} {_code(summary.target)}: {headline(summary, _code)}"
     shard = f", shard {summary.shard}" if summary.shard else ""
     cut_short = ", interrupted" if summary.interrupted else ""
     yield (

@@ -95,6 +95,7 @@ def merge(
         options=first.options,
         versions=_versions(summaries),
         not_run={name: reason for summary in summaries for name, reason in summary.not_run.items()},
+        required=list(dict.fromkeys(name for summary in summaries for name in summary.required)),
         interrupted=any(summary.interrupted for summary in summaries),
         started=min(filter(None, (summary.started for summary in summaries)), default=""),
         missing_shards=[f"{number}/{of}" for number in range(1, of + 1) if f"{number}/{of}" not in have],

@@ -231,7 +231,8 @@ class RunSummary:
     Attributes:
         target, options: what was tested, so that a scenario can be replayed from the report.
         versions: of what took part: the kernel, Python, packages.
-        not_run: each experiment left out, with the reason and the remedy.
+        not_run: each experiment left out, with the reason and the remedy; of one, what was left out: ``power on ext4``.
+        required: experiments without which nothing is known.
         interrupted: the run was stopped before its plan was through.
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
         shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
@@ -245,6 +246,7 @@ class RunSummary:
     versions: dict[str, str]
     experiments: dict[str, ExperimentSummary] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    required: list[str] = field(default_factory=list)
     interrupted: bool = False
     started: str = ""
     shard: str = ""
@@ -253,9 +255,16 @@ class RunSummary:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of the experiments; a run that was interrupted, or lacks a shard, is at best unknown."""
+        """The worst verdict of the experiments; a run that was interrupted, or lacks a shard or a required experiment, is
+        at best unknown."""
         verdicts = [experiment.verdict for experiment in self.experiments.values()]
-        return worst([*verdicts, *([Verdict.UNKNOWN] if self.interrupted or self.missing_shards else [])])
+        incomplete = self.interrupted or self.missing_shards or self.lacking
+        return worst([*verdicts, *([Verdict.UNKNOWN] if incomplete else [])])
+
+    @property
+    def lacking(self) -> list[str]:
+        """The experiments that were required and not run."""
+        return [name for name in self.required if name in self.not_run]
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -294,6 +303,7 @@ class RunSummary:
             "versions": self.versions,
             "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
             "not_run": self.not_run,
+            "required": self.required,
             "findings": [finding.to_json() for finding in self.findings],
         }
 
@@ -301,7 +311,7 @@ class RunSummary:
     def from_json(cls, summary: dict[str, Any]) -> RunSummary:
         """Read `summary.json`. Raises KeyError, ValueError, TypeError."""
         names = ("target", "seed", "options", "versions", "interrupted", "not_run")
-        later = {name: summary[name] for name in ("started", "shard", "missing_shards") if name in summary}
+        later = {name: summary[name] for name in ("started", "shard", "missing_shards", "required") if name in summary}
         experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
         findings = [Finding.from_json(part) for part in summary.get("findings", [])]
         return cls(experiments=experiments, findings=findings, **later, **{name: summary[name] for name in names})

@@ -1,6 +1,7 @@
 """A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
 
     results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    run.lock          held while a run writes there, and not empty until it has finished (`reports.lock`)
     traces/           recorded disks, of the experiments that need one to be replayed
     summary.json      written at the end, by rename: a directory without it is a run that was cut short
     junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
@@ -11,6 +12,7 @@ through a link (`reports.ownership`, `reports.folder`).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -21,6 +23,7 @@ from typing import Any, BinaryIO
 
 from reports import html, junit, markdown
 from reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
+from reports.lock import LOCK, RunLock, unfinished
 from reports.ownership import refuse_foreign, refuse_links
 from reports.result import FORMAT, RunSummary, ScenarioResult
 
@@ -51,7 +54,7 @@ TRACES = "traces"
 """Folder, in the report directory, of what it takes to rebuild crashed disks."""
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
-_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES}
+_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES, LOCK}
 
 
 class ReportWriter:
@@ -63,6 +66,7 @@ class ReportWriter:
         self._claim()
         self._folder = Folder.open(directory)
         self._lines: BinaryIO | None = None
+        self._finished = False
 
     def _claim(self) -> None:
         try:
@@ -76,13 +80,24 @@ class ReportWriter:
             raise ReportError(
                 f"{self.directory}: {error.strerror}; name a directory you may write with --report"
             ) from None
-        if present and not present & {"results.jsonl", "summary.json"}:
+        if present and not present & {"results.jsonl", "summary.json", LOCK}:
             what = ", ".join(sorted(present)[:3])
             raise ReportError(f"{self.directory} holds something else ({what}); name an empty or new one with --report")
         foreign = present - _OURS
         if foreign:
             what = ", ".join(sorted(foreign)[:3])
             raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
+        self._lock = self._take_lock()
+
+    def _take_lock(self) -> RunLock:
+        try:
+            return RunLock(self.directory)
+        except BlockingIOError:
+            raise ReportError(
+                f"{self.directory}: another run is writing its report there; wait for its end, or name another with --report"
+            ) from None
+        except OSError as error:
+            raise ReportError(f"{self.directory}/{LOCK}: {error.strerror}; name another with --report") from None
 
     def _begin(self, text: str) -> None:
         """Put the first lines of `results.jsonl` in the place of the whole report before this one.
@@ -110,30 +125,47 @@ class ReportWriter:
         """Append one result; it is on file before this returns."""
         if self._lines is None:
             self._begin(_line(result))
-        else:
+            return
+        try:
             self._lines.write(_encoded(_line(result)))
             self._lines.flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         """Write all results in the order given, then the summary, then what is derived from both."""
         if self._lines is None:  # A run that found nothing takes the place of the report before it all the same.
             self._begin("")
         self._stay()
-        self._folder.write("results.jsonl", _encoded("".join(_line(result) for result in results)))
-        self._folder.write("summary.json", _encoded(json.dumps(summary.to_json(), indent=2) + "\n"))
-        _render(self._folder, summary, results)
+        try:
+            self._folder.write("results.jsonl", _encoded("".join(_line(result) for result in results)))
+            self._folder.write("summary.json", _encoded(json.dumps(summary.to_json(), indent=2) + "\n"))
+            _render(self._folder, summary, results)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._finished = True
+
+    def _unwritable(self, error: OSError) -> ReportError:
+        return ReportError(f"{self.directory}: {error.strerror}; make room there, or name another with --report")
 
     def __enter__(self) -> ReportWriter:
         return self
 
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if self._lines is not None:
-            self._lines.close()
+            with contextlib.suppress(OSError):  # Of what could not be written before.
+                self._lines.close()
         self._folder.close()
+        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # It could not begin.
+        if self._finished or unchanged:
+            self._lock.finished()
+        self._lock.release()
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Read a report's summary. Raises ReportError with the remedy."""
+    if reason := unfinished(directory):
+        raise ReportError(f"{directory}: {reason}")
     try:
         summary: dict[str, Any] = json.loads(_read(directory / "summary.json"))
         if summary["format"] > FORMAT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import shlex
 import shutil
 import time
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from scenarios.power_record import Recording, trace_path
 from scenarios.scratch import scratch_folder
 from scenarios.shards import WHOLE, Shard
 from scenarios.system import Target
+from scenarios.versions import versions
 
 __all__ = [
     "EXPERIMENTS",
@@ -48,13 +47,13 @@ __all__ = [
 EXPERIMENTS = ("kill", "power")
 """Experiments this version runs."""
 
-_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to run. ``workers`` is how many scenarios are judged at a time; ``budget`` bounds the workload's hits (kill)
-    and the crash states judged (power); ``experiments`` empty means all that this machine can run."""
+    and the crash states judged (power); ``experiments`` empty means all that this machine can run. ``or_posix`` lets power
+    be cut on posix where this machine cannot have the ``filesystems``. Without the experiments in ``required`` the verdict is
+    at best unknown."""
 
     target: str = "reference"
     options: dict[str, Any] = field(default_factory=dict)
@@ -64,6 +63,8 @@ class Plan:
     workers: int = 2
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    or_posix: bool = False
+    required: tuple[str, ...] = ()
     shard: Shard = WHOLE
     report: Path = Path("crashmatrix-report")
 
@@ -111,8 +112,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.summary = RunSummary(
-            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=_versions(),
-            shard=str(self.plan.shard), started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=versions(),
+            required=list(self.plan.required), shard=str(self.plan.shard),
+            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         )  # fmt: skip
 
     def run(self) -> None:
@@ -122,24 +124,47 @@ class Campaign:
             UsageError, EnvironmentLacks, reports.ReportError: nothing, or not all, could be run.
             KeyboardInterrupt: after the report of what was found so far is written.
         """
+        self.summary.interrupted = True
         with ReportWriter(self.plan.report) as writer, workbench(self.plan) as (checker, remarks):
-            self.summary.interrupted = True
             try:
                 for name in self._chosen():
                     self._run(name, checker, writer, list(remarks))
-                self.summary.interrupted = False
-            finally:
-                if self.results or not self.summary.interrupted:  # A shard's part may be empty.
-                    writer.finish(self.summary, self.results)
+            except Exception:
+                if self.results:  # Else the report of the run before stays.
+                    self._finish(writer)
+                raise
+            except KeyboardInterrupt:
+                self._finish(writer)
+                raise
+            self.summary.interrupted = False
+            self._finish(writer)
+
+    def _finish(self, writer: ReportWriter) -> None:
+        try:
+            writer.finish(self.summary, self.results)
+        except KeyboardInterrupt:  # There is one; so this time it comes to its end.
+            writer.finish(self.summary, self.results)
+            raise
 
     def _chosen(self) -> list[str]:
         """The experiments asked for, else all that this machine can run; the others are named with the remedy."""
-        if self.plan.experiments:
-            return list(self.plan.experiments)
-        reason = lacking(self.plan.filesystems)
-        if reason:
+        asked = self.plan.experiments
+        chosen = list(dict.fromkeys(asked or EXPERIMENTS))
+        reason = lacking(self.plan.filesystems) if "power" in chosen else ""
+        if reason and asked:  # Now, and not once the others have been run.
+            other = "" if lacking(["posix"]) else "; --fs posix can run here"
+            raise EnvironmentLacks(f"power cuts on {', '.join(self.plan.filesystems)}: {reason}{other}")
+        if reason and self.plan.or_posix and not lacking(["posix"]):
+            self.summary.not_run[f"power on {', '.join(self.plan.filesystems)}"] = reason
+            self.plan = dataclasses.replace(self.plan, filesystems=("posix",))
+            self.summary.options = self.plan.settings()
+        elif reason:
             self.summary.not_run["power"] = reason
-        return ["kill"] if reason else list(EXPERIMENTS)
+            chosen.remove("power")
+        for name in self.plan.required:
+            if name not in chosen:
+                self.summary.not_run.setdefault(name, "not among --experiments; name it there")
+        return chosen
 
     def _run(self, name: str, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:
         def found(result: ScenarioResult) -> None:
@@ -188,8 +213,8 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     """
     summary = read_summary(report)
     plan = Plan.from_summary(summary, report)
-    if keep is not None and keep.exists():
-        raise UsageError(f"{keep} exists; name a new folder with --keep")
+    if keep is not None:
+        _check_new(keep)
     if scenario.startswith("power:"):
         return _replay_power(scenario, plan, summary, keep)
     path = parse_id(scenario)
@@ -208,6 +233,17 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         if keep is not None:
             checker.album.restore(checker.album.capture(root), keep / "recovered")
         return Replayed(checked, keep)
+
+
+def _check_new(folder: Path) -> None:
+    """See now, and not after the crash, that a folder can be made. Raises UsageError."""
+    try:
+        folder.mkdir(parents=True)
+        folder.rmdir()
+    except FileExistsError:
+        raise UsageError(f"{folder} exists; name a new folder with --keep") from None
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with --keep") from None
 
 
 def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[Recording, str]:
@@ -293,13 +329,3 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
             if not ended.returned:
                 raise UsageError(f"target {plan.name} cannot be set up: it {ended}")
             yield checker, list(ended.value)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "kernel": platform.release()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions

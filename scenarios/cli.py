@@ -1,7 +1,6 @@
 """The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
 
-Exit status: 0 safe, 1 a promise broken, 2 the input or the machine is at fault (one line on stderr), 3 unknown,
-130 interrupted.
+Exit status: 0 safe, 1 a promise broken, 3 unknown; `scenarios.main` sees to all others.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,14 +28,18 @@ from scenarios.crashed_shell import open_shell
 from scenarios.doctor import examine
 from scenarios.errors import ScenarioError, UsageError
 from scenarios.kill_plan import BUDGET
+from scenarios.main import DEBUG, Refused, main
 from scenarios.new_target import LANGUAGES, write_target
 from scenarios.power import STATES_MAX
 from scenarios.shards import Shard
 from scenarios.systems import BUILT_IN
 
-__all__ = ["app", "main"]
+__all__ = ["app", "call", "main"]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+JOBS_PER_PROCESSOR_MAX = 16
+"""More make a run slower: each is a process with a mount of its own."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
 
@@ -43,6 +47,7 @@ Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[
     str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
 ]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Draws everything random.")]
 Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
 Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
 Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
@@ -86,16 +91,22 @@ def run(
         str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
     ] = "",
     fs: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest."
+            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest. "
+            "Default: ext4; posix, where only that is possible."
         ),
-    ] = "ext4",
+    ] = None,
+    require: Annotated[
+        str, typer.Option(help="Experiments without which the exit status is 3 (unknown): kill,power.")
+    ] = "",
     jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
+    seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(min=1, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."),
+        typer.Option(
+            min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."
+        ),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
@@ -106,14 +117,18 @@ def run(
     tags: Tags = None,
 ) -> None:
     """Crash TARGET everywhere, recover, and say whether it kept its promises."""
+    filesystems = _filesystems(fs or "")
     plan = Plan(
         **_target(target),
         options=_options(target, data, timestamp, tags),
-        experiments=_experiments(experiments),
+        experiments=_experiments(experiments)
+        or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        required=_experiments(require),
         seed=seed,
-        workers=jobs or len(os.sched_getaffinity(0)),
+        workers=_workers(jobs),
         budget=budget,
-        filesystems=_filesystems(fs),
+        filesystems=filesystems,
+        or_posix=fs is None,
         shard=Shard.parse(shard),
         report=report,
     )
@@ -124,7 +139,7 @@ def run(
             campaign.run()
     except KeyboardInterrupt:
         show_run(_out, campaign.summary, campaign.results, report)
-        raise typer.Exit(130) from None
+        raise
     show_run(_out, campaign.summary, campaign.results, report)
     raise typer.Exit(campaign.summary.verdict.exit_status)
 
@@ -178,8 +193,8 @@ def mutants(
         list[str] | None, typer.Argument(help="Planted bugs to hunt; all, and the unbroken engine.")
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
-    seed: Annotated[int, typer.Option(help="Draws everything random.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed on: found by all, it is no luck.")] = 1,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
     from scenarios.mutants import MUTANTS, mutant  # imports the reference engine, which no other command needs
@@ -246,8 +261,15 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
     return options
 
 
+def _workers(jobs: int | None) -> int:
+    processors = len(os.sched_getaffinity(0))
+    if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
+        raise UsageError(f"--jobs {jobs} is more than {processors} processors are good for; {most} at most")
+    return jobs or processors
+
+
 def _experiments(text: str) -> tuple[str, ...]:
-    names = tuple(filter(None, text.split(",")))
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
     for name in names:
         if name not in EXPERIMENTS:
             raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
@@ -256,7 +278,7 @@ def _experiments(text: str) -> tuple[str, ...]:
 
 def _filesystems(text: str) -> tuple[str, ...]:
     try:
-        return tuple(map(str, Filesystem.parse_list(text))) or ("ext4",)
+        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text)))) or ("ext4",)
     except InvalidOption as error:
         raise UsageError(str(error)) from None
 
@@ -272,18 +294,29 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
+    ] = False,  # main takes it
 ) -> None:
     """Crash a storage system everywhere, recover, and see whether it kept its promises."""
 
 
-def main() -> None:
-    """Run the command line; every expected failure is one line on stderr and exit status 2."""
+def call(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit status. Raises `scenarios.main.Refused` for every expected failure."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
     try:
-        app()
+        status = app(list(arguments) or ["--help"], prog_name="crashmatrix", standalone_mode=False)
     except (ScenarioError, ReportError) as error:
-        print(f"crashmatrix: {error}", file=sys.stderr)  # noqa: T201  # the one line
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raise Refused(str(error)) from error
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # As what the option parser raises has.
+            raise
+        raise Refused(_usage(error)) from error
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: Any) -> str:
+    """What the option parser says, and where to read more."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "crashmatrix"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"

@@ -14,11 +14,12 @@ import os
 import signal
 import sys
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from scenarios.endings import signal_name
 from scenarios.errors import EnvironmentLacks, ForkServerDied
+from scenarios.interruption import ENDING_SIGNALS
 from scenarios.processes import HeldProcess, check_proc, child_of_ours
 from scenarios.scratch import own_sockets
 
@@ -63,7 +64,7 @@ class JobServer:
         if os.environ.get(_PRELOAD_VARIABLE) != text and not busy:
             os.environ[_PRELOAD_VARIABLE] = text
             _end_server()
-        forkserver.ensure_running()
+        _ensure_running()
         process = _server()
         if process is None:
             raise EnvironmentLacks(
@@ -171,6 +172,16 @@ def _how(server: HeldProcess) -> str:
     if end.si_code == os.CLD_EXITED:
         return f"exited with status {end.si_status}"
     return f"died by {signal_name(end.si_status)}"
+
+
+def _ensure_running() -> None:
+    """Start a server unless one runs, deaf to what ends us: that may go to the whole process group; it ends when we do."""
+    resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
+    was = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, was)
 
 
 def _server() -> HeldProcess | None:

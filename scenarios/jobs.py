@@ -29,6 +29,7 @@ from faults.disk import die_with_parent
 from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks, ForkServerDied
+from scenarios.interruption import ENDING_SIGNALS
 from scenarios.job_server import SERVER, death
 from scenarios.processes import HeldProcess, end_strangers
 from scenarios.scratch import OwnFolder, own_folder
@@ -291,10 +292,15 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
     die_with_parent(fork_server.SERVER_PID)
     adopt_orphans()
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
     # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
-    _redirect_output(output)
+    try:
+        _redirect_output(output)
+    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
+        os._exit(1)
     channel = Channel(connection)
     try:
         result = ("value", function(channel, *args))

@@ -43,7 +43,7 @@ SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 END: Hit = ("workload.end", 1)
 """A crash right after the workload's last step."""
 
-_STEP = re.compile(r"([^+].*?)@([0-9]+)(?:\+|\Z)", re.DOTALL)
+_STEP = re.compile(r"([^+].*?)@([0-9]{1,18})(?:\+|\Z)", re.DOTALL)
 """One crash of an id; a failpoint's name may itself hold a plus sign."""
 
 CrashPath = tuple[Hit, ...]

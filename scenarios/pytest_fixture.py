@@ -79,6 +79,7 @@ class CrashMatrix:
                 campaign.run()
         except (ScenarioError, ReportError) as error:
             pytest.fail(f"crash_matrix: {error}", pytrace=False)
+        campaign.summary.not_run.update(not_run)
         return Outcome(type(system), campaign.summary, campaign.results, plan.report, not_run)
 
 
@@ -102,7 +103,9 @@ class Outcome:
         if self.results and self.summary.verdict != "safe":
             pytest.fail(self._explanation(), pytrace=False)
         if self.not_run:
-            pytest.skip("; ".join(f"{name} cannot run here: {reason}" for name, reason in self.not_run.items()))
+            from reports.headline import headline
+
+            pytest.skip(f"{self._system.__name__}: {headline(self.summary, reasons=True)}")
 
     def _explanation(self) -> str:
         wrong = [result for result in self.results if result.verdict != "safe"]
@@ -112,8 +115,10 @@ class Outcome:
             first.setdefault((result.experiment, result.verdict), result)
         name, contract = self._system.__name__, self._system.contract
         promise = contract if isinstance(contract, str) else type(contract).__name__
+        from reports.headline import headline
+
         head = f"{name} breaks its promise" if self.summary.verdict.broken else f"{name}: nothing can be said"
-        lines = [f"{head} ({promise}): {self.summary.verdict} in {len(wrong)} of {len(self.results)} crashes"]
+        lines = [f"{head} ({promise}): {headline(self.summary)} in {len(wrong)} of {len(self.results)} crashes"]
         from reports.findings import finding_id
 
         causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}

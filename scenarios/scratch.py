@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-__all__ = ["OwnFolder", "own_folder", "own_sockets", "scratch_folder"]
+__all__ = ["OwnFolder", "own_folder", "own_sockets", "remove_own", "scratch_folder"]
 
 _PREFIX = "crashmatrix-"
 _LOCK_NAME = ".crashmatrix-lock"
@@ -38,6 +38,7 @@ _LOCK_BYTES_MAX = 512
 _SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
 _SHM_BYTES_MIN = 2**30
 _SOCKETS_BYTES_MAX = 60
+_made: list[tuple[Path, int]] = []  # With the process each is of; one interrupt can keep it from removing them.
 
 
 class OwnFolder:
@@ -51,6 +52,7 @@ class OwnFolder:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        _made.append((folder, os.getpid()))
         self._finalizer = weakref.finalize(self, _remove_own, folder, held, os.getpid())
 
     def cleanup(self) -> None:
@@ -78,6 +80,13 @@ def scratch_folder() -> Iterator[Path]:
 def own_folder(parent: Path | None) -> OwnFolder:
     """A folder in ``parent``, or where temporary files go, that is known for ours should this process be killed."""
     return OwnFolder(parent)
+
+
+def remove_own() -> None:
+    """Remove what an interrupted clean-up has left of this process's folders; call it last."""
+    for folder, owner in _made:
+        if owner == os.getpid():
+            _remove(folder)
 
 
 def own_sockets() -> None:

@@ -17,6 +17,8 @@ __all__ = ["WHOLE", "Shard", "plan_digest"]
 
 T = TypeVar("T")
 
+_DIGITS_MAX = 6
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -29,8 +31,9 @@ class Shard:
     def parse(cls, text: str) -> Shard:
         """Read ``I/N``. Raises UsageError."""
         number, slash, of = text.partition("/")
-        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"no shard {text!r}; write --shard I/N, with I from 1 to N")
+        digits = slash and number.isdecimal() and of.isdecimal() and len(number) <= len(of) <= _DIGITS_MAX
+        if not (digits and 1 <= int(number) <= int(of)):
+            raise UsageError(f"no shard {text!r}; write --shard I/N, with I from 1 to N, 999999 at most")
         return cls(int(number), int(of))
 
     def __str__(self) -> str:

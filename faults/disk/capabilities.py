@@ -3,6 +3,7 @@
 Checking changes nothing outside this process and costs a few milliseconds.
 """
 
+import errno
 import os
 import platform
 import shutil
@@ -18,6 +19,7 @@ from faults.disk.namespace import enter_private_namespace
 __all__ = ["Missing", "check_requirements", "requirements"]
 
 _CAP_SYS_ADMIN = 21  # linux/capability.h
+_MISC_MAJOR = 10  # linux/major.h; minors are in linux/miscdevice.h
 _PACKAGES = {"ext4": "e2fsprogs", "ext2": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 _PROGRAM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
@@ -93,37 +95,57 @@ def _namespace() -> Missing | None:
     )
 
 
-def _refused(path: str) -> str:
-    """Why a device cannot be opened; empty if it can. Permissions say too little: a container's rules stand above them."""
+def _refused(path: str, minor: int) -> OSError | None:
+    """What keeps a device from being opened; None if nothing does. Permissions say too little: a container's rules stand
+    above them."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_rdev != os.makedev(_MISC_MAJOR, minor):
+                return OSError(errno.ENODEV, "this is another device or a file")
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        return f"{path}: {os.strerror(error.errno or 0).lower()}"
-    return ""
+        return error
+    return None
+
+
+def _device(what: str, path: str, minor: int, allow: str, container: str) -> Missing | None:
+    """A device that cannot be used, with what helps: a permission, another device, or a driver."""
+    if not (refused := _refused(path, minor)):
+        return None
+    driver = path.removeprefix("/dev/").removesuffix("-control")
+    remedy = {
+        errno.EACCES: f"{allow}, or run as root (sudo)",
+        errno.EPERM: f"the container forbids it: run it with {container}",
+        errno.ENODEV: f"make the device anew (sudo mknod {path} c {_MISC_MAJOR} {minor}), in containers run with {container}",
+    }.get(refused.errno or 0, f"load the driver (modprobe {driver}), in containers run with {container}")
+    return Missing(what=what, cause=f"{path}: {str(refused.strerror).lower()}", remedy=remedy)
 
 
 def _fuse_device() -> Missing | None:
-    if not (cause := _refused("/dev/fuse")):
-        return None
-    return Missing(
-        what="FUSE",
-        cause=cause,
-        remedy="load the driver (modprobe fuse), in containers run with --privileged or --device /dev/fuse",
-    )
+    allow = f"let user {os.geteuid()} open it (sudo chmod 666 /dev/fuse, the usual mode)"
+    return _device("FUSE", "/dev/fuse", 229, allow, "--privileged or --device /dev/fuse")
 
 
 def _loop() -> Missing | None:
-    if not (cause := _refused("/dev/loop-control")):
-        return None
-    return Missing(
-        what="loop devices",
-        cause=cause,
-        remedy="load the driver (modprobe loop), in containers run with --privileged",
-    )
+    allow = f"let user {os.geteuid()} open it"
+    return _device("loop devices", "/dev/loop-control", 237, allow, "--privileged")
+
+
+def _of_root(check: "_Check") -> "_Check":
+    """A check for what root may open anyway: that root is missing has been said."""
+
+    def checked() -> Missing | None:
+        missing = check()
+        permission = missing is not None and missing.cause.endswith(os.strerror(errno.EACCES).lower())
+        return None if permission and _privilege() else missing
+
+    return checked
 
 
 _Check = Callable[[], Missing | None]
-_DISK_CHECKS: tuple[_Check, ...] = (_linux, _privilege, _fuse_device, _loop)
+_DISK_CHECKS: tuple[_Check, ...] = (_linux, _privilege, _of_root(_fuse_device), _of_root(_loop))
 _TREE_CHECKS: tuple[_Check, ...] = (_linux, _namespace, _fuse_device)
 
 

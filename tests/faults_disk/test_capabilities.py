@@ -1,5 +1,8 @@
 """What is missing is named, with the cause and the remedy."""
 
+import errno
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from tests.faults_disk.support import in_child
 
 def test_missing_things_are_named_with_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faults.disk.capabilities.shutil.which", lambda *_, **__: None)
-    monkeypatch.setattr("faults.disk.capabilities._refused", lambda path: f"{path}: no such device")
+    monkeypatch.setattr("faults.disk.capabilities._refused", lambda *_: OSError(errno.ENOENT, "no such file"))
     monkeypatch.setattr("faults.disk.capabilities._lines", lambda _: ["CapEff:\t0000000000000000"])
     what = [missing.what for missing in requirements()]
     assert what == [
@@ -50,6 +53,39 @@ def test_devices_that_are_not_there() -> None:
     assert causes == [f"/dev/{name}: no such file or directory" for name in ("fuse", "loop-control")]
     assert "FUSE" in said
     assert "modprobe loop" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, r"let user \d+ open it \(sudo chmod 666 /dev/fuse"),
+        (errno.EPERM, "the container forbids it: run it with --privileged or --device /dev/fuse"),
+        (errno.ENOENT, "load the driver \\(modprobe fuse\\)"),
+    ],
+)
+def test_a_device_is_refused_for_several_reasons(number: int, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A permission is no driver: the remedy is for what is wrong."""
+    monkeypatch.setattr("faults.disk.capabilities._refused", lambda *_: OSError(number, os.strerror(number)))
+    (fuse,) = [missing for missing in requirements(("posix",)) if missing.what == "FUSE"]
+    assert fuse.cause == f"/dev/fuse: {os.strerror(number).lower()}"
+    assert re.search(remedy, fuse.remedy)
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_device_of_another_kind() -> None:
+    """A file, or any other device, in the place of one is said to be that, before anything is recorded."""
+
+    def run() -> list[str]:
+        scratch = enter_private_namespace()
+        for name in ("fuse", "loop-control"):
+            mount("/dev/null", Path("/dev", name), "none", 0x1000)  # MS_BIND
+        (scratch / "file").touch()
+        causes = [missing.cause for missing in requirements(("ext4",))]
+        mount(str(scratch / "file"), Path("/dev/fuse"), "none", 0x1000)
+        return causes + [missing.cause for missing in requirements(("posix",))]
+
+    another = "this is another device or a file"
+    assert in_child(run) == [f"/dev/fuse: {another}", f"/dev/loop-control: {another}", f"/dev/fuse: {another}"]
 
 
 def test_the_public_names_exist() -> None:

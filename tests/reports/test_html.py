@@ -62,7 +62,9 @@ def test_opens_quietly_and_alone(page: Page) -> None:
     assert ids(page)[:2] == ["kill:wal.retire.after_unlink@3", "kill:wal.retire.after_unlink@10"]
     assert len(ids(page)) == 100
     assert [url for url in page.requests if not url.startswith("data:")] == [page("location.href")]
-    assert page("document.querySelector('.badge').textContent").strip() == "loses"
+    assert (
+        page("document.querySelector('.badge').textContent").strip() == "loses under kill and power; corruption not run"
+    )
     assert page("document.querySelectorAll('.finding').length") == 3
 
 

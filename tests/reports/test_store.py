@@ -57,7 +57,9 @@ def test_finished_report(tmp_path: Path) -> None:
         writer.finish(summary(FOUND), FOUND)
     assert read_results(tmp_path / "a" / "report") == FOUND
     assert read_summary(tmp_path / "a" / "report") == summary(FOUND).to_json()
-    assert sorted(content(tmp_path / "a" / "report")) == sorted(["results.jsonl", "summary.json", *RENDERERS])
+    assert sorted(content(tmp_path / "a" / "report")) == sorted(
+        ["results.jsonl", "run.lock", "summary.json", *RENDERERS]
+    )
 
 
 def test_rendered_again(tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_a_new_run_leaves_nothing_old_to_read(tmp_path: Path) -> None:
     written(tmp_path)
     with ReportWriter(tmp_path) as writer:
         writer.add(FOUND[0])
-        assert sorted(content(tmp_path)) == ["results.jsonl"]
+        assert sorted(content(tmp_path)) == ["results.jsonl", "run.lock"]
 
 
 def test_a_run_without_results_replaces_the_report(tmp_path: Path) -> None:
@@ -242,6 +244,7 @@ def test_unwritable_results(public_folder: Path) -> None:
     report = written(public_folder / "report")
     before = content(report)
     report.chmod(0o777)
+    (report / "run.lock").chmod(0o666)
     with unprivileged(), ReportWriter(report) as writer, pytest.raises(ReportError) as refused:
         writer.add(FOUND[0])
     one_line(refused, remedy="name another directory with --report")

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.processes import alive, descendants
 
-CRASHMATRIX = [sys.executable, "-c", "from scenarios.cli import main; main()"]
+CRASHMATRIX = [sys.executable, "-c", "from scenarios.main import main; main()"]
 KILL = ("--experiments", "kill")
 TOYS = "tests.scenarios.toy_systems"
 REPOSITORY = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ def crashmatrix(*arguments: str, cwd: Path, **environment: str) -> subprocess.Co
     return subprocess.run([*CRASHMATRIX, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
 
 
+HUGE = "9" * 5_000
 BAD_INPUT = [
     (["run", "nosuch"], "no target 'nosuch'; `crashmatrix targets` lists them"),
     (["run", "no.such.module:Store"], "cannot import no.such.module (ModuleNotFoundError"),
@@ -55,6 +57,15 @@ BAD_INPUT = [
     (["merge", "whole", "other"], "no finished report in other"),
     (["merge", "whole", "./whole"], "whole is one of the reports to merge"),
     (["run", "--shard", "5/4"], "no shard '5/4'; write --shard I/N"),
+    (["run", "--shard", f"1/{HUGE}"], "write --shard I/N, with I from 1 to N, 999999 at most"),
+    (["run", "--seed", HUGE], "Invalid value for '--seed'"),
+    (["run", "--seed", "7" * 100], "Invalid value for '--seed'"),
+    (["run", "--budget", HUGE], "Invalid value for '--budget'"),
+    (["run", "--jobs", "2000"], "--jobs 2000 is more than"),
+    (["run", "--experiments", "kill", "--require", "flood"], "no experiment 'flood'"),
+    (["run", "--nosuch"], "No such option: --nosuch; see: crashmatrix run --help"),
+    (["nosuch"], "No such command 'nosuch'; see: crashmatrix --help"),
+    (["mutants", "--seeds", HUGE], "Invalid value for '--seeds'"),
 ]
 
 
@@ -123,6 +134,34 @@ def test_replay_kills_again(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (2, "crashmatrix: kept exists; name a new folder with --keep\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"kill:a@{HUGE}"], "is no scenario id"),
+        (
+            ["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"],
+            "cannot be made (Not a directory)",
+        ),
+        (["kill:toy.put.after_write@1", "--keep", "crashmatrix-report"], "crashmatrix-report exists"),
+    ],
+)
+def test_bad_replays(arguments: list[str], message: str, tmp_path: Path) -> None:
+    """An id or a folder that cannot be is refused in one line, before anything is crashed."""
+    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
+    run = crashmatrix("replay", *arguments, cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert message in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_an_experiment_named_twice_is_run_once(tmp_path: Path) -> None:
+    """No scenario is counted twice."""
+    assert crashmatrix("run", f"{TOYS}:Store", "--experiments", "kill,kill", cwd=tmp_path).returncode == 0
+    lines = (tmp_path / "crashmatrix-report" / "results.jsonl").read_text().splitlines()
+    ids = [json.loads(line)["id"] for line in lines]
+    assert len(ids) == len(set(ids)) > 0
+
+
 def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
     """A scenario whose failpoint does not fire says nothing."""
     assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
@@ -147,12 +186,21 @@ def test_a_target_in_a_file(tmp_path: Path) -> None:
     assert crashmatrix("run", "my_store.py:Buffered", *KILL, cwd=tmp_path).returncode == 1
 
 
-def start_long_run(tmp_path: Path, **environment: str) -> subprocess.Popen[str]:
+def start_long_run(
+    tmp_path: Path,
+    *,
+    target: str = "reference",
+    start_new_session: bool = False,
+    preexec_fn: Callable[[], object] | None = None,
+    **environment: str,
+) -> subprocess.Popen[str]:
     """Start a run and wait until it has found something."""
     run = subprocess.Popen(
-        [*CRASHMATRIX, "run", *KILL, "--report", "report"],
+        [*CRASHMATRIX, "run", target, *KILL, "--report", "report"],
         cwd=tmp_path,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        start_new_session=start_new_session,
+        preexec_fn=preexec_fn,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,31 @@
+"""A run's verdict in one line, which says what was not run, too: ``safe under kill; power not run: REASON AND REMEDY``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.result import RunSummary
+
+__all__ = ["headline"]
+
+
+def headline(summary: RunSummary, shown: Callable[[str], str] = str, *, reasons: bool = False) -> str:
+    """Return the line, without a line's end.
+
+    Args:
+        shown: turns an experiment's name into what is shown of it.
+        reasons: whether to say why an experiment was not run, and what to do.
+    """
+    verdict, parts = summary.verdict, summary.experiments
+    on = [shown(_with_filesystems(summary, name)) for name, part in parts.items() if part.verdict is verdict]
+    said = [f"{verdict} under {' and '.join(on)}" if summary.not_run and on else str(verdict)]
+    for name, reason in summary.not_run.items():
+        said.append(f"{shown(name)} not run{f': {reason}' if reasons else ''}")
+    return "; ".join([*said, *(f"{shown(name)} was required" for name in summary.lacking)])
+
+
+def _with_filesystems(summary: RunSummary, experiment: str) -> str:
+    """The experiment's name; with the filesystems, if others were to be tried."""
+    instead = any(name.startswith(f"{experiment} on ") for name in summary.not_run)
+    names = summary.options.get("filesystems", ()) if instead else ()
+    return f"{experiment} on {', '.join(map(str, names))}" if names else experiment
