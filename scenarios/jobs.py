@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +30,7 @@ from scenarios.adoption import adopt_orphans
 from scenarios.endings import Ended, Relayed, describe
 from scenarios.errors import EnvironmentLacks
 from scenarios.process_tree import end_strangers, parent
-from scenarios.scratch import own_folder, own_sockets
+from scenarios.scratch import OwnFolder, own_folder, own_sockets
 
 __all__ = ["Channel", "Job", "Jobs"]
 
@@ -173,7 +172,7 @@ class Jobs:
         self._preload, self._within = preload, scratch
         self._running: set[Job] = set()
         self._stopped = False
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: OwnFolder | None = None
         self._count = 0
         self._server = 0
 
@@ -199,7 +198,7 @@ class Jobs:
             if self._stopped:
                 raise EnvironmentLacks("stopped")
             self._count += 1
-            output = Path(self._scratch.name) / str(self._count)
+            output = self._scratch.path / str(self._count)
             process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
             try:
                 with _without_main():

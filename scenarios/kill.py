@@ -14,12 +14,12 @@ Two scenarios that left the same folder after the same promises have one judgeme
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from faults.disk.removal import remove_tree
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
@@ -150,6 +150,8 @@ class KillExperiment:
         return difference[0]
 
     def _fingerprint(self, tree: Tree) -> str | None:
+        if tree.unusable:
+            return None
         folder = self.checker.folder()
         self.checker.album.restore(tree, folder / "root")
         ended = self.checker.run(work.fingerprint, folder / "root")
@@ -270,6 +272,8 @@ class KillExperiment:
             kill = None if hit == END else hit
             if depth == 0:
                 ended = self.checker.run(work.workload, root, journal, (), kill)
+            elif unusable := self.checker.album.capture(root).unusable:
+                return Checked(*unusable)
             else:
                 ended = self.checker.run(work.recover, root, False, kill)
             if kill is not None and ended.died != -9:
@@ -324,4 +328,4 @@ class KillExperiment:
                 self.results[path] = replace(result, verdict=Verdict.UNKNOWN, explanation=reason)
 
     def _finished(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["own_folder", "own_sockets", "scratch_folder"]
+from faults.disk.removal import remove_tree, say_what_is_left
+
+__all__ = ["OwnFolder", "own_folder", "own_sockets", "scratch_folder"]
 
 _PREFIX = "crashmatrix-"
 _SHM = Path("/dev/shm")  # noqa: S108  # only if there is room; every run has a folder of its own in it
@@ -29,20 +31,39 @@ def scratch_folder() -> Iterator[Path]:
     for place in {parent, _place_of_sockets()}:
         _remove_abandoned(place)
     with own_folder(parent) as scratch:
-        yield Path(scratch)
+        yield scratch
 
 
-def own_folder(parent: Path | None) -> tempfile.TemporaryDirectory[str]:
+class OwnFolder:
+    """A new folder, until `cleanup` or the end of the block, which warn of what they cannot remove."""
+
+    def __init__(self, parent: Path) -> None:
+        # Without a link in its path: from now on, one in it is somebody else's.
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent.resolve()))
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        say_what_is_left(remove_tree(self.path))
+
+
+def own_folder(parent: Path | None = None) -> OwnFolder:
     """A folder in ``parent``, or where temporary files go, that is known for ours should this process be killed."""
-    return tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
+    return OwnFolder(parent or Path(tempfile.gettempdir()))
 
 
 def own_sockets() -> None:
     """Have multiprocessing make its sockets where they are found should this process be killed; they go when it ends."""
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]  # it has no public setter
     if config.get("tempdir") is None:
-        config["tempdir"] = folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_place_of_sockets())
-        Finalize(None, shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, exitpriority=-100)
+        folder = own_folder(_place_of_sockets())
+        config["tempdir"] = str(folder.path)
+        Finalize(None, folder.cleanup, exitpriority=-100)
 
 
 def _place_of_sockets() -> Path:
@@ -52,6 +73,6 @@ def _place_of_sockets() -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for left in parent.glob(f"{_PREFIX}[0-9]*-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[1])):
-            shutil.rmtree(left, ignore_errors=True)
+    for found in parent.resolve().glob(f"{_PREFIX}[0-9]*-*"):
+        if found.lstat().st_uid == os.geteuid() and not psutil.pid_exists(int(found.name.split("-")[1])):
+            say_what_is_left(remove_tree(found))

@@ -112,7 +112,7 @@ def kind_of(folder: int, path: str) -> str:
     """Say what the first name of a relative path is that is no directory."""
     parts = path.split("/")
     for count in range(1, len(parts) + 1):
-        mode = os.stat("/".join(parts[:count]), dir_fd=folder, follow_symlinks=False).st_mode  # noqa: PTH116  # dir_fd
+        mode = os.stat("/".join(parts[:count]), dir_fd=folder, follow_symlinks=False).st_mode
         if not stat.S_ISDIR(mode):
             break
     return _KINDS[stat.S_IFMT(mode)]

@@ -109,7 +109,9 @@ def make_propagation_private(place: Path = Path("/")) -> None:
     Raises SystemCallFailed.
     """
     if _libc.mount(b"none", os.fsencode(place), None, _MS_REC_PRIVATE, None):
-        raise SystemCallFailed(f"mount({place}, MS_PRIVATE)", ctypes.get_errno(), "run as root, in a privileged container")
+        raise SystemCallFailed(
+            f"mount({place}, MS_PRIVATE)", ctypes.get_errno(), "run as root, in a privileged container"
+        )
 
 
 def mount(source: str, target: Path, filesystem: str, flags: int = 0, options: str = "") -> None:

@@ -75,7 +75,7 @@ class _Removal:
                 return
             name = cursor.up()
             try:
-                os.rmdir(name, dir_fd=cursor.descriptor)  # noqa: PTH106  # dir_fd
+                os.rmdir(name, dir_fd=cursor.descriptor)
             except OSError as error:
                 if error.errno != errno.ENOTEMPTY or not self.left:  # What keeps it from being empty was noted.
                     self._leave_at(cursor, name, error)
@@ -131,7 +131,7 @@ class _Removal:
     def _unlink(self, cursor: Cursor, name: str) -> None:
         for _ in range(_MOUNTS_MAX):
             try:
-                os.unlink(name, dir_fd=cursor.descriptor)  # noqa: PTH108  # dir_fd
+                os.unlink(name, dir_fd=cursor.descriptor)
             except FileNotFoundError:
                 return
             except OSError as error:
