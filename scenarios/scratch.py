@@ -1,13 +1,18 @@
-"""Room for what a run makes on the way: folders named after this process, so that once it is gone anybody may remove them."""
+"""Room for what a run makes on the way: folders named after this process, so that once it is gone the next run removes them.
+
+A process of another PID namespace is not to be seen by its number. So each folder is locked, too, for as long as it is in use:
+what somebody has locked is nobody's to remove. Nor is what another user made.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -40,6 +45,8 @@ class OwnFolder:
     def __init__(self, parent: Path) -> None:
         # Without a link in its path: from now on, one in it is somebody else's.
         self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent.resolve()))
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        _locked(self._lock)
 
     def __enter__(self) -> Path:
         return self.path
@@ -49,6 +56,7 @@ class OwnFolder:
 
     def cleanup(self) -> None:
         """Remove it."""
+        os.close(self._lock)
         say_what_is_left(remove_tree(self.path))
 
 
@@ -74,5 +82,26 @@ def _place_of_sockets() -> Path:
 
 def _remove_abandoned(parent: Path) -> None:
     for found in parent.resolve().glob(f"{_PREFIX}[0-9]*-*"):
-        if found.lstat().st_uid == os.geteuid() and not psutil.pid_exists(int(found.name.split("-")[1])):
-            say_what_is_left(remove_tree(found))
+        with suppress(OSError):
+            if not psutil.pid_exists(int(found.name.split("-")[1])) and _is_free(found):
+                say_what_is_left(remove_tree(found))
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether this user made a folder, and nobody has it locked."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_uid == os.geteuid() and _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock an open folder; whether it was free. Where folders cannot be locked, it is."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
