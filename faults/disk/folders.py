@@ -30,6 +30,7 @@ _RESOLVE_NO_XDEV = 0x01  # linux/openat2.h
 _RESOLVE_NO_SYMLINKS = 0x04
 _AT_FDCWD = -100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_ABOVE = os.O_PATH | os.O_DIRECTORY  # It need not be readable.
 _MISSING = (errno.ENOSYS, errno.EPERM)
 """How openat2 fails where the kernel does not have it, or a container's older seccomp profile does not know it."""
 
@@ -141,15 +142,15 @@ def opened_folder(path: Path, names: int = 1) -> Iterator[int]:
 def _open_anywhere(path: Path) -> int:
     """Open a folder, on whatever mount, by a path without links. Raises OSError, NotAFolder."""
     try:
-        return _openat2(_AT_FDCWD, str(path), _DIRECTORY, _RESOLVE_NO_SYMLINKS)
+        return _openat2(_AT_FDCWD, str(path), _ABOVE, _RESOLVE_NO_SYMLINKS)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotAFolder("a symbolic link", str(path)) from None
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NotAFolder("a symbolic link" if path.resolve() != path else "a file", str(path)) from None
         if error.errno not in _MISSING:
             raise
         if path.resolve() != path:
             raise NotAFolder("a symbolic link", str(path)) from None
-        return os.open(path, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(path, _ABOVE | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 class Cursor:
@@ -181,6 +182,10 @@ class Cursor:
 
     def up(self) -> str:
         """Go back to the folder above; returns the name of the one left. Raises OSError, also if that was moved."""
+        if len(self._above) == 1:
+            self._above.pop()
+            self._take(self._start)
+            return self.names.pop()
         opened = os.open("..", _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
         found = os.fstat(opened)
         if (found.st_dev, found.st_ino) != self._above[-1]:
