@@ -147,11 +147,17 @@ def links_within(root: Path, outside: Path) -> None:
     (root / "to-folder").symlink_to(outside / "folder")
 
 
-def deep(root: Path, outside: Path) -> None:
+def nested(root: Path, outside: Path) -> None:
+    """Deeper than Python's stack."""
+    deep(root, outside, "d")
+
+
+def deep(root: Path, outside: Path, name: str = "some-name") -> None:
+    """A path longer than any call takes, too."""
     folder = os.open(root, os.O_RDONLY)
     for _ in range(1000):
-        os.mkdir("some-name", dir_fd=folder)
-        inner = os.open("some-name", os.O_RDONLY, dir_fd=folder)
+        os.mkdir(name, dir_fd=folder)
+        inner = os.open(name, os.O_RDONLY, dir_fd=folder)
         os.close(folder)
         folder = inner
     os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
@@ -176,7 +182,7 @@ REPLACING = {link: "symbolic link", dangling_link: "symbolic link", file: "file"
 WAYS: dict[str, Callable[[Path, Path], None]] = {
     way.__name__: way
     for way in (
-        plain, link, dangling_link, file, fifo, linked_parent, modes, hard_link, links_within, deep, names, immutable, *MOUNTING
+        plain, link, dangling_link, file, fifo, linked_parent, modes, hard_link, links_within, nested, deep, names, immutable, *MOUNTING
     )
 }  # fmt: skip
 

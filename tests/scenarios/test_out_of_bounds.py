@@ -111,7 +111,9 @@ def test_folders_without_permissions() -> None:
 
 
 @needs_mounts
-@pytest.mark.parametrize("way", ["plain", "bind", "bind_file", "bind_over", "bind_twice", "link", "linked_parent", "deep"])
+@pytest.mark.parametrize(
+    "way", ["plain", "bind", "bind_file", "bind_over", "bind_twice", "link", "linked_parent", "deep"]
+)
 def test_without_openat2(way: str, tmp_path: Path) -> None:
     """Where the kernel does not have it, mounts are told by their numbers: the same comes of it."""
     outside = outside_folder(tmp_path / "outside")
@@ -145,7 +147,9 @@ def test_what_is_left_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """However much it is; nothing is said of nothing."""
     say_what_is_left([])
     say_what_is_left(["/a (no)", "/b (no)", "/c (no)"])
-    assert [record.getMessage() for record in caplog.records] == ["could not remove /a (no) and 2 more; remove it by hand"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "could not remove /a (no) and 2 more; remove it by hand"
+    ]
 
 
 def test_folders_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,16 +185,18 @@ def crashmatrix(tmp_path: Path, way: str, *how: str, when: str = "workload") -> 
 
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize("when", ["workload", "recovery"])
-@pytest.mark.parametrize("way", ways("immutable", "plain"))
+@pytest.mark.parametrize("way", ways("immutable", "plain", "deep"))
 def test_kill(way: str, when: str, tmp_path: Path) -> None:
     """Each way has its verdict, whether the workload or recovery goes it."""
+    if (way, when) == ("linked_parent", "workload"):
+        pytest.skip("the journal is gone with the folder above, which is refused: the workload cannot be crashed")
     said, verdicts = crashmatrix(tmp_path, way, "--experiments", "kill", when=when)
     assert "Traceback" not in said
     judge(way, verdicts, said)
 
 
 @pytest.mark.skipif(bool(requirements(("posix",))), reason="needs FUSE")
-@pytest.mark.parametrize("way", ways("immutable", "plain", "linked_parent"))
+@pytest.mark.parametrize("way", ways("immutable", "plain", "linked_parent", "deep"))
 def test_power_posix(way: str, tmp_path: Path) -> None:
     """Recovery goes each way in the folder of a crash state."""
     said, verdicts = crashmatrix(tmp_path, way, "--experiments", "power", "--fs", "posix", when="recovery")
@@ -199,7 +205,7 @@ def test_power_posix(way: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(requirements(("ext4",))), reason="needs root, FUSE and loop devices")
 @pytest.mark.parametrize("when", ["workload", "recovery"])
-@pytest.mark.parametrize("way", ["link", "file", "fifo", "bind", "bind_over", "deep", "names"])
+@pytest.mark.parametrize("way", ["link", "file", "fifo", "bind", "bind_over", "nested", "names"])
 def test_power_ext4(way: str, when: str, tmp_path: Path) -> None:
     """A crash image may hold a link where the folder was; a mount that recovery makes is in nobody's way afterwards."""
     said, verdicts = crashmatrix(tmp_path, way, "--experiments", "power", "--fs", "ext4", when=when)
@@ -215,7 +221,9 @@ def judge(way: str, verdicts: dict[str, str], said: str) -> None:
         assert reasons, said
         replaced = way in kinds or way == "linked_parent"
         assert set(reasons.values()) == {"cannot-open" if replaced else "unknown"}
-        assert all(("was replaced by a " + kinds.get(way, "") if replaced else "a mount is in it") in text for text in reasons)
+        assert all(
+            ("was replaced by a " + kinds.get(way, "") if replaced else "a mount is in it") in text for text in reasons
+        )
     elif ROOT or way != "modes":
         assert not reasons
         assert "unknown" not in verdicts.values(), said
