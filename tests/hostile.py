@@ -166,7 +166,7 @@ def deep(root: Path, outside: Path, name: str = "some-name") -> None:
 
 def names(root: Path, outside: Path) -> None:
     for name in (b"\xff\xfe", b"new\nline", b"-rf", b"\x01", b" ", b"n" * 255, "é".encode()):
-        os.mkdir(os.fsencode(root) + b"/" + name)
+        os.mkdir(os.fsencode(root) + b"/" + name)  # noqa: PTH102  # a path of bytes
         os.close(os.open(os.fsencode(root) + b"/" + name + b"/" + name, os.O_CREAT | os.O_WRONLY))
 
 
@@ -182,7 +182,8 @@ REPLACING = {link: "symbolic link", dangling_link: "symbolic link", file: "file"
 WAYS: dict[str, Callable[[Path, Path], None]] = {
     way.__name__: way
     for way in (
-        plain, link, dangling_link, file, fifo, linked_parent, modes, hard_link, links_within, nested, deep, names, immutable, *MOUNTING
+        plain, link, dangling_link, file, fifo, linked_parent, modes, hard_link, links_within, nested, deep,
+        names, immutable, *MOUNTING,
     )
 }  # fmt: skip
 
@@ -232,4 +233,4 @@ def report(way: str, state: Path, outside: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(report(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))
+    sys.stdout.write(json.dumps(report(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))))
