@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from faults.disk.folders import read_file
 from faults.disk.removal import remove_tree
 from reports import ScenarioResult, Verdict
 from scenarios import work
@@ -110,7 +111,7 @@ class KillExperiment:
         photograph_job(job, self.checker.album, root, photographs, journal)
         assert job.ended is not None
         self.checker.must("the photographed workload", job.ended)
-        written = journal.read_bytes() if journal.exists() else b""
+        written = read_file(journal)
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
         self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
         for photograph in photographs:
@@ -278,7 +279,7 @@ class KillExperiment:
                 ended = self.checker.run(work.recover, root, False, kill)
             if kill is not None and ended.died != -9:
                 return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
-        written = journal.read_bytes() if journal.exists() else b""
+        written = read_file(journal)
         return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
 
     # Reporting

@@ -22,7 +22,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["Cursor", "NotAFolder", "kind_of", "open_below", "opened_folder"]
+__all__ = ["Cursor", "NotAFolder", "kind_of", "open_below", "opened_folder", "read_file"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _OPENAT2 = 437  # asm-generic/unistd.h, on every architecture
@@ -137,6 +137,17 @@ def opened_folder(path: Path, names: int = 1) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file in a folder of ours; none if it, or the folder, is gone or anything else by now. Raises OSError."""
+    try:
+        with opened_folder(path.parent) as folder:
+            descriptor = open_below(folder, path.name, os.O_RDONLY | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:
+                return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    except (FileNotFoundError, NotAFolder):
+        return b""
 
 
 def _open_anywhere(path: Path) -> int:

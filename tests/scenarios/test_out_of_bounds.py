@@ -228,3 +228,15 @@ def judge(way: str, verdicts: dict[str, str], said: str) -> None:
     elif ROOT or way != "modes":
         assert not reasons
         assert "unknown" not in verdicts.values(), said
+
+
+def test_a_file_is_read_from_its_own_folder_only(tmp_path: Path) -> None:
+    """A journal that a target replaced, or whose folder it did, has nothing in it, and nobody waits for it."""
+    outside = outside_folder(tmp_path / "outside")
+    (tmp_path / "journal").write_bytes(b"attempt 1\n")
+    (tmp_path / "link").symlink_to(outside / "file")
+    (tmp_path / "above").symlink_to(outside)
+    os.mkfifo(tmp_path / "fifo")
+    assert folders.read_file(tmp_path / "journal") == b"attempt 1\n"
+    for name in ("link", "above/file", "fifo", "not-there", "not-there/file"):
+        assert folders.read_file(tmp_path / name) == b""
