@@ -226,12 +226,14 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         if isinstance(state, Checked):
             return Replayed(state, None)
         if keep is not None:
-            checker.album.restore(state.tree, keep / "crashed")
+            keep.mkdir(parents=True)
+            if not state.tree.unusable:
+                checker.album.restore(state.tree, keep / "crashed")
             shutil.copyfile(folder / "journal", keep / "journal")
         root = folder / "judged"
         checked = checker.check_folder(state, root)
-        if keep is not None:
-            checker.album.restore(checker.album.capture(root), keep / "recovered")
+        if keep is not None and not (recovered := checker.album.capture(root)).unusable:
+            checker.album.restore(recovered, keep / "recovered")
         return Replayed(checked, keep)
 
 
@@ -320,7 +322,7 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         workspace = scratch / "workspace"
         workspace.mkdir()
         target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
-        album = Album(scratch)
+        album = Album(scratch, names=2)
         with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
             checker = Checker(jobs, album, target, scratch)
             ended = jobs.run(work.setup, target, seconds_max=600)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from faults.disk.removal import remove_tree
 from reports import Verdict
 from scenarios import work
 from scenarios.contract import Contract, contract_named, judge_safely
@@ -111,10 +111,12 @@ class Checker:
         try:
             return self.check_folder(state, folder / "root", photograph=photograph)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)  # What is left of it, the scratch folder's own removal says.
 
     def check_folder(self, state: CrashState, root: Path, *, photograph: bool = False) -> Checked:
         """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
+        if state.tree.unusable:
+            return Checked(*state.tree.unusable)
         self.album.restore(state.tree, root)
         recovery: list[Photograph] = []
         try:
@@ -149,11 +151,19 @@ class Checker:
 
         Many crashes, above all those within a recovery, are recovered to the very same folder.
         """
-        recovered = CrashState(self.album.capture(root), promises)
+        recovered = CrashState(self._capture(root), promises)
         key = recovered.digest, "\n".join(map(item_key, items))
         if key not in self._verified:
             self._recover_again(root, items, promises, recovered.tree)
             self._verified.add(key)
+
+    def _capture(self, root: Path) -> Tree:
+        """Photograph a recovered folder, if it still is one."""
+        tree = self.album.capture(root)
+        if tree.unusable:
+            verdict, text = tree.unusable
+            raise _Found(verdict, f"after recovery, {text}")
+        return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
         job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=2 * self.system.seconds_max)
@@ -179,7 +189,8 @@ class Checker:
             raise _Found(Verdict.CORRUPT, f"a second recovery returned other items than the first: {', '.join(other)}")
         if first != second:
             raise _Found(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
-        if self.system.stable_recovery and (changed := before.difference(self.album.capture(root))):
+        changed = before.difference(self._capture(root))
+        if changed and self.system.stable_recovery:
             raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
 
 

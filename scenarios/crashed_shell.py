@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faults.disk import CrashImages, CrashState, InvalidState, MountRefused, Trace, enter_private_namespace
+from faults.disk.folders import NotAFolder, opened_folder
 from reports import read_summary
 from scenarios.campaign import Plan, experiment_of, kept_recording, workbench
 from scenarios.crash_check import Checked
@@ -57,6 +58,11 @@ def open_shell(scenario: str, report: Path, say: Callable[[str], None]) -> None:
 
 
 def _run(folder: Path, what: str, say: Callable[[str], None]) -> None:
+    try:
+        with opened_folder(folder.parent.resolve() / folder.name):
+            pass
+    except NotAFolder as error:
+        raise UsageError(f"there is nothing to look at: the folder under test was replaced by {error.what}") from None
     shell = os.environ.get("SHELL") or "/bin/sh"
     say(f"{folder}: {what}; it is gone when the shell ends")
     before = signal.signal(

@@ -190,6 +190,8 @@ class KillExplainer:
 
 def changes_between(before: Tree, after: Tree) -> list[str]:
     """What became of a folder, path by path, in words."""
+    if unusable := after.unusable or before.unusable:
+        return [unusable[1]] if before.digest != after.digest else []
     mine, theirs = dict(before.entries), dict(after.entries)
     gone = {entry.content: path for path, entry in mine.items() if path not in theirs and entry.content}
     words = []

@@ -212,9 +212,11 @@ def _missing(
         return None, []
     calls = Trace.load(asked.trace)
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
-        if not same_names(root, calls):
+        if root.is_symlink() or not same_names(root, calls):
             return None, []
     with images.mounted(state) as root:
+        if root.is_symlink():  # It leads out of the image.
+            return None, []
         return missing_from(root, calls, trace.notes_before(state.cut)) or (None, [])
 
 

@@ -222,7 +222,7 @@ class Jobs:
             if self._stopped:
                 raise EnvironmentLacks("stopped")
             self._count += 1
-            output = Path(self._scratch.name) / str(self._count)
+            output = self._scratch.path / str(self._count)
             process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
             with _without_main():
                 held = SERVER.start(process)

@@ -14,12 +14,13 @@ Two scenarios that left the same folder after the same promises have one judgeme
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from faults.disk.folders import read_file
+from faults.disk.removal import remove_tree
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
@@ -110,7 +111,7 @@ class KillExperiment:
         photograph_job(job, self.checker.album, root, photographs, journal)
         assert job.ended is not None
         self.checker.must("the photographed workload", job.ended)
-        written = journal.read_bytes() if journal.exists() else b""
+        written = read_file(journal)
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
         self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
         for photograph in photographs:
@@ -150,6 +151,8 @@ class KillExperiment:
         return difference[0]
 
     def _fingerprint(self, tree: Tree) -> str | None:
+        if tree.unusable:
+            return None
         folder = self.checker.folder()
         self.checker.album.restore(tree, folder / "root")
         ended = self.checker.run(work.fingerprint, folder / "root")
@@ -270,11 +273,13 @@ class KillExperiment:
             kill = None if hit == END else hit
             if depth == 0:
                 ended = self.checker.run(work.workload, root, journal, (), kill)
+            elif unusable := self.checker.album.capture(root).unusable:
+                return Checked(*unusable)
             else:
                 ended = self.checker.run(work.recover, root, False, kill)
             if kill is not None and ended.died != -9:
                 return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
-        written = journal.read_bytes() if journal.exists() else b""
+        written = read_file(journal)
         return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
 
     # Reporting
@@ -324,4 +329,4 @@ class KillExperiment:
                 self.results[path] = replace(result, verdict=Verdict.UNKNOWN, explanation=reason)
 
     def _finished(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)

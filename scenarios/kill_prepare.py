@@ -6,13 +6,13 @@ program in another language, is crashed at every system call that changes its fo
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from faults.disk.removal import remove_tree
 from scenarios import work
 from scenarios.crash_check import Checker
-from scenarios.errors import EnvironmentLacks
+from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.journal import Item
 from scenarios.photograph import Tree
 from scenarios.seccomp import lacking
@@ -48,20 +48,23 @@ def prepare(checker: Checker) -> Prepared:
     root.mkdir()
     items = checker.must("prepare", checker.run(work.prepare, root))
     tree = checker.album.capture(root)
+    if tree.unusable:
+        raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
     profile, final = _profile(checker, root, folder / "journal")
     note = ""
     if all(name.startswith(_JOURNAL) for name, _ in profile.hits):
         note = lacking()
         if not note:
             checker.target = replace(checker.target, watch_calls=True)
-            shutil.rmtree(root, ignore_errors=True)  # Itself, it may have removed it.
-            checker.album.restore(tree, root)
-            profile, final = _profile(checker, root, folder / "journal-again")
+            again = checker.folder()  # Not the same one: who knows what the workload made of that.
+            checker.album.restore(tree, again / "root")
+            profile, final = _profile(checker, again / "root", again / "journal")
+            remove_tree(again)
         elif not profile.hits:
             raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
         else:
             note = f"killed at journal lines only: {note}"
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     return Prepared(tree, tuple(items), profile, final, note)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from faults.disk import (
     CrashImages,
     CrashState,
     CrashStates,
+    Filesystem,
     MountRefused,
     StateOptions,
     Trace,
@@ -37,10 +37,11 @@ from scenarios.foretelling import WRONG, Foretelling
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item
-from scenarios.photograph import Album
+from scenarios.photograph import Album, Tree
 from scenarios.power_account import Judged, Share
 from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
 from scenarios.restarts import restarted_at
+from scenarios.scratch import own_folder
 from scenarios.system import SystemUnderTest, Target, load
 from scenarios.work import recovered_items
 
@@ -103,11 +104,12 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
     """Leave a state's image, its mounted folder and its journal in the folder ``keep``."""
     trace = _trace_of(recording)
     crashed = CrashState.parse(state, trace)
-    with CrashImages(trace) as images, tempfile.TemporaryDirectory(dir=keep) as scratch:
+    with CrashImages(trace) as images, own_folder(keep) as scratch:
         images.save(crashed, keep / "image")
-        album = Album(Path(scratch))
+        album = Album(scratch)
         with images.mounted(crashed) as root:
-            album.restore(album.capture(root), keep / "crashed")
+            if not (tree := album.capture(root)).unusable:
+                album.restore(tree, keep / "crashed")
     lines = (*(line.encode() for line in recording.before), *journal_before(trace, crashed.cut))
     (keep / "journal").write_bytes(b"".join(line + b"\n" for line in lines))
 
@@ -136,10 +138,12 @@ class _Judge:
         self.share = Share()
 
     def __enter__(self) -> _Judge:
-        self._scratch = tempfile.TemporaryDirectory(dir=self._recording.trace.parent)
+        self._scratch = own_folder(self._recording.trace.parent)
         self._images = CrashImages(self._trace)
         self._images.__enter__()
-        self._album = Album(Path(self._scratch.name), keep=False)
+        self._album = Album(
+            self._scratch.path, keep=False, names=1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
+        )
         # What a restart's workload did until it was killed is what the other recordings are about.
         options = StateOptions(seed=self._recording.seed, first_cut=restarted_at(self._trace))
         self._states = CrashStates(self._trace, options)
@@ -246,9 +250,12 @@ class _Judge:
             with self._images.mounted(state) as root:
                 self.share.mounted += 1
                 with self._watch.timed("photograph"):
-                    folder = self._photograph(root)
+                    tree = self._photograph(root)
+                folder = tree.digest
                 if not self._foretelling.saw(state, folder):
                     return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
+                if tree.unusable:
+                    return self._of_state(Judged(str(state), *tree.unusable, digest=folder, events=events), state)
                 with self._watch.timed("check"):
                     known = self._known(folder, state, events) or self._check(root, folder, state, events)
                 return self._of_state(known, state)
@@ -257,9 +264,9 @@ class _Judge:
                 return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
-    def _photograph(self, root: Path) -> str:
+    def _photograph(self, root: Path) -> Tree:
         try:
-            return self._album.capture(root).digest
+            return self._album.capture(root)
         except OSError as error:
             place = str(error.filename or "").replace(str(root), "ROOT")
             raise MountRefused(f"reading {place} once mounted", error.errno or errno.EIO, "none: it is lost") from error
@@ -283,6 +290,13 @@ class _Judge:
         """Whether the system is to check itself: on the first folder after each promise. The contract judges all."""
         return self._checks_itself and events not in self._verified
 
+    def _recover(self, system: SystemUnderTest, root: Path) -> Recovery:
+        items, tree = recovered_items(system.recover(root)), self._album.capture(root)
+        if tree.unusable:
+            verdict, text = tree.unusable
+            raise PromiseBroken(verdict, f"after recovery, {text}")
+        return items, tree.digest
+
     def _check(self, root: Path, folder: str, state: CrashState, events: int) -> Judged:
         """Recover, unless this folder was recovered before, whatever was promised then; and compare."""
         promises = promises_before(self._trace, state.cut, self._recording)
@@ -291,7 +305,7 @@ class _Judge:
 
         def check(recovered: Callable[[], None]) -> Recovery:
             system = self._target.make()
-            recovery = known or (recovered_items(system.recover(root)), self._album.capture(root).digest)
+            recovery = known or self._recover(system, root)
             recovered()
             if violation := judge_safely(self._contract, promises, recovery[0]):
                 raise PromiseBroken(violation.verdict, violation.explanation)

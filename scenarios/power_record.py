@@ -14,7 +14,6 @@ import errno
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -39,6 +38,7 @@ from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises
 from scenarios.remedies import Remedy, Syncing
 from scenarios.restarts import HIT, KillPlace, Places, places_at_notes, restarted_at, until_killed
+from scenarios.scratch import own_folder
 from scenarios.system import SystemUnderTest, Target, load
 
 __all__ = [
@@ -166,8 +166,8 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         else:
             _work(system, machine, _MachineJournal(machine, syncing=syncing))
 
-    with tempfile.TemporaryDirectory(dir=recording.trace.parent) as folder:
-        items = Path(folder) / "items"
+    with own_folder(recording.trace.parent) as folder:
+        items = folder / "items"
         start = time.perf_counter()
         trace = _record(target, recording, workload, prepare=prepare)
         seconds = time.perf_counter() - start

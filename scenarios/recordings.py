@@ -138,7 +138,7 @@ class Recordings:
     @cached_property
     def _places_at_syncs(self) -> Places:
         with own_folder(self._scratch) as folder:
-            root, journal = Path(folder, "root"), Path(folder, "journal")
+            root, journal = folder / "root", folder / "journal"
             root.mkdir()
             run_recorder(self._jobs, work.prepare, self._target, root)
             ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)

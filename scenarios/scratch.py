@@ -30,6 +30,9 @@ from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from pathlib import Path
 
+from faults.disk.folders import opened_folder
+from faults.disk.removal import remove_tree, say_what_is_left
+
 __all__ = ["OwnFolder", "own_folder", "own_sockets", "remove_own", "scratch_folder"]
 
 _PREFIX = "crashmatrix-"
@@ -45,22 +48,23 @@ class OwnFolder:
     """A folder of this process, locked as long as it lives. Removed by `cleanup`, at the end of the block or the process."""
 
     def __init__(self, parent: Path | None) -> None:
-        self.name = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        folder = Path(self.name)
+        # Without a link in its path: from now on, one in it is somebody else's.
+        place = (parent or Path(tempfile.gettempdir())).resolve()
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         try:
-            held = _lock_new(folder)
+            held = _lock_new(self.path)
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(self.path)
             raise
-        _made.append((folder, os.getpid()))
-        self._finalizer = weakref.finalize(self, _remove_own, folder, held, os.getpid())
+        _made.append((self.path, os.getpid()))
+        self._finalizer = weakref.finalize(self, _remove_own, self.path, held, os.getpid())
 
     def cleanup(self) -> None:
         """Remove it with all that is in it."""
         self._finalizer()
 
-    def __enter__(self) -> str:
-        return self.name
+    def __enter__(self) -> Path:
+        return self.path
 
     def __exit__(self, *_: object) -> None:
         self.cleanup()
@@ -74,7 +78,7 @@ def scratch_folder() -> Iterator[Path]:
     for place in {parent, _place_of_sockets()}:
         _remove_abandoned(place)
     with own_folder(parent) as scratch:
-        yield Path(scratch)
+        yield scratch
 
 
 def own_folder(parent: Path | None) -> OwnFolder:
@@ -94,7 +98,7 @@ def own_sockets() -> None:
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]  # it has no public setter
     if config.get("tempdir") is None:
         folder = OwnFolder(_place_of_sockets())
-        config["tempdir"] = folder.name
+        config["tempdir"] = str(folder.path)
         Finalize(None, folder.cleanup, exitpriority=-100)
 
 
@@ -172,17 +176,11 @@ def _named(within: int) -> os.stat_result:
 
 def _remove(folder: Path) -> None:
     """Remove a folder that is ours and locked. Where something in it cannot be removed, the lock file stays, too."""
-    with contextlib.suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name != _LOCK_NAME:
-                _remove_tree(Path(entry.path))
-        if os.listdir(folder) in ([], [_LOCK_NAME]):  # noqa: PTH208  # names only
-            (folder / _LOCK_NAME).unlink(missing_ok=True)
-            folder.rmdir()
-
-
-def _remove_tree(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    left: list[str] = []
+    with (
+        contextlib.suppress(OSError),
+        opened_folder(folder) as within,
+    ):  # Else there is something else by now, or nothing.
+        for name in os.listdir(within):  # noqa: PTH208  # of a descriptor
+            left += remove_tree(folder / name) if name != _LOCK_NAME else []
+    say_what_is_left(left or remove_tree(folder))

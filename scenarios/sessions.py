@@ -22,6 +22,7 @@ from typing import Any
 
 import faults
 from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, record
+from faults.disk.folders import opened_folder
 from scenarios.jobs import Channel
 from scenarios.journal import Item, item_key
 from scenarios.work import recovered_items
@@ -147,7 +148,7 @@ def cut_power(
     # If nothing was written, only the orderly end is left.
     states = list(islice(_different(possible, trace), STATES_MAX)) or [possible.clean]
     chosen = states[state % len(states)]
-    with CrashImages(trace) as images, images.mounted(chosen) as root:
+    with CrashImages(trace) as images, images.mounted(chosen) as root, opened_folder(root):
         shutil.copytree(root, after, symlinks=True)
     return PowerCut(str(chosen), trace.notes_before(chosen.cut))
 

@@ -28,7 +28,6 @@ import contextlib
 import functools
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -48,7 +47,7 @@ from scenarios.endings import Ended
 from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
 from scenarios.jobs import Job, Jobs
 from scenarios.journal import Event, Item, Promises, item_key
-from scenarios.scratch import scratch_folder
+from scenarios.scratch import own_folder, scratch_folder
 from scenarios.sessions import STATES_MAX, Answer, Kill, Make, Operation, PowerCut, Session, cut_power, hold
 
 __all__ = ["CrashStateMachine", "OperationFailed"]
@@ -90,7 +89,8 @@ class CrashStateMachine(RuleBasedStateMachine):
         super().__init__()
         self._jobs, scratch = _workshop(_module_of(type(self).open))
         self._traces = scratch
-        self._scratch = Path(tempfile.mkdtemp(dir=scratch))
+        self._own = own_folder(scratch)
+        self._scratch = self._own.path
         self._folders = 0
         self._before = self._new_folder()
         self._before.mkdir()
@@ -178,7 +178,7 @@ class CrashStateMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """End the store's process and remove its folders."""
         self._stop()
-        shutil.rmtree(self._scratch)
+        self._own.cleanup()
 
     # The store's process
 

@@ -25,6 +25,7 @@ from typing import Self
 
 from faults.disk.digests import ImageDigests
 from faults.disk.filesystem import Filesystem
+from faults.disk.folders import NotAFolder, opened_folder
 from faults.disk.kernel import copy_memory, same_memory, unmount, unmount_when_free
 from faults.disk.loop import LoopDevice
 from faults.disk.namespace import enter_private_namespace
@@ -179,12 +180,21 @@ class DiskImages:
         self._chunks.update(range(offset - offset % _CHUNK, offset + len(data), _CHUNK))
 
     def _unmount(self) -> None:
-        if unmount_when_free(self.mount_point, _BUSY_SECONDS):
-            return
+        while unmount_when_free(self.mount_point, _BUSY_SECONDS):
+            if not self._is_mounted():  # The system may have mounted something over it.
+                return
         # A process holds on to the image and may go on writing to it: it can keep it.
-        unmount(self.mount_point, detach=True)
+        while self._is_mounted():
+            unmount(self.mount_point, detach=True)
         self._detach()
         self._attach()
+
+    def _is_mounted(self) -> bool:
+        try:
+            with opened_folder(self.mount_point):
+                return False
+        except NotAFolder:
+            return True
 
 
 class _Memory:

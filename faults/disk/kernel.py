@@ -119,10 +119,15 @@ def unshare_processes() -> None:
         raise SystemCallFailed("unshare(CLONE_NEWPID)", ctypes.get_errno(), "run as root, in a privileged container")
 
 
-def make_propagation_private() -> None:
-    """Stop mounts made from here on from appearing in other mount namespaces."""
-    if _libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None):
-        raise SystemCallFailed("mount(/, MS_PRIVATE)", ctypes.get_errno(), "run as root, in a privileged container")
+def make_propagation_private(place: Path = Path("/")) -> None:
+    """Stop what is mounted or unmounted at this mount, or below it, from here on from showing in other namespaces and copies.
+
+    Raises SystemCallFailed.
+    """
+    if _libc.mount(b"none", os.fsencode(place), None, _MS_REC_PRIVATE, None):
+        raise SystemCallFailed(
+            f"mount({place}, MS_PRIVATE)", ctypes.get_errno(), "run as root, in a privileged container"
+        )
 
 
 def mount(source: str, target: Path, filesystem: str, flags: int = 0, options: str = "") -> None:

@@ -56,6 +56,6 @@ def _empty_directory() -> Path:
     for candidate in _CANDIDATES:
         with contextlib.suppress(OSError):
             if not any(Path(candidate).iterdir()):
-                return Path(candidate)
+                return Path(candidate).resolve()
     # Covering it hides the names of FUSE connections from this process alone, which nothing here reads.
     return Path(_CANDIDATES[-1])

@@ -117,7 +117,7 @@ import os, signal, sys
 from pathlib import Path
 from scenarios.scratch import own_folder
 own = own_folder(Path(sys.argv[1]))
-name = Path(own.name if hasattr(own, "name") else own)
+name = own.path
 (name / "deep" / "er").mkdir(parents=True)
 (name / "deep" / "file").write_text("x")
 print(name, flush=True)
@@ -244,9 +244,9 @@ def test_forked_copy_does_not_remove(tmp_path: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    assert (Path(own.name) / LOCK).exists()
+    assert (own.path / LOCK).exists()
     own.cleanup()
-    assert not Path(own.name).exists()
+    assert not own.path.exists()
 
 
 def test_scratch_folder_goes_with_its_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Nothing is mounted and nothing put back: what was done to one state's files cann
 """
 
 import contextlib
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Self
 
 from faults.disk.namespace import enter_private_namespace
 from faults.disk.posix.tree import Trees, lay_out
+from faults.disk.removal import remove_tree
 from faults.disk.stage import DATA
 from faults.disk.state import CrashState
 from faults.disk.stopwatch import Stopwatch
@@ -36,7 +36,7 @@ class TreeImages:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
 
     @contextlib.contextmanager
     def mounted(self, state: CrashState) -> Iterator[Path]:
@@ -52,7 +52,7 @@ class TreeImages:
             yield root
         finally:
             with self._watch.timed("remove"):
-                shutil.rmtree(place, ignore_errors=True)  # A process left behind may still be making files there.
+                remove_tree(place)  # What a process left behind still makes there goes with the namespace.
 
     def save(self, state: CrashState, path: Path) -> None:
         """Write the state's files to a tar archive."""
