@@ -7,12 +7,18 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Ended", "Raised", "Relayed", "describe"]
+from reports import Verdict
+from scenarios.errors import PromiseBroken, claimed, text_of
+
+__all__ = ["Ended", "Raised", "Relayed", "claim_of", "describe", "signal_name"]
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The function ended with an exception. ``kinds`` are its class and their bases, by name."""
+    """The function ended with an exception. ``kinds`` are its class and their bases, by name.
+
+    ``payload`` is the verdict and the explanation of a `PromiseBroken`, of any other exception twice None.
+    """
 
     kinds: tuple[str, ...]
     message: str
@@ -53,11 +59,12 @@ class Ended:
         if self.raised is not None:
             return f"raised {self.raised}"
         if self.died is not None and self.died < 0:
-            return f"died by {_signal_name(-self.died)}{said}"
+            return f"died by {signal_name(-self.died)}{said}"
         return f"exited with status {self.died}{said}"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return the name of any signal: ``SIGKILL``, ``signal 40``."""
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals
@@ -67,5 +74,22 @@ def _signal_name(number: int) -> str:
 def describe(error: BaseException) -> Raised:
     """Put an exception into words that can be sent."""
     kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
-    return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)
+    payload: tuple[str | None, str | None] = None, None
+    if issubclass(type(error), PromiseBroken):  # isinstance would ask the exception for its class.
+        payload = claim_of(error)
+    return Raised(kinds, text_of(error), _traceback(), payload)
+
+
+def claim_of(error: BaseException) -> tuple[Verdict, str]:
+    """Return what a `PromiseBroken` claims by now: its class may be a user's, and its attributes anything."""
+    try:
+        return claimed(error.verdict, error.explanation)  # type: ignore[attr-defined]  # a PromiseBroken has both
+    except Exception:
+        return claimed("unknown", error)
+
+
+def _traceback() -> str:
+    try:
+        return text_of(traceback.format_exc()[-4000:])
+    except Exception:  # An exception can hinder that, too.
+        return ""

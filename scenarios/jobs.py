@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -54,6 +55,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._owner = connection, os.getpid()
+        self._pipe = os.fstat(connection.fileno())
 
     def send(self, message: Any) -> None:
         """Send one message (picklable)."""
@@ -66,9 +68,15 @@ class Channel:
         return self._connection.recv()
 
     def end_copy(self) -> None:
-        """End this process if it is a copy of the job's: two of them would answer for one."""
+        """End this process if it is a copy of the job's, two of which would answer for one, or if it has closed its channel."""
         if os.getpid() != self._owner:
             os._exit(0)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._connection.fileno()), self._pipe):
+                return
+        with contextlib.suppress(OSError):
+            os.write(2, b"it had closed a descriptor that it had not opened: the channel to crashmatrix\n")
+        os._exit(1)
 
 
 _SECONDS_MAX = 1e6
@@ -114,9 +122,10 @@ class Job:
         try:
             if self._connection.poll():
                 kind, content = self._connection.recv()
-                return kind, content
-        except (EOFError, ConnectionError):
-            pass
+                if kind in ("message", "value", "raised"):
+                    return kind, content
+        except Exception:  # No end of file only: what it writes into a descriptor that is not its own is anything.
+            return "died", None
         return "died", None  # Without an end of file, too: a process it started may hold the pipe open.
 
     def grant(self, seconds: float) -> None:
@@ -289,8 +298,17 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
         result = ("raised", describe(error))
     channel.end_copy()
     with contextlib.suppress(BrokenPipeError, ConnectionError):
-        connection.send(result)
+        connection.send(_sendable(result))
     os._exit(0)
+
+
+def _sendable(result: tuple[str, Any]) -> tuple[str, Any]:
+    """Return the result, or the error of putting it into words that can be sent."""
+    try:
+        pickle.dumps(result)
+    except Exception as error:
+        return "raised", describe(error)
+    return result
 
 
 def _redirect_output(path: str) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ from typing import Any, TypeVar
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
-from scenarios.errors import UsageError
 from scenarios.journal import Promises
 from scenarios.kill_plan import (
     DEPTH_MAX,
@@ -36,11 +35,12 @@ from scenarios.kill_plan import (
     thin,
     thin_states,
 )
-from scenarios.kill_prepare import Prepared, prepare
+from scenarios.kill_prepare import Prepared, prepare, shrunk
 from scenarios.photograph import Tree
 from scenarios.shards import WHOLE, Shard, plan_digest
 from scenarios.side_by_side import side_by_side
 from scenarios.system_calls import DESCRIPTIONS
+from scenarios.undisturbed import refuse_if_broken, unfired
 from scenarios.work import Hit
 
 __all__ = ["KillExperiment"]
@@ -74,6 +74,8 @@ class KillExperiment:
     def run(self) -> None:
         """Run it all; results so far stand even when this is interrupted. Raises UsageError for a target that cannot run."""
         prepared = self.prepare()
+        if self._says_nothing(prepared):
+            return
         chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
         self._notes += filter(None, (prepared.note, note))
         self.details.update(depth_max=DEPTH_MAX, notes=self._notes, plan=plan_digest(chosen))
@@ -89,6 +91,22 @@ class KillExperiment:
     def prepare(self) -> Prepared:
         """Step 1: see `kill_prepare`."""
         return prepare(self.checker)
+
+    def _says_nothing(self, prepared: Prepared) -> bool:
+        """Report an undisturbed run after which no crash could be judged. Raises UsageError if it breaks the contract.
+
+        A planted bug may show without a crash, and is to be found all the same.
+        """
+        end = CrashState(prepared.final, prepared.promises)
+        violation = None if self.checker.target.mutant else self.checker.undisturbed(end)
+        if violation is None:
+            return False
+        refuse_if_broken(self.checker.target.name, violation, self.checker.system.contract)
+        self.details.update(notes=self._notes, plan=plan_digest([END]))
+        if self.shard.block([END]):
+            self.paths.append((END,))
+            self._report((END,), Checked(violation.verdict, violation.explanation), end)
+        return True
 
     def _side_by_side(
         self, function: Callable[[CrashPath], T], paths: Iterable[CrashPath]
@@ -112,7 +130,9 @@ class KillExperiment:
         self.checker.must("the photographed workload", job.ended)
         written = journal.read_bytes() if journal.exists() else b""
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
-        self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
+        sizes = [photograph.journal_bytes for photograph in photographs]
+        if sizes != sorted(sizes):
+            raise shrunk(self.checker)
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
             self.states[(photograph.hit,)] = CrashState(photograph.tree, promises)
@@ -125,12 +145,6 @@ class KillExperiment:
             self._notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
         self._finished(folder)
         return not different
-
-    def _refuse_shrinking(self, journal_bytes: list[int]) -> None:
-        if journal_bytes != sorted(journal_bytes):
-            raise UsageError(
-                f"the workload of {self.checker.target.name} removed or truncated its journal; it may only append to it"
-            )
 
     def _miss(self, hits: list[Hit]) -> None:
         """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
@@ -279,11 +293,13 @@ class KillExperiment:
 
     # Reporting
 
-    def _report(self, path: CrashPath, checked: Checked, state: CrashState | None = None) -> None:
+    def _report(
+        self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "photograph"
+    ) -> None:
         name = scenario_id(path)
         point, number = path[-1]
         result = ScenarioResult(
-            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method="photograph",
+            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method=method,
             fault=crash_fault(path[-1]), verdict=checked.verdict, explanation=checked.explanation,
             state=state.digest if state else "", replay=self.replay(name),
         )  # fmt: skip
@@ -299,6 +315,7 @@ class KillExperiment:
         if not changed:
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
         never = sorted(name for name in declared if name not in hit)
+        self._miss_listed(prepared, hit)
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
@@ -317,6 +334,14 @@ class KillExperiment:
             f"{self.details['killed_for_real']} scenarios also killed for real, "
             f"{self.details['agreed_with_photograph']} of them as photographed"
         )
+
+    def _miss_listed(self, prepared: Prepared, hit: Collection[str]) -> None:
+        """A failpoint that the target lists, and that never fired, is ``unknown``."""
+        for name in prepared.profile.listed:
+            path = ((name, 1),)
+            if name not in hit and path not in self.results:
+                self.paths.append(path)
+                self._report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
 
     def _distrust(self, reason: str) -> None:
         for path, result in self.results.items():

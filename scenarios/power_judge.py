@@ -12,7 +12,7 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -31,20 +31,21 @@ from faults.disk import (
 )
 from faults.disk.stopwatch import Stopwatch
 from reports import Verdict
-from scenarios.contract import Contract, contract_named, is_built_in, judge_safely
+from scenarios.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from scenarios.errors import PromiseBroken
 from scenarios.foretelling import WRONG, Foretelling
 from scenarios.forked_check import run_checker
 from scenarios.jobs import Channel
-from scenarios.journal import Item
+from scenarios.journal import Item, Promises
 from scenarios.photograph import Album
 from scenarios.power_account import Judged, Share
 from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
 from scenarios.restarts import restarted_at
 from scenarios.system import SystemUnderTest, Target, load
+from scenarios.undisturbed import judge_undisturbed
 from scenarios.work import recovered_items
 
-__all__ = ["judge", "judge_one", "judging", "keep_state"]
+__all__ = ["judge", "judge_one", "judging", "keep_state", "undisturbed"]
 
 _BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
@@ -90,6 +91,12 @@ def judge_one(_: Channel, target: Target, recording: Recording, state: str) -> J
     trace = _trace_of(recording)
     with _Judge(target, recording, trace) as judge_:
         return judge_.judge(CrashState.parse(state, trace))
+
+
+def undisturbed(_: Channel, target: Target, recording: Recording) -> Violation | None:
+    """Return why the target cannot be crashed, from the orderly end of a recording; None if it can."""
+    with _Judge(target, recording, _trace_of(recording)) as judge_:
+        return judge_.undisturbed()
 
 
 @contextmanager
@@ -152,6 +159,28 @@ class _Judge:
         self.share.seconds.update(self._images.seconds | self._watch.seconds)
         self._images.__exit__(*error)
         self._scratch.cleanup()
+
+    def undisturbed(self) -> Violation | None:
+        """Judge the orderly end by the contract alone."""
+        promises = promises_before(self._trace, self._states.clean.cut, self._recording)
+        with self._images.mounted(self._states.clean) as root:
+            verdict, items = run_checker(
+                lambda _: recovered_items(self._target.make().recover(root)), self._seconds_max
+            )
+        return judge_undisturbed(promises, items if verdict is Verdict.SAFE else None, self._violation)
+
+    def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
+        """Apply the contract, in a process of its own: a user's may do anything."""
+
+        def check(recovered: Callable[[], None]) -> list[str] | None:
+            recovered()
+            violation = judge_safely(self._contract, promises, items)
+            return [violation.verdict, violation.explanation] if violation else None
+
+        verdict, found = run_checker(check, self._seconds_max)
+        if verdict is not Verdict.SAFE:
+            return Violation(verdict, str(found))
+        return Violation(Verdict(found[0]), found[1]) if found else None
 
     def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
         """Judge every ``workers``-th image, from ``number`` on, until ``budget`` different ones are judged."""
@@ -303,8 +332,9 @@ class _Judge:
         judged = Judged(str(state), verdict, digest=folder, events=events)
         if verdict is Verdict.SAFE:
             self._verified.add(events)
-            self._recoveries[folder] = content
-            judged = replace(judged, recovered=content[1])
+            items, left = content
+            self._recoveries[folder] = items, left
+            judged = replace(judged, recovered=left)
         else:
             judged = replace(judged, explanation=str(content).replace(str(root), "ROOT"))
         self._verdicts[folder, events] = judged
