@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import tempfile
@@ -298,17 +297,8 @@ def _child(connection: Connection, output: str, function: Callable[..., Any], ar
         result = ("raised", describe(error))
     channel.end_copy()
     with contextlib.suppress(BrokenPipeError, ConnectionError):
-        connection.send(_sendable(result))
+        connection.send(result)
     os._exit(0)
-
-
-def _sendable(result: tuple[str, Any]) -> tuple[str, Any]:
-    """Return the result, or the error of putting it into words that can be sent."""
-    try:
-        pickle.dumps(result)
-    except Exception as error:
-        return "raised", describe(error)
-    return result
 
 
 def _redirect_output(path: str) -> None:

@@ -209,7 +209,7 @@ class PowerExperiment:
         reason = ""
         if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
             return
-        if not recording.events:
+        if not recording.events and not recording.initial:
             reason = "the journal has no line: nothing was promised"
         elif not recording.flushes:
             reason = "the disk was never flushed"
