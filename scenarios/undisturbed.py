@@ -44,7 +44,7 @@ def refuse_if_broken(target: str, violation: Violation, promised: str | Contract
     if violation.verdict.broken:
         contract = promised if isinstance(promised, str) else type(promised).__name__
         raise UsageError(
-            f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}, "
+            f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}: "
             f"{violation.explanation}. Fix workload or recover: does it keep its data outside of its folder, or nowhere?"
         )
 

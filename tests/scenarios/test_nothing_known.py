@@ -82,7 +82,7 @@ def test_what_was_there_from_the_start_is_a_promise(experiment: str, tmp_path: P
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str, tmp_path: Path) -> None:
     """No crash is to blame; the error says what was attempted, acknowledged and recovered."""
-    with pytest.raises(UsageError, match="in an undisturbed run, so no crash is to blame: loses") as caught:
+    with pytest.raises(UsageError, match="in an undisturbed run, so no crash is to blame: hole: ") as caught:
         results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path)
     account = "Attempted 6 items: 0, 1, 2, 3, 4 and 1 more; acknowledged 6 items: 0, 1, 2, 3, 4 and 1 more; recovered 5 items: 1"
     assert account in str(caught.value)
