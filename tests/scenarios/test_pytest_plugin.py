@@ -44,7 +44,7 @@ TESTS = {
     "typo": "def test_it(crash_matrix): crash_matrix(Store(), experiments=['kil'])",
     "local": f"def test_it(crash_matrix):\n    class Mine(Store): ...\n    crash_matrix(Mine(), {KILL})",
     "argument": f"def test_it(crash_matrix): crash_matrix(Store(object()), {KILL})",
-    "forgets": f"class Bad(Store):\n    def recover(self, root): return []\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
+    "forgets": f"class Bad(Store):\n    recover = lambda *_: []\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
     "raises": f"class Bad(Store):\n    def prepare(self, root): 1 / 0\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
 }
 SEEN = {
