@@ -12,7 +12,6 @@ from scenarios.campaign import Plan, experiment_of, power_of, workbench
 from scenarios.endings import signal_name
 from scenarios.errors import PromiseBroken, UsageError, text_of
 from scenarios.seccomp import lacking
-from scenarios.system import Target
 from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
 
 ODD = "tests.scenarios.odd_systems"
@@ -44,9 +43,13 @@ def _few_real_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scenarios.kill.DEPTH_MAX", 0)
 
 
-def results(experiment: str, target: str, tmp_path: Path, **options: object) -> list[ScenarioResult]:
+def results(
+    experiment: str, target: str, tmp_path: Path, *, mutant: str = "", budget: int = 24, **options: object
+) -> list[ScenarioResult]:
     """Run one experiment; power on the weakest filesystem, which takes no root."""
-    plan = Plan(target=target, options=options, budget=24, filesystems=("posix",), report=tmp_path / "report")
+    plan = Plan(
+        target=target, options=options, mutant=mutant, budget=budget, filesystems=("posix",), report=tmp_path / "report"
+    )
     with workbench(plan) as (checker, _):
         if experiment == "kill":
             kill = experiment_of(plan, checker)
@@ -165,6 +168,8 @@ def test_every_signal_has_a_name() -> None:
     assert text_of("\udcff") == "\\udcff"
 
 
-def test_a_planted_bug_may_show_undisturbed() -> None:
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> None:
     """It is to be found, not refused."""
-    assert Target(f"{ODD}:ForgetsTheFirst", mutant="x").mutant
+    found = results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path, mutant="ids-from-zero", budget=4)
+    assert "hole" in verdicts(found)
