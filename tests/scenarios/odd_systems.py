@@ -42,6 +42,12 @@ def _fork_and_die(number: int) -> None:
         os.kill(os.getpid(), number)
 
 
+def _close_and_reuse() -> None:
+    os.closerange(3, 4096)
+    for _ in range(64):
+        os.open("/dev/null", os.O_RDWR)
+
+
 ENDS: dict[str, Callable[[], object]] = {
     "exits": lambda: sys.exit(0),
     "ends the process": lambda: os._exit(0),
@@ -50,7 +56,7 @@ ENDS: dict[str, Callable[[], object]] = {
     "unprintable": lambda: _throw(Unprintable()),
     "half a character": lambda: _throw(ValueError("\udcff")),
     "closes descriptors": lambda: os.closerange(3, 4096),
-    "closes and reuses them": lambda: (os.closerange(3, 4096), [os.open("/dev/null", os.O_RDWR) for _ in range(64)]),
+    "closes and reuses them": _close_and_reuse,
     "dies": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "dies by a real-time signal": lambda: os.kill(os.getpid(), 40),
     "forks and dies": lambda: _fork_and_die(42),
