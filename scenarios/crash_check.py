@@ -106,6 +106,20 @@ class Checker:
             raise UsageError(f"{what} of {self.target.name} {ended}; it must work before it can be crashed")
         return ended.value
 
+    def difference(self, one: Tree, other: Tree) -> str | None:
+        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
+        difference = one.difference(other)
+        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
+            return None
+        return difference[0]
+
+    def _fingerprint(self, tree: Tree) -> str | None:
+        folder = self.folder()
+        self.album.restore(tree, folder / "root")
+        ended = self.run(work.fingerprint, folder / "root")
+        shutil.rmtree(folder, ignore_errors=True)
+        return self.must("the fingerprint", ended) if ended.returned else None
+
     def undisturbed(self, end: CrashState) -> Violation | None:
         """Return why the target cannot be crashed, from the end of an undisturbed run; None if it can."""
         folder = self.folder()

@@ -11,15 +11,17 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from faults.disk import die_with_parent
 from reports import Verdict
+from scenarios.contract import Contract, Violation, judge_safely
 from scenarios.endings import claim_of, signal_name
 from scenarios.errors import PromiseBroken, UsageError, text_of
+from scenarios.journal import Item, Promises
 
-__all__ = ["run_checker"]
+__all__ = ["judge_apart", "run_checker"]
 
 _RECOVERED = b"R"
 
@@ -60,6 +62,20 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
         code = os.waitstatus_to_exitcode(status)
         how = f"died by {signal_name(-code)}" if code < 0 else f"exited with status {code}"
         return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} {how}"
+
+
+def judge_apart(contract: Contract, seconds_max: float, promises: Promises, items: Sequence[Item]) -> Violation | None:
+    """Apply a contract in a forked process: a user's may do anything."""
+
+    def check(recovered: Callable[[], None]) -> list[str] | None:
+        recovered()
+        violation = judge_safely(contract, promises, items)
+        return [violation.verdict, violation.explanation] if violation else None
+
+    verdict, found = run_checker(check, seconds_max)
+    if verdict is not Verdict.SAFE:
+        return Violation(verdict, str(found))
+    return Violation(Verdict(found[0]), found[1]) if found else None
 
 
 def _checker(function: Callable[[Callable[[], None]], Any], writer: int, parent: int) -> NoReturn:

@@ -36,7 +36,6 @@ from scenarios.kill_plan import (
     thin_states,
 )
 from scenarios.kill_prepare import Prepared, prepare, shrunk
-from scenarios.photograph import Tree
 from scenarios.shards import WHOLE, Shard, plan_digest
 from scenarios.side_by_side import side_by_side
 from scenarios.system_calls import DESCRIPTIONS
@@ -93,13 +92,9 @@ class KillExperiment:
         return prepare(self.checker)
 
     def _says_nothing(self, prepared: Prepared) -> bool:
-        """Report an undisturbed run after which no crash could be judged. Raises UsageError if it breaks the contract.
-
-        A planted bug may show without a crash, and is to be found all the same.
-        """
+        """Report an undisturbed run after which no crash can be judged; a planted bug may show in it. Raises UsageError."""
         end = CrashState(prepared.final, prepared.promises)
-        violation = None if self.checker.target.mutant else self.checker.undisturbed(end)
-        if violation is None:
+        if self.checker.target.mutant or (violation := self.checker.undisturbed(end)) is None:
             return False
         refuse_if_broken(self.checker.target.name, violation, self.checker.system.contract)
         self.details.update(notes=self._notes, plan=plan_digest([END]))
@@ -138,7 +133,7 @@ class KillExperiment:
             self.states[(photograph.hit,)] = CrashState(photograph.tree, promises)
         self.paths += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
         self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
-        different = "left different folders" if self._equal(prepared.final, photographs[-1].tree) else ""
+        different = "left different folders" if self.checker.difference(prepared.final, photographs[-1].tree) else ""
         if [photograph.hit for photograph in photographs] != [*chosen, END]:
             different = "met their crash points in another order"
         if different:
@@ -155,20 +150,6 @@ class KillExperiment:
                 self._report((hit,), Checked(Verdict.UNKNOWN, text))
         if calls:
             self._notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
-
-    def _equal(self, one: Tree, other: Tree) -> str | None:
-        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
-        difference = one.difference(other)
-        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
-            return None
-        return difference[0]
-
-    def _fingerprint(self, tree: Tree) -> str | None:
-        folder = self.checker.folder()
-        self.checker.album.restore(tree, folder / "root")
-        ended = self.checker.run(work.fingerprint, folder / "root")
-        self._finished(folder)
-        return self.checker.must("the fingerprint", ended) if ended.returned else None
 
     # Step 3
 
@@ -265,7 +246,7 @@ class KillExperiment:
                 return Checked(
                     Verdict.UNKNOWN, "the killed process had promised something else than the photographed one"
                 )
-            if comparable and (place := self._equal(state.tree, shown.tree)):
+            if comparable and (place := self.checker.difference(state.tree, shown.tree)):
                 return Checked(
                     Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
                 )

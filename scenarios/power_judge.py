@@ -12,10 +12,10 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from reports import Verdict
 from scenarios.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from scenarios.errors import PromiseBroken
 from scenarios.foretelling import WRONG, Foretelling
-from scenarios.forked_check import run_checker
+from scenarios.forked_check import judge_apart, run_checker
 from scenarios.jobs import Channel
-from scenarios.journal import Item, Promises
+from scenarios.journal import Item
 from scenarios.photograph import Album
 from scenarios.power_account import Judged, Share
 from scenarios.power_record import Recording, is_journal_line, journal_before, promises_before
@@ -167,20 +167,11 @@ class _Judge:
             verdict, items = run_checker(
                 lambda _: recovered_items(self._target.make().recover(root)), self._seconds_max
             )
-        return judge_undisturbed(promises, items if verdict is Verdict.SAFE else None, self._violation)
-
-    def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
-        """Apply the contract, in a process of its own: a user's may do anything."""
-
-        def check(recovered: Callable[[], None]) -> list[str] | None:
-            recovered()
-            violation = judge_safely(self._contract, promises, items)
-            return [violation.verdict, violation.explanation] if violation else None
-
-        verdict, found = run_checker(check, self._seconds_max)
-        if verdict is not Verdict.SAFE:
-            return Violation(verdict, str(found))
-        return Violation(Verdict(found[0]), found[1]) if found else None
+        return judge_undisturbed(
+            promises,
+            items if verdict is Verdict.SAFE else None,
+            partial(judge_apart, self._contract, self._seconds_max),
+        )
 
     def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
         """Judge every ``workers``-th image, from ``number`` on, until ``budget`` different ones are judged."""
