@@ -108,8 +108,6 @@ class KillExperiment:
     ) -> Iterator[tuple[CrashPath, T]]:
         return side_by_side(self.checker.jobs, self.workers, function, paths)
 
-    # Step 2
-
     def _photograph_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
         """Photograph the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
         folder, photographs = self.checker.folder(), list[Photograph]()
@@ -243,9 +241,8 @@ class KillExperiment:
                 return state
             shown = self.states[path]
             if comparable and state.promises != shown.promises:
-                return Checked(
-                    Verdict.UNKNOWN, "the killed process had promised something else than the photographed one"
-                )
+                text = "the killed process had promised something else than the photographed one"
+                return Checked(Verdict.UNKNOWN, text)
             if comparable and (place := self.checker.difference(state.tree, shown.tree)):
                 return Checked(
                     Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
@@ -271,8 +268,6 @@ class KillExperiment:
                 return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
         written = journal.read_bytes() if journal.exists() else b""
         return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
-
-    # Reporting
 
     def _report(
         self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "photograph"

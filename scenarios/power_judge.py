@@ -54,7 +54,6 @@ _REFUSED = "refused"
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
 
-
 Recovery = tuple[list[Item], str]
 """What recovery returned, and the digest of the folder it left."""
 
@@ -163,15 +162,12 @@ class _Judge:
     def undisturbed(self) -> Violation | None:
         """Judge the orderly end by the contract alone."""
         promises = promises_before(self._trace, self._states.clean.cut, self._recording)
+        judge = partial(judge_apart, self._contract, self._seconds_max)
         with self._images.mounted(self._states.clean) as root:
             verdict, items = run_checker(
                 lambda _: recovered_items(self._target.make().recover(root)), self._seconds_max
             )
-        return judge_undisturbed(
-            promises,
-            items if verdict is Verdict.SAFE else None,
-            partial(judge_apart, self._contract, self._seconds_max),
-        )
+        return judge_undisturbed(promises, items if verdict is Verdict.SAFE else None, judge)
 
     def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
         """Judge every ``workers``-th image, from ``number`` on, until ``budget`` different ones are judged."""
