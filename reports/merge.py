@@ -135,10 +135,14 @@ def _number(shard: str) -> int:
 
 
 def _together(results: Iterable[ScenarioResult]) -> list[ScenarioResult]:
-    """Each scenario once; of one that several shards ran, the worst verdict counts."""
+    """Each scenario once; of one that several shards ran, the worst verdict counts. A failpoint fired if it did in one shard."""
+    results = list(results)
+    fired = {result.point for result in results if result.method != "unfired"}
     rank = list(Verdict).index
     kept: dict[str, ScenarioResult] = {}
     for result in results:
+        if result.method == "unfired" and result.point in fired:
+            continue
         if result.id not in kept or rank(kept[result.id].verdict) < rank(result.verdict):
             kept[result.id] = result
     return list(kept.values())

@@ -13,10 +13,11 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from reports import Verdict
-from scenarios.errors import UsageError
+from scenarios.errors import UsageError, claimed, text_of
 from scenarios.journal import Item, Promises, item_key
 
 __all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "is_built_in", "judge_safely"]
@@ -140,27 +141,44 @@ _BUILT_IN: dict[str, Contract] = {"exactly-once": ExactlyOnce(), "prefix": Prefi
 def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Item]) -> Violation | None:
     """Return the worst violation, None if the promise was kept; a check that cannot be made is ``unknown``, never safe."""
     try:
-        violations = contract.judge(promises, recovered)
+        # A contract of a user may change what it is given.
+        violations = contract.judge(promises, recovered if is_built_in(contract) else deepcopy(list(recovered)))
+        claims = _claims(violations)
     except UsageError as error:
-        return Violation(Verdict.UNKNOWN, str(error))
-    except Exception as error:
-        return Violation(Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {error}")
+        return Violation(Verdict.UNKNOWN, text_of(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # An exit is a way to fail, too.
+        return Violation(Verdict.UNKNOWN, f"the contract's check raised {type(error).__name__}: {text_of(error)}")
     order = list(Verdict)
-    return max(violations, key=lambda violation: order.index(violation.verdict), default=None)
+    return max(claims, key=lambda violation: order.index(violation.verdict), default=None)
+
+
+def _claims(violations: object) -> list[Violation]:
+    """Return what a check returned as plain violations, none of them safe. Raises UsageError if they are something else."""
+    if not isinstance(violations, list | tuple | Iterator):
+        raise UsageError(f"the contract's check must return a list of Violation, not a {type(violations).__name__}")
+    found = list(violations)
+    for violation in found:
+        if not isinstance(violation, Violation):
+            raise UsageError(
+                f"the contract's check must return a list of Violation, and one is a {type(violation).__name__}"
+            )
+    return [Violation(*claimed(violation.verdict, violation.explanation)) for violation in found]
 
 
 def contract_named(contract: str | Contract) -> Contract:
     """Return the contract a system names. Raises UsageError for an unknown name."""
     if isinstance(contract, Contract):
         return contract
-    if contract not in _BUILT_IN:
+    if not isinstance(contract, str) or contract not in _BUILT_IN:
         raise UsageError(f"no contract {contract!r}; use one of {', '.join(_BUILT_IN)}, or a scenarios.Contract")
     return _BUILT_IN[contract]
 
 
 def is_built_in(contract: Contract) -> bool:
     """Whether it is one that can be named, whose check is known to end."""
-    return contract in _BUILT_IN.values()
+    return any(contract is known for known in _BUILT_IN.values())
 
 
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:

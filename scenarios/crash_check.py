@@ -26,13 +26,14 @@ from typing import Any
 from faults.disk.removal import remove_tree
 from reports import Verdict
 from scenarios import work
-from scenarios.contract import Contract, contract_named, judge_safely
+from scenarios.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from scenarios.endings import Ended
-from scenarios.errors import ForkServerDied, ScenarioError, UsageError
+from scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from scenarios.jobs import Job, Jobs
 from scenarios.journal import Item, Promises, item_key
 from scenarios.photograph import Album, Tree, frozen
 from scenarios.system import SystemUnderTest, Target, load
+from scenarios.undisturbed import judge_undisturbed
 from scenarios.work import Hit
 
 __all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
@@ -105,6 +106,37 @@ class Checker:
             raise UsageError(f"{what} of {self.target.name} {ended}; it must work before it can be crashed")
         return ended.value
 
+    def difference(self, one: Tree, other: Tree) -> str | None:
+        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
+        difference = one.difference(other)
+        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
+            return None
+        return difference[0]
+
+    def _fingerprint(self, tree: Tree) -> str | None:
+        if tree.unusable:
+            return None
+        folder = self.folder()
+        self.album.restore(tree, folder / "root")
+        ended = self.run(work.fingerprint, folder / "root")
+        remove_tree(folder)
+        return self.must("the fingerprint", ended) if ended.returned else None
+
+    def undisturbed(self, end: CrashState) -> Violation | None:
+        """Return why the target cannot be crashed, from the end of an undisturbed run; None if it can."""
+        if end.tree.unusable:  # Nothing can be recovered from it; each crash has its verdict.
+            return judge_undisturbed(end.promises, None, self._violation)
+        folder = self.folder()
+        try:
+            self.album.restore(end.tree, folder / "root")
+            job = self.jobs.start(
+                work.recover, self.target, folder / "root", False, None, seconds_max=self.system.seconds_max
+            )
+            ended = job.wait()
+            return judge_undisturbed(end.promises, ended.value[0] if ended.returned else None, self._violation)
+        finally:
+            remove_tree(folder)
+
     def check(self, state: CrashState, *, photograph: bool = False) -> Checked:
         """Judge one state."""
         folder = self.folder()
@@ -143,8 +175,19 @@ class Checker:
         return items, declared
 
     def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
-        if violation := judge_safely(self.contract, promises, items):
+        if violation := self._violation(promises, items):
             raise _Found(violation.verdict, when + violation.explanation)
+
+    def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
+        """Apply the contract: a user's own in a process of its own, for it may do anything."""
+        if is_built_in(self.contract):
+            return judge_safely(self.contract, promises, items)
+        ended = self.jobs.run(work.judge, self.target, promises, items, seconds_max=self.system.seconds_max)
+        if ended.returned:
+            violation: Violation | None = ended.value
+            return violation
+        how = "was still running at its time limit" if ended.timed_out else str(ended)
+        return Violation(Verdict.UNKNOWN, f"the contract's check {how}")
 
     def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
         """Recover again and let the system check itself, once for each recovered folder, its items and promises.
@@ -210,8 +253,7 @@ def _failed_recovery(which: str, ended: Ended) -> _Found:
     if ended.raised is None:
         return _Found(Verdict.CANNOT_OPEN, f"{which} {ended}")
     if "PromiseBroken" in ended.raised.kinds:
-        verdict, explanation = ended.raised.payload
-        return _Found(Verdict(verdict), explanation)
+        return _Found(*claimed(*ended.raised.payload))
     if "UsageError" in ended.raised.kinds:
         return _Found(Verdict.UNKNOWN, ended.raised.message)
     return _Found(Verdict.CANNOT_OPEN, f"{which} raised {ended.raised}")

@@ -7,12 +7,18 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Ended", "Raised", "Relayed", "describe", "signal_name"]
+from reports import Verdict
+from scenarios.errors import PromiseBroken, claimed, text_of
+
+__all__ = ["Ended", "Raised", "Relayed", "claim_of", "describe", "signal_name"]
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The function ended with an exception. ``kinds`` are its class and their bases, by name."""
+    """The function ended with an exception. ``kinds`` are its class and their bases, by name.
+
+    ``payload`` is the verdict and the explanation of a `PromiseBroken`, of any other exception twice None.
+    """
 
     kinds: tuple[str, ...]
     message: str
@@ -58,7 +64,7 @@ class Ended:
 
 
 def signal_name(number: int) -> str:
-    """Return a signal's name: SIGKILL."""
+    """Return the name of any signal: ``SIGKILL``, ``signal 40``."""
     try:
         return signal.Signals(number).name
     except ValueError:  # most real-time signals
@@ -68,5 +74,22 @@ def signal_name(number: int) -> str:
 def describe(error: BaseException) -> Raised:
     """Put an exception into words that can be sent."""
     kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    payload = getattr(error, "verdict", None), getattr(error, "explanation", None)
-    return Raised(kinds, str(error), traceback.format_exc()[-4000:], payload)
+    payload: tuple[str | None, str | None] = None, None
+    if issubclass(type(error), PromiseBroken):  # isinstance would ask the exception for its class.
+        payload = claim_of(error)
+    return Raised(kinds, text_of(error), _traceback(), payload)
+
+
+def claim_of(error: BaseException) -> tuple[Verdict, str]:
+    """Return what a `PromiseBroken` claims by now: its class may be a user's, and its attributes anything."""
+    try:
+        return claimed(error.verdict, error.explanation)  # type: ignore[attr-defined]  # a PromiseBroken has both
+    except Exception:
+        return claimed("unknown", error)
+
+
+def _traceback() -> str:
+    try:
+        return text_of(traceback.format_exc()[-4000:])
+    except Exception:  # An exception can hinder that, too.
+        return ""

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from reports import Verdict
 
-__all__ = ["EnvironmentLacks", "ForkServerDied", "PromiseBroken", "ScenarioError", "UsageError"]
+__all__ = ["EnvironmentLacks", "ForkServerDied", "PromiseBroken", "ScenarioError", "UsageError", "claimed", "text_of"]
+
+_TEXT_CHARACTERS_MAX = 4000
 
 
 class ScenarioError(Exception):
@@ -31,9 +33,32 @@ class ForkServerDied(EnvironmentLacks):
 
 
 class PromiseBroken(ScenarioError):
-    """A system under test found on its own that a promise is broken: ``PromiseBroken("corrupt", "row 7 differs")``."""
+    """A system under test found on its own that a promise is broken: ``PromiseBroken("corrupt", "row 7 differs")``.
+
+    A verdict that says of no promise that it is broken (``safe``, a misspelt one) counts as ``unknown``.
+    """
 
     def __init__(self, verdict: Verdict | str, explanation: str) -> None:
-        self.verdict = Verdict(verdict)
-        self.explanation = explanation
-        super().__init__(f"{self.verdict}: {explanation}")
+        self.verdict, self.explanation = claimed(verdict, explanation)
+        super().__init__(f"{self.verdict}: {self.explanation}")
+
+
+def claimed(verdict: object, explanation: object) -> tuple[Verdict, str]:
+    """Return the verdict that a system or a contract claims, and its explanation: a broken promise, or ``unknown``."""
+    text = text_of(explanation)
+    known = {one.value: one for one in Verdict if one.broken or one is Verdict.UNKNOWN}
+    name = str.__str__(verdict) if isinstance(verdict, str) else ""
+    if name in known:
+        return known[name], text
+    return Verdict.UNKNOWN, f"{text} (it claims the verdict {text_of(verdict)!r}; use one of {', '.join(known)})"
+
+
+def text_of(thing: object) -> str:
+    """Return ``str(thing)``, whatever that does: not too long, and fit to be written as UTF-8."""
+    try:
+        text = str.__str__(str(thing))[:_TEXT_CHARACTERS_MAX]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        text = f"(its text cannot be shown: {type(error).__name__})"
+    return text.encode(errors="backslashreplace").decode()

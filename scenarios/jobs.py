@@ -50,6 +50,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._owner = connection, os.getpid()
+        self._pipe = os.fstat(connection.fileno())
 
     def send(self, message: Any) -> None:
         """Send one message (picklable)."""
@@ -62,9 +63,15 @@ class Channel:
         return self._connection.recv()
 
     def end_copy(self) -> None:
-        """End this process if it is a copy of the job's: two of them would answer for one."""
+        """End this process if it is a copy of the job's, two of which would answer for one, or if it has closed its channel."""
         if os.getpid() != self._owner:
             os._exit(0)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._connection.fileno()), self._pipe):
+                return
+        with contextlib.suppress(OSError):
+            os.write(2, b"it had closed a descriptor that it had not opened: the channel to crashmatrix\n")
+        os._exit(1)
 
 
 _SECONDS_MAX = 1e6
@@ -119,9 +126,10 @@ class Job:
         try:
             if self._connection.poll():
                 kind, content = self._connection.recv()
-                return kind, content
-        except (EOFError, ConnectionError):
-            pass
+                if kind in ("message", "value", "raised"):
+                    return kind, content
+        except Exception:  # No end of file only: what it writes into a descriptor that is not its own is anything.
+            return "died", None
         return "died", None  # Without an end of file, too: a process it started may hold the pipe open.
 
     def grant(self, seconds: float) -> None:

@@ -14,7 +14,7 @@ Two scenarios that left the same folder after the same promises have one judgeme
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,6 @@ from faults.disk.removal import remove_tree
 from reports import ScenarioResult, Verdict
 from scenarios import work
 from scenarios.crash_check import Checked, Checker, CrashState, Photograph, photograph_job
-from scenarios.errors import UsageError
 from scenarios.journal import Promises
 from scenarios.kill_plan import (
     DEPTH_MAX,
@@ -37,11 +36,11 @@ from scenarios.kill_plan import (
     thin,
     thin_states,
 )
-from scenarios.kill_prepare import Prepared, prepare
-from scenarios.photograph import Tree
+from scenarios.kill_prepare import Prepared, prepare, shrunk
 from scenarios.shards import WHOLE, Shard, plan_digest
 from scenarios.side_by_side import side_by_side
 from scenarios.system_calls import DESCRIPTIONS
+from scenarios.undisturbed import refuse_if_broken, unfired
 from scenarios.work import Hit
 
 __all__ = ["KillExperiment"]
@@ -75,6 +74,8 @@ class KillExperiment:
     def run(self) -> None:
         """Run it all; results so far stand even when this is interrupted. Raises UsageError for a target that cannot run."""
         prepared = self.prepare()
+        if self._says_nothing(prepared):
+            return
         chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
         self._notes += filter(None, (prepared.note, note))
         self.details.update(depth_max=DEPTH_MAX, notes=self._notes, plan=plan_digest(chosen))
@@ -91,12 +92,22 @@ class KillExperiment:
         """Step 1: see `kill_prepare`."""
         return prepare(self.checker)
 
+    def _says_nothing(self, prepared: Prepared) -> bool:
+        """Report an undisturbed run after which no crash can be judged; a planted bug may show in it. Raises UsageError."""
+        end = CrashState(prepared.final, prepared.promises)
+        if self.checker.target.mutant or (violation := self.checker.undisturbed(end)) is None:
+            return False
+        refuse_if_broken(self.checker.target.name, violation, self.checker.system.contract)
+        self.details.update(notes=self._notes, plan=plan_digest([END]))
+        if self.shard.block([END]):
+            self.paths.append((END,))
+            self._report((END,), Checked(violation.verdict, violation.explanation), end)
+        return True
+
     def _side_by_side(
         self, function: Callable[[CrashPath], T], paths: Iterable[CrashPath]
     ) -> Iterator[tuple[CrashPath, T]]:
         return side_by_side(self.checker.jobs, self.workers, function, paths)
-
-    # Step 2
 
     def _photograph_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
         """Photograph the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
@@ -113,25 +124,21 @@ class KillExperiment:
         self.checker.must("the photographed workload", job.ended)
         written = read_file(journal)
         photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
-        self._refuse_shrinking([photograph.journal_bytes for photograph in photographs])
+        sizes = [photograph.journal_bytes for photograph in photographs]
+        if sizes != sorted(sizes):
+            raise shrunk(self.checker)
         for photograph in photographs:
             promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
             self.states[(photograph.hit,)] = CrashState(photograph.tree, promises)
         self.paths += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
         self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
-        different = "left different folders" if self._equal(prepared.final, photographs[-1].tree) else ""
+        different = "left different folders" if self.checker.difference(prepared.final, photographs[-1].tree) else ""
         if [photograph.hit for photograph in photographs] != [*chosen, END]:
             different = "met their crash points in another order"
         if different:
             self._notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
         self._finished(folder)
         return not different
-
-    def _refuse_shrinking(self, journal_bytes: list[int]) -> None:
-        if journal_bytes != sorted(journal_bytes):
-            raise UsageError(
-                f"the workload of {self.checker.target.name} removed or truncated its journal; it may only append to it"
-            )
 
     def _miss(self, hits: list[Hit]) -> None:
         """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
@@ -142,22 +149,6 @@ class KillExperiment:
                 self._report((hit,), Checked(Verdict.UNKNOWN, text))
         if calls:
             self._notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
-
-    def _equal(self, one: Tree, other: Tree) -> str | None:
-        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
-        difference = one.difference(other)
-        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
-            return None
-        return difference[0]
-
-    def _fingerprint(self, tree: Tree) -> str | None:
-        if tree.unusable:
-            return None
-        folder = self.checker.folder()
-        self.checker.album.restore(tree, folder / "root")
-        ended = self.checker.run(work.fingerprint, folder / "root")
-        self._finished(folder)
-        return self.checker.must("the fingerprint", ended) if ended.returned else None
 
     # Step 3
 
@@ -251,10 +242,9 @@ class KillExperiment:
                 return state
             shown = self.states[path]
             if comparable and state.promises != shown.promises:
-                return Checked(
-                    Verdict.UNKNOWN, "the killed process had promised something else than the photographed one"
-                )
-            if comparable and (place := self._equal(state.tree, shown.tree)):
+                text = "the killed process had promised something else than the photographed one"
+                return Checked(Verdict.UNKNOWN, text)
+            if comparable and (place := self.checker.difference(state.tree, shown.tree)):
                 return Checked(
                     Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
                 )
@@ -282,13 +272,13 @@ class KillExperiment:
         written = read_file(journal)
         return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
 
-    # Reporting
-
-    def _report(self, path: CrashPath, checked: Checked, state: CrashState | None = None) -> None:
+    def _report(
+        self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "photograph"
+    ) -> None:
         name = scenario_id(path)
         point, number = path[-1]
         result = ScenarioResult(
-            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method="photograph",
+            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method=method,
             fault=crash_fault(path[-1]), verdict=checked.verdict, explanation=checked.explanation,
             state=state.digest if state else "", replay=self.replay(name),
         )  # fmt: skip
@@ -304,6 +294,7 @@ class KillExperiment:
         if not changed:
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
         never = sorted(name for name in declared if name not in hit)
+        self._miss_listed(prepared, hit)
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
@@ -322,6 +313,14 @@ class KillExperiment:
             f"{self.details['killed_for_real']} scenarios also killed for real, "
             f"{self.details['agreed_with_photograph']} of them as photographed"
         )
+
+    def _miss_listed(self, prepared: Prepared, hit: Collection[str]) -> None:
+        """A failpoint that the target lists, and that never fired, is ``unknown``."""
+        for name in prepared.profile.listed:
+            path = ((name, 1),)
+            if name not in hit and path not in self.results:
+                self.paths.append(path)
+                self._report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
 
     def _distrust(self, reason: str) -> None:
         for path, result in self.results.items():

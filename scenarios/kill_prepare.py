@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from faults.disk.folders import read_file
 from faults.disk.removal import remove_tree
 from scenarios import work
 from scenarios.crash_check import Checker
 from scenarios.errors import EnvironmentLacks, UsageError
-from scenarios.journal import Item
+from scenarios.journal import Item, Promises
 from scenarios.photograph import Tree
 from scenarios.seccomp import lacking
 from scenarios.work import Profile
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "shrunk"]
 
 _JOURNAL = "journal."
 
@@ -32,6 +33,10 @@ class Prepared:
     profile: Profile
     final: Tree
     """The folder at the end of the undisturbed run."""
+    promises: Promises
+    """All those of the undisturbed run."""
+    unseen: str = ""
+    """Why the failpoints of a program cannot be seen here."""
     note: str = ""
     """What the report should say about where it crashes."""
 
@@ -50,24 +55,41 @@ def prepare(checker: Checker) -> Prepared:
     tree = checker.album.capture(root)
     if tree.unusable:
         raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
-    profile, final = _profile(checker, root, folder / "journal")
+    journal = folder / "journal"
+    profile, final = _profile(checker, root, journal)
     note = ""
-    if all(name.startswith(_JOURNAL) for name, _ in profile.hits):
+    unseen = lacking() if profile.listed else ""
+    if profile.listed or all(name.startswith(_JOURNAL) for name, _ in profile.hits):
         note = lacking()
         if not note:
             checker.target = replace(checker.target, watch_calls=True)
             again = checker.folder()  # Not the same one: who knows what the workload made of that.
+            journal = again / "journal"
             checker.album.restore(tree, again / "root")
-            profile, final = _profile(checker, again / "root", again / "journal")
-            remove_tree(again)
+            profile, final = _profile(checker, again / "root", journal)
         elif not profile.hits:
             raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
         else:
-            note = f"killed at journal lines only: {note}"
-    remove_tree(folder)
-    return Prepared(tree, tuple(items), profile, final, note)
+            note = f"killed at {'its own failpoints and ' if _has_own(profile) else ''}journal lines only: {note}"
+    promises = Promises.parse(read_file(journal), items)
+    for made in {folder, journal.parent}:
+        remove_tree(made)
+    return Prepared(tree, tuple(items), profile, final, promises, unseen, note)
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
     profile: Profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    if profile.shrunk:
+        raise shrunk(checker)
     return profile, checker.album.capture(root)
+
+
+def shrunk(checker: Checker) -> UsageError:
+    """The error for a workload that does more to its journal than append."""
+    return UsageError(
+        f"the workload of {checker.target.name} removed or truncated its journal; it may only append to it"
+    )
+
+
+def _has_own(profile: Profile) -> bool:
+    return not all(name.startswith(_JOURNAL) for name, _ in profile.hits)

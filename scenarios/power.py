@@ -26,6 +26,8 @@ from typing import Any
 from faults.disk import requirements
 from reports import ScenarioResult, Verdict
 from reports.store import keep_trace
+from scenarios import power_judge
+from scenarios.contract import Violation
 from scenarios.errors import EnvironmentLacks, UsageError
 from scenarios.jobs import Jobs
 from scenarios.judges import judge_together
@@ -33,7 +35,8 @@ from scenarios.power_account import Judged, account_of
 from scenarios.power_record import Recording
 from scenarios.recordings import NUDGES, Recordings, nudges_on, restart
 from scenarios.shards import WHOLE, Shard
-from scenarios.system import Target
+from scenarios.system import Target, load
+from scenarios.undisturbed import refuse_if_broken
 
 __all__ = [
     "RESTARTS",
@@ -114,10 +117,29 @@ class PowerExperiment:
         self._budget_left = max(1, self.budget * len(mine) // len(kinds))
         with Recordings(self.jobs, self.target, self.scratch, self.seed, mine) as recordings:
             for recording in recordings:
+                if self._says_nothing(recording):
+                    break
                 self._look_into(recording, recordings)
                 if self.until_broken and any(result.verdict.broken for result in self.results.values()):
                     break
         self._account()
+
+    def _says_nothing(self, recording: Recording) -> bool:
+        """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.
+
+        A planted bug may show without a crash, and is to be found all the same.
+        """
+        if self.results or recording.problem or recording.killed or self.target.mutant:
+            return False
+        seconds_max = 60 + 3 * load(self.target.name).seconds_max
+        ended = self.jobs.run(power_judge.undisturbed, self.target, recording, seconds_max=seconds_max)
+        violation: Violation | None = ended.value if ended.returned else None
+        if violation is None:
+            return False
+        refuse_if_broken(self.target.name, violation, load(self.target.name).contract)
+        self.details["recordings"].append(recording.account())
+        self._add(recording, Judged("none", violation.verdict, violation.explanation))
+        return True
 
     def _look_into(self, recording: Recording, recordings: Recordings) -> None:
         """Explore a recording, with its part of what is left of the budget; then have a recovery from it recorded."""
@@ -187,7 +209,7 @@ class PowerExperiment:
         reason = ""
         if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
             return
-        if not recording.events:
+        if not recording.events and not recording.initial:
             reason = "the journal has no line: nothing was promised"
         elif not recording.flushes:
             reason = "the disk was never flushed"

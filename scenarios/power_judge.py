@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ from faults.disk import (
 )
 from faults.disk.stopwatch import Stopwatch
 from reports import Verdict
-from scenarios.contract import Contract, contract_named, is_built_in, judge_safely
+from scenarios.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from scenarios.errors import PromiseBroken
 from scenarios.foretelling import WRONG, Foretelling
-from scenarios.forked_check import run_checker
+from scenarios.forked_check import judge_apart, run_checker
 from scenarios.jobs import Channel
 from scenarios.journal import Item
 from scenarios.photograph import Album, Tree
@@ -43,9 +43,10 @@ from scenarios.power_record import Recording, is_journal_line, journal_before, p
 from scenarios.restarts import restarted_at
 from scenarios.scratch import own_folder
 from scenarios.system import SystemUnderTest, Target, load
+from scenarios.undisturbed import judge_undisturbed
 from scenarios.work import recovered_items
 
-__all__ = ["judge", "judge_one", "judging", "keep_state"]
+__all__ = ["judge", "judge_one", "judging", "keep_state", "undisturbed"]
 
 _BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
@@ -53,7 +54,6 @@ _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbo
 _REFUSED = "refused"
 _ENUMERATED_MAX = 20_000
 """How many states are enumerated, once enough are judged, to say how many there are."""
-
 
 Recovery = tuple[list[Item], str]
 """What recovery returned, and the digest of the folder it left."""
@@ -91,6 +91,12 @@ def judge_one(_: Channel, target: Target, recording: Recording, state: str) -> J
     trace = _trace_of(recording)
     with _Judge(target, recording, trace) as judge_:
         return judge_.judge(CrashState.parse(state, trace))
+
+
+def undisturbed(_: Channel, target: Target, recording: Recording) -> Violation | None:
+    """Return why the target cannot be crashed, from the orderly end of a recording; None if it can."""
+    with _Judge(target, recording, _trace_of(recording)) as judge_:
+        return judge_.undisturbed()
 
 
 @contextmanager
@@ -156,6 +162,16 @@ class _Judge:
         self.share.seconds.update(self._images.seconds | self._watch.seconds)
         self._images.__exit__(*error)
         self._scratch.cleanup()
+
+    def undisturbed(self) -> Violation | None:
+        """Judge the orderly end by the contract alone."""
+        promises = promises_before(self._trace, self._states.clean.cut, self._recording)
+        judge = partial(judge_apart, self._contract, self._seconds_max)
+        with self._images.mounted(self._states.clean) as root:
+            verdict, items = run_checker(
+                lambda _: recovered_items(self._target.make().recover(root)), self._seconds_max
+            )
+        return judge_undisturbed(promises, items if verdict is Verdict.SAFE else None, judge)
 
     def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
         """Judge every ``workers``-th image, from ``number`` on, until ``budget`` different ones are judged."""
@@ -317,8 +333,9 @@ class _Judge:
         judged = Judged(str(state), verdict, digest=folder, events=events)
         if verdict is Verdict.SAFE:
             self._verified.add(events)
-            self._recoveries[folder] = content
-            judged = replace(judged, recovered=content[1])
+            items, left = content
+            self._recoveries[folder] = items, left
+            judged = replace(judged, recovered=left)
         else:
             judged = replace(judged, explanation=str(content).replace(str(root), "ROOT"))
         self._verdicts[folder, events] = judged

@@ -198,8 +198,8 @@ class _Watch:
             failpoint = self._sleeping(call)
             return failpoint, bool(failpoint)
         name, kind = self._kinds[call.number]
-        if name == "write" and call.arguments[0] == 1 and self._failpoints:
-            return self._printed(call), False
+        if name == "write" and call.arguments[0] == 1 and (failpoint := self._printed(call)):
+            return failpoint, False
         files = self._files(call, kind)
         if self._journal in files:
             return JOURNAL_LINE, False
@@ -230,6 +230,8 @@ class _Watch:
         return self._failpoints[number] if 0 <= number < len(self._failpoints) else ""
 
     def _printed(self, call: Call) -> str:
+        if not self._failpoints:
+            return ""
         text = _memory(call, call.arguments[1], min(call.arguments[2], _PATH_BYTES_MAX))
         name = text.removeprefix(_GOFAIL_SAYS).strip().decode(errors="replace")
         return name if text.startswith(_GOFAIL_SAYS) and name in self._failpoints else ""

@@ -8,30 +8,34 @@ starts: then it runs in a process tree below this one.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pickle
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import faults
+from scenarios.contract import Violation, contract_named, judge_safely
 from scenarios.endings import Relayed, describe
-from scenarios.errors import UsageError
+from scenarios.errors import UsageError, text_of
 from scenarios.jobs import Channel
 from scenarios.journal import Item, Journal, Promises, item_key
 from scenarios.photograph import stop_here
 from scenarios.process_tree import ProcessTree
-from scenarios.system import SystemUnderTest, Target
+from scenarios.system import SystemUnderTest, Target, load
 from scenarios.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
 
 __all__ = [
     "Hit",
     "Profile",
     "fingerprint",
+    "judge",
     "prepare",
     "profile",
     "recover",
@@ -51,30 +55,56 @@ class Profile:
 
     hits: tuple[Hit, ...]
     declared: dict[str, tuple[str, str]]
+    listed: tuple[str, ...] = ()
+    """Failpoints of a program, which the target says it has."""
+    shrunk: bool = False
+    """Whether the journal was removed or truncated on the way."""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
     """Make the system once and let it fill its workspace."""
-    return target.make().setup()
+    return [str(remark) for remark in target.make().setup() or ()]
 
 
 def prepare(_: Channel, target: Target, root: Path) -> Sequence[Item]:
     """Lay out what is there before the first crash point."""
-    return list(target.make().prepare(root) or ())
+    return recovered_items(target.make().prepare(root) or (), "prepare")
 
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     """Run the workload to its end, counting."""
     system = target.make()
     hits: list[Hit] = []
+    growth = _Growth(journal)
+
+    def see(hit: Hit, _: object = None) -> None:
+        hits.append(hit)
+        growth.look()
+
     if target.watch_calls:
-        _run_watched(
-            system, lambda: system.workload(root, Journal(journal)), root, journal, lambda hit, _: hits.append(hit)
-        )
-        return Profile(tuple(hits), _declared_outside(system, hits))
-    faults.observe(lambda point, number: hits.append((point.name, number)))
-    system.workload(root, Journal(journal))
-    return Profile(tuple(hits), _declared(system))
+        _run_watched(system, lambda: system.workload(root, Journal(journal)), root, journal, see)
+        declared = _declared_outside(system, hits)
+    else:
+        faults.observe(lambda point, number: see((point.name, number)))
+        system.workload(root, Journal(journal))
+        faults.observe(None)
+        declared = _declared(system)
+    growth.look()
+    return Profile(tuple(hits), declared, tuple(system.failpoints_outside()), growth.shrunk)
+
+
+class _Growth:
+    """Watches a file that may only grow. Threads need no lock: a size seen before another is asked for is not the larger."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._largest = path, 0
+        self.shrunk = False
+
+    def look(self) -> None:
+        known = self._largest
+        size = self._path.stat().st_size if self._path.exists() else 0
+        self.shrunk = self.shrunk or size < known
+        self._largest = max(known, size)
 
 
 def workload(
@@ -116,22 +146,36 @@ def recover_again(channel: Channel, target: Target, root: Path, promises: Promis
     return items
 
 
+def judge(_: Channel, target: Target, promises: Promises, items: Sequence[Item]) -> Violation | None:
+    """Apply a contract of a user's, which may do anything."""
+    return judge_safely(contract_named(load(target.name).contract), promises, items)
+
+
 def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
     """Ask the system for its folder's digest."""
     return target.make().fingerprint(root)
 
 
-def recovered_items(recovered: Any) -> list[Item]:
-    """Return what `recover` returned as a list. Raises UsageError if it is none of JSON values."""
+def recovered_items(recovered: Any, what: str = "recover") -> list[Item]:
+    """Return what `recover` returned as a list of plain JSON values, whatever classes they were of.
+
+    Raises UsageError if it is none of JSON values, and what a generator raises.
+    """
+    if isinstance(recovered, str | bytes | Mapping) or not isinstance(recovered, Iterable):
+        raise _no_items(recovered, what, f"a {type(recovered).__name__}")
+    items = list(recovered)
     try:
-        if isinstance(recovered, str | bytes | Mapping):
-            raise TypeError(f"a {type(recovered).__name__}")
-        items = list(recovered)
-        for item in items:
-            item_key(item)
+        return [json.loads(item_key(item)) for item in items]
     except (TypeError, ValueError) as error:
-        raise UsageError(f"recover must return a list of JSON values, not {recovered!r:.60} ({error})") from None
-    return items
+        raise _no_items(recovered, what, error) from None
+
+
+def _no_items(recovered: Any, what: str, why: object) -> UsageError:
+    try:
+        shown = text_of(repr(recovered))[:60]
+    except Exception:
+        shown = "what cannot be shown"
+    return UsageError(f"{what} must return a list of JSON values, not {shown} ({text_of(why)})")
 
 
 def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> None:
@@ -212,7 +256,8 @@ def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
 def _end_like(status: int) -> NoReturn:
     """End this process as another one ended."""
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL) if -status not in (signal.SIGKILL, signal.SIGSTOP) else None
+        with contextlib.suppress(OSError, ValueError):  # SIGKILL, and those that the C library keeps to itself
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 

@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scenarios.contract import contract_named
+from scenarios.endings import signal_name
 from scenarios.errors import PromiseBroken, UsageError
 from scenarios.journal import Item, Journal
 from scenarios.process_tree import ProcessTree
@@ -275,10 +276,7 @@ def _fill(argument: str, values: Mapping[str, str]) -> str:
 def _end(status: int) -> str:
     if status >= 0:
         return f"exited with status {status}"
-    try:
-        return f"died by {signal.Signals(-status).name}"
-    except ValueError:  # most real-time signals
-        return f"died by signal {-status}"
+    return f"died by {signal_name(-status)}"
 
 
 def _last_words(printed: bytes) -> str:

@@ -46,18 +46,15 @@ PYTHON = [
         "a second recovery raised FileNotFoundError",
     ),
     ("RecoverHangs", {"hangs"}, "recovery was still running at its time limit"),
-    ("NeverAcknowledges", {"safe"}, ""),
-    ("AcknowledgesWithoutAttempt", {"safe", "phantom", "unknown"}, "acknowledged 1 without attempting it"),
+    ("NeverAcknowledges", {"unknown"}, "attempted 3 items and acknowledged none"),
+    ("AcknowledgesWithoutAttempt", {"unknown"}, "acknowledged 1 without attempting it"),
     ("AcknowledgesInDisorder", {"safe"}, ""),
     ("UsesMultiprocessing", {"safe"}, ""),
     ("FloodsItsOutput", {"safe"}, ""),
     ("UsesThreads", {"safe"}, ""),
-    ("WritesOutside", {"loses", "unknown"}, "nothing was tested"),
-    ("DeletesItsRoot", {"safe", "loses"}, "acknowledged, but gone: 0, 1, 2 (of 3 acknowledged)"),
 ]
 COMMANDS = [
     (WRITE, RECOVER, {"safe"}, ""),
-    ('echo $i >"$CRASHMATRIX_ROOT/data"', RECOVER, {"safe", "loses", "hole"}, "acknowledged, but gone: 0"),
     (f"printf {{ >>$CRASHMATRIX_ROOT/data; {WRITE}", RECOVER, {"safe", "corrupt"}, "must print one JSON value a line; line 1"),
     (WRITE, "exit 3", {"cannot-open"}, "recover exited with status 3"),
     (WRITE, "echo no way >&2; exit 3", {"cannot-open"}, "recover exited with status 3; it said: no way"),
@@ -65,18 +62,27 @@ COMMANDS = [
     (WRITE, f"{RECOVER}; (setsid sleep 600 >/dev/null 2>&1 &)", {"safe"}, ""),
     (f"(setsid sleep 600 &); {WRITE}", RECOVER, {"safe"}, ""),
     (f"({WRITE}) & wait", RECOVER, {"safe"}, ""),
-    (f'{WRITE}; rm -r "$CRASHMATRIX_ROOT"; mkdir "$CRASHMATRIX_ROOT"', RECOVER, {"safe", "loses"}, "gone: 0"),
 ]  # fmt: skip
 REFUSED = [
     ("WritesGarbageIntoItsJournal", "journal line 7 is neither 'attempt <json>' nor 'ack <json>': b'hello'"),
     ("DeletesItsJournal", "the workload of .* removed or truncated its journal"),
     ("TruncatesItsJournal", "the workload of .* removed or truncated its journal"),
+    (
+        "WritesOutside",
+        "in an undisturbed run.* loses: .*gone: 0, 1, 2.*recovered 0 items.* keep its data outside of its folder",
+    ),
+    ("DeletesItsRoot", "in an undisturbed run.* loses: acknowledged, but gone: 0, 1, 2"),
     ("WorkloadHangs", "the undisturbed workload of .* ran out of time"),
 ]
 REFUSED_COMMANDS = [
     ("exit 7", "workload exited with status 7"),
     ("echo hello >>$CRASHMATRIX_JOURNAL", "journal line 2 is neither"),
     ('rm -r "$CRASHMATRIX_ROOT"', "workload exited with status 1; it said: rm: cannot remove"),
+    (
+        'echo $i >"$CRASHMATRIX_ROOT/data"',
+        "in an undisturbed run.* hole: acknowledged, but gone: 0, 1.*recovered 1 item: 2",
+    ),
+    (f'{WRITE}; rm -r "$CRASHMATRIX_ROOT"; mkdir "$CRASHMATRIX_ROOT"', "in an undisturbed run.* recovered 0 items"),
     ('echo "attempt 10000" >"$CRASHMATRIX_JOURNAL"', "removed or truncated its journal"),
     ("printf 'attempt 9' >>$CRASHMATRIX_JOURNAL", "journal line 2 is neither"),
 ]

@@ -54,7 +54,7 @@ EXPECTED = [
     ("replace:fsync-dir", {"safe"}),
     (f"{TOYS}:Synced", {"safe"}),
     (f"{TOYS}:Unsynced", {"safe", "loses"}),
-    (f"{TOYS}:SilentOnDisk", {"safe", "unknown"}),
+    (f"{TOYS}:SilentOnDisk", {"unknown"}),
 ]
 
 

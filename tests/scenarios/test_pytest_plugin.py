@@ -44,12 +44,17 @@ TESTS = {
     "typo": "def test_it(crash_matrix): crash_matrix(Store(), experiments=['kil'])",
     "local": f"def test_it(crash_matrix):\n    class Mine(Store): ...\n    crash_matrix(Mine(), {KILL})",
     "argument": f"def test_it(crash_matrix): crash_matrix(Store(object()), {KILL})",
+    "forgets": f"class Bad(Store):\n    recover = lambda *_: []\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
     "raises": f"class Bad(Store):\n    def prepare(self, root): 1 / 0\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
 }
 SEEN = {
     "typo": ["crash_matrix: no experiment 'kil'; there are kill, power"],
     "local": ["crash_matrix: test_it.<locals>.Mine cannot be found by other processes*define it at the top of a file"],
     "argument": ["crash_matrix: Store's arguments must be JSON values*"],
+    "forgets": [
+        "crash_matrix: *:Bad breaks its contract (latest) in an undisturbed run, so no crash is to blame: loses: key*"
+        "Attempted 4 items: *; acknowledged 4 items: *; recovered 0 items. *"
+    ],
     "raises": ["crash_matrix: prepare of *:Bad raised ZeroDivisionError: division by zero; it must work before*"],
     "broken": [
         "Store breaks its promise (latest): cannot-open in * of * crashes",
