@@ -169,6 +169,7 @@ class Table:
 
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""
+        self.log.refuse_if_poisoned()  # Now: once Delta is cleared, it would be too late.
         with self._changing(), self._ingesting.closed():
             BEFORE_TRUNCATE.hit()
             self.store.clear(self.log.next_id - 1, application=self.application)
