@@ -249,6 +249,7 @@ class StorageEngine:
                 was cut short and comes first. Nothing was changed.
             TransferFailed: the other side refused. The rows are here; whether they are there too, the next transfer to the
                 same place finds out.
+            ParquetDamaged: a file to be moved is not what was committed. Nothing was moved or removed.
             LogPoisoned, OSError.
         """
         self._health.refuse_if_unusable()
@@ -257,7 +258,12 @@ class StorageEngine:
         return rows
 
     def read(self, table: str) -> pa.Table:
-        """Return every row, committed or not, in no particular order. Raises UnknownTable, LogPoisoned, EngineClosed."""
+        """Return every row, committed or not, in no particular order.
+
+        Raises:
+            ParquetDamaged: a committed file is not what was written; the error names it. Nothing is returned.
+            UnknownTable, LogPoisoned, EngineClosed, SpillCorrupted, OSError.
+        """
         self._health.refuse_if_unusable()
         return self._table(table).read()
 

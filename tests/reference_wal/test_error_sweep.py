@@ -1,0 +1,73 @@
+"""An error at any failpoint of any operation, whatever comes after it: nobody is locked out, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import faults
+from tests.reference_wal.sweep import TRIGGERS, Sweep, Trigger, follow_ups, hits_of, make_bases
+
+POINTS = [point.name for point in faults.catalogue() if "/reference_wal/" in point.location]
+ERRORS = ("EIO", "ENOSPC")
+
+
+class Plan:
+    """The folders that scenarios begin with, and which triggers pass which failpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bases = make_bases(folder)
+        self.triggers: dict[str, list[Trigger]] = {}
+        for number, trigger in enumerate(TRIGGERS):
+            for point in hits_of(trigger, self.bases, folder / f"dry-{number}"):
+                self.triggers.setdefault(point, []).append(trigger)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return Plan(tmp_path_factory.mktemp("sweep"))
+
+
+def struck(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -> Sweep:
+    """Return the scenario after its error; the fault is gone again, and has struck."""
+    sweep = Sweep.begin(trigger, plan.bases, root)
+    with faults.scenario(f"{point}=raise({error})"):  # Raises ScenarioNotHit if it never fired.
+        sweep.strike()
+    return sweep
+
+
+def then_all(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -> None:
+    sweep = struck(trigger, point, error, plan, root)
+    if sweep.system is not None:
+        for operation in follow_ups(trigger.system):
+            sweep.perform(operation)
+    sweep.finish()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path) -> None:
+    """After an error every other operation works or is refused by an error of ours; what reopening finds is what was promised."""
+    assert plan.triggers.get(point), f"no trigger passes {point}; add one to tests/reference_wal/sweep.py"
+    then_all(plan.triggers[point][0], point, ERRORS[POINTS.index(point) // 2 % 2], plan, tmp_path / "root")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("point", POINTS)
+def test_an_error_in_every_operation_that_passes(point: str, error: str, plan: Plan, tmp_path: Path) -> None:
+    """Likewise in each operation that passes the failpoint; and with each operation by itself after it, if any is taken."""
+    for trigger in plan.triggers[point]:
+        then_all(trigger, point, error, plan, tmp_path / "root")
+        shutil.rmtree(tmp_path / "root")
+        for number, alone in enumerate(follow_ups(trigger.system)):
+            sweep = struck(trigger, point, error, plan, tmp_path / f"{number}")
+            if not sweep.goes_on:
+                break
+            sweep.perform(alone)
+            sweep.finish()
+            shutil.rmtree(tmp_path / f"{number}")
+        shutil.rmtree(tmp_path / f"{number}", ignore_errors=True)
