@@ -21,7 +21,7 @@ from tests.reference_wal.driven import archived, batches_in, rows_of
 from tests.reference_wal.support import SCHEMA as LOG_SCHEMA
 from tests.reference_wal.support import batch
 
-__all__ = ["TRIGGERS", "Sweep", "Trigger", "hits_of", "make_bases"]
+__all__ = ["TRIGGERS", "Log", "Sweep", "Trigger", "hits_of", "make_bases"]
 
 State = frozenset[tuple[str, int]]
 EXISTS = -1
@@ -223,9 +223,9 @@ def _unlogged(name: str, operation: Operation | None, *before: Operation) -> Tri
 WAITING = (ingest(MAIN, 30), ingest(SCRATCH, 31), ingest(MAIN, 32))
 
 TRIGGERS = [
-    _engine("create", create(NEW)),
-    _engine("ingest", ingest(MAIN, 20), *WAITING),
     _engine("rotate", ingest(MAIN, 20), *WAITING, RESIZE),
+    _engine("ingest", ingest(MAIN, 20), *WAITING),
+    _engine("create", create(NEW)),
     _engine("flush", FLUSH, *WAITING),
     _engine("truncate", truncate(MAIN), *WAITING),
     _engine("drop", drop(SCRATCH), *WAITING),
@@ -239,21 +239,21 @@ TRIGGERS = [
     _unlogged("drop", drop(SCRATCH)),
     _unlogged("close", CLOSE, *WAITING),
     _unlogged("open", None),
-    _log("create", create(NEW)),
+    _log("rotate", ROTATE),
     _log("append", ingest(MAIN, 20)),
     _log("append and rotate", ingest(MAIN, 20), RESIZE),
-    _log("rotate", ROTATE),
+    _log("create", create(NEW)),
     _log("mark", mark(MAIN, [0, 1, 2, 4])),
     _log("truncate", truncate(MAIN)),
     _log("remove", drop(SCRATCH)),
     _log("open", None),
 ]
-"""Every operation, so that every failpoint is in one of them."""
+"""Every operation, so that every failpoint is in one of them. Those after which most goes on come first."""
 
 
 def follow_ups(system: type[Engine]) -> list[Operation]:
     """What may come after the error: everything, what destroys last."""
-    gentle = [READ, ingest(MAIN, 40), ingest(SCRATCH, 41), create(NEW)]
+    gentle = [READ, ingest(MAIN, 40), ingest(SCRATCH, 41), create(NEW), create(SCRATCH), ingest(SCRATCH, 44)]
     if system is Log:
         own = [mark(SCRATCH, [10]), mark(MAIN, [0, 1]), ROTATE, create(NEW), ingest(MAIN, 43)]
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from tests.reference_wal.sweep import TRIGGERS, Sweep, Trigger, follow_ups, hits_of, make_bases
+from tests.reference_wal.sweep import TRIGGERS, Log, Sweep, Trigger, follow_ups, hits_of, make_bases
 
 POINTS = [point.name for point in faults.catalogue() if "/reference_wal/" in point.location]
 ERRORS = ("EIO", "ENOSPC")
@@ -24,6 +24,13 @@ class Plan:
         for number, trigger in enumerate(TRIGGERS):
             for point in hits_of(trigger, self.bases, folder / f"dry-{number}"):
                 self.triggers.setdefault(point, []).append(trigger)
+
+    def of_engine_and_log(self, point: str) -> list[list[Trigger]]:
+        """Return what passes the failpoint in the engine, and what does in the log by itself; not what has none."""
+        engine, log = [], []
+        for trigger in self.triggers[point]:
+            (log if trigger.system is Log else engine).append(trigger)
+        return [found for found in (engine, log) if found]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +58,9 @@ def then_all(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -
 def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path) -> None:
     """After an error every other operation works or is refused by an error of ours; what reopening finds is what was promised."""
     assert plan.triggers.get(point), f"no trigger passes {point}; add one to tests/reference_wal/sweep.py"
-    then_all(plan.triggers[point][0], point, ERRORS[POINTS.index(point) // 2 % 2], plan, tmp_path / "root")
+    for triggers in plan.of_engine_and_log(point):
+        error = ERRORS[POINTS.index(point) // 2 % 2]
+        then_all(triggers[0], point, error, plan, tmp_path / triggers[0].system.__name__)
 
 
 @pytest.mark.slow
