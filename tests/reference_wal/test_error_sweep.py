@@ -47,11 +47,15 @@ def struck(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -> 
 
 
 def then_all(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -> None:
-    sweep = struck(trigger, point, error, plan, root)
-    if sweep.system is not None:
-        for operation in follow_ups(trigger.system):
+    """Do everything else after the error; in the opposite order as well, if any of it is taken."""
+    for number, order in enumerate((follow_ups(trigger.system), follow_ups(trigger.system)[::-1])):
+        sweep = struck(trigger, point, error, plan, root / str(number))
+        goes_on = sweep.goes_on
+        for operation in order if sweep.system is not None else ():
             sweep.perform(operation)
-    sweep.finish()
+        sweep.finish()
+        if not goes_on:
+            return
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -70,13 +74,11 @@ def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path
 def test_an_error_in_every_operation_that_passes(point: str, error: str, plan: Plan, tmp_path: Path) -> None:
     """Likewise in each operation that passes the failpoint; and with each operation by itself after it, if any is taken."""
     for trigger in plan.triggers[point]:
-        then_all(trigger, point, error, plan, tmp_path / "root")
-        shutil.rmtree(tmp_path / "root")
+        then_all(trigger, point, error, plan, tmp_path / trigger.name)
         for number, alone in enumerate(follow_ups(trigger.system)):
-            sweep = struck(trigger, point, error, plan, tmp_path / f"{number}")
+            sweep = struck(trigger, point, error, plan, tmp_path / trigger.name / f"alone-{number}")
             if not sweep.goes_on:
                 break
             sweep.perform(alone)
             sweep.finish()
-            shutil.rmtree(tmp_path / f"{number}")
-        shutil.rmtree(tmp_path / f"{number}", ignore_errors=True)
+        shutil.rmtree(tmp_path / trigger.name)
