@@ -260,9 +260,7 @@ class StorageEngine:
     def read(self, table: str) -> pa.Table:
         """Return every row, committed or not, in no particular order.
 
-        Raises:
-            ParquetDamaged: a committed file is not what was written; the error names it. Nothing is returned.
-            UnknownTable, LogPoisoned, EngineClosed, SpillCorrupted, OSError.
+        Raises: UnknownTable, LogPoisoned, EngineClosed, SpillCorrupted, OSError, ParquetDamaged (it names a changed file).
         """
         self._health.refuse_if_unusable()
         return self._table(table).read()
