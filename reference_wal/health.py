@@ -57,7 +57,9 @@ class Health:
         self._cause = self._cause or error
 
     @contextmanager
-    def poisoned_by_errors(self, *, but_for: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
+    def poisoned_by_errors(
+        self, *, but_for: type[BaseException] | tuple[type[BaseException], ...] = ()
+    ) -> Iterator[None]:
         """Refuse all work after any exception in the block, an interrupt too. Reopening finds out what happened."""
         try:
             yield
