@@ -27,7 +27,7 @@ class Plan:
 
     def of_engine_and_log(self, point: str) -> list[list[Trigger]]:
         """Return what passes the failpoint in the engine, and what does in the log by itself; not what has none."""
-        engine, log = [], []
+        engine, log = list[Trigger](), list[Trigger]()
         for trigger in self.triggers[point]:
             (log if trigger.system is Log else engine).append(trigger)
         return [found for found in (engine, log) if found]
