@@ -6,8 +6,8 @@
         engine.flush()                               # rows compressed and committed to Delta
 
 Follow a batch from append to recovery through `engine`, `table`, `segmented_log`, `segment`, `buffers`, `compression`,
-`delta_commit`, `opening`, `recovery` and `delta_recovery`, in this order; then `table_folder`, `spill`, `checkpoint` and
-`transfer`. Every step that touches the disk has a failpoint on each side.
+`parquet_file`, `delta_commit`, `opening`, `recovery` and `delta_recovery`, in this order; then `table_folder`, `spill`,
+`checkpoint` and `transfer`. Every step that touches the disk has a failpoint on each side.
 """
 
 from reference_wal.engine import StorageEngine
@@ -19,6 +19,7 @@ from reference_wal.errors import (
     InvalidInput,
     LogCorrupted,
     LogPoisoned,
+    ParquetDamaged,
     ReferenceWalError,
     SpillCorrupted,
     TableCorrupted,
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidInput",
     "LogCorrupted",
     "LogPoisoned",
+    "ParquetDamaged",
     "ReferenceWalError",
     "SpillCorrupted",
     "StorageEngine",

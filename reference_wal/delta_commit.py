@@ -13,7 +13,7 @@ commits ends in its ``txn`` line, so a torn one is told apart, and `delta_recove
 log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
 
 Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an
-`AtomicFile`, and is never torn. Files are named ``{lo}-{hi}.parquet``: what batches they hold can be read off.
+`AtomicFile`, and is never torn. Files are named by their batches and a checksum of their bytes (`parquet_file`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError
@@ -36,9 +35,9 @@ from deltalake.transaction import AddAction
 from reference_wal import checkpoint, table_folder
 from reference_wal.atomic_file import atomic_file
 from reference_wal.buffers import Generation
-from reference_wal.compression import read_parquet
 from reference_wal.durable_io import names_in, step, sync_directory, sync_path, write_all
 from reference_wal.errors import TableCorrupted
+from reference_wal.parquet_file import file_name, read_files
 from reference_wal.table_folder import NO_HOOKS, commit_path
 
 __all__ = [
@@ -49,10 +48,7 @@ __all__ = [
     "check_schema",
     "commit_properties",
     "files_of",
-    "last_batch",
     "marker_of",
-    "read_files",
-    "rows_in",
     "schema_of",
 ]
 
@@ -140,7 +136,7 @@ class DeltaStore:
 
     def commit(self, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
         """Add the generation's rows and move the marker to its last batch, at once; durable on return. Raises OSError."""
-        file = self.path / f"{generation.lo:020d}-{generation.hi:020d}.parquet"
+        file = self.path / file_name(generation.lo, generation.hi, parquet)
         self._write_parquet(file, parquet)
         add = add_action(file.name, parquet.size, rows)
         self._transact([add], "append", generation.batch_ids, application, generation.hi)
@@ -215,7 +211,7 @@ class DeltaStore:
         return list(self._files)
 
     def read(self, schema: pa.Schema) -> pa.Table:
-        """Return every committed row, in no particular order."""
+        """Return every committed row, in no particular order. Raises ParquetDamaged, OSError."""
         return read_files(self.files(), schema)
 
     def remove_orphans(self) -> None:
@@ -280,19 +276,3 @@ def check_files(path: Path, files: dict[str, int]) -> None:
             raise TableCorrupted(path / name, "is gone") from None
         if actual != size:
             raise TableCorrupted(path / name, f"has {actual} bytes, its commit says {size}")
-
-
-def read_files(files: Collection[Path], schema: pa.Schema) -> pa.Table:
-    """Return the rows of these Parquet files, each of which has the schema's columns."""
-    tables = [read_parquet(file).select(schema.names).cast(schema) for file in files]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
-
-
-def rows_in(files: Collection[Path]) -> int:
-    """Return how many rows these Parquet files hold."""
-    return sum(pq.read_metadata(file).num_rows for file in files)
-
-
-def last_batch(file: Path) -> int:
-    """Return the last batch id that a committed file of ours holds, from its name."""
-    return int(file.stem.partition("-")[2])

@@ -67,13 +67,20 @@ class StorageEngine:
         self._flusher: Flusher | None = None
         make_folder(self._layout.tables)
         self._logs = self._open_logs() if wal else NoLogs()
+        try:
+            self._recover()
+        except BaseException:
+            self._logs.close()
+            raise
+        if options.flush_seconds is not None:
+            failed = self._health.failed_in_background
+            self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
+
+    def _recover(self) -> None:
         for found in open_tables(self._layout, self._logs):
             table = Table(self._logs, found.log, found.store, found.spills, self._health, self._tally)
             table.recover()
             self._tables[table.name] = table
-        if options.flush_seconds is not None:
-            failed = self._health.failed_in_background
-            self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
 
     def _open_logs(self) -> WriteAheadLog:
         return WriteAheadLog(
@@ -93,6 +100,7 @@ class StorageEngine:
             InvalidInput: its tables have a log and ``wal`` is False, or the other way round.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says which file, where, and
                 what to do.
+            OSError: the disk refused a step of recovery. Opening again takes it up where it stopped.
         """
         root = Path(root)
         make_folder(root)
@@ -241,6 +249,7 @@ class StorageEngine:
                 was cut short and comes first. Nothing was changed.
             TransferFailed: the other side refused. The rows are here; whether they are there too, the next transfer to the
                 same place finds out.
+            ParquetDamaged: a file to be moved is not what was committed. Nothing was moved or removed.
             LogPoisoned, OSError.
         """
         self._health.refuse_if_unusable()
@@ -249,7 +258,10 @@ class StorageEngine:
         return rows
 
     def read(self, table: str) -> pa.Table:
-        """Return every row, committed or not, in no particular order. Raises UnknownTable, LogPoisoned, EngineClosed."""
+        """Return every row, committed or not, in no particular order.
+
+        Raises: UnknownTable, LogPoisoned, EngineClosed, SpillCorrupted, OSError, ParquetDamaged (it names a changed file).
+        """
         self._health.refuse_if_unusable()
         return self._table(table).read()
 

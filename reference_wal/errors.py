@@ -13,6 +13,7 @@ ReferenceWalError
 ├── SpillCorrupted        a spill file changed after it was written
 ├── LogCorrupted          the log's bytes on disk break an invariant that no crash could have broken
 └── TableCorrupted        likewise for the Delta table
+    └── ParquetDamaged    one of its Parquet files does not hold what was committed
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "InvalidInput",
     "LogCorrupted",
     "LogPoisoned",
+    "ParquetDamaged",
     "ReferenceWalError",
     "SpillCorrupted",
     "TableCorrupted",
@@ -80,7 +82,7 @@ class LogPoisoned(ReferenceWalError):
 
     def __init__(self, path: Path, cause: BaseException) -> None:
         super().__init__(
-            f"{path}: refuses to append since a write or sync failed ({cause!r}); the kernel may have dropped the data, "
+            f"{path}: takes nothing more since a write or sync failed ({cause!r}); the kernel may have dropped the data, "
             f"reopen the log: every acknowledged batch will be read back from disk"
         )
 
@@ -130,3 +132,7 @@ class TableCorrupted(ReferenceWalError):
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
         super().__init__(f"{path}: {problem}; the log no longer holds these rows, restore the file from a copy")
+
+
+class ParquetDamaged(TableCorrupted):
+    """A committed Parquet file changed or vanished after it was written. Nothing of it was returned, nothing was changed."""

@@ -1,7 +1,16 @@
 """Whether the engine may go on: nothing is done after a failure that only a reopening can find the extent of.
 
 A generation that was sealed and not committed is in the log only, and the next commit's marker would pass it by. So the
-first error between sealing and commit, in whatever thread, stops every later call.
+first error between sealing and commit, in whatever thread, stops every later call. So does one within a creation, truncation,
+drop, transfer or spill: reading and writing would go on from what may or may not have happened. The folder is then as a crash at
+the place of the error leaves it, and reopening does what it does after a crash.
+
+Three errors leave the engine at work:
+- a failed append (AppendFailed) poisons its table's log alone. That table takes no batch and no truncation until the engine is
+  reopened. All else is allowed: what was acknowledged is in the buffers, so it can be read, committed, transferred, dropped. The
+  failed batch has the id after all those, so no marker passes it by, and reopening finds it whole or not at all;
+- TransferFailed and ParquetDamaged, of a transfer: every row is here still, and the note says where to look first;
+- an error after everything was done, before a call returns: there is nothing left to be undone.
 """
 
 from __future__ import annotations
@@ -48,7 +57,9 @@ class Health:
         self._cause = self._cause or error
 
     @contextmanager
-    def poisoned_by_errors(self, *, but_for: type[BaseException] | tuple[()] = ()) -> Iterator[None]:
+    def poisoned_by_errors(
+        self, *, but_for: type[BaseException] | tuple[type[BaseException], ...] = ()
+    ) -> Iterator[None]:
         """Refuse all work after any exception in the block, an interrupt too. Reopening finds out what happened."""
         try:
             yield

@@ -42,6 +42,9 @@ class Log(Protocol):
     def reconcile(self, persisted_through: int, /) -> None:
         """Learn what Delta holds."""
 
+    def refuse_if_poisoned(self) -> None:
+        """Raise LogPoisoned if it can take no more before it is opened again."""
+
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches that Delta does not hold, in order."""
 
@@ -97,6 +100,9 @@ class NoLog:
     def reconcile(self, persisted_through: int, /) -> None:
         """Go on above the last id committed, or replayed from a spill file."""
         self.next_id = persisted_through + 1
+
+    def refuse_if_poisoned(self) -> None:
+        """Nothing is written, so nothing fails."""
 
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Nothing is held."""

@@ -21,6 +21,9 @@ cases and no others; everything else was done by somebody, and is refused before
 @b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. That the
 folder's name is durable before the log exists is what tells @c from @g, even for a table that was never used.
 
+An error leaves what a crash at that place leaves (`health`): the same cases. One during opening leaves a folder half-way through
+what is done here, which the next opening goes on with.
+
 Whether a folder has logs at all is settled by its first table: one opened the other way is refused (InvalidInput), since
 batches without a log would get the ids of batches in one.
 """

@@ -4,7 +4,8 @@ The number is a ``txn`` version under an application of the sender's own, so the
 every row of the sender's batches up to it. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md)
 
 On a local path nothing is durable unless we make it so; write order:
-    1. copy each file; sync each; sync the folder
+    1. copy each file, from bytes that fit the checksum in its name; sync each, and read it back from the disk, since the
+       sender's own copy is removed next; sync the folder
     2. one transaction that adds them all and sets the number
     3. sync its json; sync ``_delta_log``
     ── received ──
@@ -17,22 +18,22 @@ is known to be this one.
 from __future__ import annotations
 
 import logging
+import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from reference_wal import checkpoint, table_folder
 from reference_wal.delta_commit import add_action, commit_properties, marker_of, schema_of
 from reference_wal.delta_recovery import is_whole
-from reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path
-from reference_wal.errors import InvalidInput, TransferFailed
+from reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path, write_all
+from reference_wal.errors import InvalidInput, ParquetDamaged, TransferFailed
+from reference_wal.parquet_file import read_bytes, read_rows, rows_in
 from reference_wal.table_folder import NO_HOOKS, commit_path
 
 __all__ = ["LocalReceiver", "Receiver", "receiver_at"]
@@ -40,7 +41,7 @@ __all__ = ["LocalReceiver", "Receiver", "receiver_at"]
 logger = logging.getLogger(__name__)
 
 COPY_FILE = step("transfer.copy.write", "rows here only", "a copy in the page cache that no commit names")
-SYNC_COPY = step("transfer.copy.sync", "a copy in the page cache", "its contents are durable")
+SYNC_COPY = step("transfer.copy.sync", "a copy in the page cache", "durable, and read back")
 SYNC_COPIES = step("transfer.copy.sync_folder", "its name in the cache only", "durable copies no commit names yet")
 RECEIVE = step("transfer.receive.transact", "no commit names the copies", "received, not yet durably")
 SYNC_JSON = step("transfer.receive.sync", "the receiving commit in the page cache", "its contents are durable")
@@ -153,8 +154,9 @@ class LocalReceiver(Receiver):
         actions = []
         for file, size in sorted(files.items()):
             copy = self.path / f"{re.sub('[^A-Za-z0-9-]+', '-', application)}-{file.name}"
-            self._copy(file, copy)
-            actions.append(add_action(copy.name, size, pq.read_metadata(file).num_rows))
+            parquet = read_bytes(file)
+            self._copy(parquet, copy)
+            actions.append(add_action(copy.name, size, rows_in(file, parquet)))
         with SYNC_COPIES:
             sync_directory(self.path)
         table = DeltaTable(self.uri, version=version - 1)
@@ -171,11 +173,24 @@ class LocalReceiver(Receiver):
                 raise TransferFailed(self.uri, error) from error
         self._sync(version)
 
-    def _copy(self, file: Path, copy: Path) -> None:
-        with COPY_FILE:  # A copy that an earlier attempt left there is written anew: no commit names it.
-            shutil.copyfile(file, copy)
+    def _copy(self, parquet: pa.Buffer, copy: Path) -> None:
+        fd = os.open(copy, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            with COPY_FILE:  # A copy that an earlier attempt left there is written anew: no commit names it.
+                write_all(fd, memoryview(parquet))
+        finally:
+            os.close(fd)
         with SYNC_COPY:  # Before a commit names it: nothing else would ever sync it.
-            sync_path(copy)
+            settle(copy)
+            self._read_back(parquet, copy)
+
+    def _read_back(self, parquet: pa.Buffer, copy: Path) -> None:
+        try:
+            same = read_bytes(copy).equals(parquet)
+        except ParquetDamaged as error:
+            raise TransferFailed(self.uri, error) from error
+        if not same:
+            raise TransferFailed(self.uri, f"{copy} does not read back as it was written")
 
     def _sync(self, version: int) -> None:
         with SYNC_JSON:
@@ -200,8 +215,7 @@ class LocalReceiver(Receiver):
 
 def _batches(files: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for file in sorted(files):
-        for batch in pq.ParquetFile(file).iter_batches():
-            yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+        yield from read_rows(file).cast(schema).to_batches()
 
 
 def _is_empty_folder(path: Path) -> bool:

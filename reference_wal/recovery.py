@@ -35,6 +35,10 @@ is kept: the caller had not been told, so either is right.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
 Nothing is changed before all is decided, @L included, so a refusal leaves the folder as it was found.
+
+An error leaves what a crash at that place leaves, and no other case: after it the log changes nothing in its folder until it is
+opened again (`segmented_log`), whatever else is called. Without that, an error between closing and birth (@J), and then a
+mark, would unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
 from __future__ import annotations

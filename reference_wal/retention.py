@@ -50,8 +50,12 @@ class Retention:
             for start, end in self.persisted.missing(max(first, persisted_through + 1), last):
                 raise LogCorrupted(self.folder, f"batches {start} to {end} are in no segment")
 
-    def mark(self, ids: Iterable[int], *, next_id: int, remember_as: str | None) -> None:
-        """Note that these are persisted, on disk as well if the log's identity is given, and retire what may go.
+    def mark(self, ids: Iterable[int], *, next_id: int, remember_as: str | None, retire: bool) -> None:
+        """Note that these are persisted, on disk as well if the log's identity is given.
+
+        Args:
+            retire: whether to unlink the segments that may go. Only while there is an active segment: the last segment of
+                a log has its identity and its next id.
 
         Raises:
             InvalidInput: an id that was never given out; nothing was changed.
@@ -66,7 +70,8 @@ class Retention:
         if remember_as is not None and persisted.ranges != self.persisted.ranges:
             write_persisted(self.folder, remember_as, persisted)
         self.persisted = persisted
-        self._retire()
+        if retire:
+            self._retire()
 
     def _retire(self) -> None:
         done = [name for name in self.closed if name.end is not None and self.persisted.covers(name.start, name.end)]

@@ -14,8 +14,14 @@ Rotate, before a group that finds the active segment full: close it, bear the ne
 Retire: unlink closed segments whose every id is persisted, oldest first; sync the folder.
 
 Invariants: at most one active segment; at least one segment exists from creation on, so the log's identity, schema and
-next id are always on disk; ids never repeat. After a failed write or sync nothing is appended until the log is reopened:
-everybody in the group and everybody after it is told so, and what was not acknowledged is not read.
+next id are always on disk; ids never repeat.
+
+After a failed write or sync, of a group, a rotation, a mark or a truncation, the log is poisoned until it is reopened:
+
+- appends, truncations and marks to be remembered are refused (LogPoisoned), every waiting append too;
+- batches that were not acknowledged are not read; all others are;
+- marks of the engine, which Delta remembers, are noted in memory. The folder stays as it is: the failure may have left no
+  active segment, and then the closed ones alone say which log this is and which id comes next. Reopening retires them.
 """
 
 from __future__ import annotations
@@ -189,7 +195,13 @@ class SegmentedLog:
         if self._poisoned is None and self._active is not None and self._active.is_open:
             return self._active
         self._queue.clear()  # Who queues will ask as well, and be told the same.
-        raise EngineClosed if self._poisoned is None else LogPoisoned(self.folder, self._poisoned)
+        self.refuse_if_poisoned()
+        raise EngineClosed
+
+    def refuse_if_poisoned(self) -> None:
+        """Raise LogPoisoned if a write or sync failed since the log was opened."""
+        if self._poisoned is not None:
+            raise LogPoisoned(self.folder, self._poisoned)
 
     @contextmanager
     def _poisoned_by_errors(self) -> Iterator[None]:
@@ -205,9 +217,10 @@ class SegmentedLog:
         """Close the active segment under its final name and start the next one. An empty one stays: it has no last id.
 
         Raises:
-            OSError, LogPoisoned.
+            OSError: the disk refused; the log is poisoned, and perhaps without an active segment.
+            LogPoisoned, EngineClosed.
         """
-        with self._turn:
+        with self._turn, self._poisoned_by_errors():
             active = self._usable()
             if self.next_id == self._active_start:
                 return
@@ -252,13 +265,19 @@ class SegmentedLog:
             remember: keep the set in the log's folder (`persisted`), durable on return. Without it the caller keeps it, and
                 tells `reconcile` after a restart.
 
+        A poisoned log notes them in memory, and retires nothing until it is reopened.
+
         Raises:
             InvalidInput: an id that was never given out.
             OSError: the disk refused; the log is poisoned, the marks made or not.
+            LogPoisoned: ``remember``, and the log is poisoned already.
         """
         with self._turn, self._poisoned_by_errors():
+            if remember:
+                self.refuse_if_poisoned()
             remember_as = self.identity if remember else None
-            self._retention.mark(ids, next_id=self.next_id, remember_as=remember_as)
+            retire = self._poisoned is None
+            self._retention.mark(ids, next_id=self.next_id, remember_as=remember_as, retire=retire)
 
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches not marked persisted, in the order of ids, read back from disk with checksums verified.

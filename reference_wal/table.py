@@ -33,12 +33,13 @@ from faults import declare
 from reference_wal import table_folder
 from reference_wal.buffers import Generation, SeriesBuffers
 from reference_wal.compression import compress
-from reference_wal.delta_commit import DeltaStore, read_files, rows_in
-from reference_wal.errors import ReferenceWalError, TransferFailed, UnknownTable
+from reference_wal.delta_commit import DeltaStore
+from reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from reference_wal.gate import Gate
 from reference_wal.health import Health
 from reference_wal.logs import Log, Logs
 from reference_wal.options import EngineOptions
+from reference_wal.parquet_file import read_bytes, read_files, rows_in
 from reference_wal.spill import Spill, SpillFolder
 from reference_wal.tally import Tally
 from reference_wal.transfer import Transfer
@@ -50,6 +51,9 @@ BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
 TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
+_NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
+"""What a transfer may raise with every row still here, so that the table goes on."""
+
 RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
 
 
@@ -140,7 +144,7 @@ class Table:
             stack.enter_context(self._committing)
             self._health.refuse_if_poisoned()
             self._refuse_if_dropped()
-            stack.enter_context(self._health.poisoned_by_errors(but_for=TransferFailed))
+            stack.enter_context(self._health.poisoned_by_errors(but_for=_NOTHING_REMOVED))
             return stack.pop_all()
 
     def _seal(self) -> Generation | None:
@@ -169,6 +173,7 @@ class Table:
 
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""
+        self.log.refuse_if_poisoned()  # Now: once Delta is cleared, it would be too late.
         with self._changing(), self._ingesting.closed():
             BEFORE_TRUNCATE.hit()
             self.store.clear(self.log.next_id - 1, application=self.application)
@@ -192,7 +197,9 @@ class Table:
             self._refuse_if_dropped()
             receiver = self._transfer.receiver(uri, storage_options, schema)
         with self._changing():
-            rows = rows_in(self.store.files())
+            rows = sum(
+                rows_in(file, read_bytes(file)) for file in self.store.files()
+            )  # Damage shows before a note is made.
             try:
                 self._transfer.send(receiver, schema)
             finally:

@@ -38,9 +38,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from reference_wal.atomic_file import atomic_file
-from reference_wal.delta_commit import DeltaStore, last_batch
+from reference_wal.delta_commit import DeltaStore
 from reference_wal.durable_io import step, sync_directory
 from reference_wal.errors import InvalidInput, TransferFailed
+from reference_wal.parquet_file import last_batch
 from reference_wal.receiver import LocalReceiver, Receiver, receiver_at
 
 __all__ = ["Intent", "Transfer"]
@@ -98,7 +99,10 @@ class Transfer:
         return receiver
 
     def send(self, receiver: Receiver, schema: pa.Schema) -> None:
-        """Move every committed row. Raises TransferFailed (the next transfer finds out what became of it), OSError."""
+        """Move every committed row.
+
+        Raises: TransferFailed (the next transfer finds out what became of it), ParquetDamaged, OSError.
+        """
         pending = self.pending()
         if pending is not None:
             self._settle(receiver, pending)

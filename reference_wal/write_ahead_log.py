@@ -4,6 +4,13 @@ Creating a table's log, write order: 1. the folder; 2. its first segment, whole;
 leaves a folder without a segment (recovery row @O), which the next open removes: its creation was never acknowledged.
 
 Removing one: 1. rename the folder to ``.removed-{table}``; 2. sync the root (gone for good); 3. delete it at leisure.
+
+After an error:
+- a creation may be tried again. It begins with an empty folder: every name and byte is written anew and synced for the first
+  time, so nothing hangs on what the failed sync may have dropped from the page cache;
+- a removal that failed in 1 or 2 leaves a log that may or may not be there. Every call on that table is refused (LogPoisoned)
+  until the logs are opened again, which finds out. Other tables go on;
+- a removal that failed in 3 is done but for the space, which the next removal of that name, or the next opening, sets free.
 """
 
 from __future__ import annotations
@@ -18,7 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from reference_wal.durable_io import make_folder, remove_tree, step, sync_directory
-from reference_wal.errors import InvalidInput, TableExists, UnknownTable
+from reference_wal.errors import InvalidInput, LogPoisoned, TableExists, UnknownTable
 from reference_wal.segmented_log import PREALLOCATE_BYTES, SegmentedLog
 
 __all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog", "check_table_name"]
@@ -75,13 +82,22 @@ class WriteAheadLog:
         self._lock = threading.RLock()
         self._logs: dict[str, SegmentedLog] = {}
         self._half_made: set[str] = set()
+        self._half_removed: dict[str, BaseException] = {}
         make_folder(self.root)
         for folder in sorted(self.root.iterdir()):
             self._open(folder)
         with SYNC_FOUND:
             sync_directory(self.root)
-        for log in self._logs.values() if recover else ():
-            log.reconcile()
+        if recover:
+            self._recover()
+
+    def _recover(self) -> None:
+        try:
+            for log in self._logs.values():
+                log.reconcile()
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, folder: Path) -> None:
         if folder.name.startswith(".removed-"):
@@ -107,7 +123,9 @@ class WriteAheadLog:
         return sorted(self._logs)
 
     def log(self, table: str) -> SegmentedLog:
-        """Return the table's own log. Raises UnknownTable."""
+        """Return the table's own log. Raises UnknownTable, or LogPoisoned if its removal failed half-way."""
+        if table in self._half_removed:
+            raise LogPoisoned(self.root / table, self._half_removed[table])
         try:
             return self._logs[table]
         except KeyError:
@@ -121,12 +139,17 @@ class WriteAheadLog:
 
         Raises:
             TableExists, InvalidInput (a name that cannot be a folder's), OSError.
+            LogPoisoned: the removal of a table of this name failed half-way.
         """
         check_table_name(table)
         with self._lock:
+            if table in self._half_removed:
+                raise LogPoisoned(self.root / table, self._half_removed[table])
             if table in self._logs:
                 raise TableExists(table)
-            self._half_made.add(table)  # Until it is whole a second try finds the folder, and takes it over.
+            if table in self._half_made:  # By a call that failed.
+                shutil.rmtree(self.root / table)
+                self._half_made.discard(table)
             log = self._create(table, schema, identity)
             self._logs[table] = log
             self._half_made.discard(table)
@@ -134,7 +157,8 @@ class WriteAheadLog:
     def _create(self, table: str, schema: pa.Schema, identity: str) -> SegmentedLog:
         folder = self.root / table
         with MAKE_FOLDER:
-            folder.mkdir(exist_ok=table in self._half_made)
+            folder.mkdir()
+            self._half_made.add(table)  # Not before: a folder that was there is somebody else's.
         log = SegmentedLog.create(
             folder, schema, table=table, identity=identity,
             segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes,
@@ -170,17 +194,26 @@ class WriteAheadLog:
         self.log(table).truncate(remember=True)
 
     def remove_table_log(self, table: str) -> None:
-        """Remove the table's log for good; durable on return."""
+        """Remove the table's log for good; durable on return. Raises UnknownTable, LogPoisoned, OSError."""
         with self._lock:
             self.log(table).close()
             hidden = self.root / f".removed-{table}"
-            with HIDE_FOLDER:
-                (self.root / table).rename(hidden)
-            with SYNC_HIDDEN:  # One name vanishes at once, never some of the segments.
-                sync_directory(self.root)
+            try:
+                self._hide(table, hidden)
+            except BaseException as error:
+                self._half_removed[table] = error
+                raise
             del self._logs[table]
             with DELETE_FOLDER:
                 shutil.rmtree(hidden)
+
+    def _hide(self, table: str, hidden: Path) -> None:
+        if hidden.exists():  # A removal before this one was done but for this.
+            shutil.rmtree(hidden)
+        with HIDE_FOLDER:
+            (self.root / table).rename(hidden)
+        with SYNC_HIDDEN:  # One name vanishes at once, never some of the segments.
+            sync_directory(self.root)
 
     def close(self) -> None:
         """Let go of every file; everything acknowledged is durable already."""

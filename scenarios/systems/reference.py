@@ -24,7 +24,7 @@ import pyarrow.dataset  # pyarrow.parquet would import it in every child anew, t
 from deltalake import DeltaTable
 
 from reference_wal import EngineOptions, ReferenceWalError, StorageEngine
-from reference_wal.compression import read_parquet
+from reference_wal.parquet_file import read_rows
 from scenarios.contract import Contract, ExactlyOnce, Violation
 from scenarios.errors import PromiseBroken
 from scenarios.journal import Attempt, Item, Journal, Promises, item_key
@@ -308,7 +308,7 @@ def _archived(root: Path, data: DataSet) -> list[Batch]:
     for path in sorted((root / ARCHIVE).glob("*")) if (root / ARCHIVE).exists() else ():
         if not path.name.startswith("."):
             files = sorted(path / name for name in pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist())
-            rows = pa.concat_tables([data.rows.schema.empty_table(), *map(read_parquet, files)])
+            rows = pa.concat_tables([data.rows.schema.empty_table(), *map(read_rows, files)])
             found += data.batches_in(rows, f"{ARCHIVE}/{path.name}")
     return found
 

@@ -337,6 +337,25 @@ def test_locked_by_another_process(tmp_path: Path) -> None:
     assert other() == "3"
 
 
+def test_a_disk_too_full_for_a_segment(tmp_path: Path) -> None:
+    """An error while a segment is made, then a flush: the log keeps what says which log it is, and the engine opens again."""
+    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1)) as engine:
+        for number in range(3):
+            engine.ingest("t", batch(float(number)))
+        with faults.scenario("wal.segment.before_write=raise(ENOSPC)"), pytest.raises(AppendFailed):
+            engine.ingest("t", batch(3.0))
+        engine.flush()
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
+        with pytest.raises(LogPoisoned):
+            engine.truncate("t")
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
+    for _ in range(2):
+        with opened(tmp_path) as engine:
+            assert numbers(engine.read("t"))[:3] == [0.0, 1.0, 2.0]
+    with opened(tmp_path) as engine:
+        assert engine.ingest("t", batch(4.0)) == 3
+
+
 # --- what opening finds
 
 

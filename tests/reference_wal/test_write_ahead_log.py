@@ -318,6 +318,38 @@ def test_creation_may_be_tried_again(point: str, tmp_path: Path) -> None:
         assert rows(wal, "t") == [(0, [0.0])]
 
 
+def test_a_creation_tried_again_deletes_nothing_of_others(tmp_path: Path) -> None:
+    """A folder that was there before the first try is not cleared for the second."""
+    with opened(tmp_path) as wal:
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / "notes.txt").write_text("mine")
+        for _ in range(2):
+            with pytest.raises(FileExistsError):
+                wal.create_table_log("t", SCHEMA)
+    assert contents(tmp_path) == {"t/notes.txt": b"mine"}
+
+
+def test_a_removal_that_failed_is_not_the_end_of_the_name(tmp_path: Path) -> None:
+    """Removed but for its space, a table can be made and removed again; removed half-way, it is refused until reopened."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+        with faults.scenario("wal.remove_table.before_delete=raise(EIO)"), pytest.raises(OSError, match="output"):
+            wal.remove_table_log("t")
+        wal.create_table_log("t", SCHEMA)
+        wal.remove_table_log("t")
+        assert list(tmp_path.iterdir()) == []
+        wal.create_table_log("t", SCHEMA)
+        with faults.scenario("wal.remove_table.before_sync=raise(EIO)"), pytest.raises(OSError, match="output"):
+            wal.remove_table_log("t")
+        calls: list[Callable[[], object]] = [lambda: wal.append("t", batch(0.0)), lambda: wal.remove_table_log("t")]
+        calls += [lambda: wal.unpersisted("t"), lambda: wal.create_table_log("t", SCHEMA)]
+        for call in calls:
+            with pytest.raises(LogPoisoned):
+                call()
+    with opened(tmp_path) as wal:
+        assert wal.tables == []
+
+
 def test_counters(tmp_path: Path) -> None:
     """A log counts what it did since it was opened."""
     with opened(tmp_path, segment_bytes_max=2500) as wal:

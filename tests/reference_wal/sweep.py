@@ -1,0 +1,417 @@
+"""Drives the engine and its log through one error at one failpoint, whatever may come after it, and a reopening.
+
+A state is what is there: tables and the numbers of their batches. An operation that succeeded leads from each possible state
+to one; an operation that failed may have taken effect, or not; one that was refused has not. What is found is a possible state.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import faults
+from reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine, TransferFailed, WriteAheadLog
+from scenarios.systems.reference_data import MAIN, SCRATCH
+from scenarios.systems.reference_folder import leave_debris
+from tests.reference_wal.driven import archived, batches_in, rows_of
+from tests.reference_wal.support import SCHEMA as LOG_SCHEMA
+from tests.reference_wal.support import batch
+
+__all__ = ["TRIGGERS", "Log", "Sweep", "Trigger", "hits_of", "make_bases"]
+
+State = frozenset[tuple[str, int]]
+EXISTS = -1
+"""Stands for the table itself."""
+
+SEGMENT_BYTES_MAX = 3_500
+OPTIONS = EngineOptions(segment_bytes_max=SEGMENT_BYTES_MAX, memory_bytes_max=100)
+CHECKPOINTING = replace(OPTIONS, checkpoint_commits=1)
+NEW = "new"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is called, and what it makes of a state."""
+
+    name: str
+    call: Callable[[Any], object]
+    effect: Callable[[State], State] = lambda state: state
+    table: str = ""
+    adds: int | None = None
+
+
+def create(table: str) -> Operation:
+    return Operation(f"create {table}", lambda system: system.create(table), lambda state: state | {(table, EXISTS)})
+
+
+def ingest(table: str, number: int) -> Operation:
+    def effect(state: State) -> State:
+        return state | {(table, number)} if (table, EXISTS) in state and not _has(state, number) else state
+
+    return Operation(
+        f"ingest {number} into {table}", lambda system: system.ingest(table, number), effect, table, adds=number
+    )
+
+
+def _has(state: State, number: int) -> bool:
+    return any(n == number for _, n in state)
+
+
+def truncate(table: str) -> Operation:
+    def effect(state: State) -> State:
+        return frozenset(item for item in state if item[0] != table or item[1] == EXISTS)
+
+    return Operation(f"truncate {table}", lambda system: system.truncate(table), effect, table)
+
+
+def drop(table: str) -> Operation:
+    def effect(state: State) -> State:
+        return frozenset(item for item in state if item[0] != table)
+
+    return Operation(f"drop {table}", lambda system: system.drop(table), effect, table)
+
+
+def transfer(table: str) -> Operation:
+    def effect(state: State) -> State:
+        return frozenset((f"archive/{name}" if name == table and n != EXISTS else name, n) for name, n in state)
+
+    return Operation(f"transfer {table}", lambda system: system.transfer(table), effect)
+
+
+def mark(table: str, numbers: Sequence[int]) -> Operation:
+    def effect(state: State) -> State:
+        return state - {(table, number) for number in numbers}
+
+    return Operation(f"mark {numbers} of {table}", lambda system: system.mark(table, numbers), effect)
+
+
+FLUSH = Operation("flush", lambda system: system.flush())
+CLOSE = Operation("close", lambda system: system.close())
+RESIZE = Operation("resize", lambda system: system.resize(MAIN))
+READ = Operation("read", lambda system: system.observe())
+ROTATE = Operation("rotate", lambda system: system.rotate(MAIN))
+
+
+class Engine:
+    """The engine, as the operations call it."""
+
+    wal = True
+
+    def __init__(self, root: Path, options: EngineOptions = OPTIONS) -> None:
+        self._root = root
+        self._engine = StorageEngine.open(root, self.wal, options=options)
+
+    def create(self, table: str) -> None:
+        self._engine.create_table(table, rows_of(0).schema, timestamp="timestamp", tags=["station"])
+
+    def ingest(self, table: str, number: int) -> None:
+        self._engine.ingest(table, rows_of(number))
+
+    def truncate(self, table: str) -> None:
+        self._engine.truncate(table)
+
+    def drop(self, table: str) -> None:
+        self._engine.drop_table(table)
+
+    def transfer(self, table: str) -> None:
+        self._engine.flush()
+        self._engine.transfer(table, self._root / "archive" / table)
+
+    def flush(self) -> None:
+        self._engine.flush()
+
+    def resize(self, table: str) -> None:
+        self._engine.change_segment_size(table, 1)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    @property
+    def tables(self) -> list[str]:
+        return self._engine.tables
+
+    def observe(self) -> State:
+        found = [(table, number) for table in self.tables for number in batches_in(self._engine.read(table))]
+        for folder in sorted((self._root / "archive").glob("[!.]*")):
+            found += [(f"archive/{folder.name}", number) for number in archived(folder)]
+        return self._once(found)
+
+    def _once(self, found: list[tuple[str, Any]]) -> State:
+        state = frozenset(found)
+        assert len(state) == len(found) and all(type(number) is int for _, number in found), (
+            f"twice or in part: {found}"
+        )
+        return state | {(table, EXISTS) for table in self.tables}
+
+
+class UnloggedEngine(Engine):
+    """The engine without a log: batches are promised by the next flush."""
+
+    wal = False
+
+
+class Log(Engine):
+    """The log by itself; batch ``n`` of a table has the id ``n``."""
+
+    def __init__(self, root: Path, options: EngineOptions = OPTIONS) -> None:
+        self._log = WriteAheadLog(root, segment_bytes_max=options.segment_bytes_max)
+
+    def create(self, table: str) -> None:
+        self._log.create_table_log(table, LOG_SCHEMA)
+
+    def ingest(self, table: str, number: int) -> None:
+        self._log.append(table, batch(float(number)))
+
+    def truncate(self, table: str) -> None:
+        self._log.truncate(table)
+
+    def drop(self, table: str) -> None:
+        self._log.remove_table_log(table)
+
+    def mark(self, table: str, numbers: Sequence[int]) -> None:
+        ids = [found for found, rows in self._log.unpersisted(table) if rows["value"][0].as_py() in numbers]
+        self._log.mark_persisted(table, ids)
+
+    def rotate(self, table: str) -> None:
+        self._log.log(table).rotate()
+
+    def resize(self, table: str) -> None:
+        self._log.log(table).segment_bytes_max = 1
+
+    def close(self) -> None:
+        self._log.close()
+
+    @property
+    def tables(self) -> list[str]:
+        return self._log.tables
+
+    def observe(self) -> State:
+        return self._once(
+            [(t, int(rows["value"][0].as_py())) for t in self.tables for _, rows in self._log.unpersisted(t)]
+        )
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """An operation in which an error strikes, after what comes before it; ``operation`` None is opening."""
+
+    name: str
+    system: type[Engine]
+    base: str
+    operation: Operation | None
+    before: Sequence[Operation] = ()
+    options: EngineOptions = OPTIONS
+
+
+def _engine(name: str, operation: Operation | None, *before: Operation, base: str = "engine") -> Trigger:
+    options = CHECKPOINTING if operation in (FLUSH, CLOSE) else OPTIONS
+    return Trigger(name, Engine, base, operation, before, options)
+
+
+def _log(name: str, operation: Operation | None, *before: Operation) -> Trigger:
+    return Trigger(f"log: {name}", Log, "log", operation, before)
+
+
+def _unlogged(name: str, operation: Operation | None, *before: Operation) -> Trigger:
+    return Trigger(f"no log: {name}", UnloggedEngine, "unlogged", operation, before)
+
+
+WAITING = (ingest(MAIN, 30), ingest(SCRATCH, 31), ingest(MAIN, 32))
+
+TRIGGERS = [
+    _engine("rotate", ingest(MAIN, 20), *WAITING, RESIZE),
+    _engine("ingest", ingest(MAIN, 20), *WAITING),
+    _engine("create", create(NEW)),
+    _engine("flush", FLUSH, *WAITING),
+    _engine("truncate", truncate(MAIN), *WAITING),
+    _engine("drop", drop(SCRATCH), *WAITING),
+    _engine("transfer", transfer(MAIN), *WAITING, FLUSH),
+    _engine("transfer again", transfer(MAIN), transfer(MAIN), *WAITING, FLUSH),
+    _engine("close", CLOSE, *WAITING),
+    _engine("open", None),
+    _engine("open debris", None, base="debris"),
+    _unlogged("flush", FLUSH, *WAITING),
+    _unlogged("truncate", truncate(MAIN), *WAITING, FLUSH),
+    _unlogged("drop", drop(SCRATCH)),
+    _unlogged("close", CLOSE, *WAITING),
+    _unlogged("open", None),
+    _log("rotate", ROTATE),
+    _log("append", ingest(MAIN, 20)),
+    _log("append and rotate", ingest(MAIN, 20), RESIZE),
+    _log("create", create(NEW)),
+    _log("mark", mark(MAIN, [0, 1, 2, 4])),
+    _log("truncate", truncate(MAIN)),
+    _log("remove", drop(SCRATCH)),
+    _log("open", None),
+]
+"""Every operation, so that every failpoint is in one of them. Those after which most goes on come first."""
+
+
+def follow_ups(system: type[Engine]) -> list[Operation]:
+    """What may come after the error: everything, what destroys last."""
+    gentle = [READ, ingest(MAIN, 40), ingest(SCRATCH, 41), create(NEW), create(SCRATCH), ingest(SCRATCH, 44)]
+    if system is Log:
+        own = [mark(SCRATCH, [10]), mark(MAIN, [0, 1]), ROTATE, create(NEW), ingest(MAIN, 43)]
+    else:
+        own = [FLUSH, ingest(MAIN, 43), transfer(SCRATCH), transfer(MAIN)]
+    return [*gentle, *own, truncate(SCRATCH), truncate(MAIN), drop(NEW), drop(SCRATCH), READ]
+
+
+def make_bases(folder: Path) -> dict[str, tuple[Path, State]]:
+    """Make the folders that scenarios begin with, and say what is in each."""
+    made = {}
+    for name, system in (("engine", Engine), ("unlogged", UnloggedEngine), ("log", Log)):
+        made[name] = folder / name, _fill(system, folder / name)
+    shutil.copytree(folder / "engine", folder / "debris")
+    leave_debris(folder / "debris")
+    made["debris"] = folder / "debris", made["engine"][1]
+    return made
+
+
+def _fill(system: type[Engine], root: Path) -> State:
+    opened = system(root, CHECKPOINTING)
+    steps = [create(MAIN), create(SCRATCH), *(ingest(MAIN, number) for number in range(3)), ingest(SCRATCH, 10), FLUSH]
+    steps += [ingest(MAIN, 3), FLUSH, ingest(MAIN, 4), ingest(SCRATCH, 11), FLUSH, ingest(MAIN, 5), ingest(SCRATCH, 12)]
+    state: State = frozenset()
+    for step in steps:
+        if step is not FLUSH or system is not Log:
+            step.call(opened)
+            state = step.effect(state)
+    opened.close()
+    return state
+
+
+@dataclass
+class Sweep:
+    """One scenario: a trigger with an error at one failpoint."""
+
+    trigger: Trigger
+    root: Path
+    states: set[State]
+    system: Engine | None = None
+    waiting: list[Operation] = field(default_factory=list)
+    """Without a log: what no flush has promised."""
+    late: list[Operation] = field(default_factory=list)
+    """Failed appends, which reopening may find, whatever happened to the other rows."""
+    told: list[str] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, trigger: Trigger, bases: dict[str, tuple[Path, State]], root: Path) -> Sweep:
+        """Copy the trigger's folder, and do what comes before the error."""
+        base, state = bases[trigger.base]
+        shutil.copytree(base, root)
+        sweep = cls(trigger, root, {state})
+        if trigger.operation is not None:
+            sweep.system = trigger.system(root, trigger.options)
+            for operation in trigger.before:
+                assert sweep.perform(operation), sweep.told
+        return sweep
+
+    def strike(self) -> None:
+        """Do what the error is to strike in. It fails as the operating system or the package says, or not at all."""
+        try:
+            if self.trigger.operation is None:
+                self.system = self.trigger.system(self.root)
+            else:
+                self.trigger.operation.call(self.system)
+                self._certainly(self.trigger.operation)
+        except (OSError, ReferenceWalError) as error:
+            self.told.append(f"{self.trigger.name}: {error!r}")
+            if self.trigger.operation is not None:
+                self._perhaps(self.trigger.operation)
+
+    def _perhaps(self, operation: Operation) -> None:
+        self.states |= {operation.effect(state) for state in self.states}
+        self._forget_waiting(operation)
+        if operation.adds is not None:
+            self.late.append(operation)
+
+    def _certainly(self, operation: Operation) -> None:
+        if operation.adds is not None and self.trigger.system is UnloggedEngine:
+            self.states |= {operation.effect(state) for state in self.states}
+            self.waiting.append(operation)
+            return
+        self._forget_waiting(operation)
+        kept = self.waiting if operation in (FLUSH, CLOSE) else []
+        for promised in (*kept, operation):
+            self.states = {promised.effect(state) for state in self.states}
+        self.waiting = [] if kept else self.waiting
+
+    def _forget_waiting(self, operation: Operation) -> None:
+        if operation.adds is None and operation.table:
+            self.waiting = [other for other in self.waiting if other.table != operation.table]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything is still taken after the error."""
+        return self.system is not None and self.perform(READ)
+
+    def perform(self, operation: Operation) -> bool:
+        """Do one more thing; whether it was done. It may be refused by the package's own errors only."""
+        assert self.system is not None
+        try:
+            found = operation.call(self.system)
+        except (AppendFailed, TransferFailed) as error:
+            self.told.append(f"{operation.name}: {error!r}")
+            self._perhaps(operation)
+            return False
+        except ReferenceWalError as error:
+            self.told.append(f"{operation.name}: {error!r}")
+            return False
+        self.told.append(f"{operation.name}: done")
+        self._certainly(operation)
+        assert found is None or found in self.states, self._difference(found)
+        return True
+
+    def finish(self) -> None:
+        """Close, reopen: what is there is possible, more can be added, and all of it stays."""
+        if self.system is not None:
+            self.system.close()
+        self.system = self.trigger.system(self.root)
+        found = self.system.observe()
+        for operation in self.late:
+            self.states |= {operation.effect(state) for state in self.states}
+        assert found in self.states, self._difference(found)
+        self.states, self.waiting = {found}, []
+        more = [ingest(table, number) for table, number in ((MAIN, 51), (SCRATCH, 52)) if (table, EXISTS) in found]
+        for operation in more if self.trigger.system is Log else [*more, FLUSH]:
+            assert self.perform(operation), self.told
+        self.system.close()
+        found = self._reopened()
+        assert found in self.states, self._difference(found)
+
+    def _reopened(self) -> State:
+        system = self.trigger.system(self.root)
+        try:
+            return system.observe()
+        finally:
+            system.close()
+
+    def _difference(self, found: object) -> str:
+        assert isinstance(found, frozenset)
+        near = min(self.states, key=lambda state: len(state ^ found))
+        return f"missing {sorted(near - found)}, too much {sorted(found - near)} after\n" + "\n".join(self.told)
+
+
+@contextmanager
+def _observed() -> Iterator[list[str]]:
+    seen: list[str] = []
+    faults.observe(lambda point, _: seen.append(point.name))
+    try:
+        yield seen
+    finally:
+        faults.observe(None)
+
+
+def hits_of(trigger: Trigger, bases: dict[str, tuple[Path, State]], root: Path) -> list[str]:
+    """Return the failpoints that the trigger's operation passes undisturbed."""
+    sweep = Sweep.begin(trigger, bases, root)
+    with _observed() as seen:
+        sweep.strike()
+    assert sweep.system is not None
+    sweep.system.close()
+    return list(dict.fromkeys(seen))
