@@ -29,9 +29,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
-from reference_wal.segmented_log import PREALLOCATE_BYTES
-from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog
+from crashmatrix.reference_wal.log.segment import Codec, SegmentEncoder, SegmentHeader
+from crashmatrix.reference_wal.log.segmented_log import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog
 
 APPENDS = {1024: 1000, 64 * 1024: 300, 1024 * 1024: 60}
 """How many appends a round makes, by the bytes of a batch's values."""

@@ -24,7 +24,16 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, check_requirements, record
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Machine,
+    RecordOptions,
+    Trace,
+    check_requirements,
+    record,
+)
 
 ROWS = 60
 
@@ -48,7 +57,7 @@ def ingest(root: Path) -> float:
     """As many batches into the reference engine, which compresses and commits them ten at a time; seconds it took."""
     import pyarrow as pa  # Here, so that forks of what is above stay small.
 
-    from reference_wal import StorageEngine
+    from crashmatrix.reference_wal import StorageEngine
 
     start = time.perf_counter()
     schema = pa.schema([("time", pa.timestamp("us")), ("value", pa.float64())])
@@ -169,7 +178,7 @@ def print_recording(filesystem: str, rounds: int) -> Trace:
 
 def print_runs(targets: list[str], filesystem: str, states: int) -> None:
     """Whole power experiments, as `crashmatrix run` makes them."""
-    from scenarios.campaign import Plan, power_of, workbench  # Forks of what is above stay small.
+    from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench  # Forks of what is above stay small.
 
     print(
         f"{'a whole run':<20}{'recordings':>12}{'states':>8}{'mounted':>9}{'seconds':>9}{'states/s':>10}{'judging alone':>15}"

@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-import faults
+from crashmatrix import faults
 
 CALLS = 20_000
 ROUNDS = 201

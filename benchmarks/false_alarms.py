@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from reports import Verdict
-from scenarios.campaign import Campaign, Plan
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
 
 SAFE = (
     *("reference", "sqlite:wal-full", "sqlite:wal-extra", "sqlite:delete-extra", "sqlite:truncate-extra"),

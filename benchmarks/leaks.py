@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.crash_states_per_second import check_in_fork, insert_with_notes
-from faults.disk import CrashImages, CrashStates, RecordOptions, record
+from crashmatrix.faults.disk import CrashImages, CrashStates, RecordOptions, record
 
 
 def left_behind() -> tuple[int, float, int, int]:

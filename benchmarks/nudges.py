@@ -7,7 +7,7 @@ A row is a store that only one kind should expose, a column a kind, a cell how m
 
 import sys
 
-from scenarios.recordings import NUDGES
+from crashmatrix.scenarios.power.schedule import NUDGES
 from tests.scenarios.nudge_systems import EXPOSED_BY, exposed
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal import EngineOptions, StorageEngine
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("value", pa.float64())])
 MOVED_EVERY = 500

@@ -3,7 +3,7 @@
     python -m benchmarks.outcomes [--seconds 60] [--seed 0]
 
 Each recording is of another random workload, nudge and mount options, some begin with what a crash left. Of each, 150 crash
-states are mounted and compared with what `faults.disk.CrashStates.outcomes` says of them. Exit status 1 if that is ever wrong;
+states are mounted and compared with what `crashmatrix.faults.disk.CrashStates.outcomes` says of them. Exit status 1 if that is ever wrong;
 the trace is then kept. Needs root.
 """
 
@@ -23,7 +23,16 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from faults.disk import NUDGES, CrashImages, CrashStates, Machine, MountRefused, RecordOptions, Trace, record
+from crashmatrix.faults.disk import (
+    NUDGES,
+    CrashImages,
+    CrashStates,
+    Machine,
+    MountRefused,
+    RecordOptions,
+    Trace,
+    record,
+)
 
 STATES = 150
 OPTIONS = (

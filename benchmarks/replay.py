@@ -20,8 +20,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.append import SCHEMA, batch_of
-from reference_wal.segmented_log import SegmentedLog
-from reference_wal.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 
 SHARE = {1024: 16, 64 * 1024: 1, 1024 * 1024: 1}
 """By bytes of a batch: of the log's size, one part in so many, since small batches take long to write."""

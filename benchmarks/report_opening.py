@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict
-from reports.html import render
+from crashmatrix.reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.html import render
 from tests.reports.chromium import chromium
 
 RUNS = 5

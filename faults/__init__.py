@@ -2,7 +2,7 @@
 
 In the engine, a failpoint is a module constant, hit where a crash would be interesting:
 
-    from faults import declare
+    from crashmatrix.faults import declare
 
     BEFORE_SYNC = declare("wal.append.before_sync", "written to the page cache, not yet durable")
 
@@ -13,21 +13,21 @@ In the engine, a failpoint is a module constant, hit where a crash would be inte
 
 In a test, a text says what happens there:
 
-    import faults
+    from crashmatrix import faults
 
     with faults.scenario("wal.append.before_sync=2*off->raise(ENOSPC)"):
         ...  # the third append runs out of space
 
 or, for a whole program, `FAILPOINTS='wal.append.before_sync=2*off->kill' python program.py`.
 
-The language is that of the Rust crate fail, extended; `faults.actions` describes it. This package needs nothing but
-the standard library. The recording disk lives in `faults.disk` and is not imported from here.
+The language is that of the Rust crate fail, extended; `crashmatrix.faults.actions` describes it. This package needs nothing but
+the standard library. The recording disk lives in `crashmatrix.faults.disk` and is not imported from here.
 """
 
 import os
 
-from faults.actions import Return, Task, Term, parse, render
-from faults.errors import (
+from crashmatrix.faults.actions import Return, Task, Term, parse, render
+from crashmatrix.faults.errors import (
     AlreadyDeclared,
     FaultsError,
     InvalidAction,
@@ -36,7 +36,7 @@ from faults.errors import (
     Panic,
     ScenarioNotHit,
 )
-from faults.failpoints import (
+from crashmatrix.faults.failpoints import (
     FailPoint,
     Observer,
     catalogue,
@@ -51,7 +51,7 @@ from faults.failpoints import (
     scenario,
     seed,
 )
-from faults.failpoints import configure_from_environment as _configure_from_environment
+from crashmatrix.faults.failpoints import configure_from_environment as _configure_from_environment
 
 __all__ = [
     "AlreadyDeclared",

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from faults.errors import InvalidAction, Panic
+from crashmatrix.faults.errors import InvalidAction, Panic
 
 __all__ = ["Plan", "Return", "Task", "Term", "parse", "perform", "render", "split_configuration"]
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from faults.actions import Plan, Return, Task, perform, split_configuration
-from faults.errors import AlreadyDeclared, InvalidAction, InvalidName, NotDeclared, ScenarioNotHit
+from crashmatrix.faults.actions import Plan, Return, Task, perform, split_configuration
+from crashmatrix.faults.errors import AlreadyDeclared, InvalidAction, InvalidName, NotDeclared, ScenarioNotHit
 
 __all__ = [
     "FailPoint",

@@ -10,8 +10,8 @@ Follow a batch from append to recovery through `engine`, `table`, `segmented_log
 `checkpoint` and `transfer`. Every step that touches the disk has a failpoint on each side.
 """
 
-from reference_wal.engine import StorageEngine
-from reference_wal.errors import (
+from crashmatrix.reference_wal.engine import StorageEngine
+from crashmatrix.reference_wal.errors import (
     AppendFailed,
     BackgroundFailed,
     EngineClosed,
@@ -27,9 +27,9 @@ from reference_wal.errors import (
     TransferFailed,
     UnknownTable,
 )
-from reference_wal.options import EngineOptions
-from reference_wal.tally import Counters
-from reference_wal.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.options import EngineOptions
+from crashmatrix.reference_wal.tally import Counters
 
 __all__ = [
     "AppendFailed",

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference_wal.durable_io import Step, step, sync_directory, write_all
+from crashmatrix.reference_wal.durable_io import Step, step, sync_directory, write_all
 
 __all__ = ["AtomicFile", "atomic_file"]
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.acero  # group_by would import it, in each forked process anew
 import pyarrow.compute as pc
 
-from reference_wal.durable_io import step
-from reference_wal.spill import Spill, SpillFolder
+from crashmatrix.reference_wal.durable_io import step
+from crashmatrix.reference_wal.spill import Spill, SpillFolder
 
 __all__ = ["Generation", "SeriesBuffers", "split_series"]
 

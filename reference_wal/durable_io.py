@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from faults import FailPoint, declare
+from crashmatrix.faults import FailPoint, declare
 
 Buffer = Any
 """What the kernel can be handed as it is: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""

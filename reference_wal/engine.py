@@ -26,19 +26,19 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from faults import declare
-from reference_wal import table_folder
-from reference_wal.delta_commit import DeltaStore, TableProperties
-from reference_wal.durable_io import make_folder
-from reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
-from reference_wal.flusher import Flusher
-from reference_wal.health import Health
-from reference_wal.logs import NoLogs
-from reference_wal.opening import Layout, open_tables
-from reference_wal.options import EngineOptions, check_columns, check_storable
-from reference_wal.table import Table
-from reference_wal.tally import Counters, Tally
-from reference_wal.write_ahead_log import WriteAheadLog, check_table_name
+from crashmatrix.faults import declare
+from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
+from crashmatrix.reference_wal.durable_io import make_folder
+from crashmatrix.reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
+from crashmatrix.reference_wal.flusher import Flusher
+from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.optional import NoLogs
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog, check_table_name
+from crashmatrix.reference_wal.opening import Layout, open_tables
+from crashmatrix.reference_wal.options import EngineOptions, check_columns, check_storable
+from crashmatrix.reference_wal.table import Table
+from crashmatrix.reference_wal.tally import Counters, Tally
 
 __all__ = ["BEHIND_MAX", "StorageEngine"]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
+from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
 
 __all__ = ["Health"]
 

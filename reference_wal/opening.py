@@ -36,13 +36,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from reference_wal import delta_recovery, table_folder
-from reference_wal.delta_commit import DeltaStore
-from reference_wal.durable_io import step, sync_directory
-from reference_wal.errors import InvalidInput, LogCorrupted, TableCorrupted
-from reference_wal.logs import Log, Logs, NoLog, NoLogs
-from reference_wal.spill import SpillFolder
-from reference_wal.table_folder import CREATING, DROPPED
+from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta import recovery as delta_recovery
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
+from crashmatrix.reference_wal.durable_io import step, sync_directory
+from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted, TableCorrupted
+from crashmatrix.reference_wal.log.optional import Log, Logs, NoLog, NoLogs
+from crashmatrix.reference_wal.spill import SpillFolder
 
 __all__ = ["Found", "Layout", "Opened", "open_tables"]
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from reference_wal import delta_commit
-from reference_wal.compression import read_parquet, to_parquet
-from reference_wal.errors import InvalidInput
-from reference_wal.segmented_log import PREALLOCATE_BYTES
-from reference_wal.write_ahead_log import SEGMENT_BYTES_MAX
+from crashmatrix.reference_wal.delta import commit as delta_commit
+from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
+from crashmatrix.reference_wal.errors import InvalidInput
+from crashmatrix.reference_wal.log.segmented_log import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
 

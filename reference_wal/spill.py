@@ -31,8 +31,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.durable_io import remove_tree, step, sync_directory
-from reference_wal.errors import SpillCorrupted
+from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory
+from crashmatrix.reference_wal.errors import SpillCorrupted
 
 __all__ = ["Spill", "SpillFolder"]
 

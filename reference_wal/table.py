@@ -29,20 +29,20 @@ from functools import partial
 
 import pyarrow as pa
 
-from faults import declare
-from reference_wal import table_folder
-from reference_wal.buffers import Generation, SeriesBuffers
-from reference_wal.compression import compress
-from reference_wal.delta_commit import DeltaStore
-from reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
-from reference_wal.gate import Gate
-from reference_wal.health import Health
-from reference_wal.logs import Log, Logs
-from reference_wal.options import EngineOptions
-from reference_wal.parquet_file import read_bytes, read_files, rows_in
-from reference_wal.spill import Spill, SpillFolder
-from reference_wal.tally import Tally
-from reference_wal.transfer import Transfer
+from crashmatrix.faults import declare
+from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
+from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.compression import compress
+from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_files, rows_in
+from crashmatrix.reference_wal.delta.transfer import Transfer
+from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
+from crashmatrix.reference_wal.gate import Gate
+from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.optional import Log, Logs
+from crashmatrix.reference_wal.options import EngineOptions
+from crashmatrix.reference_wal.spill import Spill, SpillFolder
+from crashmatrix.reference_wal.tally import Tally
 
 __all__ = ["Table"]
 

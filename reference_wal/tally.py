@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from reference_wal.counters import LogCounters
+from crashmatrix.reference_wal.log.counters import LogCounters
 
 __all__ = ["Counters", "Tally"]
 

@@ -1,7 +1,7 @@
 """Evidence: the result type, the report directory, and renderers that are pure functions of what is stored there."""
 
-from reports.result import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
-from reports.store import ReportError, ReportWriter, read_report, read_results, read_summary, render
+from crashmatrix.reports.result import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.store import ReportError, ReportWriter, read_report, read_results, read_summary, render
 
 __all__ = [
     "Event",

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from reports.diff import Difference
-from reports.findings import group
-from reports.headline import headline
-from reports.result import RunSummary, ScenarioResult, Verdict
-from reports.text import visible
+from crashmatrix.reports.diff import Difference
+from crashmatrix.reports.findings import group
+from crashmatrix.reports.headline import headline
+from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.text import visible
 
 __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 

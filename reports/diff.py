@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reports.findings import Group, finding_id, group
-from reports.result import RunSummary, ScenarioResult, Verdict
-from reports.store import ReportError
+from crashmatrix.reports.findings import Group, finding_id, group
+from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.store import ReportError
 
 __all__ = ["Difference", "compare"]
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from reports.result import Finding, ScenarioResult, Verdict
+from crashmatrix.reports.result import Finding, ScenarioResult, Verdict
 
 __all__ = ["Group", "finding_id", "group", "normalised"]
 

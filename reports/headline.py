@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.result import RunSummary
+from crashmatrix.reports.result import RunSummary
 
 __all__ = ["headline"]
 

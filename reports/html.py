@@ -17,11 +17,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.findings import finding_id, group
-from reports.headline import headline
-from reports.matrix import heat_map
-from reports.result import Finding, RunSummary, ScenarioResult, Verdict
-from reports.text import visible
+from crashmatrix.reports.findings import finding_id, group
+from crashmatrix.reports.headline import headline
+from crashmatrix.reports.matrix import heat_map
+from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.text import visible
 
 __all__ = ["render"]
 

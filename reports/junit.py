@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import defaultdict
 from xml.etree import ElementTree as ET
 
-from reports.findings import Group, group
-from reports.headline import headline
-from reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
-from reports.text import shortened, visible
+from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.headline import headline
+from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.text import shortened, visible
 
 __all__ = ["render"]
 

@@ -11,10 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from html import escape
 
-from reports.findings import Group, group
-from reports.headline import headline
-from reports.result import RunSummary, ScenarioResult, Verdict
-from reports.text import shortened, visible
+from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.headline import headline
+from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.text import shortened, visible
 
 __all__ = ["SIZE_BYTES_MAX", "render"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from reports.result import ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import ScenarioResult, Verdict, worst
 
 __all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "Row", "heat_map"]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reports.folder import Folder, NotAFile, is_leftover
-from reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
-from reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
+from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
+from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
 
 __all__ = ["Merged", "merge", "merge_directories"]
 

@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reports.folder import Folder, NotAFile, ReportError
-from reports.result import Verdict
+from crashmatrix.reports.folder import Folder, NotAFile, ReportError
+from crashmatrix.reports.result import Verdict
 
 __all__ = ["refuse_foreign", "refuse_links"]
 

@@ -1,13 +1,13 @@
 """A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
 
     results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
-    run.lock          held while a run writes there, and not empty until it has finished (`reports.lock`)
+    run.lock          held while a run writes there, and not empty until it has finished (`crashmatrix.reports.lock`)
     traces/           recorded disks, of the experiments that need one to be replayed
     summary.json      written at the end, by rename: a directory without it is a run that was cut short
     junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
 
 The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else, nor
-through a link (`reports.ownership`, `reports.folder`).
+through a link (`crashmatrix.reports.ownership`, `crashmatrix.reports.folder`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from reports import html, junit, markdown
-from reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
-from reports.lock import LOCK, RunLock, unfinished
-from reports.ownership import refuse_foreign, refuse_links
-from reports.result import FORMAT, RunSummary, ScenarioResult
+from crashmatrix.reports import html, junit, markdown
+from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
+from crashmatrix.reports.lock import LOCK, RunLock, unfinished
+from crashmatrix.reports.ownership import refuse_foreign, refuse_links
+from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
 
 __all__ = [
     "RENDERERS",

@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.contract import Contract, Violation
-    from scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
-    from scenarios.journal import Journal, Promises
-    from scenarios.state_machine import CrashStateMachine
-    from scenarios.system import SystemUnderTest, Target
+    from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
+    from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine
+    from crashmatrix.scenarios.target.contract import Contract, Violation
+    from crashmatrix.scenarios.target.journal import Journal, Promises
+    from crashmatrix.scenarios.target.system import SystemUnderTest, Target
 
 __all__ = [
     "Contract",

@@ -9,7 +9,7 @@ ScenarioError
 
 from __future__ import annotations
 
-from reports import Verdict
+from crashmatrix.reports import Verdict
 
 __all__ = ["EnvironmentLacks", "ForkServerDied", "PromiseBroken", "ScenarioError", "UsageError", "claimed", "text_of"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from reports import RunSummary, ScenarioResult
-    from scenarios.system import SystemUnderTest
+    from crashmatrix.reports import RunSummary, ScenarioResult
+    from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CrashMatrix", "Outcome"]
 
@@ -47,11 +47,11 @@ class CrashMatrix:
             filesystems: those that power cuts are tried on.
         """
         __tracebackhide__ = True
-        from reports import ReportError
-        from scenarios.campaign import EXPERIMENTS, Campaign, Plan
-        from scenarios.errors import ScenarioError
-        from scenarios.power import lacking
-        from scenarios.system import Target
+        from crashmatrix.reports import ReportError
+        from crashmatrix.scenarios.campaign.campaign import EXPERIMENTS, Campaign, Plan
+        from crashmatrix.scenarios.errors import ScenarioError
+        from crashmatrix.scenarios.power.experiment import lacking
+        from crashmatrix.scenarios.target.system import Target
 
         asked = list(self._experiments or experiments or EXPERIMENTS)
         if unknown := [name for name in asked if name not in EXPERIMENTS]:
@@ -103,7 +103,7 @@ class Outcome:
         if self.results and self.summary.verdict != "safe":
             pytest.fail(self._explanation(), pytrace=False)
         if self.not_run:
-            from reports.headline import headline
+            from crashmatrix.reports.headline import headline
 
             pytest.skip(f"{self._system.__name__}: {headline(self.summary, reasons=True)}")
 
@@ -115,11 +115,11 @@ class Outcome:
             first.setdefault((result.experiment, result.verdict), result)
         name, contract = self._system.__name__, self._system.contract
         promise = contract if isinstance(contract, str) else type(contract).__name__
-        from reports.headline import headline
+        from crashmatrix.reports.headline import headline
 
         head = f"{name} breaks its promise" if self.summary.verdict.broken else f"{name}: nothing can be said"
         lines = [f"{head} ({promise}): {headline(self.summary)} in {len(wrong)} of {len(self.results)} crashes"]
-        from reports.findings import finding_id
+        from crashmatrix.reports.findings import finding_id
 
         causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}
         for result in list(first.values())[:_SHOWN_MAX]:

@@ -1,7 +1,7 @@
 """Parts of a run, for several machines: ``--shard 2/4`` runs the second quarter of the plan.
 
 Every shard makes the same plan from the same seed and takes its own part, so that the parts are disjoint and cover the plan
-without speaking to each other. A shard's verdict is on its part; only `reports.merge` says something about the whole.
+without speaking to each other. A shard's verdict is on its part; only `crashmatrix.reports.merge` says something about the whole.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from scenarios.errors import UsageError
+from crashmatrix.scenarios.errors import UsageError
 
 __all__ = ["WHOLE", "Shard", "plan_digest"]
 

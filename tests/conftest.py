@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from faults.disk import requirements
+from crashmatrix.faults.disk import requirements
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from faults.disk.removal import remove_tree
-from scenarios import Journal, SystemUnderTest
-from scenarios.photograph import Album
+from crashmatrix import Journal, SystemUnderTest
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.scenarios.judging.snapshot import Album
 
 __all__ = ["Hostile", "in_namespace", "innocents", "outside_folder"]
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import faults
-import reference_wal  # its failpoints are declared on import
+from crashmatrix import (
+    faults,
+    reference_wal,  # its failpoints are declared on import
+)
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("faults", "reference_wal", "scenarios", "reports")
@@ -55,9 +57,11 @@ def wrong_imports(path: Path, text: str) -> list[str]:
     for name in imports(path, text):
         top = name.partition(".")[0]
         foreign = top in PACKAGES and top not in allowed(path)
-        more_than_failpoints = path.parts[0] == "reference_wal" and name.startswith("faults.disk")
+        more_than_failpoints = path.parts[0] == "reference_wal" and name.startswith("crashmatrix.faults.disk")
         bare = path.parts[0] == "faults" and path.parts[1] != "disk"
-        outside = bare and (name.startswith("faults.disk") or (top != "faults" and top not in sys.stdlib_module_names))
+        outside = bare and (
+            name.startswith("crashmatrix.faults.disk") or (top != "faults" and top not in sys.stdlib_module_names)
+        )
         if foreign or more_than_failpoints or outside:
             wrong.append(name)
     return wrong
@@ -74,23 +78,31 @@ def test_import_direction(path: Path) -> None:
     ("path", "text", "wrong"),
     [
         ("faults/x.py", "import scenarios", ["scenarios"]),
-        ("faults/x.py", "def f():\n    from reports.store import ReportWriter", ["reports.store"]),
+        (
+            "faults/x.py",
+            "def f():\n    from crashmatrix.reports.store import ReportWriter",
+            ["crashmatrix.reports.store"],
+        ),
         ("faults/x.py", "import os, psutil", ["psutil"]),
-        ("faults/x.py", "from faults.disk import trace", ["faults.disk"]),
-        ("faults/x.py", "from faults import disk", ["faults.disk"]),
-        ("faults/x.py", "from .disk import trace", ["faults.disk"]),
-        ("faults/disk/x.py", "import xxhash\nfrom faults.disk import trace", []),
-        ("faults/disk/x.py", "import scenarios.jobs", ["scenarios.jobs"]),
+        ("faults/x.py", "from crashmatrix.faults.disk import trace", ["crashmatrix.faults.disk"]),
+        ("faults/x.py", "from faults import disk", ["crashmatrix.faults.disk"]),
+        ("faults/x.py", "from .disk import trace", ["crashmatrix.faults.disk"]),
+        ("faults/disk/x.py", "import xxhash\nfrom crashmatrix.faults.disk import trace", []),
+        ("faults/disk/x.py", "import crashmatrix.scenarios.processes.jobs", ["crashmatrix.scenarios.processes.jobs"]),
         ("reports/x.py", "import faults, rich", ["faults"]),
         ("reference_wal/x.py", "import pyarrow\nfrom faults import declare", []),
-        ("reference_wal/x.py", "from faults.disk import Trace", ["faults.disk"]),
+        ("reference_wal/x.py", "from crashmatrix.faults.disk import Trace", ["crashmatrix.faults.disk"]),
         ("reference_wal/x.py", "from scenarios import Journal", ["scenarios"]),
-        ("scenarios/systems/reference.py", "from reference_wal import StorageEngine", []),
-        ("scenarios/systems/reference_data.py", "import reference_wal", []),
-        ("scenarios/mutants.py", "import reference_wal.engine", []),
+        ("scenarios/systems/reference/engine.py", "from reference_wal import StorageEngine", []),
+        ("scenarios/systems/reference/data.py", "import reference_wal", []),
+        ("scenarios/systems/reference/mutants.py", "import crashmatrix.reference_wal.engine", []),
         ("scenarios/systems/sqlite.py", "import reference_wal", ["reference_wal"]),
-        ("scenarios/kill.py", "if True:\n    import reference_wal.engine", ["reference_wal.engine"]),
-        ("scenarios/kill.py", "import faults.disk, reports", []),
+        (
+            "scenarios/kill/experiment.py",
+            "if True:\n    import crashmatrix.reference_wal.engine",
+            ["crashmatrix.reference_wal.engine"],
+        ),
+        ("scenarios/kill/experiment.py", "import crashmatrix.faults.disk, reports", []),
     ],
 )
 def test_import_rule_itself(path: str, text: str, wrong: list[str]) -> None:

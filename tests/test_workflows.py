@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.scenarios.test_cli import CRASHMATRIX
+from tests.scenarios.cli.test_main import CRASHMATRIX
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"

@@ -24,10 +24,10 @@ The fault model: writes before the last flush are there; of the writes after it 
 Not covered: disks that lie about flushes, bit rot, reads that fail.
 """
 
-from faults.disk.capabilities import Missing, check_requirements, requirements
-from faults.disk.crash_images import CrashImages
-from faults.disk.crash_states import Coverage, CrashStates, Cut, StateOptions
-from faults.disk.errors import (
+from crashmatrix.faults.disk.capabilities import Missing, check_requirements, requirements
+from crashmatrix.faults.disk.crash_images import CrashImages
+from crashmatrix.faults.disk.crash_states import Coverage, CrashStates, Cut, StateOptions
+from crashmatrix.faults.disk.errors import (
     DiskError,
     InvalidOption,
     InvalidState,
@@ -39,15 +39,28 @@ from faults.disk.errors import (
     SystemCallFailed,
     WorkloadFailed,
 )
-from faults.disk.filesystem import FILESYSTEMS, Filesystem
-from faults.disk.kernel import die_with_parent, end_child
-from faults.disk.namespace import enter_private_namespace
-from faults.disk.nudges import NUDGES
-from faults.disk.operations import Change, Data, Failure, Flush, Mark, Names, Node, Note, Operation, Size, Sync, Write
-from faults.disk.recording import RecordOptions, record
-from faults.disk.stage import DiskFault, Machine
-from faults.disk.state import CrashState, Tear
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
+from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
+from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
+from crashmatrix.faults.disk.nudges import NUDGES
+from crashmatrix.faults.disk.recording import RecordOptions, record
+from crashmatrix.faults.disk.stage import DiskFault, Machine
+from crashmatrix.faults.disk.state import CrashState, Tear
+from crashmatrix.faults.disk.trace.operations import (
+    Change,
+    Data,
+    Failure,
+    Flush,
+    Mark,
+    Names,
+    Node,
+    Note,
+    Operation,
+    Size,
+    Sync,
+    Write,
+)
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = [
     "FILESYSTEMS",

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.disk.errors import RequirementsMissing
-from faults.disk.filesystem import FILESYSTEMS, Filesystem
-from faults.disk.kernel import die_with_parent
-from faults.disk.namespace import enter_private_namespace
+from crashmatrix.faults.disk.errors import RequirementsMissing
+from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
+from crashmatrix.faults.disk.linux.kernel import die_with_parent
+from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 
 __all__ = ["Missing", "check_requirements", "requirements"]
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from faults.disk.block_map import disk_changes
-from faults.disk.crash_images import CrashImages
-from faults.disk.filesystem import Filesystem
-from faults.disk.named import Named
-from faults.disk.posix.naming import tree_changes
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.block.naming import disk_changes
+from crashmatrix.faults.disk.crash_images import CrashImages
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.posix.naming import tree_changes
+from crashmatrix.faults.disk.trace.named import Named
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["changes_named"]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.disk.medium import medium_of
-from faults.disk.state import CrashState
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.media import medium_of
+from crashmatrix.faults.disk.state import CrashState
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["CrashImages"]
 
@@ -17,7 +17,7 @@ class CrashImages:
 
     Entering moves the calling thread into a private mount namespace for good, so give it a worker process; several
     workers may have the same trace open. Forked checkers share the worker's mounts. They should call
-    `faults.disk.die_with_parent` first, since one that outlives a killed worker keeps its mounts.
+    `crashmatrix.faults.disk.die_with_parent` first, since one that outlives a killed worker keeps its mounts.
     """
 
     def __init__(self, trace: Trace) -> None:

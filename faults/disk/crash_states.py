@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from faults.disk.errors import InvalidOption
-from faults.disk.filesystem import Filesystem
-from faults.disk.medium import medium_of
-from faults.disk.operations import SECTOR_BYTES, Change, Flush, Note, Sync, sectors_of
-from faults.disk.state import CrashState, StateNames, Tear, pending_at
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.errors import InvalidOption
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.media import medium_of
+from crashmatrix.faults.disk.state import CrashState, StateNames, Tear, pending_at
+from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Flush, Note, Sync, sectors_of
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["Coverage", "CrashStates", "Cut", "StateOptions", "cuts_of"]
 

@@ -1,6 +1,6 @@
 """What can go wrong around the recording disk, as opposed to on it.
 
-    DiskError (a faults.FaultsError)
+    DiskError (a crashmatrix.faults.FaultsError)
     ├── RequirementsMissing   this machine cannot run a recording disk
     ├── SystemCallFailed      the kernel refused something the library needs
     │   └── MountRefused      a filesystem did not mount: of a crash image, that is a verdict
@@ -15,7 +15,7 @@ Every error is made from a cause and a remedy, keeps both, and survives pickling
 import errno as errno_names
 import os
 
-from faults.errors import FaultsError
+from crashmatrix.faults.errors import FaultsError
 
 __all__ = [
     "DiskError",
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class DiskError(FaultsError):
-    """Base of what `faults.disk` raises. `cause` says what happened, `remedy` what to do next."""
+    """Base of what `crashmatrix.faults.disk` raises. `cause` says what happened, `remedy` what to do next."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause, remedy)
@@ -43,7 +43,7 @@ class DiskError(FaultsError):
 
 
 class RequirementsMissing(DiskError):
-    """The machine lacks something a recording disk needs; `faults.disk.requirements()` lists all of it."""
+    """The machine lacks something a recording disk needs; `crashmatrix.faults.disk.requirements()` lists all of it."""
 
 
 class SystemCallFailed(DiskError):

@@ -20,9 +20,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.disk.errors import InvalidOption, MountRefused, RecordingFailed
-from faults.disk.kernel import MOUNT_FLAGS, mount
-from faults.disk.nudges import NUDGES
+from crashmatrix.faults.disk.errors import InvalidOption, MountRefused, RecordingFailed
+from crashmatrix.faults.disk.linux.kernel import MOUNT_FLAGS, mount
+from crashmatrix.faults.disk.nudges import NUDGES
 
 __all__ = ["FILESYSTEMS", "Filesystem"]
 
@@ -69,7 +69,7 @@ _KINDS = {
         atomic_bytes=4096,
         lone_identity=True,
     ),
-    "posix": _Kind(size_mib=0, make=()),  # No disk: see faults.disk.posix.
+    "posix": _Kind(size_mib=0, make=()),  # No disk: see crashmatrix.faults.disk.posix.
 }
 
 FILESYSTEMS = tuple(_KINDS)

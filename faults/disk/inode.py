@@ -4,7 +4,7 @@ import stat
 import time
 from dataclasses import dataclass, field
 
-from faults.disk.fuse import Attributes
+from crashmatrix.faults.disk.linux.fuse import Attributes
 
 __all__ = ["Inode"]
 

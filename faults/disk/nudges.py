@@ -26,8 +26,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from faults.disk.errors import InvalidOption
-from faults.disk.kernel import start_writeback
+from crashmatrix.faults.disk.errors import InvalidOption
+from crashmatrix.faults.disk.linux.kernel import start_writeback
 
 __all__ = ["ASYNCHRONOUS", "NUDGES", "Nudger", "check_nudge", "nudge_for_ever"]
 

@@ -29,13 +29,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.disk import fuse
-from faults.disk.fuse import Opcode, Request
-from faults.disk.inode import Inode
-from faults.disk.kernel import die_with_parent, keep_processors_awake, mount, opened
-from faults.disk.log import MARK, NOTE, Log
-from faults.disk.namespace import enter_private_namespace
-from faults.disk.operations import ROOT
+from crashmatrix.faults.disk.inode import Inode
+from crashmatrix.faults.disk.linux import fuse
+from crashmatrix.faults.disk.linux.fuse import Opcode, Request
+from crashmatrix.faults.disk.linux.kernel import die_with_parent, keep_processors_awake, mount, opened
+from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
+from crashmatrix.faults.disk.trace.log import MARK, NOTE, Log
+from crashmatrix.faults.disk.trace.operations import ROOT
 
 __all__ = ["CONTROL", "CONTROL_NAME", "GREETING", "MOUNT", "NOTES", "NOTES_NAME", "RECORDED", "Recorder", "serve"]
 
@@ -184,7 +184,7 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
 
     Raises SystemCallFailed, for one where there is no FUSE, and MountRefused.
     """
-    with opened("/dev/fuse", "see faults.disk.requirements()") as device:
+    with opened("/dev/fuse", "see crashmatrix.faults.disk.requirements()") as device:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")
         parent = os.getpid()

@@ -23,16 +23,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.disk.capabilities import check_requirements
-from faults.disk.containment import anonymous_file, run_contained
-from faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
-from faults.disk.filesystem import Filesystem
-from faults.disk.kernel import die_with_parent, end_child
-from faults.disk.medium import medium_of
-from faults.disk.nudges import check_nudge
-from faults.disk.stage import DATA, DiskFault, Machine, Stage
-from faults.disk.state import CrashState
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.capabilities import check_requirements
+from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained
+from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
+from crashmatrix.faults.disk.media import medium_of
+from crashmatrix.faults.disk.nudges import check_nudge
+from crashmatrix.faults.disk.stage import DATA, DiskFault, Machine, Stage
+from crashmatrix.faults.disk.state import CrashState
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["RecordOptions", "record"]
 
@@ -42,7 +42,7 @@ class RecordOptions:
     """How to record.
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
-    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
+    filesystem's default). `nudge` is one of crashmatrix.faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
     time of the workload. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins the
     recorder (None: one is chosen).
     """

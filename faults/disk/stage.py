@@ -18,14 +18,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
-from faults.disk.filesystem import Filesystem
-from faults.disk.kernel import die_with_parent, end_child, sync_filesystem, unmount, unmount_when_free
-from faults.disk.namespace import enter_private_namespace
-from faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
-from faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
-from faults.disk.state import CrashState
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.linux.kernel import (
+    die_with_parent,
+    end_child,
+    sync_filesystem,
+    unmount,
+    unmount_when_free,
+)
+from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
+from crashmatrix.faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
+from crashmatrix.faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
+from crashmatrix.faults.disk.state import CrashState
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["DATA", "DiskFault", "Machine", "Stage"]
 
@@ -145,7 +151,7 @@ class Stage(ABC):
             os.close(descriptor)
 
     def command(self, text: str) -> None:
-        """Give the recorder one command; see faults.disk.recorder. Raises RecorderFailed."""
+        """Give the recorder one command; see crashmatrix.faults.disk.recorder. Raises RecorderFailed."""
         try:
             # Without O_CREAT: where nothing is mounted, a plain file would swallow the command.
             control = os.open(self._files / CONTROL_NAME, os.O_WRONLY | os.O_CLOEXEC)
@@ -220,7 +226,7 @@ class Stage(ABC):
         self._notes = -1
 
     def _advice(self) -> str:
-        return "see its message above, and faults.disk.requirements() for what it needs"
+        return "see its message above, and crashmatrix.faults.disk.requirements() for what it needs"
 
     def _ask(self) -> dict[str, object] | None:
         """The state in the control file; None if there is no such file or it is not a recorder's."""

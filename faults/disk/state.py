@@ -1,7 +1,7 @@
 """One crash state: what a power cut at one position could leave, and its name.
 
 The model. Power goes at a *cut*, a position between two operations. What a sync before it made durable is there
-(`faults.disk.durability`). Of the changes that are not, the *pending* ones, any subset is there, each whole, or *torn*: some
+(`crashmatrix.faults.disk.trace.durability`). Of the changes that are not, the *pending* ones, any subset is there, each whole, or *torn*: some
 of its 512-byte sectors missing. What is there lands in the order of the changes: the last one present decides. On btrfs,
 tears fall between 4096-byte blocks: its superblock is one block, and one that is torn is a filesystem lost, on which every
 system under test is equally innocent. Not modelled: a sector half old and half new, and disks that lie about a flush.
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from faults.disk.errors import InvalidState
-from faults.disk.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.errors import InvalidState
+from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["CrashState", "StateNames", "Tear", "pending_at", "pieces_of"]
 

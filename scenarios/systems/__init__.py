@@ -30,7 +30,7 @@ _LMDB_FLAGS = {
     "nometasync": {"metasync": False},
     "writemap": {"writemap": True},
 }
-_MODELARDB = "scenarios.systems.modelardb:ModelarDB"
+_MODELARDB = "crashmatrix.scenarios.systems.modelardb.system:ModelarDB"
 _MODELARDB_FLAWS = {
     "forgotten-id": "an empty leftover segment's id forgotten",
     "older-segment": "the next id taken from an older closed segment",
@@ -47,21 +47,22 @@ _MODELARDB_376 = tuple(_MODELARDB_FLAWS)
 
 BUILT_IN = {
     "reference": BuiltIn(
-        "scenarios.systems.reference:ReferenceEngine", "the reference log and engine, on real temperatures"
+        "crashmatrix.scenarios.systems.reference.engine:ReferenceEngine",
+        "the reference log and engine, on real temperatures",
     ),
-    "reference-log": BuiltIn("scenarios.systems.reference_log:ReferenceLog", "the reference log by itself"),
+    "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
-        "scenarios.systems.reference_log:ReferenceLog",
+        "crashmatrix.scenarios.systems.reference.log:ReferenceLog",
         "the reference log, four threads on one table (for --experiments power)",
         {"threads": 4},
     ),
     "reference:no-log": BuiltIn(
-        "scenarios.systems.reference:UnloggedEngine",
+        "crashmatrix.scenarios.systems.reference.engine:UnloggedEngine",
         "the reference engine without its log: a batch is acknowledged once a flush returned",
     ),
     **{
         f"sqlite:{mode}-{level}": BuiltIn(
-            "scenarios.systems.sqlite:SQLite",
+            "crashmatrix.scenarios.systems.sqlite:SQLite",
             f"SQLite, journal_mode={mode}, synchronous={level}",
             {"journal_mode": mode, "synchronous": level},
         )
@@ -69,19 +70,19 @@ BUILT_IN = {
         for level in _SQLITE_SYNCHRONOUS
     },
     **{
-        f"replace:{sync}": BuiltIn("scenarios.systems.replace:Replace", about, {"sync": sync})
+        f"replace:{sync}": BuiltIn("crashmatrix.scenarios.systems.replace:Replace", about, {"sync": sync})
         for sync, about in _REPLACE_SYNCS.items()
     },
     **{
         f"lmdb:{name}": BuiltIn(
-            "scenarios.systems.lmdb:LMDB",
+            "crashmatrix.scenarios.systems.lmdb:LMDB",
             f"LMDB, {', '.join(f'{flag}={value}' for flag, value in flags.items()) or 'its defaults'}",
             flags,
         )
         for name, flags in _LMDB_FLAGS.items()
     },
     "deltalake:plain": BuiltIn(
-        "scenarios.systems.deltalake_plain:PlainDeltaLake", "delta-rs on a local path, one append an item"
+        "crashmatrix.scenarios.systems.deltalake_plain:PlainDeltaLake", "delta-rs on a local path, one append an item"
     ),
     "modelardb:376": BuiltIn(_MODELARDB, "ModelarDB's write-ahead log as merged", {"flaws": _MODELARDB_376}),
     "modelardb:389": BuiltIn(_MODELARDB, "the same with its first fix", {"flaws": _MODELARDB_376[1:]}),

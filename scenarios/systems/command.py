@@ -40,12 +40,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scenarios.contract import contract_named
-from scenarios.endings import signal_name
-from scenarios.errors import PromiseBroken, UsageError
-from scenarios.journal import Item, Journal
-from scenarios.process_tree import ProcessTree
-from scenarios.system import SystemUnderTest
+from crashmatrix.scenarios.errors import PromiseBroken, UsageError
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.result import signal_name
+from crashmatrix.scenarios.target.contract import contract_named
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CommandFailed", "CommandSpec", "CommandSystem", "command_system", "read_spec"]
 

@@ -10,10 +10,10 @@ import pyarrow.dataset  # else pyarrow.parquet imports it in every child anew
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
-from scenarios.errors import PromiseBroken
-from scenarios.journal import Item, Journal
-from scenarios.system import SystemUnderTest
-from scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["PlainDeltaLake"]
 

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from scenarios.errors import UsageError
-from scenarios.journal import Item, Journal
-from scenarios.system import SystemUnderTest
-from scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["LMDB"]
 

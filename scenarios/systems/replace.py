@@ -13,11 +13,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults import declare
-from scenarios.errors import PromiseBroken
-from scenarios.journal import Item, Journal
-from scenarios.system import SystemUnderTest
-from scenarios.systems.values import ITEMS
+from crashmatrix.faults import declare
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.values import ITEMS
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Replace"]
 

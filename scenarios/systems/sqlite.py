@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scenarios.errors import PromiseBroken
-from scenarios.journal import Item, Journal
-from scenarios.system import SystemUnderTest
-from scenarios.systems.values import ITEMS, check_value, digest_of, file_sizes, value_of
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, file_sizes, value_of
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["SQLite"]
 

@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scenarios.errors import PromiseBroken
-from scenarios.journal import Item
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.target.journal import Item
 
 __all__ = ["ITEMS", "check_value", "digest_of", "file_sizes", "value_of"]
 

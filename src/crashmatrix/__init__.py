@@ -1,1 +1,59 @@
-"""Kills storage engines at every failpoint and verifies that recovery keeps every promise."""
+"""Crash a storage system everywhere, let it recover, and say whether it kept its promises.
+
+    from crashmatrix import SystemUnderTest, run
+
+    outcome = run(MyStore())                    # every crash this machine can make
+    assert outcome.verdict == "safe", outcome
+
+`SystemUnderTest` is what you subclass; ``crashmatrix run my_store.py:MyStore`` does the same on the command line.
+`CrashStateMachine` is for property-based tests, and needs Hypothesis. The packages below are `crashmatrix.faults`
+(failpoints, recorded disks), `crashmatrix.scenarios` (experiments), `crashmatrix.reports` (evidence) and
+`crashmatrix.reference_wal` (the reference log and engine).
+
+The folders of these packages lie at the top of the repository; here are links to them, so that every tool that knows
+packages (installers, type checkers, editors, tracebacks) finds one package without being told of a mapping.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crashmatrix.reports import Verdict
+    from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
+    from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine
+    from crashmatrix.scenarios.target.contract import Contract, Violation
+    from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+    from crashmatrix.scenarios.target.system import SystemUnderTest, Target
+
+__all__ = [
+    "Contract",
+    "CrashStateMachine",
+    "EnvironmentLacks",
+    "Item",
+    "Journal",
+    "PromiseBroken",
+    "Promises",
+    "ScenarioError",
+    "SystemUnderTest",
+    "Target",
+    "UsageError",
+    "Verdict",
+    "Violation",
+]
+
+_HOMES = {
+    "reports": ("Verdict",),
+    "scenarios.errors": ("EnvironmentLacks", "PromiseBroken", "ScenarioError", "UsageError"),
+    "scenarios.stateful.state_machine": ("CrashStateMachine",),
+    "scenarios.target.contract": ("Contract", "Violation"),
+    "scenarios.target.journal": ("Item", "Journal", "Promises"),
+    "scenarios.target.system": ("SystemUnderTest", "Target"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is: pytest loads our plugin in every project, and Hypothesis is optional."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"crashmatrix.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
 
-``MyStore`` is a `scenarios.SystemUnderTest` at the top of some module; its arguments are JSON values. With the marker, each
+``MyStore`` is a `crashmatrix.SystemUnderTest` at the top of some module; its arguments are JSON values. With the marker, each
 experiment is a test of its own, which pytest-xdist spreads over its workers:
 
     @pytest.mark.crash_matrix("kill", "power")
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from scenarios.pytest_fixture import CrashMatrix, Outcome
+    from crashmatrix.scenarios.pytest_fixture import CrashMatrix, Outcome
 
 __all__ = ["CrashMatrix", "Outcome", "crash_matrix", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
 
@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def crash_matrix(request: pytest.FixtureRequest, tmp_path: Path) -> CrashMatrix:
     """Crash a system in every way: ``crash_matrix(MyStore()).assert_safe()``."""
-    from scenarios.pytest_fixture import CrashMatrix
+    from crashmatrix.scenarios.pytest_fixture import CrashMatrix
 
     call = getattr(request.node, "callspec", None)
     chosen = call.params.get(_PARAMETER) if call is not None else None
@@ -71,7 +71,7 @@ def crash_matrix(request: pytest.FixtureRequest, tmp_path: Path) -> CrashMatrix:
 def __getattr__(name: str) -> Any:
     """`CrashMatrix` and `Outcome`, for annotations; imported when asked for."""
     if name in ("CrashMatrix", "Outcome"):
-        from scenarios import pytest_fixture
+        from crashmatrix.scenarios import pytest_fixture
 
         return getattr(pytest_fixture, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faults.actions import Plan, Return, Task, Term, parse, perform, render, split_configuration
-from faults.errors import InvalidAction, Panic
+from crashmatrix.faults.actions import Plan, Return, Task, Term, parse, perform, render, split_configuration
+from crashmatrix.faults.errors import InvalidAction, Panic
 
 ROOT = Path(__file__).parents[2]
 
@@ -214,7 +214,7 @@ def test_refuses_what_would_panic_in_the_crate_fail(text: str) -> None:
 
 def test_a_sleep_of_centuries_begins() -> None:
     """The longest sleep that fail-rs reads is slept, not refused by the clock when the failpoint is hit."""
-    program = f"from faults.actions import *; (term,) = parse('sleep({MOST})'); print(flush=True); perform(term, 'x')"
+    program = f"from crashmatrix.faults.actions import *; (term,) = parse('sleep({MOST})'); print(flush=True); perform(term, 'x')"
     with subprocess.Popen([sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "\n"

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-import faults
-from faults import FailPoint, Return
-from faults import failpoints as failpoints_module
+from crashmatrix import faults
+from crashmatrix.faults import FailPoint, Return
+from crashmatrix.faults import failpoints as failpoints_module
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = itertools.count()
@@ -88,11 +88,11 @@ def test_all_is_the_api() -> None:
 
 def test_needs_only_the_standard_library() -> None:
     """An engine that imports `faults` gets no other dependency, and not the recording disk."""
-    script = "import sys; before = set(sys.modules); import faults; print(*sorted(set(sys.modules) - before))"
+    script = "import sys; before = set(sys.modules); from crashmatrix import faults; print(*sorted(set(sys.modules) - before))"
     loaded = run_python(script).stdout.split()
     assert "faults" in loaded
     assert [name for name in loaded if name.split(".")[0] not in {*sys.stdlib_module_names, "faults"}] == []
-    assert [name for name in loaded if name.startswith("faults.disk")] == []
+    assert [name for name in loaded if name.startswith("crashmatrix.faults.disk")] == []
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_declaration_says_where_and_what() -> None:
 def test_reloaded_module_keeps_its_failpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reload returns the failpoint with its hits; the same name from another line or with another text is an error."""
     module_path = tmp_path / "declares_failpoint.py"
-    module_path.write_text("import faults\nPOINT = faults.declare('test.reload', 'first')\n")
+    module_path.write_text("from crashmatrix import faults\nPOINT = faults.declare('test.reload', 'first')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module = importlib.import_module("declares_failpoint")
     point = module.POINT
     assert importlib.reload(module).POINT is point
-    for changed in ("import faults\n\nPOINT = faults.declare('test.reload', 'first')\n",
-                    "import faults\nPOINT = faults.declare('test.reload', 'other')\n"):  # fmt: skip
+    for changed in ("from crashmatrix import faults\n\nPOINT = faults.declare('test.reload', 'first')\n",
+                    "from crashmatrix import faults\nPOINT = faults.declare('test.reload', 'other')\n"):  # fmt: skip
         module_path.write_text(changed)
         with pytest.raises(faults.AlreadyDeclared, match=f"{re.escape(point.location)} and again, differently, at"):
             importlib.reload(module)
@@ -609,7 +609,7 @@ def test_malformed_environment_stops_the_program(environment: dict[str, str], li
 
 def test_environment_seed_repeats_in_every_process() -> None:
     """A seed draws the same in another process, whatever its hash seed."""
-    script = "import faults; point = faults.declare('p', ''); print([point.hit() is None for _ in range(64)])"
+    script = "from crashmatrix import faults; point = faults.declare('p', ''); print([point.hit() is None for _ in range(64)])"
     environment = {"FAILPOINTS": "p=50%return"}
     seven = run_python(script, FAILPOINTS_SEED="7", PYTHONHASHSEED="1", **environment).stdout
     assert run_python(script, FAILPOINTS_SEED=" 7", PYTHONHASHSEED="2", **environment).stdout == seven
@@ -630,7 +630,7 @@ def test_kill_kills_the_first_process_of_a_container() -> None:
 
 FORK = """
 import os, signal, sys, threading, warnings
-import faults
+from crashmatrix import faults
 
 warnings.simplefilter("ignore", DeprecationWarning)  # Forking with threads is what is tested.
 signal.alarm(50)
@@ -641,10 +641,10 @@ seen = []
 def child():
     signal.alarm(20)
     assert seen == [1]
-    assert [point.hit(), point.hit()] == [None, faults.Return("x")]
+    assert [point.hit(), point.hit()] == [None, crashmatrix.faults.Return("x")]
     assert (seen, faults.hits("p")) == ([1, 2, 3], 3)
     with faults.scenario("p=return(y)"):
-        assert point.hit() == faults.Return("y")
+        assert point.hit() == crashmatrix.faults.Return("y")
     faults.configure("p", "pause")
     thread = threading.Thread(target=point.hit)
     thread.start()
@@ -698,7 +698,7 @@ def test_fork_waits_for_a_change_to_be_whole() -> None:
     process = run_python(
         FORK
         + """
-from faults.failpoints import _REGISTRY
+from crashmatrix.faults.failpoints import _REGISTRY
 inside, forking = threading.Event(), threading.Event()
 os.register_at_fork(before=forking.set)  # Called before the registry's own, which was registered first.
 def work():
@@ -753,10 +753,10 @@ def test_fork_inside_a_scenario_leaves_it_cleanly() -> None:
         + """
 with faults.scenario("p=return(x)"):
     pid = os.fork()
-    assert point.hit() == faults.Return("x")
+    assert point.hit() == crashmatrix.faults.Return("x")
 assert point.hit() is None
 with faults.scenario("p=return(y)"):
-    assert point.hit() == faults.Return("y")
+    assert point.hit() == crashmatrix.faults.Return("y")
 if pid:
     assert os.waitpid(pid, 0)[1] == 0
 """

@@ -10,9 +10,9 @@ import pyarrow.dataset  # pyarrow.parquet would import it in every child anew
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from reference_wal import EngineOptions, StorageEngine, WriteAheadLog
-from scenarios.journal import Item
-from scenarios.mutants import mutant
+from crashmatrix.reference_wal import EngineOptions, StorageEngine, WriteAheadLog
+from crashmatrix.scenarios.systems.reference.mutants import mutant
+from crashmatrix.scenarios.target.journal import Item
 
 __all__ = ["DrivenEngine", "DrivenLog"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from reference_wal.segment import Codec, SegmentEncoder, SegmentHeader
+from crashmatrix.reference_wal.log.segment import Codec, SegmentEncoder, SegmentHeader
 
 __all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
 

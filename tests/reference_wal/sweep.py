@@ -13,10 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import faults
-from reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine, TransferFailed, WriteAheadLog
-from scenarios.systems.reference_data import MAIN, SCRATCH
-from scenarios.systems.reference_folder import leave_debris
+from crashmatrix import faults
+from crashmatrix.reference_wal import (
+    AppendFailed,
+    EngineOptions,
+    ReferenceWalError,
+    StorageEngine,
+    TransferFailed,
+    WriteAheadLog,
+)
+from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
+from crashmatrix.scenarios.systems.reference.folder import leave_debris
 from tests.reference_wal.driven import archived, batches_in, rows_of
 from tests.reference_wal.support import SCHEMA as LOG_SCHEMA
 from tests.reference_wal.support import batch

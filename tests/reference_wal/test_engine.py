@@ -16,8 +16,8 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import faults
-from reference_wal import (
+from crashmatrix import faults
+from crashmatrix.reference_wal import (
     AppendFailed,
     EngineClosed,
     EngineLocked,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import faults
+from crashmatrix import faults
 from tests.reference_wal.sweep import TRIGGERS, Log, Sweep, Trigger, follow_ups, hits_of, make_bases
 
 POINTS = [point.name for point in faults.catalogue() if "/reference_wal/" in point.location]

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import faults
-from reference_wal import EngineOptions, LogCorrupted, LogPoisoned, StorageEngine, TableCorrupted, UnknownTable
-from reference_wal.opening import Found
+from crashmatrix import faults
+from crashmatrix.reference_wal import (
+    EngineOptions,
+    LogCorrupted,
+    LogPoisoned,
+    StorageEngine,
+    TableCorrupted,
+    UnknownTable,
+)
+from crashmatrix.reference_wal.opening import Found
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 

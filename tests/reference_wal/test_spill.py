@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import faults
-from reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
+from crashmatrix import faults
+from crashmatrix.reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 ROW_BYTES = batch(0.0).nbytes

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from scenarios import PromiseBroken
-from scenarios.contract import Contract, Violation
-from scenarios.journal import Item, Promises
-from scenarios.state_machine import CrashStateMachine, OperationFailed
+from crashmatrix import PromiseBroken
+from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine, OperationFailed
+from crashmatrix.scenarios.target.contract import Contract, Violation
+from crashmatrix.scenarios.target.journal import Item, Promises
 from tests.reference_wal.driven import DrivenEngine, DrivenLog
 
 FUZZ = settings(max_examples=3_000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))

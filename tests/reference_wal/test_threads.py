@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import faults
-from reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine, UnknownTable
-from reference_wal.gate import Gate
+from crashmatrix import faults
+from crashmatrix.reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine, UnknownTable
+from crashmatrix.reference_wal.gate import Gate
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 ROOT = Path(__file__).parents[2]
@@ -226,7 +226,7 @@ def test_a_failed_generation_is_passed_by_nobody(tmp_path: Path) -> None:
 WORKER = """
 import sys, threading
 from pathlib import Path
-from reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from tests.reference_wal.support import SCHEMA, batch
 from tests.reference_wal.test_threads import BUSY, opened
 root, journal = Path(sys.argv[1]), open(sys.argv[2], "ab", buffering=0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import faults
-from reference_wal import EngineClosed, EngineOptions, InvalidInput, StorageEngine
+from crashmatrix import faults
+from crashmatrix.reference_wal import EngineClosed, EngineOptions, InvalidInput, StorageEngine
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 SPILL_EACH = EngineOptions(memory_bytes_max=1)

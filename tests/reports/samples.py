@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from reports import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict
-from reports.findings import finding_id
+from crashmatrix.reports import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.findings import finding_id
 
 
 def result(point: str = "wal.append.before_sync", hit: int = 1, **other: Any) -> ScenarioResult:

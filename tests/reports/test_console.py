@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reports import Finding, ScenarioResult, Verdict
-from reports.console import FINDINGS_MAX, progress, show_run
-from reports.findings import finding_id
+from crashmatrix.reports import Finding, ScenarioResult, Verdict
+from crashmatrix.reports.console import FINDINGS_MAX, progress, show_run
+from crashmatrix.reports.findings import finding_id
 from tests.reports.samples import result, summary
 
 GOLDEN = Path(__file__).parent / "golden"

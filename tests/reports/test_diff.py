@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reports import ExperimentSummary, ReportError, RunSummary, ScenarioResult, Verdict
-from reports.console import show_difference
-from reports.diff import compare
+from crashmatrix.reports import ExperimentSummary, ReportError, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.console import show_difference
+from crashmatrix.reports.diff import compare
 from tests.reports.samples import result, summary
 
 Report = tuple[RunSummary, list[ScenarioResult]]

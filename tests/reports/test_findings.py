@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reports import Verdict
-from reports.findings import finding_id, group, normalised
+from crashmatrix.reports import Verdict
+from crashmatrix.reports.findings import finding_id, group, normalised
 from tests.reports.samples import found, result
 
 LOST = "acknowledged, but gone: "

@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 import xmlschema
 
-from reports import RunSummary, ScenarioResult, Verdict
-from reports.junit import render
-from reports.text import visible
+from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.junit import render
+from crashmatrix.reports.text import visible
 from tests.reports.samples import HOSTILE, found, hostile, result, summary
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "junit.xsd")

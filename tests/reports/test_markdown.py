@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from reports import RunSummary, ScenarioResult, Verdict
-from reports.markdown import SIZE_BYTES_MAX, render
+from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.markdown import SIZE_BYTES_MAX, render
 from tests.reports.samples import found, hostile, result, summary
 
 GITHUB_BYTES_MAX = 2**20

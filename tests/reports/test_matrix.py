@@ -2,8 +2,8 @@
 
 import pytest
 
-from reports import Verdict
-from reports.matrix import COLUMNS_MAX, Cell, heat_map
+from crashmatrix.reports import Verdict
+from crashmatrix.reports.matrix import COLUMNS_MAX, Cell, heat_map
 from tests.reports.samples import found, result
 
 

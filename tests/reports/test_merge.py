@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports import (
+from crashmatrix.reports import (
     ExperimentSummary,
     Finding,
     ReportError,
@@ -16,8 +16,8 @@ from reports import (
     Verdict,
     read_report,
 )
-from reports.findings import finding_id
-from reports.merge import merge, merge_directories
+from crashmatrix.reports.findings import finding_id
+from crashmatrix.reports.merge import merge, merge_directories
 from tests.reports.samples import result, summary
 
 OUT = Path("whole")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
 from tests.reports.samples import found, result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT

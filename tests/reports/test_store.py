@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from reports import ReportError, ReportWriter, Verdict, read_report, read_results, read_summary, render
-from reports.result import FORMAT
-from reports.store import RENDERERS
+from crashmatrix.reports import ReportError, ReportWriter, Verdict, read_report, read_results, read_summary, render
+from crashmatrix.reports.result import FORMAT
+from crashmatrix.reports.store import RENDERERS
 from tests.reports.samples import result, summary
 
 FOUND = [result(hit=1), result(hit=2, verdict=Verdict.LOSES, explanation="acknowledged, but gone: 3"), result(hit=3)]
@@ -103,7 +103,7 @@ def test_read_only_report(public_folder: Path) -> None:
 DYING_RUN = """
 import os, signal, sys
 from pathlib import Path
-from reports import ReportWriter
+from crashmatrix.reports import ReportWriter
 from tests.reports.test_store import FOUND
 writer = ReportWriter(Path(sys.argv[1]))
 for one in FOUND:

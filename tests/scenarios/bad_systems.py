@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scenarios import Journal, SystemUnderTest
+from crashmatrix import Journal, SystemUnderTest
 
 LEFT_BEHIND = ["sleep", "600.625"]
 

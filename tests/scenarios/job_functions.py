@@ -9,9 +9,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import faults
-from scenarios import PromiseBroken, UsageError
-from scenarios.jobs import Channel
+from crashmatrix import PromiseBroken, UsageError, faults
+from crashmatrix.scenarios.processes.jobs import Channel
 
 ERRORS: dict[str, BaseException] = {
     "own": UsageError("no such thing"),
@@ -33,7 +32,9 @@ def loaded(_: Channel, module: str) -> bool:
 
 
 def plant(_: Channel, name: str) -> None:
-    from scenarios.mutants import MUTANTS  # It imports the engine, which the other jobs do without.
+    from crashmatrix.scenarios.systems.reference.mutants import (
+        MUTANTS,  # It imports the engine, which the other jobs do without.
+    )
 
     MUTANTS[name].plant()
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scenarios import Journal, SystemUnderTest
-from scenarios.campaign import Plan, power_of, workbench
+from crashmatrix import Journal, SystemUnderTest
+from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scenarios import Contract, Journal, PromiseBroken, Promises, Violation
+from crashmatrix import Contract, Journal, PromiseBroken, Promises, Violation
 from tests.scenarios.toy_systems import BEFORE_WRITE, Synced
 
 

@@ -14,7 +14,7 @@ pytest_plugins = ["pytester"]
 STORE = """
 import json
 import pytest
-from scenarios import SystemUnderTest
+from crashmatrix import SystemUnderTest
 
 
 class Store(SystemUnderTest):
@@ -92,7 +92,7 @@ def test_the_printed_command_replays(pytester: pytest.Pytester) -> None:
     result = run(pytester, "broken")
     command = re.search(r"again: crashmatrix (.*)", result.stdout.str())
     assert command is not None
-    program = [sys.executable, "-c", "from scenarios.main import main; main()"]
+    program = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
     replayed = subprocess.run([*program, *command[1].split()], cwd="/", capture_output=True, text=True, timeout=60)
     assert replayed.returncode == 1, replayed.stderr
     assert "kill:call.write@1: cannot-open" in replayed.stdout
@@ -115,9 +115,9 @@ def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
 
 
 MISSING = """
-import scenarios.power
+import crashmatrix.scenarios.power.experiment
 def test_it(crash_matrix, monkeypatch):
-    monkeypatch.setattr(scenarios.power, "lacking", lambda filesystems: "power: no root; run as root")
+    monkeypatch.setattr(crashmatrix.scenarios.power.experiment, "lacking", lambda filesystems: "power: no root; run as root")
     crash_matrix(Store(in_place={in_place}), budget=12).assert_safe()
 """
 

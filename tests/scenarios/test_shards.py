@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from reports import Verdict, read_report
-from scenarios.campaign import Campaign, Plan
-from scenarios.errors import UsageError
-from scenarios.power import lacking
-from scenarios.shards import WHOLE, Shard
-from tests.scenarios.test_cli import KILL, TOYS, crashmatrix
+from crashmatrix.reports import Verdict, read_report
+from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.experiment import lacking
+from crashmatrix.scenarios.shards import WHOLE, Shard
+from tests.scenarios.cli.test_main import KILL, TOYS, crashmatrix
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 20])

@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from faults import declare
+from crashmatrix.faults import declare
 
 ADDING = declare("toy_store.adding", "nothing is written yet")
 TRUNCATED = declare("toy_store.truncated", "the old file is empty, the new content not written")

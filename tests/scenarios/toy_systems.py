@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from faults import declare
-from reference_wal.durable_io import sync_directory
-from scenarios import Journal, PromiseBroken, Promises, SystemUnderTest
+from crashmatrix import Journal, PromiseBroken, Promises, SystemUnderTest
+from crashmatrix.faults import declare
+from crashmatrix.reference_wal.durable_io import sync_directory
 
 BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
 AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowledged")

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from scenarios.jobs import Channel
-from scenarios.process_tree import ProcessTree
-from scenarios.system_calls import failpoint_environment, run_watched
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.system_calls import failpoint_environment, run_watched
 
 
 def _daemon() -> None:

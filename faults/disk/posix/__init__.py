@@ -40,8 +40,8 @@ Not covered:
 Needs FUSE in the kernel and the right to mount: no disk, no loop device, no library.
 """
 
-from faults.disk.posix.images import TreeImages
-from faults.disk.posix.stage import TreeStage
-from faults.disk.posix.tree import TreeDigests
+from crashmatrix.faults.disk.posix.images import TreeImages
+from crashmatrix.faults.disk.posix.stage import TreeStage
+from crashmatrix.faults.disk.posix.tree import TreeDigests
 
 __all__ = ["TreeDigests", "TreeImages", "TreeStage"]

@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from faults.disk.namespace import enter_private_namespace
-from faults.disk.posix.tree import Trees, lay_out
-from faults.disk.removal import remove_tree
-from faults.disk.stage import DATA
-from faults.disk.state import CrashState
-from faults.disk.stopwatch import Stopwatch
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.faults.disk.posix.tree import Trees, lay_out
+from crashmatrix.faults.disk.stage import DATA
+from crashmatrix.faults.disk.state import CrashState
+from crashmatrix.faults.disk.stopwatch import Stopwatch
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["TreeImages"]
 
 
 class TreeImages:
-    """The crash images of one tree's trace; see faults.disk.CrashImages, which is what to use."""
+    """The crash images of one tree's trace; see crashmatrix.faults.disk.CrashImages, which is what to use."""
 
     def __init__(self, trace: Trace) -> None:
         self._trees = Trees(trace)

@@ -3,9 +3,9 @@
 import os
 from dataclasses import replace
 
-from faults.disk.named import DATA, NAMES, SIZE, Named
-from faults.disk.operations import ROOT, Data, Entry, Names, Size, Sync
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.trace.named import DATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.operations import ROOT, Data, Entry, Names, Size, Sync
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["tree_changes", "tree_syncs"]
 

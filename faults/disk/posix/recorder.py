@@ -2,7 +2,7 @@
 
     data      the directory under test, empty at first
 
-The log has the kinds of entries of a tree (faults.disk.operations).
+The log has the kinds of entries of a tree (crashmatrix.faults.disk.trace.operations).
 
 Invariants:
 - Inode numbers are never used twice, and nothing is forgotten: a recording is short.
@@ -14,11 +14,11 @@ import itertools
 import stat
 import time
 
-from faults.disk import fuse
-from faults.disk.fuse import Request, Setattr
-from faults.disk.inode import Inode
-from faults.disk.operations import Data, Entry, Names, Node, Operation, Size, Sync, operation_row
-from faults.disk.recorder import CONTROL, MOUNT, NOTES, RECORDED, Recorder
+from crashmatrix.faults.disk.inode import Inode
+from crashmatrix.faults.disk.linux import fuse
+from crashmatrix.faults.disk.linux.fuse import Request, Setattr
+from crashmatrix.faults.disk.recorder import CONTROL, MOUNT, NOTES, RECORDED, Recorder
+from crashmatrix.faults.disk.trace.operations import Data, Entry, Names, Node, Operation, Size, Sync, operation_row
 
 __all__ = ["TreeRecorder"]
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from faults.disk.posix.recorder import TreeRecorder
-from faults.disk.posix.tree import Trees, lay_out
-from faults.disk.stage import DATA, Stage
+from crashmatrix.faults.disk.posix.recorder import TreeRecorder
+from crashmatrix.faults.disk.posix.tree import Trees, lay_out
+from crashmatrix.faults.disk.stage import DATA, Stage
 
 __all__ = ["TreeStage"]
 

@@ -11,10 +11,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from faults.disk.operations import ROOT, Change, Data, Names, Node, Size
-from faults.disk.posix.content import EMPTY, Content
-from faults.disk.state import CrashState, Tear, pieces_of
-from faults.disk.trace import Trace
+from crashmatrix.faults.disk.posix.content import EMPTY, Content
+from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of
+from crashmatrix.faults.disk.trace.operations import ROOT, Change, Data, Names, Node, Size
+from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["Tree", "TreeDigests", "Trees", "lay_out"]
 
@@ -94,7 +94,7 @@ class Trees:
         return self._last[1]
 
     def _with_those_before(self, kept: list[int], cut: int) -> list[int]:
-        """These changes, and the pending ones that must have come before them (see faults.disk.durability)."""
+        """These changes, and the pending ones that must have come before them (see crashmatrix.faults.disk.trace.durability)."""
         durability, every, going = self._trace.durability, set(kept), list(kept)
         while going:
             for before in durability.along.get(going.pop(), ()):

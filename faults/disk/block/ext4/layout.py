@@ -1,0 +1,138 @@
+"""What the blocks of an ext4 (or ext2) disk are for, read from the bytes; its journal's are in `ext4_journal`.
+
+Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries). Only what
+`mkfs.ext4` makes here is understood: no meta_bg, a journal inside; anything else has no layout, and nothing is claimed of it.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+
+from crashmatrix.faults.disk.block.base import BLOCK
+from crashmatrix.faults.disk.block.ext4.journal import Ext4Journal
+
+__all__ = ["Ext4Layout", "names_in", "to_be_recovered", "what_changed"]
+
+_SUPERBLOCK, _MAGIC = 1024, 0xEF53
+_EXTENTS = 0xF30A
+_INCOMPAT_RECOVER, _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x4, 0x10, 0x80
+_UNDERSTOOD = (
+    0x103D,  # compatible: prealloc, journal, extended attributes, resize and orphan file inodes, indexed directories
+    0xA2C6,  # incompatible: file types, journal to recover, extents, 64 bits, flex_bg, seed of checksums, inline data
+    0x1047B,  # for reading: sparse superblocks, large and huge files, checksums, links, inode sizes, orphans there
+)
+
+Read = Callable[[int], bytes]
+"""From a block's number to its content."""
+
+
+class Ext4Layout:
+    """The plan of one disk. ``read`` gives its blocks as mkfs left them. Raises ValueError for a plan it does not know."""
+
+    @classmethod
+    def read(cls, read: Read) -> "Ext4Layout | None":
+        """The plan, if it is a known one."""
+        try:
+            return cls(read)
+        except ValueError:
+            return None
+
+    def __init__(self, read: Read) -> None:
+        block = read(0)
+        here = memoryview(block)[_SUPERBLOCK:]
+        (magic,) = struct.unpack_from("<H", here, 0x38)
+        if magic != _MAGIC or struct.unpack_from("<I", here, 0x18)[0] != 2:
+            raise ValueError("no ext4 with blocks of 4096 bytes")
+        features = struct.unpack_from("<III", here, 0x5C)
+        self.understood = not any(has & ~known for has, known in zip(features, _UNDERSTOOD, strict=True))
+        """Whether it has no feature, such as clusters of blocks, that makes what is read here mean something else."""
+        incompat = features[1]
+        if incompat & _INCOMPAT_META_BG:
+            raise ValueError("meta_bg")
+        self.blocks = struct.unpack_from("<I", here, 0x4)[0]
+        self.per_group = struct.unpack_from("<I", here, 0x20)[0]
+        self._inodes_per_group = struct.unpack_from("<I", here, 0x28)[0]
+        self._inode_bytes = struct.unpack_from("<H", here, 0x58)[0]
+        self._groups = -(-self.blocks // self.per_group)
+        size = struct.unpack_from("<H", here, 0xFE)[0] if incompat & _INCOMPAT_64BIT else 32
+        self._tables: list[int] = []
+        self.free_maps: list[int] = []
+        """By group of `per_group` blocks, the block that says which of these are free."""
+        self._plain: dict[int, str] = {0: "superblock"}
+        for group in range(self._groups):
+            number, offset = divmod(group * size, BLOCK)
+            self._plain[1 + number] = "group descriptors"
+            blocks, inodes, table = struct.unpack_from("<III", read(1 + number), offset)
+            self._plain[blocks], self._plain[inodes] = "which blocks are free", "which inodes are free"
+            self.free_maps.append(blocks)
+            self._tables.append(table)
+        self.journal = self._find_journal(here, read)
+
+    @staticmethod
+    def _find_journal(here: memoryview, read: Read) -> Ext4Journal | None:
+        """The journal, if there is one: its inode is backed up in the superblock."""
+        backup = here[0x10C : 0x10C + 60]
+        magic, entries, _, depth = struct.unpack_from("<HHHH", backup)
+        if magic != _EXTENTS or depth:
+            return None
+        blocks: list[int] = []
+        for number in range(entries):
+            _, length, _, start = struct.unpack_from("<IHHI", backup, 12 * (1 + number))
+            blocks += range(start, start + length)
+        return Ext4Journal(blocks, read(blocks[0]))
+
+    def plain(self, block: int) -> str:
+        """What a block of the filesystem's own is for; empty for inodes, directories, files."""
+        return self._plain.get(block, "")
+
+    def inodes(self, block: int, before: bytes, after: bytes) -> Iterator[int] | None:
+        """The numbers of the inodes that differ; None if the block holds no inodes."""
+        for group, table in enumerate(self._tables):
+            in_table = block - table
+            if 0 <= in_table < -(-self._inodes_per_group * self._inode_bytes // BLOCK):
+                first = group * self._inodes_per_group + in_table * (BLOCK // self._inode_bytes) + 1
+                return self._changed(first, before, after)
+        return None
+
+    def _changed(self, first: int, before: bytes, after: bytes) -> Iterator[int]:
+        for number, start in enumerate(range(0, BLOCK, self._inode_bytes)):
+            stop = start + self._inode_bytes
+            if before[start:stop] != after[start:stop]:
+                yield first + number
+
+
+def to_be_recovered(block: bytes) -> bool:
+    """Whether the superblock, in the first block, has the journal replayed at the next mount."""
+    return bool(struct.unpack_from("<I", block, _SUPERBLOCK + 0x60)[0] & _INCOMPAT_RECOVER)
+
+
+def names_in(block: bytes) -> dict[str, int]:
+    """The names in a block of a directory, and the inodes they lead to; none if it is damaged or no such block."""
+    found: dict[str, int] = {}
+    offset = 0
+    while offset + 8 <= len(block):
+        inode, length, name_bytes, _ = struct.unpack_from("<IHBB", block, offset)
+        if length < 8 or offset + length > len(block):
+            return found
+        name = block[offset + 8 : offset + 8 + name_bytes]
+        if inode and name not in (b"", b".", b".."):
+            found[os.fsdecode(name)] = inode
+        offset += length
+    return found
+
+
+def what_changed(before: dict[str, int], after: dict[str, int]) -> list[str]:
+    """What became of a directory's names, in words."""
+    gone = {inode: name for name, inode in before.items() if after.get(name) != inode}
+    removed = {name for name in before if name not in after}
+    words = []
+    for name, inode in after.items():
+        if before.get(name) == inode:
+            continue
+        old = gone.get(inode)
+        if old is not None and old in removed:
+            removed.discard(old)
+            words.append(f"{old} becomes {name}")
+        else:
+            words.append(f"{name} {'replaced' if name in before else 'made'}")
+    return [*words, *(f"{name} removed" for name in sorted(removed))]

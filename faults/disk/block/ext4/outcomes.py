@@ -1,0 +1,192 @@
+"""Names for what ext4 will make of crash images, told without mounting them: equal names, equal folders.
+
+Crash images mostly differ where nobody will look: behind the last whole transaction of the journal, in blocks about to be
+overwritten from it, in blocks that no file has. What the folder depends on is less:
+
+    @A  the journal, from where its superblock says on, up to the first block that is not what must follow there (`ext4_replay`)
+    @B  each block that a whole transaction in @A has a copy of, and did not revoke: what the copy says
+    @C  every other block in use: what the disk says
+    @D  of what a mount reads before it replays: that the disk's superblock is whole, and wants the replay
+
+@A decides only what @B is. So a name is made of the contents of @B and @C; blocks that are never written are left out, since
+they are the same in every image. Which blocks are in use is said by blocks of @B and @C: they never contradict the files, since
+the filesystem flushes the disk before it lets go of a transaction.
+
+Where that cannot be told, the image's digest is all there is: equal images become the same folder, too. That is so where
+`ext4_replay` or @D tells nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
+with writes that failed, and for a trace too large to keep in memory twice.
+"""
+
+from array import array
+from hashlib import blake2b
+
+from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
+from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, to_be_recovered
+from crashmatrix.faults.disk.block.ext4.replay import Contents, Log, Replay
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.state import CrashState, StateNames, pieces_of
+from crashmatrix.faults.disk.trace.operations import Failure, Write
+from crashmatrix.faults.disk.trace.trace import Trace
+
+__all__ = ["DiskOutcomes"]
+
+_WRITTEN_BYTES_MAX = 1 << 27
+_UNTOLD = {"noload", "norecovery", "nobarrier", "barrier"}
+"""Mount options without a replay, or without a flush where one is needed."""
+_LISTS_MAX = 16
+
+
+class DiskOutcomes:
+    """The names for one trace's crash states; cheapest for states in the order of their cuts."""
+
+    def __init__(self, trace: Trace, digests: StateNames) -> None:
+        self._trace, self._digests = trace, digests
+        self._base = BaseDisk(trace)
+        self._contents = Contents()
+        self._first: dict[int, int] = {}
+        """The base's contents, of all blocks that are ever asked for."""
+        self._writes = {at: write for at, write in enumerate(trace.operations) if isinstance(write, Write)}
+        self._whole: dict[int, dict[int, int]] = {}
+        """What the writes of whole blocks make of them, by position."""
+        self._superblocks: set[int] = set()
+        """What block 0 was, whenever that was whole."""
+        self._in_use: dict[tuple[int, ...], list[int]] = {}
+        self._layout = self._find_layout()
+        if self._layout and self._layout.journal:
+            self._replay = Replay(self._layout.journal, self._contents)
+            self._learn(self._layout)
+            self._rewind()
+
+    def of(self, state: CrashState) -> int:
+        """The name of what the state's image becomes, for comparing with others of this object."""
+        disk = self._recovered(state) if self._layout else None
+        if disk is None:
+            return self._digests.of(state)
+        contents = array("Q", [disk[block] for block in (*self._maps, *self._used(disk))])
+        return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
+
+    def _recovered(self, state: CrashState) -> dict[int, int] | None:
+        """What is in each block that is ever written, once the journal has been replayed; None if that cannot be told."""
+        self._contents.forget()
+        self._move_to(self._trace.epoch_start(state.cut))
+        over = self._pending(state)
+        log = self._log
+        if log is None or not log.taken.isdisjoint(over):
+            log = self._replay.start(lambda block: self._at(block, over))
+        log = log and self._replay.read_on(log, lambda block: self._at(block, over))
+        superblock = self._at(0, over)
+        if log is None or superblock not in self._superblocks:
+            return None
+        if log.at and not to_be_recovered(self._contents[superblock]):
+            return None  # The journal would be discarded.
+        return {**self._durable, **over, **log.home}
+
+    def _find_layout(self) -> Ext4Layout | None:
+        """The disk's plan, if all that it says is understood."""
+        filesystem = Filesystem.parse(self._trace.filesystem)
+        options = {option.partition("=")[0] for option in filesystem.options}
+        failed = any(isinstance(operation, Failure) for operation in self._trace.operations)
+        written = sum(len(write.data) for write in self._writes.values())
+        if filesystem.name != "ext4" or options & _UNTOLD or failed or written > _WRITTEN_BYTES_MAX:
+            return None
+        layout = Ext4Layout.read(self._base.block)
+        return layout if layout and layout.understood and layout.journal and layout.journal.understood else None
+
+    def _learn(self, layout: Ext4Layout) -> None:
+        """Go through all that was written, once, as if no power were ever cut."""
+        assert layout.journal
+        self._durable: dict[int, int] = {}
+        journal = layout.journal.index
+        self._replay.begin(self._at)
+        self._superblocks.add(self._at(0))
+        for position, write in self._writes.items():
+            written = self._made_by(position)
+            if write.offset % BLOCK == 0 and len(write.data) % BLOCK == 0:
+                self._whole[position] = written
+            self._durable.update(written)
+            self._superblocks.add(self._at(0))
+            for block in written:
+                if block in journal:
+                    self._replay.learn(block, self._at)
+        homes = {block for block in self._durable if block not in journal} | self._replay.homes
+        self._map_of = {block: layout.free_maps[block // layout.per_group] for block in homes}
+        self._per_group, self._homes, self._maps = layout.per_group, sorted(homes), sorted(set(self._map_of.values()))
+        for block in {0, *self._homes, *self._maps, *journal}:
+            self._base_content(block)
+        self._contents.settled = True
+
+    # Contents.
+
+    def _base_content(self, block: int) -> int:
+        if block not in self._first:
+            self._first[block] = self._contents.number(self._base.block(block))
+        return self._first[block]
+
+    def _at(self, block: int, over: dict[int, int] | None = None) -> int:
+        """What is in a block: what lies over it, what is durable, what was there first."""
+        for layer in (over or {}, self._durable):
+            if block in layer:
+                return layer[block]
+        return self._base_content(block)
+
+    def _made_by(self, position: int) -> dict[int, int]:
+        """What a write makes of the blocks it touches, if all before it is durable."""
+        write = self._writes[position]
+        blocks = blocks_of(write.offset, write.data, lambda block: self._contents[self._at(block)])
+        return {block: self._contents.number(content) for block, content in blocks}
+
+    def _pending(self, state: CrashState) -> dict[int, int]:
+        """What the pending writes that are there make of the blocks they touch."""
+        torn = {tear.write: tear for tear in state.tears}
+        over, loose = dict[int, int](), dict[int, bytes]()
+
+        def before(block: int) -> bytes:
+            return loose[block] if block in loose else self._contents[self._at(block, over)]
+
+        for index, position in enumerate(self._trace.pending(state.cut)):
+            if not state.kept >> index & 1:
+                continue
+            if index not in torn and position in self._whole:
+                over.update(self._whole[position])
+                for block in self._whole[position]:
+                    loose.pop(block, None)
+                continue
+            for offset, data in pieces_of(self._writes[position], torn.get(index)):
+                loose.update(blocks_of(offset, data, before))
+        over.update((block, self._contents.number(content)) for block, content in loose.items())
+        return over
+
+    def _used(self, disk: dict[int, int]) -> list[int]:
+        """The blocks that are ever written and may be a file's."""
+        maps = tuple(disk[block] for block in self._maps)
+        if maps not in self._in_use:
+            if len(self._in_use) == _LISTS_MAX:
+                self._in_use.clear()
+            contents = {block: self._contents[disk[block]] for block in self._maps}
+            self._in_use[maps] = [
+                block
+                for block, place in ((block, block % self._per_group) for block in self._homes)
+                if contents[self._map_of[block]][place >> 3] >> (place & 7) & 1
+            ]
+        return self._in_use[maps]
+
+    # What is durable.
+
+    def _rewind(self) -> None:
+        self._position, self._durable = 0, dict(self._first)
+        self._log: Log | None = None
+
+    def _move_to(self, target: int) -> None:
+        """Make durable what was written before a position, and nothing else; read the journal there."""
+        if target < self._position:
+            self._rewind()
+        touched: set[int] = set()
+        for position in range(self._position, target):
+            if position in self._writes:
+                written = self._whole.get(position) or self._made_by(position)
+                self._durable.update(written)
+                touched.update(written)
+        self._position = target
+        if self._log is None or not self._log.taken.isdisjoint(touched):
+            self._log = self._replay.start(self._at)
+        self._log = self._log and self._replay.read_on(self._log, self._at)

@@ -1,0 +1,293 @@
+"""Which file, directory or metadata each write to a recorded disk is about; found afterwards, from the crash images.
+
+    1. crash images are mounted at a few places of the trace: with everything kept at the cut, at flushes before it, and at its
+       orderly end. Each tells where its files lie (`extents`), their inodes' numbers, and what is in them
+    2. of ext4, metadata is read from the writes themselves (`ext4_layout`): what a directory's block changes, whose inodes a
+       block holds, and what each block of the journal is a copy of
+    3. of xfs and btrfs, metadata is told from data by its magic numbers; whose it is, is not said
+    4. where no extent answers, as on btrfs, whose addresses are its own, blocks are known by what is in them
+
+What none of this explains is called unknown: nothing is guessed.
+"""
+
+import contextlib
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
+from crashmatrix.faults.disk.block.ext4.journal import Descriptor, unescaped
+from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, names_in, what_changed
+from crashmatrix.faults.disk.block.magic import named_by_magic
+from crashmatrix.faults.disk.crash_images import CrashImages
+from crashmatrix.faults.disk.errors import MountRefused
+from crashmatrix.faults.disk.linux.extents import extents_of
+from crashmatrix.faults.disk.state import CrashState
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
+from crashmatrix.faults.disk.trace.operations import Flush, Write
+from crashmatrix.faults.disk.trace.trace import Trace
+
+__all__ = ["disk_changes"]
+
+_SAMPLES_BEFORE = 6
+_ZEROS = bytes(BLOCK)
+_PARTS_SHOWN = 4
+_BOOKKEEPING = {"superblock", "group descriptors", "which blocks are free", "which inodes are free", "inodes"}
+
+
+def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
+    """What each write before position `cut` is about, by position; a write may be about several things.
+
+    Raises SystemCallFailed.
+    """
+    return _BlockMap(trace, cut, images).all()
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A run of blocks on the disk: of which file or directory, and from which byte of it on."""
+
+    start: int
+    stop: int
+    path: str
+    logical: int
+    size: int
+    directory: bool
+
+
+@dataclass
+class _Sample:
+    """What a mounted image says: what is where, by block; paths of inodes; files' blocks by what is in them."""
+
+    position: int
+    owners: list[_Owner] = field(default_factory=list)
+    inodes: dict[int, str] = field(default_factory=dict)
+    blocks: dict[bytes, tuple[str, int, int]] = field(default_factory=dict)
+
+    def owner(self, block: int) -> _Owner | None:
+        number = bisect_right(self._starts, block) - 1
+        if number >= 0 and block < self.owners[number].stop:
+            return self.owners[number]
+        return None
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        self.owners.sort(key=lambda owner: owner.start)
+        return [owner.start for owner in self.owners]
+
+
+class _BlockMap:
+    def __init__(self, trace: Trace, cut: int, images: CrashImages) -> None:
+        self._trace, self._cut = trace, cut
+        self._kind = trace.filesystem.partition(":")[0]
+        self._base = BaseDisk(trace)
+        self._samples = [self._look(images, position) for position in self._places()]
+        self._layout = Ext4Layout.read(self._base.block) if self._kind.startswith("ext") else None
+        self._journal = self._layout.journal if self._layout else None
+        self._now: dict[int, bytes] = {}
+        """The newest content of each block of metadata, be it in the journal only."""
+
+    def all(self) -> dict[int, tuple[Named, ...]]:
+        """Name every write before the cut."""
+        writes = [(at, op) for at, op in enumerate(self._trace.operations[: self._cut]) if isinstance(op, Write)]
+        named: dict[int, tuple[Named, ...]] = {}
+        logged = self._logged(writes)
+        whole: dict[int, list[Named]] = {}
+        for at, write in writes:
+            parts: list[Named] = []
+            for block, data in blocks_of(write.offset, write.data, self._block_before):
+                parts += self._in_journal(at, block, data, logged, whole) or [self._at_home(at, block, data)]
+            named[at] = tuple(_joined(parts, nodes=self._kind == "btrfs"))
+        return named
+
+    # What is where.
+
+    def _places(self) -> list[int]:
+        """The positions to look at: some flushes before the cut, the cut, and the end."""
+        flushes = [at for at in range(self._trace.start, self._cut) if isinstance(self._trace.operations[at], Flush)]
+        spread = flushes[: -_SAMPLES_BEFORE : max(1, len(flushes) // _SAMPLES_BEFORE)]
+        return [*spread, *flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
+
+    def _look(self, images: CrashImages, position: int) -> _Sample:
+        sample = _Sample(position)
+        # A place at which the filesystem is lost tells nothing; the others may.
+        with (
+            contextlib.suppress(MountRefused),
+            images.mounted(CrashState.whole(self._trace, position)) as root,
+        ):
+            for place, path in _walk(root):
+                self._add(sample, place, path)
+        return sample
+
+    def _add(self, sample: _Sample, place: Path, path: str) -> None:
+        status = place.lstat()
+        directory = stat.S_ISDIR(status.st_mode)
+        sample.inodes[status.st_ino] = path
+        if self._kind == "btrfs":
+            if not directory and stat.S_ISREG(status.st_mode):
+                _add_blocks(sample, place, path)
+            return
+        for extent in extents_of(os.fspath(place)):
+            first = extent.physical // BLOCK
+            stop = (extent.physical + extent.length) // BLOCK
+            sample.owners.append(_Owner(first, stop, path, extent.logical, status.st_size, directory))
+
+    def _owner(self, at: int, block: int) -> _Owner | None:
+        """Who had the block in the first image after a write, else in the last one before."""
+        return next(filter(None, (sample.owner(block) for sample in self._nearest(at))), None)
+
+    def _path(self, at: int, inode: int) -> str:
+        return next((sample.inodes[inode] for sample in self._nearest(at) if inode in sample.inodes), "")
+
+    def _nearest(self, at: int) -> Iterator[_Sample]:
+        """The samples, those after a write first, then those before it from the last one on."""
+        yield from (sample for sample in self._samples if sample.position > at)
+        yield from (sample for sample in reversed(self._samples) if sample.position <= at)
+
+    def _now_at(self, path: str) -> str:
+        """The path, if it is there at the cut."""
+        at_cut = next(sample for sample in self._samples if sample.position == self._cut)
+        return path if path in at_cut.inodes.values() else ""
+
+    # Names.
+
+    def _at_home(self, at: int, block: int, data: bytes) -> Named:
+        if self._kind == "btrfs":
+            return self._by_content(block, data)
+        owner = self._owner(at, block)
+        if owner and not owner.directory:
+            start = owner.logical + (block - owner.start) * BLOCK
+            stop = min(start + BLOCK, owner.size) if start < owner.size else start + BLOCK
+            return Named(kind=DATA, path=owner.path, now=self._now_at(owner.path), start=start, stop=stop)
+        if self._layout:
+            return self._metadata(at, block, data, owner) or Named(kind=UNKNOWN)
+        if owner:
+            return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what="its names")
+        return named_by_magic(self._kind, self._base.block, block, data)
+
+    def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None) -> Named | None:
+        """What an ext4 block of metadata is, and what it changes; None if it is none that is known."""
+        assert self._layout is not None
+        before = self._block_before(block)
+        self._now[block] = data
+        if plain := self._layout.plain(block):
+            return Named(kind=METADATA, what=plain)
+        if owner and owner.directory:
+            words = what_changed(names_in(before), names_in(data))
+            what = ", ".join(words[:_PARTS_SHOWN]) or "its names, as they were"
+            return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what=what)
+        inodes = self._layout.inodes(block, before, data)
+        if inodes is None:
+            return None
+        paths = list(dict.fromkeys(filter(None, (self._path(at, inode) for inode in inodes))))
+        more = f" and {len(paths) - _PARTS_SHOWN} more" if len(paths) > _PARTS_SHOWN else ""
+        return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:_PARTS_SHOWN])}{more}" if paths else "inodes")
+
+    def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Descriptor]]]:
+        """By block of the journal: the transactions that logged something there, and where in the trace."""
+        found: dict[int, list[tuple[int, Descriptor]]] = {}
+        if not self._journal:
+            return found
+        for at, write in writes:
+            for block, data in blocks_of(write.offset, write.data, self._block_before):
+                if block in self._journal.index and (descriptor := self._journal.descriptor(block, data)):
+                    for logged in descriptor.home:
+                        found.setdefault(logged, []).append((at, descriptor))
+        return found
+
+    def _in_journal(
+        self,
+        at: int,
+        block: int,
+        data: bytes,
+        logged: Mapping[int, list[tuple[int, Descriptor]]],
+        whole: dict[int, list[Named]],
+    ) -> list[Named]:
+        """What a write to ext4's journal is about; ``whole`` collects each transaction's parts. Empty if it is none."""
+        if not self._journal or block not in self._journal.index:
+            return []
+        kind, number = self._journal.kind(data)
+        if kind:
+            about = _listed(whole.get(number, ())) if kind == "commit" else ""
+            return [Named(kind=JOURNAL, what=f"the {kind}{f' of {about}' if about else ''}")]
+        if block not in logged:
+            return [Named(kind=JOURNAL)]
+        _, descriptor = min(logged[block], key=lambda entry: abs(entry[0] - at))
+        data = unescaped(data) if block in descriptor.escaped else data
+        part = self._at_home(at, descriptor.home[block], data)
+        whole.setdefault(descriptor.number, []).append(part)
+        return [replace(part, kind=JOURNAL, what=part.what if part.kind == METADATA else part.text)]
+
+    def _by_content(self, block: int, data: bytes) -> Named:
+        for sample in self._samples:
+            if known := sample.blocks.get(_digest(data)):
+                path, start, stop = known
+                return Named(kind=DATA, path=path, now=self._now_at(path), start=start, stop=stop)
+        return named_by_magic(self._kind, self._base.block, block, data)
+
+    def _block_before(self, block: int) -> bytes:
+        return self._now.get(block) or self._base.block(block)
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, str]]:
+    """Every file and directory of a mounted image, with its path relative to ``root``, the directory under test."""
+    mount_point = root.parent
+    for folder, folders, files in os.walk(mount_point):
+        for name in (".", *sorted(files), *(link for link in folders if (Path(folder) / link).is_symlink())):
+            place = Path(folder) / name
+            path = os.path.relpath(place, root)
+            outside = path.startswith("..")
+            yield place, f"(outside) {os.path.relpath(place, mount_point)}" if outside else path
+
+
+def _add_blocks(sample: _Sample, place: Path, path: str) -> None:
+    data = place.read_bytes()
+    for start in range(0, len(data), BLOCK):
+        block = data[start : start + BLOCK].ljust(BLOCK, b"\0")
+        if block != _ZEROS:
+            sample.blocks.setdefault(_digest(block), (path, start, min(start + BLOCK, len(data))))
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
+def _listed(parts: Iterable[Named]) -> str:
+    """Parts of a transaction in words, what says most first; what the filesystem keeps for itself only if there is no other."""
+    rank = {NAMES: 0, DATA: 1}
+    words = [
+        part.what if part.kind == METADATA else part.text for part in sorted(parts, key=lambda p: rank.get(p.kind, 2))
+    ]
+    telling = [word for word in dict.fromkeys(words) if word and word not in _BOOKKEEPING]
+    more = f"; and {len(telling) - _PARTS_SHOWN} more" if len(telling) > _PARTS_SHOWN else ""
+    return "; ".join((telling or list(filter(None, dict.fromkeys(words))))[:_PARTS_SHOWN]) + more
+
+
+def _joined(parts: list[Named], *, nodes: bool) -> Iterator[Named]:
+    """Neighbouring ranges of one file as one, a journal's blocks as one, and what is said twice once.
+
+    With `nodes`, metadata comes in runs of blocks of which only the first is known as such.
+    """
+    journal = [part for part in parts if part.kind == JOURNAL]
+    if journal:
+        directory = next((part for part in journal if part.what.startswith("directory ")), journal[0])
+        ranked = sorted(journal, key=lambda part: not part.what.startswith("directory "))
+        words = _listed(replace(part, kind=METADATA) for part in ranked if part.what != "the descriptor")
+        yield replace(directory, what=words or journal[0].what)
+    last: Named | None = None
+    for part in dict.fromkeys(part for part in parts if part.kind != JOURNAL):
+        if nodes and last and last.kind == METADATA and part.kind == UNKNOWN:
+            continue
+        if last and last.kind == part.kind == DATA and (last.path, last.stop) == (part.path, part.start):
+            last = Named(kind=DATA, path=part.path, now=part.now, start=last.start, stop=part.stop)
+            continue
+        if last:
+            yield last
+        last = part
+    if last:
+        yield last

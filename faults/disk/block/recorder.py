@@ -1,0 +1,123 @@
+"""The recorder of a disk: one file, which a loop device makes a disk of.
+
+    disk     the image, of its size. What is written stays in memory; the image's file never changes
+
+Beside `mark`, the control file takes `fail write|flush N ERRNO once|always` (the N-th such request from here on, 1 the next;
+ERRNO a name such as EIO) and `heal`.
+
+Invariants:
+- A flush makes durable exactly the writes before it in the log: it arrives after their replies.
+- A failed request changes nothing: neither the disk nor what counts as durable.
+- Discards and range zeroing (`fallocate`) are not answered. The kernel then writes zeros itself, which are recorded like
+  any write, and gives up discarding, which promises nothing anyway.
+
+What is written is in the log already, and read back, if at all, from the kernel's page cache. So the disk behind it is
+brought up to date only when the kernel asks for bytes it has let go of: that saves a tenth of a recording.
+"""
+
+import errno
+import mmap
+import os
+import stat
+
+from crashmatrix.faults.disk.inode import Inode
+from crashmatrix.faults.disk.linux import fuse
+from crashmatrix.faults.disk.linux.fuse import Request
+from crashmatrix.faults.disk.recorder import RECORDED, Recorder
+from crashmatrix.faults.disk.trace.log import FAILED, FLUSH, WRITE
+
+__all__ = ["DISK_NAME", "DiskRecorder", "PlannedFault"]
+
+DISK_NAME = "disk"
+
+
+class PlannedFault:
+    """Fails the `nth` request of one kind from now on with `error`; with `always`, each one after it too."""
+
+    def __init__(self, request: str, nth: int, error: int, always: bool) -> None:
+        self.request, self.error, self.always = request, error, always
+        self._before = nth - 1
+        self.fired = 0
+
+    def hit(self, request: str) -> bool:
+        """Count one request; whether it is to fail."""
+        if request != self.request or (self.fired and not self.always):
+            return False
+        if self._before:
+            self._before -= 1
+            return False
+        self.fired += 1
+        return True
+
+
+class DiskRecorder(Recorder):
+    """A disk that is the image at first; `image` and `log` are open files."""
+
+    def __init__(self, image: int, log: int) -> None:
+        self._size = os.fstat(image).st_size
+        super().__init__(log, DISK_NAME, Inode(RECORDED, stat.S_IFREG | 0o600, links=1, size_fixed=self._size))
+        # Private: the image file stays as it was, the base that the reader of the log starts from.
+        self._disk = mmap.mmap(image, self._size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._in_log: list[tuple[int, int, int]] = []
+        """Writes that are not in `_disk` yet: offset, length, position in the log."""
+        self._faults: list[PlannedFault] = []
+        self._counts = {"writes": 0, "flushes": 0, "failed": 0}
+
+    def _content(self, _: int, offset: int, length: int, /) -> bytes:
+        with memoryview(self._disk) as disk:
+            for start, size, position in self._in_log:
+                self._log.read_into(disk[start : start + size], position)
+        self._in_log.clear()
+        return self._disk[offset : offset + length]
+
+    def _put(self, _: int, offset: int, data: memoryview, /) -> None:
+        if offset + len(data) > self._size:
+            raise OSError(errno.ENOSPC, "the disk ends before")
+        self._fail_if_planned("write", offset, len(data))
+        self._in_log.append((offset, len(data), self._log.append(WRITE, offset, data)))
+        self._counts["writes"] += 1
+
+    def _fsync(self, request: Request) -> bytes:
+        if request.node == RECORDED:
+            self._fail_if_planned("flush", 0, 0)
+            self._log.append(FLUSH)
+            self._counts["flushes"] += 1
+        return b""
+
+    def _setattr(self, request: Request) -> bytes:
+        """Nothing changes, so that a shell's `>` works on the notes; the disk keeps its size."""
+        size = fuse.Setattr.of(request).size
+        if request.node == RECORDED and size not in (None, self._size):
+            raise OSError(errno.EPERM, "a disk keeps its size")
+        return self._getattr(request)
+
+    def _refused(self, _: Request) -> bytes:
+        raise OSError(errno.EPERM, "the three files are all there is")
+
+    _create = _mknod = _mkdir = _symlink = _link = _unlink = _rmdir = _rename = _rename2 = _refused
+
+    def _command(self, words: list[str]) -> None:
+        match words:
+            case ["fail", ("write" | "flush") as request, nth, error, ("once" | "always") as how]:
+                number = getattr(errno, error, None)
+                if not (nth.isdigit() and int(nth) and isinstance(number, int)):
+                    raise OSError(errno.EINVAL, "fail")
+                self._faults.append(PlannedFault(request, int(nth), number, how == "always"))
+            case ["heal"]:
+                self._faults.clear()
+            case _:
+                super()._command(words)
+
+    def _fail_if_planned(self, request: str, offset: int, length: int) -> None:
+        # Every fault counts every request, or two faults would shift each other.
+        fired = [fault for fault in self._faults if fault.hit(request)]
+        if not fired:
+            return
+        error = fired[0].error
+        self._counts["failed"] += 1
+        self._log.append(FAILED, offset, b"%s %d" % (request.encode(), length), error)
+        raise OSError(error, request)
+
+    def _state(self) -> dict[str, object]:
+        fired = sum(fault.fired for fault in self._faults)
+        return {"size": self._size, "fired": fired, **self._counts}

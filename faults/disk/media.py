@@ -1,0 +1,63 @@
+"""What the power is cut of: a disk under a real filesystem, or a tree of files by the letter of POSIX.
+
+Everything that knows which of the two it has before it is behind this interface; a trace's filesystem chooses.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.ext4.outcomes import DiskOutcomes
+from crashmatrix.faults.disk.block.images import DiskImages
+from crashmatrix.faults.disk.block.stage import DiskStage
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.posix import TreeDigests, TreeImages, TreeStage
+from crashmatrix.faults.disk.stage import Stage
+from crashmatrix.faults.disk.state import CrashState, StateNames
+from crashmatrix.faults.disk.trace.trace import Trace
+
+__all__ = ["Images", "Medium", "medium_of"]
+
+
+class Images(Protocol):
+    """A trace's crash images, one at a time; see crashmatrix.faults.disk.CrashImages."""
+
+    seconds: dict[str, float]
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def mounted(self, state: CrashState, /) -> AbstractContextManager[Path]:
+        """The state as a directory."""
+
+    def save(self, state: CrashState, path: Path, /) -> None:
+        """The state as a file."""
+
+
+@dataclass(frozen=True)
+class Medium:
+    """How it is recorded, how its states are told apart, and how they are looked at."""
+
+    stage: type[Stage]
+    digests: Callable[[Trace], StateNames]
+    outcomes: Callable[[Trace, StateNames], StateNames]
+    """Given the digests, too: equal images become the same folder."""
+    images: Callable[[Trace], Images]
+
+
+def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
+    return digests  # Nothing recovers a tree: its image is the folder.
+
+
+_DISK = Medium(DiskStage, ImageDigests, DiskOutcomes, DiskImages)
+_TREE = Medium(TreeStage, TreeDigests, _as_they_are, TreeImages)
+
+
+def medium_of(filesystem: str) -> Medium:
+    """The medium of a filesystem, given as a specification. Raises InvalidOption."""
+    return _DISK if Filesystem.parse(filesystem).on_disk else _TREE

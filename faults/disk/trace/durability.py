@@ -1,0 +1,86 @@
+"""Which sync makes which change durable, and so which changes are pending where the power goes.
+
+    a sync       of                 makes durable, of what came before it
+    Flush        the disk           every Write
+    Sync         a file             its Data and Size
+    Sync         a directory        every Names that concerns it
+    Mark START   what is prepared   everything
+
+A change to names also makes durable the pending ones before it to the same names, wherever they stand, and they those
+before them: names change in order, so that a name never leads back in time, nor a directory hang in two places.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from crashmatrix.faults.disk.trace.operations import Change, Data, Flush, Mark, Names, Operation, Size, Sync, Write
+
+__all__ = ["START", "Durability"]
+
+START = "start"
+"""The mark before the workload: what was there then is durable."""
+
+_DISK = 0  # The object of every Write; inodes count from 1.
+
+
+class Durability:
+    """Of each operation, by position: what made it durable, and which others it takes along."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.at: list[int] = [len(operations)] * len(operations)
+        """Where each change became durable: the position of a sync, or the trace's end for never. Of what is no change, 0."""
+        self.oldest: list[int] = []
+        """For each cut, a position before which every change is durable there."""
+        self.along: dict[int, tuple[int, ...]] = {}
+        """For a change to names, the positions of those before it to the same names."""
+        self._pending: defaultdict[int, list[int]] = defaultdict(list)
+        self._last: dict[tuple[int, bytes], int] = {}
+        for position, operation in enumerate(operations):
+            if isinstance(operation, Change):
+                self._add(position, operation)
+            else:
+                self.at[position] = 0
+                for object_ in self._synced(operation):
+                    for change in self._pending.pop(object_, ()):
+                        self._settle(change, position)
+        oldest = 0
+        for cut in range(len(operations) + 1):
+            while oldest < cut and self.at[oldest] < cut:
+                oldest += 1
+            self.oldest.append(oldest)
+
+    def _add(self, position: int, change: Change) -> None:
+        for object_ in _objects(change):
+            self._pending[object_].append(position)
+        if isinstance(change, Names):
+            names = [(folder, name) for folder, name, _ in change.entries]
+            self.along[position] = tuple({self._last[name] for name in names if name in self._last})
+            self._last.update(dict.fromkeys(names, position))
+
+    def _synced(self, operation: Operation) -> list[int]:
+        match operation:
+            case Flush():
+                return [_DISK]
+            case Sync(inode):
+                return [inode]
+            case Mark(name) if name == START:
+                return list(self._pending)
+        return []
+
+    def _settle(self, change: int, position: int) -> None:
+        going = [change]
+        while going:
+            change = going.pop()
+            if self.at[change] == len(self.at):
+                self.at[change] = position
+                going += self.along.get(change, ())
+
+
+def _objects(change: Change) -> set[int]:
+    match change:
+        case Write():
+            return {_DISK}
+        case Data(inode) | Size(inode):
+            return {inode}
+        case Names(entries):
+            return {folder for folder, _, _ in entries}

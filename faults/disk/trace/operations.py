@@ -1,0 +1,213 @@
+"""What a trace consists of, and the form each operation is stored in.
+
+Common to all: `Note` and `Mark`. Of a disk, as block devices are: `Write`, `Flush`, `Failure`. Of a tree of files, as a
+filesystem is that was asked by its callers (`crashmatrix.faults.disk.posix`): `Node`, `Names`, `Data`, `Size`, `Sync`.
+
+Stored form: a row (kind, offset, data, number). `number` is the error of a Failure and the inode of what concerns one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from crashmatrix.faults.disk.trace.log import FAILED, FLUSH, MARK, NOTE, WRITE
+
+__all__ = [
+    "DATA",
+    "NAMES",
+    "NODE",
+    "ROOT",
+    "SECTOR_BYTES",
+    "SIZE",
+    "SYNC",
+    "Change",
+    "Data",
+    "Entry",
+    "Failure",
+    "Flush",
+    "Mark",
+    "Names",
+    "Node",
+    "Note",
+    "Operation",
+    "Row",
+    "Size",
+    "Sync",
+    "Write",
+    "operation_from_row",
+    "operation_row",
+    "sectors_of",
+]
+
+SECTOR_BYTES = 512
+"""What a disk writes whole or not at all."""
+
+NODE, NAMES, DATA, SIZE, SYNC = range(16, 21)  # beside the log's kinds, which start at 1
+
+ROOT = 2
+"""The inode of a tree's own directory."""
+
+Row = tuple[int, int, bytes, int]
+"""(kind, offset, data, number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Some sectors got new content. `offset` in bytes."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Every write before it is durable from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line somebody wrote to the notes file: a promise, a hit of a failpoint. Without the line break."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A position with a name: START, FINISH, or the user's own."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A planned fault fired: this `request` (`write` or `flush`) got `errno` and changed nothing. Bytes."""
+
+    request: str
+    offset: int
+    length: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What an inode is, said when it is made and again when its permissions change: no change that could be lost.
+
+    `mode` is its type and permissions (stat.st_mode), `target` a symbolic link's.
+    """
+
+    inode: int
+    mode: int
+    target: bytes = b""
+
+
+Entry = tuple[int, bytes, int]
+"""A name in a directory and where it leads: (directory, name, inode), all inodes by number; inode 0 means nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names that lead elsewhere from here on, all at once: one for a creation, link or removal, two for a rename."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes of a file got new content. None lies beyond the file's size, which changes by a `Size` of its own before."""
+
+    inode: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A file was cut off, or grew by zeros. Bytes."""
+
+    inode: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """fsync of a file or directory: its data and size, or its names, up to here are durable from here on."""
+
+    inode: int
+
+
+Change = Write | Names | Data | Size
+"""What a power cut can take."""
+
+Operation = Change | Flush | Sync | Node | Note | Mark | Failure
+
+
+def sectors_of(change: Change) -> int:
+    """How many sectors a change touches, between which it can tear; 0 for what is whole or not there at all."""
+    match change:
+        case Write(_, data):
+            return len(data) // SECTOR_BYTES
+        case Data(_, offset, data):
+            return -(-(offset + len(data)) // SECTOR_BYTES) - offset // SECTOR_BYTES
+    return 0
+
+
+def operation_row(operation: Operation) -> Row:
+    """An operation in the form it is stored in."""
+    match operation:
+        case Write(offset, data):
+            return WRITE, offset, data, 0
+        case Flush():
+            return FLUSH, 0, b"", 0
+        case Note(text):
+            return NOTE, 0, text, 0
+        case Mark(name):
+            return MARK, 0, name.encode(), 0
+        case Failure(request, offset, length, error):
+            return FAILED, offset, b"%s %d" % (request.encode(), length), error
+        case Node(inode, mode, target):
+            return NODE, mode, target, inode
+        case Names(entries):
+            # A slash ends a name: none can hold one.
+            return NAMES, 0, b"/".join(b"%d %d %s" % (folder, inode, name) for folder, name, inode in entries), 0
+        case Data(inode, offset, data):
+            return DATA, offset, data, inode
+        case Size(inode, size):
+            return SIZE, size, b"", inode
+        case Sync(inode):
+            return SYNC, 0, b"", inode
+
+
+def operation_from_row(kind: int, offset: int, data: bytes, number: int) -> Operation:
+    """What `operation_row` took apart. Raises ValueError."""
+    if kind not in _MAKERS:
+        raise ValueError(f"there is no kind of entry {kind}")
+    return _MAKERS[kind](offset, data, number)
+
+
+def _write(offset: int, data: bytes, _: int) -> Write:
+    if offset % SECTOR_BYTES or len(data) % SECTOR_BYTES or not data:
+        raise ValueError(f"a write of {len(data)} bytes at {offset} is no write of sectors")
+    return Write(offset, data)
+
+
+def _failure(offset: int, data: bytes, error: int) -> Failure:
+    request, length = data.split()
+    return Failure(request.decode(), offset, int(length), error)
+
+
+def _entry(text: bytes) -> Entry:
+    folder, inode, name = text.split(b" ", 2)
+    return int(folder), name, int(inode)
+
+
+_MAKERS: dict[int, Callable[[int, bytes, int], Operation]] = {
+    WRITE: _write,
+    FLUSH: lambda _, __, ___: Flush(),
+    NOTE: lambda _, text, __: Note(text),
+    MARK: lambda _, name, __: Mark(name.decode()),
+    FAILED: _failure,
+    NODE: lambda mode, target, inode: Node(inode, mode, target),
+    NAMES: lambda _, entries, __: Names(tuple(map(_entry, entries.split(b"/")))),
+    DATA: lambda offset, data, inode: Data(inode, offset, data),
+    SIZE: lambda size, _, inode: Size(inode, size),
+    SYNC: lambda _, __, inode: Sync(inode),
+}

@@ -1,0 +1,279 @@
+"""The table's committed rows: a Delta table whose every change is durable when the call returns.
+
+deltalake writes through the page cache and syncs nothing, so each change is wrapped. Commit, write order:
+    1. the Parquet file under its final name (nobody reads it before the commit names it); sync it
+    2. sync the table's folder
+    3. one Delta transaction: the file, ``batchIds`` for people, and a ``txn`` action for recovery
+       (application = the log's identity and table, version = the generation's last batch id)
+    4. sync the commit's json; sync ``_delta_log``
+    ── only now may the log forget the batches ──
+
+A power cut before 4 is through can leave the commit absent, whole, or torn: without its last lines, or empty. Each of our
+commits ends in its ``txn`` line, so a torn one is told apart, and `delta_recovery` removes it: its rows are still in the
+log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
+
+Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an
+`AtomicFile`, and is never torn. Files are named by their batches and a checksum of their bytes (`parquet_file`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from base64 import b64decode
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import Schema as DeltaSchema
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
+
+from crashmatrix.reference_wal.atomic_file import atomic_file
+from crashmatrix.reference_wal.buffers import Generation
+from crashmatrix.reference_wal.delta import checkpoint
+from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
+from crashmatrix.reference_wal.delta.parquet_file import file_name, read_files
+from crashmatrix.reference_wal.durable_io import names_in, step, sync_directory, sync_path, write_all
+from crashmatrix.reference_wal.errors import TableCorrupted
+
+__all__ = [
+    "DeltaStore",
+    "TableProperties",
+    "add_action",
+    "check_files",
+    "check_schema",
+    "commit_properties",
+    "files_of",
+    "marker_of",
+    "schema_of",
+]
+
+WRITE_PARQUET = step("commit.parquet.write", "rows only in the log", "an orphan file in the page cache")
+SYNC_PARQUET = step("commit.parquet.sync", "the file in the page cache", "its contents are durable")
+SYNC_FOLDER = step("commit.parquet.sync_folder", "its name in the cache only", "a durable file no commit names yet")
+TRANSACT = step("commit.delta.transact", "no commit names the file", "the commit is visible, not durable")
+SYNC_JSON = step("commit.delta.sync", "the commit in the page cache", "the commit's contents are durable")
+SYNC_LOG = step("commit.delta.sync_folder", "the commit's name in the cache only", "the commit is durable")
+UNLINK_ORPHAN = step("orphan.file.unlink", "a file that no commit names", "gone, not yet durably")
+SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free for good")
+REMOVAL = atomic_file("transfer.removal", "the commit that removes what was transferred")
+
+_CONFIGURATION = "crashmatrix.reference_wal.table"
+
+_NO_TOMBSTONES = {"delta.deletedFileRetentionDuration": "interval 0 seconds"}
+"""Checkpoints need not remember which files are gone: nobody but the engine deletes them, at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableProperties:
+    """What a table is born with, kept in its Delta metadata.
+
+    Attributes:
+        timestamp, tags: as given to `StorageEngine.create_table`.
+        identity: tells this table, and its log, from any other that will ever bear the name.
+        logged: whether it has a log.
+        arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
+    """
+
+    timestamp: str
+    tags: list[str]
+    identity: str
+    logged: bool
+    arrow: str
+
+    @classmethod
+    def of(cls, table: DeltaTable) -> TableProperties:
+        """Read them from a loaded table. Raises KeyError, ValueError or TypeError for one that this engine did not make."""
+        return cls(**json.loads(table.metadata().configuration[_CONFIGURATION]))
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the table's batches."""
+        return pa.ipc.read_schema(pa.BufferReader(b64decode(self.arrow)))
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Raise an Exception, of deltalake's choice, unless a Delta table can have this schema."""
+    DeltaSchema.from_arrow(schema)
+
+
+class DeltaStore:
+    """One table's Delta side. Its folder belongs to one engine at a time; not thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the table at ``path``; torn commits are the caller's to heal first.
+
+        Raises:
+            TableCorrupted: deltalake cannot read it, or a file it names is missing or has another size.
+        """
+        self.path = path
+        try:
+            self._table = DeltaTable(str(path))
+            self.properties = TableProperties.of(self._table)
+        except (DeltaError, KeyError, ValueError, TypeError) as error:
+            raise TableCorrupted(path, f"not readable as a table of this engine ({error})") from error
+        self.commits_since_checkpoint = self._table.version() - checkpoint.newest_version(path / "_delta_log")
+        self._files = files_of(self._table)
+        check_files(path, self._files)
+
+    @staticmethod
+    def make_unborn(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
+        """Make an empty table that `table_folder.give_name` brings into being; durable on return. Raises OSError."""
+        table_folder.make_unborn(path, schema, {_CONFIGURATION: json.dumps(asdict(properties)), **_NO_TOMBSTONES})
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema as Delta keeps it, in Arrow's terms."""
+        return schema_of(self._table)
+
+    def marker(self, application: str) -> int:
+        """Return the last batch id this application committed, -1 for none."""
+        return marker_of(self._table, application)
+
+    def commit(self, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
+        """Add the generation's rows and move the marker to its last batch, at once; durable on return. Raises OSError."""
+        file = self.path / file_name(generation.lo, generation.hi, parquet)
+        self._write_parquet(file, parquet)
+        add = add_action(file.name, parquet.size, rows)
+        self._transact([add], "append", generation.batch_ids, application, generation.hi)
+        self._files[file.name] = parquet.size
+
+    def clear(self, hi: int, *, application: str) -> None:
+        """Remove every row and move the marker to batch ``hi``, at once; durable on return. Raises OSError."""
+        self._transact([], "overwrite", [], application, hi)
+        self._files = {}
+
+    def remove(self, files: Collection[Path], *, application: str, number: int) -> None:
+        """Remove these files and set the marker of ``application``, at once; durable on return. Raises OSError."""
+        now = time.time_ns() // 1_000_000
+        info = {"timestamp": now, "operation": "TRANSFER", "engineInfo": "reference_wal", "batchIds": "[]"}
+        actions: list[dict[str, object]] = [{"commitInfo": info}]
+        for file in files:
+            removed = {"path": file.name, "deletionTimestamp": now, "dataChange": True, "size": self._files[file.name]}
+            actions.append({"remove": removed})
+        actions.append({"txn": {"appId": application, "version": number}})
+        json_path = commit_path(self.path, self._table.version() + 1)
+        lines = "\n".join(json.dumps(action) for action in actions)
+        REMOVAL.put(json_path, lines.encode(), temporary=f"{json_path.name}#removal")
+        self._committed()
+        for file in files:
+            del self._files[file.name]
+
+    def _write_parquet(self, file: Path, parquet: pa.Buffer) -> None:
+        fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            with WRITE_PARQUET:
+                write_all(fd, memoryview(parquet))
+            with SYNC_PARQUET:  # A commit must never name a file whose bytes could still vanish.
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        with SYNC_FOLDER:  # Nor one whose name could.
+            sync_directory(self.path)
+
+    def _transact(self, actions: list[AddAction], mode: str, batch_ids: list[int], application: str, hi: int) -> None:
+        properties = commit_properties(application, hi, batch_ids)
+        with TRANSACT:
+            self._table.create_write_transaction(
+                actions,  # type: ignore[arg-type]  # a list of one kind of action
+                mode=mode,
+                schema=self._table.schema(),
+                commit_properties=properties,
+                post_commithook_properties=NO_HOOKS,
+            )
+        with SYNC_JSON:
+            sync_path(commit_path(self.path, self._table.version() + 1))
+        with SYNC_LOG:  # The commit is durable: from here the log may forget the batches.
+            sync_directory(self.path / "_delta_log")
+        self._committed()
+
+    def _committed(self) -> None:
+        self._table.update_incremental()
+        self.commits_since_checkpoint += 1
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint, then delete what it and the one before it make superfluous. Raises OSError, TableCorrupted."""
+        # Loaded anew: what deltalake adds to a table commit by commit makes the next commit slower, each by 0.1 ms.
+        self._table = checkpoint.write(self.path, self._table)
+        self.commits_since_checkpoint = 0
+        checkpoint.clean_up(self.path / "_delta_log")
+
+    def files(self) -> dict[Path, int]:
+        """Return the Parquet files the table consists of, oldest rows first, each with its size in bytes."""
+        return {self.path / name: size for name, size in self._files.items()}
+
+    def names(self) -> list[str]:
+        """Return their names."""
+        return list(self._files)
+
+    def read(self, schema: pa.Schema) -> pa.Table:
+        """Return every committed row, in no particular order. Raises ParquetDamaged, OSError."""
+        return read_files(self.files(), schema)
+
+    def remove_orphans(self) -> None:
+        """Delete Parquet files that no commit names: left by a crash before a commit, or by a removal."""
+        orphans = [name for name in names_in(self.path) if name.endswith(".parquet") and name not in self._files]
+        for orphan in orphans:
+            with UNLINK_ORPHAN:
+                (self.path / orphan).unlink()
+        if orphans:
+            with SYNC_ORPHANS:  # Batches could otherwise be committed under the name of a file that comes back.
+                sync_directory(self.path)
+
+
+def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:
+    """Return what makes a commit set the application's number, at the version it is tried at or not at all.
+
+    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `delta_recovery.is_whole`.
+    """
+    return CommitProperties(
+        custom_metadata={"batchIds": json.dumps(list(batch_ids))},
+        app_transactions=[Transaction(application, number)],  # no last_updated: then it never expires
+        max_commit_retries=0,
+    )
+
+
+def schema_of(table: DeltaTable) -> pa.Schema:
+    """Return the table's schema in Arrow's terms."""
+    return pa.schema(table.schema().to_arrow())
+
+
+def add_action(name: str, size_bytes: int, rows: int) -> AddAction:
+    """Return the action that adds a Parquet file to an unpartitioned table."""
+    return AddAction(
+        path=name,
+        size=size_bytes,
+        partition_values={},
+        modification_time=time.time_ns() // 1_000_000,
+        data_change=True,
+        stats=json.dumps({"numRecords": rows}),
+    )
+
+
+def marker_of(table: DeltaTable, application: str) -> int:
+    """Return the application's ``txn`` version in the table as loaded, -1 for none."""
+    version = table.transaction_version(application)
+    return -1 if version is None else int(version)
+
+
+def files_of(table: DeltaTable) -> dict[str, int]:
+    """Return the names, in order, of the Parquet files that the table as loaded consists of, and their sizes in bytes."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    names, sizes = actions["path"].to_pylist(), actions["size_bytes"].to_pylist()
+    return dict(sorted(zip(names, sizes, strict=True)))
+
+
+def check_files(path: Path, files: dict[str, int]) -> None:
+    """Raise TableCorrupted unless every file is there, in the folder ``path``, with its size."""
+    for name, size in files.items():
+        try:
+            actual = os.stat(f"{path}/{name}").st_size  # noqa: PTH116  # A Path each would take most of an opening's time.
+        except FileNotFoundError:
+            raise TableCorrupted(path / name, "is gone") from None
+        if actual != size:
+            raise TableCorrupted(path / name, f"has {actual} bytes, its commit says {size}")

@@ -1,0 +1,109 @@
+"""How a Delta table's folder comes and goes: each by one rename, which is the moment of it.
+
+Create, write order:
+    1. the table whole under ``.creating-{table}``; its contents, then its name, synced
+    2. the table's log, durable                                       (`WriteAheadLog.create_table_log`)
+    3. rename to ``{table}``; sync the folder above
+    ── the table exists ──
+
+Drop, write order:
+    1. rename to ``.dropped-{table}``; sync the folder above
+    ── the table is gone, whatever else is still there ──
+    2. the spill files, then the log, removed; each durably           (`finish_drop`)
+    3. the hidden folder removed
+
+So a log without a folder of its table under any of the three names is no half-done creation or removal: the folder was
+taken away. `opening` has the table of what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable, PostCommitHookProperties
+
+from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory, sync_path
+
+__all__ = [
+    "CREATING",
+    "DROPPED",
+    "NO_HOOKS",
+    "commit_path",
+    "finish_drop",
+    "give_name",
+    "hide",
+    "make_unborn",
+    "remove_unborn",
+]
+
+CREATING, DROPPED = ".creating-", ".dropped-"
+"""What stands before the table's name while it comes, and while it goes."""
+
+NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""deltalake does nothing after a commit that it was not told to."""
+
+MAKE_TABLE = step("delta.create.write", "no trace of the table", "the table under its temporary name, not durable")
+SYNC_TABLE = step("delta.create.sync", "temporary, in the cache only", "the table is durable under its temporary name")
+NAME_TABLE = step("delta.create.rename", "temporary name", "final name, not yet durably")
+SYNC_NAMED = step("delta.create.sync_folder", "named in the cache only", "the table is there for good")
+HIDE_TABLE = step("drop.table.rename", "the table and all its rows are there", "hidden, not yet durably")
+SYNC_HIDDEN = step("drop.table.sync", "hidden in the cache only", "the table is gone for good, its files are not")
+DELETE_HIDDEN = step("drop.table.delete", "hidden, without a log", "its space is free")
+REMOVE_UNBORN = step("recovery.unborn_table.delete", "a table that was never created", "its folder is gone")
+
+
+def make_unborn(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:
+    """Make an empty Delta table under the temporary name of ``path``; durable on return. Raises OSError."""
+    unborn = path.parent / f"{CREATING}{path.name}"
+    if unborn.exists():  # Only outside the engine's folder, which is cleared on opening.
+        remove_unborn(path)
+    with MAKE_TABLE:
+        DeltaTable.create(
+            str(unborn),
+            schema.remove_metadata(),
+            configuration=configuration,
+            raise_if_key_not_exists=False,
+            post_commithook_properties=NO_HOOKS,
+        )
+    with SYNC_TABLE:  # Contents, inner names, its own name: a log that is there proves that this is as well.
+        sync_path(commit_path(unborn, 0))
+        sync_directory(unborn / "_delta_log")
+        sync_directory(unborn)
+        sync_directory(unborn.parent)
+
+
+def give_name(path: Path) -> None:
+    """Create the table made by `make_unborn`, at once; durable on return. Raises OSError."""
+    with NAME_TABLE:
+        (path.parent / f"{CREATING}{path.name}").rename(path)
+    with SYNC_NAMED:
+        sync_directory(path.parent)
+
+
+def remove_unborn(path: Path) -> None:
+    """Delete what `make_unborn` made: it was never acknowledged, so nothing is owed."""
+    with REMOVE_UNBORN:
+        remove_tree(path.parent / f"{CREATING}{path.name}")
+
+
+def hide(path: Path) -> None:
+    """Drop the table, at once; durable on return. Raises OSError."""
+    with HIDE_TABLE:
+        path.rename(path.parent / f"{DROPPED}{path.name}")
+    with SYNC_HIDDEN:  # Before its log goes: a table that came back without one would look damaged.
+        sync_directory(path.parent)
+
+
+def finish_drop(path: Path, *clean_up: Callable[[], None]) -> None:
+    """Do what is left of a drop; repeating it after a crash is harmless. The hidden folder goes last: it says what to do."""
+    for remove in clean_up:
+        remove()
+    with DELETE_HIDDEN:
+        remove_tree(path.parent / f"{DROPPED}{path.name}")
+
+
+def commit_path(table: Path, version: int) -> Path:
+    """Return where the Delta table at ``table`` has the json of a version."""
+    return table / "_delta_log" / f"{version:020d}.json"

@@ -1,0 +1,223 @@
+"""The other side of a transfer: a Delta table that takes rows and a number in one commit.
+
+The number is a ``txn`` version under an application of the sender's own, so the receiving table itself says what it has:
+every row of the sender's batches up to it. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md)
+
+On a local path nothing is durable unless we make it so; write order:
+    1. copy each file, from bytes that fit the checksum in its name; sync each, and read it back from the disk, since the
+       sender's own copy is removed next; sync the folder
+    2. one transaction that adds them all and sets the number
+    3. sync its json; sync ``_delta_log``
+    ── received ──
+An object store's put is durable when it returns; deltalake writes the files and the commit.
+
+The commit is tried at the one version the sender noted beforehand and at no other, so a torn json there after a power cut
+is known to be this one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from crashmatrix.reference_wal.delta import checkpoint
+from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta.commit import add_action, commit_properties, marker_of, schema_of
+from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
+from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in
+from crashmatrix.reference_wal.delta.recovery import is_whole
+from crashmatrix.reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path, write_all
+from crashmatrix.reference_wal.errors import InvalidInput, ParquetDamaged, TransferFailed
+
+__all__ = ["LocalReceiver", "Receiver", "receiver_at"]
+
+logger = logging.getLogger(__name__)
+
+COPY_FILE = step("transfer.copy.write", "rows here only", "a copy in the page cache that no commit names")
+SYNC_COPY = step("transfer.copy.sync", "a copy in the page cache", "durable, and read back")
+SYNC_COPIES = step("transfer.copy.sync_folder", "its name in the cache only", "durable copies no commit names yet")
+RECEIVE = step("transfer.receive.transact", "no commit names the copies", "received, not yet durably")
+SYNC_JSON = step("transfer.receive.sync", "the receiving commit in the page cache", "its contents are durable")
+SYNC_LOG = step("transfer.receive.sync_folder", "its name in the cache only", "received for good, still here too")
+HEAL_RECEIVER = step("recovery.transfer.heal", "a torn commit of ours in the receiving table", "gone for good")
+
+
+def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Path) -> Receiver:
+    """Return the receiver at a local path (plain, from ``base``, or ``file://``) or at another URI that deltalake knows."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return LocalReceiver((base / (unquote(parts.path) if parts.scheme else uri)).absolute())
+    return Receiver(uri, dict(storage_options or {}))
+
+
+class Receiver:
+    """A Delta table behind a URI whose store makes a put durable and a commit atomic.
+
+    Methods raise TransferFailed where the other side refuses; nothing has then changed on this side.
+    """
+
+    def __init__(self, uri: str, storage_options: dict[str, str] | None = None) -> None:
+        self.uri, self._storage_options = uri, storage_options
+
+    def _table(self, version: int | None = None) -> DeltaTable | None:
+        try:
+            return DeltaTable(self.uri, version=version, storage_options=self._storage_options)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise TransferFailed(self.uri, error) from error
+
+    def version(self) -> int:
+        """Return the table's newest version, -1 if there is no table."""
+        table = self._table()
+        return -1 if table is None else table.version()
+
+    def received(self, application: str) -> int:
+        """Return the sender's last batch that the table has, -1 for none."""
+        table = self._table()
+        return -1 if table is None else marker_of(table, application)
+
+    def check(self, schema: pa.Schema) -> None:
+        """Raise InvalidInput unless rows of this schema can be added, to the table or to one yet to be made."""
+        table = self._table()
+        if table is None:
+            return
+        theirs, partitions = schema_of(table), table.metadata().partition_columns
+        if not theirs.equals(schema) or partitions:
+            raise InvalidInput(
+                f"{self.uri} has columns {theirs.names} partitioned by {partitions}; rows can be transferred to an "
+                f"unpartitioned table with {schema.names} of the same types, or to a new one"
+            )
+
+    def create(self, schema: pa.Schema) -> None:
+        """Make the table, empty; durable on return."""
+        try:
+            DeltaTable.create(
+                self.uri,
+                schema.remove_metadata(),
+                storage_options=self._storage_options,
+                post_commithook_properties=NO_HOOKS,
+            )
+        except (DeltaError, OSError) as error:
+            raise TransferFailed(self.uri, error) from error
+
+    def receive(self, files: Mapping[Path, int], application: str, number: int, version: int) -> None:
+        """Add the rows of these files (path to size) and the number, at once, as version ``version``; durable on return."""
+        with RECEIVE:
+            table = self._table(version - 1)
+            if table is None:
+                raise TransferFailed(self.uri, "the table is gone")
+            reader = pa.RecordBatchReader.from_batches(schema_of(table), _batches(files, schema_of(table)))
+            try:
+                write_deltalake(
+                    table,
+                    reader,
+                    mode="append",
+                    commit_properties=commit_properties(application, number),
+                    post_commithook_properties=NO_HOOKS,
+                )
+            except (DeltaError, OSError) as error:
+                raise TransferFailed(self.uri, error) from error
+
+    def settle(self, version: int) -> None:
+        """Make durable what ``version`` is, whoever was killed while writing it; a torn one is removed. Here: it is."""
+
+
+class LocalReceiver(Receiver):
+    """A Delta table in a folder of this machine. Other writers may add to it; a commit that meets theirs fails."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+    def check(self, schema: pa.Schema) -> None:
+        """Raise InvalidInput unless rows of this schema can be added; a new table needs an empty folder, or none."""
+        super().check(schema)
+        if self._table() is None and self.path.exists() and not _is_empty_folder(self.path):
+            raise InvalidInput(f"{self.path} is there and no Delta table; name another folder")
+
+    def create(self, schema: pa.Schema) -> None:
+        """Make the table, empty; durable on return."""
+        make_folder(self.path.parent)
+        table_folder.make_unborn(self.path, schema, {})
+        table_folder.give_name(self.path)
+
+    def receive(self, files: Mapping[Path, int], application: str, number: int, version: int) -> None:
+        """Copy the files, name them and the number in one commit; durable on return."""
+        actions = []
+        for file, size in sorted(files.items()):
+            copy = self.path / f"{re.sub('[^A-Za-z0-9-]+', '-', application)}-{file.name}"
+            parquet = read_bytes(file)
+            self._copy(parquet, copy)
+            actions.append(add_action(copy.name, size, rows_in(file, parquet)))
+        with SYNC_COPIES:
+            sync_directory(self.path)
+        table = DeltaTable(self.uri, version=version - 1)
+        with RECEIVE:
+            try:
+                table.create_write_transaction(
+                    actions,  # type: ignore[arg-type]  # a list of one kind of action
+                    mode="append",
+                    schema=table.schema(),
+                    commit_properties=commit_properties(application, number),
+                    post_commithook_properties=NO_HOOKS,
+                )
+            except DeltaError as error:  # Somebody else's commit has taken the version.
+                raise TransferFailed(self.uri, error) from error
+        self._sync(version)
+
+    def _copy(self, parquet: pa.Buffer, copy: Path) -> None:
+        fd = os.open(copy, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            with COPY_FILE:  # A copy that an earlier attempt left there is written anew: no commit names it.
+                write_all(fd, memoryview(parquet))
+        finally:
+            os.close(fd)
+        with SYNC_COPY:  # Before a commit names it: nothing else would ever sync it.
+            settle(copy)
+            self._read_back(parquet, copy)
+
+    def _read_back(self, parquet: pa.Buffer, copy: Path) -> None:
+        try:
+            same = read_bytes(copy).equals(parquet)
+        except ParquetDamaged as error:
+            raise TransferFailed(self.uri, error) from error
+        if not same:
+            raise TransferFailed(self.uri, f"{copy} does not read back as it was written")
+
+    def _sync(self, version: int) -> None:
+        with SYNC_JSON:
+            sync_path(commit_path(self.path, version))
+        with SYNC_LOG:  # Received for good: from here the rows may be removed on this side.
+            sync_directory(self.path / "_delta_log")
+
+    def settle(self, version: int) -> None:
+        """Make durable what ``version`` is, whoever was killed while writing it; a torn one is removed."""
+        commit = commit_path(self.path, version)
+        newest = max(checkpoint.commits(self.path / "_delta_log"), default=None)
+        if commit != newest:  # Not there, or built upon by others, who have read it.
+            return
+        settle(commit)
+        sync_directory(commit.parent)
+        if not is_whole(commit):
+            logger.info("%s: torn by a power cut while it was sent; removed", commit)
+            with HEAL_RECEIVER:
+                commit.unlink()
+                sync_directory(commit.parent)
+
+
+def _batches(files: Iterable[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for file in sorted(files):
+        yield from read_rows(file).cast(schema).to_batches()
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

@@ -1,0 +1,160 @@
+"""Moving committed rows to another Delta table, exactly once across crashes at any point.
+
+A transfer's number is the marker of this table when it began: the last batch committed. It names the rows, since files carry
+their batches in their names and batches are committed in order: *every committed row of the batches up to it*. Write order:
+
+    1. the intent: where to, which number, at which version of the receiving table        (`_transfer.json`, an AtomicFile)
+    2. receive: rows and number in one commit there, durable there                        (`receiver`)
+    3. remove: one commit here that removes every file of batches up to the number        (`DeltaStore.remove`)
+    4. the intent unlinked; the files unlinked
+    ── promise: `transfer` returns ──
+
+The number in the receiving table decides, and nothing else: at or above a file's last batch, the file has been received. So
+a crash before 2 leaves the rows here, a crash after it leaves them there as well, and then 3 and 4 are done again. The intent
+says where to look; without it, rows received by one table could after a crash be sent to a second.
+
+On opening, and before the next transfer, an intent is settled:
+
+    | the receiving table                              | done                                                          |
+    |--------------------------------------------------|---------------------------------------------------------------|
+    | local, has the number                            | 3 and 4                                                       |
+    | local, has it not (a torn commit of ours is      | the intent is dropped: nothing was received, or nothing that  |
+    | removed first)                                   | a power cut did not take back; the rows are here              |
+    | local, gone, and was there before                | kept: the next transfer, to the same place, finds out         |
+    | an object store                                  | kept likewise, since its keys are not kept here               |
+
+While an intent is kept, its rows are read here; only a transfer to the same place is accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal.atomic_file import atomic_file
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.parquet_file import last_batch
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at
+from crashmatrix.reference_wal.durable_io import step, sync_directory
+from crashmatrix.reference_wal.errors import InvalidInput, TransferFailed
+
+__all__ = ["Intent", "Transfer"]
+
+logger = logging.getLogger(__name__)
+
+INTENT = atomic_file("transfer.intent", "the note of a transfer under way")
+FORGET_INTENT = step("transfer.intent.unlink", "received, removed here, noted as under way", "the note is gone")
+SYNC_FORGOTTEN = step("transfer.intent.sync_unlinked", "unlinked in the cache only", "the transfer is over")
+
+_INTENT_NAME, _TEMPORARY = "_transfer.json", "_transfer.json.tmp"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A transfer under way: ``version`` is the receiving table's before it, -1 if it has to be made."""
+
+    uri: str
+    number: int
+    version: int
+
+    @property
+    def received_as(self) -> int:
+        """The one version of the receiving table that may be this transfer: one just made is at version 0."""
+        return max(self.version, 0) + 1
+
+
+class Transfer:
+    """The transfers of one table; its owner keeps commits out meanwhile. ``application`` is the table's own."""
+
+    def __init__(self, store: DeltaStore, application: str) -> None:
+        self._store, self._marker, self._application = store, application, f"{application}/transfer"
+        self._path = store.path / _INTENT_NAME
+        self._root = store.path.parent.parent
+
+    def pending(self) -> Intent | None:
+        """Return the transfer that was cut short, if any. Raises OSError."""
+        return Intent(**json.loads(self._path.read_bytes())) if self._path.exists() else None
+
+    def receiver(self, uri: str, storage_options: Mapping[str, str] | None, schema: pa.Schema) -> Receiver:
+        """Return the receiver, ready for rows of ``schema``; changes nothing.
+
+        Raises:
+            InvalidInput: it is a table of this engine, has other columns, or another transfer is pending.
+            TransferFailed: it cannot be reached.
+        """
+        receiver, ours = receiver_at(uri, storage_options, base=Path.cwd()), self._store.path.parent.resolve()
+        if isinstance(receiver, LocalReceiver) and receiver.path.resolve().is_relative_to(ours):
+            raise InvalidInput(f"{uri} lies within this engine's own tables; transfer to a table outside")
+        pending = self.pending()
+        if pending is not None and pending.uri != self._noted(receiver):
+            raise InvalidInput(f"a transfer to {pending.uri} was cut short; transfer there first, which finishes it")
+        if pending is None or not isinstance(receiver, LocalReceiver):
+            receiver.check(schema)  # Otherwise it was checked, and may hold a torn commit of ours now.
+        return receiver
+
+    def send(self, receiver: Receiver, schema: pa.Schema) -> None:
+        """Move every committed row.
+
+        Raises: TransferFailed (the next transfer finds out what became of it), ParquetDamaged, OSError.
+        """
+        pending = self.pending()
+        if pending is not None:
+            self._settle(receiver, pending)
+        files = self._store.files()
+        if not files:
+            return
+        intent = Intent(self._noted(receiver), self._store.marker(self._marker), receiver.version())
+        INTENT.put(self._path, json.dumps(asdict(intent)).encode(), temporary=_TEMPORARY)
+        if intent.version < 0:
+            receiver.create(schema)
+        receiver.receive(files, self._application, intent.number, intent.received_as)
+        self._finish(intent)
+
+    def _noted(self, receiver: Receiver) -> str:
+        """What to call the place: from the engine's own folder if it lies there, so that both can be moved together."""
+        local = isinstance(receiver, LocalReceiver) and receiver.path.is_relative_to(self._root.absolute())
+        return os.path.relpath(receiver.uri, self._root.absolute()) if local else receiver.uri
+
+    def _settle(self, receiver: Receiver, pending: Intent) -> None:
+        receiver.settle(pending.received_as)
+        if receiver.received(self._application) >= pending.number:
+            self._finish(pending)
+        else:
+            self._forget()
+
+    def _finish(self, intent: Intent) -> None:
+        """Steps 3 and 4: the rows are there for good."""
+        files = [file for file in self._store.files() if last_batch(file) <= intent.number]
+        if files:
+            self._store.remove(files, application=self._application, number=intent.number)
+        self._forget()
+
+    def _forget(self) -> None:
+        with FORGET_INTENT:
+            self._path.unlink()
+        with SYNC_FORGOTTEN:  # Before another transfer is noted, or rows are committed that a number from before names.
+            sync_directory(self._path.parent)
+
+    def recover(self) -> None:
+        """Settle what a crash cut short, as far as it can be done from here. Raises OSError."""
+        temporary = self._path.with_name(_TEMPORARY)
+        if temporary.exists():
+            with FORGET_INTENT:  # An intent that was never noted, so nothing was sent.
+                temporary.unlink()
+        pending = self.pending()
+        if pending is None:
+            return
+        receiver = receiver_at(pending.uri, None, base=self._root)
+        if not isinstance(receiver, LocalReceiver) or not (pending.version < 0 or receiver.path.exists()):
+            logger.warning("a transfer to %s was cut short; transfer there again to finish it", pending.uri)
+            return
+        try:
+            self._settle(receiver, pending)
+        except TransferFailed as error:
+            logger.warning("a transfer was cut short, transfer again to finish it: %s", error)

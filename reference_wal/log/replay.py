@@ -1,0 +1,49 @@
+"""Reading a log back while it lives: batches in the order of their ids, one in memory at a time, each verified again.
+
+No lock is held: a segment may be closed, under another name, or retired while it is being read. Of the active one only what was
+durable when the replay began is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal.durable_io import names_in
+from crashmatrix.reference_wal.errors import LogCorrupted
+from crashmatrix.reference_wal.log.segment import Damage, Record, open_segment, read_opening, read_records
+
+__all__ = ["SegmentGone", "replay_segment"]
+
+
+class SegmentGone(LookupError):
+    """No segment begins at this id any more."""
+
+
+def replay_segment(folder: Path, start: int, end_bytes: int | None) -> Iterator[Record]:
+    """Yield the records of the segment whose first id is ``start``, up to a position or all.
+
+    Raises:
+        LogCorrupted: a record changed since the log was opened.
+        SegmentGone: retired, or lost.
+    """
+    path, file = _open(folder, start)
+    with file:
+        opening = read_opening(file)
+        if opening is None:
+            raise LogCorrupted(path, "the segment's header is damaged", offset=0)
+        for found in read_records(file, opening, end_bytes):
+            if isinstance(found, Damage):
+                raise LogCorrupted(path, found.problem, offset=found.offset, record=found.record)
+            yield found
+
+
+def _open(folder: Path, start: int) -> tuple[Path, pa.NativeFile]:
+    first = f"{start}-"
+    while names := [name for name in names_in(folder) if name.startswith(first) and name.endswith(".arrows")]:
+        with suppress(FileNotFoundError):  # Renamed at this very moment.
+            return folder / names[0], open_segment(folder / names[0])
+    raise SegmentGone(start)

@@ -1,0 +1,91 @@
+"""What this machine can run, and what it would take to run the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from crashmatrix.faults.disk import requirements
+from crashmatrix.scenarios.processes.seccomp import lacking
+
+__all__ = ["Finding", "examine"]
+
+_SYSTEM_PROGRAMS = {
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+}
+_LIBRARIES = ("pyarrow", "deltalake", "duckdb", "psutil")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. ``needed`` says whether every experiment of this version needs it."""
+
+    what: str
+    well: bool
+    detail: str
+    needed: bool = True
+
+
+def examine() -> list[Finding]:
+    """Look at the machine; changes nothing."""
+    return [
+        *_interpreter(),
+        *(_library(name) for name in _LIBRARIES),
+        *_machine(),
+        *(_program(name) for name in _SYSTEM_PROGRAMS),
+        *(_power_cuts(name) for name in ("ext4", "posix")),
+    ]
+
+
+def _interpreter() -> list[Finding]:
+    version = platform.python_version()
+    return [
+        Finding("Python 3.11 or newer", sys.version_info >= (3, 11), version),
+        Finding("Linux", sys.platform == "linux", f"{platform.system()} {platform.release()}"),
+    ]
+
+
+def _library(name: str) -> Finding:
+    if util.find_spec(name) is None:
+        return Finding(name, False, f"missing; run: pip install {name}")
+    return Finding(name, True, metadata.version(name))
+
+
+def _machine() -> list[Finding]:
+    shm = Path("/dev/shm")  # noqa: S108  # looked at, not written
+    free = shutil.disk_usage(shm).free if shm.is_dir() else 0
+    cores = len(os.sched_getaffinity(0))
+    return [
+        Finding(
+            "memory file system",
+            free >= 2**30,
+            f"{free / 2**30:.1f} GiB free in {shm}; with less than 1, runs use the disk",
+            False,
+        ),
+        Finding("processors", cores > 1, f"{cores}; --jobs follows", False),
+        Finding(
+            "system calls held",
+            not lacking(),
+            lacking() or "systems without failpoints are killed at each of their calls",
+            needed=False,
+        ),
+        Finding("root", os.geteuid() == 0, "needed by power cuts on real filesystems only", False),
+    ]
+
+
+def _program(name: str) -> Finding:
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    package = _SYSTEM_PROGRAMS[name]
+    return Finding(name, found is not None, found or f"missing; run: sudo apt-get install {package}", False)
+
+
+def _power_cuts(filesystem: str) -> Finding:
+    missing = "; ".join(map(str, requirements((filesystem,))))
+    return Finding(f"power cuts, --fs {filesystem}", not missing, missing or "this machine can", False)

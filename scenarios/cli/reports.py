@@ -1,0 +1,53 @@
+"""The commands that work on reports and run nothing: ``crashmatrix report | diff | merge``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from crashmatrix.reports import read_report, render
+from crashmatrix.reports.console import show_difference, show_run
+from crashmatrix.reports.diff import compare
+from crashmatrix.reports.merge import merge_directories
+
+__all__ = ["app"]
+
+app = typer.Typer()
+_out = Console(soft_wrap=False)
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("crashmatrix-report")) -> None:
+    """Show a report again, and write its pages again from the stored results."""
+    summary, results = read_report(directory)
+    show_run(_out, summary, results, directory)
+    render(directory, summary, results)
+    raise typer.Exit(summary.verdict.exit_status)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A report directory.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one of the same target.")],
+) -> None:
+    """Compare two reports; exit 1 if something is newly broken, or no longer tested."""
+    difference = compare(read_report(old), read_report(new))
+    show_difference(_out, difference)
+    raise typer.Exit(difference.exit_status)
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Report directory to make.")],
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The shards' report directories.")],
+) -> None:
+    """Put the reports of a run's shards together; what is missing is unknown."""
+    merged = merge_directories(out, directories)
+    for reason in merged.unreadable.values():
+        print(f"crashmatrix: not merged: {reason}", file=sys.stderr)  # noqa: T201  # as every other complaint
+    show_run(_out, merged.summary, merged.results, out)
+    raise typer.Exit(merged.summary.verdict.exit_status)

@@ -1,0 +1,1 @@
+"""One crashed folder: snapshot, recovery in a fresh process, contract, checks."""

@@ -1,0 +1,265 @@
+"""Judge one crashed folder: recover it, judge the contract, recover again, let the system check itself.
+
+    1. recover in a fresh process (photographed at each hit, if crashes during recovery are to follow)
+    2. judge what came back against the promises made before the crash
+    3. recover a second time in another process: the same items, and for systems that say so the same folder
+    4. the system's own `verify`
+
+3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict.
+
+The first broken promise is the verdict. Whatever keeps the check itself from finishing is ``unknown``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging.snapshot import Album, Tree, frozen
+from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
+from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.processes.jobs import Job, Jobs
+from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+
+__all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
+
+
+@dataclass(frozen=True)
+class CrashState:
+    """What a crash left: the folder, and what had been promised by then."""
+
+    tree: Tree
+    promises: Promises
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal states are judged once."""
+        text = f"{self.tree.digest} {self.promises}".encode()
+        return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """The folder at one hit. ``journal_bytes`` is how long the journal was."""
+
+    hit: Hit
+    tree: Tree
+    journal_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The judgement of one state, and the photographs of its recovery."""
+
+    verdict: Verdict
+    explanation: str = ""
+    recovery: tuple[Photograph, ...] = ()
+    declared: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class _Found(Exception):
+    """Ends a check with its verdict."""
+
+    def __init__(self, verdict: Verdict, explanation: str) -> None:
+        self.verdict, self.explanation = verdict, explanation
+
+
+class Checker:
+    """Judges states of one target. Thread-safe."""
+
+    def __init__(self, jobs: Jobs, album: Album, target: Target, scratch: Path) -> None:
+        self.jobs, self.album, self.target = jobs, album, target
+        self.system: type[SystemUnderTest] = load(target.name)
+        self.contract: Contract = contract_named(self.system.contract)
+        self._scratch = scratch
+        self._numbers = itertools.count()
+        self._verified: set[tuple[str, str]] = set()
+
+    def folder(self) -> Path:
+        """Return a new, empty folder of its own under the scratch directory."""
+        path = self._scratch / f"state-{next(self._numbers)}"
+        path.mkdir()
+        return path
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Ended:
+        """Run a job on the target to its end, with the time that a workload gets."""
+        return self.jobs.run(function, self.target, *args, seconds_max=10 * self.system.seconds_max)
+
+    def must(self, what: str, ended: Ended) -> Any:
+        """Return what a job returned. Raises UsageError if it ended otherwise."""
+        if not ended.returned:
+            raise UsageError(f"{what} of {self.target.name} {ended}; it must work before it can be crashed")
+        return ended.value
+
+    def difference(self, one: Tree, other: Tree) -> str | None:
+        """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
+        difference = one.difference(other)
+        if not difference or self._fingerprint(one) == self._fingerprint(other) is not None:
+            return None
+        return difference[0]
+
+    def _fingerprint(self, tree: Tree) -> str | None:
+        if tree.unusable:
+            return None
+        folder = self.folder()
+        self.album.restore(tree, folder / "root")
+        ended = self.run(work.fingerprint, folder / "root")
+        remove_tree(folder)
+        return self.must("the fingerprint", ended) if ended.returned else None
+
+    def undisturbed(self, end: CrashState) -> Violation | None:
+        """Return why the target cannot be crashed, from the end of an undisturbed run; None if it can."""
+        if end.tree.unusable:  # Nothing can be recovered from it; each crash has its verdict.
+            return judge_undisturbed(end.promises, None, self._violation)
+        folder = self.folder()
+        try:
+            self.album.restore(end.tree, folder / "root")
+            job = self.jobs.start(
+                work.recover, self.target, folder / "root", False, None, seconds_max=self.system.seconds_max
+            )
+            ended = job.wait()
+            return judge_undisturbed(end.promises, ended.value[0] if ended.returned else None, self._violation)
+        finally:
+            remove_tree(folder)
+
+    def check(self, state: CrashState, *, photograph: bool = False) -> Checked:
+        """Judge one state."""
+        folder = self.folder()
+        try:
+            return self.check_folder(state, folder / "root", photograph=photograph)
+        finally:
+            remove_tree(folder)  # What is left of it, the scratch folder's own removal says.
+
+    def check_folder(self, state: CrashState, root: Path, *, photograph: bool = False) -> Checked:
+        """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
+        if state.tree.unusable:
+            return Checked(*state.tree.unusable)
+        self.album.restore(state.tree, root)
+        recovery: list[Photograph] = []
+        try:
+            items, declared = self._recover(root, recovery, photograph)
+            self._judge(state.promises, items)
+            self._verify(root, items, state.promises)
+        except _Found as found:
+            return Checked(found.verdict, found.explanation.replace(str(root), "ROOT"), tuple(recovery))
+        except ForkServerDied:
+            raise
+        except (OSError, ScenarioError) as error:
+            return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
+        return Checked(Verdict.SAFE, "", tuple(recovery), declared)
+
+    def _recover(
+        self, root: Path, recovery: list[Photograph], photograph: bool
+    ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
+        job = self.jobs.start(work.recover, self.target, root, photograph, None, seconds_max=self.system.seconds_max)
+        photograph_job(job, self.album, root, recovery)
+        assert job.ended is not None
+        if not job.ended.returned:
+            raise _failed_recovery("recovery", job.ended)
+        items, declared = job.ended.value
+        return items, declared
+
+    def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
+        if violation := self._violation(promises, items):
+            raise _Found(violation.verdict, when + violation.explanation)
+
+    def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
+        """Apply the contract: a user's own in a process of its own, for it may do anything."""
+        if is_built_in(self.contract):
+            return judge_safely(self.contract, promises, items)
+        ended = self.jobs.run(work.judge, self.target, promises, items, seconds_max=self.system.seconds_max)
+        if ended.returned:
+            violation: Violation | None = ended.value
+            return violation
+        how = "was still running at its time limit" if ended.timed_out else str(ended)
+        return Violation(Verdict.UNKNOWN, f"the contract's check {how}")
+
+    def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
+        """Recover again and let the system check itself, once for each recovered folder, its items and promises.
+
+        Many crashes, above all those within a recovery, are recovered to the very same folder.
+        """
+        recovered = CrashState(self._capture(root), promises)
+        key = recovered.digest, "\n".join(map(item_key, items))
+        if key not in self._verified:
+            self._recover_again(root, items, promises, recovered.tree)
+            self._verified.add(key)
+
+    def _capture(self, root: Path) -> Tree:
+        """Photograph a recovered folder, if it still is one."""
+        tree = self.album.capture(root)
+        if tree.unusable:
+            verdict, text = tree.unusable
+            raise _Found(verdict, f"after recovery, {text}")
+        return tree
+
+    def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
+        job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=2 * self.system.seconds_max)
+        again = job.next_message()
+        if again is None:
+            assert job.ended is not None
+            raise _failed_recovery("a second recovery", job.ended)
+        try:
+            self._compare(promises, items, again, before, root)
+        finally:
+            job.answer()
+            ended = job.wait()
+        if not ended.returned:
+            raise _failed_check(ended)
+
+    def _compare(
+        self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
+    ) -> None:
+        first, second = [item_key(item) for item in items], [item_key(item) for item in again]
+        if Counter(first) != Counter(second):
+            self._judge(promises, again, "after a second recovery: ")
+            other = sorted((Counter(first) - Counter(second)) + (Counter(second) - Counter(first)))[:5]
+            raise _Found(Verdict.CORRUPT, f"a second recovery returned other items than the first: {', '.join(other)}")
+        if first != second:
+            raise _Found(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
+        changed = before.difference(self._capture(root))
+        if changed and self.system.stable_recovery:
+            raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
+
+
+def photograph_job(job: Job, album: Album, root: Path, into: list[Photograph], journal: Path | None = None) -> None:
+    """Drive a job to its end, photographing ``root`` at each hit it reports."""
+    while (hit := job.next_message()) is not None:
+        begun = time.monotonic()
+        with suppress(ProcessLookupError), frozen(job.process()):  # stopped for good meanwhile
+            size = journal.stat().st_size if journal is not None and journal.exists() else 0
+            into.append(Photograph(hit, album.capture(root), size))
+        job.grant(time.monotonic() - begun)  # Being photographed does not count as being slow.
+
+
+def _failed_recovery(which: str, ended: Ended) -> _Found:
+    if ended.timed_out:
+        return _Found(Verdict.HANGS, f"{which} was still running at its time limit")
+    if ended.raised is None:
+        return _Found(Verdict.CANNOT_OPEN, f"{which} {ended}")
+    if "PromiseBroken" in ended.raised.kinds:
+        return _Found(*claimed(*ended.raised.payload))
+    if "UsageError" in ended.raised.kinds:
+        return _Found(Verdict.UNKNOWN, ended.raised.message)
+    return _Found(Verdict.CANNOT_OPEN, f"{which} raised {ended.raised}")
+
+
+def _failed_check(ended: Ended) -> _Found:
+    if ended.raised is not None and "PromiseBroken" in ended.raised.kinds:
+        return _failed_recovery("", ended)
+    return _Found(Verdict.UNKNOWN, f"the system's own check {ended}")

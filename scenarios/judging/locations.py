@@ -1,0 +1,27 @@
+"""Where failpoints are declared, as a path that means something to whoever reads the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from crashmatrix import faults
+
+__all__ = ["declared_places", "relative"]
+
+
+def relative(location: str) -> str:
+    """Return ``file:line`` relative to the current directory, or else to the folder that Python found the file in."""
+    path, colon, line = location.rpartition(":")
+    if not colon or not Path(path).is_absolute():
+        return location
+    for folder in (Path.cwd(), *sorted((Path(entry) for entry in sys.path if entry), key=lambda p: -len(p.parts))):
+        if Path(path).is_relative_to(folder):
+            return f"{Path(path).relative_to(folder)}:{line}"
+    return f"{Path(path).name}:{line}"
+
+
+def declared_places() -> Mapping[str, str]:
+    """Return where each failpoint of this process is declared, by name."""
+    return {point.name: relative(point.location) for point in faults.catalogue()}

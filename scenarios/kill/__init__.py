@@ -1,0 +1,1 @@
+"""The `kill` experiment: the process dies by SIGKILL, also during recovery."""

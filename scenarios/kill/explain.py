@@ -1,0 +1,228 @@
+"""From the broken scenarios of the kill experiment to findings: the earliest crash, and what happened just before it.
+
+Nothing is run again. The photographs say what changed, in the folder and in the journal, between the last place where a crash
+was safe and the first where it is not; a process that dies loses nothing else than what it had in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
+from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.judging.checker import CrashState, Photograph
+from crashmatrix.scenarios.judging.locations import relative
+from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.experiment import KillExperiment
+from crashmatrix.scenarios.kill.plan import END, CrashPath, parse_id
+from crashmatrix.scenarios.power.explain.causes import acknowledged, shown
+from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX
+from crashmatrix.scenarios.target.journal import Promises, item_key
+
+__all__ = ["KillExplainer", "changes_between"]
+
+_CHANGES_SHOWN = 4
+
+
+class KillExplainer:
+    """Explains what a kill experiment found, from its photographs."""
+
+    def __init__(self, experiment: KillExperiment) -> None:
+        self._experiment = experiment
+        self.notes: list[str] = []
+        self._order = {path: number for number, path in enumerate(experiment.paths)}
+        self._first = [path for path in experiment.states if len(path) == 1]  # Other shards' too: each photographs all.
+        self._declared = {name: (text, relative(place)) for name, (text, place) in experiment.declared.items()}
+
+    def findings(self) -> list[Finding]:
+        """Explain each kind of broken promise."""
+        groups = group(self._experiment.ordered())
+        return [self._explain(found) for found in groups if found.finding.verdict.broken]
+
+    def _explain(self, found: Group) -> Finding:
+        example = min(found.results, key=lambda result: (result.depth, self._order[parse_id(result.id)]))
+        path = parse_id(example.id)
+        if path not in self._experiment.states:
+            return found.finding
+        state = self._experiment.states[path]
+        before_path, before = self._before(path)
+        lines = _lines(state.promises)
+        told = [
+            acknowledged(lines, len(state.promises.initial)),
+            f"The process was killed {self._where(path, len(lines))}.",
+            self._since(before_path, before, state),
+            f"Then: {example.explanation}.",
+        ]
+        cause, because, suggestion, lost = self._cause(path, before, state, example)
+        return replace(
+            found.finding,
+            example=example.id,
+            replay=example.replay,
+            cause=cause,
+            explanation=tuple(filter(None, [*told, because])),
+            lost=lost,
+            suggestion=suggestion,
+            timeline=self._timeline(path, example.explanation),
+        )
+
+    def _before(self, path: CrashPath) -> tuple[CrashPath | None, CrashState | None]:
+        """The place before on the way to a crash, and the state a crash there leaves; None if it is the first."""
+        states = self._experiment.states
+        if len(path) == 1:
+            at = self._first.index(path)
+            return (self._first[at - 1], states[self._first[at - 1]]) if at else (None, None)
+        parent = path[:-1]
+        hits = [photograph.hit for photograph in self._recovery_of(parent)]
+        trees = {photograph.hit: photograph.tree for photograph in self._recovery_of(parent)}
+        at = hits.index(path[-1]) if path[-1] in hits else 0
+        if at:
+            return (*parent, hits[at - 1]), CrashState(trees[hits[at - 1]], states[path].promises)
+        return parent, states[parent]
+
+    def _recovery_of(self, path: CrashPath) -> tuple[Photograph, ...]:
+        """The photographs of the recovery from what a scenario left."""
+        checked = self._experiment.checked.get(self._experiment.states[path].digest)
+        return checked.recovery if checked else ()
+
+    def _where(self, path: CrashPath, lines: int) -> str:
+        first = f"at {self._hit(path[0])}, after line {lines} of the journal" if lines else f"at {self._hit(path[0])}"
+        again = "".join(f", and again while recovering, at {self._hit(hit)}" for hit in path[1:])
+        return first + again
+
+    def _hit(self, hit: Hit) -> str:
+        if hit == END:
+            return "the workload's end"
+        text, place = self._declared.get(hit[0], ("", ""))
+        about = f": {text}" if text else ""
+        return f"hit {hit[1]} of {hit[0]} ({place}{about})" if place else f"hit {hit[1]} of {hit[0]}"
+
+    def _since(self, before_path: CrashPath | None, before: CrashState | None, state: CrashState) -> str:
+        if before is None or before_path is None:
+            return "It is the first place of all."
+        known = self._experiment.results.get(before_path)
+        how = {None: "nothing is known of a crash there", True: "a crash there is safe"}.get(
+            None if known is None else known.verdict is Verdict.SAFE, "a crash there breaks a promise, too"
+        )
+        changes = [*_lines(state.promises)[len(_lines(before.promises)) :], *changes_between(before.tree, state.tree)]
+        what = "; ".join(map(shown, changes[:_CHANGES_SHOWN])) or "nothing"
+        more = f"; and {len(changes) - _CHANGES_SHOWN} more" if len(changes) > _CHANGES_SHOWN else ""
+        return f"The place before it is {self._hit(before_path[-1])}: {how}. In between: {what}{more}."
+
+    def _cause(
+        self, path: CrashPath, before: CrashState | None, state: CrashState, example: ScenarioResult
+    ) -> tuple[str, str, str, tuple[str, ...]]:
+        """Cause, a sentence more, suggestion and what was lost; each empty where the photographs do not say."""
+        if "second recovery" in example.explanation.partition(":")[0]:
+            return (
+                "recovery does not leave what it found: a second recovery has another result",
+                "The first recovery kept the promise; the second one began with what the first had left.",
+                "",
+                (),
+            )
+        verdict = example.verdict
+        events = state.promises.events
+        changes = changes_between(before.tree, state.tree) if before else []
+        if len(path) == 1 and verdict in (Verdict.LOSES, Verdict.HOLE) and events and events[-1].kind == "ack":
+            item = shown(item_key(events[-1].item))
+            if not changes and self._unchanged_since_attempt(state):
+                return (
+                    f"{item} was acknowledged before anything of it was handed to the kernel",
+                    f"From the attempt of {item} to its acknowledgement, the folder did not change: it was in the memory of "
+                    "the process only.",
+                    "Write what is to be acknowledged, and only then acknowledge it.",
+                    (f"{item}: in the memory of the process only",),
+                )
+        if not changes:
+            return "", "", "", ()
+        gone = [change for change in changes if change.endswith(" removed")]
+        what = "; ".join((gone or changes)[:2])
+        suggestion = ""
+        if gone and verdict in (Verdict.LOSES, Verdict.HOLE, Verdict.CANNOT_OPEN):
+            suggestion = "Remove it only once recovery finds all that it held elsewhere."
+        when = "during recovery" if len(path) > 1 else "in the workload"
+        return f"the promise breaks with this step {when}: {what}", "", suggestion, ()
+
+    def _unchanged_since_attempt(self, state: CrashState) -> bool:
+        """Whether every folder photographed since the last acknowledged item was attempted is the same."""
+        events = state.promises.events
+        item = events[-1].item
+        attempted = max(at for at, event in enumerate(events, 1) if event.kind == "attempt" and event.item == item)
+        since = [self._experiment.states[path] for path in self._first]
+        lengths = range(attempted, len(events) + 1)
+        trees = {one.tree.digest for one in since if len(one.promises.events) in lengths and _begins(one, state)}
+        return trees == {state.tree.digest} and len(events) > attempted
+
+    def _timeline(self, path: CrashPath, outcome: str) -> tuple[Event, ...]:
+        events = [*self._way(path)]
+        if len(events) > EVENTS_MAX:
+            left_out = Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out")
+            events = [left_out, *events[-EVENTS_MAX:]]
+        end = events[-1].at if events else 0
+        killed = Event(at=end, kind="cut", text="the process is killed")
+        return (*events, killed, Event(at=end, kind="recovered", text=outcome))
+
+    def _way(self, path: CrashPath) -> Iterator[Event]:
+        """The places that a run passes on the way to a crash, with what happened in between."""
+        tree, lines, at = Tree(()), list[str](), 0
+        if (path[0],) not in self._first:
+            return
+        passed = self._first[: self._first.index((path[0],)) + 1]
+        stations = [(hit, self._experiment.states[(hit,)]) for (hit,) in passed]
+        tree = stations[0][1].tree
+        for hit, state in stations:
+            yield from _steps(at, lines, _lines(state.promises), tree, state.tree)
+            yield self._event(at, hit)
+            tree, lines, at = state.tree, _lines(state.promises), at + 1
+        for depth in range(1, len(path)):
+            yield Event(at=at, kind="note", text="the process is killed, and recovery begins")
+            for photograph in self._recovery_of(path[:depth]):
+                yield from _steps(at, lines, lines, tree, photograph.tree)
+                yield self._event(at, photograph.hit)
+                tree, at = photograph.tree, at + 1
+                if photograph.hit == path[depth]:
+                    break
+
+    def _event(self, at: int, hit: Hit) -> Event:
+        return Event(at=at, kind="hit", text=f"{hit[0]}, hit {hit[1]}", detail=self._declared.get(hit[0], ("", ""))[1])
+
+
+def changes_between(before: Tree, after: Tree) -> list[str]:
+    """What became of a folder, path by path, in words."""
+    if unusable := after.unusable or before.unusable:
+        return [unusable[1]] if before.digest != after.digest else []
+    mine, theirs = dict(before.entries), dict(after.entries)
+    gone = {entry.content: path for path, entry in mine.items() if path not in theirs and entry.content}
+    words = []
+    for path in before.difference(after):
+        entry = theirs.get(path)
+        if entry is None:
+            words.append(f"{path} removed")
+        elif path in mine:
+            words.append(f"{path} written")
+        elif entry.content in gone:
+            old = gone.pop(entry.content)
+            words = [word for word in words if word != f"{old} removed"]
+            mine.pop(old, None)
+            words.append(f"{old} becomes {path}")
+        else:
+            words.append(f"{path} made")
+    renamed = {word.partition(" becomes ")[0] for word in words if " becomes " in word}
+    return [word for word in words if word.removesuffix(" removed") not in renamed]
+
+
+def _steps(at: int, lines: Sequence[str], lines_after: Sequence[str], before: Tree, after: Tree) -> Iterator[Event]:
+    for change in changes_between(before, after):
+        yield Event(at=at, kind="write", text=change, fate="kept")
+    for line in lines_after[len(lines) :]:
+        kind, _, item = line.partition(" ")
+        yield Event(at=at, kind=kind, text=item)
+
+
+def _lines(promises: Promises) -> list[str]:
+    return [f"{event.kind} {item_key(event.item)}" for event in promises.events]
+
+
+def _begins(one: CrashState, other: CrashState) -> bool:
+    return one.promises.events == other.promises.events[: len(one.promises.events)]

@@ -1,0 +1,95 @@
+"""Step 1 of the kill experiment: lay out the folder, and run the workload once undisturbed to learn where it can crash.
+
+A workload that hits failpoints of its own is crashed at those, and at its journal lines. Any other, be it in Python or a
+program in another language, is crashed at every system call that changes its folder or its journal (`system_calls`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crashmatrix.faults.disk.linux.folders import read_file
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.worker import Profile
+from crashmatrix.scenarios.processes.seccomp import lacking
+from crashmatrix.scenarios.target.journal import Item, Promises
+
+__all__ = ["Prepared", "prepare", "shrunk"]
+
+_JOURNAL = "journal."
+
+
+@dataclass
+class Prepared:
+    """What every run of the workload starts from."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    final: Tree
+    """The folder at the end of the undisturbed run."""
+    promises: Promises
+    """All those of the undisturbed run."""
+    unseen: str = ""
+    """Why the failpoints of a program cannot be seen here."""
+    note: str = ""
+    """What the report should say about where it crashes."""
+
+
+def prepare(checker: Checker) -> Prepared:
+    """Do it; sets the checker's target to watch system calls if that is how it is to be crashed.
+
+    Raises:
+        UsageError: the system does not work undisturbed.
+        EnvironmentLacks: it could be crashed nowhere, because this machine cannot watch system calls.
+    """
+    folder = checker.folder()
+    root = folder / "root"
+    root.mkdir()
+    items = checker.must("prepare", checker.run(work.prepare, root))
+    tree = checker.album.capture(root)
+    if tree.unusable:
+        raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
+    journal = folder / "journal"
+    profile, final = _profile(checker, root, journal)
+    note = ""
+    unseen = lacking() if profile.listed else ""
+    if profile.listed or all(name.startswith(_JOURNAL) for name, _ in profile.hits):
+        note = lacking()
+        if not note:
+            checker.target = replace(checker.target, watch_calls=True)
+            again = checker.folder()  # Not the same one: who knows what the workload made of that.
+            journal = again / "journal"
+            checker.album.restore(tree, again / "root")
+            profile, final = _profile(checker, again / "root", journal)
+        elif not profile.hits:
+            raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
+        else:
+            note = f"killed at {'its own failpoints and ' if _has_own(profile) else ''}journal lines only: {note}"
+    promises = Promises.parse(read_file(journal), items)
+    for made in {folder, journal.parent}:
+        remove_tree(made)
+    return Prepared(tree, tuple(items), profile, final, promises, unseen, note)
+
+
+def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
+    profile: Profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    if profile.shrunk:
+        raise shrunk(checker)
+    return profile, checker.album.capture(root)
+
+
+def shrunk(checker: Checker) -> UsageError:
+    """The error for a workload that does more to its journal than append."""
+    return UsageError(
+        f"the workload of {checker.target.name} removed or truncated its journal; it may only append to it"
+    )
+
+
+def _has_own(profile: Profile) -> bool:
+    return not all(name.startswith(_JOURNAL) for name, _ in profile.hits)

@@ -1,0 +1,69 @@
+"""From a crash state that breaks a promise to one that breaks it the same way and says more: fewer writes lost, an earlier cut.
+
+Delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002), over the writes that a
+crash state lacks: they are given back in halves, quarters, at last one by one, as long as the promise stays broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from crashmatrix.faults.disk import CrashState, Trace
+
+__all__ = ["Budget", "earliest", "fewest_lost"]
+
+
+class Budget:
+    """Asks whether a state breaks the promise in the same way, so many times and no more; an answer is remembered."""
+
+    def __init__(self, broken: Callable[[CrashState], bool], most: int) -> None:
+        self._broken, self.left = broken, most
+        self._known: dict[CrashState, bool] = {}
+
+    def broken(self, state: CrashState) -> bool:
+        """Whether it does; False for one that there is no budget to judge."""
+        if state not in self._known:
+            if not self.left:
+                return False
+            self.left -= 1
+            self._known[state] = self._broken(state)
+        return self._known[state]
+
+
+def earliest(trace: Trace, state: CrashState, cuts: Iterable[int], budget: Budget, tries_max: int) -> CrashState:
+    """Return the state at the first of the cuts at which losing the same breaks the promise, else the state itself.
+
+    What is lost there are the state's lost writes that are pending there. Where none is, and the state has some to
+    lose, everything pending is.
+    """
+    pending = trace.pending(state.cut)
+    lost = {position for index, position in enumerate(pending) if not state.kept >> index & 1}
+    for cut in [cut for cut in cuts if cut < state.cut][:tries_max]:
+        there = trace.pending(cut)
+        same = [index for index, position in enumerate(there) if position in lost]
+        every = (1 << len(there)) - 1
+        kept = every ^ sum(1 << index for index in same) if same or not lost else 0
+        candidate = CrashState(cut, kept, (), len(there))
+        if budget.broken(candidate):
+            return candidate
+    return state
+
+
+def fewest_lost(state: CrashState, budget: Budget) -> CrashState:
+    """Return the state with every tear made whole, and every lost write given back, that the broken promise does not need."""
+    for tear in state.tears:
+        whole = replace(state, tears=tuple(other for other in state.tears if other != tear))
+        if budget.broken(whole):
+            state = whole
+    lost = [index for index in range(state.pending) if not state.kept >> index & 1]
+    size = len(lost)
+    while lost and size:
+        parts = [lost[start : start + size] for start in range(0, len(lost), size)]
+        for part in parts:
+            given = replace(state, kept=state.kept | sum(1 << index for index in part))
+            if budget.broken(given):
+                state = given
+        lost = [index for index in lost if not state.kept >> index & 1]
+        size = min(size, len(lost)) // 2 if size > 1 else 0
+    return state

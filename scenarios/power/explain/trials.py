@@ -1,0 +1,169 @@
+"""Whether a sync would have helped, tried: the workload recorded again with it and without it, the same crash states judged.
+
+Without it the broken promise must show again, or the trial says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from crashmatrix.reports import ScenarioResult
+from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.power import recording as power_record
+from crashmatrix.scenarios.power.experiment import result_of
+from crashmatrix.scenarios.power.explain import explain as explain_power
+from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy, syncs_made
+from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.schedule import run_recorder
+from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.target.system import Target
+
+__all__ = ["STATES_TRIED", "Trial", "Trials"]
+
+STATES_TRIED = 60
+"""How many crash states are judged of each recording at least."""
+
+_Key = tuple[str, Remedy | None]
+"""The name of the recording that is made again, and with what."""
+
+_STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
+"""More of them, of a system that is judged quickly."""
+
+_REMEDIES_MAX = 6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one remedy: how many states were broken with it and without. ``synced`` counts its syncs.
+
+    Counted are the states that show the finding. If none did without the remedy, then ``in_any_way`` those that show any: the
+    same missing sync often breaks promises in many ways.
+    """
+
+    remedy: Remedy
+    synced: int
+    broken: int
+    judged: int
+    broken_without: int
+    judged_without: int
+    in_any_way: bool = False
+
+    @property
+    def helps(self) -> bool | None:
+        """Whether it does; None if the trial says nothing."""
+        if not (self.synced and self.judged and self.broken_without):
+            return None
+        if self.in_any_way and self.broken:
+            return None  # Of another cause, perhaps.
+        return not self.broken
+
+    @property
+    def eases(self) -> bool:
+        """Whether it does away with half of the broken states at least, but not with all: there is more to mend."""
+        return self.helps is False and 2 * self.broken * self.judged_without <= self.broken_without * self.judged
+
+    @property
+    def text(self) -> str:
+        """The trial in a sentence."""
+        if not self.broken_without:
+            return f"It could not be tried: recorded again without it, none of {self.judged_without} crash states was broken."
+        if not self.synced:
+            return "It could not be tried: the harness found nothing to sync, or the program writes its journal itself."
+        if self.helps is None:
+            return f"Recorded again, this did not show in {self.judged_without} crash states: whether it helps is not known."
+        how = " in any way" if self.in_any_way else ""
+        return (
+            f"Recorded again with it: {self.broken} of {self.judged} crash states broken{how}; "
+            f"without it: {self.broken_without} of {self.judged_without}."
+        )
+
+
+@dataclass
+class Trials:
+    """Tries remedies on one target. One recording with a remedy, and one without, serves all findings of its kind."""
+
+    jobs: Jobs
+    target: Target
+    scratch: Path
+    workers: int
+    states: int = STATES_TRIED
+    _tried: dict[_Key, _Tried] = field(default_factory=dict)
+    _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
+
+    @staticmethod
+    def affordable(judged: int, seconds: float) -> int:
+        """How many states to judge, where judging so many took one worker so long."""
+        rate = judged / seconds if seconds else 0.0
+        return max(STATES_TRIED, min(_STATES_TRIED_MAX, round(rate * _SECONDS_TRIED)))
+
+    def first_that_helps(self, like: Recording, finding: str, remedies: Iterable[Remedy], notes: int) -> Trial | None:
+        """Try remedies in turn; returns the first that helps, else the one that left least broken, None if there was none.
+
+        Args:
+            notes: how many notes came before the minimised cut: states there are judged, besides others.
+        """
+        tried: list[Trial] = []
+        like = self._like.setdefault((like.filesystem, bool(like.killed)), like)
+        for remedy in list(remedies)[:_REMEDIES_MAX]:
+            without = self._results(like, None, notes)
+            shown = _count(without, finding)
+            any_way = not shown
+            broken_without = shown or _count(without)
+            if not broken_without:
+                return Trial(remedy, 1, 0, 0, 0, len(without))
+            found, synced = self._results(like, remedy, notes), self._tried[like.name, remedy].synced
+            broken = _count(found) if any_way else _count(found, finding)
+            tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
+            if tried[-1].helps:
+                return tried[-1]
+            if not synced and remedy.before == BEFORE_ACK:
+                break  # Nor will it be with another: its acknowledgements go past us.
+        return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
+
+    def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
+        """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""
+        key = like.name, remedy
+        if key not in self._tried:
+            self._tried[key] = self._try(like, remedy)
+        tried = self._tried[key]
+        if tried.results and notes not in tried.looked_after:
+            tried.looked_after.add(notes)
+            ended = run_recorder(self.jobs, explain_power.judge_like, self.target, tried.recording, notes)
+            tried.add(ended.value if ended.returned else ())
+        return list(tried.results.values())
+
+    def _try(self, like: Recording, remedy: Remedy | None) -> _Tried:
+        name = f"{like.name}~tried{len(self._tried) + 1}"
+        recording = replace(like, name=name, trace=trace_path(self.scratch, name), remedy=remedy)
+        ended = run_recorder(self.jobs, power_record.record_run, self.target, recording)
+        if not ended.returned:
+            return _Tried(recording, 0)
+        tried = _Tried(ended.value, syncs_made(ended.value.syncs_count))
+        if remedy is None or tried.synced:
+            judged: list[Judged] = []
+            judge_together(self.jobs, self.target, tried.recording, self.workers, self.states, judged.append)
+            tried.add(judged)
+        return tried
+
+
+@dataclass
+class _Tried:
+    """A recording with a remedy, or without: how many syncs that made, and the results of its crash states by their ids."""
+
+    recording: Recording
+    synced: int
+    results: dict[str, ScenarioResult] = field(default_factory=dict)
+    looked_after: set[int] = field(default_factory=set)
+    """Numbers of notes whose neighbourhood was judged as well."""
+
+    def add(self, judged: Iterable[Judged]) -> None:
+        self.results.update((one.state, result_of(self.recording, one)) for one in judged)
+
+
+def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:
+    """How many show a finding, or any broken promise."""
+    return sum(finding_id(result) == finding if finding else result.verdict.broken for result in results)

@@ -1,0 +1,48 @@
+"""The crash states of a recording, shared out among judges: one process each, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crashmatrix.scenarios.power import judge as power_judge
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.target.system import Target, load
+
+__all__ = ["judge_together"]
+
+
+def judge_together(
+    jobs: Jobs,
+    target: Target,
+    recording: Recording,
+    workers: int,
+    budget: int,
+    on_judged: Callable[[Judged], None],
+    *,
+    verified: frozenset[int] = frozenset(),
+    until_broken: bool = False,
+) -> list[Ended]:
+    """Judge up to ``budget`` states; returns how each judge ended, with its `power_account.Share` if in order.
+
+    Args:
+        on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
+        verified, until_broken: see `power_judge.judge`.
+    """
+    share = max(1, budget // workers)
+    seconds_max = 60 + (share + 2) * 3 * load(target.name).seconds_max
+
+    def drive(number: int) -> Ended:
+        job = jobs.start(
+            power_judge.judge, target, recording, number, workers, share, verified, until_broken,
+            seconds_max=seconds_max, keep_going=True,
+        )  # fmt: skip
+        while (judged := job.next_message()) is not None:
+            on_judged(judged)
+        assert job.ended is not None
+        return job.ended
+
+    return [ended for _, ended in side_by_side(jobs, workers, drive, range(workers))]

@@ -1,0 +1,63 @@
+"""Which folder a crash state becomes, told without mounting it, and how far that is believed.
+
+`crashmatrix.faults.disk.CrashStates.outcomes` says which states become the same folder; so it is known of all once it was seen of one. Some
+are mounted all the same. If one then shows another folder, nothing is foretold any more, and what was is to be looked at.
+"""
+
+from __future__ import annotations
+
+from crashmatrix.faults.disk import CrashState
+from crashmatrix.faults.disk.state import StateNames
+
+__all__ = ["FORETOLD_TO_MOUNTED", "WRONG", "Foretelling"]
+
+FORETOLD_TO_MOUNTED = 32
+"""Of how many states whose folder is foretold one is mounted all the same."""
+
+WRONG = (
+    "mounted, this image showed another folder than was foretold from one with the same outcome: either its filesystem does not "
+    "always recover the same way, or crashmatrix misreads its journal; please report it, with this trace"
+)
+
+
+class Foretelling:
+    """What is known of one trace's states; ``outcomes`` tells which of them become the same folder."""
+
+    def __init__(self, outcomes: StateNames) -> None:
+        self._outcomes = outcomes
+        self._folders: dict[int, str] = {}
+        self._unseen: list[CrashState] = []
+        self._holds = True
+        self._latest: tuple[CrashState, int] | None = None
+        self.count = 0
+        """How often a folder was foretold."""
+
+    def folder(self, state: CrashState) -> str | None:
+        """Return the folder that a state becomes, None if that is not known."""
+        return self._folders.get(self._outcome(state)) if self._holds else None
+
+    def _outcome(self, state: CrashState) -> int:
+        if self._latest is None or self._latest[0] != state:  # Who asks for a folder tells, often, what it saw instead.
+            self._latest = state, self._outcomes.of(state)
+        return self._latest[1]
+
+    def suffices(self, state: CrashState) -> bool:
+        """Whether to go by what was foretold of a state, this time."""
+        self.count += 1
+        if self.count % FORETOLD_TO_MOUNTED == 0:
+            return False
+        self._unseen.append(state)
+        return True
+
+    def saw(self, state: CrashState, folder: str) -> bool:
+        """Note what a mounted state became; False if another folder was foretold."""
+        if not self._holds or self._folders.setdefault(self._outcome(state), folder) == folder:
+            return True
+        self._holds = False
+        self._unseen = [each for each in self._unseen if each != state]
+        return False
+
+    def refuted(self) -> list[CrashState]:
+        """Return, once, the states that were judged by what no longer holds; not the one that showed it."""
+        unseen, self._unseen = ([], self._unseen) if self._holds else (self._unseen, [])
+        return unseen

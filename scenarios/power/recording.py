@@ -1,0 +1,256 @@
+"""What the power experiment's recording processes do. Three kinds of recording:
+
+    a run         the workload, from a prepared and settled root
+    a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
+                  still has: the cuts that follow find out whether recovery believed, and built upon, what was never synced
+    a recovery    recovery on a crash state of an earlier recording, so that power goes a second time while it mends
+
+Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from crashmatrix import faults
+from crashmatrix.faults.disk import (
+    Change,
+    CrashState,
+    Filesystem,
+    Flush,
+    Machine,
+    RecordOptions,
+    Sync,
+    Trace,
+    WorkloadFailed,
+    record,
+)
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
+from crashmatrix.scenarios.power.restarts import HIT, KillPlace, Places, places_at_notes, restarted_at, until_killed
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+
+__all__ = [
+    "Recording",
+    "is_journal_line",
+    "journal_before",
+    "promises_before",
+    "record_recovery",
+    "record_run",
+    "trace_path",
+]
+
+_BLOCK_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recorded run: where its trace is, what was there before, and what it is made of.
+
+    ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
+    names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
+    crash. ``problem`` says why it could not be made.
+    """
+
+    name: str
+    filesystem: str
+    nudge: str
+    seed: int
+    trace: Path
+    initial: tuple[Item, ...] = ()
+    killed: KillPlace | None = None
+    of: tuple[str, str] | None = None
+    before: tuple[str, ...] = ()
+    writes: int = 0
+    flushes: int = 0
+    events: int = 0
+    places: Places = field(default_factory=dict)
+    identity: str = ""
+    seconds: float = 0.0
+    problem: str = ""
+    remedy: Remedy | None = None
+    """Syncs to make in the system's stead; how many were made is counted in the file ``syncs_count``."""
+
+    @property
+    def syncs_count(self) -> Path:
+        """Where the syncs of the remedy are counted."""
+        return self.trace.with_suffix(".syncs")
+
+    @property
+    def point(self) -> str:
+        """What its scenarios are listed under."""
+        return f"{self.of[0]} recovery" if self.of else self.name
+
+    @classmethod
+    def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
+        """Rebuild what it takes to look at a recording again, from ``summary.json`` and its trace."""
+        of = tuple(account["recovery_of"])
+        return cls(
+            account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
+            killed=KillPlace.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
+            before=tuple(account["journal_before"]),
+        )  # fmt: skip
+
+    def account(self) -> dict[str, Any]:
+        """Return what ``summary.json`` says of it."""
+        return {
+            "name": self.name,
+            "filesystem": self.filesystem,
+            "nudge": self.nudge,
+            "trace": self.identity,
+            "initial": list(self.initial),
+            "killed_at": list(self.killed.numbers) if self.killed else [],
+            "recovery_of": list(self.of or ()),
+            "journal_before": list(self.before),
+            "writes": self.writes,
+            "flushes": self.flushes,
+            "journal_lines": self.events,
+            "record_seconds": round(self.seconds, 2),
+        }
+
+
+class _MachineJournal(Journal):
+    """A journal whose lines are notes on the recorded disk."""
+
+    def __init__(self, machine: Machine, last: int = 0, syncing: Syncing | None = None) -> None:
+        self._machine, self.path, self._left = machine, machine.notes, last
+        self._syncing = syncing
+
+    def append(self, line: bytes) -> None:
+        if self._syncing:
+            self._syncing.before_line(line)
+        self._left -= 1
+        if not self._left:
+            os.write(self._machine.descriptor, line + b"\n")  # Without a nudge, which could sync what is to be lost.
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._machine.note(line)
+
+    def tick(self) -> None:
+        self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
+
+    def hit(self, point: faults.FailPoint, number: int) -> None:
+        """Note the hit of a failpoint."""
+        self.append(HIT + f"{point.name} {number}".encode())
+
+
+def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
+    """Record the workload once; returns the recording completed. Raises UsageError, crashmatrix.faults.disk.DiskError."""
+    system = target.make()
+
+    def prepare(root: Path) -> None:
+        items.write_text(json.dumps(list(system.prepare(root) or ())))
+
+    def workload(machine: Machine) -> None:
+        remedy = recording.remedy
+        syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
+        if recording.killed:
+            until_killed(
+                machine, recording.killed,
+                noting=lambda last: _work(system, machine, _MachineJournal(machine, last)),
+                workload=lambda: system.workload(machine.root, _MachineJournal(machine)),
+            )  # fmt: skip
+            if syncing:
+                syncing.before_recovery()
+            _recover(system, machine)
+        else:
+            _work(system, machine, _MachineJournal(machine, syncing=syncing))
+
+    with own_folder(recording.trace.parent) as folder:
+        items = folder / "items"
+        start = time.perf_counter()
+        trace = _record(target, recording, workload, prepare=prepare)
+        seconds = time.perf_counter() - start
+        recording = replace(recording, initial=tuple(json.loads(items.read_text())))
+    return _completed(recording, trace, seconds)
+
+
+def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
+    """Record recovery on the crash state ``recording.of`` of an earlier recording; returns the recording completed.
+
+    Raises UsageError, crashmatrix.faults.disk.DiskError.
+    """
+    assert recording.of is not None
+    trace = Trace.load(parent.trace)
+    state = CrashState.parse(recording.of[1], trace)
+    system = target.make()
+    start = time.perf_counter()
+    again = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
+    seconds = time.perf_counter() - start
+    before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
+    return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
+
+
+def _work(system: SystemUnderTest, machine: Machine, journal: _MachineJournal) -> None:
+    faults.observe(journal.hit)
+    system.workload(machine.root, journal)
+
+
+def _recover(system: SystemUnderTest, machine: Machine) -> None:
+    faults.observe(_MachineJournal(machine).hit)
+    list(system.recover(machine.root))
+
+
+def _record(target: Target, recording: Recording, workload: Callable[[Machine], None], **how: Any) -> Trace:
+    kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
+    size_bytes = -(-kind.disk_bytes // _BLOCK_BYTES) * _BLOCK_BYTES or filesystem.default_size_bytes
+    options = RecordOptions(
+        filesystem=recording.filesystem,
+        size_bytes=size_bytes if filesystem.on_disk else None,
+        nudge=recording.nudge,
+        seed=recording.seed,
+        time_limit_seconds=10 * kind.seconds_max,
+    )
+    try:
+        return record(workload, options=options, **how)
+    except WorkloadFailed as error:
+        full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
+        remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""
+        raise UsageError(f"recording {target.name}: {error}{remedy}") from None
+
+
+def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
+    trace.save(recording.trace)
+    during = trace.operations[trace.start : trace.finish]
+    end = len(trace.operations)
+    return replace(
+        recording,
+        killed=recording.killed if restarted_at(trace) else None,
+        writes=sum(isinstance(operation, Change) for operation in during),
+        flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
+        events=len(journal_before(trace, end)),
+        places=places_at_notes(trace),
+        identity=trace.identity,
+        seconds=seconds,
+    )
+
+
+def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:
+    """Return what had been promised before an operation of the trace."""
+    lines = (*(line.encode() for line in recording.before), *journal_before(trace, cut))
+    return Promises.parse(b"".join(line + b"\n" for line in lines), recording.initial)
+
+
+def journal_before(trace: Trace, cut: int) -> list[bytes]:
+    """Return the journal's lines before an operation of the trace."""
+    return [line for line in trace.notes_before(cut) if is_journal_line(line)]
+
+
+def is_journal_line(note: bytes) -> bool:
+    """Whether a note is the journal's, and no failpoint's hit."""
+    return not note.startswith(HIT)
+
+
+def trace_path(folder: Path, name: str) -> Path:
+    """Return where the trace of a recording lies."""
+    return folder / f"{name.replace(':', '_').replace('/', '_')}.trace"

@@ -1,0 +1,155 @@
+"""Restarts: where a workload is killed before it is started again, with the page cache still full.
+
+What recovery then reads need not be on the disk, and only the power cut that follows shows whether it built upon it. So the
+places are those right before a sync, where something is in memory only. A system full of failpoints has one there, whose hit
+is a note on the recorded disk. Any other, in whatever language, is held at its system calls (`system_calls`), and killed as
+it is about to make one that syncs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace, die_with_parent
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
+from crashmatrix.scenarios.target.journal import Journal
+from crashmatrix.scenarios.target.system import Target
+
+__all__ = ["HIT", "KillPlace", "Places", "places_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
+
+HIT = b"hit "
+"""What the note of a failpoint's hit begins with."""
+
+_KILLED = Note(HIT + b"workload.killed 1")
+_SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
+
+
+@dataclass(frozen=True)
+class KillPlace:
+    """At a workload's note, counted from 1; or before its ``sync``-th system call that syncs, after so many journal lines."""
+
+    note: int
+    sync: int = 0
+
+    def __str__(self) -> str:
+        return f"before sync {self.sync} after line {self.note} of the journal" if self.sync else f"at note {self.note}"
+
+    @classmethod
+    def of(cls, numbers: tuple[int, ...]) -> KillPlace | None:
+        """From both numbers; there is no such place from none."""
+        return cls(*numbers) if numbers else None
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        """Both numbers."""
+        return self.note, self.sync
+
+
+Places = dict[str, tuple[KillPlace, ...]]
+"""The places right before a sync, by what comes before them: one of each sort tells more than many of one."""
+
+
+def places_at_notes(trace: Trace) -> Places:
+    """Those of a recording: each note that a flush follows before the next, by what the note is about."""
+    found: Places = {}
+    number, about = 0, ""
+    for operation in trace.operations[trace.start : trace.finish]:
+        if isinstance(operation, Note):
+            words = operation.text.decode().split(" ", 2)
+            number, about = number + 1, words[1] if words[0] == "hit" else words[0]
+        elif isinstance(operation, Flush | Sync) and about:
+            found[about] = (*found.get(about, ()), KillPlace(number))
+            about = ""
+    return found
+
+
+def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Places:
+    """Run the workload to its end in an ordinary, prepared folder; return the places by system call and number after a line.
+
+    Raises OSError where `seccomp.lacking` says so.
+    """
+    system = target.make()
+    found: Places = {}
+
+    def see(place: KillPlace, name: str, _: ProcessTree) -> None:
+        sort = f"{name} {place.sync}"
+        found[sort] = (*found.get(sort, ()), place)
+
+    status = _at_syncs(lambda: system.workload(root, Journal(journal)), root, journal, see)
+    return {} if status else found
+
+
+def until_killed(
+    machine: Machine, place: KillPlace, *, noting: Callable[[int], None], workload: Callable[[], None]
+) -> None:
+    """Run the workload in a process that is killed at the place, and note it; if it never comes there, to its end.
+
+    Args:
+        noting: the workload, with failpoints' hits as notes; kills itself at the note of this number.
+        workload: the workload alone.
+
+    Raises UsageError: it ended with an error.
+    """
+    status = _killed_at_sync(machine, place, workload) if place.sync else _killed_at_note(lambda: noting(place.note))
+    if status == -signal.SIGKILL:
+        os.write(machine.descriptor, _KILLED.text + b"\n")
+    elif status:
+        raise UsageError(f"the workload ended with status {status}; mend it")
+
+
+def restarted_at(trace: Trace) -> int:
+    """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
+    return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
+
+
+def _killed_at_note(function: Callable[[], None]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        die_with_parent(parent)
+        function()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _killed_at_sync(machine: Machine, place: KillPlace, workload: Callable[[], None]) -> int:
+    class Killed(Exception):
+        pass
+
+    def see(here: KillPlace, _: str, tree: ProcessTree) -> None:
+        if here == place:
+            tree.kill()
+            raise Killed
+
+    try:
+        return _at_syncs(workload, machine.root, machine.notes, see)
+    except Killed:
+        return -signal.SIGKILL
+
+
+def _at_syncs(
+    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[KillPlace, str, ProcessTree], None]
+) -> int:
+    """Run the workload in a process tree that is held before each sync; returns its exit code, negative for a signal."""
+    lines = syncs = 0
+
+    def at(name: str, tree: ProcessTree) -> None:
+        nonlocal lines, syncs
+        if name == JOURNAL_LINE:
+            lines, syncs = lines + 1, 0
+        elif name in _SYNCS:
+            syncs += 1
+            see(KillPlace(lines, syncs), name, tree)
+
+    return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)

@@ -1,0 +1,176 @@
+"""The recordings of a power run, made one ahead: while the judges look into one, the next is recorded.
+
+Those of the workload come in the order of filesystems and kinds of nudge, restarts last; that of a recovery joins the line
+once the states of what it recovers from are judged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from crashmatrix.faults.disk import Filesystem
+from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.power import recording as power_record
+from crashmatrix.scenarios.power import restarts
+from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.restarts import KillPlace, Places
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.processes.seccomp import lacking
+from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
+from crashmatrix.scenarios.target.system import Target, load
+
+__all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
+
+NUDGES = ("mixed", "commit", "writeback", "async", "storm")
+"""The recordings made, in this order."""
+
+_RESTART = "restart"
+_JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
+"""What a note is about before a sync of a system without failpoints."""
+
+_UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
+"""Nudges that never sync: what is flushed under them, the system itself synced."""
+
+
+class Recordings:
+    """Iterate over it, within a ``with`` block, for one recording after the other.
+
+    Args:
+        kinds: filesystem and nudge, or `restart`, of each recording of the workload.
+
+    Raises, from the iterator, EnvironmentLacks and UsageError: the workload does not work on a recorded disk.
+    """
+
+    def __init__(self, jobs: Jobs, target: Target, scratch: Path, seed: int, kinds: Iterable[tuple[str, str]]) -> None:
+        self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
+        self._kinds = deque(kinds)
+        self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
+        self._unflushed: dict[str, Recording] = {}
+        self._places: dict[str, list[KillPlace]] = {}
+        self.left = len(self._kinds)
+        """How many of the workload are still to come; some restarts may turn out to have no place."""
+
+    def __enter__(self) -> Self:
+        self._maker = ThreadPoolExecutor(1)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None and not isinstance(error, Exception):
+            self._jobs.stop_all()  # An interrupt stops the recording, not only the waiting for it.
+        self._maker.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Recording]:
+        self._go_ahead()
+        while self._line:
+            of_workload, made = self._line.popleft()
+            recording = made.result()
+            self.left -= of_workload
+            if not self._line:
+                self._go_ahead()
+            if recording is not None:
+                yield recording
+
+    def recover(self, parent: Recording, state: str) -> None:
+        """Have recovery on one crash state of a recording recorded, too; that recording's trace goes then."""
+        self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
+
+    def record(self, filesystem: str, kind: str, killed: KillPlace | None = None) -> Recording:
+        """Make one recording, of a restart if there is a place to kill at. That may have a problem, a run may not."""
+        name = f"{filesystem}~{kind}~{self._seed}"
+        nudge = _UNFLUSHED[0] if killed else kind
+        recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
+        ended = run_recorder(self._jobs, power_record.record_run, self._target, recording)
+        if killed and ended.raised is not None:
+            # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
+            return replace(
+                recording, problem=f"killed {killed} and restarted, it could not go on: {ended.raised.message}"
+            )
+        if ended.raised is not None and "UsageError" in ended.raised.kinds:
+            raise UsageError(ended.raised.message)
+        if not ended.returned:
+            raise EnvironmentLacks(f"recording on {filesystem} {ended}")
+        made: Recording = ended.value
+        if nudge in _UNFLUSHED and not killed:
+            self._unflushed.setdefault(filesystem, made)
+        return made
+
+    def _go_ahead(self) -> None:
+        if self._kinds:
+            self._line.append((True, self._maker.submit(self._record_kind, *self._kinds.popleft())))
+
+    def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
+        if not kind.startswith(_RESTART):
+            return self.record(filesystem, kind)
+        place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
+        return self.record(filesystem, kind, place) if place else None
+
+    def _place_to_kill(self, filesystem: str, number: int) -> KillPlace | None:
+        """Where the workload of the restart of this number is killed; None if there are fewer such places."""
+        if filesystem not in self._unflushed:  # Another shard has made the recording that would tell.
+            self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
+        if filesystem not in self._places:
+            self._places[filesystem] = self._places_in(self._unflushed[filesystem])
+        places = self._places[filesystem]
+        return places[number - 1] if number <= len(places) else None
+
+    def _places_in(self, recording: Recording) -> list[KillPlace]:
+        """Every place right before a sync: one of each sort, then another of each, and so on. Those at failpoints, if the
+        system has one at every other sync at least; else those at the system calls themselves."""
+        at_syncs = {} if lacking() else self._places_at_syncs
+        at_failpoints = sum(len(places) for about, places in recording.places.items() if about not in _JOURNAL)
+        few = 2 * at_failpoints < sum(map(len, at_syncs.values()))
+        draw = random.Random(f"{self._seed} restarts")
+        found = sorted((at_syncs if few else recording.places).items())
+        sorts = [draw.sample(places, len(places)) for _, places in found]
+        rounds = zip_longest(*draw.sample(sorts, len(sorts)))
+        return [place for one_each in rounds for place in one_each if place is not None]
+
+    @cached_property
+    def _places_at_syncs(self) -> Places:
+        with own_folder(self._scratch) as folder:
+            root, journal = folder / "root", folder / "journal"
+            root.mkdir()
+            run_recorder(self._jobs, work.prepare, self._target, root)
+            ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
+        found: Places = ended.value if ended.returned else {}
+        return found
+
+    def _record_recovery(self, parent: Recording, state: str) -> Recording:
+        name = f"{parent.name}/{state}"
+        recording = replace(
+            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), killed=None,
+            of=(parent.name, state),
+        )  # fmt: skip
+        ended = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
+        parent.trace.unlink()
+        if not ended.returned:
+            return replace(recording, problem=f"recording this recovery {ended}")
+        made: Recording = ended.value
+        return made
+
+
+def run_recorder(jobs: Jobs, function: Callable[..., Any], target: Target, *args: Any) -> Ended:
+    """Run a job that makes a recording of a target, or one of its size, for as long as such may take."""
+    return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max)
+
+
+def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:
+    """Return the nudges to record under: one recording without any where they make no difference."""
+    return tuple(nudge for nudge in nudges if nudge in Filesystem.parse(filesystem).nudges) or ("none",)
+
+
+def restart(number: int) -> str:
+    """Return the kind of the restart of this number, from 1."""
+    return f"{_RESTART}{number}"

@@ -1,0 +1,61 @@
+"""What the power experiment's judges answer: a crash state's verdict, and their account of all they did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from crashmatrix.reports import Verdict
+
+__all__ = ["Judged", "Share", "account_of"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One crash state's verdict. ``state`` is its id, ``digest`` names the folder that was mounted."""
+
+    state: str
+    verdict: Verdict
+    explanation: str = ""
+    digest: str = ""
+    events: int = 0
+    differs: bool = True
+    """Whether the mounted folder was another than after the orderly end."""
+    recovered: str = ""
+    """Names the folder that recovery left."""
+
+
+@dataclass
+class Share:
+    """One judge's account: what it enumerated and judged, and where its time went, in seconds."""
+
+    cuts: int = 0
+    pending_most: int = 0
+    possible_log2: float = 0.0
+    enumerated: int = 0
+    distinct_images: int = 0
+    distinct_folders: int = 0
+    distinct_recovered: int = 0
+    judged: int = 0
+    mounted: int = 0
+    verified: set[int] = field(default_factory=set)
+    """Numbers of journal lines after which the system checked itself."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def account_of(shares: list[Share]) -> dict[str, Any]:
+    """Return what ``summary.json`` says of one recording's judges together."""
+    first = max(shares, key=lambda share: share.enumerated, default=Share())
+    names = sorted({name for share in shares for name in share.seconds})
+    return {
+        "cuts": first.cuts,
+        "pending_most": first.pending_most,
+        "possible_log2": first.possible_log2,
+        "enumerated": first.enumerated,
+        "distinct_images": first.distinct_images,
+        "distinct_folders": sum(share.distinct_folders for share in shares),
+        "distinct_recovered": sum(share.distinct_recovered for share in shares),
+        "judged": sum(share.judged for share in shares),
+        "mounted": sum(share.mounted for share in shares),
+        "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
+    }

@@ -1,0 +1,1 @@
+"""Processes: started, watched, held at their system calls, ended with all they started."""

@@ -1,0 +1,329 @@
+"""Run a function in a fresh process, and get its result or its death.
+
+Processes come from multiprocessing's fork server, which has everything imported (see `fork_server`): 15 ms each, where a
+new interpreter takes 150. A child ends by `os._exit` right after sending its result, so nothing runs at its exit; that
+message, not the exit code, says that the function returned.
+
+Every child leads a session of its own, and what leaves that session is adopted, so that ending a job ends whatever it started;
+its output goes to a file. Processes are held, never known by their number alone (`processes`). Should the fork server die, how
+its jobs ended says nothing, and whoever starts one or waits for one gets ForkServerDied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
+from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
+from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.job_server import SERVER, death
+from crashmatrix.scenarios.processes.result import Ended, Relayed, describe
+from crashmatrix.scenarios.processes.scratch import OwnFolder, own_folder
+from crashmatrix.scenarios.processes.subreaper import adopt_orphans
+
+__all__ = ["Channel", "Job", "Jobs"]
+
+_OUTPUT_TAIL_BYTES = 2000
+_LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
+_END_SECONDS_MAX = 10.0
+"""No longer is waited for a killed process."""
+
+
+class Channel:
+    """The child's end: `send` to whoever drives the job, `receive` its answer.
+
+    A function that forks may come out of it in two processes; the copy ends at the first of these calls, or at its end.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._owner = connection, os.getpid()
+        self._pipe = os.fstat(connection.fileno())
+
+    def send(self, message: Any) -> None:
+        """Send one message (picklable)."""
+        self.end_copy()
+        self._connection.send(("message", message))
+
+    def receive(self) -> Any:
+        """Wait for the answer."""
+        self.end_copy()
+        return self._connection.recv()
+
+    def end_copy(self) -> None:
+        """End this process if it is a copy of the job's, two of which would answer for one, or if it has closed its channel."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._connection.fileno()), self._pipe):
+                return
+        with contextlib.suppress(OSError):
+            os.write(2, b"it had closed a descriptor that it had not opened: the channel to crashmatrix\n")
+        os._exit(1)
+
+
+_SECONDS_MAX = 1e6
+"""No job needs longer, and poll(2) takes no more than twice that."""
+
+
+class Job:
+    """One running child. Drive it with `next_message` and `answer`, or just `wait` for its end."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        process: Any,
+        held: HeldProcess | None,
+        connection: Connection,
+        output: Path,
+        seconds_max: float,
+    ) -> None:
+        self._jobs, self._process, self._connection, self._output = jobs, process, connection, output
+        self._held, self.server = held, SERVER.process
+        self._deadline = time.monotonic() + min(seconds_max, _SECONDS_MAX)
+        self.pid: int = process.pid
+        self.ended: Ended | None = None
+
+    def next_message(self) -> Any | None:
+        """Return the child's next message, or None once it has ended (see ``ended``). Raises ForkServerDied."""
+        if self.ended is not None:
+            return None
+        message = self._receive()
+        if message is None:
+            return None
+        return message[0]
+
+    def _receive(self) -> tuple[Any] | None:
+        """Return the next message in a tuple, or note the end."""
+        how: dict[str, Any] = {"timed_out": True}
+        if self._ready(self._connection, self._process.sentinel):
+            kind, content = self._read()
+            if kind == "message":
+                return (content,)
+            if kind != "died":
+                how = {"value": {"returned": True, "value": content}, "raised": {"raised": content}}[kind]
+            elif self._ready(self._process.sentinel):  # Else it has closed its end and lives on.
+                how = {}
+        self._finish(how)
+        return None
+
+    def _ready(self, *what: Any) -> bool:
+        return bool(wait(what, max(0.0, self._deadline - time.monotonic())))
+
+    def _read(self) -> tuple[str, Any]:
+        try:
+            if self._connection.poll():
+                kind, content = self._connection.recv()
+                if kind in ("message", "value", "raised"):
+                    return kind, content
+        except Exception:  # No end of file only: what it writes into a descriptor that is not its own is anything.
+            return "died", None
+        return "died", None  # Without an end of file, too: a process it started may hold the pipe open.
+
+    def grant(self, seconds: float) -> None:
+        """Put off the job's time limit."""
+        self._deadline += seconds
+
+    def answer(self, message: Any = None) -> None:
+        """Answer the child; it may be gone by now."""
+        if self.ended is not None:
+            return
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            self._connection.send(message)
+
+    def wait(self) -> Ended:
+        """Wait for the end; messages are dropped. Raises ForkServerDied."""
+        while self.ended is None:
+            self._receive()
+        return self.ended
+
+    def stop(self) -> None:
+        """SIGKILL the child and everything it started."""
+        if self._held is not None:
+            self._held.kill_all()
+
+    def process(self) -> HeldProcess:
+        """Return the child. Raises ProcessLookupError if it has ended."""
+        if self._held is None or not self._held.runs():
+            raise ProcessLookupError(self.pid)
+        return self._held
+
+    def wait_for_death(self) -> None:
+        """Wait until a child that was stopped is gone."""
+        if self._held is not None:
+            self._held.wait(_END_SECONDS_MAX)
+
+    def _finish(self, how: dict[str, Any]) -> None:
+        if how.get("timed_out"):
+            self.stop()
+        wait([self._process.sentinel])
+        exit_code, server_died = self._jobs.reap(self, self._process)
+        self.ended = Ended(**(how or {"died": exit_code}), output=self._read_output())
+        self._connection.close()
+        if server_died:
+            self.stop()
+            raise server_died
+
+    def _read_output(self) -> str:
+        data = self._output.read_bytes() if self._output.exists() else b""
+        self._output.unlink(missing_ok=True)
+        return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
+
+
+_running_everywhere: set[Job] = set()
+
+
+class Jobs:
+    """Starts jobs and sees to it that none outlives this object. Use as a context manager, from the main thread.
+
+    Args:
+        preload: modules the children need; imported once, in the fork server.
+        scratch: folder for their output, for as long as they run; where temporary files go, if not given.
+    """
+
+    def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._preload, self._within = preload, scratch
+        self._running: set[Job] = set()
+        self._stopped = False
+        self._scratch: OwnFolder | None = None
+        self._count = 0
+
+    def __enter__(self) -> Jobs:
+        self._scratch = own_folder(self._within)
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        self._context.set_forkserver_preload(["crashmatrix.scenarios.processes.fork_server"])
+        with _LOCK, _without_main():
+            # Here, in no worker thread: the server dies with the thread that started it.
+            SERVER.use(tuple(self._preload), busy=bool(_running_everywhere))
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.stop_all()
+        assert self._scratch is not None
+        self._end_what_nobody_drives()
+        with _LOCK:
+            SERVER.let_go()
+        self._scratch.cleanup()
+
+    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Job:
+        """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
+
+        Args:
+            keep_going: it never stops itself, so let it go on if something that it runs has stopped it.
+        """
+        assert self._scratch is not None, "enter it first"
+        ours, theirs = self._context.Pipe()
+        with _LOCK:
+            if self._stopped:
+                raise EnvironmentLacks("stopped")
+            self._count += 1
+            output = self._scratch.path / str(self._count)
+            process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
+            with _without_main():
+                held = SERVER.start(process)
+            if held and keep_going:
+                SERVER.keep_going(held)
+            job = Job(self, process, held, ours, output, seconds_max)
+            self._running.add(job)
+            _running_everywhere.add(job)
+        theirs.close()
+        return job
+
+    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Ended:
+        """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
+        return self.start(function, *args, seconds_max=seconds_max, keep_going=keep_going).wait()
+
+    def stop_all(self) -> None:
+        """SIGKILL every running job; no other will start."""
+        with _LOCK:
+            self._stopped = True
+            running = list(self._running)
+        for job in running:
+            job.stop()
+
+    def reap(self, job: Job, process: Any) -> tuple[int, ForkServerDied | None]:
+        """Called by a job whose process has ended; returns multiprocessing's exit code, and whether its server has died.
+
+        Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
+        process's exit code only one gets it.
+        """
+        with _LOCK:
+            server_died = death(job.server)
+            self._running.discard(job)
+            _running_everywhere.discard(job)
+            process.join()
+            exit_code: int = process.exitcode
+            process.close()
+            # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
+            end_strangers(SERVER.process, but={job.pid for job in _running_everywhere})
+        return exit_code, server_died
+
+    def _end_what_nobody_drives(self) -> None:
+        """Wait for the stopped jobs' death, which gives all they started to the fork server, and end that."""
+        with _LOCK:
+            left = list(self._running)
+        for job in left:
+            job.wait_for_death()
+        with _LOCK:
+            others = {job.pid for job in _running_everywhere - self._running}
+            end_strangers(SERVER.process, but=others)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep multiprocessing from importing the program's main module into each child, which costs time and may have
+    effects; our jobs need nothing of it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _child(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
+
+    die_with_parent(fork_server.SERVER_PID)
+    adopt_orphans()
+    os.setsid()
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+    # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
+    try:
+        _redirect_output(output)
+    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
+        os._exit(1)
+    channel = Channel(connection)
+    try:
+        result = ("value", function(channel, *args))
+    except Relayed as error:
+        result = ("raised", error.raised)
+    except BaseException as error:  # A panic or an exit is a way to end, too.
+        result = ("raised", describe(error))
+    channel.end_copy()
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        connection.send(result)
+    os._exit(0)
+
+
+def _redirect_output(path: str) -> None:
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)

@@ -1,0 +1,181 @@
+"""A process and all it starts, which can be stopped, killed and waited for as one, and cannot outlive whoever started it.
+
+    we ── fork ──> keeper ── fork ──> the body, and whatever it starts, daemons and orphans too
+
+The keeper is a subreaper: what loses its parent becomes its child, so it can find, kill and reap everything. It does when
+the body has ended, and when the pipe to us closes: because we say so, or because we are dead. It needs no privilege.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.errors import ScenarioError
+from crashmatrix.scenarios.judging.snapshot import is_stopped
+from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours, this_process
+from crashmatrix.scenarios.processes.subreaper import adopt_orphans
+
+__all__ = ["ProcessTree"]
+
+_LIBC = ctypes.CDLL(None)
+_STATUS = struct.Struct("<i")
+_STOP_SECONDS_MAX = 10.0
+_POLL_SECONDS = 0.0001
+_WAIT_FOR_CHILD = {"56", "58", "435", "220"}
+"""clone, vfork and clone3 on x86_64 and aarch64: who started a process by vfork cannot stop before it runs its program."""
+
+
+class ProcessTree:
+    """Starts ``body`` in a process of its own. Use as a context manager; nothing of the tree is left after it.
+
+    Call from a process without threads. ``body`` need not return; what it raises ends its process with status 1.
+    """
+
+    def __init__(self, body: Callable[[], None]) -> None:
+        self.held = 0
+        """A thread that somebody keeps from doing anything; 0 for none."""
+        ours, self._control = os.pipe()
+        self._ended, theirs = os.pipe()
+        self._status: int | None = None
+        self._keeper = os.fork()
+        if self._keeper == 0:
+            os.close(self._control)
+            os.close(self._ended)
+            _keep(body, ours, theirs)
+        self._held = child_of_ours(self._keeper)
+        os.close(ours)
+        os.close(theirs)
+
+    def fileno(self) -> int:
+        """Readable once the body has ended."""
+        return self._ended
+
+    def wait(self) -> int:
+        """Wait for the body's end, and the end of all it started; returns its exit code, negative for a signal."""
+        if self._status is None:
+            data = os.read(self._ended, _STATUS.size)
+            os.waitpid(self._keeper, 0)
+            self._status = _STATUS.unpack(data)[0] if data else -signal.SIGKILL
+        return self._status
+
+    def kill(self) -> None:
+        """SIGKILL everything, and wait until it is gone."""
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
+        self.wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For the block, every thread of every process of the tree is stopped. Raises ScenarioError if one does not stop."""
+        stopped: dict[int, HeldProcess] = {}
+        try:
+            deadline = time.monotonic() + _STOP_SECONDS_MAX
+            while running := [process for process in self._below() if not _is_quiet(process, self.held)]:
+                for process in running:
+                    if self.held or process.pid not in stopped or not stopped[process.pid].runs():
+                        stopped[process.pid] = process
+                        _stop(process, self.held)
+                if time.monotonic() > deadline:
+                    raise ScenarioError(f"process {running[0].pid} did not stop within {_STOP_SECONDS_MAX:.0f} s")
+                time.sleep(_POLL_SECONDS)
+            yield
+        finally:
+            for process in stopped.values():
+                process.send(signal.SIGCONT)
+
+    def _below(self) -> list[HeldProcess]:
+        return self._held.descendants() if self._held else []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.kill()
+        os.close(self._ended)
+
+
+def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
+    """The keeper's life."""
+    os.setsid()  # Whoever kills our starter's process group shall not kill the one that cleans up.
+    adopt_orphans()
+    keeper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.close(control)
+        os.close(ended)
+        _live(body, keeper)
+    process = os.pidfd_open(pid)
+    ready, _, _ = select.select([process, control], [], [])
+    status = os.waitpid(pid, 0)[1] if process in ready else signal.SIGKILL.value
+    _kill_all()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(ended, _STATUS.pack(os.waitstatus_to_exitcode(status)))
+    os._exit(0)
+
+
+def _live(body: Callable[[], None], keeper: int) -> NoReturn:
+    try:
+        die_with_parent(keeper)
+        body()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _kill_all() -> None:
+    keeper = this_process()
+    while True:
+        for process in keeper.descendants():
+            process.send(signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)  # Its children are now ours.
+        except ChildProcessError:
+            return
+
+
+def _is_quiet(process: HeldProcess, held: int) -> bool:
+    try:
+        return is_stopped(process.pid, but=held) or _waits_for_vfork(process.pid) or not process.runs()
+    except ProcessLookupError:
+        return True
+
+
+def _waits_for_vfork(pid: int) -> bool:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        states = {(thread / "stat").read_text().rpartition(") ")[2][:1] for thread in threads}
+        calls = {(thread / "syscall").read_text().split()[0] for thread in threads}
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return states == {"D"} and calls <= _WAIT_FOR_CHILD
+
+
+def _stop(process: HeldProcess, held: int) -> None:
+    """Stop a process. The kernel hands a signal to one thread; were it the one that is held, no other would ever stop."""
+    threads = _threads(process.pid)
+    if held not in threads:
+        process.send(signal.SIGSTOP)
+        return
+    for thread in threads:
+        if thread != held and process.runs():
+            # By number, as no pidfd of a thread can be had before Linux 6.9; the kernel checks that it is of this process.
+            _LIBC.tgkill(process.pid, thread, signal.SIGSTOP)
+
+
+def _threads(pid: int) -> list[int]:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+    return []

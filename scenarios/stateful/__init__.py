@@ -1,0 +1,1 @@
+"""State machines: Hypothesis drives a store through operations and crashes."""

@@ -1,0 +1,198 @@
+"""A store held by processes that die: one session after the other, live, and again on a recorded disk.
+
+A session is one process's life: it opens the store, does what it is told step by step, and dies by SIGKILL, between two
+steps or at a failpoint. Told the same on the same folder it does the same. So the sessions since the folder was last
+known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
+state of its `crashmatrix.faults.disk.CrashStates`, and lays out what is left.
+
+Nothing here imports Hypothesis, which children can do without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from crashmatrix import faults
+from crashmatrix.faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, record
+from crashmatrix.faults.disk.linux.folders import opened_folder
+from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.target.journal import Item, item_key
+
+__all__ = ["STATES_MAX", "Answer", "Kill", "Make", "Operation", "PowerCut", "Session", "cut_power", "hold"]
+
+Make = Callable[..., Any]
+"""Opens a store; pickled by its name, so it is a class or function of an importable module, or a partial of one."""
+
+STATES_MAX = 256
+"""How many crash states of a recording can be asked for."""
+
+_ENUMERATED_MAX = 4 * STATES_MAX
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Call the store's method ``name``; ``item`` is what its return promises, None if nothing."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    item: Item = None
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Die at that hit of a failpoint from here on, whichever it is; 0: never."""
+
+    hits: int
+
+
+@dataclass
+class Session:
+    """What one process is told; it dies after the last step, if not before."""
+
+    first: Kill
+    """In force while the store is opened."""
+    steps: list[Operation | Kill] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a step came to: a value, or an error's text; ``hits`` of failpoints on the way."""
+
+    value: Any = None
+    error: str = ""
+    hits: int = 0
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """Where the power went: ``state`` is the crash state's id, ``notes`` the journal lines before it, of which
+    ``recovered <json>`` says what an opening found."""
+
+    state: str
+    notes: tuple[bytes, ...]
+
+
+class _Reaper:
+    """Kills this process at a hit of a failpoint, after saying where."""
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say, self._left, self._hits = say, 0, 0
+        faults.observe(lambda point, _: self._hit(point.name))
+
+    def arm(self, kill: Kill) -> None:
+        self._left = kill.hits
+
+    def open(self, make: Make, root: Path, kill: Kill) -> Any:
+        self.arm(kill)
+        store = make(root)
+        self.arm(Kill(0))
+        return store
+
+    def count(self) -> int:
+        """Return how many hits there were since this was asked last."""
+        hits, self._hits = self._hits, 0
+        return hits
+
+    def _hit(self, name: str) -> None:
+        self._hits += 1
+        self._left -= 1
+        if self._left == 0:
+            self._say(name)
+            _die()
+
+
+def hold(channel: Channel, make: Make, items: str, root: Path, first: Kill) -> None:
+    """Live a session: open the store, send an `Answer` with its items, then answer each step.
+
+    Before dying at a failpoint, its name is sent.
+    """
+    reaper = _Reaper(channel.send)
+    store = reaper.open(make, root, first)
+    channel.send(Answer(recovered_items(getattr(store, items)()), hits=reaper.count()))
+    while True:
+        step = channel.receive()
+        try:
+            channel.send(Answer(_do(store, reaper, step), hits=reaper.count()))
+        except Exception as error:
+            channel.send(Answer(error=f"{type(error).__name__}: {error}", hits=reaper.count()))
+
+
+def _do(store: Any, reaper: _Reaper, step: Operation | Kill) -> Any:
+    if isinstance(step, Kill):
+        return reaper.arm(step)
+    return getattr(store, step.name)(*step.arguments)
+
+
+def cut_power(
+    _: Channel, make: Make, items: str, sessions: list[Session], before: Path, trace_path: Path, options: RecordOptions,
+    state: int, after: Path,
+) -> PowerCut:  # fmt: skip
+    """Live the sessions again on a recorded disk, which begins with the folder ``before``; lay out in ``after`` what a
+    power cut leaves: crash state number ``state`` of those that the recording has, round and round.
+
+    A trace that is there already is taken instead of a new recording. Raises crashmatrix.faults.disk.DiskError.
+    """
+    if not trace_path.exists():
+        _record(make, items, sessions, before, options).save(trace_path)
+    trace = Trace.load(trace_path)
+    possible = CrashStates(trace)
+    # If nothing was written, only the orderly end is left.
+    states = list(islice(_different(possible, trace), STATES_MAX)) or [possible.clean]
+    chosen = states[state % len(states)]
+    with CrashImages(trace) as images, images.mounted(chosen) as root, opened_folder(root):
+        shutil.copytree(root, after, symlinks=True)
+    return PowerCut(str(chosen), trace.notes_before(chosen.cut))
+
+
+def _different(possible: CrashStates, trace: Trace) -> Iterator[CrashState]:
+    """Yield the first state of those that become the same folder after the same notes, so that each draw is another case."""
+    seen: set[tuple[int, int]] = set()
+    for state in islice(possible, _ENUMERATED_MAX):
+        case = possible.outcomes.of(state), len(trace.notes_before(state.cut))
+        if case not in seen:
+            seen.add(case)
+            yield state
+
+
+def _record(make: Make, items: str, sessions: list[Session], before: Path, options: RecordOptions) -> Trace:
+    def prepare(root: Path) -> None:
+        shutil.copytree(before, root, symlinks=True, dirs_exist_ok=True)
+
+    def workload(machine: Machine) -> None:
+        for session in sessions:
+            pid = os.fork()
+            if pid == 0:
+                _live_again(make, items, session, machine)
+            os.waitpid(pid, 0)
+
+    return record(workload, prepare=prepare, options=options)
+
+
+def _live_again(make: Make, items: str, session: Session, machine: Machine) -> None:
+    try:
+        reaper = _Reaper()
+        store = reaper.open(make, machine.root, session.first)
+        machine.note(b"recovered " + item_key(recovered_items(getattr(store, items)())).encode())
+        for step in session.steps:
+            item = item_key(step.item).encode() if isinstance(step, Operation) and step.item is not None else b""
+            if item:
+                machine.note(b"attempt " + item)
+            with contextlib.suppress(Exception):  # The machine was told, and went on.
+                _do(store, reaper, step)
+                if item:
+                    machine.note(b"ack " + item)
+    finally:
+        _die()  # Whatever happened: nothing is closed in good order.
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

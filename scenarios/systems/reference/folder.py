@@ -1,0 +1,74 @@
+"""The reference engine's folder as a file tree: what an earlier crash may have left in it, and what of it two runs share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from crashmatrix.scenarios.systems.reference.data import ARCHIVE, MAIN, PREPARED, SCRATCH
+from crashmatrix.scenarios.systems.reference.log import tear_an_append
+
+__all__ = ["leave_debris", "undated"]
+
+
+def undated(path: Path) -> bytes:
+    """Return a file's content without what deltalake dates or draws at random."""
+    if path.name.endswith(".checkpoint.parquet"):
+        return b""  # Repeats the commits, whose dates and ids it holds compressed.
+    if path.parent.name != "_delta_log":
+        return path.read_bytes()
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return json.dumps([_without_dates(line) for line in lines], sort_keys=True).encode()
+
+
+def _without_dates(value: Any) -> Any:
+    random_or_dated = {
+        "timestamp",
+        "modificationTime",
+        "deletionTimestamp",
+        "createdTime",
+        "id",
+        "location",
+        "metadata",
+        "sizeInBytes",
+    }
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_dates(part) for key, part in value.items() if key not in random_or_dated}
+
+
+def leave_debris(root: Path) -> None:
+    """Leave the files of an engine that had begun to do more when the power went; nothing of it was acknowledged."""
+    delta_log = root / "tables" / MAIN / "_delta_log"
+    newest = max(int(path.stem) for path in delta_log.glob("*.json"))
+    (delta_log / f"{newest + 1:020d}.json").touch()
+    (root / "tables" / MAIN / "orphan.parquet").touch()
+    (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')
+    (root / "tables" / ".creating-unborn").mkdir()
+    (root / "tables" / ".dropped-gone").mkdir()
+    for name, start in ((MAIN, PREPARED[MAIN]), ("gone", 0)):
+        (root / "spill" / name).mkdir(parents=True, exist_ok=True)
+        (root / "spill" / name / f"{start:020d}-{start + 1:020d}-0badc0de.arrow").write_bytes(bytes(600))  # torn
+    _leave_debris_of_a_transfer(root)
+    if (root / "wal").exists():
+        _leave_debris_of_logs(root / "wal")
+
+
+def _leave_debris_of_a_transfer(root: Path) -> None:
+    """A transfer had been noted, and its commit torn in the receiving table."""
+    archive = root / ARCHIVE / MAIN
+    DeltaTable.create(str(archive), DeltaTable(str(root / "tables" / MAIN)).schema())
+    (archive / "_delta_log" / f"{1:020d}.json").write_text('{"commitInfo":{"timestamp":1')
+    intent = {"uri": f"{ARCHIVE}/{MAIN}", "number": 1, "version": 0}
+    (root / "tables" / MAIN / "_transfer.json").write_text(json.dumps(intent))
+    (root / "tables" / SCRATCH / "_transfer.json.tmp").touch()
+
+
+def _leave_debris_of_logs(wal: Path) -> None:
+    tear_an_append(next((wal / MAIN).glob("*-.arrows")))
+    (wal / SCRATCH / "99-.tmp").touch()
+    (wal / "unborn").mkdir()
+    (wal / ".removed-old").mkdir()

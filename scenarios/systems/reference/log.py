@@ -1,0 +1,216 @@
+"""The reference log by itself, without the engine: appends, groups of threads, sets of persisted batches, truncation, removal.
+
+Items: ``["append", TABLE, NUMBER]``, and ``["mark", TABLE, IDS]`` for batches that were marked persisted. A batch is found if the
+log returns it or knows that it is persisted.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal.errors import ReferenceWalError
+from crashmatrix.reference_wal.log.segment import Codec, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.system import SystemUnderTest
+
+__all__ = ["ReferenceLog", "tear_an_append"]
+
+SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
+STEADY, OTHER, SHARED, BRIEF = "steady", "other", "shared", "brief"
+
+SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
+APPENDS, EACH_THREAD = 22, 7
+GROUP = 3
+GROUPS_AT = (6, 14)
+"""Numbers at which so many threads append together."""
+MARKS: dict[int, tuple[str, list[int]]] = {
+    9: (STEADY, [0, 2, 3]),
+    12: (OTHER, [1]),
+    17: (STEADY, [1, 6, 4, 5]),
+    20: (OTHER, [0, 1, 2, 3, 4, 5]),
+}
+"""What is marked persisted before an append; the last one by truncation."""
+
+
+class ReferenceLog(SystemUnderTest):
+    """The reference write-ahead log. ``safe`` under kill and power; after ModelarDB's, whose algorithm is described at
+    https://github.com/ModelarData/ModelarDB-RS/pull/376.
+
+    Args:
+        threads: how many append at the same time as they please, to one table. Meant for power cuts: where a hit falls
+            then differs from run to run, so killing at a numbered hit says little. 0: one thread, and now and then groups
+            that are led to share one sync, the same in every run.
+    """
+
+    contract = "exactly-once"
+    boundaries: ClassVar[Sequence[str]] = ("wal.persist.",)
+    unreached: ClassVar[Sequence[str]] = (
+        "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
+        "recovery.newest_commit.", "recovery.replay.", "recovery.spill.", "recovery.table.", "recovery.tables.",
+        "recovery.torn_commit.", "recovery.transfer.", "recovery.unborn_table.",
+    )  # fmt: skip
+    stable_recovery = True
+
+    def __init__(self, threads: int = 0) -> None:
+        self._threads = threads
+
+    @contextmanager
+    def _open(self, root: Path) -> Iterator[WriteAheadLog]:
+        wal = WriteAheadLog(root / "wal", segment_bytes_max=SEGMENT_BYTES_MAX, preallocate_bytes=PREALLOCATE_BYTES)
+        try:
+            yield wal
+        finally:
+            wal.close()
+
+    def prepare(self, root: Path) -> Sequence[Item]:
+        """Make the tables, with two batches each; then what an earlier death could have left."""
+        items = []
+        with self._open(root) as wal:
+            for table in (STEADY, OTHER, SHARED):
+                wal.create_table_log(table, SCHEMA, identity=f"reference-log {table}")
+                for number in range(2):
+                    wal.append(table, self._batch(table, number))
+                    items.append(["append", table, number])
+        tear_an_append(next((root / "wal" / STEADY).glob("*-.arrows")))
+        (root / "wal" / OTHER / "99-.tmp").touch()
+        (root / "wal" / OTHER / "persisted.tmp").touch()
+        (root / "wal" / "unborn").mkdir()
+        (root / "wal" / ".removed-old").mkdir()
+        return items
+
+    def _batch(self, table: str, number: int) -> pa.RecordBatch:
+        chance = random.Random(f"{self.seed} {table} {number}")
+        value = chance.randbytes(chance.randint(2_000, 5_000) if number % 4 == 2 else chance.randint(20, 700))
+        return pa.record_batch([pa.array([number]), pa.array([value], pa.binary())], schema=SCHEMA)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        """Append, alone or together, mark and truncate."""
+        with self._open(root) as wal:
+            if self._threads:
+                self._at_the_same_time(wal, journal)
+            else:
+                self._in_turn(wal, journal)
+
+    def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
+        number = 2
+        while number < APPENDS:
+            if mark := MARKS.get(number):
+                self._mark(wal, journal, *mark)
+            if number in GROUPS_AT:
+                self._together(wal, journal, range(number, number + GROUP))
+                number += GROUP
+                continue
+            self._append(wal, journal, STEADY, number)
+            if number % 3 == 0:
+                self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
+            number += 1
+        wal.create_table_log(BRIEF, SCHEMA, identity=BRIEF)
+        wal.remove_table_log(BRIEF)
+
+    def _append(self, wal: WriteAheadLog, journal: Journal, table: str, number: int) -> None:
+        with journal.attempt(["append", table, number]):
+            wal.append(table, self._batch(table, number))
+
+    def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
+        last = wal.log(table).next_id - 1
+        with journal.attempt(["mark", table, ids]):
+            if ids == list(range(last + 1)):
+                wal.truncate(table)
+            else:
+                wal.mark_persisted(table, ids)
+
+    def _together(self, wal: WriteAheadLog, journal: Journal, numbers: range) -> None:
+        """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
+        log = wal.log(STEADY)
+        attempts = [journal.attempt(["append", STEADY, number]) for number in numbers]
+        threads = []
+        with log.quiet():
+            for queued, number in enumerate(numbers, 1):
+                threads.append(threading.Thread(target=log.append, args=(self._batch(STEADY, number),)))
+                threads[-1].start()
+                while log.waiting < queued:
+                    time.sleep(0.0005)
+        for thread in threads:
+            thread.join()
+        for attempt in attempts:
+            attempt.acknowledge()
+
+    def _at_the_same_time(self, wal: WriteAheadLog, journal: Journal) -> None:
+        def work(thread: int) -> None:
+            for turn in range(EACH_THREAD):
+                self._append(wal, journal, SHARED, thread * 100 + turn)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, self._threads + 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        """Open the log; return what it holds or knows to be persisted."""
+        with self._open(root) as wal:
+            return [item for table in wal.tables if table != BRIEF for item in self._items(wal, table)]
+
+    def _items(self, wal: WriteAheadLog, table: str) -> list[Item]:
+        log = wal.log(table)
+        persisted = {batch_id for first, last in log.persisted for batch_id in range(first, last + 1)}
+        found = dict(log.unpersisted())
+        if list(found) != [batch_id for batch_id in range(log.next_id) if batch_id not in persisted]:
+            raise PromiseBroken("hole", f"{table}: batches {list(found)} of {log.next_id}, persisted {log.persisted}")
+        numbers = [self._number(table, found[i]) if i in found else i for i in range(log.next_id)]
+        for thread in {number // 100 for number in numbers}:
+            mine = [number for number in numbers if number // 100 == thread]
+            if mine != sorted(mine):
+                raise PromiseBroken("reordered", f"{table}: one thread's batches came back as {mine}")
+        marks = [["mark", table, ids] for place, ids in MARKS.values() if place == table and persisted >= set(ids)]
+        explained = {batch_id for _, _, ids in marks for batch_id in ids}
+        if persisted != explained:
+            raise PromiseBroken("corrupt", f"{table}: {log.persisted} are persisted, which nobody asked for at once")
+        return [*(["append", table, number] for number in numbers), *marks]
+
+    def _number(self, table: str, batch: pa.RecordBatch) -> int:
+        number: int = batch["number"][0].as_py()
+        if not batch.equals(self._batch(table, number)):
+            raise PromiseBroken("corrupt", f"{table}: batch {number} came back with other bytes")
+        return number
+
+    def verify(self, root: Path, promises: Promises) -> None:
+        """Go on: the next id is one never given out; every closed segment opens in a plain Arrow reader."""
+        try:
+            with self._open(root) as wal:
+                for table in (STEADY, OTHER, SHARED):
+                    log = wal.log(table)
+                    acknowledged = sum(item[:2] == ["append", table] for item in promises.acknowledged)
+                    fresh = wal.append(table, self._batch(table, 50))
+                    if fresh < acknowledged:
+                        raise PromiseBroken("duplicate", f"{table}: id {fresh} was given out again")
+                    log.rotate()
+                    for path in sorted(log.folder.glob("*.arrows")):
+                        pa.ipc.open_stream(path.read_bytes()).read_all().validate(full=True)
+        except (ReferenceWalError, OSError, pa.ArrowException) as error:
+            raise PromiseBroken("cannot-open", f"going on raised {type(error).__name__}: {error}") from error
+
+
+def tear_an_append(active: Path) -> None:
+    """Leave of one more record its first sector; the others are the zeros that they were filled with."""
+    with open_segment(active) as file:
+        opening = read_opening(file)
+        assert opening is not None
+        records = [record for record in read_records(file, opening) if isinstance(record, Record)]
+    end = records[-1].end
+    message = Codec(opening.schema).encode(records[-1].batch)
+    seal = opening.form.write(records[-1].id + 1, end, end, message)
+    with active.open("r+b") as log:
+        log.seek(end)
+        log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])

@@ -1,0 +1,333 @@
+"""Planted bugs: the reference engine, broken on purpose, one table row each. ``crashmatrix run reference+NAME`` runs one.
+
+A harness that misses one of these is not to be trusted; `crashmatrix mutants` runs them all. Each bug is planted in the
+processes that run the engine, by replacing the step that it breaks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crashmatrix.reference_wal import spill
+from crashmatrix.reference_wal.buffers import SeriesBuffers
+from crashmatrix.reference_wal.delta import (
+    checkpoint,
+    receiver,
+)
+from crashmatrix.reference_wal.delta import (
+    commit as delta_commit,
+)
+from crashmatrix.reference_wal.delta import (
+    folder as table_folder,
+)
+from crashmatrix.reference_wal.delta import (
+    recovery as delta_recovery,
+)
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver as Receiving
+from crashmatrix.reference_wal.log import active_segment, persisted, recovery, retention
+from crashmatrix.reference_wal.log.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.append_queue import AppendQueue
+from crashmatrix.reference_wal.log.seal import SealForm
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.spill import SpillFolder
+from crashmatrix.reference_wal.table import Table
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.systems.reference import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.planting import change, together
+
+__all__ = ["MUTANTS", "Mutant", "mutant"]
+
+NO_LOG = "reference:no-log"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug: ``experiments`` on ``target`` may find it, those that cut power on ``filesystems``."""
+
+    name: str
+    broken: str
+    plant: Callable[[], None]
+    experiments: tuple[str, ...] = ("kill",)
+    filesystems: tuple[str, ...] = ("ext4",)
+    target: str = "reference"
+
+
+def mutant(name: str) -> Mutant:
+    """Return the planted bug of that name. Raises UsageError."""
+    if name not in MUTANTS:
+        raise UsageError(f"no planted bug {name!r}; `crashmatrix mutants --list` names them")
+    return MUTANTS[name]
+
+
+def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
+    return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
+
+
+def _unnamed(name: str, broken: str, module: Any, step: str, *, target: str = "reference") -> Mutant:
+    """A missing sync of a directory: ext4 makes up for it at the next fsync of a file, POSIX demands it."""
+    return replace(_unsynced(name, broken, module, step), filesystems=("posix",), target=target)
+
+
+def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
+    return {row.name: row for row in found}
+
+
+MUTANTS = _rows(
+    [
+        Mutant(
+            "ack-before-write",
+            "append returns the id while the record is still in the process's memory",
+            together(
+                change(ActiveSegment, "write", planting.held_back),
+                change(ActiveSegment, "finish", planting.after(planting.write_held)),
+                change(ActiveSegment, "close", planting.after(planting.write_held)),
+            ),
+        ),
+        Mutant(
+            "persisted-before-commit",
+            "the log forgets a generation before Delta has it",
+            change(Table, "flush", planting.persisted_first),
+        ),
+        Mutant(
+            "commit-in-parts",
+            "each series is committed by itself, the first one already with the generation's marker",
+            change(Table, "flush", planting.in_parts),
+        ),
+        Mutant(
+            "marker-in-second-commit",
+            "rows and marker are two Delta commits",
+            change(DeltaStore, "commit", planting.without_marker_then_marker),
+        ),
+        Mutant(
+            "marker-one-too-high",
+            "the marker names the batch after the generation's last",
+            together(
+                change(DeltaStore, "_transact", planting.one_too_high),
+                change(SegmentedLog, "reconcile", planting.trusting),
+                change(SeriesBuffers, "insert", planting.any_order),
+            ),
+        ),
+        Mutant(
+            "skip-marker",
+            "recovery replays everything in the log, committed or not",
+            together(
+                change(DeltaStore, "marker", lambda _: lambda *__: -1),
+                change(SegmentedLog, "reconcile", planting.trusting),
+                change(SeriesBuffers, "insert", planting.any_order),
+            ),
+        ),
+        Mutant(
+            "ids-from-zero",
+            "ids begin again at 0 once every segment has been retired",
+            together(
+                change(SegmentedLog, "_resume_segment", planting.ids_from_zero),
+                change(SegmentedLog, "reconcile", planting.trusting),
+            ),
+        ),
+        Mutant(
+            "replay-backwards",
+            "recovery replays the log from its end",
+            together(
+                change(SegmentedLog, "unpersisted", planting.backwards),
+                change(SeriesBuffers, "insert", planting.any_order),
+            ),
+        ),
+        Mutant(
+            "replayed-is-forgotten",
+            "recovery removes segments once it has replayed them into memory",
+            change(Table, "recover", planting.forget_replayed),
+        ),
+        Mutant(
+            "truncate-log-first",
+            "truncation empties the log before it commits to Delta",
+            change(Table, "truncate", planting.log_first),
+        ),
+        Mutant(
+            "torn-tail-closed",
+            "recovery closes the leftover segment with the torn record still in it",
+            change(recovery, "_settle", planting.left_torn),
+        ),
+        Mutant(
+            "leftover-dropped",
+            "recovery deletes the leftover active segment instead of closing it",
+            change(recovery, "apply", planting.leftover_dropped),
+        ),
+        Mutant(
+            "born-before-closed",
+            "rotation starts the next segment before it closes the full one",
+            change(SegmentedLog, "rotate", planting.born_before_closed),
+        ),
+        Mutant(
+            "drop-log-first",
+            "dropping a table removes its log before the table is gone",
+            change(Table, "drop", planting_tables.drop_log_first),
+        ),
+        Mutant(
+            "drop-in-place",
+            "dropping a table deletes its folder instead of renaming it away first",
+            change(Table, "drop", planting_tables.drop_in_place),
+        ),
+        Mutant(
+            "transfer-removes-first",
+            "a transfer removes the rows before the receiving table has them",
+            change(Receiving, "receive", planting_tables.removed_before),
+        ),
+        Mutant(
+            "transfer-unnumbered",
+            "the receiving commit does not say which rows it has",
+            change(receiver, "commit_properties", planting_tables.unnumbered),
+        ),
+        Mutant(
+            "transfer-any-table-of-the-name",
+            "the receiving table does not tell the sender from an earlier table of its name",
+            change(Table, "__init__", planting_tables.nameless_sender),
+        ),
+        Mutant(
+            "spill-trusted-when-torn",
+            "a spill file found at start is replayed without its checksum being looked at",
+            change(spill, "_checksum", planting_tables.always_fits),
+            ("power",),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "spill-replayed-though-committed",
+            "spill files found at start are replayed, committed or not",
+            together(
+                change(SpillFolder, "replayable", planting_tables.all_found),
+                change(SeriesBuffers, "adopt", planting_tables.anywhere),
+            ),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "truncate-below-spills",
+            "without a log, truncation moves the marker past what is committed only, not past what is spilled",
+            change(DeltaStore, "clear", planting_tables.marker_stays),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "flush-returns-early",
+            "without a log, flush returns when the generation is sealed; the next one commits it",
+            change(Table, "flush", planting_tables.one_behind),
+            target=NO_LOG,
+        ),
+        Mutant(
+            "clean-up-before-verify",
+            "commits are deleted as soon as a checkpoint is written",
+            change(checkpoint, "write", planting_tables.cleaned_up_first),
+            ("power",),
+        ),
+        Mutant(
+            "orphans-kept",
+            "files of a commit that never came stay, and the next commit runs into them",
+            change(DeltaStore, "remove_orphans", planting.nothing),
+        ),
+        Mutant(
+            "zeros-left",
+            "a segment is closed with the zeros after its records still in it",
+            change(ActiveSegment, "finish", planting_log.uncut),
+            target="reference-log",
+        ),
+        Mutant(
+            "segment-named-at-once",
+            "a new segment has its name before it has its header and its zeros",
+            change(ActiveSegment, "create", lambda original: staticmethod(planting_log.named_at_once(original))),
+            target="reference-log",
+        ),
+        Mutant(
+            "set-in-place",
+            "the set of persisted batches is written over the old one",
+            change(retention, "write_persisted", planting_log.set_in_place),
+            target="reference-log",
+        ),
+        Mutant(
+            "retire-before-set",
+            "segments are unlinked before the set that says why is written",
+            change(retention.Retention, "mark", planting_log.retired_first),
+            target="reference-log",
+        ),
+        Mutant(
+            "ids-before-sync",
+            "those who wait for a group's sync have their ids before it",
+            together(
+                change(SegmentedLog, "_write_group", planting_log.ids_before_sync),
+                change(AppendQueue, "settle", planting_log.nobody_waits_for_the_turn),
+            ),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        Mutant(
+            "everybody-leads",
+            "several threads lead groups at the same time",
+            change(AppendQueue, "__init__", planting_log.everybody_leads),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        Mutant(
+            "durable-by-hearsay",
+            "a record's seal says that those before it in its group were durable",
+            change(SealForm, "write", planting_log.durable_by_hearsay),
+            ("power",),
+            target="reference-log:threads",
+        ),
+        Mutant(
+            "no-sync-set",
+            "the set of persisted batches is named before it is synced",
+            change(persisted, "PERSIST", planting.unsynced_file),
+            ("power",),
+            target="reference-log",
+        ),
+        _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
+        _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
+        _unnamed("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
+        _unnamed(
+            *("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
+            target="reference-log",
+        ),
+        _unsynced(
+            "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
+        ),
+        _unnamed("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
+        _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
+        _unnamed("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
+        _unnamed("no-sync-table", "a new table is named before it is synced", table_folder, "SYNC_TABLE"),
+        _unnamed("no-sync-table-name", "a new table's name is not synced", table_folder, "SYNC_NAMED"),
+        _unsynced("no-sync-transferred", "rows are received without having been synced", receiver, "SYNC_COPY"),
+        _unsynced("no-sync-received", "the receiving commit is not synced", receiver, "SYNC_JSON"),
+        _unnamed("no-sync-transferred-name", "the names of received files are not synced", receiver, "SYNC_COPIES"),
+        _unnamed("no-sync-received-name", "the receiving commit's name is not synced", receiver, "SYNC_LOG"),
+        _unnamed("no-sync-dropped-name", "a table's hiding is not synced", table_folder, "SYNC_HIDDEN"),
+        Mutant(
+            "retire-before-durable",
+            "segments are unlinked after the commit that replaces them was written, before it is synced",
+            together(
+                change(delta_commit, "SYNC_JSON", planting.Postponed),
+                change(delta_commit, "SYNC_LOG", planting.Postponed),
+                change(SegmentedLog, "mark_persisted", planting.sync_postponed),
+            ),
+            ("power",),
+        ),
+        Mutant(
+            "log-unsettled",
+            "recovery closes and builds upon a segment whose last record may be in the page cache only",
+            change(recovery, "settle", planting.nothing),
+            ("power",),
+        ),
+        Mutant(
+            "commit-unsettled",
+            "recovery forgets batches whose commit may be in the page cache only",
+            change(delta_recovery, "settle", planting.nothing),
+            ("power",),
+        ),
+        Mutant(
+            "no-sync-anywhere",
+            "nothing is synced at all",
+            together(change(os, "fsync", planting.nothing), change(os, "fdatasync", planting.nothing)),
+            ("power",),
+        ),
+    ]
+)
+"""The table."""

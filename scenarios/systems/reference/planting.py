@@ -1,0 +1,316 @@
+"""How bugs are planted: each function here turns one step of the reference engine into a wrong one. `mutants` is the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal import durable_io
+from crashmatrix.reference_wal.atomic_file import AtomicFile
+from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.compression import compress
+from crashmatrix.reference_wal.log import recovery
+from crashmatrix.reference_wal.log.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.options import EngineOptions
+
+__all__ = [
+    "Postponed",
+    "Unsynced",
+    "after",
+    "any_order",
+    "backwards",
+    "born_before_closed",
+    "change",
+    "commit",
+    "forget_replayed",
+    "held_back",
+    "ids_from_zero",
+    "in_parts",
+    "left_torn",
+    "leftover_dropped",
+    "log_first",
+    "nothing",
+    "one_too_high",
+    "persisted_first",
+    "settle",
+    "sync_postponed",
+    "together",
+    "trusting",
+    "unsynced_file",
+    "without_marker_then_marker",
+    "write_held",
+]
+
+
+def change(owner: Any, name: str, make: Callable[[Any], Any]) -> Callable[[], None]:
+    """Return a function that replaces ``owner.name`` by ``make(what it was)``."""
+
+    def plant() -> None:
+        setattr(owner, name, make(getattr(owner, name)))
+
+    return plant
+
+
+def together(*plants: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that plants all of these."""
+
+    def plant() -> None:
+        for part in plants:
+            part()
+
+    return plant
+
+
+def held_back(_: Any) -> Any:
+    """Keep each record in memory until the next one comes."""
+
+    def write(self: ActiveSegment, parts: Sequence[Any], **_: Any) -> float:
+        write_held(self)
+        self._held = parts, self.end_bytes  # type: ignore[attr-defined]
+        self.end_bytes += sum(map(len, parts))
+        return 0.0
+
+    return write
+
+
+def write_held(segment: ActiveSegment) -> None:
+    """Write the record held back."""
+    if segment.is_open and hasattr(segment, "_held"):
+        durable_io.write_at(segment._fd, *segment._held)
+        del segment._held
+
+
+def after(step: Callable[[Any], None]) -> Callable[[Any], Any]:
+    """Return a maker of methods that do ``step(self)`` first, then what was there."""
+
+    def make(original: Any) -> Any:
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            step(self)
+            return original(self, *args, **kwargs)
+
+        return method
+
+    return make
+
+
+def persisted_first(__: Any) -> Any:
+    """Mark batches persisted before Delta has them."""
+
+    def flush(self: Any, _: EngineOptions) -> None:
+        if generation := self.buffers.seal():
+            self.log.mark_persisted(generation.batch_ids)
+            commit(self, generation)
+            settle(self, generation)
+
+    return flush
+
+
+def in_parts(__: Any) -> Any:
+    """Commit each series by itself, each with the marker."""
+
+    def flush(self: Any, _: EngineOptions) -> None:
+        if generation := self.buffers.seal():
+            for number, (key, rows) in enumerate(generation.series.items()):
+                spills = generation.spills if not number else []
+                commit(self, replace(generation, lo=generation.lo + number, series={key: rows}, spills=spills))
+            self.log.mark_persisted(generation.batch_ids)
+            settle(self, generation)
+
+    return flush
+
+
+def commit(table: Any, generation: Generation) -> None:
+    """Compress and commit one generation."""
+    properties = table.store.properties
+    parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags)
+    table.store.commit(generation, parquet, rows, application=table.application)
+
+
+def settle(table: Any, generation: Generation) -> None:
+    """Do what comes after a commit."""
+    table._show_committed()
+    table.spills.remove(generation.spills)
+
+
+def without_marker_then_marker(original: Any) -> Any:
+    """Commit the rows first, the marker after them."""
+
+    def commit(self: DeltaStore, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
+        original(self, generation, parquet, rows, application="nobody")
+        self._transact([], "append", [], application, generation.hi)
+
+    return commit
+
+
+def one_too_high(original: Any) -> Any:
+    """Commit a marker one too high."""
+
+    def transact(self: DeltaStore, actions: Any, mode: str, batch_ids: Any, application: str, hi: int) -> None:
+        original(self, actions, mode, batch_ids, application, hi + 1)
+
+    return transact
+
+
+def trusting(_: Any) -> Any:
+    """Take what is persisted without checking that the rest is there."""
+
+    def reconcile(self: SegmentedLog, persisted_through: int) -> None:
+        self._settle()
+        self.mark_persisted(range(min(persisted_through + 1, self.next_id)))
+
+    return reconcile
+
+
+def ids_from_zero(_: Any) -> Any:
+    """Begin ids at 0 again where no closed segment is left."""
+
+    def resume(self: SegmentedLog, leftover: recovery.Found) -> None:
+        leftover.path.unlink()
+        self.next_id = self.next_id if self._retention.closed else 0
+        self._start_segment()
+
+    return resume
+
+
+def backwards(original: Any) -> Any:
+    """Replay from the end."""
+
+    def unpersisted(self: SegmentedLog) -> Iterator[tuple[int, pa.RecordBatch]]:
+        yield from reversed(list(original(self)))
+
+    return unpersisted
+
+
+def any_order(original: Any) -> Any:
+    """Buffer batches in whatever order they come."""
+
+    def insert(self: SeriesBuffers, batch_id: int, batch: pa.RecordBatch) -> None:
+        begun, lo, next_id = self._lo is not None, self._lo, self.next_id
+        self.next_id = batch_id
+        original(self, batch_id, batch)
+        if begun:
+            self._lo, self.next_id = min(lo or 0, batch_id), max(next_id, batch_id + 1)
+
+    return insert
+
+
+def forget_replayed(original: Any) -> Any:
+    """Mark what was just replayed into memory as persisted."""
+
+    def recover(self: Any) -> None:
+        original(self)
+        self.log.mark_persisted(range(self.log.oldest_id, self.log.next_id))
+
+    return recover
+
+
+def log_first(_: Any) -> Any:
+    """Truncate the log before Delta."""
+
+    def truncate(self: Any) -> None:
+        hi = self.log.next_id - 1
+        spills = self.buffers.clear()
+        self.log.truncate()
+        self.store.clear(hi, application=self.application)
+        self._show_committed()
+        self.spills.remove(spills)
+        self.store.remove_orphans()
+
+    return truncate
+
+
+def left_torn(original: Any) -> Any:
+    """Close a leftover segment, torn record and all."""
+
+    def settle(folder: Path, plan: recovery.Plan, leftover: recovery.Found) -> None:
+        assert leftover.scan is not None
+        uncut = replace(leftover.scan, damage=None, size_bytes=leftover.scan.good_bytes)
+        original(folder, plan, replace(leftover, scan=uncut))
+
+    return settle
+
+
+def leftover_dropped(original: Any) -> Any:
+    """Delete the leftover active segment."""
+
+    def apply(folder: Path, plan: recovery.Plan) -> None:
+        if plan.leftover is not None and plan.closed:
+            plan.leftover.path.unlink()
+            plan.leftover = None
+        original(folder, plan)
+
+    return apply
+
+
+def born_before_closed(_: Any) -> Any:
+    """Start the next segment before closing the full one."""
+
+    def rotate(self: SegmentedLog) -> None:
+        before, last_id = self._usable(), self.next_id - 1
+        self._start_segment()
+        self._retention.closed.append(before.finish(last_id))
+
+    return rotate
+
+
+def nothing(_: Any) -> Any:
+    """Do nothing."""
+
+    def method(*_: Any, **__: Any) -> None:
+        return None
+
+    return method
+
+
+class Unsynced:
+    """A step in which nothing is synced; stands in for a `durable_io.Step`."""
+
+    def __init__(self, step: durable_io.Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        self._kept = os.fsync, os.fdatasync
+        os.fsync = os.fdatasync = self._instead  # type: ignore[assignment]
+        self._step.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        os.fsync, os.fdatasync = self._kept
+        self._step.__exit__(*error)
+
+    def _instead(self, descriptor: int) -> None:
+        pass
+
+
+_postponed: list[int] = []
+
+
+class Postponed(Unsynced):
+    """A step whose syncs are left for `sync_postponed`."""
+
+    def _instead(self, descriptor: int) -> None:
+        _postponed.append(os.dup(descriptor))
+
+
+def unsynced_file(file: AtomicFile) -> AtomicFile:
+    """Let a file be named before it is synced."""
+    return replace(file, sync=cast("durable_io.Step", Unsynced(file.sync)))
+
+
+def sync_postponed(original: Any) -> Any:
+    """Do the step, then what `Postponed` left to be synced."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        while _postponed:
+            descriptor = _postponed.pop(0)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    return method

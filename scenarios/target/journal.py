@@ -1,0 +1,138 @@
+"""The journal: what the workload attempted and what it was told was durable, kept outside the crash.
+
+One line per event, handed to the kernel with one write before the call returns, so that a SIGKILL takes none of them:
+
+    attempt <json>
+    ack <json>
+
+A file of its own, never under the system's root. A journal line is also a place to crash: two failpoints make it one, so
+that a system without failpoints of its own can still be killed between any two of its promises.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from crashmatrix.faults import declare
+from crashmatrix.scenarios.errors import UsageError
+
+__all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
+
+Item = Any
+"""A JSON value: what a workload stores and recovery returns."""
+
+AFTER_ATTEMPT = declare("journal.after_attempt", "an item is about to be stored")
+AFTER_ACK = declare("journal.after_ack", "an item was acknowledged just now")
+
+
+def item_key(item: Item) -> str:
+    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is no JSON value."""
+    return json.dumps(item, sort_keys=True, separators=(",", ":"))
+
+
+class Attempt:
+    """One attempt. As a context manager, it acknowledges when the block ends without an exception."""
+
+    def __init__(self, journal: Journal, item: Item) -> None:
+        self._journal, self.item = journal, item
+
+    def acknowledge(self) -> None:
+        """Note that the system has called the item durable."""
+        self._journal.write("ack", self.item)
+        AFTER_ACK.hit()
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            self.acknowledge()
+
+
+class Journal:
+    """Appends events to the file at ``path``. Safe to share between threads: each event is one atomic append."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        """The file itself: a program in another language appends its lines there."""
+        self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def attempt(self, item: Item) -> Attempt:
+        """Note that ``item`` is about to be stored: ``with journal.attempt(7): store(7)``.
+
+        Raises:
+            TypeError: the item is no JSON value.
+        """
+        self.write("attempt", item)
+        AFTER_ATTEMPT.hit()
+        return Attempt(self, item)
+
+    def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
+        """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
+        self.append(f"{kind} {item_key(item)}".encode())
+
+    def append(self, line: bytes) -> None:
+        """Hand one line, given without its line break, to the kernel."""
+        line += b"\n"
+        if os.write(self._fd, line) < len(line):
+            raise OSError(errno.ENOSPC, "no room for the journal")
+
+    def tick(self) -> None:
+        """Called every few milliseconds while a program of another language runs, by whoever started it."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One journal line."""
+
+    kind: Literal["attempt", "ack"]
+    item: Item
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What recovery owes: the items there from the start, and the journal up to the crash."""
+
+    initial: tuple[Item, ...] = ()
+    events: tuple[Event, ...] = ()
+
+    @classmethod
+    def parse(cls, journal: bytes, initial: Sequence[Item] = ()) -> Promises:
+        """Read a journal; a last line without its newline was never finished and does not count.
+
+        Raises:
+            UsageError: a line is neither an attempt nor an acknowledgement (a journal written by hand).
+        """
+        lines = journal.split(b"\n")[:-1]
+        return cls(tuple(initial), tuple(_event(number, line) for number, line in enumerate(lines, 1)))
+
+    @property
+    def attempted(self) -> list[Item]:
+        """Every item attempted, in order, the initial ones first."""
+        return [*self.initial, *(event.item for event in self.events if event.kind == "attempt")]
+
+    @property
+    def acknowledged(self) -> list[Item]:
+        """Every item acknowledged, in order, the initial ones first."""
+        return [*self.initial, *(event.item for event in self.events if event.kind == "ack")]
+
+
+def _event(number: int, line: bytes) -> Event:
+    kind, _, text = line.partition(b" ")
+    try:
+        item = json.loads(text)
+    except ValueError:
+        item = None
+        kind = b""
+    if kind == b"attempt":
+        return Event("attempt", item)
+    if kind == b"ack":
+        return Event("ack", item)
+    raise UsageError(f"journal line {number} is neither 'attempt <json>' nor 'ack <json>': {line[:60]!r}")

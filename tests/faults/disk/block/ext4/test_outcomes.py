@@ -1,0 +1,319 @@
+"""Outcomes: crash images said to become the same folder do, whatever the filesystem has to replay or to refuse."""
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import struct
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Flush,
+    Machine,
+    MountRefused,
+    Note,
+    RecordOptions,
+    Tear,
+    Trace,
+    Write,
+    record,
+)
+from crashmatrix.faults.disk.block.base import BaseDisk
+from crashmatrix.faults.disk.block.ext4.journal import JOURNAL_MAGIC
+from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout
+from crashmatrix.faults.disk.block.ext4.outcomes import DiskOutcomes
+from crashmatrix.faults.disk.block.images import DiskImages
+from tests.faults.disk.support import in_child, tree, write_durably
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+LIKE_A_JOURNAL = struct.pack(">III", JOURNAL_MAGIC, 2, 5).ljust(4096, b"-")
+"""A file's block that the journal has to escape, where it logs data."""
+
+
+def files_come_and_go(machine: Machine) -> None:
+    """Directories removed (which the journal revokes) and their blocks reused at once, renames, files cut short."""
+    for turn in range(8):
+        folder = machine.root / f"folder{turn}"
+        folder.mkdir()
+        write_durably(folder / "a", b"%d" % turn * 5000)
+        (folder / "loose").write_bytes(LIKE_A_JOURNAL * 2)
+        write_durably(folder / "journal", LIKE_A_JOURNAL)
+        machine.note(b"made %d" % turn)
+        (folder / "a").replace(machine.root / "kept")
+        os.truncate(folder / "journal", 10)
+        if turn % 2:
+            shutil.rmtree(folder)
+            write_durably(machine.root / f"reuse{turn}", LIKE_A_JOURNAL * 3)
+        machine.note(b"done %d" % turn)
+
+
+def more_than_the_journal_holds(machine: Machine) -> None:
+    """With data in it, a journal of 4 MiB goes round more than once."""
+    for turn in range(9):
+        write_durably(machine.root / f"large{turn % 3}", random.Random(turn).randbytes(1 << 20))
+        machine.note(b"%d" % turn)
+
+
+def blocks_change_hands(machine: Machine) -> None:
+    """On a full disk, what was a directory's block, and so in the journal, becomes a file's."""
+    fill(machine.root / "filler", spare=40)
+    for turn in range(6):
+        folder = machine.root / "folder"
+        folder.mkdir()
+        write_durably(folder / "a", LIKE_A_JOURNAL)
+        machine.note(b"made %d" % turn)
+        shutil.rmtree(folder)
+        write_durably(machine.root / "b", b"%d" % turn)  # What was freed can be had again once that is committed.
+        fill(machine.root / "all the rest", spare=0)
+        machine.note(b"filled %d" % turn)
+        (machine.root / "all the rest").unlink()
+        write_durably(machine.root / "c", LIKE_A_JOURNAL)
+
+
+def fill(path: Path, spare: int) -> None:
+    """Write a file into all blocks that are left, but for a few."""
+    with path.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):  # What is left may become less on the way.
+            for _ in range(os.statvfs(path.parent).f_bavail - spare):
+                file.write(b"x" * 4096)
+        os.fsync(file.fileno())
+
+
+def recorded(workload: Callable[[Machine], None], filesystem: str, nudge: str) -> Trace:
+    return record(workload, options=RecordOptions(filesystem=filesystem, nudge=nudge, seed=3))
+
+
+def folders_by_outcome(trace: Trace, number: int) -> tuple[dict[int, set[str]], int, int]:
+    """By outcome, the folders that mounting showed; how many different images and folders there were."""
+
+    def run() -> tuple[dict[int, set[str]], int, int]:
+        states = CrashStates(trace)
+        found = defaultdict(set)
+        few = list(itertools.islice(states, number))
+        with CrashImages(trace) as images:
+            for state in sorted(few, key=lambda state: state.cut):
+                outcome, folder = states.outcomes.of(state), shown(images, state)
+                assert folder != "refused" or outcome == states.digests.of(state), "what is refused was not foretold"
+                found[outcome].add(folder)
+        return dict(found), len({states.digests.of(state) for state in few}), len(set().union(*found.values()))
+
+    return in_child(run)
+
+
+def shown(images: CrashImages, state: CrashState) -> str:
+    try:
+        with images.mounted(state) as root:
+            return repr(sorted(tree(root).items()))
+    except MountRefused:
+        return "refused"
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "nudge"),
+    [
+        ("ext4", "mixed"),
+        ("ext4", "writeback"),
+        ("ext4", "storm"),
+        ("ext4:data=journal", "mixed"),
+        ("ext4:data=writeback", "commit"),
+        # No flush before a commit block: transactions without some of their blocks, which ext4 has to notice.
+        ("ext4:data=writeback,journal_async_commit", "mixed"),
+    ],
+)
+def test_one_outcome_one_folder_and_fewer_outcomes_than_images(filesystem: str, nudge: str) -> None:
+    found, images, folders = folders_by_outcome(recorded(files_come_and_go, filesystem, nudge), 150)
+    assert all(len(shown) == 1 for shown in found.values())
+    assert folders <= len(found) < 0.8 * images
+
+
+def test_a_torn_superblock_is_for_ext4_to_judge() -> None:
+    """A mount reads it before it replays the journal, in which there may be a whole one."""
+
+    def unlinked_while_open(machine: Machine) -> None:
+        for turn in range(2):
+            with (machine.root / "gone").open("wb") as file:
+                file.write(b"x" * 9000)
+                os.fsync(file.fileno())
+                (machine.root / "gone").unlink()  # Until it is closed, the superblock names it.
+                write_durably(machine.root / f"kept{turn}", b"kept")
+                os.sync()  # In place, too.
+                machine.note(b"%d" % turn)
+
+    trace = recorded(unlinked_while_open, "ext4", "none")
+    states = CrashStates(trace)
+    found: dict[int, set[str]] = defaultdict(set)
+
+    def run() -> dict[int, set[str]]:
+        with CrashImages(trace) as images:
+            for position in range(trace.start, trace.finish):
+                write = trace.operations[position]
+                if isinstance(write, Write) and write.offset == 0:
+                    pending = trace.pending(position + 1)
+                    for tears in ((), (Tear(pending.index(position), 0, 3),), (Tear(pending.index(position), 3, 1),)):
+                        state = CrashState(position + 1, (1 << len(pending)) - 1, tears, len(pending))
+                        found[states.outcomes.of(state)].add(shown(images, state))
+        return dict(found)
+
+    found = in_child(run)
+    assert all(len(folders) == 1 for folders in found.values())
+    assert {"refused"} in found.values()
+
+
+@pytest.mark.parametrize(
+    ("place", "bits"),
+    [("compatible", 0x400), ("incompatible", 0x10000), ("for reading", 0x200), ("journal", 0x20), ("journal", 0x8)],
+    ids=["fast commits", "encryption", "clusters", "fast commits in the journal", "old checksums in the journal"],
+)
+def test_nothing_is_foretold_of_features_not_understood(place: str, bits: int) -> None:
+    trace = recorded(files_come_and_go, "ext4", "none")
+    layout = Ext4Layout.read(BaseDisk(trace).block)
+    assert layout
+    assert layout.journal
+    if place == "journal":
+        at, form = layout.journal.blocks[0] * 4096 + 0x28, ">I"
+    else:
+        at, form = 1024 + 0x5C + 4 * ["compatible", "incompatible", "for reading"].index(place), "<I"
+    assert tells_more_than_digests(trace)
+    assert not tells_more_than_digests(with_bits(trace, at, form, bits))
+
+
+def tells_more_than_digests(trace: Trace) -> bool:
+    states = CrashStates(trace)
+    return any(states.outcomes.of(state) != states.digests.of(state) for state in itertools.islice(states, 50))
+
+
+def with_bits(trace: Trace, at: int, form: str, bits: int) -> Trace:
+    """The trace with bits of a number on the disk set from the beginning."""
+    base = []
+    for offset, run in trace.base:
+        data = bytearray(run)
+        if offset <= at < offset + len(data):
+            struct.pack_into(form, data, at - offset, struct.unpack_from(form, data, at - offset)[0] | bits)
+        base.append((offset, bytes(data)))
+    return replace(trace, base=tuple(base))
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal"])
+def test_what_is_foretold_is_what_replay_leaves(filesystem: str, tmp_path: Path) -> None:
+    """Block for block, against e2fsck's own replay: with blocks revoked and reused, and copies that had to be escaped."""
+    options = RecordOptions(filesystem=filesystem, size_bytes=16 << 20)
+    trace = record(blocks_change_hands, options=options)
+    states = CrashStates(trace)
+    few = list(itertools.islice(states, 25))
+    outcomes = DiskOutcomes(trace, states.digests)
+
+    def recover(number: int) -> bytes:
+        image = tmp_path / str(number)
+        with DiskImages(trace) as images:
+            images.save(few[number], image)
+        done = subprocess.run(["e2fsck", "-y", "-E", "journal_only", image], capture_output=True, check=False)
+        assert done.returncode in (0, 1), done
+        return image.read_bytes()
+
+    told = changed = 0
+    for number, state in enumerate(few):
+        foretold = outcomes._recovered(state)
+        if foretold is None:
+            continue
+        left = in_child(partial(recover, number))
+        for block in outcomes._used(foretold):
+            if block:  # The superblock says that it was recovered, and when.
+                assert outcomes._contents[foretold[block]] == left[block * 4096 : (block + 1) * 4096], (
+                    str(state),
+                    block,
+                )
+                changed += foretold[block] != outcomes._durable.get(block)
+        told += 1
+    assert changed
+    assert told > len(few) / 2
+
+
+def test_a_journal_that_goes_round() -> None:
+    trace = recorded(more_than_the_journal_holds, "ext4:data=journal", "none")
+    found, images, _ = folders_by_outcome(trace, 40)
+    assert all(len(shown) == 1 for shown in found.values())
+    assert len(found) < images
+
+
+@pytest.mark.parametrize("what", ["the journal is emptied", "the mark that it is to be replayed is removed"])
+def test_a_log_that_ceases_to_count(what: str) -> None:
+    """Before that write, once it is pending, and once it is durable: what is not replayed is not foretold to be."""
+    made = recorded(files_come_and_go, "ext4", "none")
+    outcomes = DiskOutcomes(made, CrashStates(made).digests)
+    outcomes._move_to(made.epoch_start(made.finish))
+    assert outcomes._layout
+    assert outcomes._layout.journal
+    journal = outcomes._layout.journal.blocks[0]
+    if what == "the journal is emptied":
+        offset, data = journal * 4096, bytearray(outcomes._contents[outcomes._at(journal)])
+        data[0x1C:0x20] = bytes(4)
+        data[0xFC:0x100] = bytes(4)
+        data[0xFC:0x100] = struct.pack(">I", crc32c(data[:1024]))
+    else:
+        offset, data = 0, bytearray(outcomes._contents[outcomes._at(0)])
+        data[1024 + 0x60] &= ~4
+        data[2048 - 4 : 2048] = struct.pack("<I", crc32c(data[1024 : 2048 - 4]))
+    more = (Flush(), Note(b"before"), Write(offset, bytes(data)), Note(b"pending"), Flush(), Note(b"durable"))
+    operations = (*made.operations[: made.finish], *more)
+    trace = Trace(filesystem="ext4", size_bytes=made.size_bytes, base=made.base, operations=operations)
+    states = CrashStates(trace)
+    before, pending, durable = (CrashState.whole(trace, len(operations) - back) for back in (4, 2, 0))
+    names = [states.outcomes.of(state) for state in (before, pending, durable)]
+
+    def folders() -> list[str]:
+        with CrashImages(trace) as images:
+            return [shown(images, state) for state in (before, pending, durable)]
+
+    first, *others = in_child(folders)
+    assert others == [others[0]] * 2
+    assert others[0] not in (first, "refused")
+    assert names[1] == names[2] != names[0]
+    if what != "the journal is emptied":
+        assert names[1] == states.digests.of(pending)
+
+
+def crc32c(data: bytes | bytearray) -> int:
+    """As ext4 uses it: not inverted at the end."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0x82F63B78 * (value & 1)
+    return value
+
+
+@pytest.mark.parametrize(
+    "filesystem", ["xfs", "btrfs", "ext2", "ext4:norecovery,ro", "ext4:nobarrier", "ext4:barrier=0", "posix"]
+)
+def test_elsewhere_an_outcome_is_an_image(filesystem: str) -> None:
+    """Nothing is foretold of a filesystem whose recovery is not known to the letter."""
+    made = recorded(files_come_and_go, filesystem.partition(":")[0], "none")
+    trace = replace(made, filesystem=filesystem)
+    assert not tells_more_than_digests(trace)
+
+
+def test_any_order_of_states_gives_the_same_answer() -> None:
+    """Going to and fro between cuts tells the same states apart as going forward does."""
+    trace = recorded(files_come_and_go, "ext4", "mixed")
+    some = list(itertools.islice(CrashStates(trace), 200))
+    assert same_of(trace, random.Random(1).sample(some, 200)) == same_of(trace, sorted(some, key=lambda each: each.cut))
+
+
+def same_of(trace: Trace, states: list[CrashState]) -> set[frozenset[str]]:
+    """The states that have one outcome, together."""
+    outcomes, found = CrashStates(trace).outcomes, defaultdict(set)
+    for state in states:
+        found[outcomes.of(state)].add(str(state))
+    return set(map(frozenset, found.values()))

@@ -1,0 +1,124 @@
+"""Each write of a recording is named by the file, directory or metadata it is about, and none is named wrongly."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import CrashImages, Machine, RecordOptions, Trace, Write, record
+from crashmatrix.faults.disk.block.ext4.layout import names_in, what_changed
+from crashmatrix.faults.disk.change_names import changes_named
+from crashmatrix.faults.disk.linux.extents import extents_of
+from crashmatrix.faults.disk.posix.naming import tree_syncs
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, UNKNOWN, Named, in_words
+from crashmatrix.faults.disk.trace.operations import Data
+from tests.faults.disk.support import in_child
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+FILES = {f"sub/f{number}": random.Random(number).randbytes(6000 + number) for number in range(3)}
+LOG = random.Random("log").randbytes(20_000)
+
+
+def sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    os.fsync(file)
+    os.close(file)
+
+
+def work(machine: Machine) -> None:
+    """New files renamed into place, and a log that grows; everything synced."""
+    (machine.root / "sub").mkdir()
+    for number, (name, content) in enumerate(FILES.items()):
+        new = machine.root / f"{name}.new"
+        new.write_bytes(content)
+        sync(new)
+        new.rename(machine.root / name)
+        sync(machine.root / "sub")
+        with (machine.root / "log").open("ab") as log:
+            log.write(LOG[number * 5000 : (number + 1) * 5000])
+        sync(machine.root / "log")
+        machine.note(b"ack %d" % number)
+
+
+def named(filesystem: str) -> tuple[Trace, dict[int, tuple[Named, ...]]]:
+    def look() -> tuple[Trace, dict[int, tuple[Named, ...]]]:
+        trace = record(work, options=RecordOptions(filesystem=filesystem, seed=1))
+        with CrashImages(trace) as images:
+            return trace, dict(changes_named(trace, trace.finish, images))
+
+    return in_child(look)
+
+
+def expected(path: str) -> bytes:
+    return LOG if path == "log" else FILES[path.removesuffix(".new")]
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal", "ext2", "xfs", "btrfs", "posix"])
+def test_data_is_named_by_file_and_bytes(filesystem: str) -> None:
+    """Where a write is said to be bytes of a file, it holds those bytes; and of each file, all are accounted for."""
+    trace, names = named(filesystem)
+    covered: dict[str, set[int]] = {}
+    for at, about in names.items():
+        operation = trace.operations[at]
+        assert isinstance(operation, Write | Data) or filesystem == "posix"
+        for part in about:
+            if part.kind == DATA:
+                content = expected(part.path)[part.start : part.stop]
+                assert content[:1000] in operation.data  # type: ignore[union-attr]
+                covered.setdefault(part.path.removesuffix(".new"), set()).update(range(part.start, part.stop))
+    if filesystem == "ext4:data=journal":
+        return  # There the data is in the journal first.
+    assert covered.keys() == {*FILES, "log"}
+    assert all(len(covered[name]) == len(content) for name, content in FILES.items())
+    assert not [at for at, about in names.items() if any(part.kind == UNKNOWN for part in about)]
+
+
+def test_journal_of_ext4_is_read() -> None:
+    """A commit of ext4's journal is named by what it commits: the rename, in its directory."""
+    trace, names = named("ext4")
+    commits = [part for about in names.values() for part in about if "commit" in part.what]
+    assert all(part.kind == JOURNAL for part in commits)
+    renames = [part.what for part in commits if "f1.new becomes f1" in part.what]
+    told = "the commit of directory sub: f1.new becomes f1; the inode of sub"
+    assert renames in (
+        [told],
+        [f"{told}, sub/f1"],
+    )  # A rename dates the file, too, if the clock has ticked since it was made.
+    notes = [
+        at for at, operation in enumerate(trace.operations) if at in names and "f1.new becomes f1" in names[at][0].text
+    ]
+    assert len(notes) == 2  # The blocks, then, after a flush, the commit.
+
+
+def test_names_of_a_tree() -> None:
+    """On `posix`, a rename is one change of its directory, and a file is known by its name then and where the power goes."""
+    trace, names = named("posix")
+    syncs = list(tree_syncs(trace, trace.finish).values())
+    assert syncs[:3] == ["sub/f0.new", "sub", "log"]
+    renames = [part for about in names.values() for part in about if part.kind == NAMES and "becomes" in part.what]
+    assert [part.text for part in renames] == [f"directory sub: f{n}.new becomes f{n}" for n in range(3)]
+    data = {(part.path, part.now) for about in names.values() for part in about if part.kind == DATA}
+    assert data == {("log", "log"), *((f"{name}.new", name) for name in FILES)}
+
+
+def test_extents_of_what_has_none(tmp_path: Path) -> None:
+    """A file that is not there, or has no blocks, has no extents: nothing is raised."""
+    (tmp_path / "empty").touch()
+    assert list(extents_of(str(tmp_path / "empty"))) == []
+    assert list(extents_of(str(tmp_path / "missing"))) == []
+
+
+def test_changes_of_a_directory() -> None:
+    """A name that went and came under another is a rename."""
+    before, after = {"a": 1, "b": 2, "c": 3}, {"b": 1, "c": 3, "d": 4}
+    assert what_changed(before, after) == ["a becomes b", "d made"]
+    assert what_changed(after, {}) == ["b removed", "c removed", "d removed"]
+    assert names_in(b"\0" * 4096) == {}
+
+
+def test_ranges_that_touch_are_one() -> None:
+    """Writes to one file are told as ranges of it."""
+    parts = [Named(kind=DATA, path="f", start=start, stop=start + 10) for start in (0, 10, 40)]
+    assert in_words(parts) == ["f, bytes 0 to 19, 40 to 49"]

@@ -1,0 +1,290 @@
+"""Mounting crash images: undoing what was done to them, refusals, busy images, and leaving nothing behind."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import (
+    FILESYSTEMS,
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Machine,
+    MountRefused,
+    RecordOptions,
+    Trace,
+    Write,
+    die_with_parent,
+    record,
+)
+from crashmatrix.faults.disk.block.images import DiskImages
+from tests.faults.disk.support import ON_DISK, in_child, random_trace, tree, wait_dead, write_durably
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+
+def program(machine: Machine) -> None:
+    for number in range(6):
+        (machine.root / f"loose{number}").write_bytes(b"%d" % number * 6000)
+        write_durably(machine.root / f"file{number}", b"%d" % number * 3000)
+        machine.note(b"%d" % number)
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    return record(program, options=RecordOptions(nudge="mixed"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_of_states_gives_the_image_of_each(seed: int) -> None:
+    """Going to and fro between cuts, with and without tears, never leaves a trace of an earlier state."""
+    made_up = random_trace(seed)
+    states = list(itertools.islice(CrashStates(made_up), 150))
+    random.Random(seed).shuffle(states)
+
+    def run() -> list[int]:
+        with DiskImages(made_up) as images:
+            return [(images.apply(state), images.digest())[1] for state in states]  # type: ignore[func-returns-value]
+
+    digests = CrashStates(made_up).digests
+    assert in_child(run) == [digests.of(state) for state in states]
+
+
+@pytest.mark.parametrize("filesystem", ON_DISK)
+def test_what_is_done_to_a_mounted_image_is_undone(filesystem: str) -> None:
+    """Recovery, writing, deleting and syncing on one state change nothing in the next."""
+    recorded = record(program, options=RecordOptions(filesystem=filesystem))
+    states = CrashStates(recorded)
+    chosen = list(itertools.islice(states, 10))
+
+    def run() -> None:
+        with DiskImages(recorded) as images:
+            with images.mounted(states.clean) as root:
+                clean = tree(root)
+            for state in chosen:
+                with images.mounted(state) as root:
+                    for path in root.iterdir():
+                        path.unlink()
+                    (root / "dirt").write_bytes(b"d" * (4 << 20))
+                    os.sync()
+                images.apply(state)
+                assert images.digest() == states.digests.of(state)
+            with images.mounted(states.clean) as root:
+                assert tree(root) == clean
+
+    in_child(run)
+
+
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_two_workers_mount_the_same_trace_at_once(filesystem: str) -> None:
+    """Images of one filesystem, with one UUID, do not get into each other's way."""
+    recorded = record(program, options=RecordOptions(filesystem=filesystem))
+    clean = CrashStates(recorded).clean
+
+    def outer() -> None:
+        with CrashImages(recorded) as images, images.mounted(clean) as root:
+            mine = tree(root)
+
+            def inner() -> None:
+                with CrashImages(recorded) as others, others.mounted(clean) as other:
+                    assert tree(other) == mine
+                    (other / "mine").write_bytes(b"m")
+
+            in_child(inner)
+            assert tree(root) == mine
+
+    in_child(outer)
+
+
+def test_an_image_without_a_filesystem_is_refused_with_a_typed_error(trace: Trace) -> None:
+    """That is the filesystem's verdict, and the next image is none the worse for it."""
+    wiped = Trace(
+        filesystem="ext4", size_bytes=trace.size_bytes, base=trace.base, operations=(Write(0, bytes(1 << 20)),)
+    )
+
+    def run() -> str:
+        with CrashImages(wiped) as images:
+            try:
+                with images.mounted(CrashState(1, 1, (), 1)):
+                    return "mounted"
+            except MountRefused as error:
+                with images.mounted(CrashState(0, 0)) as root:
+                    assert root.is_dir()
+                return str(error)
+
+    assert "as ext4 with nobarrier: EINVAL" in in_child(run)
+
+
+def test_a_busy_image_is_left_to_whoever_uses_it(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that will not let go of a mounted image cannot spoil the next one."""
+    monkeypatch.setattr("crashmatrix.faults.disk.block.images._BUSY_SECONDS", 0.02)
+    states = CrashStates(trace)
+    state = next(iter(states))
+
+    def run() -> None:
+        with DiskImages(trace) as images:
+            before = open_descriptors()
+            with images.mounted(state) as root:
+                held = (root / "held").open("wb", buffering=0)
+            held.write(b"still there")
+            images.apply(state)
+            assert images.digest() == states.digests.of(state)
+            with images.mounted(state) as root:
+                assert not (root / "held").exists()
+            held.close()
+            assert open_descriptors() == before
+
+    in_child(run)
+
+
+def test_two_thousand_states_leak_nothing(trace: Trace) -> None:
+    """Descriptors, loop devices and memory are the same after 2,000 mounted states as after 200."""
+    chosen = list(itertools.islice(CrashStates(trace), 100))
+
+    def footprint() -> tuple[int, int, int]:
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        mounts = len(Path("/proc/self/mountinfo").read_text().splitlines())
+        return open_descriptors(), mounts, resident >> 20
+
+    def run() -> tuple[tuple[int, int, int], tuple[int, int, int], set[str]]:
+        with DiskImages(trace) as images:
+            devices = set()
+            early = footprint()
+            for number, state in enumerate(itertools.islice(itertools.cycle(chosen), 2000)):
+                with images.mounted(state):
+                    devices.add(images.device)
+                if number == 200:
+                    early = footprint()
+            late = footprint()
+        return early, late, devices
+
+    early, late, devices = in_child(run)
+    assert late[:2] == early[:2]
+    assert late[2] - early[2] <= 4
+    assert len(devices) == 1
+
+
+def left_of_session(session: int) -> list[str]:
+    """Processes that belong to a session, by what they are."""
+    left = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit():
+                state, _, _, number = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(number) == session and state != "Z":
+                    left.append((folder / "cmdline").read_text())
+    return left
+
+
+def ours() -> set[str]:
+    """Files and mounts by the names this library gives; others may come and go while tests run in parallel."""
+    folders = [tempfile.gettempdir(), "/dev/shm", "/media", "/mnt", "/srv"]
+    names = ("stage-", "images-")
+    files = {str(path) for folder in folders for path in Path(folder).glob("*") if path.name.startswith(names)}
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return files | {line for line in mounts if " tmpfs crashmatrix-" in line or "/stage-" in line or "/images-" in line}
+
+
+@contextlib.contextmanager
+def killed_in_the_middle(act: Callable[[Callable[[Path], None]], None]) -> Iterator[str]:
+    """Run `act` in a session of its own, kill its first process when it reports a path; yields the loop device below."""
+    reader, writer = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setsid()
+            os.close(reader)
+            die_with_parent(parent)
+
+            def report(path: Path) -> None:
+                lines = Path("/proc/self/mounts").read_text().splitlines()
+                device = next(line.split()[0] for line in lines if line.split()[1] == str(path.parent))
+                os.write(writer, device.encode())
+                time.sleep(60)
+
+            act(report)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    device = os.read(reader, 100).decode()
+    os.close(reader)
+    backing = Path(f"/sys/block/{Path(device).name}/loop/backing_file")
+    used = backing.read_text()
+    assert left_of_session(pid)
+    wait_dead(pid)
+    deadline = time.monotonic() + 10
+    while left_of_session(pid) or (backing.exists() and backing.read_text() == used):
+        assert time.monotonic() < deadline, (left_of_session(pid), device)
+        time.sleep(0.01)
+    yield device
+
+
+def test_a_killed_recording_leaves_nothing(trace: Trace) -> None:
+    """No mount, loop device, process or file survives SIGKILL, in the middle of a workload with nudges."""
+
+    def act(report: Callable[[Path], None]) -> None:
+        def work(machine: Machine) -> None:
+            program(machine)
+            # Daemons of daemons, out of reach of any parent's care.
+            subprocess.run(["sh", "-c", "setsid sh -c 'sleep 60 > held & sleep 60' &"], cwd=machine.root, check=True)
+            report(machine.root)
+
+        record(work, options=RecordOptions(nudge="async"))
+
+    with killed_in_the_middle(act):
+        assert not ours()
+
+
+def test_a_killed_exploration_leaves_nothing(trace: Trace) -> None:
+    def act(report: Callable[[Path], None]) -> None:
+        with CrashImages(trace) as images, images.mounted(CrashStates(trace).clean) as root:
+            parent = os.getpid()
+            pid = os.fork()
+            if not pid:
+                die_with_parent(parent)
+                with (root / "open").open("wb"):
+                    signal.pause()
+            report(root)
+
+    with killed_in_the_middle(act):
+        assert not ours()
+
+
+def test_the_caller_stays_in_its_namespace(trace: Trace) -> None:
+    """Recording moves no one but its own processes; exploring moves the process that does it."""
+    home = str(Path("/proc/self/ns/mnt").readlink())
+    record(program)
+    assert str(Path("/proc/self/ns/mnt").readlink()) == home
+
+    def run() -> str:
+        with CrashImages(trace):
+            return str(Path("/proc/self/ns/mnt").readlink())
+
+    assert in_child(run) != home
+
+
+def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path: Path) -> None:
+    """The file is what the disk held, bit for bit, and sparse."""
+    state = list(itertools.islice(CrashStates(trace), 30))[-1]
+
+    def run() -> bytes:
+        with DiskImages(trace) as images:
+            images.save(state, tmp_path / "image")
+            return Path(images.device).read_bytes()
+
+    assert in_child(run) == (tmp_path / "image").read_bytes()
+    assert (tmp_path / "image").stat().st_blocks * 512 < trace.size_bytes // 4

@@ -1,0 +1,168 @@
+"""Enumeration and naming of crash states, against a model that builds every image in full. Needs no disk."""
+
+import itertools
+
+import pytest
+
+from crashmatrix.faults.disk import (
+    CrashState,
+    CrashStates,
+    Flush,
+    InvalidOption,
+    InvalidState,
+    Note,
+    StateOptions,
+    Trace,
+    Write,
+)
+from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.sectors import patches
+from tests.faults.disk.support import random_trace, synthetic_trace
+
+
+def image_of(trace: Trace, state: CrashState) -> bytes:
+    """The model: lay every write over the base, one after the other, as the definition says."""
+    image = bytearray(trace.size_bytes)
+    for offset, data in trace.base:
+        image[offset : offset + len(data)] = data
+    flush = max((i + 1 for i, op in enumerate(trace.operations[: state.cut]) if isinstance(op, Flush)), default=0)
+    for operation in trace.operations[:flush]:
+        if isinstance(operation, Write):
+            image[operation.offset : operation.offset + len(operation.data)] = operation.data
+    pending = [op for op in trace.operations[flush : state.cut] if isinstance(op, Write)]
+    for index, write in enumerate(pending):
+        for sector in range(len(write.data) // 512):
+            torn = any(t.write == index and t.first <= sector < t.first + t.count for t in state.tears)
+            if state.kept >> index & 1 and not torn:
+                start = sector * 512
+                image[write.offset + start : write.offset + start + 512] = write.data[start : start + 512]
+    return bytes(image)
+
+
+def patched(trace: Trace, state: CrashState) -> bytes:
+    image = bytearray(image_of(trace, CrashState(state.cut, 0)))
+    for offset, data in patches(trace, state):
+        image[offset : offset + len(data)] = data
+    return bytes(image)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_patches_digests_and_ids_agree_with_the_model(seed: int) -> None:
+    """Equal digests mean equal images and the other way round; an id read back is the same state."""
+    trace = random_trace(seed)
+    states = CrashStates(trace, StateOptions(seed=seed))
+    by_digest: dict[int, bytes] = {}
+    for state in itertools.islice(states, 400):
+        image = image_of(trace, state)
+        assert patched(trace, state) == image
+        assert by_digest.setdefault(states.digests.of(state), image) == image
+        assert CrashState.parse(str(state), trace) == state
+    assert len(set(by_digest.values())) == len(by_digest) == states.coverage.distinct > 40
+    # Against a second implementation, so that the digests do not merely agree with themselves.
+    untouched = CrashState(0, 0)
+    assert ImageDigests(trace).of(untouched) == 0
+
+
+def test_enumeration_is_deterministic_and_restarts() -> None:
+    trace = random_trace(3)
+    states = CrashStates(trace, StateOptions(seed=5))
+    first = list(states)
+    assert list(states) == first == list(CrashStates(trace, StateOptions(seed=5)))
+    assert set(first) != set(CrashStates(trace, StateOptions(seed=6)))
+
+
+def test_every_subset_of_a_small_epoch_is_found_and_none_twice() -> None:
+    """Three pending writes have eight subsets: all are given, each once."""
+    trace = synthetic_trace([Write(512 * i, b"%d" % i * 512) for i in range(3)])
+    states = list(CrashStates(trace, StateOptions(random_subsets=100)))
+    assert sorted(state.kept for state in states) == list(range(8))
+
+
+def test_small_budgets_see_every_kind_of_state_and_soon_every_cut() -> None:
+    """All and none are half of what comes until they run out, over all cuts; torn writes do not wait for them."""
+    trace = random_trace(4, length=120)
+    states = CrashStates(trace)
+    order = list(states)
+    seen = {states.digests.of(state) for state in order[: 4 * len(states.cuts)]}
+    for cut in states.cuts:
+        size = len(cut.pending)
+        extremes = [CrashState(cut.position, kept, (), size) for kept in (0, (1 << size) - 1)]
+        assert {states.digests.of(state) for state in extremes} <= seen
+    few = order[:40]
+    extreme = [not s.tears and s.kept in (0, (1 << s.pending) - 1) for s in few]
+    assert 10 <= sum(extreme) <= 30
+    assert sum(bool(s.tears) for s in few) >= 3
+
+
+def test_cuts_stand_before_flushes_after_notes_and_inside_long_stretches() -> None:
+    write = Write(0, bytes(512))
+    trace = synthetic_trace([write, Flush(), Flush(), Note(b"a"), write, Note(b"b"), write])
+    assert [(cut.position, cut.notes, len(cut.pending)) for cut in CrashStates(trace).cuts] == [
+        (2, 0, 1),
+        (5, 1, 0),
+        (7, 2, 1),
+        (8, 2, 2),
+    ]
+    long = synthetic_trace([write] * 200)
+    assert 5 < len(CrashStates(long).cuts) < 60
+
+
+def test_nothing_outside_the_marks_is_cut() -> None:
+    trace = random_trace(5)
+    later = Trace(
+        filesystem="ext4",
+        size_bytes=trace.size_bytes,
+        base=trace.base,
+        operations=(*trace.operations, Write(0, b"l" * 512), Flush(), Write(512, b"l" * 512)),
+    )
+    assert [str(s) for s in CrashStates(later)] == [str(s) for s in CrashStates(trace)]
+    assert CrashStates(later).clean.cut == len(later.operations)
+
+
+def test_an_image_is_given_again_when_more_was_promised() -> None:
+    """The same image is another question once another note is out."""
+    trace = synthetic_trace([Write(0, b"x" * 512), Note(b"a"), Note(b"b")])
+    assert [(s.cut, s.kept) for s in sorted(CrashStates(trace), key=str)] == [(3, 1), (3, 0), (4, 1), (4, 0)]
+
+
+def test_tears_respect_what_the_disk_writes_whole() -> None:
+    trace = synthetic_trace([Write(0, bytes(range(256)) * 64)], filesystem="btrfs")
+    tears = [tear for state in CrashStates(trace) for tear in state.tears]
+    assert tears
+    assert all(tear.first % 8 == 0 and tear.count % 8 == 0 for tear in tears)
+    fine = [t for s in CrashStates(trace, StateOptions(atomic_bytes=512, torn_per_write=30)) for t in s.tears]
+    assert any(tear.first % 8 or tear.count % 8 for tear in fine)
+    with pytest.raises(InvalidOption):
+        CrashStates(trace, StateOptions(atomic_bytes=100))
+
+
+def test_coverage_counts() -> None:
+    trace = synthetic_trace([Write(512 * i, b"%d" % (i % 10) * 512) for i in range(10)])
+    states = CrashStates(trace, StateOptions(stretch_writes=100))
+    found = list(states)
+    coverage = states.coverage
+    assert (coverage.cuts, coverage.pending_most, coverage.possible_log2) == (1, 10, 10.0)
+    assert coverage.distinct == len(found) <= coverage.enumerated
+    assert CrashStates(synthetic_trace([Write(0, b"x" * 512)] * 5000)).coverage.possible_log2 > 4990
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "5",
+        "5-",
+        "-5-all",
+        "99999-all",
+        "3-zz",
+        "3-fffffffff",
+        "3--1",
+        "3-all-x",
+        "3-all-t0.0+999",
+        "3-none-t0.0+1",
+    ],
+)
+def test_bad_ids_are_refused_with_a_remedy(text: str) -> None:
+    with pytest.raises(InvalidState, match="take an id that was printed for trace"):
+        CrashState.parse(text, random_trace(6))

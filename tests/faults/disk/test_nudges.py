@@ -1,0 +1,113 @@
+"""Nudges make the kernel write what nobody synced, and so make crash states differ."""
+
+import itertools
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import (
+    NUDGES,
+    CrashImages,
+    CrashStates,
+    Flush,
+    Machine,
+    RecordOptions,
+    Trace,
+    Write,
+    record,
+)
+from crashmatrix.faults.disk.nudges import Nudger
+from tests.faults.disk.support import ON_DISK, in_child, tree
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+
+def test_a_seed_fixes_what_is_nudged_and_last_changed_files_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root" / "deep").mkdir(parents=True)
+    for number in range(10):
+        path = tmp_path / "root" / ("deep" if number % 2 else ".") / f"file{number}"
+        path.write_bytes(bytes(40_000))
+        os.utime(path, (number, number))
+
+    def nudged(seed: int) -> list[tuple[str, int, int]]:
+        done: list[tuple[str, int, int]] = []
+        monkeypatch.setattr(
+            "crashmatrix.faults.disk.nudges.start_writeback",
+            lambda descriptor, *pages: done.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, *pages)),
+        )
+        nudger = Nudger("writeback", seed, tmp_path / "root", tmp_path / "unrelated")
+        for _ in range(400):
+            nudger.nudge()
+        return done
+
+    first = nudged(1)
+    assert first == nudged(1) != nudged(2)
+    assert 100 < len(first) < 300
+    assert all(offset % 4096 == 0 and 0 < length <= 40_960 - offset for _, offset, length in first)
+    names = Counter(name for name, _, _ in first)
+    assert len(names) == 10
+    assert names.most_common(1)[0][0] == "file9"
+
+
+def lazy(machine: Machine) -> None:
+    """Writes ten files over and over, and syncs nothing."""
+    for number in range(30):
+        (machine.root / f"file{number % 10}").write_bytes(b"%2d" % number * 6000)
+        machine.note(b"%d" % number)
+        time.sleep(0.002)
+
+
+def recorded(kind: str, filesystem: str = "ext4", seed: int = 1) -> Trace:
+    return record(lazy, options=RecordOptions(nudge=kind, filesystem=filesystem, seed=seed))
+
+
+def counts(trace: Trace) -> tuple[int, int]:
+    """Writes and flushes while the workload ran."""
+    running = trace.operations[trace.start : trace.finish]
+    return sum(isinstance(op, Write) for op in running), sum(isinstance(op, Flush) for op in running)
+
+
+def test_without_nudges_nothing_becomes_durable() -> None:
+    """ext4 writes files that were emptied and written anew when they are closed, but nobody asks for a flush."""
+    assert counts(recorded("none"))[1] == 0
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NUDGES if kind != "none"])
+def test_each_kind_makes_the_kernel_write(kind: str) -> None:
+    writes, flushes = counts(recorded(kind))
+    assert writes > 3
+    # Writing back is what must not flush: data without metadata is its point.
+    assert (flushes == 0) == (kind == "writeback")
+
+
+@pytest.mark.parametrize("filesystem", ON_DISK)
+def test_commits_make_metadata_durable_without_data(filesystem: str) -> None:
+    """On each filesystem, a file that nobody synced can come back with a name and without its content."""
+    trace = recorded("commit", filesystem)
+    whole = {b"%2d" % number * 6000 for number in range(30)}
+
+    def run() -> bool:
+        with CrashImages(trace) as images:
+            for state in itertools.islice(CrashStates(trace), 40):
+                with images.mounted(state) as root:
+                    if any(content not in whole for content in tree(root).values()):
+                        return True
+        return False
+
+    assert in_child(run)
+
+
+def test_the_root_of_the_system_under_test_stays_its_own() -> None:
+    """Nudges write outside the directory they nudge."""
+    trace = recorded("mixed")
+
+    def run() -> set[str]:
+        with CrashImages(trace) as images, images.mounted(CrashStates(trace).clean) as root:
+            return set(tree(root))
+
+    assert in_child(run) == {f"file{number}" for number in range(10)}

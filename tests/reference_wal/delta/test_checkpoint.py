@@ -1,0 +1,153 @@
+"""Checkpoints and what is deleted behind them: the table is the same, whatever a crash keeps of either."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import EngineOptions, StorageEngine, TableCorrupted
+from crashmatrix.reference_wal.delta.checkpoint import clean_up, newest_version, torn
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+OPTIONS = EngineOptions(checkpoint_commits=3)
+
+
+def opened(root: Path) -> StorageEngine:
+    engine = StorageEngine.open(root, options=OPTIONS)
+    if "t" not in engine.tables:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+def filled(root: Path, commits: int) -> Path:
+    """Commit so many rows, one each; return the Delta log."""
+    with opened(root) as engine:
+        for number in range(commits):
+            engine.ingest("t", batch(float(number)))
+            engine.flush()
+    return root / "tables" / "t" / "_delta_log"
+
+
+def versions(log: Path, suffix: str) -> list[int]:
+    return sorted(int(path.name[:20]) for path in log.glob(f"[0-9]*{suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("commits", "checkpoints", "first_json"), [(2, [], 0), (3, [3], 0), (6, [3, 6], 3), (8, [3, 6], 3), (10, [6, 9], 6)]
+)
+def test_what_is_kept(commits: int, checkpoints: list[int], first_json: int, tmp_path: Path) -> None:
+    """The two newest checkpoints stay, and every commit from the older of them on; readers see every row."""
+    log = filled(tmp_path, commits)
+    assert versions(log, ".checkpoint.parquet") == checkpoints
+    assert versions(log, ".json") == list(range(first_json, commits + 1))
+    assert len(DeltaTable(log.parent).file_uris()) == commits
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(i) for i in range(commits)]
+        assert engine.ingest("t", batch(-1.0)) == commits
+
+
+def test_any_subset_of_a_clean_up(tmp_path: Path) -> None:
+    """Whichever of the deletions a power cut keeps, the table reads the same, and the next clean-up takes the rest."""
+    with faults.scenario("checkpoint.clean_up.before_unlink=raise(EIO)"), pytest.raises(OSError, match="Input/output"):
+        filled(tmp_path, 6)
+    log = tmp_path / "tables" / "t" / "_delta_log"
+    old = {file: file.read_bytes() for file in sorted(log.glob("0*.json"))[:3]}
+    assert [int(file.stem) for file in old] == [0, 1, 2]
+    for kept in itertools.product([True, False], repeat=3):
+        for (file, data), keep in zip(old.items(), kept, strict=True):
+            file.write_bytes(data) if keep else file.unlink(missing_ok=True)
+        with opened(tmp_path) as engine:
+            assert numbers(engine.read("t")) == [float(i) for i in range(6)]
+    clean_up(log)
+    assert versions(log, ".json") == [3, 4, 5, 6]
+
+
+def test_a_checkpoint_holds_what_is_there(tmp_path: Path) -> None:
+    """Files that a truncation removed burden no later checkpoint: opening costs what is in the table, not what ever was."""
+    log = filled(tmp_path, 7)
+    with opened(tmp_path) as engine:
+        engine.truncate("t")
+        time.sleep(1.1)  # Delta forgets a removal once its retention, of no seconds, has passed.
+        engine.ingest("t", batch(-1.0))
+        engine.flush()
+    newest = pq.read_table(max(log.glob("*.checkpoint.parquet")))
+    assert newest_version(log) == 9
+    held = {kind: newest[kind].drop_null().length() for kind in ("add", "remove")}
+    assert held == {"add": 1, "remove": 0}
+
+
+TEARS: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("tear", TEARS.values(), ids=TEARS)
+@pytest.mark.parametrize("which", ["checkpoint", "pointer", "both"])
+def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """With the first commits long gone, a torn newest checkpoint is removed, and the one before it read instead."""
+    log = filled(tmp_path, 9)
+    checkpoint, pointer = log / f"{9:020d}.checkpoint.parquet", log / "_last_checkpoint"
+    for file in {"checkpoint": [checkpoint], "pointer": [pointer], "both": [checkpoint, pointer]}[which]:
+        file.write_bytes(tear(file.read_bytes()))
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(i) for i in range(9)]
+        assert newest_version(log) == (9 if which == "pointer" else 6)
+        engine.ingest("t", batch(9.0))
+        engine.flush()
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(i) for i in range(10)]
+
+
+def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
+    """Where the pointer names an older checkpoint, even a torn one, the newest is read."""
+    log = filled(tmp_path, 6)
+    pointer, older = log / "_last_checkpoint", log / f"{3:020d}.checkpoint.parquet"
+    pointer.write_text(json.dumps({"version": 3, "size": 3, "sizeInBytes": older.stat().st_size}))
+    for content in (older.read_bytes(), b""):
+        older.write_bytes(content)
+        with opened(tmp_path) as engine:
+            assert numbers(engine.read("t")) == [float(i) for i in range(6)]
+        assert newest_version(log) == 6
+
+
+def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:
+    """Where both checkpoints are damaged and the first commits gone, opening refuses, and changes nothing."""
+    log = filled(tmp_path, 6)
+    for file in log.glob("*.checkpoint.parquet"):
+        file.write_bytes(b"")
+    before = contents(tmp_path)
+    for _ in range(2):
+        with pytest.raises(TableCorrupted, match="the commits before it are gone"):
+            StorageEngine.open(tmp_path)
+        assert contents(tmp_path) == before
+
+
+def test_nothing_is_deleted_for_an_unverified_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint that does not read back as the table is an error, and every commit is still there."""
+    log = filled(tmp_path, 5)
+
+    def damage() -> None:
+        (log / f"{6:020d}.checkpoint.parquet").write_bytes(b"")
+
+    faults.configure_callback("checkpoint.file.before_verify", damage)
+    try:
+        with opened(tmp_path) as engine:
+            engine.ingest("t", batch(5.0))
+            with pytest.raises(TableCorrupted, match="cannot be read back"):
+                engine.flush()
+    finally:
+        faults.remove("checkpoint.file.before_verify")
+    assert versions(log, ".json") == list(range(7))
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(i) for i in range(6)]
+    assert torn(log) == []

@@ -1,0 +1,378 @@
+"""The Delta side: commits that deltalake reads, and what recovery makes of the files a power cut tore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import EngineOptions, StorageEngine, TableCorrupted
+from crashmatrix.reference_wal.buffers import Generation
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
+from crashmatrix.reference_wal.delta.compression import compress
+from crashmatrix.reference_wal.delta.folder import give_name
+from crashmatrix.reference_wal.delta.recovery import TornTail, remove_torn, torn_tail
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+APPLICATION = "log/t"
+PROPERTIES = TableProperties(timestamp="timestamp", tags=["station"], identity="log", logged=True, arrow="")
+KEEP_SEGMENTS = EngineOptions(segment_bytes_max=1 << 20)
+"""The log holds every batch of a session until it is reopened."""
+
+
+def store(root: Path, commits: int = 0) -> DeltaStore:
+    """Return a table with a commit of one row for each batch 0, 1, ..."""
+    DeltaStore.make_unborn(root / "t", SCHEMA, PROPERTIES)
+    give_name(root / "t")
+    made = DeltaStore(root / "t")
+    for number in range(commits):
+        commit(made, number, number)
+    return made
+
+
+def commit(table: DeltaStore, lo: int, hi: int) -> None:
+    rows = pa.Table.from_batches([batch(*range(lo, hi + 1))])
+    generation = Generation(lo, hi, {("a",): rows})
+    parquet, count = compress(generation, timestamp="timestamp", tags=["station"])
+    table.commit(generation, parquet, count, application=APPLICATION)
+
+
+def json_of(root: Path, version: int) -> Path:
+    return root / "t" / "_delta_log" / f"{version:020d}.json"
+
+
+def test_a_new_table(tmp_path: Path) -> None:
+    """A new table is empty, knows its columns, and has no temporary name left."""
+    made = store(tmp_path)
+    assert made.properties == PROPERTIES
+    assert (made.marker(APPLICATION), made.files(), made.commits_since_checkpoint) == (-1, {}, 0)
+    assert made.read(SCHEMA).equals(SCHEMA.empty_table())
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+    again = DeltaStore(tmp_path / "t")
+    assert again.properties == PROPERTIES
+
+
+def test_a_commit(tmp_path: Path) -> None:
+    """A commit adds the rows and moves the marker, for us, for deltalake and for who reads its json."""
+    made = store(tmp_path)
+    commit(made, 0, 2)
+    commit(made, 3, 3)
+
+    for table in (made, DeltaStore(tmp_path / "t")):
+        assert (table.marker(APPLICATION), table.marker("log/u")) == (3, -1)
+        assert numbers(table.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
+        assert table.commits_since_checkpoint == 2
+    delta = DeltaTable(str(tmp_path / "t"))
+    assert delta.transaction_version(APPLICATION) == 3
+    rows = [pq.read_table(uri) for uri in delta.file_uris()]
+    assert numbers(pa.concat_tables(rows)) == [0.0, 1.0, 2.0, 3.0]
+    actions = [json.loads(line) for line in json_of(tmp_path, 1).read_text().splitlines()]
+    assert json.loads(actions[0]["commitInfo"]["batchIds"]) == [0, 1, 2]
+    assert actions[-1] == {"txn": {"appId": APPLICATION, "version": 2}}
+    assert json.loads(next(action["add"] for action in actions if "add" in action)["stats"]) == {"numRecords": 3}
+
+
+def test_the_order_of_a_commit(tmp_path: Path) -> None:
+    """File, its sync, its folder's; then the commit, its sync, its folder's: never a name before its contents."""
+    made = store(tmp_path)
+    seen: list[str] = []
+    faults.observe(lambda point, _: seen.append(point.name))
+    try:
+        commit(made, 0, 0)
+    finally:
+        faults.observe(None)
+    steps = ["parquet.{}_write", "parquet.{}_sync", "parquet.{}_sync_folder"]
+    steps += ["delta.{}_transact", "delta.{}_sync", "delta.{}_sync_folder"]
+    expected = [f"commit.{step.format(side)}" for step in steps for side in ("before", "after")]
+    assert [name for name in seen if name.startswith("commit.")] == expected
+
+
+def test_clear(tmp_path: Path) -> None:
+    """Clearing removes every row and moves the marker in one commit."""
+    made = store(tmp_path, commits=2)
+    made.clear(5, application=APPLICATION)
+    for table in (made, DeltaStore(tmp_path / "t")):
+        assert (table.marker(APPLICATION), table.files()) == (5, {})
+        assert table.read(SCHEMA).num_rows == 0
+    made.remove_orphans()
+    assert list((tmp_path / "t").glob("*.parquet")) == []
+    commit(made, 6, 6)
+    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [6.0]
+
+
+def test_orphans_are_removed(tmp_path: Path) -> None:
+    """Parquet files that no commit names go; those that one names, and all else, stay."""
+    made = store(tmp_path, commits=2)
+    named = set(made.files())
+    (tmp_path / "t" / "orphan.parquet").write_bytes(b"half")
+    (tmp_path / "t" / "notes.txt").write_bytes(b"mine")
+
+    made.remove_orphans()
+
+    assert set((tmp_path / "t").glob("*.parquet")) == named and len(named) == 2
+    assert (tmp_path / "t" / "notes.txt").exists()
+
+
+# --- torn commits
+
+
+def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
+    """Nothing is taken for torn in a table at rest: new, with commits, cleared, or with a checkpoint."""
+    made = store(tmp_path)
+    whole = [torn_tail(tmp_path / "t")]
+    commit(made, 0, 0)
+    whole.append(torn_tail(tmp_path / "t"))
+    made.clear(0, application=APPLICATION)
+    whole.append(torn_tail(tmp_path / "t"))
+    made.checkpoint()
+    whole.append(torn_tail(tmp_path / "t"))
+    assert whole == [TornTail(None, version - 1, []) for version in (0, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("newest", ["commit", "clear"])
+def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
+    """A newest commit that lacks any of its end, or has zeros there, is told from a whole one, and healing removes it."""
+    made = store(tmp_path, commits=2)
+    before = torn_tail(tmp_path / "t")
+    if newest == "clear":
+        made.clear(2, application=APPLICATION)
+    else:
+        commit(made, 2, 2)
+    file = json_of(tmp_path, 3)
+    data = file.read_bytes()
+    assert before == TornTail(None, 1, []) and data[-1:] == b"}"
+
+    for length in range(len(data)):
+        for torn in (data[:length], data[:length] + bytes(len(data) - length)):
+            file.write_bytes(torn)
+            assert torn_tail(tmp_path / "t") == TornTail(file, 2, []), length
+    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
+
+    assert not file.exists()
+    healed = DeltaStore(tmp_path / "t")
+    assert (healed.marker(APPLICATION), numbers(healed.read(SCHEMA))) == (1, [0.0, 1.0])
+    healed.remove_orphans()
+    commit(healed, 2, 2)
+    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0]
+
+
+def test_leftovers_of_deltalake_are_removed(tmp_path: Path) -> None:
+    """The temporary file that deltalake links a commit from does not pile up."""
+    store(tmp_path, commits=1)
+    leftover = tmp_path / "t" / "_delta_log" / f"{2:020d}.json#1"
+    leftover.write_bytes(b"half")
+    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
+    assert not leftover.exists()
+    assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 0
+
+
+@pytest.mark.parametrize("damage", ["empty", "gone"])
+def test_the_first_commit_is_never_torn(damage: str, tmp_path: Path) -> None:
+    """A table whose first commit is damaged or gone was damaged afterwards: it is synced before it has its name."""
+    store(tmp_path)
+    if damage == "empty":
+        json_of(tmp_path, 0).write_bytes(b"")
+    else:
+        json_of(tmp_path, 0).unlink()
+    before = contents(tmp_path)
+    with pytest.raises(TableCorrupted):
+        torn_tail(tmp_path / "t")
+    assert contents(tmp_path) == before
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "without its last line": lambda data: data.rpartition(b"\n")[0],
+    "first line only": lambda data: data.partition(b"\n")[0],
+    "zeros": lambda data: bytes(len(data)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_the_engine_heals_a_torn_commit(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """While the log holds the rows of a torn commit, opening removes it and every row is there once."""
+    with StorageEngine.open(tmp_path, options=KEEP_SEGMENTS) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        for number in range(3):
+            engine.ingest("t", batch(float(number)))
+            engine.flush()
+    file = json_of(tmp_path / "tables", 3)
+    file.write_bytes(damage(file.read_bytes()))
+
+    with StorageEngine.open(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
+        assert [batch_id for batch_id, _ in engine.unpersisted("t")] == [2]
+        assert len(engine.files("t")) == 2
+        engine.flush()
+        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
+    assert DeltaTable(str(tmp_path / "tables" / "t")).version() == 3
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_the_engine_refuses_what_the_log_cannot_heal(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Once the log has let go of the rows, a damaged newest commit is corruption: refused each time, nothing changed."""
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        engine.ingest("t", batch(0.0))
+        engine.flush()
+    with StorageEngine.open(tmp_path) as engine:
+        assert engine.unpersisted("t") == []
+    file = json_of(tmp_path / "tables", 1)
+    file.write_bytes(damage(file.read_bytes()))
+    before = contents(tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(TableCorrupted, match="the newest commit is damaged") as caught:
+            StorageEngine.open(tmp_path)
+        assert caught.value.path == file
+        assert contents(tmp_path) == before
+
+
+# --- checkpoints
+
+
+def checkpointed(root: Path) -> DeltaStore:
+    """Return a table with a checkpoint at version 3 and a commit after it."""
+    made = store(root, commits=3)
+    made.checkpoint()
+    assert made.commits_since_checkpoint == 0
+    commit(made, 3, 3)
+    return made
+
+
+def test_a_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint is what a reader without the earlier commits needs: rows, marker and columns."""
+    checkpointed(tmp_path)
+    for version in range(3):
+        json_of(tmp_path, version).unlink()
+
+    again = DeltaStore(tmp_path / "t")
+
+    assert (again.marker(APPLICATION), again.commits_since_checkpoint) == (3, 1)
+    assert numbers(again.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
+    assert again.properties == PROPERTIES
+
+
+Tear = Callable[[bytes], bytes]
+TORN: dict[str, tuple[Tear | None, Tear | None]] = {
+    "checkpoint empty": (lambda data: b"", lambda data: data),
+    "checkpoint half": (lambda data: data[: len(data) // 2], lambda data: data),
+    "checkpoint zeros": (lambda data: bytes(len(data)), lambda data: data),
+    "checkpoint gone": (None, lambda data: data),
+    "pointer empty": (lambda data: data, lambda data: b""),
+    "pointer half": (lambda data: data, lambda data: data[: len(data) // 2]),
+    "pointer zeros": (lambda data: data, lambda data: bytes(len(data))),
+    "both empty": (lambda data: b"", lambda data: b""),
+    "both half": (lambda data: data[: len(data) // 2], lambda data: data[: len(data) // 2]),
+    "empty without pointer": (lambda data: b"", None),
+    "half without pointer": (lambda data: data[: len(data) // 2], None),
+}
+
+
+def tear(file: Path, damage: Tear | None) -> None:
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage(file.read_bytes()))
+
+
+@pytest.mark.parametrize(("checkpoint", "pointer"), TORN.values(), ids=TORN)
+def test_a_torn_checkpoint(checkpoint: Tear | None, pointer: Tear | None, tmp_path: Path) -> None:
+    """A checkpoint torn with or without its pointer is removed, and the table is read from its commits."""
+    checkpointed(tmp_path)
+    log = tmp_path / "t" / "_delta_log"
+    tear(log / f"{3:020d}.checkpoint.parquet", checkpoint)
+    tear(log / "_last_checkpoint", pointer)
+
+    torn = torn_tail(tmp_path / "t")
+    assert torn.commit is None and torn.checkpoint
+    remove_torn(tmp_path / "t", torn)
+
+    assert torn_tail(tmp_path / "t") == TornTail(None, 3, [])
+    healed = DeltaStore(tmp_path / "t")
+    assert (healed.marker(APPLICATION), numbers(healed.read(SCHEMA))) == (3, [0.0, 1.0, 2.0, 3.0])
+    healed.checkpoint()
+    assert DeltaStore(tmp_path / "t").commits_since_checkpoint == 0
+
+
+def test_a_checkpoint_that_lacks_any_sector(tmp_path: Path) -> None:
+    """A checkpoint of which a power cut kept all but one sector is removed or read rightly, and never stops the table."""
+    checkpointed(tmp_path)
+    file = tmp_path / "t" / "_delta_log" / f"{3:020d}.checkpoint.parquet"
+    pointer = file.parent / "_last_checkpoint"
+    data, named = file.read_bytes(), pointer.read_bytes()
+    removed = 0
+    for start in range(0, len(data), 512):
+        file.write_bytes((data[:start] + bytes(512) + data[start + 512 :])[: len(data)])
+        pointer.write_bytes(named)
+        remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
+        removed += not file.exists()
+        table = DeltaStore(tmp_path / "t")
+        assert (table.marker(APPLICATION), numbers(table.read(SCHEMA))) == (3, [0.0, 1.0, 2.0, 3.0]), start
+    assert removed > len(data) / 512 / 2
+
+
+@pytest.mark.parametrize("tear_newest", [lambda data: b"", lambda data: data[: len(data) // 2]], ids=["empty", "half"])
+def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: Path) -> None:
+    """The pointer may be the older of the two that a power cut left: the newer, torn checkpoint goes, the older stays."""
+    made = checkpointed(tmp_path)
+    log = tmp_path / "t" / "_delta_log"
+    old = (log / "_last_checkpoint").read_bytes()
+    made.checkpoint()
+    (log / "_last_checkpoint").write_bytes(old)
+    newest = log / f"{4:020d}.checkpoint.parquet"
+    tear(newest, tear_newest)
+
+    torn = torn_tail(tmp_path / "t")
+    assert torn.checkpoint == [newest]
+    remove_torn(tmp_path / "t", torn)
+
+    assert (log / f"{3:020d}.checkpoint.parquet").exists()
+    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
+
+
+# --- damage that no crash explains
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (None, "is gone"),
+        (lambda data: b"", r"has 0 bytes, its commit says \d+"),
+        (lambda data: data[:-1], r"has \d+ bytes, its commit says \d+"),
+        (lambda data: data + b"x", r"has \d+ bytes, its commit says \d+"),
+    ],
+    ids=["gone", "empty", "short", "long"],
+)
+def test_a_damaged_file_is_refused(damage: Tear | None, problem: str, tmp_path: Path) -> None:
+    """A committed file that is missing or has another size refuses to open, naming it; nothing is changed."""
+    made = store(tmp_path, commits=2)
+    file = sorted(made.files())[0]
+    tear(file, damage)
+    before = contents(tmp_path)
+    with pytest.raises(TableCorrupted, match=problem) as caught:
+        DeltaStore(tmp_path / "t")
+    assert caught.value.path == file
+    assert contents(tmp_path) == before
+
+
+def test_a_commit_missing_in_the_middle_is_refused(tmp_path: Path) -> None:
+    """A table with a hole among its commits is not readable."""
+    store(tmp_path, commits=3)
+    json_of(tmp_path, 2).unlink()
+    with pytest.raises(TableCorrupted, match="not readable"):
+        DeltaStore(tmp_path / "t")
+
+
+def test_a_foreign_delta_table_is_refused(tmp_path: Path) -> None:
+    """A Delta table that this engine did not make is not taken for one of its own."""
+    DeltaTable.create(str(tmp_path / "t"), SCHEMA)
+    with pytest.raises(TableCorrupted, match="not readable as a table of this engine"):
+        DeltaStore(tmp_path / "t")

@@ -1,0 +1,242 @@
+"""Moving rows to another Delta table: there or here, once, whatever fails and wherever it is cut short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import EngineOptions, InvalidInput, LogPoisoned, StorageEngine, TransferFailed
+from crashmatrix.reference_wal.delta import transfer as transfer_module
+from crashmatrix.reference_wal.delta.receiver import Receiver
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+
+
+def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
+    engine = StorageEngine.open(root / "engine", options=options)
+    if "t" not in engine.tables:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    return engine
+
+
+def store(engine: StorageEngine, *values: float) -> None:
+    """Commit one row each, in a file each."""
+    for value in values:
+        engine.ingest("t", batch(value))
+        engine.flush()
+
+
+def received(path: Path) -> list[float]:
+    """What a Delta reader finds in the receiving table."""
+    if not (path / "_delta_log").exists():
+        return []
+    names = pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist()
+    return sorted(value for name in names for value in numbers(pq.read_table(path / name, partitioning=None)))
+
+
+def test_rows_move(tmp_path: Path) -> None:
+    """Committed rows are there and no longer here; those that wait stay; both go on from there."""
+    there = tmp_path / "deep" / "there"
+    with opened(tmp_path, options=EngineOptions(checkpoint_commits=2)) as engine:
+        store(engine, 0.0, 1.0)
+        engine.ingest("t", batch(2.0))
+        assert engine.transfer("t", there) == 2
+        assert (received(there), numbers(engine.read("t"))) == ([0.0, 1.0], [2.0])
+        assert list((tmp_path / "engine" / "tables" / "t").glob("*.parquet")) == []
+        engine.flush()
+        assert engine.transfer("t", f"file://{there}") == 1
+        assert engine.transfer("t", there) == 0
+        assert engine.counters.transferred == 3
+    with opened(tmp_path) as engine:
+        assert (received(there), engine.read("t").num_rows) == ([0.0, 1.0, 2.0], 0)
+        assert engine.ingest("t", batch(3.0)) == 3
+
+
+def test_beside_other_rows(tmp_path: Path) -> None:
+    """A table that others write to receives as well; tables made anew under a name do not count as the old one."""
+    there = tmp_path / "there"
+    write_deltalake(there, pa.Table.from_batches([batch(100.0)]))
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        engine.transfer("t", there)
+        write_deltalake(there, pa.Table.from_batches([batch(101.0)]), mode="append")
+        engine.drop_table("t")
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        store(engine, 1.0)
+        assert engine.transfer("t", there) == 1
+    assert received(there) == [0.0, 1.0, 100.0, 101.0]
+
+
+def test_refusals(tmp_path: Path) -> None:
+    """What cannot receive is refused before anything changes, and the engine goes on."""
+    other = pa.table({"x": [1]})
+    write_deltalake(tmp_path / "other", other)
+    write_deltalake(tmp_path / "parts", pa.Table.from_batches([batch(1.0)]), partition_by=["station"])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        before = contents(tmp_path)
+        for place, problem in {
+            "other": "has columns",
+            "parts": "partitioned by",
+            "full": "no Delta table",
+            "engine/tables/u": "engine's own tables",
+        }.items():
+            with pytest.raises(InvalidInput, match=problem):
+                engine.transfer("t", tmp_path / place)
+        with pytest.raises(InvalidInput, match="no table 'u'"):
+            engine.transfer("u", tmp_path / "there")
+        assert contents(tmp_path) == before
+        assert engine.transfer("t", tmp_path / "there") == 1
+
+
+STEPS = [point.name for area in ("transfer.", "delta.create") for point in faults.catalogue(area)]
+
+
+@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
+@pytest.mark.parametrize("point", STEPS)
+def test_cut_short(point: str, fault: str, tmp_path: Path) -> None:
+    """Wherever a transfer fails, after reopening each row is in one of the two tables, and the next transfer moves the rest."""
+    there = tmp_path / "there"
+    with opened(tmp_path) as engine:
+        store(engine, 0.0, 1.0)
+        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
+            engine.transfer("t", there)
+        with pytest.raises(LogPoisoned):
+            engine.read("t")
+    for _ in range(2):
+        with opened(tmp_path) as engine:
+            here = numbers(engine.read("t"))
+            assert sorted([*here, *received(there)]) == [0.0, 1.0]
+            assert not (tmp_path / "engine" / "tables" / "t" / "_transfer.json").exists()
+    with opened(tmp_path) as engine:
+        store(engine, 2.0)
+        assert engine.transfer("t", there) == len(here) + 1
+    assert received(there) == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("length", [0, 30, -30])
+def test_a_torn_commit_there(length: int, tmp_path: Path) -> None:
+    """A power cut that tore the receiving commit costs nothing: it is removed, the rows are here, and move again."""
+    there = tmp_path / "there"
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        with faults.scenario("transfer.receive.after_transact=panic"), pytest.raises(faults.Panic):
+            engine.transfer("t", there)
+    commit = there / "_delta_log" / f"{1:020d}.json"
+    commit.write_bytes(commit.read_bytes()[:length])
+    with opened(tmp_path) as engine:
+        assert (received(there), numbers(engine.read("t"))) == ([], [0.0])
+        assert engine.transfer("t", there) == 1
+    assert received(there) == [0.0]
+
+
+def cut_after_receiving(root: Path, there: Path) -> None:
+    with opened(root) as engine:
+        store(engine, 0.0)
+        with faults.scenario("transfer.receive.after_sync_folder=panic"), pytest.raises(faults.Panic):
+            engine.transfer("t", there)
+
+
+def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
+    """While a transfer to a place that is away just now is pending, its rows go nowhere else; back again, they are there once."""
+    there = tmp_path / "there"
+    with opened(tmp_path) as engine:
+        store(engine, 9.0)
+        engine.transfer("t", there)
+    cut_after_receiving(tmp_path, there)
+    there.rename(tmp_path / "away")
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0]
+        with pytest.raises(InvalidInput, match="was cut short; transfer there first"):
+            engine.transfer("t", tmp_path / "elsewhere")
+        (tmp_path / "away").rename(there)
+        store(engine, 1.0)
+        engine.transfer("t", there)
+        assert (engine.read("t").num_rows, received(there)) == (0, [0.0, 1.0, 9.0])
+
+
+def test_moved_together(tmp_path: Path) -> None:
+    """A receiving table inside the engine's folder is found again where both were moved to."""
+    cut_after_receiving(tmp_path, tmp_path / "engine" / "there")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "engine").rename(tmp_path / "new" / "engine")
+    with opened(tmp_path / "new") as engine:
+        assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / "there")) == (0, [0.0])
+
+
+def test_another_writer_came_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit of somebody else's at the same moment makes the transfer fail, without loss, and the next one succeed."""
+    there = tmp_path / "there"
+    write_deltalake(there, pa.Table.from_batches([batch(100.0)]))
+    put = transfer_module.INTENT.put
+
+    def overtaken(*args: object, **kwargs: object) -> None:
+        put(*args, **kwargs)  # type: ignore[arg-type]
+        write_deltalake(there, pa.Table.from_batches([batch(101.0)]), mode="append")
+
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        monkeypatch.setattr(type(transfer_module.INTENT), "put", lambda _, *args, **kwargs: overtaken(*args, **kwargs))
+        with pytest.raises(TransferFailed, match="there"):
+            engine.transfer("t", there)
+        monkeypatch.undo()
+        assert numbers(engine.read("t")) == [0.0]
+        assert engine.transfer("t", there) == 1
+    assert received(there) == [0.0, 100.0, 101.0]
+
+
+# --- receiving tables behind a URI
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every receiving table treated as one in an object store."""
+    monkeypatch.setattr(transfer_module, "receiver_at", lambda uri, options, base: Receiver(str(uri), options))
+
+
+@pytest.mark.usefixtures("remote")
+def test_to_an_object_store(tmp_path: Path) -> None:
+    """deltalake writes rows and number; a second transfer adds to them."""
+    there = tmp_path / "there"
+    with opened(tmp_path) as engine:
+        store(engine, 0.0, 1.0)
+        assert engine.transfer("t", f"file://{there}", {"timeout": "5s"}) == 2
+        store(engine, 2.0)
+        assert engine.transfer("t", f"file://{there}") == 1
+        assert (received(there), engine.read("t").num_rows) == ([0.0, 1.0, 2.0], 0)
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_cut_short_to_an_object_store(step: str, tmp_path: Path) -> None:
+    """Opening cannot look there: the rows are read here until the next transfer finds out, and nothing is there twice."""
+    there = f"file://{tmp_path / 'there'}"
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        with faults.scenario(f"transfer.receive.{step}_transact=panic"), pytest.raises(faults.Panic):
+            engine.transfer("t", there)
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0]
+        store(engine, 1.0)
+        with pytest.raises(InvalidInput, match="was cut short"):
+            engine.transfer("t", f"file://{tmp_path / 'elsewhere'}")
+        engine.transfer("t", there)
+        assert (engine.read("t").num_rows, received(tmp_path / "there")) == (0, [0.0, 1.0])
+
+
+@pytest.mark.usefixtures("remote")
+def test_an_object_store_that_refuses(tmp_path: Path) -> None:
+    """An error of the other side leaves the rows here and the engine usable."""
+    (tmp_path / "file").write_text("in the way")
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        with pytest.raises(TransferFailed):
+            engine.transfer("t", f"file://{tmp_path / 'file' / 'there'}")
+        assert numbers(engine.read("t")) == [0.0]
+        store(engine, 1.0)

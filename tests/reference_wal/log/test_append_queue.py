@@ -1,0 +1,275 @@
+"""Many threads, one log: they share syncs, ids follow the file, nobody is told of what is not durable, and errors reach all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
+from crashmatrix.reference_wal.log.append_queue import Entry
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from tests.reference_wal.support import SCHEMA, batch, numbers
+
+SECONDS_MAX = 20.0
+
+
+class Appender(threading.Thread):
+    """One thread with one batch: ends with an id or an error."""
+
+    def __init__(self, log: SegmentedLog, value: float) -> None:
+        super().__init__(daemon=True)
+        self.log, self.value = log, value
+        self.id: int | None = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.id = self.log.append(batch(self.value))
+        except BaseException as error:  # A Panic, too, is what the test looks at.
+            self.error = error
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def queue(log: SegmentedLog, values: range) -> list[Appender]:
+    """Start a thread for each value; they queue in this order. The log must be quiet, or at work."""
+    before = log.waiting
+    appenders = []
+    for number, value in enumerate(values, 1):
+        appenders.append(Appender(log, float(value)))
+        appenders[-1].start()
+        until(lambda number=number: log.waiting == before + number)  # type: ignore[misc]
+    return appenders
+
+
+def join(appenders: list[Appender]) -> None:
+    for appender in appenders:
+        appender.join(SECONDS_MAX)
+        assert not appender.is_alive()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SegmentedLog]:
+    (tmp_path / "t").mkdir()
+    made = SegmentedLog.create(tmp_path / "t", SCHEMA, table="t", segment_bytes_max=1 << 20)
+    yield made
+    made.close()
+
+
+def reopened(log: SegmentedLog) -> list[tuple[int, float]]:
+    log.close()
+    again = SegmentedLog.open(log.folder, segment_bytes_max=1 << 20)
+    assert again is not None
+    again.reconcile()
+    found = [(batch_id, numbers(rows)[0]) for batch_id, rows in again.unpersisted()]
+    again.close()
+    return found
+
+
+@contextmanager
+def held_at(point: str) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Hold the first thread at a failpoint; yields an event of its arrival, and one that lets it go."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        if not arrived.is_set():
+            arrived.set()
+            assert go_on.wait(SECONDS_MAX)
+
+    faults.configure_callback(point, hold)
+    try:
+        yield arrived, go_on
+    finally:
+        go_on.set()
+        faults.remove(point)
+
+
+def test_those_who_queue_share_one_sync(log: SegmentedLog) -> None:
+    """Eight who queued while the log was busy cost one write and one sync; ids follow the queue and the file."""
+    with log.quiet():
+        appenders = queue(log, range(8))
+        assert log.counters.syncs == 0
+    join(appenders)
+    assert [appender.id for appender in appenders] == list(range(8))
+    assert (log.counters.appends, log.counters.syncs) == (8, 1)
+    assert reopened(log) == [(i, float(i)) for i in range(8)]
+
+
+def test_nobody_returns_before_the_sync(log: SegmentedLog) -> None:
+    """While the group's sync is under way, neither its leader nor anybody else in it has an id."""
+    with held_at("wal.append.before_sync") as (arrived, go_on):
+        with log.quiet():
+            appenders = queue(log, range(4))
+        assert arrived.wait(SECONDS_MAX)
+        late = queue(log, range(4, 6))  # No part of the group: it is written already.
+        time.sleep(0.05)
+        assert all(appender.is_alive() and appender.id is None for appender in (*appenders, *late))
+        assert list(log.folder.glob("*")) and log.counters.appends == 0
+        go_on.set()
+        join([*appenders, *late])
+    assert [appender.id for appender in (*appenders, *late)] == list(range(6))
+    assert log.counters.syncs == 2
+
+
+@pytest.mark.parametrize("point", ["wal.append.before_write", "wal.append.after_write", "wal.append.before_sync"])
+def test_an_error_reaches_everybody(log: SegmentedLog, point: str) -> None:
+    """If the group's write or sync fails, each of it gets the error, who queues behind it as well, and so does every later
+    append; reads leave them out; reopening finds what was acknowledged, and of the rest a beginning or nothing.
+    """
+    log.append(batch(0.0))
+    with faults.scenario(f"{point}=raise(EIO)"):
+        with log.quiet():
+            appenders = queue(log, range(1, 5))
+        join(appenders)
+    assert all(isinstance(appender.error, AppendFailed) for appender in appenders)
+    assert len({id(appender.error) for appender in appenders}) == len(appenders)
+    with pytest.raises(LogPoisoned):
+        log.append(batch(9.0))
+    assert [batch_id for batch_id, _ in log.unpersisted()] == [0]
+    found = reopened(log)
+    assert found == [(i, float(i)) for i in range(len(found))] and len(found) in (1, 5)
+
+
+def test_who_queues_behind_an_error_is_told(log: SegmentedLog) -> None:
+    """Who came too late for the group that failed is refused, and its batch is not written."""
+    with held_at("wal.append.before_sync") as (arrived, go_on):
+        first = Appender(log, 0.0)
+        first.start()
+        assert arrived.wait(SECONDS_MAX)
+        late = queue(log, range(1, 4))
+        faults.configure("wal.append.before_sync", "raise(EIO)")
+        faults.configure("wal.append.after_sync", "raise(EIO)")
+        go_on.set()
+        join([first, *late])
+        faults.remove("wal.append.after_sync")
+    assert isinstance(first.error, AppendFailed)
+    assert all(type(appender.error) is LogPoisoned for appender in late)
+    assert reopened(log) in ([], [(0, 0.0)])
+
+
+def test_an_interrupted_leader(log: SegmentedLog) -> None:
+    """An interrupt in the leader is its own; the others get the typed error, none hangs, no id is given out twice."""
+    with faults.scenario("wal.append.before_sync=panic"):
+        with log.quiet():
+            appenders = queue(log, range(4))
+        join(appenders)
+    kinds = sorted(type(appender.error).__name__ for appender in appenders)
+    assert kinds == ["AppendFailed"] * 3 + ["Panic"]
+    assert reopened(log) == [(i, float(i)) for i in range(4)]
+
+
+def test_an_interrupted_waiter(log: SegmentedLog) -> None:
+    """Who is interrupted while it waits, before its batch is in or after, keeps nobody behind it asleep."""
+
+    def interrupt(_: int, __: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    with held_at("wal.append.before_sync") as (arrived, go_on):
+        first = Appender(log, 0.0)
+        first.start()
+        assert arrived.wait(SECONDS_MAX)
+        ahead = queue(log, range(1, 3))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(InterruptedError):
+            log.append(batch(3.0))
+        behind = queue(log, range(4, 6))
+        go_on.set()
+        join([first, *ahead, *behind])
+    signal.signal(signal.SIGALRM, before)
+    assert [appender.id for appender in (first, *ahead, *behind)] == [0, 1, 2, 4, 5]
+    assert log.counters.syncs == 2
+
+    group = [Entry(pa.py_buffer(b"")) for _ in range(3)]
+    Entry.settle_all(group, 7)
+    assert [entry.batch_id for entry in group] == [7, 8, 9]
+    for entry in group:
+        entry.sleep()  # Else this test never ends: each is woken by the one before it.
+        entry.wake_behind()
+
+
+def test_rotation_with_many_waiting(log: SegmentedLog) -> None:
+    """A group ends where the segment is full; the rest goes into the next one, in order."""
+    log.segment_bytes_max = 3000
+    with log.quiet():
+        appenders = queue(log, range(12))
+    join(appenders)
+    assert [appender.id for appender in appenders] == list(range(12))
+    assert log.counters.rotations >= 2 and log.counters.syncs <= log.counters.rotations + 1
+    assert reopened(log) == [(i, float(i)) for i in range(12)]
+
+
+@pytest.mark.parametrize("point", ["wal.rotate.before_rename", "wal.rotate.after_sync", "wal.segment.before_rename"])
+def test_a_rotation_that_fails(log: SegmentedLog, point: str) -> None:
+    """If the rotation before a group fails, each of the group is told, and nothing acknowledged is lost."""
+    log.append(batch(0.0))
+    log.segment_bytes_max = 1
+    with faults.scenario(f"{point}=raise(ENOSPC)"):
+        with log.quiet():
+            appenders = queue(log, range(1, 4))
+        join(appenders)
+    assert all(isinstance(appender.error, LogPoisoned) for appender in appenders)
+    assert [batch_id for batch_id, _ in log.unpersisted()] == [0]
+    assert reopened(log) == [(0, 0.0)]
+
+
+def test_truncate_and_close_with_many_waiting(log: SegmentedLog) -> None:
+    """A truncation takes its turn; closing tells who waits."""
+    with log.quiet():
+        appenders = queue(log, range(3))
+        log.truncate()
+        more = queue(log, range(3, 5))
+    join([*appenders, *more])
+    assert [appender.id for appender in (*appenders, *more)] == list(range(5))
+    with log.quiet():
+        waiting = queue(log, range(5, 8))
+        log.close()
+    join(waiting)
+    assert all(isinstance(appender.error, EngineClosed) for appender in waiting)
+    assert len(reopened(log)) == 5
+
+
+def test_tables_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """While one table's sync is held, another table's appends go through."""
+    wal = WriteAheadLog(tmp_path)
+    for table in "ab":
+        wal.create_table_log(table, SCHEMA)
+    with held_at("wal.append.before_sync") as (arrived, _):
+        held = Appender(wal.log("a"), 0.0)
+        held.start()
+        assert arrived.wait(SECONDS_MAX)
+        other = Appender(wal.log("b"), 1.0)
+        other.start()
+        join([other])
+        assert other.id == 0 and held.is_alive()
+    join([held])
+    assert held.id == 0
+    wal.close()
+
+
+def test_reading_while_writing(log: SegmentedLog) -> None:
+    """A replay that runs beside appends, rotations and retirement returns each batch not persisted, once, in order."""
+    log.segment_bytes_max = 4000
+    for value in range(20):
+        log.append(batch(float(value)))
+    reading = log.unpersisted()
+    found = [next(reading)[0] for _ in range(3)]
+    log.mark_persisted(range(10))
+    for value in range(20, 40):
+        log.append(batch(float(value)))
+    found += [batch_id for batch_id, _ in reading]
+    assert found == sorted(set(found))
+    assert set(range(10, 20)) <= set(found) <= set(range(20))

@@ -1,0 +1,454 @@
+"""One table's log: ids, rotation, retirement, and what a refused write or sync leaves."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
+from crashmatrix.reference_wal.log.segment import SegmentName
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
+
+LARGE = 1 << 20
+
+
+def create(root: Path, segment_bytes_max: int = LARGE, schema: pa.Schema = SCHEMA) -> SegmentedLog:
+    folder = root / "t"
+    folder.mkdir()
+    return SegmentedLog.create(folder, schema, table="t", segment_bytes_max=segment_bytes_max)
+
+
+def reopen(log: SegmentedLog, *, persisted_through: int = -1) -> SegmentedLog:
+    log.close()
+    opened = SegmentedLog.open(log.folder, segment_bytes_max=log.segment_bytes_max)
+    assert opened is not None
+    opened.reconcile(persisted_through)
+    return opened
+
+
+@contextmanager
+def closing(log: SegmentedLog) -> Iterator[SegmentedLog]:
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def ids(log: SegmentedLog) -> list[int]:
+    """Return the unpersisted ids; each batch must hold its own row."""
+    found = list(log.unpersisted())
+    assert all(numbers(rows) == [float(batch_id)] for batch_id, rows in found)
+    return [batch_id for batch_id, _ in found]
+
+
+def fill(log: SegmentedLog, count: int) -> None:
+    """Append batches whose row is their id."""
+    for _ in range(count):
+        assert log.append(batch(log.next_id)) == log.next_id - 1
+
+
+def names(log: SegmentedLog) -> list[str]:
+    found = [SegmentName.parse(path.name) for path in log.folder.iterdir()]
+    assert all(found)
+    return [str(name) for name in sorted((name for name in found if name), key=lambda name: name.start)]
+
+
+def test_ids_continue_over_rotations_and_restarts(tmp_path: Path) -> None:
+    """Ids count up from 0 without a gap, whatever is closed and reopened in between."""
+    log = create(tmp_path, segment_bytes_max=1)
+    for restart in range(4):
+        fill(log, 3)
+        assert ids(log) == list(range(3 * (restart + 1)))
+        log = reopen(log)
+        assert ids(log) == list(range(3 * (restart + 1)))
+    log.close()
+
+
+def test_an_append_is_on_disk_when_it_returns(tmp_path: Path) -> None:
+    """What append returned for is in the file: another reader finds it while the log is open."""
+    with closing(create(tmp_path)) as log:
+        for number in range(3):
+            fill(log, 1)
+            with (log.folder / "0-.arrows").open("rb") as file:
+                assert numbers(pa.ipc.open_stream(file).read_all()) == [float(i) for i in range(number + 1)]
+
+
+def test_the_record_is_synced_before_the_id_is_returned(tmp_path: Path) -> None:
+    """Write, sync, acknowledge: the failpoints of an append are passed in this order, once each."""
+    seen: list[str] = []
+    with closing(create(tmp_path)) as log:
+        faults.observe(lambda point, _: seen.append(point.name))
+        try:
+            fill(log, 1)
+        finally:
+            faults.observe(None)
+    steps = ["before_write", "after_write", "before_sync", "after_sync", "before_acknowledge"]
+    assert seen == [f"wal.append.{step}" for step in steps]
+
+
+@pytest.mark.parametrize("per_segment", [1, 2, 5])
+def test_rotation_by_size(per_segment: int, tmp_path: Path) -> None:
+    """A segment that has reached its size is closed by the next append, not before."""
+    _, ends = encode([batch(float(i)) for i in range(per_segment)], identity="0" * 32)
+    with closing(create(tmp_path, segment_bytes_max=ends[per_segment])) as log:
+        fill(log, per_segment)
+        assert names(log) == ["0-.arrows"]
+        fill(log, 1)
+        assert names(log) == [f"0-{per_segment - 1}.arrows", f"{per_segment}-.arrows"]
+        fill(log, per_segment)
+        assert names(log)[1:] == [f"{per_segment}-{2 * per_segment - 1}.arrows", f"{2 * per_segment}-.arrows"]
+
+
+def test_a_segment_never_stays_empty(tmp_path: Path) -> None:
+    """However small the size, each segment takes a batch before it is closed, and a large batch fits in one."""
+    with closing(create(tmp_path, segment_bytes_max=0)) as log:
+        fill(log, 2)
+        assert log.append(batch(*range(5000))) == 2
+        assert names(log) == ["0-0.arrows", "1-1.arrows", "2-.arrows"]
+
+
+def test_the_size_may_change_at_any_time(tmp_path: Path) -> None:
+    """``segment_bytes_max`` is read at each append."""
+    with closing(create(tmp_path)) as log:
+        fill(log, 3)
+        assert names(log) == ["0-.arrows"]
+        log.segment_bytes_max = 1
+        fill(log, 2)
+        assert names(log) == ["0-2.arrows", "3-3.arrows", "4-.arrows"]
+        log.segment_bytes_max = LARGE
+        fill(log, 3)
+        assert names(log) == ["0-2.arrows", "3-3.arrows", "4-.arrows"]
+        assert ids(log) == list(range(8))
+
+
+RETIREMENTS = [
+    ([], ["0-1.arrows", "2-3.arrows", "4-.arrows"]),
+    ([0], ["0-1.arrows", "2-3.arrows", "4-.arrows"]),
+    ([0, 1], ["2-3.arrows", "4-.arrows"]),
+    ([1, 2], ["0-1.arrows", "2-3.arrows", "4-.arrows"]),
+    ([2, 3], ["0-1.arrows", "4-.arrows"]),
+    ([0, 1, 2], ["2-3.arrows", "4-.arrows"]),
+    ([0, 1, 2, 3, 4], ["4-.arrows"]),
+]
+
+
+def six(root: Path) -> SegmentedLog:
+    """Return a log of the segments 0-1, 2-3 and 4- with one batch."""
+    log = create(root)
+    fill(log, 2)
+    log.rotate()
+    fill(log, 2)
+    log.rotate()
+    fill(log, 1)
+    return log
+
+
+def test_an_empty_segment_is_not_rotated(tmp_path: Path) -> None:
+    """Rotating twice in a row closes one segment; what is appended then comes back."""
+    with closing(six(tmp_path)) as log:
+        log.rotate()
+        log.rotate()
+        fill(log, 1)
+        assert names(log) == ["0-1.arrows", "2-3.arrows", "4-4.arrows", "5-.arrows"]
+        assert [number for number, _ in log.unpersisted()] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("persisted", "left"), RETIREMENTS)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_retirement(persisted: list[int], left: list[str], at_once: bool, tmp_path: Path) -> None:
+    """A segment goes when each of its batches is persisted and it is closed, in whatever steps that is said."""
+    with closing(six(tmp_path)) as log:
+        for part in [persisted] if at_once else [[batch_id] for batch_id in persisted]:
+            log.mark_persisted(iter(part))
+        assert names(log) == left
+        assert ids(log) == [batch_id for batch_id in range(5) if batch_id not in persisted]
+        log.mark_persisted(persisted)
+        assert names(log) == left
+
+
+@pytest.mark.parametrize("unknown", [[5], [-1], [0, 99]])
+def test_ids_never_given_out_cannot_be_persisted(unknown: list[int], tmp_path: Path) -> None:
+    """Persisting a batch that was never appended is refused, and nothing is retired."""
+    with closing(six(tmp_path)) as log:
+        with pytest.raises(InvalidInput, match="never appended"):
+            log.mark_persisted(unknown)
+        assert ids(log) == [0, 1, 2, 3, 4]
+        assert len(names(log)) == 3
+
+
+def test_ids_never_repeat(tmp_path: Path) -> None:
+    """After everything was persisted and retired, and again after restarts, ids go on where they were."""
+    log = create(tmp_path, segment_bytes_max=1)
+    for expected in (3, 6, 9):
+        fill(log, 3)
+        log.mark_persisted(range(log.next_id))
+        log = reopen(log, persisted_through=expected - 1)
+        assert (ids(log), log.next_id) == ([], expected)
+        log = reopen(log, persisted_through=expected - 1)
+        assert names(log) == [f"{expected}-.arrows"]
+    log.close()
+
+
+def test_what_is_persisted_is_forgotten_by_the_log_but_not_repeated(tmp_path: Path) -> None:
+    """Reopening with the marker returns exactly the batches above it, though the segments hold others."""
+    log = six(tmp_path)
+    for marker in range(-1, 5):
+        log = reopen(log, persisted_through=marker)
+        assert ids(log) == list(range(marker + 1, 5))
+    log.close()
+
+
+def test_truncate(tmp_path: Path) -> None:
+    """Truncating drops every batch and its space; ids go on, also after a restart."""
+    log = six(tmp_path)
+    log.truncate()
+    assert (ids(log), names(log), log.next_id) == ([], ["5-.arrows"], 5)
+    log.truncate()
+    fill(log, 1)
+    log = reopen(log, persisted_through=4)
+    assert (ids(log), log.next_id) == ([5], 6)
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("held", "first", "covered"),
+    [("all", 0, True), ("last", 0, False), ("last", 3, False), ("last", 4, True), ("last", 5, True)],
+)
+def test_covers(held: str, first: int, covered: bool, tmp_path: Path) -> None:
+    """The log covers what follows an id if no batch from there on is missing."""
+    with closing(six(tmp_path)) as log:
+        if held == "last":
+            log.mark_persisted(range(4))
+        assert log.covers(first) is covered
+
+
+REFUSED_BATCHES = {
+    "fewer columns": batch(1.0).select(["timestamp"]),
+    "another type": pa.record_batch(
+        [batch(1.0)["timestamp"], batch(1.0)["station"], pa.array([1])], names=SCHEMA.names
+    ),
+    "another name": batch(1.0).rename_columns(["timestamp", "station", "other"]),
+    "another order": batch(1.0).select(["station", "timestamp", "value"]),
+}
+
+
+@pytest.mark.parametrize("rows", REFUSED_BATCHES.values(), ids=REFUSED_BATCHES)
+def test_other_schemas_are_refused(rows: pa.RecordBatch, tmp_path: Path) -> None:
+    """A batch of another schema is refused, and the log goes on as if nothing had been asked."""
+    with closing(create(tmp_path)) as log:
+        before = contents(log.folder)
+        with pytest.raises(InvalidInput, match="schema"):
+            log.append(rows)
+        assert contents(log.folder) == before
+        fill(log, 1)
+
+
+def test_nulls_are_refused_where_the_schema_allows_none(tmp_path: Path) -> None:
+    """A null that no Parquet file could hold is refused before it is promised."""
+    schema = pa.schema([pa.field("x", pa.int64(), nullable=False), pa.field("y", pa.int64())])
+    with closing(create(tmp_path, schema=schema)) as log:
+        with pytest.raises(InvalidInput, match="'x' of table 't' takes no nulls"):
+            log.append(pa.record_batch([pa.array([None], pa.int64()), pa.array([1])], schema=schema))
+        assert log.append(pa.record_batch([pa.array([1]), pa.array([None], pa.int64())], schema=schema)) == 0
+
+
+def test_another_metadata_is_the_same_schema(tmp_path: Path) -> None:
+    """Metadata on a batch is neither refused nor stored: the table's own counts."""
+    log = create(tmp_path)
+    log.append(batch(0.0, schema=SCHEMA.with_metadata({"k": "v"})))
+    log = reopen(log)
+    assert ids(log) == [0]
+    assert [rows.schema.metadata for _, rows in log.unpersisted()] == [None]
+    log.close()
+
+
+def test_closed(tmp_path: Path) -> None:
+    """A closed log takes no more; closing twice is harmless."""
+    log = create(tmp_path)
+    log.close()
+    log.close()
+    for call in (lambda: log.append(batch(1.0)), log.truncate):
+        with pytest.raises(EngineClosed):
+            call()
+
+
+# --- a disk that refuses
+
+APPEND = [f"wal.append.{point}" for point in ("before_write", "after_write", "before_sync")]
+ROTATE = [
+    f"wal.{point}"
+    for point in (
+        "rotate.before_rename",
+        "rotate.after_rename",
+        "rotate.before_sync",
+        "rotate.after_sync",
+        "segment.before_write",
+        "segment.after_write",
+        "segment.before_sync",
+        "segment.after_sync",
+        "segment.before_rename",
+        "segment.after_rename",
+        "segment.before_sync_folder",
+        "segment.after_sync_folder",
+    )
+]
+
+
+@pytest.mark.parametrize("fault", ["ENOSPC", "EIO"])
+@pytest.mark.parametrize("point", [*APPEND, *ROTATE])
+def test_a_refused_step_poisons(point: str, fault: str, tmp_path: Path) -> None:
+    """After a failed write or sync nothing is taken until reopened; what was acknowledged stays readable, and the
+    failed batch is there wholly or not at all.
+    """
+    log = create(tmp_path)
+    fill(log, 3)
+    log.segment_bytes_max = 1 if point in ROTATE else LARGE
+
+    with faults.scenario(f"{point}=raise({fault})"), pytest.raises(AppendFailed, match="reopen the log") as caught:
+        log.append(batch(3.0))
+    assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == getattr(errno, fault)
+
+    for _ in range(2):
+        with pytest.raises(LogPoisoned) as later:
+            log.append(batch(3.0))
+        assert not isinstance(later.value, AppendFailed)
+        with pytest.raises(LogPoisoned):
+            log.truncate()
+        assert ids(log) == [0, 1, 2]
+
+    log = reopen(log)
+    found = ids(log)
+    assert found in ([0, 1, 2], [0, 1, 2, 3])
+    assert (found == [0, 1, 2, 3]) == (point in ("wal.append.after_write", "wal.append.before_sync"))
+    fill(log, 2)
+    log = reopen(log)
+    assert ids(log) == list(range(len(found) + 2))
+    log.close()
+
+
+@pytest.mark.parametrize("point", [*APPEND, *ROTATE, "wal.append.after_sync", "wal.append.before_acknowledge"])
+def test_an_interrupt_loses_nothing(point: str, tmp_path: Path) -> None:
+    """Interrupted in the middle of an append, the log never gives the same id out twice: it refuses, or goes on rightly."""
+    log = create(tmp_path)
+    fill(log, 2)
+    log.segment_bytes_max = 1 if point in ROTATE else LARGE
+    acknowledged = [0, 1]
+
+    with faults.scenario(f"{point}=panic"), pytest.raises(faults.Panic):
+        log.append(batch(2.0))
+    with suppress(LogPoisoned):
+        acknowledged.append(log.append(batch(log.next_id)))
+
+    assert set(acknowledged) <= set(ids(log)) <= {*acknowledged, 2}
+    log = reopen(log)
+    assert set(acknowledged) <= set(ids(log)) <= {*acknowledged, 2}
+    log.close()
+
+
+def test_half_a_record_is_left_out(tmp_path: Path) -> None:
+    """A write that the disk took in part is neither read as a batch nor taken for corruption, now or after reopening."""
+    log = create(tmp_path)
+    fill(log, 2)
+    data, ends = encode([batch(0.0), batch(1.0), batch(2.0)], identity=log.identity)
+    record = data[ends[2] :]
+
+    def half() -> None:
+        with (log.folder / "0-.arrows").open("r+b") as file:
+            file.seek(ends[2])
+            file.write(record[: 512 - ends[2] % 512])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    faults.configure_callback("wal.append.before_write", half)
+    try:
+        with pytest.raises(AppendFailed):
+            log.append(batch(2.0))
+    finally:
+        faults.remove("wal.append.before_write")
+
+    assert ids(log) == [0, 1]
+    log = reopen(log)
+    assert ids(log) == [0, 1]
+    fill(log, 1)
+    assert ids(log) == [0, 1, 2]
+    log.close()
+
+
+@pytest.mark.parametrize("point", ["wal.retire.before_unlink", "wal.retire.before_sync", "wal.rotate.before_rename"])
+def test_a_failed_truncation_poisons(point: str, tmp_path: Path) -> None:
+    """A truncation that the disk refused leaves the log poisoned; reopening finds the batches or their absence."""
+    log = six(tmp_path)
+    with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(LogPoisoned):
+        log.truncate()
+    with pytest.raises(LogPoisoned):
+        log.append(batch(5.0))
+    log = reopen(log, persisted_through=4)
+    assert (ids(log), log.next_id) == ([], 5)
+    log.close()
+
+
+# --- zeros ahead
+
+
+def test_a_segment_is_filled_ahead_and_cut_when_closed(tmp_path: Path) -> None:
+    """The active segment is larger than its records, by zeros, never beyond its maximal size; a closed one ends with its last
+    record; any Arrow reader opens both and finds the same rows.
+    """
+    folder = tmp_path / "t"
+    folder.mkdir()
+    log = SegmentedLog.create(folder, SCHEMA, table="t", segment_bytes_max=64 * 1024, preallocate_bytes=16 * 1024)
+    sizes = set()
+    with closing(log):
+        for number in range(80):
+            fill(log, 1)
+            active = folder / "0-.arrows"
+            sizes.add(active.stat().st_size)
+            if number % 25 == 0:
+                with active.open("rb") as file:
+                    assert pa.ipc.open_stream(file).read_all().num_rows == number + 1
+        assert 2 < len(sizes) < 10 and max(sizes) <= 64 * 1024
+        log.rotate()
+        data = (folder / "0-79.arrows").read_bytes()
+        assert data[-8:] != bytes(8) or len(data) < max(sizes)
+        assert pa.ipc.open_stream(data).read_all().num_rows == 80
+    assert ids(reopen(log)) == list(range(80))
+
+
+@pytest.mark.parametrize("preallocate_bytes", [0, 100, 4096, 1 << 20])
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_any_amount_of_zeros(preallocate_bytes: int, rows: int, tmp_path: Path) -> None:
+    """However far ahead, small batches and large ones come back, before and after a restart."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    log = SegmentedLog.create(
+        folder, SCHEMA, table="t", segment_bytes_max=256 * 1024, preallocate_bytes=preallocate_bytes
+    )
+    for number in range(5):
+        assert log.append(batch(*range(rows))) == number
+    found = [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()]
+    log = reopen(log)
+    assert [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()] == found
+    assert found == [(number, rows) for number in range(5)]
+    log.close()
+
+
+@pytest.mark.parametrize(
+    "point", ["wal.rotate.before_truncate", "wal.rotate.after_truncate", "wal.rotate.before_sync_cut"]
+)
+def test_a_cut_that_fails_poisons(point: str, tmp_path: Path) -> None:
+    """A segment whose zeros could not be cut off for good is not named closed; reopening finishes the job."""
+    with closing(create(tmp_path)) as log:
+        fill(log, 3)
+        log.segment_bytes_max = 1
+        with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(AppendFailed):
+            log.append(batch(3.0))
+        assert names(log) == ["0-.arrows"]
+    log = reopen(log)
+    assert ids(log) == [0, 1, 2] and names(log) == ["0-2.arrows", "3-.arrows"]
+    log.close()

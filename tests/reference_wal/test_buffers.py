@@ -1,0 +1,263 @@
+"""Between the log and Delta: no row is lost on its way through series, generations and Parquet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers, split_series
+from crashmatrix.reference_wal.delta.compression import DISTINCT_SHARE_MAX, compress, to_parquet
+from tests.reference_wal.support import SCHEMA, batch, numbers
+
+WORDS = st.sampled_from(["", "a", "b", "ab"])
+TAG_VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "string": (pa.string(), WORDS),
+    "large string": (pa.large_string(), WORDS),
+    "int8": (pa.int8(), st.sampled_from([-128, 0, 127])),
+    "int64": (pa.int64(), st.sampled_from([-(2**63), 0, 2**63 - 1])),
+    "uint64": (pa.uint64(), st.sampled_from([0, 2**63, 2**64 - 1])),
+    "bool": (pa.bool_(), st.booleans()),
+    "dictionary": (pa.dictionary(pa.int8(), pa.string()), WORDS),
+}
+QUICK = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def tagged(draw: st.DrawFn) -> tuple[pa.RecordBatch, list[str]]:
+    """Draw a batch with up to three tags of any kind, and a column that numbers its rows."""
+    kinds = draw(st.lists(st.sampled_from(sorted(TAG_VALUES)), max_size=3))
+    rows = draw(st.integers(0, 8))
+    columns: dict[str, pa.Array] = {"row": pa.array(range(rows), pa.int64())}
+    for number, kind in enumerate(kinds):
+        type_, values = TAG_VALUES[kind]
+        drawn = draw(st.lists(st.none() | values, min_size=rows, max_size=rows))
+        columns[f"tag{number}"] = pa.array(drawn, type_)
+    return pa.record_batch(columns), [f"tag{number}" for number in range(len(kinds))]
+
+
+@QUICK
+@given(tagged())
+def test_each_row_is_in_one_series(case: tuple[pa.RecordBatch, list[str]]) -> None:
+    """Whatever the tags, each row is in exactly one series, the one of its tag values, in the order it came in."""
+    rows, tags = case
+    series = list(split_series(rows, tags))
+
+    assert sorted(row for _, part in series for row in part["row"].to_pylist()) == list(range(rows.num_rows))
+    assert len({key for key, _ in series}) == len(series)
+    for key, part in series:
+        assert part.schema.equals(rows.schema)
+        assert part["row"].to_pylist() == sorted(part["row"].to_pylist())
+        assert part.equals(rows.take(part["row"]))
+        assert {tuple(values) for values in zip(*(part[tag].to_pylist() for tag in tags), strict=True)} <= {key}
+
+
+@QUICK
+@given(tagged(), st.integers(0, 3))
+def test_each_row_reaches_parquet(case: tuple[pa.RecordBatch, list[str]], batches: int) -> None:
+    """Whatever the tags, a generation's Parquet bytes hold every row of its batches, and nothing else."""
+    rows, tags = case
+    buffers = SeriesBuffers(tags)
+    for number in range(batches + 1):
+        buffers.insert(number, rows)
+    generation = buffers.seal()
+    assert generation is not None
+
+    data, count = compress(generation, timestamp="row", tags=tags)
+    stored = pq.read_table(pa.BufferReader(data), schema=rows.schema)
+
+    assert count == stored.num_rows == rows.num_rows * (batches + 1)
+    assert sorted(map(repr, stored.to_pylist())) == sorted(map(repr, rows.to_pylist() * (batches + 1)))
+
+
+SERIES = [
+    ("no tags", [], ["a", "b", None], {(): [0, 1, 2]}),
+    ("one tag", ["tag"], ["a", "b", "a"], {("a",): [0, 2], ("b",): [1]}),
+    ("nulls", ["tag"], [None, "a", None], {(None,): [0, 2], ("a",): [1]}),
+    ("empty is not null", ["tag"], ["", None], {("",): [0], (None,): [1]}),
+    ("no rows", ["tag"], [], {(): []}),
+]
+
+
+@pytest.mark.parametrize(
+    ("tags", "values", "expected"), [case[1:] for case in SERIES], ids=[case[0] for case in SERIES]
+)
+def test_series(tags: list[str], values: list[str | None], expected: dict[tuple[Any, ...], list[int]]) -> None:
+    """Rows of equal tag values are one series, a null being a value like any other."""
+    rows = pa.record_batch({"tag": pa.array(values, pa.string()), "row": pa.array(range(len(values)), pa.int64())})
+    assert {key: part["row"].to_pylist() for key, part in split_series(rows, tags)} == expected
+
+
+# --- generations
+
+
+def test_a_generation_holds_contiguous_ids() -> None:
+    """Sealing takes all rows of the batches since the last sealing, and names exactly those."""
+    buffers = SeriesBuffers(["station"])
+    assert buffers.seal() is None
+    for first, last in ((0, 2), (3, 3), (4, 9)):
+        for number in range(first, last + 1):
+            buffers.insert(number, batch(number, station="ab"[number % 2]))
+        generation = buffers.seal()
+        assert generation is not None
+        assert (generation.lo, generation.hi) == (first, last)
+        assert generation.batch_ids == list(range(first, last + 1))
+        assert numbers(pa.concat_tables(generation.series.values())) == [float(i) for i in range(first, last + 1)]
+        assert (buffers.seal(), buffers.waiting(), buffers.bytes) == (None, [], 0)
+
+
+def test_a_generation_may_start_anywhere() -> None:
+    """After recovery the first batch is the one above the marker."""
+    buffers = SeriesBuffers([], next_id=7)
+    buffers.insert(7, batch(7.0))
+    generation = buffers.seal()
+    assert generation is not None and generation.batch_ids == [7]
+
+
+@pytest.mark.parametrize("again", [0, 1, 4])
+def test_a_batch_twice_is_our_mistake(again: int) -> None:
+    """A batch that came already, taken or early, is never buffered again."""
+    buffers = SeriesBuffers([])
+    for number in (0, 1, 4):
+        buffers.insert(number, batch(number))
+    with pytest.raises(AssertionError):
+        buffers.insert(again, batch(2.0))
+
+
+@given(st.permutations(range(6)))
+def test_batches_in_another_order(order: list[int]) -> None:
+    """In whatever order threads bring their batches, each can be read at once, and a generation has no holes."""
+    buffers, seen = SeriesBuffers(["station"]), list[float]()
+    for number in order:
+        buffers.insert(number, batch(number, station="ab"[number % 2]))
+        seen.append(float(number))
+        assert sorted(value for part in buffers.waiting() for value in numbers(part.rows())) == sorted(seen)
+        assert buffers.next_id == next(i for i in range(7) if i not in order[: len(seen)])
+    generation = buffers.seal()
+    assert generation is not None and generation.batch_ids == list(range(6))
+
+
+def test_no_generation_with_a_hole() -> None:
+    """The marker would pass a missing batch by: nothing is sealed before it is there."""
+    buffers = SeriesBuffers([])
+    buffers.insert(1, batch(1.0))
+    with pytest.raises(AssertionError, match="batch 0 never came"):
+        buffers.seal()
+
+
+def test_waiting_rows_are_readable_and_counted() -> None:
+    """What waits can be read, and its size grows with it."""
+    buffers = SeriesBuffers(["station"])
+    sizes = []
+    for number in range(3):
+        buffers.insert(number, batch(number, station="ab"[number % 2]))
+        sizes.append(buffers.bytes)
+        waiting = [row for part in buffers.waiting() for row in numbers(part.rows())]
+        assert sorted(waiting) == [float(i) for i in range(number + 1)]
+    assert 0 < sizes[0] < sizes[1] < sizes[2]
+    buffers.clear()
+    assert (buffers.waiting(), buffers.bytes, buffers.seal()) == ([], 0, None)
+
+
+def test_empty_batches_keep_their_ids() -> None:
+    """Batches without rows are part of a generation: their ids are persisted with it."""
+    buffers = SeriesBuffers(["station"])
+    buffers.insert(0, batch())
+    buffers.insert(1, batch())
+    generation = buffers.seal()
+    assert generation is not None and generation.batch_ids == [0, 1]
+    data, count = compress(generation, timestamp="timestamp", tags=["station"])
+    assert count == 0 and pq.read_table(pa.BufferReader(data)).schema.equals(SCHEMA)
+
+
+# --- Parquet
+
+
+def parquet(columns: dict[str, pa.Array], tags: Sequence[str] = ()) -> pq.ParquetFile:
+    rows = pa.table({"time": pa.array(range(len(next(iter(columns.values())))), pa.timestamp("us")), **columns})
+    return pq.ParquetFile(pa.BufferReader(to_parquet(rows, timestamp="time", tags=list(tags))))
+
+
+def test_sorted_by_tags_then_time() -> None:
+    """Each series is one stretch of the file, in the order of time; rows with a null tag come last."""
+    rows = pa.table(
+        {
+            "time": pa.array([3, 1, 2, 5, 4], pa.timestamp("us")),
+            "city": pa.array(["b", "a", None, "a", "a"], pa.dictionary(pa.int8(), pa.string())),
+            "on": pa.array([True, True, False, False, True]),
+        }
+    )
+    generation = Generation(0, 0, {("first",): rows.slice(0, 2), ("second",): rows.slice(2)})
+
+    data, count = compress(generation, timestamp="time", tags=["city", "on"])
+
+    stored = pq.read_table(pa.BufferReader(data))
+    assert count == 5
+    assert stored["city"].to_pylist() == ["a", "a", "a", "b", None]
+    assert stored["on"].to_pylist() == [False, True, True, True, False]
+    assert stored["time"].cast(pa.int64()).to_pylist() == [5, 1, 4, 3, 2]
+
+
+VALUES = {
+    "floats": pa.array([0.0, -0.0, 5e-324, -math.inf, math.inf, 1 / 3, None]),
+    "few floats": pa.array([1.5, None] * 10),
+    "float32": pa.array([1.5, None, 3.4e38], pa.float32()),
+    "integers": pa.array([-(2**63), 2**63 - 1, None]),
+    "int32": pa.array([-(2**31), 2**31 - 1, None], pa.int32()),
+    "int8": pa.array([-128, 127, None], pa.int8()),
+    "uint64": pa.array([0, 2**64 - 1, None], pa.uint64()),
+    "strings": pa.array(["", "a", None, "\N{SNOWMAN}"]),
+    "dictionary": pa.array(["b", None, "a", "b"], pa.dictionary(pa.int32(), pa.string())),
+    "booleans": pa.array([True, None, False]),
+    "timestamps": pa.array([-1, 0, None], pa.timestamp("us", "UTC")),
+    "nested": pa.array([[1, None], [], None]),
+    "nulls": pa.nulls(3),
+    "bytes": pa.array([b"", b"\0", None]),
+}
+
+
+@pytest.mark.parametrize("column", VALUES.values(), ids=VALUES)
+def test_values_round_trip(column: pa.Array) -> None:
+    """Every value comes back as it was, sign of zero and nulls included."""
+    stored = parquet({"x": column}).read()["x"]
+    assert stored.type == column.type and stored.null_count == column.null_count
+    assert list(map(repr, stored.to_pylist())) == list(map(repr, column.to_pylist()))
+
+
+@pytest.mark.parametrize("share", [1, 40], ids=["byte stream split", "dictionary"])
+def test_nan_and_null_are_told_apart(share: int) -> None:
+    """NaN stays NaN and null stays null, in either encoding."""
+    values = [math.nan, None, 1.0] * share
+    stored = parquet({"x": pa.array(values, from_pandas=False)}).read()["x"]
+    assert stored.null_count == share
+    assert list(map(repr, stored.to_pylist())) == list(map(repr, values))
+
+
+DICTIONARY = {"PLAIN", "RLE", "RLE_DICTIONARY"}
+ENCODINGS = [
+    ("timestamps", pa.array(range(100), pa.timestamp("us")), {"DELTA_BINARY_PACKED"}),
+    ("int64", pa.array(range(100)), {"DELTA_BINARY_PACKED"}),
+    ("int32", pa.array(range(100), pa.int32()), {"DELTA_BINARY_PACKED"}),
+    ("strings", pa.array(["a", "b"] * 50), {"RLE_DICTIONARY"}),
+    ("repetitive floats", pa.array([1.0, 2.0] * 50), {"RLE_DICTIONARY"}),
+    ("floats at the share", pa.array([float(i // 4) for i in range(100)]), {"RLE_DICTIONARY"}),
+    ("floats over the share", pa.array([float(min(i, 25)) for i in range(100)]), {"BYTE_STREAM_SPLIT"}),
+    ("float32", pa.array([float(i) for i in range(100)], pa.float32()), {"BYTE_STREAM_SPLIT"}),
+]
+
+
+@pytest.mark.parametrize(("column", "expected"), [case[1:] for case in ENCODINGS], ids=[case[0] for case in ENCODINGS])
+def test_encodings(column: pa.Array, expected: set[str]) -> None:
+    """Times and integers are delta-encoded, strings and repetitive floats by dictionary, other floats split."""
+    assert DISTINCT_SHARE_MAX == 0.25
+    metadata = parquet({"x": column}).metadata.row_group(0).column(1)
+    encodings = set(metadata.encodings)
+    assert metadata.compression == "ZSTD"
+    assert expected <= encodings
+    assert encodings - expected <= {"RLE", *(DICTIONARY if expected == {"RLE_DICTIONARY"} else ())}

@@ -1,0 +1,26 @@
+"""Where a failpoint is declared is told as a path that says something, never as this machine's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.judging.locations import declared_places, relative
+from crashmatrix.scenarios.target import journal
+
+
+def test_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the current directory, else below the folder that Python finds it in, else by its name."""
+    monkeypatch.chdir(tmp_path)
+    assert relative(f"{tmp_path}/store.py:7") == "store.py:7"
+    monkeypatch.setattr("sys.path", ["/usr/lib", "/usr/lib/packages", ""])
+    assert relative("/usr/lib/packages/engine/log.py:120") == "engine/log.py:120"
+    assert relative("/opt/other/log.py:3") == "log.py:3"
+    assert relative("") == ""
+    assert relative("elsewhere") == "elsewhere"
+
+
+def test_ours_are_known() -> None:
+    """The journal's own failpoints have a place."""
+    assert declared_places()[journal.AFTER_ACK.name].startswith("scenarios/target/journal.py:")

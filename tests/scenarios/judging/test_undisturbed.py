@@ -1,0 +1,175 @@
+"""Where nothing is known, no verdict is safe: runs without a promise, code that ends oddly, failpoints that never fire."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
+from crashmatrix.scenarios.processes.result import signal_name
+from crashmatrix.scenarios.processes.seccomp import lacking
+from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
+
+ODD = "tests.scenarios.odd_systems"
+EXPERIMENTS = ("kill", "power")
+UNDISTURBED = [
+    ("AttemptsOnly", "attempted 3 items and acknowledged none, .*with journal.attempt.*acknowledge.*ack"),
+    ("PreparesAndAttempts", "attempted 3 items and acknowledged none"),
+    ("Silent", "attempted and acknowledged nothing"),
+    ("Idle", "attempted and acknowledged nothing"),
+    ("AcknowledgesOnly", "acknowledged 1 without attempting it"),
+]
+CLOSING = {"closes descriptors", "closes and reuses them"}
+FAILPOINTS = """\
+failpoints = ["before_write", "misspelt"]
+workload = ["sh", "-ec", '''
+echo "attempt 1" >>"$CRASHMATRIX_JOURNAL"
+case "$GOFAIL_FAILPOINTS" in *before_write*) echo "failpoint print: FIRED";; esac
+echo 1 >>"$CRASHMATRIX_ROOT/data"
+echo "ack 1" >>"$CRASHMATRIX_JOURNAL"
+''']
+recover = ["sh", "-c", 'cat "$CRASHMATRIX_ROOT/data" 2>/dev/null; true']
+"""
+
+
+@pytest.fixture(autouse=True)
+def _few_real_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are tested elsewhere, and take most of the time."""
+    monkeypatch.setattr("crashmatrix.scenarios.kill.experiment.SAMPLE_MIN", 2)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.experiment.DEPTH_MAX", 0)
+
+
+def results(
+    experiment: str, target: str, tmp_path: Path, *, mutant: str = "", budget: int = 24, **options: object
+) -> list[ScenarioResult]:
+    """Run one experiment; power on the weakest filesystem, which takes no root."""
+    plan = Plan(
+        target=target, options=options, mutant=mutant, budget=budget, filesystems=("posix",), report=tmp_path / "report"
+    )
+    with workbench(plan) as (checker, _):
+        if experiment == "kill":
+            kill = experiment_of(plan, checker)
+            kill.run()
+            return kill.ordered()
+        power = power_of(plan, checker)
+        power.restarts = 0
+        power.run()
+        return power.ordered()
+
+
+def verdicts(found: list[ScenarioResult]) -> set[str]:
+    return {result.verdict.value for result in found}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(("name", "text"), UNDISTURBED)
+def test_a_run_without_a_promise_is_unknown(experiment: str, name: str, text: str, tmp_path: Path) -> None:
+    """Nothing is crashed then, and the one result says what to do."""
+    found = results(experiment, f"{ODD}:{name}", tmp_path)
+    assert len(found) == 1
+    assert found[0].verdict is Verdict.UNKNOWN
+    assert re.search(text, found[0].explanation), found[0].explanation
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_what_was_there_from_the_start_is_a_promise(experiment: str, tmp_path: Path) -> None:
+    """A workload that only works on it can break it."""
+    assert verdicts(results(experiment, f"{ODD}:Rewrites", tmp_path)) == {"safe"}
+    assert "loses" in verdicts(results(experiment, f"{ODD}:RewritesInPlace", tmp_path))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str, tmp_path: Path) -> None:
+    """No crash is to blame; the error says what was attempted, acknowledged and recovered."""
+    with pytest.raises(UsageError, match="in an undisturbed run, so no crash is to blame: hole: ") as caught:
+        results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path)
+    account = "Attempted 6 items: 0, 1, 2, 3, 4 and 1 more; acknowledged 6 items: 0, 1, 2, 3, 4 and 1 more; recovered 5 items: 1"
+    assert account in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
+def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
+    """It is a verdict of each state in which it does, and never safe."""
+    found = results(experiment, f"{ODD}:OddRecovery", tmp_path, end=end)
+    assert verdicts(found) == {"safe", "unknown" if end in CLAIMS else "cannot-open"}
+    assert all(result.explanation.encode() for result in found if result.verdict is not Verdict.SAFE)
+    if end == "dies by a real-time signal":
+        assert any("died by signal 40" in result.explanation for result in found)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
+def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
+    """The system's own check says nothing then."""
+    assert verdicts(results(experiment, f"{ODD}:OddVerify", tmp_path, end=end)) == {"safe", "unknown"}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("end", [*ENDS, *RETURNS])
+def test_a_contract_that_ends_oddly(experiment: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is unknown in the states in which it does; the run goes on."""
+    monkeypatch.setenv("ODD_END", end)
+    monkeypatch.setenv("CRASHMATRIX_PRELOAD", end)  # Another fork server, with that environment.
+    found = results(experiment, f"{ODD}:OddContract", tmp_path)
+    assert verdicts(found) == {"safe", "unknown"}, {result.explanation for result in found}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("OddItems", {"safe"}),
+        ("YieldsViolations", {"safe"}),
+        ("LeavesAProcess", {"safe"}),
+        ("FailsWhileYielding", {"cannot-open"}),
+    ],
+)
+def test_what_is_unusual_and_no_fault(experiment: str, name: str, expected: set[str], tmp_path: Path) -> None:
+    """Items of classes of their own, generators, processes left behind: each has the verdict it deserves."""
+    assert verdicts(results(experiment, f"{ODD}:{name}", tmp_path)) == expected
+
+
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+@pytest.mark.parametrize(("fired", "unknown"), [("before_write", {"misspelt"}), ("", {"before_write", "misspelt"})])
+def test_a_listed_failpoint_that_never_fires_is_unknown(fired: str, unknown: set[str], tmp_path: Path) -> None:
+    """One of a program's that fires is crashed at; of others the report says what to do."""
+    (tmp_path / "store.toml").write_text(FAILPOINTS.replace("FIRED", fired))
+    found = results("kill", str(tmp_path / "store.toml"), tmp_path)
+    assert {result.point for result in found if result.verdict is Verdict.UNKNOWN} == unknown
+    assert {result.point for result in found if result.verdict is Verdict.SAFE} >= {"call.write"} | {fired} - {""}
+    text = next(result.explanation for result in found if result.point == "misspelt")
+    assert "FailScenario::setup()" in text
+    assert "gofail enable" in text
+
+
+def test_a_class_may_list_failpoints_too(tmp_path: Path) -> None:
+    """They are looked for though the class hits others in Python."""
+    found = results("kill", f"{ODD}:Lists", tmp_path)
+    assert {result.point for result in found if result.verdict is Verdict.UNKNOWN} == {"never_there"}
+    assert verdicts(found) == {"safe", "unknown"}
+
+
+@pytest.mark.parametrize("verdict", ["safe", "unmountable", "Loses", "", None, 7, [], object()])
+def test_no_exception_claims_safety(verdict: object) -> None:
+    """Only a broken promise can be claimed."""
+    assert PromiseBroken(verdict, "x").verdict is Verdict.UNKNOWN  # type: ignore[arg-type]
+    assert PromiseBroken("loses", "x").verdict is Verdict.LOSES
+
+
+def test_every_signal_has_a_name() -> None:
+    """Most real-time signals have none in Python."""
+    assert [signal_name(number) for number in (9, 34, 40, 64)] == ["SIGKILL", "SIGRTMIN", "signal 40", "SIGRTMAX"]
+    assert text_of("\udcff") == "\\udcff"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> None:
+    """It is to be found, not refused."""
+    found = results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path, mutant="ids-from-zero", budget=4)
+    assert "hole" in verdicts(found)

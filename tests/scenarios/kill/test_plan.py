@@ -1,0 +1,141 @@
+"""Which crashes a kill experiment tries, and their names: thinning keeps what matters, ids say where."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from crashmatrix import UsageError, faults
+from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.plan import CrashPath, crash_fault, parse_id, scenario_id, thin, thin_states
+
+points = st.sampled_from(["wal.append.a", "wal.append.b", "wal.rotate.a", "journal.after_ack", "a@2", "kill:x"])
+
+
+def numbered(names: list[str]) -> tuple[Hit, ...]:
+    """Give each hit its number, as a run would."""
+    return tuple((name, names[: place + 1].count(name)) for place, name in enumerate(names))
+
+
+hit_lists = st.lists(points, max_size=40).map(numbered)
+AB = numbered(["a", "b"] * 50)
+ROTATING = numbered(["a"] * 50 + ["r.x"] + ["a"] * 49)
+
+
+def must_keep(hits: tuple[Hit, ...], boundaries: tuple[str, ...]) -> set[Hit]:
+    """The first and last hit of each failpoint, and each hit at a boundary with its neighbours: worked out the long way."""
+    keep = set()
+    for place, (name, number) in enumerate(hits):
+        if number == 1 or (name, number + 1) not in hits:
+            keep.add(hits[place])
+        near = hits[max(0, place - 1) : place + 2]
+        if any(other.startswith(boundaries) for other, _ in near):
+            keep.add(hits[place])
+    return keep
+
+
+@settings(deadline=None, max_examples=200)
+@given(hit_lists, st.integers(1, 45), st.integers(0, 3), st.sampled_from([(), ("wal.rotate.",), ("wal.rotate.", "a@")]))
+@example(ROTATING, 10, 0, ("r.",))
+def test_thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: tuple[str, ...]) -> None:
+    """Thinned hits keep their order, the ends of each failpoint and the surroundings of boundaries, fill the budget exactly
+    where those leave room, and come out the same for the same seed."""
+    chosen, rule = thin(hits, budget, seed, boundaries)
+    if len(hits) <= budget:
+        assert (chosen, rule) == (list(hits), "")
+        return
+    kept = must_keep(hits, boundaries)
+    assert chosen == [hit for hit in hits if hit in set(chosen)]
+    assert kept <= set(chosen)
+    assert len(chosen) == max(budget, len(kept))
+    assert thin(hits, budget, seed, boundaries) == (chosen, rule)
+
+
+def test_thin_says_its_rule() -> None:
+    """What was left out is said in words: how many of how many, the budget, the seed, what was kept for certain."""
+    assert thin(AB, 10, 3, ())[1] == (
+        "100 hits thinned to 10 (budget 10, seed 3): first and last of each failpoint, and 6 drawn"
+    )
+    assert thin(ROTATING, 7, 0, ["r.", "s."])[1] == (
+        "100 hits thinned to 7 (budget 7, seed 0): first and last of each failpoint, those next to r., s., and 2 drawn"
+    )
+
+
+def test_thin_draws_with_the_seed() -> None:
+    """Other seeds draw other hits, so that several runs see more than one."""
+    assert len({tuple(thin(AB, 10, seed, ())[0]) for seed in range(10)}) == 10
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(points, st.integers(1, 5)), unique=True, max_size=30), st.integers(1, 400), st.integers(0, 3))
+def test_thin_states(paths: list[Hit], budget: int, seed: int) -> None:
+    """Of the states that recovery passes through the first of each failpoint is judged, others up to a share of the budget."""
+    states: dict[CrashPath, str] = {(("workload", 1), hit): f"state {place // 2}" for place, hit in enumerate(paths)}
+    chosen, rule = thin_states(1, states, budget, seed)
+    room = max(1, round(budget / 20))
+    firsts: dict[str, str] = {}
+    for path, state in states.items():
+        firsts.setdefault(path[-1][0], state)
+    assert set(firsts.values()) <= chosen <= set(states.values())
+    distinct = len(set(states.values()))
+    assert len(chosen) == (distinct if distinct <= room else max(room, len(set(firsts.values()))))
+    assert (rule == "") is (distinct <= room)
+    assert thin_states(1, states, budget, seed) == (chosen, rule)
+
+
+def test_thin_states_says_its_rule() -> None:
+    """What was left out in recovery is said in words, with the option that changes it."""
+    states: dict[CrashPath, str] = {(("w", 1), ("r", number)): str(number) for number in range(1, 101)}
+    chosen, rule = thin_states(2, states, 200, 5)
+    assert len(chosen) == 10
+    assert rule.startswith("2 deep in recovery, 10 of 100 distinct states were judged (seed 5)")
+    assert "--budget" in rule
+    assert thin_states(2, states, 200, 6)[0] != chosen
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ((("wal.append.before_sync", 3),), "kill:wal.append.before_sync@3"),
+        ((("a", 1), ("b", 22), ("c", 3)), "kill:a@1+b@22+c@3"),
+        ((("a@2", 1),), "kill:a@2@1"),
+        ((("a+b", 1), ("c+", 2)), "kill:a+b@1+c+@2"),
+    ],
+)
+def test_scenario_ids(path: tuple[Hit, ...], name: str) -> None:
+    """An id names each failpoint and hit of the path, in order."""
+    assert scenario_id(path) == name
+    assert parse_id(name) == path
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(points, st.integers(1, 10**6)), min_size=1, max_size=3).map(tuple))
+def test_ids_round_trip(path: tuple[Hit, ...]) -> None:
+    """The path read from an id is the one it was made from."""
+    assert parse_id(scenario_id(path)) == path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "kill", "kill:", "a@1", "power:a@1", "kill:a", "kill:a@", "kill:@1", "kill:a@0", "kill:a@-1", "kill:a@x",
+        "kill:a@1+", "kill:+a@1", "kill:a@1+b", "kill:a@1.5", "kill:a@1 ", "KILL:a@1", "kill:a@1\n", "kill:a@²", "kill:a@1_0",
+    ],
+)  # fmt: skip
+def test_malformed_ids(text: str) -> None:
+    """What is no scenario id is refused in one line that says how they read and where to find them."""
+    with pytest.raises(UsageError, match=r"kill:FAILPOINT@HIT, see results.jsonl") as refused:
+        parse_id(text)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+def test_crash_fault(number: int) -> None:
+    """The fault of a hit, configured as it is written, strikes at that hit and at no other."""
+    text = crash_fault(("p", number)).replace("kill", "panic")
+    point = faults.declare("test.kill_units.p", "hit by the test")
+    faults.reset_hits()
+    with faults.scenario(f"test.kill_units.{text}"):
+        for _ in range(number - 1):
+            point.hit()
+        with pytest.raises(faults.Panic):
+            point.hit()

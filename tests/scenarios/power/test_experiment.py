@@ -1,0 +1,240 @@
+"""The power experiment gives each system the verdict that its documentation implies, and replays what it found."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.campaign.campaign import Plan, power_of, replay, workbench
+from crashmatrix.scenarios.campaign.mutation import hunt
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.experiment import RESTARTS, PowerExperiment, parse_power_id
+from crashmatrix.scenarios.power.schedule import NUDGES
+from tests.processes import alive, descendants
+from tests.scenarios.cli.test_main import CRASHMATRIX, crashmatrix
+
+TOYS = "tests.scenarios.toy_systems"
+
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+
+def run(
+    target: str, tmp_path: Path, *, budget: int = 100, seed: int = 0, fs: tuple[str, ...] = ("ext4",), restarts: int = 0
+) -> PowerExperiment:
+    plan = Plan(target=target, budget=budget, seed=seed, filesystems=fs, report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        experiment = power_of(plan, checker)
+        experiment.restarts = restarts
+        experiment.run()
+    return experiment
+
+
+def verdicts(experiment: PowerExperiment) -> set[str]:
+    return {result.verdict.value for result in experiment.ordered()}
+
+
+EXPECTED = [
+    ("sqlite:wal-full", {"safe"}),
+    ("sqlite:delete-extra", {"safe"}),
+    ("sqlite:wal-normal", {"safe", "loses"}),
+    ("sqlite:delete-full", {"safe", "loses"}),
+    ("lmdb:default", {"safe"}),
+    ("lmdb:writemap", {"safe"}),
+    ("lmdb:nometasync", {"safe", "loses"}),
+    ("replace:fsync", {"safe", "loses"}),
+    ("replace:fsync-dir", {"safe"}),
+    (f"{TOYS}:Synced", {"safe"}),
+    (f"{TOYS}:Unsynced", {"safe", "loses"}),
+    (f"{TOYS}:SilentOnDisk", {"unknown"}),
+]
+
+
+@pytest.mark.parametrize(("target", "expected"), EXPECTED)
+def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) -> None:
+    """On ext4, the system loses what its documentation says it may lose, and nothing else."""
+    assert verdicts(run(target, tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    "target", ["sqlite:wal-off", "sqlite:delete-off", "lmdb:nosync", "deltalake:plain", "replace:none"]
+)
+def test_unsynced_systems_break_promises(target: str, tmp_path: Path) -> None:
+    """A system that syncs nothing loses acknowledged items, or worse."""
+    assert {"loses", "cannot-open", "corrupt", "hole"} & verdicts(run(target, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fs", "seed"),
+    [("ext4", 1), pytest.param("xfs", 2, marks=pytest.mark.slow), pytest.param("btrfs", 3, marks=pytest.mark.slow)],
+)
+def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
+    """The reference engine keeps every promise through power cuts."""
+    experiment = run("reference", tmp_path, budget=60, seed=seed, fs=(fs,), restarts=1)
+    assert verdicts(experiment) == {"safe"}
+    judged = Counter(result.method for result in experiment.ordered())
+    assert judged["power-cut"] > judged["clean-end"]
+    recordings = experiment.details["recordings"]
+    assert len({recording["trace"] for recording in recordings}) == len(recordings)
+    assert sum(bool(recording["killed_at"]) for recording in recordings) == 1
+    assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(NUDGES) + 1
+
+
+@pytest.mark.parametrize("name", ["no-sync-record", "no-sync-commit"])
+def test_missing_sync_is_found(name: str) -> None:
+    """The reference engine without one sync breaks a promise, and the experiment finds where."""
+    found = hunt(name)
+    assert found.found is not None
+    assert found.found.experiment == "power"
+
+
+def test_power_going_again_during_recovery(tmp_path: Path) -> None:
+    """Recovery that is safe unless it is cut short is found, and replayed from the kept trace of that recovery."""
+    ran = crashmatrix("run", f"{TOYS}:MovesOnRecovery", "--experiments", "power", "--budget", "280", cwd=tmp_path)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    report = tmp_path / "crashmatrix-report"
+    found_all = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
+    assert all(
+        result["verdict"] == "safe" for result in found_all if not result["depth"] and "~restart" not in result["id"]
+    )
+    broken = [result for result in found_all if result["depth"] and result["verdict"] != "safe"]
+    assert all(result["explanation"].startswith("power went again during the recovery from ") for result in broken)
+    found = replay(broken[0]["id"], report, tmp_path / "kept")
+    assert found.checked.verdict.value == broken[0]["verdict"]
+    assert (tmp_path / "kept" / "journal").read_text().startswith("attempt ")
+
+
+@pytest.mark.parametrize("store", ["BelievesTheCache", "BelievesTheCacheUnseen"])
+def test_power_going_after_a_restart(store: str, tmp_path: Path) -> None:
+    """Recovery that builds upon what only the page cache has is found once the process is killed before the power goes."""
+    experiment = run(f"{TOYS}:{store}", tmp_path, budget=160, restarts=RESTARTS)
+    broken = [result for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
+    assert {result.verdict for result in broken} == {Verdict.CANNOT_OPEN}
+    assert all("~restart" in result.point for result in broken)
+
+
+def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path: Path) -> None:
+    """Recovery that a mere kill breaks is told of, as unknown, and all other recordings are judged."""
+    experiment = run(f"{TOYS}:FailsOnceKilled", tmp_path, budget=160, restarts=RESTARTS)
+    unknown = [result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN]
+    assert unknown and all(
+        "~restart" in result.point and "restarted, it could not go on" in result.explanation for result in unknown
+    )
+    assert any(result.verdict is Verdict.SAFE for result in experiment.ordered())
+
+
+def test_a_full_disk_is_told_with_the_remedy(tmp_path: Path) -> None:
+    """What a system allocates ahead has room, but for one that says it needs less than it does."""
+    with pytest.raises(UsageError, match=r"No space left on device.*its disk has 16 MiB; give it more by disk_bytes"):
+        run(f"{TOYS}:AllocatesAhead", tmp_path)
+    assert verdicts(run(f"{TOYS}:AllocatesAheadWithRoom", tmp_path, budget=20)) == {"safe"}
+
+
+def test_death_by_signal_is_a_verdict(tmp_path: Path) -> None:
+    """Recovery that dies by a signal cannot open its data; the signal is named."""
+    experiment = run(f"{TOYS}:DiesOnOddRecovery", tmp_path)
+    broken = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.CANNOT_OPEN}
+    assert broken == {"recovery died by SIGBUS"}
+
+
+@pytest.mark.slow
+def test_hanging_is_a_verdict(tmp_path: Path) -> None:
+    """Recovery that never ends is stopped at its time limit."""
+    assert verdicts(run(f"{TOYS}:HangsOnDisk", tmp_path, budget=5)) == {"hangs"}
+
+
+def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
+    """A workload that dies by itself is the user's to mend."""
+    with pytest.raises(UsageError, match="recording"):
+        run(f"{TOYS}:DiesByItself", tmp_path)
+
+
+def test_replay_rebuilds_the_image(tmp_path: Path) -> None:
+    """From the report directory alone, the same state has the same verdict; `--keep` leaves tree, image and journal."""
+    ran = crashmatrix("run", "replace:fsync", "--experiments", "power", "--budget", "60", cwd=tmp_path)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    lines = [json.loads(line) for line in (tmp_path / "crashmatrix-report" / "results.jsonl").read_text().splitlines()]
+    broken = next(line for line in lines if line["verdict"] == "loses")
+    report = tmp_path / "crashmatrix-report"
+    found = replay(broken["id"], report, tmp_path / "kept")
+    assert (found.checked.verdict, found.checked.explanation) == (Verdict.LOSES, broken["explanation"])
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"crashed", "image", "journal"}
+    assert (tmp_path / "kept" / "journal").read_text().startswith("attempt ")
+    with pytest.raises(UsageError, match="only those with findings are kept"):
+        replay("power:ext4~calm~9:1-all", report, None)
+
+
+def test_killing_crashmatrix_leaves_nothing(tmp_path: Path) -> None:
+    """A SIGKILL in the middle leaves no mount, loop device or process behind."""
+    command = [*CRASHMATRIX, "run", "sqlite:wal-full", "--experiments", "power", "--report", "report"]
+    run_ = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+    results = tmp_path / "report" / "results.jsonl"
+    deadline = time.monotonic() + 60
+    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline and run_.poll() is None:
+        time.sleep(0.02)
+    children = descendants(run_.pid)
+    run_.send_signal(signal.SIGKILL)
+    run_.wait()
+    assert len(children) >= 2
+    assert alive(children) == []
+    pids = {str(child.pid) for child in children}
+    while time.monotonic() < deadline and (left := _loop_devices(pids)):
+        time.sleep(0.02)
+    assert not left
+    assert "crashmatrix" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
+    """Ctrl-C in the middle: exit status 130 within seconds, and a report that says so."""
+    command = [
+        *CRASHMATRIX,
+        "run",
+        "sqlite:wal-full",
+        "--experiments",
+        "power",
+        "--budget",
+        "100000",
+        "--report",
+        "report",
+    ]
+    run_ = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    results = tmp_path / "report" / "results.jsonl"
+    deadline = time.monotonic() + 60
+    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline and run_.poll() is None:
+        time.sleep(0.02)
+    run_.send_signal(signal.SIGINT)
+    output, errors = run_.communicate(timeout=30)
+    assert run_.returncode == 130, output + errors
+    assert "interrupted" in output
+    assert "Traceback" not in errors
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
+
+
+def _loop_devices(pids: set[str]) -> list[str]:
+    """Loop devices whose file one of these processes had made in memory or under its recorder."""
+    found = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            name = backing.read_text()
+        except OSError:
+            continue
+        if "image-" in name and any(pid in name for pid in pids):
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize(("text", "parts"), [("power:ext4~mixed~0:46-all-t2.13+1", ("ext4~mixed~0", "46-all-t2.13+1"))])
+def test_ids(text: str, parts: tuple[str, str]) -> None:
+    """An id names recording and state; a filesystem's options may hold colons."""
+    assert parse_power_id(text) == parts
+    assert parse_power_id("power:ext4:data=writeback~mixed~0:1-none") == ("ext4:data=writeback~mixed~0", "1-none")
+    with pytest.raises(UsageError, match="no scenario id"):
+        parse_power_id("power:1-none")

@@ -1,0 +1,87 @@
+"""Restarts: a workload is killed where something waits in memory for its sync, whether it has failpoints there or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import Note, Trace
+from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.power.restarts import KillPlace, restarted_at
+from crashmatrix.scenarios.power.schedule import Recordings
+
+TOYS = "tests.scenarios.toy_systems"
+SHELL = """
+workload = ["sh", "-c", '''
+for i in 1 2 3; do
+    echo "attempt $i" >> "$CRASHMATRIX_JOURNAL"
+    echo $i >> "$CRASHMATRIX_ROOT/data"
+    sync "$CRASHMATRIX_ROOT/data"
+    echo "ack $i" >> "$CRASHMATRIX_JOURNAL"
+done''']
+recover = ["sh", "-c", 'cat "$CRASHMATRIX_ROOT/data" || true']
+"""
+
+
+@contextmanager
+def recordings(target: str, report: Path) -> Iterator[Recordings]:
+    with workbench(Plan(target=target, report=report)) as (checker, _):
+        yield Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
+
+
+def test_places() -> None:
+    """A place is told in words, and comes back from its numbers."""
+    assert str(KillPlace(7)) == "at note 7"
+    assert str(KillPlace(0, 2)) == "before sync 2 after line 0 of the journal"
+    assert KillPlace.of(KillPlace(0, 2).numbers) == KillPlace(0, 2)
+    assert KillPlace.of(()) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        (f"{TOYS}:Synced", KillPlace(3, 1)),  # Python
+        (f"{TOYS}:BelievesTheCache", KillPlace(7)),  # Python, at the hit of a failpoint
+        ("shell.toml", KillPlace(3, 1)),  # any language
+    ],
+)
+def test_killed_there_and_restarted(
+    target: str, place: KillPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second item was attempted, written and not synced; then the process is gone, and recovery begins."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shell.toml").write_text(SHELL)
+    with recordings(target, tmp_path / "report") as making:
+        recording = making.record("posix", "restart1", place)
+        trace = Trace.load(recording.trace)
+    assert recording.killed == place
+    before = trace.operations[: restarted_at(trace)]
+    lines = [note.text.split()[0] for note in before if isinstance(note, Note) and not note.text.startswith(b"hit ")]
+    assert lines == [b"attempt", b"ack", b"attempt"]
+
+
+@pytest.mark.parametrize("store", ["SyncsTwice", "SyncsTwiceAndHitsOnce"])
+def test_places_of_a_system_with_few_failpoints(store: str, tmp_path: Path) -> None:
+    """Each of its syncs is one; those of one sort take turns with those of another."""
+    with recordings(f"{TOYS}:{store}", tmp_path / "report") as making:
+        places = making._places_in(making.record("posix", "none"))
+    assert len(places) == len(set(places)) == 12
+    assert {place.sync for place in places[:2]} == {1, 2}
+    assert {place.note for place in places} == {1, 3, 5, 7, 9, 11}
+
+
+def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
+    """They are at its failpoints, by whose names they are told."""
+    with recordings(f"{TOYS}:BelievesTheCache", tmp_path / "report") as making:
+        recording = making.record("posix", "none")
+        assert "toy.put.after_write" in recording.places
+        assert all(not place.sync for place in making._places_in(recording))
+
+
+def test_a_place_that_never_comes(tmp_path: Path) -> None:
+    """The workload then ends as it does, and nobody calls that a restart."""
+    with recordings(f"{TOYS}:Synced", tmp_path / "report") as making:
+        assert making.record("posix", "restart1", KillPlace(3, 9)).killed is None

@@ -1,0 +1,300 @@
+"""Jobs: whatever a function does in its process, its driver learns how it ended, and nothing of it is left."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from crashmatrix import EnvironmentLacks
+from crashmatrix.scenarios.processes.jobs import Job, Jobs
+from crashmatrix.scenarios.processes.result import Ended
+from tests.processes import alive, descendants
+from tests.scenarios import job_functions as do
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 30.0
+"""A limit that only a hanging job reaches."""
+
+SHORT = 0.3
+"""The limit of jobs that do hang."""
+
+
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[Jobs]:
+    with Jobs(preload=["tests.scenarios.job_functions"]) as jobs:
+        yield jobs
+
+
+def watch(pids: Iterable[int]) -> list[psutil.Process]:
+    """Take hold of processes, so that another one with the same id is not taken for them."""
+    return [psutil.Process(pid) for pid in pids]
+
+
+def message(job: Job) -> Any:
+    """Return a job's next message, which must come."""
+    content = job.next_message()
+    assert content is not None, job.ended
+    return content
+
+
+def test_a_limit_beyond_all_reason(jobs: Jobs) -> None:
+    """The limit grows with the budget, and poll(2) takes no more than 24 days."""
+    assert jobs.run(do.leave_things_to_do, seconds_max=1e9) == Ended(returned=True, value="returned")
+
+
+@pytest.mark.parametrize("value", [None, 0, "é", b"\0", [1, {"a": ()}], Path("/x"), "x" * 3_000_000])
+def test_value(jobs: Jobs, value: Any) -> None:
+    """A function that returns yields its value, however large, and nothing else."""
+    assert jobs.run(do.give, value, seconds_max=SECONDS) == Ended(returned=True, value=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "message", "payload"),
+    [
+        ("own", ("UsageError", "ScenarioError", "Exception", "BaseException"), "no such thing", (None, None)),
+        ("promise", ("PromiseBroken", "ScenarioError"), "corrupt: row 7 differs", ("corrupt", "row 7 differs")),
+        ("builtin", ("FileNotFoundError", "OSError"), "[Errno 2] No such file or directory: '/x'", (None, None)),
+        ("panic", ("Panic", "BaseException"), "stop", (None, None)),
+        ("interrupt", ("KeyboardInterrupt", "BaseException"), "", (None, None)),
+        ("exit", ("SystemExit", "BaseException"), "3", (None, None)),
+    ],
+)
+def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, payload: object) -> None:
+    """An exception of any kind is told by its classes' names, message and traceback; its class need not exist here."""
+    ended = jobs.run(do.fail, name, seconds_max=SECONDS)
+    raised = ended.raised
+    assert raised is not None
+    assert (ended.returned, ended.died, ended.timed_out) == (False, None, False)
+    assert (raised.kinds[: len(kinds)], raised.message, raised.payload) == (kinds, message, payload)
+    assert "job_functions.py" in raised.traceback
+    assert str(ended) == f"raised {kinds[0]}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "died", "said"),
+    [
+        (do.die, (signal.SIGKILL,), -9, "died by SIGKILL; it printed: last words"),
+        (do.die, (signal.SIGTERM,), -15, "died by SIGTERM; it printed: last words"),
+        (do.die, (40,), -40, "died by signal 40; it printed: last words"),
+        (do.crash, (), -11, "died by SIGSEGV"),
+        (do.leave, (0,), 0, "exited with status 0"),
+        (do.leave, (7,), 7, "exited with status 7"),
+    ],
+    ids=["SIGKILL", "SIGTERM", "real-time signal", "SIGSEGV", "exit 0", "exit 7"],
+)
+def test_death(jobs: Jobs, function: Any, args: tuple[int, ...], died: int, said: str) -> None:
+    """A death by a signal or `os._exit`, even with status 0, is told as that, never as a return."""
+    ended = jobs.run(function, *args, seconds_max=SECONDS)
+    assert (ended.returned, ended.raised, ended.died, ended.timed_out) == (False, None, died, False)
+    assert str(ended) == said
+
+
+def test_nothing_runs_at_exit(jobs: Jobs) -> None:
+    """A job ends when its function returns; threads it left running do not hold it."""
+    assert jobs.run(do.leave_things_to_do, seconds_max=SECONDS) == Ended(returned=True, value="returned")
+
+
+def test_value_that_cannot_be_sent(jobs: Jobs) -> None:
+    """A value that cannot be pickled is no return, and the reason is in what the job printed."""
+    ended = jobs.run(do.give_unpicklable, seconds_max=SECONDS)
+    assert (ended.returned, ended.died) == (False, 1)
+    assert "pickle" in str(ended)
+
+
+def test_time_out_kills_the_job_and_what_it_started(jobs: Jobs) -> None:
+    """At its time limit a job ends, and so does every process it started."""
+    job = jobs.start(do.hang, seconds_max=SECONDS)
+    processes = watch(message(job))
+    assert all(process.is_running() for process in processes)
+    job._deadline = 0.0
+    ended = job.wait()
+    assert (ended.timed_out, str(ended)) == (True, "ran out of time")
+    assert alive(processes) == []
+
+
+def test_time_out_of_a_job_that_hangs_up(jobs: Jobs) -> None:
+    """A job that closes its end and lives on runs into its time limit like any other, and does not block the next."""
+    ended = jobs.run(do.hang_deaf, seconds_max=SHORT)
+    assert ended.timed_out
+    assert jobs.run(do.give, 1, seconds_max=SECONDS).value == 1
+
+
+@pytest.mark.parametrize(("how", "ended"), [("die", Ended(died=-9)), ("return", None)])
+def test_forks_do_not_outlive_their_job(jobs: Jobs, how: str, ended: Ended | None) -> None:
+    """A job that ends while a fork of it holds its files ends at once, and the fork with it."""
+    job = jobs.start(do.leave_fork_behind, how, seconds_max=SECONDS)
+    child = message(job)
+    processes = watch([child])
+    job.answer()
+    assert job.wait() == (ended or Ended(returned=True, value=child))
+    assert alive(processes) == []
+
+
+def test_messages_both_ways(jobs: Jobs) -> None:
+    """Driver and child talk in turns; after the end there are no more messages, and answers go nowhere quietly."""
+    job = jobs.start(do.converse, seconds_max=SECONDS)
+    heard = []
+    while (number := job.next_message()) is not None:
+        heard.append(number)
+        job.answer(number * 10)
+    assert heard == [0, 1, 2]
+    assert job.ended == Ended(returned=True, value=[0, 10, 20])
+    assert job.next_message() is None
+
+
+def test_answer_to_the_dead(jobs: Jobs) -> None:
+    """An answer to a child that died meanwhile is no error; its death is told next."""
+    job = jobs.start(do.converse, seconds_max=SECONDS)
+    assert job.next_message() == 0
+    process = watch([job.pid])
+    os.kill(job.pid, signal.SIGKILL)
+    assert alive(process) == []
+    job.answer(1)
+    assert job.next_message() is None
+    assert job.ended == Ended(died=-9)
+
+
+def test_wait_drops_messages_of_any_value(jobs: Jobs) -> None:
+    """Waiting for the end passes over messages, None included."""
+    assert jobs.run(do.say_nothing, seconds_max=SECONDS).value == "said it"
+
+
+@pytest.mark.parametrize(("last", "shown"), [(b"the end", "the end"), (b"no Unicode: \xff", "no Unicode: \ufffd")])
+def test_output(jobs: Jobs, last: bytes, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The last of what a job printed is kept, on whichever stream; nothing of it reaches our own."""
+    ended = jobs.run(do.shout, 10_000, last, seconds_max=SECONDS)
+    assert ended.output[-50:] == ("x" * 50 + shown)[-50:]
+    assert len(ended.output) == 2000
+    assert str(ended) == "exited with status 4; it printed: " + ("x" * 300 + shown)[-300:]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_surroundings(jobs: Jobs) -> None:
+    """A job leads a session of its own, can be interrupted, and knows nothing of the program's main module."""
+    job = jobs.start(do.identity, seconds_max=SECONDS)
+    group, session, main, interruptible = job.wait().value
+    assert (group, session, interruptible) == (job.pid, job.pid, True)
+    assert main == ""
+
+
+def test_many_threads_drive_jobs(jobs: Jobs) -> None:
+    """Threads share one `Jobs`: each gets the end of its own job."""
+    calls = [(do.give, (n,)) if n % 2 else (do.leave, (n,)) for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        ends = list(pool.map(lambda call: jobs.run(call[0], *call[1], seconds_max=SECONDS), calls))
+    assert ends == [Ended(returned=True, value=n) if n % 2 else Ended(died=n) for n in range(24)]
+
+
+def test_no_job_outlives_the_block() -> None:
+    """Leaving the block ends every job and what it started, whether or not anybody drives it; none starts after."""
+    with Jobs() as jobs:
+        running = [jobs.start(do.hang, seconds_max=SECONDS) for _ in range(3)]
+        processes = [process for job in running for process in watch(message(job))]
+        assert all(process.is_running() for process in processes)
+    assert alive(processes) == []
+    assert [job.wait() for job in running] == [Ended(died=-9)] * 3
+    with pytest.raises(EnvironmentLacks):
+        jobs.start(do.give, 1, seconds_max=SECONDS)
+
+
+def test_each_block_has_what_it_asked_for_loaded() -> None:
+    """One after the other, none finds what another one had loaded; blocks within each other share the outer one's."""
+    for preload, loaded in (
+        (["crashmatrix.scenarios.judging.worker"], False),
+        (["wave"], True),
+        (["crashmatrix.scenarios.judging.worker"], False),
+    ):
+        with Jobs(preload=preload) as jobs:
+            assert jobs.run(do.loaded, "wave", seconds_max=SECONDS).value is loaded
+    with Jobs(preload=["wave"]) as outer:
+        job = outer.start(do.hang, seconds_max=SECONDS)
+        assert message(job)
+        with Jobs() as inner:
+            assert inner.run(do.loaded, "wave", seconds_max=SECONDS).value is True
+        assert job.ended is None
+        job.stop()
+        assert job.wait().died == -9
+
+
+def test_exception_in_the_block_ends_jobs() -> None:
+    """An interrupt in the block ends its jobs, too."""
+    processes = []
+    with pytest.raises(KeyboardInterrupt), Jobs() as jobs:
+        job = jobs.start(do.hang, seconds_max=SECONDS)
+        processes = watch(message(job))
+        raise KeyboardInterrupt
+    assert len(processes) == 2
+    assert alive(processes) == []
+    job.wait()
+
+
+MAIN = """
+import sys
+from pathlib import Path
+with open(sys.argv[1], "a") as file:
+    file.write(__name__ + "\\n")
+
+from crashmatrix.scenarios.processes.jobs import Jobs
+from tests.processes import alive, descendants
+from tests.scenarios import job_functions as do
+
+if __name__ == "__main__":
+    with Jobs(preload=sys.argv[2:]) as jobs:
+        print(jobs.run(do.give, 5, seconds_max=30).value, flush=True)
+        job = jobs.start(do.hang_alone, seconds_max=30)
+        print(job.next_message(), flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "script.py").write_text(MAIN)
+    (tmp_path / "broken_module.py").write_text("raise ValueError('not today')")
+    return tmp_path / "script.py"
+
+
+def start(script: Path, *preload: str, **environment: str) -> "subprocess.Popen[str]":
+    path = os.pathsep.join([str(ROOT), str(script.parent)])
+    return subprocess.Popen(
+        [sys.executable, script, script.parent / "imports", *preload],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("preload", [[], ["no_such_module"], ["broken_module"]])
+def test_main_module_is_not_imported(script: Path, preload: list[str]) -> None:
+    """A script with effects has them once, not in every job; a module that cannot be preloaded does no harm."""
+    with start(script, *preload) as process:
+        said, _ = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("5\nhere\n", 0)
+    assert (script.parent / "imports").read_text() == "__main__\n"
+
+
+def test_killed_program_leaves_nothing(script: Path) -> None:
+    """A program that is killed takes its fork server and its jobs along."""
+    with start(script) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["5\n", "here\n"]
+        started = descendants(process.pid)
+        assert len(started) >= 2  # fork server and job, at least
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert alive(started) == []
+
+
+def test_a_program_started_by_another_has_sockets_of_its_own(script: Path, jobs: Jobs) -> None:
+    """What one program's environment says of its fork server is not taken for the other's, in however deep a folder."""
+    assert jobs.run(do.give, 5, seconds_max=SECONDS).value == 5
+    deep = script.parent / "deep" / ("x" * 100)
+    deep.mkdir(parents=True)
+    with start(script, "tests.scenarios.job_functions", TMPDIR=str(deep)) as process:
+        said, _ = process.communicate(timeout=60)
+    assert (said, process.returncode) == ("5\nhere\n", 0)

@@ -1,0 +1,111 @@
+"""ModelarDB's log as published breaks promises in these ways, each by itself; without them it keeps all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.kill.plan import parse_id
+from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.modelardb.log import FLAWS, SCHEMA, Log
+
+FOUND = [
+    ("376", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
+    ("forgotten-id", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
+    ("389", "journal.after_attempt@18", "safe", ""),
+    ("older-segment", "journal.after_attempt@6", "loses", "the first batch ingested after recovery did not survive"),
+    (
+        "lost-leftover",
+        "modelardb.open.leftover_gone@2",
+        "loses",
+        "the first batch ingested after recovery did not survive",
+    ),
+    ("389", "modelardb.open.leftover_gone@2", "loses", "the first batch ingested after recovery did not survive"),
+    ("389", "journal.after_ack@5", "loses", "the points of batch 0 came back 0 to 1 times"),
+    ("split-batch", "journal.after_ack@5", "loses", "the points of batch 0 came back 0 to 1 times"),
+    ("389", "modelardb.segment.created@2", "cannot-open", "Tried reading schema message"),
+    ("header", "modelardb.segment.created@2", "cannot-open", "Tried reading schema message"),
+    ("389", "modelardb.append.between_writes@1", "cannot-open", "metadata bytes, but only read"),
+    ("torn-tail", "modelardb.append.between_writes@1", "cannot-open", "metadata bytes, but only read"),
+    ("shifted-id", "journal.after_ack@8", "loses", "acknowledged, but gone: 7 (of 8 acknowledged)"),
+]
+
+
+@pytest.mark.parametrize(("target", "scenario", "verdict", "explanation"), FOUND)
+def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> None:
+    """A real SIGKILL there has the consequence that the case study names."""
+    plan = Plan(target=f"modelardb:{target}")
+    with workbench(plan) as (checker, _):
+        experiment = experiment_of(plan, checker)
+        state = experiment.crash(experiment.prepare(), parse_id(f"kill:{scenario}"), checker.folder())
+        assert isinstance(state, CrashState), state
+        checked: Checked = checker.check(state)
+    assert (checked.verdict.value, explanation in checked.explanation) == (verdict, True), checked.explanation
+
+
+@pytest.mark.slow
+def test_mended_log_is_safe_under_kill() -> None:
+    """The port without the flaws is safe, so that what it does with one is the flaw's doing."""
+    plan = Plan(target="modelardb:mended", budget=50)
+    with workbench(plan) as (checker, _):
+        experiment = experiment_of(plan, checker)
+        experiment.run()
+    assert {result.verdict.value for result in experiment.ordered()} == {"safe"}
+
+
+POWER = [
+    ("mended", 150, {"safe"}),
+    ("unsynced-commit", 300, {"loses", "hole", "cannot-open"}),
+    ("header", 300, {"cannot-open"}),
+    ("no-folder-sync", 50, {"safe"}),  # on ext4, where a sync of a file makes every earlier name durable
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize(("target", "budget", "expected"), POWER)
+def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> None:
+    """What a power cut shows on ext4."""
+    plan = Plan(target=f"modelardb:{target}", budget=budget, report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        experiment = power_of(plan, checker)
+        experiment.until_broken, experiment.keep_traces = True, False
+        experiment.run()
+    found = {result.verdict.value for result in experiment.ordered()}
+    assert found - {"safe"} <= expected
+    assert found & expected
+
+
+def test_every_flaw_is_a_target() -> None:
+    """As merged the log has every flaw, fixed all but the one; and each can be looked at by itself."""
+    assert BUILT_IN["modelardb:376"].options["flaws"] == tuple(FLAWS)
+    assert BUILT_IN["modelardb:389"].options["flaws"] == tuple(FLAWS)[1:]
+    assert all(BUILT_IN[f"modelardb:{flaw}"].options["flaws"] == (flaw,) for flaw in FLAWS)
+
+
+def _zero_the_tail(content: bytes) -> bytes:
+    return content[:-64] + bytes(64)
+
+
+def _cut_the_tail(content: bytes) -> bytes:
+    return content[:-64]
+
+
+@pytest.mark.parametrize(
+    ("flaw", "damage", "rows"),
+    [("no-checksum", _zero_the_tail, 2), ("", _zero_the_tail, 1), ("", _cut_the_tail, 1)],
+)
+def test_damaged_tail(flaw: str, damage: Callable[[bytes], bytes], rows: int, tmp_path: Path) -> None:
+    """Zeros where a record's last sector should be are taken for its content, unless there is a checksum."""
+    batch = pa.RecordBatch.from_pylist([{"number": 1, "series": "a", "row": 0, "value": b"x" * 200}], schema=SCHEMA)
+    log = Log(tmp_path, {flaw}, set())
+    log.append(batch)
+    log.append(batch)
+    (segment,) = tmp_path.iterdir()
+    segment.write_bytes(damage(segment.read_bytes()))
+    assert len(Log(tmp_path, {flaw}, set()).unpersisted()) == rows

@@ -1,0 +1,53 @@
+"""The main job: the reference engine, killed everywhere, keeps every promise."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
+
+
+@pytest.mark.parametrize("budget", [["--budget", "60"], pytest.param([], marks=pytest.mark.slow)], ids=["few", "all"])
+def test_main_job(budget: list[str], tmp_path: Path) -> None:
+    """The default kill run: every failpoint is hit, every scenario is safe, real kills agree, the verdict comes last.
+
+    One test, since one run serves it all.
+    """
+    report = tmp_path / "report"
+    command = [*CRASHMATRIX, "run", "--experiments", "kill", *budget, "--report", str(report)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    summary: dict[str, Any] = json.loads((report / "summary.json").read_text())
+    part = summary["experiments"]["kill"]
+    assert summary["verdict"] == "safe"
+    assert part["verdicts"] == {"safe": part["scenarios"]}
+    assert part["scenarios"] >= 300
+    assert part["during_recovery"] >= 100
+    assert part["scenarios_per_second"] > 0
+    assert part["failpoints_never_hit"] == []
+    assert part["killed_for_real"] == part["agreed_with_photograph"] >= 20
+    lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
+    assert len(lines) == part["scenarios"]
+    assert len({line["point"] for line in lines}) == part["failpoints_declared"] + 1  # and the workload's end
+    last = run.stdout.replace("\n", " ").rstrip()
+    assert "reference: safe" in last
+    assert last.endswith(f"report: {report}")
+
+
+@pytest.mark.slow
+def test_your_own_data(tmp_path: Path) -> None:
+    """The same workload runs on the user's own rows, CSV as well."""
+    rows = "".join(f"2024-01-01T{n // 60:02}:{n % 60:02}:00,{'ab'[n % 2]},{n / 7}\n" for n in range(600))
+    (tmp_path / "mine.csv").write_text("at,sensor,value\n" + rows)
+    command = ["run", "--data", "mine.csv", "--timestamp", "at", "--tags", "sensor", "--budget", "1", "--jobs", "1"]
+    command += ["--experiments", "kill"]
+    run = subprocess.run([*CRASHMATRIX, *command], capture_output=True, text=True, timeout=280, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    options = json.loads((tmp_path / "crashmatrix-report" / "summary.json").read_text())["options"]["options"]
+    assert options == {"data": str(tmp_path / "mine.csv"), "timestamp": "at", "tags": ["sensor"]}

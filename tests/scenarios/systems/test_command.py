@@ -1,0 +1,189 @@
+"""Targets described by a TOML file: each mistake in one is named, and the examples of the documentation work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.experiment import lacking
+from crashmatrix.scenarios.systems.command import read_spec
+from crashmatrix.scenarios.target.system import Target, load
+from tests.scenarios.kill.test_experiment import verdicts
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+BOTH = 'workload = "true"\nrecover = "true"\n'
+
+MISTAKES = [
+    ("", "lacks workload and recover: the command to run"),
+    ('workload = "true"', "lacks recover"),
+    (BOTH + 'recover = "x"', "is not TOML: Cannot overwrite a value"),
+    (BOTH + 'prepair = "x"', "unknown key 'prepair'; there are build, contract"),
+    (BOTH + "prepare = 1", "prepare must be a command: a string, or a list of strings, not 1"),
+    (BOTH + "prepare = []", "prepare must be a command"),
+    (BOTH + 'prepare = ["a", 1]', "prepare must be a command"),
+    (BOTH + """prepare = "a 'b" """, "prepare cannot be split into arguments (No closing quotation)"),
+    (BOTH + 'contract = "always"', "no contract 'always'; use one of exactly-once"),
+    (BOTH + "contract = 1", "contract must be a string"),
+    (BOTH + 'seconds_max = "1"', "seconds_max must be a number of seconds above 0"),
+    (BOTH + "seconds_max = 0", "seconds_max must be"),
+    (BOTH + "seconds_max = true", "seconds_max must be"),
+    (BOTH + "disk_bytes = 0.5", "disk_bytes must be a whole number above 0"),
+    (BOTH + "environment = { A = 1 }", "environment must be a table of strings"),
+    (BOTH + 'failpoints = "a"', "failpoints must be a list of strings"),
+    (BOTH + "ignore = [1]", "ignore must be a list of strings"),
+    (BOTH + "stable_recovery = 1", "stable_recovery must be true or false"),
+]
+SETUP = [
+    (
+        'workload = "no-such-program"\nrecover = "true"',
+        "workload: there is no program 'no-such-program' to run; install",
+    ),
+    ('workload = "true"\nrecover = "./missing {root}"', "recover: there is no program './missing' to run"),
+    (BOTH + """build = "sh -c 'echo broken >&2; exit 2'" """, "build exited with status 2; it said: broken"),
+    (BOTH + 'list_failpoints = "false"', "list_failpoints exited with status 1"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_mistakes(text: str, message: str, tmp_path: Path) -> None:
+    """A file that cannot be used is refused in one line, which names the file and the key."""
+    path = tmp_path / "system.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        load(str(path))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "message"), SETUP)
+def test_what_setup_finds(text: str, message: str, tmp_path: Path) -> None:
+    """A command that is not there, or fails before anything begins, is named before anything begins."""
+    (tmp_path / "system.toml").write_text(text)
+    with pytest.raises(UsageError) as refused, workbench(Plan(target=str(tmp_path / "system.toml"))):
+        pass
+    assert message in str(refused.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """So is a file that is not there."""
+    with pytest.raises(
+        UsageError, match=r"no file .*nosuch.toml; name it relative to the current directory, or write one"
+    ):
+        load(str(tmp_path / "nosuch.toml"))
+
+
+def test_spec(tmp_path: Path) -> None:
+    """A command may be a string, split as a shell would, or a list, taken as it is."""
+    path = tmp_path / "system.toml"
+    path.write_text(
+        "workload = \"a 'b c' {root}\"\nrecover = ['a', 'b c']\nseconds_max = 2\ndisk_bytes = 99\nfailpoints = ['x']\n"
+    )
+    spec = read_spec(path)
+    assert spec.workload == ("a", "b c", "{root}")
+    assert spec.recover == ("a", "b c")
+    assert (spec.seconds_max, spec.failpoints, spec.folder) == (2.0, ("x",), tmp_path)
+    kind = load(str(path))
+    assert (kind.contract, kind.seconds_max, kind.disk_bytes) == ("exactly-once", 2.0, 99)
+    assert Target(str(path)).module is None
+
+
+def test_ignored_files(tmp_path: Path) -> None:
+    """What a file pattern ignores does not make two folders differ; everything else does."""
+    (tmp_path / "system.toml").write_text(BOTH + 'ignore = ["*.log", "cache/*"]')
+    system, prints = load(str(tmp_path / "system.toml"))(), []
+    for change in ("a.log", "cache/x", "data"):
+        folder = tmp_path / change.replace("/", "_")
+        (folder / "cache").mkdir(parents=True)
+        prints.append(system.fingerprint(folder))
+        (folder / change).write_text("x")
+        prints.append(system.fingerprint(folder))
+    assert len(set(prints[:5])) == 1
+    assert prints[5] != prints[0]
+
+
+def needs(program: str) -> None:
+    if shutil.which(program) is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{program} is missing; .ci/system-packages installs it")
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
+
+
+def kill(target: Path, budget: int) -> dict[str, int]:
+    """Return the hits of each crash point, after a run that must be safe."""
+    plan = Plan(target=str(target), budget=budget)
+    with workbench(plan) as (checker, _):
+        experiment = experiment_of(plan, checker)
+        experiment.run()
+        profile = experiment.prepare().profile
+    assert verdicts(experiment.ordered()) == {"safe"}
+    assert experiment.details["agreed_with_photograph"] == experiment.details["killed_for_real"] > 0
+    names = [name for name, _ in profile.hits]
+    return {name: names.count(name) for name in names}
+
+
+@pytest.fixture
+def kvlog(tmp_path: Path) -> Path:
+    needs("cc")
+    for name in ("kvlog.c", "kvlog.toml"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    return tmp_path / "kvlog.toml"
+
+
+def test_c_program_killed(kvlog: Path) -> None:
+    """The example in C is killed at each of its system calls, and keeps its promise."""
+    assert kill(kvlog, 30) == {"call.openat": 1, "call.fsync": 21, "call.write": 20, "journal.line": 40}
+
+
+@pytest.mark.parametrize(("sync", "expected"), [("1", {"safe"}), ("0", {"safe", "loses"})])
+def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], tmp_path: Path) -> None:
+    """It keeps its promise through power cuts, too, and without its fsync is found out."""
+    reason = lacking(["ext4"])
+    if reason and os.environ.get("CI") != "true":
+        pytest.skip(reason)
+    kvlog.write_text(kvlog.read_text().replace('KVLOG_SYNC = "1"', f'KVLOG_SYNC = "{sync}"'))
+    plan = Plan(target=str(kvlog), budget=60, report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        experiment = power_of(plan, checker)
+        experiment.run()
+    assert verdicts(experiment.ordered()) == expected
+
+
+def test_sqlite_shell_killed() -> None:
+    """The example that drives the sqlite3 shell is killed within its transactions."""
+    needs("sqlite3")
+    assert kill(EXAMPLES / "sqlite_shell.toml", 12)["call.pwrite64"] > 20
+
+
+FAILPOINTS = """
+import os, sys, faults
+POINT = faults.declare("store.before_write", "x")
+root, journal = sys.argv[1], open(os.environ["CRASHMATRIX_JOURNAL"], "a", buffering=1)
+for item in range(3):
+    journal.write(f"attempt {item}\\n")
+    POINT.hit()
+    with open(root + "/data", "a") as file:
+        file.write(f"{item}\\n")
+    journal.write(f"ack {item}\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "listed", ['failpoints = ["store.before_write"]', 'list_failpoints = "echo store.before_write"']
+)
+def test_failpoints_of_a_program(listed: str, tmp_path: Path) -> None:
+    """A program that follows FAILPOINTS is killed at its failpoints, listed in the file or asked from it."""
+    (tmp_path / "store.py").write_text(FAILPOINTS)
+    path = os.pathsep.join([str(EXAMPLES.parents[1]), os.environ.get("PYTHONPATH", "")])
+    (tmp_path / "store.toml").write_text(
+        f'workload = "{sys.executable} store.py {{root}}"\n'
+        f"recover = ['sh', '-c', 'cat $CRASHMATRIX_ROOT/data 2>/dev/null; true']\n{listed}\n"
+        f'[environment]\nPYTHONPATH = "{path}"\n'
+    )
+    hits = kill(tmp_path / "store.toml", 12)
+    assert hits == {"journal.line": 6, "store.before_write": 3, "call.openat": 3, "call.write": 3}

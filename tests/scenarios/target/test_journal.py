@@ -1,0 +1,226 @@
+"""The journal: what was attempted and acknowledged is known after any crash, and never more than that."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crashmatrix import Journal, Promises, UsageError, faults
+from crashmatrix.scenarios.target.journal import Event, Item, item_key
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture(autouse=True)
+def unconfigured() -> Iterator[None]:
+    yield
+    faults.observe(None)
+    for name in faults.configured():
+        faults.remove(name)
+
+
+def run(script: str, *args: object, failpoints: str = "") -> int:
+    """Run a script in a process of its own; returns how it ended."""
+    environment = {**os.environ, "FAILPOINTS": failpoints}
+    return subprocess.run([sys.executable, "-c", script, *map(str, args)], cwd=ROOT, env=environment).returncode
+
+
+STORE_FIVE = """
+import sys
+from pathlib import Path
+from crashmatrix import Journal
+journal = Journal(Path(sys.argv[1]))
+for i in range(5):
+    with journal.attempt([i, "x" * 5000]):
+        pass
+"""
+
+
+@pytest.mark.parametrize(("failpoint", "acknowledged"), [("journal.after_attempt", 0), ("journal.after_ack", 1)])
+@pytest.mark.parametrize("hit", [1, 2, 5])
+def test_lines_survive_sigkill(path: Path, failpoint: str, acknowledged: int, hit: int) -> None:
+    """A process killed right after an attempt or an acknowledgement leaves that line and all before it, whole."""
+    ended = run(STORE_FIVE, path, failpoints=f"{failpoint}={hit - 1}*off->kill")
+    assert ended == -signal.SIGKILL
+    promises = Promises.parse(path.read_bytes())
+    assert [item[0] for item in promises.attempted] == list(range(hit))
+    assert [item[0] for item in promises.acknowledged] == list(range(hit - 1 + acknowledged))
+
+
+def test_every_line_has_its_failpoint(path: Path) -> None:
+    """Each attempt and each acknowledgement hits its failpoint, after the line is written."""
+    seen = []
+    faults.observe(lambda point, _: seen.append((point.name, path.read_text().count("\n"))))
+    journal = Journal(path)
+    for item in "ab":
+        with journal.attempt(item):
+            pass
+    names = ["journal.after_attempt", "journal.after_ack"] * 2
+    assert seen == list(zip(names, [1, 2, 3, 4], strict=True))
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt, faults.Panic, SystemExit, OSError])
+def test_exception_does_not_acknowledge(path: Path, kind: type[BaseException]) -> None:
+    """An attempt whose block ends with an exception of any kind is not acknowledged, and the exception goes on."""
+    with pytest.raises(kind), Journal(path).attempt(1):
+        raise kind
+    assert Promises.parse(path.read_bytes()).events == (Event("attempt", 1),)
+
+
+def test_acknowledged_by_hand(path: Path) -> None:
+    """An attempt can be acknowledged without a block, in whatever order; a journal goes on where another stopped."""
+    journal = Journal(path)
+    first, second = journal.attempt(1), Journal(path).attempt(2)
+    second.acknowledge()
+    first.acknowledge()
+    promises = Promises.parse(path.read_bytes(), initial=[0])
+    assert (promises.attempted, promises.acknowledged) == ([0, 1, 2], [0, 2, 1])
+
+
+CIRCLE: list[Item] = []
+CIRCLE.append(CIRCLE)
+NO_VALUES = [{1}, b"x", object(), [1, {2}], {"a": b""}, {(1, 2): 3}, 1j, CIRCLE]
+
+
+@pytest.mark.parametrize("item", NO_VALUES, ids=lambda item: type(item).__name__)
+def test_no_json_value_is_refused(path: Path, item: Item) -> None:
+    """An item that is no JSON value is refused before anything is written or any failpoint hit."""
+    faults.configure("journal.after_attempt", "panic")
+    with pytest.raises((TypeError, ValueError)):
+        Journal(path).attempt(item)
+    assert path.read_bytes() == b""
+
+
+json_values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(alphabet="a\n\u2028é\udcff")
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(alphabet="ab"), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(json_values, st.booleans()), max_size=5))
+def test_round_trip(operations: list[tuple[Item, bool]]) -> None:
+    """Whatever JSON value is written is read back, in order, one line each."""
+    read, write = os.pipe()
+    journal = Journal(Path(f"/dev/fd/{write}"))
+    for item, acknowledged in operations:
+        attempt = journal.attempt(item)
+        if acknowledged:
+            attempt.acknowledge()
+    os.close(write)
+    os.close(journal._fd)
+    with open(read, "rb") as file:
+        promises = Promises.parse(file.read())
+    assert promises.attempted == [item for item, _ in operations]
+    assert promises.acknowledged == [item for item, acknowledged in operations if acknowledged]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}, True),
+        ((1, 2), [1, 2], True),
+        ([1, 2], [2, 1], False),
+        (1, True, False),
+        (0, False, False),
+        (1, "1", False),
+        (None, "null", False),
+        ("é", "e\u0301", False),
+    ],
+)
+def test_item_key(one: Item, other: Item, equal: bool) -> None:
+    """Items have one canonical text exactly if they are the same JSON value."""
+    assert (item_key(one) == item_key(other)) is equal
+
+
+def test_threads_write_whole_lines(path: Path) -> None:
+    """Threads that share a journal, and journals that share a file, leave every line whole and each thread's in order."""
+    shared, together = Journal(path), threading.Barrier(4)
+
+    def store(thread: int, journal: Journal) -> None:
+        together.wait()
+        for number in range(100):
+            with journal.attempt([thread, number, "x" * (7 * number)]):
+                pass
+
+    threads = [threading.Thread(target=store, args=(n, shared if n < 2 else Journal(path))) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    events = Promises.parse(path.read_bytes()).events
+    assert len(events) == 800
+    for number in range(4):
+        mine = [(event.kind, event.item[1]) for event in events if event.item[0] == number]
+        assert mine == [(kind, n) for n in range(100) for kind in ("attempt", "ack")]
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        (b"", []),
+        (b"attempt 1", []),
+        (b"attempt 1\nack 1", ["attempt"]),
+        (b"attempt 1\nack", ["attempt"]),
+        (b"attempt 1\nack 1\natt", ["attempt", "ack"]),
+        (b"attempt 1\nack 1\n", ["attempt", "ack"]),
+        (b'attempt  {"a": [1]} \n', ["attempt"]),
+    ],
+)
+def test_unfinished_last_line(text: bytes, events: list[str]) -> None:
+    """A last line without its newline was never finished and does not count."""
+    assert [event.kind for event in Promises.parse(text).events] == events
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "attempt", "attempt ", "attempted 1", "ack 1 2", "ack {", "Ack 1", "1", " ack 1", "ack\t1", "attempt \udcff"],
+)
+def test_unreadable_line(line: str) -> None:
+    """A finished line that is neither an attempt nor an acknowledgement is refused, in one line with its number."""
+    text = b"attempt 1\n" + line.encode(errors="surrogateescape") + b"\nack 1\n"
+    with pytest.raises(UsageError, match=r"journal line 2 is neither 'attempt <json>' nor 'ack <json>'") as refused:
+        Promises.parse(text)
+    assert "\n" not in str(refused.value)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from crashmatrix import Journal
+journal = Journal(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (25, 25))
+journal.attempt(1).acknowledge()
+try:
+    journal.attempt("a long item")
+except OSError:
+    sys.exit(7)
+"""
+
+
+def test_full_disk_is_no_promise(path: Path) -> None:
+    """A line the disk has no room for raises, even if a part of it fitted; that part does not count."""
+    assert run(FULL, path) == 7
+    assert path.stat().st_size == 25
+    assert Promises.parse(path.read_bytes()).events == (Event("attempt", 1), Event("ack", 1))
+
+
+def test_not_inherited(path: Path) -> None:
+    """Programs that the workload starts cannot write to its journal by accident."""
+    journal = Journal(path)
+    assert not os.get_inheritable(journal._fd)
