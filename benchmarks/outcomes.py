@@ -3,7 +3,7 @@
     python -m benchmarks.outcomes [--seconds 60] [--seed 0]
 
 Each recording is of another random workload, nudge and mount options, some begin with what a crash left. Of each, 150 crash
-states are mounted and compared with what `crashmatrix.faults.disk.CrashStates.outcomes` says of them. Exit status 1 if that is ever wrong;
+states are mounted and compared with what `faults.disk.CrashStates.outcomes` says of them. Exit status 1 if that is ever wrong;
 the trace is then kept. Needs root.
 """
 

@@ -237,7 +237,7 @@ class RunSummary:
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
         shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
         missing_shards: the parts that a merged report lacks: it says nothing of them.
-        findings: what was found out about causes; `crashmatrix.reports.findings` groups the results where there is nothing better.
+        findings: what was found out about causes; `reports.findings` groups the results where there is nothing better.
     """
 
     target: str

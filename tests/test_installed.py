@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
 
 IMPORT_NAME = "crashmatrix"
 PLUGIN = "crashmatrix.pytest_plugin"

@@ -13,8 +13,8 @@ from crashmatrix import (
     faults,
     reference_wal,  # its failpoints are declared on import
 )
+from tests import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("faults", "reference_wal", "scenarios", "reports")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests import ROOT
 from tests.scenarios.cli.test_main import CRASHMATRIX
 
-ROOT = Path(__file__).parents[1]
 WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"
 
 

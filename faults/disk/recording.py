@@ -42,7 +42,7 @@ class RecordOptions:
     """How to record.
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
-    filesystem's default). `nudge` is one of crashmatrix.faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
+    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
     time of the workload. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins the
     recorder (None: one is chosen).
     """

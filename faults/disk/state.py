@@ -1,7 +1,7 @@
 """One crash state: what a power cut at one position could leave, and its name.
 
 The model. Power goes at a *cut*, a position between two operations. What a sync before it made durable is there
-(`crashmatrix.faults.disk.trace.durability`). Of the changes that are not, the *pending* ones, any subset is there, each whole, or *torn*: some
+(`faults.disk.trace.durability`). Of the changes that are not, the *pending* ones, any subset is there, each whole or *torn*: some
 of its 512-byte sectors missing. What is there lands in the order of the changes: the last one present decides. On btrfs,
 tears fall between 4096-byte blocks: its superblock is one block, and one that is torn is a filesystem lost, on which every
 system under test is equally innocent. Not modelled: a sector half old and half new, and disks that lie about a flush.

@@ -35,7 +35,9 @@ def write_target(name: str, language: str | None) -> tuple[Path, str]:
         raise UsageError(f"{name!r} cannot name a target in {language}; try my_store")
     kind = "".join(word[0].upper() + word[1:] for word in words)
     kind += "Target" if kind in ("Store", "SystemUnderTest") else ""  # The file has these already.
-    template = resources.files("scenarios").joinpath("data", f"new_target{path.suffix}.txt").read_text("utf-8")
+    template = (
+        resources.files("crashmatrix.scenarios").joinpath("data", f"new_target{path.suffix}.txt").read_text("utf-8")
+    )
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(template.replace("@FILE@", path.name).replace("@CLASS@", kind))

@@ -1,9 +1,9 @@
 """The `power` experiment: the machine dies; what its disk had flushed survives, and any subset of what it had not.
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
-       (`crashmatrix.faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last ones
+       (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last ones
        the process is killed on the way and restarted (`power_record`)
-    2. from each trace the crash states are enumerated (`crashmatrix.faults.disk.crash_states`), mounted, recovered and judged against
+    2. from each trace the crash states are enumerated (`faults.disk.crash_states`), mounted, recovered and judged against
        what had been promised before the cut (`power_judge`)
     3. a state found bad is judged a second time before it is reported
     4. on one state of each recording, recovery itself is recorded, and the crash states of that trace are judged, too

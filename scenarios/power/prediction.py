@@ -1,6 +1,6 @@
 """Which folder a crash state becomes, told without mounting it, and how far that is believed.
 
-`crashmatrix.faults.disk.CrashStates.outcomes` says which states become the same folder; so it is known of all once it was seen of one. Some
+`faults.disk.CrashStates.outcomes` says which states become the same folder; so it is known of all once it was seen of one. Some
 are mounted all the same. If one then shows another folder, nothing is foretold any more, and what was is to be looked at.
 """
 

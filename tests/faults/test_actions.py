@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from subprocess import PIPE
 
 import pytest
@@ -16,8 +15,7 @@ from hypothesis import strategies as st
 
 from crashmatrix.faults.actions import Plan, Return, Task, Term, parse, perform, render, split_configuration
 from crashmatrix.faults.errors import InvalidAction, Panic
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 # text, terms, what the terms print if that is not the text
 READS: list[tuple[str, list[Term], str | None]] = [

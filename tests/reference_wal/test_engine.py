@@ -30,9 +30,8 @@ from crashmatrix.reference_wal import (
     TableExists,
     UnknownTable,
 )
+from tests import ROOT
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
-
-ROOT = Path(__file__).parents[2]
 
 
 def opened(root: Path, *, table: bool = True, options: EngineOptions | None = None) -> StorageEngine:

@@ -18,9 +18,9 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
+from tests import ROOT
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
-ROOT = Path(__file__).parents[2]
 BUSY = EngineOptions(
     segment_bytes_max=4000, generation_bytes_max=300, memory_bytes_max=400, checkpoint_commits=3, flush_seconds=0.01
 )

@@ -15,12 +15,12 @@ import pytest
 from crashmatrix.reports import ReportError, ReportWriter, Verdict, read_report, read_results, render
 from crashmatrix.reports.merge import merge_directories
 from crashmatrix.reports.store import RENDERERS, TRACES, has_trace, keep_trace
+from tests import ROOT
 from tests.reports.samples import result, summary
 
 FOUND = [result(hit=1), result(hit=2, verdict=Verdict.LOSES, explanation="gone: 3")]
 FILES = ("results.jsonl", "summary.json", *RENDERERS)
 TRACE = "power.trace"
-ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
 
 

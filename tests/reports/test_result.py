@@ -3,13 +3,13 @@
 import itertools
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crashmatrix.reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from tests import ROOT
 from tests.reports.samples import found, result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT
@@ -165,7 +165,7 @@ def test_a_missing_shard_is_at_best_unknown() -> None:
     assert summary([result(verdict=LOSES)], missing_shards=["2/2"]).verdict is LOSES
 
 
-DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+DOCUMENTED = (ROOT / "docs" / "results.md").read_text()
 
 
 @pytest.mark.parametrize("name", sorted({*result().to_json(), *summary([]).to_json(), *Finding.__dataclass_fields__}))

@@ -16,6 +16,7 @@ import pytest
 from crashmatrix.reports import ReportError, ReportWriter, Verdict, read_report, read_results, read_summary, render
 from crashmatrix.reports.result import FORMAT
 from crashmatrix.reports.store import RENDERERS
+from tests import ROOT
 from tests.reports.samples import result, summary
 
 FOUND = [result(hit=1), result(hit=2, verdict=Verdict.LOSES, explanation="acknowledged, but gone: 3"), result(hit=3)]
@@ -114,7 +115,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_results_survive_a_killed_run(tmp_path: Path) -> None:
     """What a run has added is on file even if it is killed before it can finish; there is no summary then."""
-    ended = subprocess.run([sys.executable, "-c", DYING_RUN, str(tmp_path / "report")], cwd=Path(__file__).parents[2])
+    ended = subprocess.run([sys.executable, "-c", DYING_RUN, str(tmp_path / "report")], cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL
     assert read_results(tmp_path / "report") == FOUND
     with pytest.raises(ReportError) as refused:

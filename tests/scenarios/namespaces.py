@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 _UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
 _INIT = """

@@ -2,7 +2,7 @@
 
 Format: entries `<u8 kind, u32 length, u64 offset, u64 number>` little-endian, then `length` bytes. Kinds of a disk: WRITE
 (offset, data), FLUSH, FAILED (offset; request and length as text; the error number); common to all: NOTE (text), MARK
-(text). Those of a tree are in crashmatrix.faults.disk.trace.operations. Each entry is one write(2), so the log is complete at any moment,
+(text). Those of a tree are in faults.disk.trace.operations. Each entry is one write(2), so the log is complete at any moment,
 whatever happens to the recorder.
 """
 

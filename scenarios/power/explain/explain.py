@@ -2,7 +2,7 @@
 
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
 2. the first cut at which it is still broken; then the fewest lost writes (`minimise`)
-3. name what was lost: block by block (`crashmatrix.faults.disk.block.naming`), and by what the workload had asked for (`unsynced`)
+3. name what was lost: block by block (`faults.disk.block.naming`), and by what the workload had asked for (`unsynced`)
 4. say why in terms of what was not synced before it was acknowledged (`story`)
 """
 

@@ -42,7 +42,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["ReferenceEngine", "TableContract", "UnloggedEngine", "outcomes"]
 
-DATA = Path(__file__).parent.parent / "data" / "hourly_temperatures.parquet"
+DATA = Path(__file__).parents[2] / "data" / "hourly_temperatures.parquet"
 
 OPTIONS = EngineOptions(
     segment_bytes_max=24 * 1024,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import crashmatrix.faults.disk
+from crashmatrix.faults import disk
 from crashmatrix.faults.disk import InvalidOption, RequirementsMissing, check_requirements, record, requirements
 from crashmatrix.faults.disk.linux.kernel import mount
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
@@ -95,5 +95,5 @@ def test_a_device_of_another_kind() -> None:
 
 
 def test_the_public_names_exist() -> None:
-    assert sorted(faults.disk.__all__, key=str.lower) == sorted(set(faults.disk.__all__), key=str.lower)
-    assert all(hasattr(faults.disk, name) for name in faults.disk.__all__)
+    assert sorted(disk.__all__, key=str.lower) == sorted(set(disk.__all__), key=str.lower)
+    assert all(hasattr(disk, name) for name in disk.__all__)

@@ -1,6 +1,6 @@
 """An explanation names the right cause: golden texts of findings, for bugs of different kinds.
 
-``CRASHMATRIX_REWRITE=1 pytest tests/scenarios/campaign/test_explain.py`` writes them anew; read the difference before believing it.
+Write them anew with ``CRASHMATRIX_REWRITE=1``, and read the difference before believing it.
 """
 
 from __future__ import annotations

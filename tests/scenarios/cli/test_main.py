@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.processes import alive, descendants
 
 CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
 KILL = ("--experiments", "kill")
 TOYS = "tests.scenarios.toy_systems"
-REPOSITORY = Path(__file__).parents[2]
 
 
 def crashmatrix(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **environment}
     return subprocess.run([*CRASHMATRIX, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
 
@@ -181,7 +181,7 @@ def test_informative_commands(command: str, tmp_path: Path) -> None:
 
 def test_a_target_in_a_file(tmp_path: Path) -> None:
     """A system in a file of the user's own needs nothing but its name."""
-    (tmp_path / "my_store.py").write_text((Path(__file__).parent / "toy_systems.py").read_text())
+    (tmp_path / "my_store.py").write_text((ROOT / "tests" / "scenarios" / "toy_systems.py").read_text())
     assert crashmatrix("run", "my_store.py:Store", *KILL, cwd=tmp_path).returncode == 0
     assert crashmatrix("run", "my_store.py:Buffered", *KILL, cwd=tmp_path).returncode == 1
 

@@ -18,9 +18,9 @@ from crashmatrix.faults.disk.linux.folders import NotAFolder, opened_folder
 from crashmatrix.faults.disk.linux.removal import remove_tree, say_what_is_left
 from crashmatrix.scenarios.processes.scratch import own_folder, scratch_folder
 from crashmatrix.scenarios.processes.seccomp import lacking
+from tests import ROOT
 from tests.hostile import MOUNTING, REPLACING, WAYS, in_namespace, innocents, outside_folder
 
-PROJECT = Path(__file__).parents[2]
 ROOT = os.geteuid() == 0
 MAY_MOUNT = ROOT and not subprocess.run(in_namespace(["true"]), capture_output=True, check=False).returncode
 UNUSABLE = {way.__name__ for way in (*MOUNTING, *REPLACING)} | {"linked_parent"}
@@ -36,7 +36,7 @@ def run(command: list[str], outside: Path, scratch: Path, user: int | None = Non
     command = in_namespace(command) if MAY_MOUNT and user is None else command
     scratch.mkdir(exist_ok=True)
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=250, user=user,
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=250, user=user,
         env={**os.environ, "OUTSIDE": str(outside), "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
 

@@ -20,8 +20,7 @@ from crashmatrix import ScenarioError
 from crashmatrix.scenarios.judging import snapshot as photograph
 from crashmatrix.scenarios.judging.snapshot import Album, Tree, frozen
 from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 Folder = dict[str, Any]
 """A folder written down: name to (mode, bytes), (mode, folder) or the target of a link."""

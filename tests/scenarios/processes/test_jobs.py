@@ -15,10 +15,10 @@ import pytest
 from crashmatrix import EnvironmentLacks
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
 from crashmatrix.scenarios.processes.result import Ended
+from tests import ROOT
 from tests.processes import alive, descendants
 from tests.scenarios import job_functions as do
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 30.0
 """A limit that only a hanging job reaches."""
 

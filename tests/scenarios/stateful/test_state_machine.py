@@ -18,9 +18,9 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from crashmatrix import CrashStateMachine, PromiseBroken
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.stateful.state_machine import OperationFailed
+from tests import ROOT
 from tests.scenarios import toy_stores
 
-ROOT = Path(__file__).parents[2]
 QUICK = settings(
     max_examples=30,
     stateful_step_count=8,

@@ -14,9 +14,10 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.systems.command import read_spec
 from crashmatrix.scenarios.target.system import Target, load
+from tests import ROOT
 from tests.scenarios.kill.test_experiment import verdicts
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = ROOT / "docs" / "examples"
 BOTH = 'workload = "true"\nrecover = "true"\n'
 
 MISTAKES = [

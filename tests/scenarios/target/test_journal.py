@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from crashmatrix import Journal, Promises, UsageError, faults
 from crashmatrix.scenarios.target.journal import Event, Item, item_key
-
-ROOT = Path(__file__).parents[2]
+from tests import ROOT
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-import crashmatrix.faults.disk.errors
-from crashmatrix.faults.disk import DiskError, SystemCallFailed
+from crashmatrix.faults.disk import DiskError, SystemCallFailed, errors
 from crashmatrix.faults.disk.linux.containment import run_contained
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -54,8 +53,8 @@ def test_the_time_limit_ends_it_and_all_it_started() -> None:
 
 def test_every_error_survives_pickling_and_gives_cause_and_remedy() -> None:
     """Errors travel from forked children to the caller."""
-    for name in faults.disk.errors.__all__:
-        kind = getattr(faults.disk.errors, name)
+    for name in errors.__all__:
+        kind = getattr(errors, name)
         system = issubclass(kind, SystemCallFailed)
         error = kind("calling", 5, "mend it") if system else kind("this happened", "mend it")
         copy = pickle.loads(pickle.dumps(error))
