@@ -32,6 +32,7 @@ from crashmatrix.faults.disk import (
     RecordOptions,
     Trace,
     record,
+    save_trace,
 )
 
 STATES = 150
@@ -217,7 +218,7 @@ def main() -> None:
         if found.wrong:
             wrong = True
             kept = Path(tempfile.gettempdir()) / f"outcomes-{seed}.trace"
-            trace.save(kept)
+            save_trace(trace, kept)
             print(f"seed {seed}, {trace.filesystem}, {trace.nudge}: these become different folders, see {kept}:")
             print(*(f"  {' '.join(states)}" for states in found.wrong), sep="\n")
     number = seed - options.seed

@@ -51,7 +51,7 @@ class CrashMatrix:
         from crashmatrix.scenarios.campaign.campaign import EXPERIMENTS, Campaign, Plan
         from crashmatrix.scenarios.errors import ScenarioError
         from crashmatrix.scenarios.power.experiment import lacking
-        from crashmatrix.scenarios.target.system import Target
+        from crashmatrix.scenarios.systems.loading import Target
 
         asked = list(self._experiments or experiments or EXPERIMENTS)
         if unknown := [name for name in asked if name not in EXPERIMENTS]:

@@ -6,7 +6,7 @@
             with images.mounted(state) as root:
                 ...  # recover here, in a forked process, and compare with trace.notes_before(state.cut)
 
-A state's str() and the saved trace (`trace.save(path)`) are all it takes to see it again: `CrashState.parse(text, trace)`.
+A state's str() and the saved trace (`save_trace(trace, path)`) are all it takes to see it again: `CrashState.parse(text, trace)`.
 For speed: one worker process a CPU, pinned to it, each with its own CrashImages; take states in batches of a few hundred
 and sort each batch by `state.cut`; skip a state if one with the same `states.outcomes.of(state)` had the same promises.
 
@@ -46,6 +46,7 @@ from crashmatrix.faults.disk.nudges import NUDGES
 from crashmatrix.faults.disk.recording import RecordOptions, record
 from crashmatrix.faults.disk.stage import DiskFault, Machine
 from crashmatrix.faults.disk.state import CrashState, Tear
+from crashmatrix.faults.disk.trace.file import load_trace, save_trace
 from crashmatrix.faults.disk.trace.operations import (
     Change,
     Data,
@@ -104,6 +105,8 @@ __all__ = [
     "die_with_parent",
     "end_child",
     "enter_private_namespace",
+    "load_trace",
     "record",
     "requirements",
+    "save_trace",
 ]

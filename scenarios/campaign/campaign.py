@@ -30,7 +30,7 @@ from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.scratch import scratch_folder
 from crashmatrix.scenarios.shards import WHOLE, Shard
-from crashmatrix.scenarios.target.system import Target
+from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = [
     "EXPERIMENTS",

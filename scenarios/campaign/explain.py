@@ -24,7 +24,7 @@ from crashmatrix.scenarios.power.explain.explain import Told
 from crashmatrix.scenarios.power.explain.trials import Trial, Trials
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.target.system import load
+from crashmatrix.scenarios.systems.loading import load
 
 __all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer", "explanations_of"]
 

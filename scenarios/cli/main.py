@@ -313,7 +313,7 @@ def _root(
 
 
 def call(arguments: Sequence[str]) -> int:
-    """Run a command line; returns the exit status. Raises `crashmatrix.scenarios.cli.program.Refused` for every expected failure."""
+    """Run a command line; returns the exit status. Raises `Refused` for every expected failure."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
     try:

@@ -17,8 +17,8 @@ from crashmatrix.faults.disk import (
     CrashState,
     InvalidState,
     MountRefused,
-    Trace,
     enter_private_namespace,
+    load_trace,
 )
 from crashmatrix.faults.disk.linux.folders import NotAFolder, opened_folder
 from crashmatrix.reports import read_summary
@@ -43,7 +43,7 @@ def open_shell(scenario: str, report: Path, say: Callable[[str], None]) -> None:
     if scenario.startswith("power:"):
         recording, name = kept_recording(scenario, plan, summary)
         enter_private_namespace()  # Before the trace is loaded: where there is no root, this takes a process of one thread.
-        trace = Trace.load(recording.trace)
+        trace = load_trace(recording.trace)
         try:
             state = CrashState.parse(name, trace)
             with CrashImages(trace) as images, images.mounted(state) as root:

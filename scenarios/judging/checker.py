@@ -32,9 +32,10 @@ from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
 from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
-from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
 

@@ -9,7 +9,7 @@ page; and processes the system started itself, which are not stopped. Files are 
 of a folder in which little changes cost little.
 
 The folder belongs to a program that may do anything with it. So it is read and laid out by descriptors, through no link and into
-no mount (`crashmatrix.faults.disk.linux.folders`); a folder that is none any more is a tree of a kind of its own, which nobody lays out.
+no mount (`linux.folders`); a folder that is none any more is a tree of a kind of its own, which nobody lays out.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
-from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
     "Hit",

@@ -35,8 +35,8 @@ from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, 
 from crashmatrix.scenarios.power.state_verdict import Judged, account_of
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.shards import WHOLE, Shard
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
-from crashmatrix.scenarios.target.system import Target, load
 
 __all__ = [
     "RESTARTS",

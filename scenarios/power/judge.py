@@ -28,6 +28,7 @@ from crashmatrix.faults.disk import (
     StateOptions,
     Trace,
     enter_private_namespace,
+    load_trace,
 )
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
@@ -42,9 +43,10 @@ from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.forked_check import judge_apart, run_checker
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item
-from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["judge", "judge_one", "judging", "keep_state", "undisturbed"]
 
@@ -122,7 +124,7 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
 
 def _trace_of(recording: Recording) -> Trace:
     enter_private_namespace()  # Where there is no root, this takes a process of one thread, and pyarrow starts more.
-    return Trace.load(recording.trace)
+    return load_trace(recording.trace)
 
 
 class _Judge:

@@ -10,7 +10,7 @@ from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import Ended
-from crashmatrix.scenarios.target.system import Target, load
+from crashmatrix.scenarios.systems.loading import Target, load
 
 __all__ = ["judge_together"]
 

@@ -31,15 +31,18 @@ from crashmatrix.faults.disk import (
     Sync,
     Trace,
     WorkloadFailed,
+    load_trace,
     record,
+    save_trace,
 )
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import HIT, KillPlace, Places, places_at_notes, restarted_at, until_killed
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
-from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
     "Recording",
@@ -181,7 +184,7 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     Raises UsageError, crashmatrix.faults.disk.DiskError.
     """
     assert recording.of is not None
-    trace = Trace.load(parent.trace)
+    trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
     system = target.make()
     start = time.perf_counter()
@@ -220,7 +223,7 @@ def _record(target: Target, recording: Recording, workload: Callable[[Machine], 
 
 
 def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
-    trace.save(recording.trace)
+    save_trace(trace, recording.trace)
     during = trace.operations[trace.start : trace.finish]
     end = len(trace.operations)
     return replace(

@@ -19,8 +19,8 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
+from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
-from crashmatrix.scenarios.target.system import Target
 
 __all__ = ["HIT", "KillPlace", "Places", "places_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
 

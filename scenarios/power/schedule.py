@@ -28,8 +28,8 @@ from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Ended
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.processes.seccomp import lacking
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
-from crashmatrix.scenarios.target.system import Target, load
 
 __all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
 

@@ -27,7 +27,7 @@ warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpect
 for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     try:
         if _module.endswith(".py"):
-            importlib.import_module("crashmatrix.scenarios.target.system").load_module(_module)
+            importlib.import_module("crashmatrix.scenarios.systems.loading").load_module(_module)
         else:
             importlib.import_module(_module)
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.

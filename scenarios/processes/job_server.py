@@ -27,7 +27,6 @@ __all__ = ["SERVER", "JobServer", "death"]
 
 _PRELOAD = (
     "crashmatrix.scenarios.judging.worker",
-    "crashmatrix.faults.disk.trace.file",
     "multiprocessing.popen_forkserver",
     "multiprocessing.connection",
 )

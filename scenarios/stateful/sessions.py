@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix import faults
-from crashmatrix.faults.disk import CrashImages, CrashState, CrashStates, Machine, RecordOptions, Trace, record
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Machine,
+    RecordOptions,
+    Trace,
+    load_trace,
+    record,
+    save_trace,
+)
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -142,8 +152,8 @@ def cut_power(
     A trace that is there already is taken instead of a new recording. Raises crashmatrix.faults.disk.DiskError.
     """
     if not trace_path.exists():
-        _record(make, items, sessions, before, options).save(trace_path)
-    trace = Trace.load(trace_path)
+        save_trace(_record(make, items, sessions, before, options), trace_path)
+    trace = load_trace(trace_path)
     possible = CrashStates(trace)
     # If nothing was written, only the orderly end is left.
     states = list(islice(_different(possible, trace), STATES_MAX)) or [possible.clean]

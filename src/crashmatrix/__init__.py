@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from crashmatrix.reports import Verdict
     from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
     from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine
+    from crashmatrix.scenarios.systems.loading import Target
     from crashmatrix.scenarios.target.contract import Contract, Violation
     from crashmatrix.scenarios.target.journal import Item, Journal, Promises
-    from crashmatrix.scenarios.target.system import SystemUnderTest, Target
+    from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
     "Contract",
@@ -47,7 +48,8 @@ _HOMES = {
     "scenarios.stateful.state_machine": ("CrashStateMachine",),
     "scenarios.target.contract": ("Contract", "Violation"),
     "scenarios.target.journal": ("Item", "Journal", "Promises"),
-    "scenarios.target.system": ("SystemUnderTest", "Target"),
+    "scenarios.systems.loading": ("Target",),
+    "scenarios.target.system": ("SystemUnderTest",),
 }
 
 

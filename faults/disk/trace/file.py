@@ -1,45 +1,56 @@
 """A trace as a file.
 
-File format: an Arrow IPC file, compressed with zstd. One row an entry: `kind` (uint8), `offset` (int64), `data`
-(binary), `number` (int64). Rows of kind BASE come first: the runs of the first content that are not zero. The schema's
-metadata holds everything else under `crashmatrix.trace`, as JSON. Any Arrow reader can open it.
+    save_trace(trace, path)
+    trace = load_trace(path)
 
-Write order of `save`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced. After
-(4) the trace survives a power cut, and at no moment is there half a trace under the target's name.
-`load` compares the content with the identity stored beside it, so a damaged file is refused.
+File format, version 2, all numbers little-endian: a *head* (`MAGIC`), then frames. A frame is the length of its payload
+(u32), the payload's CRC-32 (u32), and the payload, deflated. The first frame is the header: JSON with the format's
+version, the trace's identity, the number of rows and everything of the trace but its content. The others hold rows, about
+`_FRAME_BYTES` of them each: kind (u8), offset (i64), number (i64), length (u32), data. Rows of kind BASE come first: the
+runs of the first content that are not zero.
+
+Write order of `save_trace`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced.
+After (4) the trace survives a power cut, and at no moment is there half a trace under the target's name.
+
+Every byte lies in the head, a length, a checksum or a payload; `load_trace` checks all of them, the number of rows and the
+identity, so a damaged file is refused.
 """
 
 import json
 import os
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from crashmatrix.faults.disk.errors import InvalidTrace
-from crashmatrix.faults.disk.trace.operations import Operation, Row, operation_from_row, operation_row
+from crashmatrix.faults.disk.trace.operations import Row, operation_from_row, operation_row
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["load", "save"]
+__all__ = ["load_trace", "save_trace"]
 
+MAGIC = b"crashmatrix trace\r\n\x1a\n"  # A transfer that changes line ends damages it.
+_VERSION = 2
 _BASE = 0  # beside the recorder's kinds, which start at 1
-_METADATA_KEY = b"crashmatrix.trace"
-_METADATA_FIELDS = ("filesystem", "size_bytes", "seed", "nudge", "exit_status", "error", "kernel")
-_VERSION = 1
-_BATCH_BYTES = 8 << 20
+_CONTENT = {"base", "operations"}
+_FRAME_BYTES = 4 << 20
+_FRAME = struct.Struct("<II")
+_ROW = struct.Struct("<BqqI")
+_LEVEL = 1  # Blocks of a filesystem are mostly zeros; more effort saves little.
 
 
-def save(trace: Trace, path: Path) -> None:
+def save_trace(trace: Trace, path: Path) -> None:
     """Write a trace to a file, durably. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
-            options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-            schema = _schema(trace)
-            with pa.ipc.new_file(file, schema, options=options) as writer:
-                for columns in _columns(trace.base, trace.operations):
-                    writer.write_batch(pa.record_batch(list(columns), schema=schema))
+            file.write(MAGIC)
+            for payload in _payloads(trace):
+                deflated = zlib.compress(payload, _LEVEL)
+                file.write(_FRAME.pack(len(deflated), zlib.crc32(deflated)))
+                file.write(deflated)
             file.flush()
             os.fsync(file.fileno())  # Contents first: a name must never show up without them.
         beside.replace(path)
@@ -48,52 +59,66 @@ def save(trace: Trace, path: Path) -> None:
     _sync_directory(path.parent)
 
 
-def load(path: Path) -> Trace:
-    """Read a trace that `save` wrote. Raises InvalidTrace, OSError."""
-    data = path.read_bytes()
+def load_trace(path: Path) -> Trace:
+    """Read a trace that `save_trace` wrote. Raises InvalidTrace, OSError."""
+    data = memoryview(path.read_bytes())
     try:
-        # In this thread: a process of several cannot enter a user namespace of its own.
-        reader = pa.ipc.open_file(pa.py_buffer(data), options=pa.ipc.IpcReadOptions(use_threads=False))
-        metadata = json.loads(reader.schema.metadata[_METADATA_KEY])
-        version, identity = metadata.pop("version"), metadata.pop("identity")
-        rows = [row for batch in range(reader.num_record_batches) for row in _rows(reader.get_batch(batch))]
+        payloads = _inflated(data)
+        header = json.loads(next(payloads))
+        version, identity, count = header.pop("version"), header.pop("identity"), header.pop("rows")
+        if version != _VERSION:
+            raise InvalidTrace(f"{path} is a trace of format {version}; this program reads {_VERSION}", "record anew")
+        rows = [row for payload in payloads for row in _rows(payload)]
         base = tuple((offset, data) for kind, offset, data, _ in rows if kind == _BASE)
         operations = tuple(operation_from_row(*row) for row in rows if row[0] != _BASE)
-        trace = Trace(base=base, operations=operations, **metadata)
-    # Arrow reports damage inside compressed buffers as OSError.
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        trace = Trace(base=base, operations=operations, **header)
+    except (struct.error, zlib.error, AttributeError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise InvalidTrace(f"{path} is not a trace, or a damaged one: {error}", "record anew") from error
-    if version != _VERSION or identity != trace.identity:
-        raise InvalidTrace(f"{path} is a damaged trace, or one of another version", "record anew")
+    if count != len(rows) or identity != trace.identity:
+        raise InvalidTrace(f"{path} is a damaged trace: its content is not what was recorded", "record anew")
     return trace
 
 
-def _schema(trace: Trace) -> Any:
-    metadata = {
-        "version": _VERSION,
-        "identity": trace.identity,
-        **{name: getattr(trace, name) for name in _METADATA_FIELDS},
-    }
-    fields = [("kind", pa.uint8()), ("offset", pa.int64()), ("data", pa.binary()), ("number", pa.int64())]
-    return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(metadata).encode()})
+def _payloads(trace: Trace) -> Iterator[bytes]:
+    rows = [*((_BASE, offset, data, 0) for offset, data in trace.base), *map(operation_row, trace.operations)]
+    about = {field.name: getattr(trace, field.name) for field in fields(trace) if field.name not in _CONTENT}
+    header = {"version": _VERSION, "identity": trace.identity, "rows": len(rows), **about}
+    yield json.dumps(header).encode()
+    yield from _packed(rows)
 
 
-def _columns(base: Iterable[tuple[int, bytes]], operations: Iterable[Operation]) -> Iterator[Iterable[list[Any]]]:
-    """Batches of columns, each of about _BATCH_BYTES: one buffer of Arrow's binary type holds at most 2 GiB."""
-    batch: list[Row] = []
-    held = 0
-    for row in [*((_BASE, offset, data, 0) for offset, data in base), *map(operation_row, operations)]:
-        batch.append(row)
-        held += len(row[2])
-        if held >= _BATCH_BYTES:
-            yield map(list, zip(*batch, strict=True))
-            batch, held = [], 0
-    if batch:
-        yield map(list, zip(*batch, strict=True))
+def _packed(rows: Iterable[Row]) -> Iterator[bytes]:
+    payload = bytearray()
+    for kind, offset, data, number in rows:
+        payload += _ROW.pack(kind, offset, number, len(data))
+        payload += data
+        if len(payload) >= _FRAME_BYTES:
+            yield bytes(payload)
+            payload.clear()
+    if payload:
+        yield bytes(payload)
 
 
-def _rows(batch: Any) -> Iterator[Row]:
-    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+def _inflated(data: memoryview) -> Iterator[bytes]:
+    if data[: len(MAGIC)] != MAGIC:
+        raise ValueError("it does not begin as one")
+    position = len(MAGIC)
+    while position < len(data):
+        length, checksum = _FRAME.unpack_from(data, position)
+        position += _FRAME.size
+        deflated = data[position : position + length]
+        if len(deflated) != length or zlib.crc32(deflated) != checksum:
+            raise ValueError(f"the frame at byte {position - _FRAME.size} is damaged or cut short")
+        position += length
+        yield zlib.decompress(deflated)
+
+
+def _rows(payload: Any) -> Iterator[Row]:
+    position = 0
+    while position < len(payload):
+        kind, offset, number, length = _ROW.unpack_from(payload, position)
+        position += _ROW.size + length
+        yield kind, offset, payload[position - length : position], number
 
 
 def _sync_directory(path: Path) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from crashmatrix.faults.disk.errors import InvalidTrace
@@ -112,21 +111,6 @@ class Trace:
         """The positions of all notes, and their texts."""
         notes = [(at, operation.text) for at, operation in enumerate(self.operations) if isinstance(operation, Note)]
         return [at for at, _ in notes], tuple(text for _, text in notes)
-
-    def save(self, path: Path) -> None:
-        """Write the trace to a file, durably; the format is in crashmatrix.faults.disk.trace.file. Raises OSError."""
-        from crashmatrix.faults.disk.trace.file import (
-            save,  # Here: importing pyarrow costs as much as making a recording.
-        )
-
-        save(self, path)
-
-    @classmethod
-    def load(cls, path: Path) -> "Trace":
-        """Read a trace that `save` wrote. Raises InvalidTrace, OSError."""
-        from crashmatrix.faults.disk.trace.file import load
-
-        return load(path)
 
     @classmethod
     def from_log(cls, image: int, log: int, **about: Any) -> "Trace":

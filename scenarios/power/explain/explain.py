@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crashmatrix.faults.disk import Change, CrashImages, CrashState, Note, Trace, enter_private_namespace
+from crashmatrix.faults.disk import Change, CrashImages, CrashState, Note, Trace, enter_private_namespace, load_trace
 from crashmatrix.faults.disk.change_names import changes_named
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.posix.naming import tree_syncs
@@ -39,7 +39,7 @@ from crashmatrix.scenarios.power.recording import Recording, is_journal_line
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.target.system import Target
+from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -89,7 +89,7 @@ def explain(
     Raises crashmatrix.faults.disk.DiskError.
     """
     enter_private_namespace()  # Before anything starts a thread.
-    trace = Trace.load(recording.trace)
+    trace = load_trace(recording.trace)
     target.make()  # Imports it: its failpoints are declared.
     known = [CrashState.parse(state, trace) for state in states]
     first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
@@ -117,7 +117,7 @@ def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> 
     Raises crashmatrix.faults.disk.DiskError.
     """
     enter_private_namespace()
-    trace = Trace.load(recording.trace)
+    trace = load_trace(recording.trace)
     found = [at for at, operation in enumerate(trace.operations) if isinstance(operation, Note)]
     cut = found[notes - 1] + 1 if 0 < notes <= len(found) else trace.start
     size = len(trace.pending(cut))
@@ -210,7 +210,7 @@ def _missing(
     all that it had not synced."""
     if asked is None or restarted_at(trace):
         return None, []
-    calls = Trace.load(asked.trace)
+    calls = load_trace(asked.trace)
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
         if root.is_symlink() or not same_names(root, calls):
             return None, []

@@ -20,7 +20,7 @@ from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.schedule import run_recorder
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.target.system import Target
+from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = ["STATES_TRIED", "Trial", "Trials"]
 

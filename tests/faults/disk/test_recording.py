@@ -24,10 +24,11 @@ from crashmatrix.faults.disk import (
     Note,
     RecordingFailed,
     RecordOptions,
-    Trace,
     WorkloadFailed,
     Write,
+    load_trace,
     record,
+    save_trace,
 )
 from crashmatrix.faults.disk.block.images import DiskImages
 from tests.faults.disk.support import ON_DISK, in_child, tree, write_durably
@@ -62,8 +63,8 @@ WANTED = {
 def test_a_small_program_through_every_crash(filesystem: str, tmp_path: Path) -> None:
     """The promises of fsync hold, nothing else does, and ids rebuild images after the trace was saved and loaded."""
     recorded = record(program, prepare=prepare, options=RecordOptions(filesystem=filesystem, nudge="mixed", seed=3))
-    recorded.save(tmp_path / "a.trace")
-    trace = Trace.load(tmp_path / "a.trace")
+    save_trace(recorded, tmp_path / "a.trace")
+    trace = load_trace(tmp_path / "a.trace")
     states = CrashStates(trace)
     chosen = list(itertools.islice(states, 60))
 

@@ -198,7 +198,7 @@ def start_long_run(
     run = subprocess.Popen(
         [*CRASHMATRIX, "run", target, *KILL, "--report", "report"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         start_new_session=start_new_session,
         preexec_fn=preexec_fn,
         stdout=subprocess.PIPE,

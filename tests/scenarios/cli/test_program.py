@@ -118,7 +118,8 @@ def test_a_report_on_a_full_disk(tmp_path: Path) -> None:
 
 def patched(patch: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program with something changed in it."""
-    code = f"import os, signal, time\nfrom scenarios import cli\n{patch}\nfrom crashmatrix.scenarios.cli.program import main\nmain()"
+    imports = "import os, signal, time\nfrom crashmatrix.scenarios.cli import main as cli\n"
+    code = f"{imports}{patch}\nfrom crashmatrix.scenarios.cli.program import main\nmain()"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=cwd, env={**ENVIRONMENT, "TMPDIR": str(cwd)}, capture_output=True, text=True)
 

@@ -21,8 +21,8 @@ from crashmatrix.scenarios.processes.seccomp import lacking
 from tests import ROOT
 from tests.hostile import MOUNTING, REPLACING, WAYS, in_namespace, innocents, outside_folder
 
-ROOT = os.geteuid() == 0
-MAY_MOUNT = ROOT and not subprocess.run(in_namespace(["true"]), capture_output=True, check=False).returncode
+IS_ROOT = os.geteuid() == 0
+MAY_MOUNT = IS_ROOT and not subprocess.run(in_namespace(["true"]), capture_output=True, check=False).returncode
 UNUSABLE = {way.__name__ for way in (*MOUNTING, *REPLACING)} | {"linked_parent"}
 needs_mounts = pytest.mark.skipif(not MAY_MOUNT, reason="needs root, to mount in a namespace of its own")
 
@@ -70,14 +70,14 @@ def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
         assert verdict == ("cannot-open" if replaced else "unknown")
         assert ("replaced by a" in text) is replaced
     else:
-        assert found["unusable"] == ([] if ROOT or way != "modes" else found["unusable"])
+        assert found["unusable"] == ([] if IS_ROOT or way != "modes" else found["unusable"])
 
 
 def test_immutable_files_are_left_and_said(tmp_path: Path) -> None:
     """That flag is the file's, which may have a name elsewhere: it stays, the rest goes, and one line says so."""
     probe = tmp_path / "probe"
     probe.write_bytes(b"")
-    if not ROOT or subprocess.run(["chattr", "+i", probe], capture_output=True, check=False).returncode:
+    if not IS_ROOT or subprocess.run(["chattr", "+i", probe], capture_output=True, check=False).returncode:
         pytest.skip("needs root, and a filesystem with immutable files")
     subprocess.run(["chattr", "-i", probe], check=True)
     try:
@@ -93,7 +93,7 @@ def test_immutable_files_are_left_and_said(tmp_path: Path) -> None:
 
 def test_folders_without_permissions() -> None:
     """Their owner, who is not root, removes them all the same."""
-    if not ROOT:
+    if not IS_ROOT:
         pytest.skip("the other tests are this one, without root")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -226,7 +226,7 @@ def judge(way: str, verdicts: dict[str, str], said: str) -> None:
         assert all(
             ("was replaced by a " + kinds.get(way, "") if replaced else "a mount is in it") in text for text in reasons
         )
-    elif ROOT or way != "modes":
+    elif IS_ROOT or way != "modes":
         assert not reasons
         assert "unknown" not in verdicts.values(), said
 

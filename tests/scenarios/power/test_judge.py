@@ -21,7 +21,7 @@ from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.target.system import Target
+from crashmatrix.scenarios.systems.loading import Target
 
 TOYS = "tests.scenarios.toy_systems"
 

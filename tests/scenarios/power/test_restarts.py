@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import Note, Trace
+from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.scenarios.campaign.campaign import Plan, workbench
 from crashmatrix.scenarios.power.restarts import KillPlace, restarted_at
 from crashmatrix.scenarios.power.schedule import Recordings
@@ -56,7 +56,7 @@ def test_killed_there_and_restarted(
     (tmp_path / "shell.toml").write_text(SHELL)
     with recordings(target, tmp_path / "report") as making:
         recording = making.record("posix", "restart1", place)
-        trace = Trace.load(recording.trace)
+        trace = load_trace(recording.trace)
     assert recording.killed == place
     before = trace.operations[: restarted_at(trace)]
     lines = [note.text.split()[0] for note in before if isinstance(note, Note) and not note.text.startswith(b"hit ")]

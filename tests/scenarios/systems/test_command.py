@@ -13,7 +13,7 @@ from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_o
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.systems.command import read_spec
-from crashmatrix.scenarios.target.system import Target, load
+from crashmatrix.scenarios.systems.loading import Target, load
 from tests import ROOT
 from tests.scenarios.kill.test_experiment import verdicts
 

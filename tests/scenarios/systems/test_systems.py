@@ -10,10 +10,11 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Ended
 from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.systems.values import ITEMS
 from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.journal import Promises
-from crashmatrix.scenarios.target.system import SystemUnderTest, Target, load
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 SECONDS_MAX = 60.0
 NAMES = sorted(name for name in BUILT_IN if not name.startswith("reference"))  # which have tests of their own

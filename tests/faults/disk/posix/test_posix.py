@@ -35,8 +35,10 @@ from crashmatrix.faults.disk import (
     Size,
     Sync,
     Trace,
+    load_trace,
     record,
     requirements,
+    save_trace,
 )
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.faults.disk.linux.kernel import mount
@@ -314,8 +316,8 @@ def test_notes_marks_and_a_saved_trace(tmp_path: Path) -> None:
     assert trace.notes_before(trace.finish) == (
         *(b"attempt 1", b"ack 1", b"attempt", b"second", b"n" * 2_000_000, b"first"),
     )
-    trace.save(tmp_path / "a.trace")
-    loaded = Trace.load(tmp_path / "a.trace")
+    save_trace(trace, tmp_path / "a.trace")
+    loaded = load_trace(tmp_path / "a.trace")
     assert loaded == trace
     states, again = CrashStates(trace), CrashStates(loaded)
     assert list(map(str, states)) == list(map(str, again))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import SystemUnderTest, Target, UsageError
-from crashmatrix.scenarios.target.system import load
+from crashmatrix.scenarios.systems.loading import load
 
 GOOD = """
 from crashmatrix import SystemUnderTest

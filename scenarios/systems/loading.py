@@ -1,0 +1,182 @@
+"""How a target's name becomes a system: built in, ``package.module:Class``, ``file.py:Class`` or ``file.toml``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.command import command_system
+from crashmatrix.scenarios.target.system import SystemUnderTest
+
+__all__ = ["Target", "load", "load_module"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Names a system and how to make it; picklable, so that each process makes its own.
+
+    Attributes:
+        name: as given on the command line.
+        options: keyword arguments for the system's constructor.
+        mutant: name of a planted bug to put into the system first.
+        watch_calls: crash at system calls (`system_calls`), for a system without failpoints that Python can see.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    mutant: str = ""
+    seed: int = 0
+    workspace: str = ""
+    watch_calls: bool = False
+
+    @classmethod
+    def of(cls, system: SystemUnderTest) -> Target:
+        """Return the target that makes this system again, of the same class with the same arguments.
+
+        Raises:
+            UsageError: other processes could not find its class, or could not be told its arguments.
+        """
+        kind = type(system)
+        path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        if "." in kind.__qualname__ or path is None:
+            raise UsageError(
+                f"{kind.__qualname__} cannot be found by other processes, in which it must run; define it at the top of a file"
+            )
+        arguments, options = system._made_with
+        bound = inspect.signature(kind).bind(*arguments, **options)
+        given: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            given |= value if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+        try:
+            json.dumps(given)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"{kind.__name__}'s arguments must be JSON values, so that a scenario can be replayed ({error})"
+            ) from None
+        return cls(f"{path}:{kind.__name__}", given)
+
+    def make(self) -> SystemUnderTest:
+        """Return the system. Raises UsageError with the remedy."""
+        kind = load(self.name)
+        built_in = BUILT_IN.get(self.name)
+        try:
+            system = kind(**({**built_in.options, **self.options} if built_in else self.options))
+        except TypeError as error:
+            raise UsageError(f"target {self.name}: {error}; check the options it takes") from None
+        if self.mutant:
+            # Here: it imports the reference engine, which other targets do not need.
+            from crashmatrix.scenarios.systems.reference.mutants import mutant
+
+            mutant(self.mutant).plant()
+        system.seed, system.workspace = self.seed, Path(self.workspace)
+        return system
+
+    @property
+    def module(self) -> str | None:
+        """The module or Python file the system lives in, None for a TOML file."""
+        name = _place(self.name).rpartition(":")[0]
+        return name or None
+
+
+def load(name: str) -> type[SystemUnderTest]:
+    """Return the class that a target's name means.
+
+    Raises:
+        UsageError: no such built-in, module, file or class, or it cannot be imported.
+    """
+    if name.endswith(".toml"):
+        return command_system(Path(name))
+    where, colon, attribute = _place(name).rpartition(":")
+    if not colon and not _family(name):
+        raise UsageError(
+            f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
+        )
+    try:
+        return _class_in(load_module(where), where, attribute)
+    except UsageError:
+        if name in BUILT_IN or not _family(name):
+            raise
+        raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None
+
+
+def _family(name: str) -> list[str]:
+    """The built-in targets whose names begin like this one."""
+    return [known for known in BUILT_IN if known.partition(":")[0] == name.partition(":")[0]]
+
+
+def _class_in(module: ModuleType, where: str, attribute: str) -> type[SystemUnderTest]:
+    kind = getattr(module, attribute, None)
+    if not isinstance(kind, type) or not issubclass(kind, SystemUnderTest):
+        raise UsageError(
+            f"{where} has no class {attribute!r} derived from crashmatrix.SystemUnderTest; add it, or name another"
+        )
+    if missing := sorted(kind.__abstractmethods__):
+        raise UsageError(
+            f"{where}:{attribute} lacks {' and '.join(missing)}; every system needs a workload and a recover method"
+        )
+    return kind
+
+
+def load_module(place: str) -> ModuleType:
+    """Import a module by its name, or by its file's. Raises UsageError."""
+    return _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+
+
+def _place(name: str) -> str:
+    return BUILT_IN[name].place if name in BUILT_IN else name
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"cannot import {name} ({_in_one_line(error)}); is its package installed?") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    place = hashlib.blake2b(os.fsencode(path.resolve()), digest_size=6).hexdigest()
+    name = f"crashmatrix_target_{path.stem}_{place}"  # the same in every process, another for another file
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise UsageError(f"no file {path}; name it relative to the current directory")
+    if (path.parent / "__init__.py").exists() and (module := _load_from_package(path.resolve())):
+        return module
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # A script without a main guard must not end us with its status.
+        del sys.modules[name]
+        raise UsageError(f"{path} cannot be imported ({_in_one_line(error)}); mend it") from error
+    return module
+
+
+def _load_from_package(path: Path) -> ModuleType | None:
+    """Import a file as part of its package, for its relative imports; None if another package has that name."""
+    folder, parts = path.parent, [path.stem]
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    module = _load_module(".".join(parts))
+    return module if module.__file__ and Path(module.__file__).resolve() == path else None
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
