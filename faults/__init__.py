@@ -42,6 +42,7 @@ from crashmatrix.faults.failpoints import (
     catalogue,
     configure,
     configure_callback,
+    configure_from_environment as _configure_from_environment,
     configured,
     declare,
     hits,
@@ -51,7 +52,6 @@ from crashmatrix.faults.failpoints import (
     scenario,
     seed,
 )
-from crashmatrix.faults.failpoints import configure_from_environment as _configure_from_environment
 
 __all__ = [
     "AlreadyDeclared",

@@ -36,8 +36,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from crashmatrix.reference_wal.delta import folder as table_folder
-from crashmatrix.reference_wal.delta import recovery as delta_recovery
+from crashmatrix.reference_wal.delta import folder as table_folder, recovery as delta_recovery
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
 from crashmatrix.reference_wal.durable_io import step, sync_directory

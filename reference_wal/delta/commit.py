@@ -27,15 +27,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake import Schema as DeltaSchema
+from deltalake import CommitProperties, DeltaTable, Schema as DeltaSchema, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from crashmatrix.reference_wal.atomic_file import atomic_file
 from crashmatrix.reference_wal.buffers import Generation
-from crashmatrix.reference_wal.delta import checkpoint
-from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
 from crashmatrix.reference_wal.delta.parquet_file import file_name, read_files
 from crashmatrix.reference_wal.durable_io import names_in, step, sync_directory, sync_path, write_all

@@ -28,8 +28,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from crashmatrix.reference_wal.delta import checkpoint
-from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import add_action, commit_properties, marker_of, schema_of
 from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
 from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in

@@ -20,8 +20,7 @@ from typing import Any, Self
 from crashmatrix.faults.disk import Filesystem
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.power import recording as power_record
-from crashmatrix.scenarios.power import restarts
+from crashmatrix.scenarios.power import recording as power_record, restarts
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.restarts import KillPlace, Places
 from crashmatrix.scenarios.processes.jobs import Jobs

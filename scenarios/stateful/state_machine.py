@@ -34,8 +34,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 try:
-    from hypothesis import event
-    from hypothesis import strategies as st
+    from hypothesis import event, strategies as st
     from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 except ImportError as error:
     raise ImportError("CrashStateMachine needs Hypothesis; run: pip install 'crashmatrix[hypothesis]'") from error

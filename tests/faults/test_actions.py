@@ -10,8 +10,7 @@ from collections.abc import Callable
 from subprocess import PIPE
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from crashmatrix.faults.actions import Plan, Return, Task, Term, parse, perform, render, split_configuration
 from crashmatrix.faults.errors import InvalidAction, Panic

@@ -18,8 +18,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.faults import FailPoint, Return
-from crashmatrix.faults import failpoints as failpoints_module
+from crashmatrix.faults import FailPoint, Return, failpoints as failpoints_module
 from tests import ROOT
 
 NUMBERS = itertools.count()

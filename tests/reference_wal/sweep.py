@@ -25,8 +25,7 @@ from crashmatrix.reference_wal import (
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
 from crashmatrix.scenarios.systems.reference.folder import leave_debris
 from tests.reference_wal.driven import archived, batches_in, rows_of
-from tests.reference_wal.support import SCHEMA as LOG_SCHEMA
-from tests.reference_wal.support import batch
+from tests.reference_wal.support import SCHEMA as LOG_SCHEMA, batch
 
 __all__ = ["TRIGGERS", "Log", "Sweep", "Trigger", "hits_of", "make_bases"]
 

@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers, split_series
 from crashmatrix.reference_wal.delta.compression import DISTINCT_SHARE_MAX, compress, to_parquet

@@ -5,8 +5,7 @@ import json
 from dataclasses import fields
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crashmatrix.reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
 from tests import ROOT

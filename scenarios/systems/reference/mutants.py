@@ -15,15 +15,9 @@ from crashmatrix.reference_wal import spill
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta import (
     checkpoint,
-    receiver,
-)
-from crashmatrix.reference_wal.delta import (
     commit as delta_commit,
-)
-from crashmatrix.reference_wal.delta import (
     folder as table_folder,
-)
-from crashmatrix.reference_wal.delta import (
+    receiver,
     recovery as delta_recovery,
 )
 from crashmatrix.reference_wal.delta.commit import DeltaStore

@@ -18,8 +18,8 @@ from crashmatrix.reference_wal.log.segment import (
     SegmentName,
     read_opening,
     read_records,
+    scan as scan_file,
 )
-from crashmatrix.reference_wal.log.segment import scan as scan_file
 from tests.reference_wal.support import SCHEMA, batch, encode, flipped
 
 

@@ -1,8 +1,7 @@
 """Which crashes a kill experiment tries, and their names: thinning keeps what matters, ids say where."""
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from crashmatrix import UsageError, faults
 from crashmatrix.scenarios.judging.worker import Hit

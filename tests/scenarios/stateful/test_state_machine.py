@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, settings, strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from crashmatrix import CrashStateMachine, PromiseBroken
