@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from crashmatrix.reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.html import render
+from crashmatrix.reports.formats.html import render
 from tests.reports.chromium import chromium
 
 RUNS = 5

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from crashmatrix.reports import html, junit, markdown
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
+from crashmatrix.reports.formats import html, junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests import ROOT
-from tests.scenarios.cli.test_main import CRASHMATRIX
+from tests.scenarios.cli.test_commands import CRASHMATRIX
 
 WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from crashmatrix.reports import read_report, render
-from crashmatrix.reports.console import show_difference, show_run
 from crashmatrix.reports.diff import compare
+from crashmatrix.reports.formats.console import show_difference, show_run
 from crashmatrix.reports.merge import merge_directories
 
 __all__ = ["app"]

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from crashmatrix.reports import ExperimentSummary, ReportError, RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.console import show_difference
 from crashmatrix.reports.diff import compare
+from crashmatrix.reports.formats.console import show_difference
 from tests.reports.samples import result, summary
 
 Report = tuple[RunSummary, list[ScenarioResult]]

@@ -92,7 +92,7 @@ def test_the_printed_command_replays(pytester: pytest.Pytester) -> None:
     result = run(pytester, "broken")
     command = re.search(r"again: crashmatrix (.*)", result.stdout.str())
     assert command is not None
-    program = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
+    program = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
     replayed = subprocess.run([*program, *command[1].split()], cwd="/", capture_output=True, text=True, timeout=60)
     assert replayed.returncode == 1, replayed.stderr
     assert "kill:call.write@1: cannot-open" in replayed.stdout

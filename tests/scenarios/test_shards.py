@@ -10,7 +10,7 @@ from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.shards import WHOLE, Shard
-from tests.scenarios.cli.test_main import KILL, TOYS, crashmatrix
+from tests.scenarios.cli.test_commands import KILL, TOYS, crashmatrix
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 20])

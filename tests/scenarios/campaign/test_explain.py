@@ -23,7 +23,7 @@ from crashmatrix.scenarios.kill import experiment as kill
 from crashmatrix.scenarios.kill.plan import parse_id
 from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX, timeline
 from tests.faults.disk.support import synthetic_trace
-from tests.scenarios.cli.test_main import CRASHMATRIX, crashmatrix
+from tests.scenarios.cli.test_commands import CRASHMATRIX, crashmatrix
 
 pytestmark = pytest.mark.usefixtures("disk")
 

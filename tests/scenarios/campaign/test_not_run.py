@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.cli.test_main import CRASHMATRIX, REPOSITORY, TOYS
+from tests import ROOT
+from tests.scenarios.cli.test_commands import CRASHMATRIX, TOYS
 
 NOBODY = "65534"
 DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 OPEN_FUSE = "mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse"
 CLOSED_FUSE = "mount -t tmpfs none /mnt && mknod -m 600 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path]), "COLUMNS": "400", "HOME": "/"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "COLUMNS": "400", "HOME": "/"}
 
 
 def interpreter() -> str:

@@ -9,7 +9,7 @@ import pytest
 from crashmatrix.scenarios.cli.init import write_target
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import lacking
-from tests.scenarios.cli.test_main import crashmatrix
+from tests.scenarios.cli.test_commands import crashmatrix
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""The command line: bad input costs one clear line and nothing else; interrupts keep what was found."""
+"""However the program ends, its exit status says the right thing, one line says what went wrong, and nothing is left behind."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,242 +17,308 @@ import pytest
 
 from tests import ROOT
 from tests.processes import alive, descendants
+from tests.scenarios.cli.test_commands import CRASHMATRIX, KILL, TOYS, crashmatrix, start_long_run
 
-CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
-KILL = ("--experiments", "kill")
-TOYS = "tests.scenarios.toy_systems"
+PATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
+LONG = "sqlite:delete-full"  # Half a minute at least, and found out something in the first second.
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+SLOW = """
+import time
+from pathlib import Path
+from crashmatrix import SystemUnderTest
 
 
-def crashmatrix(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **environment}
-    return subprocess.run([*CRASHMATRIX, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
+class Slow(SystemUnderTest):
+    def prepare(self, root):
+        Path(__file__).with_name("begun").touch()
+        time.sleep(600)
+
+    def workload(self, root, journal): ...
+
+    def recover(self, root):
+        return []
+"""
 
 
-HUGE = "9" * 5_000
-BAD_INPUT = [
-    (["run", "nosuch"], "no target 'nosuch'; `crashmatrix targets` lists them"),
-    (["run", "no.such.module:Store"], "cannot import no.such.module (ModuleNotFoundError"),
-    (["run", "missing.py:Store"], "no file missing.py; name it relative to the current directory"),
-    (["run", "missing.toml"], "no file missing.toml; name it relative to the current directory, or write one"),
-    (["run", "half.toml"], "half.toml lacks recover: the command to run"),
-    (["run", "lost.toml"], "workload: there is no program './lost' to run; install or build it"),
-    (["run", f"{TOYS}:Nope"], "has no class 'Nope' derived from crashmatrix.SystemUnderTest"),
-    (["run", "reference+nosuch"], "no planted bug 'nosuch'"),
-    (["run", "--experiments", "flood"], "no experiment 'flood'"),
-    (["run", "--data", "missing.parquet", "--timestamp", "t"], "no data file"),
-    (["run", "--data", "text.parquet", "--timestamp", "t"], "cannot read"),
-    (["run", "--data", "rows.csv"], "--data needs --timestamp COLUMN"),
-    (["run", "--data", "rows.csv", "--timestamp", "t"], "has no column 't' (--timestamp); it has a, b"),
-    (["run", "--data", "rows.csv", "--timestamp", "a"], "has 1 rows, the workload needs"),
-    (["run", f"{TOYS}:Store", "--timestamp", "a"], "--timestamp goes with target reference only"),
-    (["run", f"{TOYS}:Store", "--report", "other"], "other holds something else (precious); name an empty or new one"),
-    (["run", f"{TOYS}:Store", "--report", "rows.csv"], "rows.csv is not a directory"),
-    (
-        ["run", f"{TOYS}:DiesByItself"],
-        "exited with status 7; it printed: no way; it must work before it can be crashed",
-    ),
-    (["replay", "kill:a@1"], "no finished report in crashmatrix-report"),
-    (["report", "other"], "no finished report in other"),
-    (["diff", "other", "another"], "no finished report in other"),
-    (["merge", "whole", "other"], "no finished report in other"),
-    (["merge", "whole", "./whole"], "whole is one of the reports to merge"),
-    (["run", "--shard", "5/4"], "no shard '5/4'; write --shard I/N"),
-    (["run", "--shard", f"1/{HUGE}"], "write --shard I/N, with I from 1 to N, 999999 at most"),
-    (["run", "--seed", HUGE], "Invalid value for '--seed'"),
-    (["run", "--seed", "7" * 100], "Invalid value for '--seed'"),
-    (["run", "--budget", HUGE], "Invalid value for '--budget'"),
-    (["run", "--jobs", "2000"], "--jobs 2000 is more than"),
-    (["run", "--experiments", "kill", "--require", "flood"], "no experiment 'flood'"),
-    (["run", "--nosuch"], "No such option: --nosuch; see: crashmatrix run --help"),
-    (["nosuch"], "No such command 'nosuch'; see: crashmatrix --help"),
-    (["mutants", "--seeds", HUGE], "Invalid value for '--seeds'"),
+def one_line(text: str) -> str:
+    """The only line on stderr."""
+    (line,) = text.splitlines()
+    assert line.startswith("crashmatrix: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def folder() -> str:
+    """A folder with the reports of a broken store: one, and one of each of two shards."""
+    name = tempfile.mkdtemp()
+    for report, *more in (["whole"], ["1", "--shard", "1/2"], ["2", "--shard", "2/2"]):
+        crashmatrix("run", f"{TOYS}:Buffered", *KILL, "--report", report, *more, cwd=Path(name))
+    return name
+
+
+SPEAKING = [
+    ["--help"],
+    ["--version"],
+    ["init", "new"],
+    ["run", f"{TOYS}:Store", *KILL, "--report", "another"],
+    ["replay", "kill:toy.put.after_write@1", "--report", "whole"],
+    ["targets"],
+    ["failpoints", f"{TOYS}:Store"],
+    ["mutants", "--list"],
+    ["doctor"],
+    ["report", "whole"],
+    ["diff", "whole", "whole"],
+    ["merge", "merged", "1", "2"],
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
-def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
-    (tmp_path / "text.parquet").write_text("not parquet")
-    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "half.toml").write_text("workload = 'true'")
-    (tmp_path / "lost.toml").write_text("workload = './lost'\nrecover = 'true'")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "precious").write_text("mine")
-    run = crashmatrix(*arguments, cwd=tmp_path)
-    assert run.returncode == 2
-    assert run.stderr.startswith("crashmatrix: ")
-    assert message in run.stderr
-    assert len(run.stderr.splitlines()) == 1
-    assert run.stdout == ""
-    assert (tmp_path / "other" / "precious").read_text() == "mine"
-    assert not (tmp_path / "crashmatrix-report" / "results.jsonl").exists()
-
-
-def test_malformed_failpoints_stop_the_program(tmp_path: Path) -> None:
-    """FAILPOINTS that cannot be read: one line, exit status 2."""
-    run = crashmatrix("targets", cwd=tmp_path, FAILPOINTS="wal.append.before_sync=kil")
-    assert run.returncode == 2
-    assert "did you mean 'kill'?" in run.stderr
-    assert len(run.stderr.splitlines()) == 1
-
-
-def test_a_failed_run_leaves_the_last_report(tmp_path: Path) -> None:
-    """A run that cannot start does not touch the report of the one before."""
-    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
-    before = {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()}
-    assert crashmatrix("run", f"{TOYS}:DiesByItself", *KILL, cwd=tmp_path).returncode == 2
-    assert {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()} == before
-
-
-@pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("Buffered", 1), ("CheckerCrashes", 3)])
-def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
-    """0 safe, 1 broken, 3 unknown; the report shown again says the same, and has the same pages."""
-    run = crashmatrix("run", f"{TOYS}:{toy}", *KILL, cwd=tmp_path)
-    assert run.returncode == status, run.stdout + run.stderr
-    pages = {name: (tmp_path / "crashmatrix-report" / name) for name in ("index.html", "junit.xml", "summary.md")}
-    before = {name: path.read_bytes() for name, path in pages.items()}
-    for path in pages.values():
-        path.unlink()
-    again = crashmatrix("report", cwd=tmp_path)
-    assert again.returncode == status
-    assert again.stdout == run.stdout
-    assert {name: path.read_bytes() for name, path in pages.items()} == before
-
-
-def test_replay_kills_again(tmp_path: Path) -> None:
-    """The printed command reproduces the finding with a real SIGKILL, and keeps the crashed folder."""
-    assert crashmatrix("run", f"{TOYS}:Buffered", *KILL, cwd=tmp_path).returncode == 1
-    lines = [json.loads(line) for line in (tmp_path / "crashmatrix-report" / "results.jsonl").read_text().splitlines()]
-    broken = next(line for line in lines if line["verdict"] == "loses")
-    assert broken["replay"] == f"crashmatrix replay {broken['id']} --report crashmatrix-report"
-    run = crashmatrix(*broken["replay"].split()[1:], "--keep", "kept", cwd=tmp_path)
-    assert run.returncode == 1
-    assert f"{broken['id']}: loses\n  {broken['explanation']}\n" in run.stdout
-    assert "attempt 0\nack 0\n" in (tmp_path / "kept" / "journal").read_text()
-    assert (tmp_path / "kept" / "crashed").is_dir()
-    again = crashmatrix(*broken["replay"].split()[1:], "--keep", "kept", cwd=tmp_path)
-    assert (again.returncode, again.stderr) == (2, "crashmatrix: kept exists; name a new folder with --keep\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([f"kill:a@{HUGE}"], "is no scenario id"),
-        (
-            ["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"],
-            "cannot be made (Not a directory)",
-        ),
-        (["kill:toy.put.after_write@1", "--keep", "crashmatrix-report"], "crashmatrix-report exists"),
-    ],
-)
-def test_bad_replays(arguments: list[str], message: str, tmp_path: Path) -> None:
-    """An id or a folder that cannot be is refused in one line, before anything is crashed."""
-    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
-    run = crashmatrix("replay", *arguments, cwd=tmp_path)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert message in run.stderr
-    assert len(run.stderr.splitlines()) == 1
-
-
-def test_an_experiment_named_twice_is_run_once(tmp_path: Path) -> None:
-    """No scenario is counted twice."""
-    assert crashmatrix("run", f"{TOYS}:Store", "--experiments", "kill,kill", cwd=tmp_path).returncode == 0
-    lines = (tmp_path / "crashmatrix-report" / "results.jsonl").read_text().splitlines()
-    ids = [json.loads(line)["id"] for line in lines]
-    assert len(ids) == len(set(ids)) > 0
-
-
-def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
-    """A scenario whose failpoint does not fire says nothing."""
-    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
-    run = crashmatrix("replay", "kill:toy.put.after_write@99", cwd=tmp_path)
-    assert run.returncode == 3
-    assert "was to be killed at toy.put.after_write@99, but returned" in run.stdout
-
-
-@pytest.mark.parametrize("command", ["targets", "failpoints", "doctor", "--version", "--help"])
-def test_informative_commands(command: str, tmp_path: Path) -> None:
-    """Each answers, without touching the folder it is called in."""
-    run = crashmatrix(command, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_target_in_a_file(tmp_path: Path) -> None:
-    """A system in a file of the user's own needs nothing but its name."""
-    (tmp_path / "my_store.py").write_text((ROOT / "tests" / "scenarios" / "toy_systems.py").read_text())
-    assert crashmatrix("run", "my_store.py:Store", *KILL, cwd=tmp_path).returncode == 0
-    assert crashmatrix("run", "my_store.py:Buffered", *KILL, cwd=tmp_path).returncode == 1
-
-
-def start_long_run(
-    tmp_path: Path,
-    *,
-    target: str = "reference",
-    start_new_session: bool = False,
-    preexec_fn: Callable[[], object] | None = None,
-    **environment: str,
-) -> subprocess.Popen[str]:
-    """Start a run and wait until it has found something."""
-    run = subprocess.Popen(
-        [*CRASHMATRIX, "run", target, *KILL, "--report", "report"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        start_new_session=start_new_session,
-        preexec_fn=preexec_fn,
-        stdout=subprocess.PIPE,
+@pytest.mark.parametrize("arguments", SPEAKING, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
+def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
+    """Of no command does a full device or a pipe that nobody reads end in the status of a broken promise."""
+    subprocess.run(["cp", "-r", folder, "in"], cwd=tmp_path, check=True)
+    read, write = os.pipe()
+    os.close(read)
+    output = os.open("/dev/full", os.O_WRONLY) if full else write
+    run = subprocess.run(
+        [*CRASHMATRIX, *arguments],
+        cwd=tmp_path / "in",
+        env=ENVIRONMENT,
+        stdout=output,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert run.returncode == 2
+    assert "standard output cannot be written" in one_line(run.stderr)
+
+
+def test_output_and_errors_that_cannot_be_written(tmp_path: Path) -> None:
+    """With nowhere to complain, the exit status still says that something is wrong."""
+    run = subprocess.run(
+        [*CRASHMATRIX, "nosuch"], cwd=tmp_path, env=ENVIRONMENT, stderr=os.open("/dev/full", os.O_WRONLY)
+    )
+    assert run.returncode == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is needed to mount a small disk")
+def test_a_report_on_a_full_disk(tmp_path: Path) -> None:
+    """A disk that fills up during the run is named, with what to do."""
+    (tmp_path / "small").mkdir()
+    script = f'mount -t tmpfs -o size=16k none small && exec {sys.executable} -c "$0" "$@"'
+    program = ["unshare", "-m", "sh", "-c", script, CRASHMATRIX[2]]
+    run = subprocess.run(
+        [*program, "run", f"{TOYS}:Buffered", *KILL, "--report", "small/report"],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 2
+    line = one_line(run.stderr)
+    assert line == "crashmatrix: small/report: No space left on device; make room there, or name another with --report"
+
+
+def patched(patch: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program with something changed in it."""
+    imports = "import os, signal, time\nfrom crashmatrix.scenarios.cli import commands as cli\n"
+    code = f"{imports}{patch}\nfrom crashmatrix.scenarios.cli.main import main\nmain()"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=cwd, env={**ENVIRONMENT, "TMPDIR": str(cwd)}, capture_output=True, text=True)
+
+
+WRONG = "def wrong(): raise ZeroDivisionError('by\\n\\x1b[31mzero')\ncli.examine = wrong"
+
+
+def test_internal_error(tmp_path: Path) -> None:
+    """An error of ours is one line that says where to report it; the traceback is in the file that it names."""
+    run = patched(WRONG, "doctor", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    line = one_line(run.stderr)
+    assert line.startswith("crashmatrix: internal error, no verdict (ZeroDivisionError: by \\x1b[31mzero); report it ")
+    named = re.search(r"with the file (.*)$", line)
+    assert named is not None
+    assert "Traceback" in Path(named[1]).read_text()
+
+
+def test_internal_error_with_debug(tmp_path: Path) -> None:
+    """With --debug, anywhere on the command line, the traceback is printed and no file written."""
+    for arguments in (["--debug", "doctor"], ["doctor", "--debug"]):
+        run = patched(WRONG, *arguments, cwd=tmp_path)
+        assert run.returncode == 2
+        assert "Traceback" in run.stderr
+        assert run.stderr.splitlines()[-1].endswith("with the traceback above")
+    assert [*tmp_path.glob("crashmatrix-error*")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("MemoryError()", "out of memory or processes; use fewer --jobs"),
+        ("OSError(24, 'Too many open files')", "Too many open files; raise the limit of open files (ulimit -n)"),
+        ("OSError(28, 'No space left on device', 'x/y')", "x/y: No space left on device; make room there"),
+        ("SystemExit(1)", ""),
+    ],
+)
+def test_the_machine_is_at_fault(error: str, said: str, tmp_path: Path) -> None:
+    """Want of memory, files or room is no error of ours, and no broken promise."""
+    run = patched(f"def wrong(): raise {error}\ncli.examine = wrong", "doctor", cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"crashmatrix: {said}" if said else "")
+
+
+def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
+    """A deleted current folder is said to be that."""
+    script = f'mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} -c "$0" "$@"'
+    run = subprocess.run(
+        ["sh", "-c", script, CRASHMATRIX[2], "targets"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "the current folder is gone" in one_line(run.stderr)
+
+
+def scratch_of(run: subprocess.Popen[str]) -> list[Path]:
+    return [
+        path for parent in ("/dev/shm", tempfile.gettempdir()) for path in Path(parent).glob(f"crashmatrix-{run.pid}-*")
+    ]
+
+
+def end(run: subprocess.Popen[str], number: int, send: Callable[[int], None]) -> None:
+    """End a run by a signal, and see that it ends as it should."""
+    children = descendants(run.pid)
+    assert children
+    send(number)
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == 128 + number, output + errors
+    assert "interrupted" in output
+    assert errors == "crashmatrix: interrupted\n"
+    assert alive(children) == []
+    assert scratch_of(run) == []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_signals_keep_what_was_found(number: int, tmp_path: Path) -> None:
+    """Ctrl-C, SIGTERM and SIGHUP: what was found is reported, and nothing is left, neither processes nor files."""
+    run = start_long_run(tmp_path, target=LONG)
+    end(run, number, run.send_signal)
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
+    assert (summary["interrupted"], summary["verdict"]) == (True, "unknown")
+    assert summary["experiments"]["kill"]["scenarios"] == len(lines) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_more_signals_do_not_disturb_the_clean_up(number: int, tmp_path: Path) -> None:
+    """Who loses patience gets the same: a report, and nothing left."""
+
+    def send(number: int) -> None:
+        for _ in range(40):
+            if run.poll() is None:
+                run.send_signal(number)
+                time.sleep(0.01)
+
+    run = start_long_run(tmp_path, target=LONG)
+    end(run, number, send)
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
+    assert [path.name for path in (tmp_path / "report").iterdir() if path.name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group(number: int, tmp_path: Path) -> None:
+    """A closed terminal and a CI server's time limit signal all processes at once; none of ours complains."""
+    run = start_long_run(tmp_path, target=LONG, start_new_session=True)
+    end(run, number, lambda number: os.killpg(run.pid, number))
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["interrupted"]
+
+
+def test_nohup(tmp_path: Path) -> None:
+    """A SIGHUP that was ignored when the program began stays ignored."""
+    run = start_long_run(tmp_path, target=LONG, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    run.send_signal(signal.SIGHUP)
     results = tmp_path / "report" / "results.jsonl"
-    deadline = time.monotonic() + 60
-    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline and run.poll() is None:
+    size, deadline = results.stat().st_size, time.monotonic() + 60
+    while results.stat().st_size == size and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert run.poll() is None
+    end(run, signal.SIGTERM, run.send_signal)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_during_imports(number: int, tmp_path: Path) -> None:
+    """In its first second the program ends at once: one line, no traceback."""
+    code = f"""
+import os, sys
+from crashmatrix.scenarios.cli.main import main
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "crashmatrix.scenarios.campaign.campaign":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Finder())
+main()"""
+    command = [sys.executable, "-c", code, "targets"]
+    run = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (128 + number, "", "crashmatrix: interrupted\n")
+
+
+def test_a_signal_in_a_destructor(tmp_path: Path) -> None:
+    """A signal that comes where Python drops exceptions is not lost."""
+    patch = """
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def wait():
+    Last()
+    time.sleep(60)
+cli.examine = wait"""
+    run = patched(patch, "doctor", cwd=tmp_path)
+    assert (run.returncode, run.stdout, run.stderr) == (143, "", "crashmatrix: interrupted\n")
+
+
+def start_slow_run(tmp_path: Path) -> subprocess.Popen[str]:
+    """In a directory with a safe report, begin a run that never comes to its first result."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
+    run = subprocess.Popen(
+        [*CRASHMATRIX, "run", "slow.py:Slow", *KILL], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     return run
 
 
-def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
-    """Ctrl-C: exit status 130, a report of the results so far that says so, no process left."""
-    run = start_long_run(tmp_path)
-    children = descendants(run.pid)
-    assert children
-    run.send_signal(signal.SIGINT)
-    output, errors = run.communicate(timeout=60)
-    assert run.returncode == 130, output + errors
-    assert "interrupted" in output
-    assert "Traceback" not in errors
-    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
-    lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
-    assert summary["interrupted"]
-    assert "interrupted" in (tmp_path / "report" / "index.html").read_text()
-    assert summary["verdict"] == "unknown"
-    assert summary["experiments"]["kill"]["scenarios"] == len(lines) > 0
-    assert alive(children) == []
+READERS = [["report"], ["diff", "crashmatrix-report", "crashmatrix-report"], ["replay", "kill:toy.put.after_write@1"]]
 
 
-def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
-    """A SIGKILL of crashmatrix itself takes its fork server and every child with it."""
-    run = start_long_run(tmp_path)
-    children = descendants(run.pid)
-    assert len(children) >= 2
+def test_a_run_killed_before_its_first_result(tmp_path: Path) -> None:
+    """The report of the run before is not taken for that of the one cut short."""
+    run = start_slow_run(tmp_path)
     run.kill()
-    run.communicate(timeout=60)
-    assert alive(children) == []
-    assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
+    run.communicate()
+    for reader in READERS:
+        read = crashmatrix(*reader, cwd=tmp_path)
+        assert (read.returncode, read.stdout) == (2, "")
+        assert "crashmatrix-report: the last run there was cut short" in one_line(read.stderr)
+    assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path).returncode == 0
+    assert crashmatrix("report", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["short", "long" * 30])
-def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) -> None:
-    """No file outside the report directory is left for long, whatever end a run came to, wherever temporary files go."""
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / name
-        temporary.mkdir()
-        run = start_long_run(tmp_path, TMPDIR=str(temporary))
-        run.kill()
-        run.communicate(timeout=60)
-        assert [*temporary.iterdir()] != []
-        assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
-        assert [*temporary.iterdir()] == []
-        assert [*Path(tempfile.gettempdir()).glob(f"crashmatrix-{run.pid}-*")] == []
+def test_a_run_ended_before_its_first_result(tmp_path: Path) -> None:
+    """Nor when it was ended by a signal."""
+    run = start_slow_run(tmp_path)
+    run.terminate()
+    assert run.wait(timeout=60) == 143
+    assert "safe" not in crashmatrix("report", cwd=tmp_path).stdout
+
+
+def test_two_runs_in_one_report_directory(tmp_path: Path) -> None:
+    """The second is refused while the first lives, changes nothing, and nobody reads what is half-written."""
+    run = start_slow_run(tmp_path)
+    try:
+        second = crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path)
+        assert (second.returncode, second.stdout) == (2, "")
+        assert "crashmatrix-report: another run is writing its report there" in one_line(second.stderr)
+        assert "a run is writing its report there now" in one_line(crashmatrix("report", cwd=tmp_path).stderr)
+        assert run.poll() is None
+    finally:
+        run.terminate()
+        run.communicate()

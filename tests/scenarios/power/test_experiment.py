@@ -19,7 +19,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import RESTARTS, PowerExperiment, parse_power_id
 from crashmatrix.scenarios.power.schedule import NUDGES
 from tests.processes import alive, descendants
-from tests.scenarios.cli.test_main import CRASHMATRIX, crashmatrix
+from tests.scenarios.cli.test_commands import CRASHMATRIX, crashmatrix
 
 TOYS = "tests.scenarios.toy_systems"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.scenarios.processes.scratch import OwnFolder, own_folder, scratch_folder
-from tests.scenarios.namespaces import ROOT
+from tests import ROOT
 
 LOCK = ".crashmatrix-lock"
 

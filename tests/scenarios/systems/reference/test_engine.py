@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.program import main; main()"]
+CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
 
 
 @pytest.mark.parametrize("budget", [["--budget", "60"], pytest.param([], marks=pytest.mark.slow)], ids=["few", "all"])

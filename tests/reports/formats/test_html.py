@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.html import render
-from crashmatrix.reports.text import visible
+from crashmatrix.reports.formats.html import render
+from crashmatrix.reports.formats.text import visible
 from tests.reports.chromium import PROGRAM, Page, chromium
 from tests.reports.samples import HOSTILE, found, hostile, result, summary
 

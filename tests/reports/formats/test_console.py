@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from crashmatrix.reports import Finding, ScenarioResult, Verdict
-from crashmatrix.reports.console import FINDINGS_MAX, progress, show_run
 from crashmatrix.reports.findings import finding_id
+from crashmatrix.reports.formats.console import FINDINGS_MAX, progress, show_run
 from tests.reports.samples import result, summary
 
 GOLDEN = Path(__file__).parent / "golden"

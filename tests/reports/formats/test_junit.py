@@ -8,8 +8,8 @@ import pytest
 import xmlschema
 
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.junit import render
-from crashmatrix.reports.text import visible
+from crashmatrix.reports.formats.junit import render
+from crashmatrix.reports.formats.text import visible
 from tests.reports.samples import HOSTILE, found, hostile, result, summary
 
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent / "junit.xsd")

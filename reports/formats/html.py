@@ -18,10 +18,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from crashmatrix.reports.findings import finding_id, group
+from crashmatrix.reports.formats.matrix import heat_map
+from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.matrix import heat_map
 from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.text import visible
 
 __all__ = ["render"]
 

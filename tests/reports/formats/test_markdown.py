@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.markdown import SIZE_BYTES_MAX, render
+from crashmatrix.reports.formats.markdown import SIZE_BYTES_MAX, render
 from tests.reports.samples import found, hostile, result, summary
 
 GITHUB_BYTES_MAX = 2**20

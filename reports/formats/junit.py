@@ -16,9 +16,9 @@ from collections import defaultdict
 from xml.etree import ElementTree as ET
 
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.text import shortened, visible
 
 __all__ = ["render"]
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from html import escape
 
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.text import shortened, visible
 
 __all__ = ["SIZE_BYTES_MAX", "render"]
 

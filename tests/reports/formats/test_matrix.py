@@ -3,7 +3,7 @@
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.reports.matrix import COLUMNS_MAX, Cell, heat_map
+from crashmatrix.reports.formats.matrix import COLUMNS_MAX, Cell, heat_map
 from tests.reports.samples import found, result
 
 

@@ -1,0 +1,333 @@
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
+
+Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` sees to all others.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import TaskID
+from rich.table import Table
+
+from crashmatrix.faults.disk import Filesystem, InvalidOption
+from crashmatrix.reports import ReportError, ScenarioResult
+from crashmatrix.reports.formats.console import progress, show_run
+from crashmatrix.scenarios.campaign.campaign import (
+    EXPERIMENTS,
+    Campaign,
+    Listener,
+    Plan,
+    experiment_of,
+    replay,
+    workbench,
+)
+from crashmatrix.scenarios.cli import reports as cli_reports
+from crashmatrix.scenarios.cli.doctor import examine
+from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
+from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
+from crashmatrix.scenarios.cli.shell import open_shell
+from crashmatrix.scenarios.errors import ScenarioError, UsageError
+from crashmatrix.scenarios.kill.plan import BUDGET
+from crashmatrix.scenarios.power.experiment import STATES_MAX
+from crashmatrix.scenarios.shards import Shard
+from crashmatrix.scenarios.systems import BUILT_IN
+
+__all__ = ["app", "call"]
+
+JOBS_PER_PROCESSOR_MAX = 16
+"""More make a run slower: each is a process with a mount of its own."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(cli_reports.app)
+_out = Console(soft_wrap=False)
+
+Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
+TargetName = Annotated[
+    str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
+]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Draws everything random.")]
+Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
+Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
+Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
+
+
+class _Bar(Listener):
+    """Shows the run as a bar."""
+
+    def __init__(self) -> None:
+        self.bar = progress(_out)
+        self._task: TaskID = self.bar.add_task("preparing", total=None)
+        self._broken = 0
+
+    def planned(self, stage: str, total: int) -> None:
+        self.bar.update(self._task, description=stage, total=total)
+
+    def result(self, result: ScenarioResult) -> None:
+        self._broken += result.verdict.broken
+        broken = f" [red]{self._broken} broken[/]" if self._broken else ""
+        self.bar.update(self._task, advance=1, description=f"recovering{broken}")
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="Of the file to write: my_store.")],
+    language: Annotated[
+        str | None,
+        typer.Option(help=f"{' or '.join(LANGUAGES)}; the latter is for any other language.", show_default="python"),
+    ] = None,
+) -> None:
+    """Write a commented target file to start from."""
+    path, target = write_target(name, language)
+    _say(f"wrote {path}; it runs as it stands:")
+    _say(f"  crashmatrix run {shlex.quote(target)}")
+
+
+@app.command()
+def run(
+    target: TargetName = "reference",
+    experiments: Annotated[
+        str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
+    ] = "",
+    fs: Annotated[
+        str | None,
+        typer.Option(
+            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest. "
+            "Default: ext4; posix, where only that is possible."
+        ),
+    ] = None,
+    require: Annotated[
+        str, typer.Option(help="Experiments without which the exit status is 3 (unknown): kill,power.")
+    ] = "",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
+    seed: Seed = 0,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."
+        ),
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
+    ] = "1/1",
+    report: Report = Path("crashmatrix-report"),
+    data: Data = None,
+    timestamp: Timestamp = None,
+    tags: Tags = None,
+) -> None:
+    """Crash TARGET everywhere, recover, and say whether it kept its promises."""
+    filesystems = _filesystems(fs or "")
+    plan = Plan(
+        **_target(target),
+        options=_options(target, data, timestamp, tags),
+        experiments=_experiments(experiments)
+        or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        required=_experiments(require),
+        seed=seed,
+        workers=_workers(jobs),
+        budget=budget,
+        filesystems=filesystems,
+        or_posix=fs is None,
+        shard=Shard.parse(shard),
+        report=report,
+    )
+    bar = _Bar()
+    campaign = Campaign(plan, bar)
+    try:
+        with bar.bar:
+            campaign.run()
+    except KeyboardInterrupt:
+        show_run(_out, campaign.summary, campaign.results, report)
+        raise
+    show_run(_out, campaign.summary, campaign.results, report)
+    raise typer.Exit(campaign.summary.verdict.exit_status)
+
+
+@app.command(name="replay")
+def replay_(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As in the report: kill:FAILPOINT@HIT.")],
+    report: Report = Path("crashmatrix-report"),
+    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed tree in.")] = None,
+    shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crashed tree, before recovery.")] = False,
+) -> None:
+    """Run one scenario of a report again, with a real SIGKILL."""
+    if shell:
+        if keep is not None:
+            raise UsageError("--shell and --keep are two runs; ask for one at a time")
+        open_shell(scenario, report, _say)
+        return
+    found = replay(scenario, report, keep)
+    _say(f"{scenario}: {found.checked.verdict}")
+    if found.checked.explanation:
+        _say(f"  {found.checked.explanation}")
+    if found.kept is not None:
+        _say(f"  crashed tree, journal and recovered tree: {found.kept}")
+    raise typer.Exit(found.checked.verdict.exit_status)
+
+
+@app.command()
+def targets() -> None:
+    """List the systems that come with crashmatrix."""
+    table = _table("target", "what it is")
+    for name, built_in in sorted(BUILT_IN.items()):
+        table.add_row(escape(name), escape(built_in.about))
+    _out.print(table)
+
+
+@app.command()
+def failpoints(target: TargetName = "reference") -> None:
+    """List a target's failpoints, and how often its undisturbed workload hits each."""
+    plan = Plan(**_target(target))
+    with workbench(plan) as (checker, _):
+        profile = experiment_of(plan, checker).prepare().profile
+    table = _table("failpoint", "hits", "what a crash there finds")
+    for name, (description, _) in sorted(profile.declared.items()):
+        table.add_row(escape(name), str(sum(hit == name for hit, _ in profile.hits) or ""), escape(description))
+    _out.print(table)
+
+
+@app.command()
+def mutants(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Planted bugs to hunt; all, and the unbroken engine.")
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
+) -> None:
+    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
+    from crashmatrix.scenarios.campaign.mutation import hunt
+    from crashmatrix.scenarios.systems.reference.mutants import (  # imports the reference engine, which no other command needs
+        MUTANTS,
+        mutant,
+    )
+
+    chosen = [mutant(name).name for name in names or MUTANTS]
+    if only_list:
+        table = _table("planted bug", "may be found by", "what is broken")
+        for row in map(mutant, chosen):
+            table.add_row(row.name, ", ".join(row.experiments), escape(row.broken))
+        _out.print(table)
+        return
+    hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
+    missed = 0
+    for name, of_seed in hunts:
+        found = hunt(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
+        missed += not found.as_it_should_be
+        mark = "ok    " if found.as_it_should_be else "MISSED"
+        where = found.found.id if found.found else ""
+        what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
+        _out.print(f"{mark} {name or 'the unbroken engine':<24} {what}", markup=False, highlight=False, soft_wrap=True)
+    _out.print(f"{len(hunts) - missed} of {len(hunts)} as they should be", highlight=False)
+    raise typer.Exit(1 if missed else 0)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, and what is missing for the rest."""
+    findings = examine()
+    table = _table("", "", "")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.well else ("[red]missing[/]" if finding.needed else "[yellow]no[/]")
+        table.add_row(mark, escape(finding.what), escape(finding.detail))
+    _out.print(table)
+    raise typer.Exit(2 if any(finding.needed and not finding.well for finding in findings) else 0)
+
+
+def _say(text: str) -> None:
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(columns))
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _target(target: str) -> dict[str, Any]:
+    name, _, mutant = target.partition("+")
+    return {"target": name, "mutant": mutant}
+
+
+def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
+    given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options and _target(target)["target"] != "reference":
+        raise UsageError(f"--{next(iter(options))} goes with target reference only")
+    if "data" in options:
+        options["data"] = str(Path(options["data"]).absolute())
+        if timestamp is None:
+            raise UsageError("--data needs --timestamp COLUMN as well (and --tags A,B, if rows belong to series)")
+        options.setdefault("tags", [])
+    return options
+
+
+def _workers(jobs: int | None) -> int:
+    processors = len(os.sched_getaffinity(0))
+    if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
+        raise UsageError(f"--jobs {jobs} is more than {processors} processors are good for; {most} at most")
+    return jobs or processors
+
+
+def _experiments(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
+    return names
+
+
+def _filesystems(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text)))) or ("ext4",)
+    except InvalidOption as error:
+        raise UsageError(str(error)) from None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        _out.print(f"crashmatrix {metadata.version('crashmatrix')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
+    ] = False,  # main takes it
+) -> None:
+    """Crash a storage system everywhere, recover, and see whether it kept its promises."""
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit status. Raises `Refused` for every expected failure."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
+    try:
+        status = app(list(arguments) or ["--help"], prog_name="crashmatrix", standalone_mode=False)
+    except (ScenarioError, ReportError) as error:
+        raise Refused(str(error)) from error
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # As what the option parser raises has.
+            raise
+        raise Refused(_usage(error)) from error
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: Any) -> str:
+    """What the option parser says, and where to read more."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "crashmatrix"
+    return f"{error.format_message().rstrip('.')}; see: {command} --help"

@@ -1,0 +1,16 @@
+"""How a command ends that could not do its work: what `main` and the commands tell each other. Standard library only."""
+
+from __future__ import annotations
+
+__all__ = ["DEBUG", "OutputFailed", "Refused"]
+
+DEBUG = "--debug"
+"""Option of every command: print the traceback of an internal error."""
+
+
+class Refused(Exception):
+    """An expected failure, in one line that says what to do."""
+
+
+class OutputFailed(Exception):
+    """Standard output took no more. Not an OSError: libraries take some of those for a reason to exit with status 1."""
