@@ -23,7 +23,7 @@ def results(scenarios: int) -> list[ScenarioResult]:
         broken, name = number % 100 == 0, f"kill:{point}@{hit}+recovery.replay.before_batch@{number % 7 + 1}"
         made.append(
             ScenarioResult(
-                id=name, experiment="kill", point=point, hit=hit, depth=1, method="photograph", fault=f"{point}={hit}*off->kill",
+                id=name, experiment="kill", point=point, hit=hit, depth=1, method="snapshot", fault=f"{point}={hit}*off->kill",
                 verdict=Verdict.LOSES if broken else Verdict.SAFE, state=f"{number * 7919:064x}",
                 explanation=f"acknowledged, but gone: {hit} (of {hit + 3} acknowledged)" if broken else "",
                 replay=f"crashmatrix replay {name} --report crashmatrix-report",

@@ -15,7 +15,7 @@ from crashmatrix.reports.store import ReportError
 
 __all__ = ["Difference", "compare"]
 
-_REPEATABLE = {"sigkill", "photograph"}
+_REPEATABLE = {"sigkill", "snapshot"}
 """Methods whose scenario ids mean the same in every run of one plan."""
 
 _NAMED_MAX = 5

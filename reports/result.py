@@ -84,7 +84,7 @@ class ScenarioResult:
         point: where it struck: the failpoint (for crashes during recovery: the last one).
         hit: which hit of that failpoint, from 1.
         depth: how many crashes hit recovery itself.
-        method: ``sigkill`` (a process was killed there) or ``photograph`` (the folder at that instant was recovered).
+        method: ``sigkill`` (a process was killed there) or ``snapshot`` (the folder at that instant was recovered).
         fault: in the syntax of `faults`, as one would configure it.
         verdict, explanation: what came of it; the explanation is empty when safe.
         state: digest of the crashed folder and the promises made by then; equal states are checked once.

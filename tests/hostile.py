@@ -18,7 +18,7 @@ from typing import Any
 
 from crashmatrix import Journal, SystemUnderTest
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.scenarios.judging.snapshot import Album
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 
 __all__ = ["Hostile", "in_namespace", "innocents", "outside_folder"]
 
@@ -214,12 +214,12 @@ class Hostile(SystemUnderTest):
 
 
 def report(way: str, state: Path, outside: Path) -> dict[str, Any]:
-    """Spoil the folder ``root`` in ``state``; photograph it, and remove all of ``state``."""
-    blobs = state.parent / "blobs-of-album"
+    """Spoil the folder ``root`` in ``state``; snapshot it, and remove all of ``state``."""
+    blobs = state.parent / "blobs-of-store"
     blobs.mkdir()
     (state / "root").mkdir()
     WAYS[way](state / "root", outside)
-    tree = Album(blobs, names=2).capture(state / "root")
+    tree = SnapshotStore(blobs, names=2).capture(state / "root")
     left = remove_tree(state)
     mounts = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {

@@ -21,7 +21,7 @@ from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker
-from crashmatrix.scenarios.judging.snapshot import Album
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import BUDGET, parse_id
 from crashmatrix.scenarios.power import judge as power_judge
@@ -229,12 +229,12 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
         if keep is not None:
             keep.mkdir(parents=True)
             if not state.tree.unusable:
-                checker.album.restore(state.tree, keep / "crashed")
+                checker.store.restore(state.tree, keep / "crashed")
             shutil.copyfile(folder / "journal", keep / "journal")
         root = folder / "judged"
         checked = checker.check_folder(state, root)
-        if keep is not None and not (recovered := checker.album.capture(root)).unusable:
-            checker.album.restore(recovered, keep / "recovered")
+        if keep is not None and not (recovered := checker.store.capture(root)).unusable:
+            checker.store.restore(recovered, keep / "recovered")
         return Replayed(checked, keep)
 
 
@@ -323,9 +323,9 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         workspace = scratch / "workspace"
         workspace.mkdir()
         target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
-        album = Album(scratch, names=2)
+        store = SnapshotStore(scratch, names=2)
         with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
-            checker = Checker(jobs, album, target, scratch)
+            checker = Checker(jobs, store, target, scratch)
             ended = jobs.run(work.setup, target, seconds_max=600)
             if ended.raised is not None and "UsageError" in ended.raised.kinds:
                 raise UsageError(ended.raised.message)

@@ -12,7 +12,7 @@ from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_o
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.systems.reference.mutants import mutant
 
-__all__ = ["Hunt", "hunt"]
+__all__ = ["MutantRun", "try_mutant"]
 
 
 _PASSES = ((500, 30), (4000, 400), (16_000, 400))
@@ -24,7 +24,7 @@ anew, for no two traces are the same.
 
 
 @dataclass(frozen=True)
-class Hunt:
+class MutantRun:
     """What became of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
 
     ``scenarios`` counts those run until then; ``confirmed`` says that the finding held when it was tried again: by a real
@@ -44,7 +44,7 @@ class Hunt:
         return self.confirmed and (self.found is not None if self.mutant else self.verdict is Verdict.SAFE)
 
 
-def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
+def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
     """Run the experiment that may find one bug planted in the reference engine, until a promise is broken.
 
     Args:
@@ -58,7 +58,12 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
     filesystems = mutant(name).filesystems if name else Plan.filesystems
     target = mutant(name).target if name else Plan.target
     plan = Plan(
-        target=target, mutant=name, seed=seed, workers=workers, filesystems=filesystems, report=Path("crashmatrix-hunt")
+        target=target,
+        mutant=name,
+        seed=seed,
+        workers=workers,
+        filesystems=filesystems,
+        report=Path("crashmatrix-mutant"),
     )
     with workbench(plan) as (checker, _):
         if name and "kill" not in mutant(name).experiments:
@@ -68,9 +73,9 @@ def hunt(name: str, *, seed: int = 0, workers: int = 2) -> Hunt:
             kill.until_broken = bool(name)
             kill.run()
             results = kill.ordered()
-            confirmed = kill.details["killed_for_real"] == kill.details["agreed_with_photograph"]
+            confirmed = kill.details["killed_for_real"] == kill.details["agreed_with_snapshot"]
     broken = [result for result in results if result.verdict.broken]
-    return Hunt(
+    return MutantRun(
         mutant=name,
         found=broken[0] if broken else None,
         verdict=worst(result.verdict for result in results),

@@ -198,14 +198,14 @@ def failpoints(target: TargetName = "reference") -> None:
 @app.command()
 def mutants(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Planted bugs to hunt; all, and the unbroken engine.")
+        list[str] | None, typer.Argument(help="Planted bugs to try; all, and the unbroken engine.")
     ] = None,
     only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
     seed: Seed = 0,
     seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
-    from crashmatrix.scenarios.campaign.mutation import hunt
+    from crashmatrix.scenarios.campaign.mutation import try_mutant
     from crashmatrix.scenarios.systems.reference.mutants import (  # imports the reference engine, which no other command needs
         MUTANTS,
         mutant,
@@ -221,7 +221,7 @@ def mutants(
     hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
     missed = 0
     for name, of_seed in hunts:
-        found = hunt(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
+        found = try_mutant(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
         missed += not found.as_it_should_be
         mark = "ok    " if found.as_it_should_be else "MISSED"
         where = found.found.id if found.found else ""

@@ -1,6 +1,6 @@
 """Judge one crashed folder: recover it, judge the contract, recover again, let the system check itself.
 
-    1. recover in a fresh process (photographed at each hit, if crashes during recovery are to follow)
+    1. recover in a fresh process (copied at each hit, if crashes during recovery are to follow)
     2. judge what came back against the promises made before the crash
     3. recover a second time in another process: the same items, and for systems that say so the same folder
     4. the system's own `verify`
@@ -27,7 +27,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.judging.snapshot import Album, Tree, frozen
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
@@ -37,7 +37,7 @@ from crashmatrix.scenarios.target.contract import Contract, Violation, contract_
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["Checked", "Checker", "CrashState", "Photograph", "photograph_job"]
+__all__ = ["Checked", "Checker", "CrashState", "Snapshot", "snapshot_job"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CrashState:
 
 
 @dataclass(frozen=True)
-class Photograph:
+class Snapshot:
     """The folder at one hit. ``journal_bytes`` is how long the journal was."""
 
     hit: Hit
@@ -65,11 +65,11 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Checked:
-    """The judgement of one state, and the photographs of its recovery."""
+    """The judgement of one state, and the snapshots of its recovery."""
 
     verdict: Verdict
     explanation: str = ""
-    recovery: tuple[Photograph, ...] = ()
+    recovery: tuple[Snapshot, ...] = ()
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -83,8 +83,8 @@ class _Found(Exception):
 class Checker:
     """Judges states of one target. Thread-safe."""
 
-    def __init__(self, jobs: Jobs, album: Album, target: Target, scratch: Path) -> None:
-        self.jobs, self.album, self.target = jobs, album, target
+    def __init__(self, jobs: Jobs, store: SnapshotStore, target: Target, scratch: Path) -> None:
+        self.jobs, self.store, self.target = jobs, store, target
         self.system: type[SystemUnderTest] = load(target.name)
         self.contract: Contract = contract_named(self.system.contract)
         self._scratch = scratch
@@ -118,7 +118,7 @@ class Checker:
         if tree.unusable:
             return None
         folder = self.folder()
-        self.album.restore(tree, folder / "root")
+        self.store.restore(tree, folder / "root")
         ended = self.run(work.fingerprint, folder / "root")
         remove_tree(folder)
         return self.must("the fingerprint", ended) if ended.returned else None
@@ -129,7 +129,7 @@ class Checker:
             return judge_undisturbed(end.promises, None, self._violation)
         folder = self.folder()
         try:
-            self.album.restore(end.tree, folder / "root")
+            self.store.restore(end.tree, folder / "root")
             job = self.jobs.start(
                 work.recover, self.target, folder / "root", False, None, seconds_max=self.system.seconds_max
             )
@@ -138,22 +138,22 @@ class Checker:
         finally:
             remove_tree(folder)
 
-    def check(self, state: CrashState, *, photograph: bool = False) -> Checked:
+    def check(self, state: CrashState, *, snapshot: bool = False) -> Checked:
         """Judge one state."""
         folder = self.folder()
         try:
-            return self.check_folder(state, folder / "root", photograph=photograph)
+            return self.check_folder(state, folder / "root", snapshot=snapshot)
         finally:
             remove_tree(folder)  # What is left of it, the scratch folder's own removal says.
 
-    def check_folder(self, state: CrashState, root: Path, *, photograph: bool = False) -> Checked:
+    def check_folder(self, state: CrashState, root: Path, *, snapshot: bool = False) -> Checked:
         """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
         if state.tree.unusable:
             return Checked(*state.tree.unusable)
-        self.album.restore(state.tree, root)
-        recovery: list[Photograph] = []
+        self.store.restore(state.tree, root)
+        recovery: list[Snapshot] = []
         try:
-            items, declared = self._recover(root, recovery, photograph)
+            items, declared = self._recover(root, recovery, snapshot)
             self._judge(state.promises, items)
             self._verify(root, items, state.promises)
         except _Found as found:
@@ -165,10 +165,10 @@ class Checker:
         return Checked(Verdict.SAFE, "", tuple(recovery), declared)
 
     def _recover(
-        self, root: Path, recovery: list[Photograph], photograph: bool
+        self, root: Path, recovery: list[Snapshot], snapshot: bool
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-        job = self.jobs.start(work.recover, self.target, root, photograph, None, seconds_max=self.system.seconds_max)
-        photograph_job(job, self.album, root, recovery)
+        job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=self.system.seconds_max)
+        snapshot_job(job, self.store, root, recovery)
         assert job.ended is not None
         if not job.ended.returned:
             raise _failed_recovery("recovery", job.ended)
@@ -202,8 +202,8 @@ class Checker:
             self._verified.add(key)
 
     def _capture(self, root: Path) -> Tree:
-        """Photograph a recovered folder, if it still is one."""
-        tree = self.album.capture(root)
+        """Snapshot a recovered folder, if it still is one."""
+        tree = self.store.capture(root)
         if tree.unusable:
             verdict, text = tree.unusable
             raise _Found(verdict, f"after recovery, {text}")
@@ -238,14 +238,14 @@ class Checker:
             raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
 
 
-def photograph_job(job: Job, album: Album, root: Path, into: list[Photograph], journal: Path | None = None) -> None:
-    """Drive a job to its end, photographing ``root`` at each hit it reports."""
+def snapshot_job(job: Job, store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None) -> None:
+    """Drive a job to its end, taking snapshots ``root`` at each hit it reports."""
     while (hit := job.next_message()) is not None:
         begun = time.monotonic()
         with suppress(ProcessLookupError), frozen(job.process()):  # stopped for good meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
-            into.append(Photograph(hit, album.capture(root), size))
-        job.grant(time.monotonic() - begun)  # Being photographed does not count as being slow.
+            into.append(Snapshot(hit, store.capture(root), size))
+        job.grant(time.monotonic() - begun)  # Being copied does not count as being slow.
 
 
 def _failed_recovery(which: str, ended: Ended) -> _Found:

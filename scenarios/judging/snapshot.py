@@ -1,11 +1,11 @@
-"""Photographs: what a SIGKILL at this instant would leave, taken without killing.
+"""Snapshots: what a SIGKILL at this instant would leave, taken without killing.
 
 A SIGKILL leaves exactly what the kernel had been handed: the folder's content at that instant (and the journal's). So the
 process stops itself at a failpoint by SIGSTOP, all its threads with it, the folder is read, and the process goes on. One run
 of a workload so yields the crashed folder of every hit.
 
 What this does not cover: a kill that lands inside another thread's write system call, which the kernel may cut short at a
-page; and processes the system started itself, which are not stopped. Files are kept by content, so a thousand photographs
+page; and processes the system started itself, which are not stopped. Files are kept by content, so a thousand snapshots
 of a folder in which little changes cost little.
 
 The folder belongs to a program that may do anything with it. So it is read and laid out by descriptors, through no link and into
@@ -32,7 +32,7 @@ from crashmatrix.scenarios.errors import ScenarioError
 from crashmatrix.scenarios.judging.sparse import content_digest, copy_content
 from crashmatrix.scenarios.processes.held import HeldProcess
 
-__all__ = ["Album", "Entry", "Tree", "frozen", "is_stopped", "stop_here"]
+__all__ = ["Entry", "SnapshotStore", "Tree", "frozen", "is_stopped", "stop_here"]
 
 _REPLACED, _UNREADABLE = "replaced", "unreadable"
 """Kinds of the one entry, without a name, of a tree that cannot be laid out; its content says why."""
@@ -79,8 +79,8 @@ class Tree:
         return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
 
 
-class Album:
-    """Keeps photographs under ``scratch``, or with ``keep=False`` only their digests. Thread-safe.
+class SnapshotStore:
+    """Keeps snapshots under ``scratch``, or with ``keep=False`` only their digests. Thread-safe.
 
     ``names`` is how many of the last names of a folder's path are ours, and so must be plain folders on one mount.
     """
@@ -93,7 +93,7 @@ class Album:
         self._lock = threading.Lock()
 
     def capture(self, root: Path) -> Tree:
-        """Photograph the folder; nobody must be writing to it (see `frozen`). One that is gone looks like an empty one.
+        """Snapshot the folder; nobody must be writing to it (see `frozen`). One that is gone looks like an empty one.
 
         No link is followed and no mount entered: what that leads to is not the folder's. `Tree.unusable` says so.
 

@@ -1,7 +1,7 @@
 """What runs in the child processes: each function is one job's whole life, on a folder, with one system.
 
-Every one takes the `Channel` to its driver first. Crash points are watched in one of three ways: counted, photographed (the
-driver is told of each hit while we are stopped, and lets us go on once it has its photograph), or armed to kill. They are
+Every one takes the `Channel` to its driver first. Crash points are watched in one of three ways: counted, copied (the
+driver is told of each hit while we are stopped, and lets us go on once it has its snapshot), or armed to kill. They are
 the failpoints of this process, or for a target that says so (``watch_calls``) the system calls of the system and of all it
 starts: then it runs in a process tree below this one.
 """
@@ -111,7 +111,7 @@ class _Growth:
 def workload(
     channel: Channel, target: Target, root: Path, journal: Path, watch: Collection[Hit], kill: Hit | None
 ) -> None:
-    """Run the workload; be photographed at the hits in ``watch``, die at ``kill``."""
+    """Run the workload; be copied at the hits in ``watch``, die at ``kill``."""
     system = target.make()
     if target.watch_calls:
         _run_watched(
@@ -122,11 +122,11 @@ def workload(
     system.workload(root, Journal(journal))
 
 
-def recover(channel: Channel, target: Target, root: Path, photograph: bool, kill: Hit | None) -> Any:
-    """Recover once; be photographed at every hit, or die at one. Returns the items and the failpoints declared."""
+def recover(channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None) -> Any:
+    """Recover once; be copied at every hit, or die at one. Returns the items and the failpoints declared."""
     system = target.make()
-    watch = None if photograph else ()
-    if target.watch_calls and (photograph or kill):
+    watch = None if snapshot else ()
+    if target.watch_calls and (snapshot or kill):
         items = _run_watched(
             system, lambda: recovered_items(system.recover(root)), root, None, _crash_at(channel, watch, kill)
         )
@@ -196,7 +196,7 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
 
 
 def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> Callable[[Hit, ProcessTree], None]:
-    """As `_arm`, for a process tree: it is photographed, or killed, as one."""
+    """As `_arm`, for a process tree: it is copied, or killed, as one."""
 
     def see(hit: Hit, tree: ProcessTree) -> None:
         if hit == kill:

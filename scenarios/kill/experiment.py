@@ -1,13 +1,13 @@
 """The `kill` experiment: the process dies by SIGKILL at the k-th hit of a failpoint, also during recovery.
 
     1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint
-    2. run it again and photograph the folder at each hit chosen (see `photograph`): each is a crash
-    3. judge every distinct crashed folder (`crash_check`), photographing its recovery: each of those hits is a crash
+    2. run it again and snapshot the folder at each hit chosen (see `snapshot`): each is a crash
+    3. judge every distinct crashed folder (`crash_check`), taking snapshots its recovery: each of those hits is a crash
        during recovery, judged in turn, breadth first, to `DEPTH_MAX` crashes deep
-    4. really kill, by SIGKILL, a seeded sample of all these scenarios, and compare with the photographs: the same promises,
+    4. really kill, by SIGKILL, a seeded sample of all these scenarios, and compare with the snapshots: the same promises,
        the same folder, the same verdict
 
-A photograph stands for a kill only because 4 keeps finding them equal; where it does not, the scenario is ``unknown``.
+A snapshot stands for a kill only because 4 keeps finding them equal; where it does not, the scenario is ``unknown``.
 Two scenarios that left the same folder after the same promises have one judgement between them.
 """
 
@@ -23,7 +23,7 @@ from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Photograph, photograph_job
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken, unfired
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import (
@@ -79,7 +79,7 @@ class KillExperiment:
         chosen, note = thin(prepared.profile.hits, self.budget, self.seed, self.checker.system.boundaries)
         self._notes += filter(None, (prepared.note, note))
         self.details.update(depth_max=DEPTH_MAX, notes=self._notes, plan=plan_digest(chosen))
-        comparable = self._photograph_workload(prepared, chosen)
+        comparable = self._snapshot_workload(prepared, chosen)
         self._explore()
         self._kill_sample(prepared, comparable)
         self._account(prepared)
@@ -109,31 +109,31 @@ class KillExperiment:
     ) -> Iterator[tuple[CrashPath, T]]:
         return side_by_side(self.checker.jobs, self.workers, function, paths)
 
-    def _photograph_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
-        """Photograph the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
-        folder, photographs = self.checker.folder(), list[Photograph]()
+    def _snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
+        """Snapshot the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
+        folder, snapshots = self.checker.folder(), list[Snapshot]()
         root, journal = folder / "root", folder / "journal"
-        self.checker.album.restore(prepared.tree, root)
-        self.on_plan("photographing", len(chosen))
+        self.checker.store.restore(prepared.tree, root)
+        self.on_plan("taking snapshots", len(chosen))
         job = self.checker.jobs.start(
             work.workload, self.checker.target, root, journal, set(chosen), None,
             seconds_max=10 * self.checker.system.seconds_max,
         )  # fmt: skip
-        photograph_job(job, self.checker.album, root, photographs, journal)
+        snapshot_job(job, self.checker.store, root, snapshots, journal)
         assert job.ended is not None
-        self.checker.must("the photographed workload", job.ended)
+        self.checker.must("the workload whose snapshots were taken", job.ended)
         written = read_file(journal)
-        photographs.append(Photograph(END, self.checker.album.capture(root), len(written)))
-        sizes = [photograph.journal_bytes for photograph in photographs]
+        snapshots.append(Snapshot(END, self.checker.store.capture(root), len(written)))
+        sizes = [snapshot.journal_bytes for snapshot in snapshots]
         if sizes != sorted(sizes):
             raise shrunk(self.checker)
-        for photograph in photographs:
-            promises = Promises.parse(written[: photograph.journal_bytes], prepared.items)
-            self.states[(photograph.hit,)] = CrashState(photograph.tree, promises)
+        for snapshot in snapshots:
+            promises = Promises.parse(written[: snapshot.journal_bytes], prepared.items)
+            self.states[(snapshot.hit,)] = CrashState(snapshot.tree, promises)
         self.paths += [(hit,) for hit in self.shard.block([*chosen, END])]  # Neighbours often left the same folder.
         self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
-        different = "left different folders" if self.checker.difference(prepared.final, photographs[-1].tree) else ""
-        if [photograph.hit for photograph in photographs] != [*chosen, END]:
+        different = "left different folders" if self.checker.difference(prepared.final, snapshots[-1].tree) else ""
+        if [snapshot.hit for snapshot in snapshots] != [*chosen, END]:
             different = "met their crash points in another order"
         if different:
             self._notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
@@ -156,13 +156,13 @@ class KillExperiment:
         """Judge every state, then the states its recovery passes through, one depth after the other."""
         level = {path: self.states[path] for path in self.paths if path in self.states}
         if self.until_broken:
-            self._check_all(level, photograph=False)  # Quicker, and enough for most bugs.
+            self._check_all(level, snapshot=False)  # Quicker, and enough for most bugs.
             if self._broken():
                 return
             self.checked.clear()
         for depth in range(DEPTH_MAX + 1):
             self.on_plan(f"recovering, depth {depth}", len(self.results) + len(level))
-            found = self._check_all(level, photograph=depth < DEPTH_MAX)
+            found = self._check_all(level, snapshot=depth < DEPTH_MAX)
             if self.until_broken and self._broken():
                 return
             level = self._thin_states(depth + 1, self._next_level(found))
@@ -178,7 +178,7 @@ class KillExperiment:
         return {path: state for path, state in level.items() if state.digest in known}
 
     def _check_all(
-        self, level: dict[CrashPath, CrashState], *, photograph: bool
+        self, level: dict[CrashPath, CrashState], *, snapshot: bool
     ) -> list[tuple[CrashPath, CrashState, Checked]]:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
         first: dict[str, CrashPath] = {}
@@ -191,9 +191,7 @@ class KillExperiment:
             paths = list(jobs)
             random.Random(f"{self.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
-        for path, checked in self._side_by_side(
-            lambda path: self.checker.check(jobs[path], photograph=photograph), jobs
-        ):
+        for path, checked in self._side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
             self.checked[level[path].digest] = checked
             self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
             if self.until_broken and checked.verdict.broken:
@@ -207,9 +205,9 @@ class KillExperiment:
 
     def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
         return {
-            (*path, photograph.hit): CrashState(photograph.tree, state.promises)
+            (*path, snapshot.hit): CrashState(snapshot.tree, state.promises)
             for path, state, checked in found
-            for photograph in checked.recovery
+            for snapshot in checked.recovery
         }
 
     # Step 4
@@ -228,13 +226,13 @@ class KillExperiment:
             if checked is not None:
                 result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
             self.results[path] = result
-        self.details.update(killed_for_real=len(sample), agreed_with_photograph=agreed)
+        self.details.update(killed_for_real=len(sample), agreed_with_snapshot=agreed)
 
     def _broken(self) -> list[CrashPath]:
         return [path for path, result in self.results.items() if result.verdict.broken]
 
     def kill(self, prepared: Prepared, path: CrashPath, comparable: bool) -> Checked | None:
-        """Kill for real along ``path``; None if that left what the photograph shows and has its verdict."""
+        """Kill for real along ``path``; None if that left what the snapshot shows and has its verdict."""
         folder = self.checker.folder()
         try:
             state = self.crash(prepared, path, folder)
@@ -242,38 +240,38 @@ class KillExperiment:
                 return state
             shown = self.states[path]
             if comparable and state.promises != shown.promises:
-                text = "the killed process had promised something else than the photographed one"
+                text = "the killed process had promised something else than the one whose snapshot was taken"
                 return Checked(Verdict.UNKNOWN, text)
             if comparable and (place := self.checker.difference(state.tree, shown.tree)):
                 return Checked(
-                    Verdict.UNKNOWN, f"the killed process left another folder than the photograph shows: {place}"
+                    Verdict.UNKNOWN, f"the killed process left another folder than the snapshot shows: {place}"
                 )
             checked, expected = self.checker.check(state), self.checked[shown.digest]
             if checked.verdict is expected.verdict:
                 return None
-            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as photographed")
+            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
         finally:
             self._finished(folder)
 
     def crash(self, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:
         """Crash for real along ``path`` in ``folder``; returns what is left, or why it came to nothing."""
         root, journal = folder / "root", folder / "journal"
-        self.checker.album.restore(prepared.tree, root)
+        self.checker.store.restore(prepared.tree, root)
         for depth, hit in enumerate(path):
             kill = None if hit == END else hit
             if depth == 0:
                 ended = self.checker.run(work.workload, root, journal, (), kill)
-            elif unusable := self.checker.album.capture(root).unusable:
+            elif unusable := self.checker.store.capture(root).unusable:
                 return Checked(*unusable)
             else:
                 ended = self.checker.run(work.recover, root, False, kill)
             if kill is not None and ended.died != -9:
                 return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
         written = read_file(journal)
-        return CrashState(self.checker.album.capture(root), Promises.parse(written, prepared.items))
+        return CrashState(self.checker.store.capture(root), Promises.parse(written, prepared.items))
 
     def _report(
-        self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "photograph"
+        self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "snapshot"
     ) -> None:
         name = scenario_id(path)
         point, number = path[-1]
@@ -311,7 +309,7 @@ class KillExperiment:
         self._notes.append(
             f"{len(self.checked)} distinct states judged, crashes in recovery up to {DEPTH_MAX} deep; "
             f"{self.details['killed_for_real']} scenarios also killed for real, "
-            f"{self.details['agreed_with_photograph']} of them as photographed"
+            f"{self.details['agreed_with_snapshot']} of them as in the snapshot"
         )
 
     def _miss_listed(self, prepared: Prepared, hit: Collection[str]) -> None:

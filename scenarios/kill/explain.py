@@ -1,6 +1,6 @@
 """From the broken scenarios of the kill experiment to findings: the earliest crash, and what happened just before it.
 
-Nothing is run again. The photographs say what changed, in the folder and in the journal, between the last place where a crash
+Nothing is run again. The snapshots say what changed, in the folder and in the journal, between the last place where a crash
 was safe and the first where it is not; a process that dies loses nothing else than what it had in memory.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import Group, group
-from crashmatrix.scenarios.judging.checker import CrashState, Photograph
+from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.worker import Hit
@@ -27,13 +27,13 @@ _CHANGES_SHOWN = 4
 
 
 class KillExplainer:
-    """Explains what a kill experiment found, from its photographs."""
+    """Explains what a kill experiment found, from its snapshots."""
 
     def __init__(self, experiment: KillExperiment) -> None:
         self._experiment = experiment
         self.notes: list[str] = []
         self._order = {path: number for number, path in enumerate(experiment.paths)}
-        self._first = [path for path in experiment.states if len(path) == 1]  # Other shards' too: each photographs all.
+        self._first = [path for path in experiment.states if len(path) == 1]  # Other shards' too: each snapshots all.
         self._declared = {name: (text, relative(place)) for name, (text, place) in experiment.declared.items()}
 
     def findings(self) -> list[Finding]:
@@ -74,15 +74,15 @@ class KillExplainer:
             at = self._first.index(path)
             return (self._first[at - 1], states[self._first[at - 1]]) if at else (None, None)
         parent = path[:-1]
-        hits = [photograph.hit for photograph in self._recovery_of(parent)]
-        trees = {photograph.hit: photograph.tree for photograph in self._recovery_of(parent)}
+        hits = [snapshot.hit for snapshot in self._recovery_of(parent)]
+        trees = {snapshot.hit: snapshot.tree for snapshot in self._recovery_of(parent)}
         at = hits.index(path[-1]) if path[-1] in hits else 0
         if at:
             return (*parent, hits[at - 1]), CrashState(trees[hits[at - 1]], states[path].promises)
         return parent, states[parent]
 
-    def _recovery_of(self, path: CrashPath) -> tuple[Photograph, ...]:
-        """The photographs of the recovery from what a scenario left."""
+    def _recovery_of(self, path: CrashPath) -> tuple[Snapshot, ...]:
+        """The snapshots of the recovery from what a scenario left."""
         checked = self._experiment.checked.get(self._experiment.states[path].digest)
         return checked.recovery if checked else ()
 
@@ -113,7 +113,7 @@ class KillExplainer:
     def _cause(
         self, path: CrashPath, before: CrashState | None, state: CrashState, example: ScenarioResult
     ) -> tuple[str, str, str, tuple[str, ...]]:
-        """Cause, a sentence more, suggestion and what was lost; each empty where the photographs do not say."""
+        """Cause, a sentence more, suggestion and what was lost; each empty where the snapshots do not say."""
         if "second recovery" in example.explanation.partition(":")[0]:
             return (
                 "recovery does not leave what it found: a second recovery has another result",
@@ -145,7 +145,7 @@ class KillExplainer:
         return f"the promise breaks with this step {when}: {what}", "", suggestion, ()
 
     def _unchanged_since_attempt(self, state: CrashState) -> bool:
-        """Whether every folder photographed since the last acknowledged item was attempted is the same."""
+        """Whether every folder copied since the last acknowledged item was attempted is the same."""
         events = state.promises.events
         item = events[-1].item
         attempted = max(at for at, event in enumerate(events, 1) if event.kind == "attempt" and event.item == item)
@@ -177,11 +177,11 @@ class KillExplainer:
             tree, lines, at = state.tree, _lines(state.promises), at + 1
         for depth in range(1, len(path)):
             yield Event(at=at, kind="note", text="the process is killed, and recovery begins")
-            for photograph in self._recovery_of(path[:depth]):
-                yield from _steps(at, lines, lines, tree, photograph.tree)
-                yield self._event(at, photograph.hit)
-                tree, at = photograph.tree, at + 1
-                if photograph.hit == path[depth]:
+            for snapshot in self._recovery_of(path[:depth]):
+                yield from _steps(at, lines, lines, tree, snapshot.tree)
+                yield self._event(at, snapshot.hit)
+                tree, at = snapshot.tree, at + 1
+                if snapshot.hit == path[depth]:
                     break
 
     def _event(self, at: int, hit: Hit) -> Event:

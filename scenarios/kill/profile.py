@@ -52,7 +52,7 @@ def prepare(checker: Checker) -> Prepared:
     root = folder / "root"
     root.mkdir()
     items = checker.must("prepare", checker.run(work.prepare, root))
-    tree = checker.album.capture(root)
+    tree = checker.store.capture(root)
     if tree.unusable:
         raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
     journal = folder / "journal"
@@ -65,7 +65,7 @@ def prepare(checker: Checker) -> Prepared:
             checker.target = replace(checker.target, watch_calls=True)
             again = checker.folder()  # Not the same one: who knows what the workload made of that.
             journal = again / "journal"
-            checker.album.restore(tree, again / "root")
+            checker.store.restore(tree, again / "root")
             profile, final = _profile(checker, again / "root", journal)
         elif not profile.hits:
             raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
@@ -81,7 +81,7 @@ def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree
     profile: Profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     if profile.shrunk:
         raise shrunk(checker)
-    return profile, checker.album.capture(root)
+    return profile, checker.store.capture(root)
 
 
 def shrunk(checker: Checker) -> UsageError:

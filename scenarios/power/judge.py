@@ -2,7 +2,7 @@
 
 A judge is pinned to one processor and has the trace's crash images to itself. For each state it mounts the image (the
 filesystem recovers first), and forks a checker that recovers the system there and compares. It spares itself what it knows
-already: which folder a state becomes may be known before it is mounted (`foretelling`), and a folder met
+already: which folder a state becomes may be known before it is mounted (`prediction`), and a folder met
 before after the same promises has the same verdict. What is found broken is always mounted.
 """
 
@@ -33,10 +33,10 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.judging.snapshot import Album, Tree
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.prediction import WRONG, Foretelling
+from crashmatrix.scenarios.power.prediction import WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line, journal_before, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Judged, Share
@@ -114,10 +114,10 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
     crashed = CrashState.parse(state, trace)
     with CrashImages(trace) as images, own_folder(keep) as scratch:
         images.save(crashed, keep / "image")
-        album = Album(scratch)
+        store = SnapshotStore(scratch)
         with images.mounted(crashed) as root:
-            if not (tree := album.capture(root)).unusable:
-                album.restore(tree, keep / "crashed")
+            if not (tree := store.capture(root)).unusable:
+                store.restore(tree, keep / "crashed")
     lines = (*(line.encode() for line in recording.before), *journal_before(trace, crashed.cut))
     (keep / "journal").write_bytes(b"".join(line + b"\n" for line in lines))
 
@@ -142,22 +142,22 @@ class _Judge:
         self._recoveries: dict[str, Recovery] = {}
         self._verified = set(verified)
         self._clean = ""
-        self._watch = Stopwatch("foretell", "photograph", "check")
+        self._watch = Stopwatch("predict", "snapshot", "check")
         self.share = Share()
 
     def __enter__(self) -> _Judge:
         self._scratch = own_folder(self._recording.trace.parent)
         self._images = CrashImages(self._trace)
         self._images.__enter__()
-        self._album = Album(
+        self._store = SnapshotStore(
             self._scratch.path, keep=False, names=1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
         )
         # What a restart's workload did until it was killed is what the other recordings are about.
         options = StateOptions(seed=self._recording.seed, first_cut=restarted_at(self._trace))
         self._states = CrashStates(self._trace, options)
-        self._foretelling = Foretelling(self._states.outcomes)
+        self._prediction = Prediction(self._states.outcomes)
         with self._images.mounted(self._states.clean) as root:
-            self._clean = self._album.capture(root).digest
+            self._clean = self._store.capture(root).digest
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -241,7 +241,7 @@ class _Judge:
         if found.verdict.broken:
             found = self._confirm(state, found)
         yield found
-        for each in self._foretelling.refuted():
+        for each in self._prediction.refuted():
             yield from self._judge_new(each)
 
     def _confirm(self, state: CrashState, found: Judged) -> Judged:
@@ -259,18 +259,18 @@ class _Judge:
     def judge(self, state: CrashState) -> Judged:
         """Judge a state: by what is known of its folder, if that can be told beforehand, else mounted."""
         events = self._events(state.cut)
-        with self._watch.timed("foretell"):
-            foretold = self._foretelling.folder(state)
-        known = self._known(foretold, state, events) if foretold else None
-        if known and self._foretelling.suffices(state):
+        with self._watch.timed("predict"):
+            predicted = self._prediction.folder(state)
+        known = self._known(predicted, state, events) if predicted else None
+        if known and self._prediction.suffices(state):
             return self._of_state(known, state)
         try:
             with self._images.mounted(state) as root:
                 self.share.mounted += 1
-                with self._watch.timed("photograph"):
-                    tree = self._photograph(root)
+                with self._watch.timed("snapshot"):
+                    tree = self._snapshot(root)
                 folder = tree.digest
-                if not self._foretelling.saw(state, folder):
+                if not self._prediction.saw(state, folder):
                     return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
                 if tree.unusable:
                     return self._of_state(Judged(str(state), *tree.unusable, digest=folder, events=events), state)
@@ -278,13 +278,13 @@ class _Judge:
                     known = self._known(folder, state, events) or self._check(root, folder, state, events)
                 return self._of_state(known, state)
         except MountRefused as error:
-            if not self._foretelling.saw(state, _REFUSED):
+            if not self._prediction.saw(state, _REFUSED):
                 return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
             return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
 
-    def _photograph(self, root: Path) -> Tree:
+    def _snapshot(self, root: Path) -> Tree:
         try:
-            return self._album.capture(root)
+            return self._store.capture(root)
         except OSError as error:
             place = str(error.filename or "").replace(str(root), "ROOT")
             raise MountRefused(f"reading {place} once mounted", error.errno or errno.EIO, "none: it is lost") from error
@@ -309,7 +309,7 @@ class _Judge:
         return self._checks_itself and events not in self._verified
 
     def _recover(self, system: SystemUnderTest, root: Path) -> Recovery:
-        items, tree = recovered_items(system.recover(root)), self._album.capture(root)
+        items, tree = recovered_items(system.recover(root)), self._store.capture(root)
         if tree.unusable:
             verdict, text = tree.unusable
             raise PromiseBroken(verdict, f"after recovery, {text}")

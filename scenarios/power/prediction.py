@@ -1,7 +1,7 @@
 """Which folder a crash state becomes, told without mounting it, and how far that is believed.
 
 `faults.disk.CrashStates.outcomes` says which states become the same folder; so it is known of all once it was seen of one. Some
-are mounted all the same. If one then shows another folder, nothing is foretold any more, and what was is to be looked at.
+are mounted all the same. If one then shows another folder, nothing is predicted any more, and what was is to be looked at.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from crashmatrix.faults.disk import CrashState
 from crashmatrix.faults.disk.state import StateNames
 
-__all__ = ["FORETOLD_TO_MOUNTED", "WRONG", "Foretelling"]
+__all__ = ["FORETOLD_TO_MOUNTED", "WRONG", "Prediction"]
 
 FORETOLD_TO_MOUNTED = 32
-"""Of how many states whose folder is foretold one is mounted all the same."""
+"""Of how many states whose folder is predicted one is mounted all the same."""
 
 WRONG = (
-    "mounted, this image showed another folder than was foretold from one with the same outcome: either its filesystem does not "
+    "mounted, this image showed another folder than was predicted from one with the same outcome: either its filesystem does not "
     "always recover the same way, or crashmatrix misreads its journal; please report it, with this trace"
 )
 
 
-class Foretelling:
+class Prediction:
     """What is known of one trace's states; ``outcomes`` tells which of them become the same folder."""
 
     def __init__(self, outcomes: StateNames) -> None:
@@ -30,7 +30,7 @@ class Foretelling:
         self._holds = True
         self._latest: tuple[CrashState, int] | None = None
         self.count = 0
-        """How often a folder was foretold."""
+        """How often a folder was predicted."""
 
     def folder(self, state: CrashState) -> str | None:
         """Return the folder that a state becomes, None if that is not known."""
@@ -42,7 +42,7 @@ class Foretelling:
         return self._latest[1]
 
     def suffices(self, state: CrashState) -> bool:
-        """Whether to go by what was foretold of a state, this time."""
+        """Whether to go by what was predicted of a state, this time."""
         self.count += 1
         if self.count % FORETOLD_TO_MOUNTED == 0:
             return False
@@ -50,7 +50,7 @@ class Foretelling:
         return True
 
     def saw(self, state: CrashState, folder: str) -> bool:
-        """Note what a mounted state became; False if another folder was foretold."""
+        """Note what a mounted state became; False if another folder was predicted."""
         if not self._holds or self._folders.setdefault(self._outcome(state), folder) == folder:
             return True
         self._holds = False

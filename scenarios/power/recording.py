@@ -37,7 +37,14 @@ from crashmatrix.faults.disk import (
 )
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
-from crashmatrix.scenarios.power.restarts import HIT, KillPlace, Places, places_at_notes, restarted_at, until_killed
+from crashmatrix.scenarios.power.restarts import (
+    HIT,
+    KillPoint,
+    Places,
+    kill_points_at_notes,
+    restarted_at,
+    until_killed,
+)
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target, load
@@ -72,7 +79,7 @@ class Recording:
     seed: int
     trace: Path
     initial: tuple[Item, ...] = ()
-    killed: KillPlace | None = None
+    killed: KillPoint | None = None
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
     writes: int = 0
@@ -101,7 +108,7 @@ class Recording:
         of = tuple(account["recovery_of"])
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
-            killed=KillPlace.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
+            killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
             before=tuple(account["journal_before"]),
         )  # fmt: skip
 
@@ -232,7 +239,7 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
         writes=sum(isinstance(operation, Change) for operation in during),
         flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(journal_before(trace, end)),
-        places=places_at_notes(trace),
+        places=kill_points_at_notes(trace),
         identity=trace.identity,
         seconds=seconds,
     )

@@ -22,7 +22,7 @@ from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, r
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
 
-__all__ = ["HIT", "KillPlace", "Places", "places_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
+__all__ = ["HIT", "KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
 
 HIT = b"hit "
 """What the note of a failpoint's hit begins with."""
@@ -32,7 +32,7 @@ _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 
 @dataclass(frozen=True)
-class KillPlace:
+class KillPoint:
     """At a workload's note, counted from 1; or before its ``sync``-th system call that syncs, after so many journal lines."""
 
     note: int
@@ -42,7 +42,7 @@ class KillPlace:
         return f"before sync {self.sync} after line {self.note} of the journal" if self.sync else f"at note {self.note}"
 
     @classmethod
-    def of(cls, numbers: tuple[int, ...]) -> KillPlace | None:
+    def of(cls, numbers: tuple[int, ...]) -> KillPoint | None:
         """From both numbers; there is no such place from none."""
         return cls(*numbers) if numbers else None
 
@@ -52,11 +52,11 @@ class KillPlace:
         return self.note, self.sync
 
 
-Places = dict[str, tuple[KillPlace, ...]]
+Places = dict[str, tuple[KillPoint, ...]]
 """The places right before a sync, by what comes before them: one of each sort tells more than many of one."""
 
 
-def places_at_notes(trace: Trace) -> Places:
+def kill_points_at_notes(trace: Trace) -> Places:
     """Those of a recording: each note that a flush follows before the next, by what the note is about."""
     found: Places = {}
     number, about = 0, ""
@@ -65,7 +65,7 @@ def places_at_notes(trace: Trace) -> Places:
             words = operation.text.decode().split(" ", 2)
             number, about = number + 1, words[1] if words[0] == "hit" else words[0]
         elif isinstance(operation, Flush | Sync) and about:
-            found[about] = (*found.get(about, ()), KillPlace(number))
+            found[about] = (*found.get(about, ()), KillPoint(number))
             about = ""
     return found
 
@@ -78,7 +78,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
     system = target.make()
     found: Places = {}
 
-    def see(place: KillPlace, name: str, _: ProcessTree) -> None:
+    def see(place: KillPoint, name: str, _: ProcessTree) -> None:
         sort = f"{name} {place.sync}"
         found[sort] = (*found.get(sort, ()), place)
 
@@ -87,7 +87,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
 
 
 def until_killed(
-    machine: Machine, place: KillPlace, *, noting: Callable[[int], None], workload: Callable[[], None]
+    machine: Machine, place: KillPoint, *, noting: Callable[[int], None], workload: Callable[[], None]
 ) -> None:
     """Run the workload in a process that is killed at the place, and note it; if it never comes there, to its end.
 
@@ -123,11 +123,11 @@ def _killed_at_note(function: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def _killed_at_sync(machine: Machine, place: KillPlace, workload: Callable[[], None]) -> int:
+def _killed_at_sync(machine: Machine, place: KillPoint, workload: Callable[[], None]) -> int:
     class Killed(Exception):
         pass
 
-    def see(here: KillPlace, _: str, tree: ProcessTree) -> None:
+    def see(here: KillPoint, _: str, tree: ProcessTree) -> None:
         if here == place:
             tree.kill()
             raise Killed
@@ -139,7 +139,7 @@ def _killed_at_sync(machine: Machine, place: KillPlace, workload: Callable[[], N
 
 
 def _at_syncs(
-    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[KillPlace, str, ProcessTree], None]
+    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[KillPoint, str, ProcessTree], None]
 ) -> int:
     """Run the workload in a process tree that is held before each sync; returns its exit code, negative for a signal."""
     lines = syncs = 0
@@ -150,6 +150,6 @@ def _at_syncs(
             lines, syncs = lines + 1, 0
         elif name in _SYNCS:
             syncs += 1
-            see(KillPlace(lines, syncs), name, tree)
+            see(KillPoint(lines, syncs), name, tree)
 
     return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)

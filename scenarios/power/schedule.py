@@ -22,7 +22,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.power import recording as power_record, restarts
 from crashmatrix.scenarios.power.recording import Recording, trace_path
-from crashmatrix.scenarios.power.restarts import KillPlace, Places
+from crashmatrix.scenarios.power.restarts import KillPoint, Places
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Ended
 from crashmatrix.scenarios.processes.scratch import own_folder
@@ -57,7 +57,7 @@ class Recordings:
         self._kinds = deque(kinds)
         self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
         self._unflushed: dict[str, Recording] = {}
-        self._places: dict[str, list[KillPlace]] = {}
+        self._places: dict[str, list[KillPoint]] = {}
         self.left = len(self._kinds)
         """How many of the workload are still to come; some restarts may turn out to have no place."""
 
@@ -85,7 +85,7 @@ class Recordings:
         """Have recovery on one crash state of a recording recorded, too; that recording's trace goes then."""
         self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
 
-    def record(self, filesystem: str, kind: str, killed: KillPlace | None = None) -> Recording:
+    def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. That may have a problem, a run may not."""
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if killed else kind
@@ -115,7 +115,7 @@ class Recordings:
         place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
         return self.record(filesystem, kind, place) if place else None
 
-    def _place_to_kill(self, filesystem: str, number: int) -> KillPlace | None:
+    def _place_to_kill(self, filesystem: str, number: int) -> KillPoint | None:
         """Where the workload of the restart of this number is killed; None if there are fewer such places."""
         if filesystem not in self._unflushed:  # Another shard has made the recording that would tell.
             self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
@@ -124,7 +124,7 @@ class Recordings:
         places = self._places[filesystem]
         return places[number - 1] if number <= len(places) else None
 
-    def _places_in(self, recording: Recording) -> list[KillPlace]:
+    def _places_in(self, recording: Recording) -> list[KillPoint]:
         """Every place right before a sync: one of each sort, then another of each, and so on. Those at failpoints, if the
         system has one at every other sync at least; else those at the system calls themselves."""
         at_syncs = {} if lacking() else self._places_at_syncs

@@ -13,7 +13,7 @@ def result(point: str = "wal.append.before_sync", hit: int = 1, **other: Any) ->
         "id": name,
         "experiment": "kill",
         "depth": 0,
-        "method": "photograph",
+        "method": "snapshot",
         "fault": f"{point}=kill",
         "verdict": Verdict.SAFE,
         "replay": f"crashmatrix replay {name} --report out",
@@ -59,7 +59,7 @@ DETAILS: dict[str, dict[str, Any]] = {
         "failpoints_never_hit": ["wal.rotate.before_sync"],
         "distinct_states": 88,
         "killed_for_real": 24,
-        "agreed_with_photograph": 24,
+        "agreed_with_snapshot": 24,
         "notes": ["88 distinct states judged, crashes in recovery up to 2 deep"],
     },
     "power": {

@@ -1,4 +1,4 @@
-"""Photographs: a folder comes back as it was, equal folders are known as equal, and a stopped process has stopped."""
+"""Snapshots: a folder comes back as it was, equal folders are known as equal, and a stopped process has stopped."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import ScenarioError
-from crashmatrix.scenarios.judging import snapshot as photograph
-from crashmatrix.scenarios.judging.snapshot import Album, Tree, frozen
+from crashmatrix.scenarios.judging import snapshot as snapshot
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
 from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours
 from tests import ROOT
 
@@ -60,31 +60,31 @@ def read_back(place: Path) -> Folder:
 
 
 @contextmanager
-def workshop() -> Iterator[tuple[Path, Album]]:
+def workshop() -> Iterator[tuple[Path, SnapshotStore]]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        yield place, Album(place)
+        yield place, SnapshotStore(place)
 
 
 @settings(deadline=None, max_examples=60)
 @given(folders)
 def test_round_trip(folder: Folder) -> None:
-    """A folder restored from its photograph has the same files, directories, links and permissions, under the same names."""
-    with workshop() as (place, album):
-        tree = album.capture(lay_out(place / "one", folder))
-        album.restore(tree, place / "new" / "other")
+    """A folder restored from its snapshot has the same files, directories, links and permissions, under the same names."""
+    with workshop() as (place, store):
+        tree = store.capture(lay_out(place / "one", folder))
+        store.restore(tree, place / "new" / "other")
         assert read_back(place / "new" / "other") == folder
-        assert album.capture(place / "new" / "other") == tree
+        assert store.capture(place / "new" / "other") == tree
         assert [path for path, _ in tree.entries] == sorted(path for path, _ in tree.entries)
 
 
 @settings(deadline=None, max_examples=60)
 @given(folders, folders)
 def test_digest(one: Folder, other: Folder) -> None:
-    """Two photographs have the same digest exactly if the folders are the same, and then differ nowhere."""
-    with workshop() as (place, album):
-        trees = [album.capture(lay_out(place / name, folder)) for name, folder in (("1", one), ("2", other))]
-        again = album.capture(lay_out(place / "3", one))
+    """Two snapshots have the same digest exactly if the folders are the same, and then differ nowhere."""
+    with workshop() as (place, store):
+        trees = [store.capture(lay_out(place / name, folder)) for name, folder in (("1", one), ("2", other))]
+        again = store.capture(lay_out(place / "3", one))
         assert (trees[0].digest == trees[1].digest) is (one == other)
         assert (trees[0].difference(trees[1]) == []) is (one == other)
         assert again.digest == trees[0].digest
@@ -112,9 +112,9 @@ BASE: Folder = {"a": (0o644, b"x"), "d": (0o755, {"b": (0o644, b"x"), "link": "b
 )
 def test_difference(tmp_path: Path, change: Folder, difference: list[str]) -> None:
     """The difference of two folders names each path at which they differ, in order, whichever way one looks."""
-    album = Album(tmp_path)
-    one = album.capture(lay_out(tmp_path / "one", BASE))
-    other = album.capture(
+    store = SnapshotStore(tmp_path)
+    one = store.capture(lay_out(tmp_path / "one", BASE))
+    other = store.capture(
         lay_out(tmp_path / "other", {name: what for name, what in {**BASE, **change}.items() if what})
     )
     assert one.difference(other) == other.difference(one) == difference
@@ -122,28 +122,28 @@ def test_difference(tmp_path: Path, change: Folder, difference: list[str]) -> No
 
 
 def test_contents_are_kept_once(tmp_path: Path) -> None:
-    """A hundred photographs of one content take the room of one, and outlive the folder they show."""
-    album = Album(tmp_path)
+    """A hundred snapshots of one content take the room of one, and outlive the folder they show."""
+    store = SnapshotStore(tmp_path)
     root = lay_out(tmp_path / "root", {"a": (0o644, b"x" * 1000), "b": (0o644, b"x" * 1000)})
-    trees = [album.capture(root) for _ in range(100)]
+    trees = [store.capture(root) for _ in range(100)]
     (root / "a").write_bytes(b"changed since")
     assert len(list((tmp_path / "blobs").iterdir())) == 1
-    album.restore(trees[50], tmp_path / "restored")
+    store.restore(trees[50], tmp_path / "restored")
     assert read_back(tmp_path / "restored") == {"a": (0o644, b"x" * 1000), "b": (0o644, b"x" * 1000)}
 
 
 def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
-    """A named pipe, as some systems leave, neither blocks a photograph nor is in it."""
+    """A named pipe, as some systems leave, neither blocks a snapshot nor is in it."""
     os.mkfifo(lay_out(tmp_path / "root", {}) / "pipe")
-    assert Album(tmp_path).capture(tmp_path / "root") == Tree(())
+    assert SnapshotStore(tmp_path).capture(tmp_path / "root") == Tree(())
 
 
 def test_restoring_onto_something(tmp_path: Path) -> None:
-    """A folder that is not empty is not mixed with a photograph."""
-    album = Album(tmp_path)
-    tree = album.capture(lay_out(tmp_path / "root", BASE))
+    """A folder that is not empty is not mixed with a snapshot."""
+    store = SnapshotStore(tmp_path)
+    tree = store.capture(lay_out(tmp_path / "root", BASE))
     with pytest.raises(FileExistsError):
-        album.restore(tree, lay_out(tmp_path / "other", {"d": (0o755, {})}))
+        store.restore(tree, lay_out(tmp_path / "other", {"d": (0o755, {})}))
 
 
 # Stopping a process. Each says a line when it is about to stop, and ends when its input does.
@@ -264,7 +264,7 @@ def state(pid: int) -> str:
 
 def test_process_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not stop is given up after a while, with its number."""
-    monkeypatch.setattr(photograph, "_STOP_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(snapshot, "_STOP_SECONDS_MAX", 0.05)
     with child("input()", tmp_path) as process:
         with pytest.raises(ScenarioError, match=f"process {process.pid} did not stop"), frozen(held(process)):
             raise AssertionError("not frozen")
@@ -280,11 +280,11 @@ def test_process_that_is_gone(tmp_path: Path, reaped: bool) -> None:
         started = time.monotonic()
         with pytest.raises(ProcessLookupError), frozen(gone):
             raise AssertionError("not frozen")
-        assert time.monotonic() - started < photograph._STOP_SECONDS_MAX / 2
+        assert time.monotonic() - started < snapshot._STOP_SECONDS_MAX / 2
 
 
 def test_goes_on_after_an_exception(tmp_path: Path) -> None:
-    """A photograph that fails does not leave the process standing."""
+    """A snapshot that fails does not leave the process standing."""
     with child(WRITERS, tmp_path) as process:
         ask_to_stop(process)
         with pytest.raises(ZeroDivisionError), frozen(held(process)):

@@ -115,16 +115,16 @@ def test_every_hit_is_a_scenario() -> None:
     assert results[5].fault == "toy.put.before_write=1*off->kill"
 
 
-def test_real_kills_agree_with_photographs() -> None:
-    """Scenarios killed for real leave the photographed folder and get its verdict; the report says which they were."""
+def test_real_kills_agree_with_snapshots() -> None:
+    """Scenarios killed for real leave the folder of the snapshot and get its verdict; the report says which they were."""
     experiment = run("Buffered")
-    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_photograph"] > 0
+    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
     killed = [result for result in experiment.ordered() if result.method == "sigkill"]
     assert len(killed) == experiment.details["killed_for_real"]
 
 
-def test_a_photograph_that_lies_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a real kill leaves another folder than the photograph shows, the scenario is unknown."""
+def test_a_snapshot_that_lies_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a real kill leaves another folder than the snapshot shows, the scenario is unknown."""
     crash = KillExperiment.crash
 
     def crash_and_lose(self: KillExperiment, *args: Any) -> CrashState | Checked:
@@ -134,9 +134,9 @@ def test_a_photograph_that_lies_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(KillExperiment, "crash", crash_and_lose)
     experiment = run("Store")
-    assert experiment.details["agreed_with_photograph"] < experiment.details["killed_for_real"]
+    assert experiment.details["agreed_with_snapshot"] < experiment.details["killed_for_real"]
     unknown = next(result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN)
-    assert unknown.explanation == "the killed process left another folder than the photograph shows: data"
+    assert unknown.explanation == "the killed process left another folder than the snapshot shows: data"
 
 
 def test_same_seed_same_scenarios_same_verdicts() -> None:

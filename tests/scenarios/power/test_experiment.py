@@ -14,7 +14,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Plan, power_of, replay, workbench
-from crashmatrix.scenarios.campaign.mutation import hunt
+from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import RESTARTS, PowerExperiment, parse_power_id
 from crashmatrix.scenarios.power.schedule import NUDGES
@@ -91,7 +91,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["no-sync-record", "no-sync-commit"])
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""
-    found = hunt(name)
+    found = try_mutant(name)
     assert found.found is not None
     assert found.found.experiment == "power"
 

@@ -16,7 +16,7 @@ from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Plan, workbench
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.prediction import FORETOLD_TO_MOUNTED, WRONG, Foretelling
+from crashmatrix.scenarios.power.prediction import FORETOLD_TO_MOUNTED, WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.power.state_verdict import Judged, Share
@@ -61,7 +61,7 @@ class RightAtFirst:
 
 
 class AllDifferent:
-    """Outcomes by which nothing is ever foretold."""
+    """Outcomes by which nothing is ever predicted."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -70,37 +70,37 @@ class AllDifferent:
         return next(self._numbers)
 
 
-def judge_foretelling(_: Channel, target: Target, recording: Recording, kind: str) -> tuple[list[Judged], Share, int]:
+def judge_prediction(_: Channel, target: Target, recording: Recording, kind: str) -> tuple[list[Judged], Share, int]:
     trace = power_judge._trace_of(recording)
     with power_judge._Judge(target, recording, trace) as judge:
         if kind == "none":
-            judge._foretelling = Foretelling(AllDifferent())
+            judge._prediction = Prediction(AllDifferent())
         elif kind == "misleading":
-            judge._foretelling = Foretelling(RightAtFirst(judge._states.outcomes, 75))
-        return list(judge.all(0, 1, 300)), judge.share, judge._foretelling.count
+            judge._prediction = Prediction(RightAtFirst(judge._states.outcomes, 75))
+        return list(judge.all(0, 1, 300)), judge.share, judge._prediction.count
 
 
 @pytest.mark.usefixtures("disk")
-def test_a_folder_that_is_foretold_need_not_be_mounted(tmp_path: Path) -> None:
-    """It spares most mounts, and changes no verdict; what is foretold wrongly is found out, and never safe."""
+def test_a_folder_that_is_predicted_need_not_be_mounted(tmp_path: Path) -> None:
+    """It spares most mounts, and changes no verdict; what is predicted wrongly is found out, and never safe."""
     with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "mixed")
         ended = [
-            checker.jobs.run(judge_foretelling, checker.target, recording, kind, seconds_max=60.0)
+            checker.jobs.run(judge_prediction, checker.target, recording, kind, seconds_max=60.0)
             for kind in ("right", "none", "misleading")
         ]
     assert all(each.returned for each in ended), ended
-    (foretold, share, count), (mounted, all_of_them, _), (wrong, _, misled) = (each.value for each in ended)
+    (predicted, share, count), (mounted, all_of_them, _), (wrong, _, misled) = (each.value for each in ended)
     truth = {each.state: each for each in mounted}
-    assert {each.state: each for each in foretold} == truth
-    assert any(each.verdict is Verdict.LOSES for each in foretold)
+    assert {each.state: each for each in predicted} == truth
+    assert any(each.verdict is Verdict.LOSES for each in predicted)
     assert share.mounted < 0.6 * all_of_them.mounted
-    confirmed = sum(each.verdict.broken for each in foretold)
+    confirmed = sum(each.verdict.broken for each in predicted)
     looked_at = share.judged + confirmed + 1  # The clean end is not counted.
     assert share.mounted == looked_at - count + count // FORETOLD_TO_MOUNTED
     found_out = [each for each in wrong if WRONG in each.explanation]
     assert [each.verdict for each in found_out] == [Verdict.UNKNOWN]
-    assert len(wrong) - len(truth) >= 0.9 * misled > 10  # What was foretold until then was judged once more.
+    assert len(wrong) - len(truth) >= 0.9 * misled > 10  # What was predicted until then was judged once more.
     assert {each.state: each for each in wrong} == {**truth, found_out[0].state: found_out[0]}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.faults.disk import requirements
 from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench
-from crashmatrix.scenarios.campaign.mutation import hunt
+from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.power.schedule import nudges_on
 
@@ -56,8 +56,8 @@ def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_p
 
 @pytest.mark.parametrize("name", ["no-sync-segment-name"])
 def test_missing_sync_of_a_name_is_found(name: str) -> None:
-    """A directory that the reference engine syncs has to be synced; `make mutants` hunts for every one."""
-    found = hunt(name)
+    """A directory that the reference engine syncs has to be synced; `make mutants` looks for every one."""
+    found = try_mutant(name)
     assert found.found is not None
     assert found.found.verdict.broken
     assert found.found.point.startswith("posix~none")

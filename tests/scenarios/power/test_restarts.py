@@ -10,7 +10,7 @@ import pytest
 
 from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.scenarios.campaign.campaign import Plan, workbench
-from crashmatrix.scenarios.power.restarts import KillPlace, restarted_at
+from crashmatrix.scenarios.power.restarts import KillPoint, restarted_at
 from crashmatrix.scenarios.power.schedule import Recordings
 
 TOYS = "tests.scenarios.toy_systems"
@@ -34,22 +34,22 @@ def recordings(target: str, report: Path) -> Iterator[Recordings]:
 
 def test_places() -> None:
     """A place is told in words, and comes back from its numbers."""
-    assert str(KillPlace(7)) == "at note 7"
-    assert str(KillPlace(0, 2)) == "before sync 2 after line 0 of the journal"
-    assert KillPlace.of(KillPlace(0, 2).numbers) == KillPlace(0, 2)
-    assert KillPlace.of(()) is None
+    assert str(KillPoint(7)) == "at note 7"
+    assert str(KillPoint(0, 2)) == "before sync 2 after line 0 of the journal"
+    assert KillPoint.of(KillPoint(0, 2).numbers) == KillPoint(0, 2)
+    assert KillPoint.of(()) is None
 
 
 @pytest.mark.parametrize(
     ("target", "place"),
     [
-        (f"{TOYS}:Synced", KillPlace(3, 1)),  # Python
-        (f"{TOYS}:BelievesTheCache", KillPlace(7)),  # Python, at the hit of a failpoint
-        ("shell.toml", KillPlace(3, 1)),  # any language
+        (f"{TOYS}:Synced", KillPoint(3, 1)),  # Python
+        (f"{TOYS}:BelievesTheCache", KillPoint(7)),  # Python, at the hit of a failpoint
+        ("shell.toml", KillPoint(3, 1)),  # any language
     ],
 )
 def test_killed_there_and_restarted(
-    target: str, place: KillPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, place: KillPoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second item was attempted, written and not synced; then the process is gone, and recovery begins."""
     monkeypatch.chdir(tmp_path)
@@ -84,4 +84,4 @@ def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
 def test_a_place_that_never_comes(tmp_path: Path) -> None:
     """The workload then ends as it does, and nobody calls that a restart."""
     with recordings(f"{TOYS}:Synced", tmp_path / "report") as making:
-        assert making.record("posix", "restart1", KillPlace(3, 9)).killed is None
+        assert making.record("posix", "restart1", KillPoint(3, 9)).killed is None

@@ -11,8 +11,8 @@ import pytest
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.jobs import Jobs
-from tests.scenarios import job_functions as do
 from tests import ROOT
+from tests.scenarios import job_functions as do
 from tests.scenarios.namespaces import INNOCENTS, run_apart
 
 SECONDS = 30.0

@@ -123,7 +123,7 @@ def kill(target: Path, budget: int) -> dict[str, int]:
         experiment.run()
         profile = experiment.prepare().profile
     assert verdicts(experiment.ordered()) == {"safe"}
-    assert experiment.details["agreed_with_photograph"] == experiment.details["killed_for_real"] > 0
+    assert experiment.details["agreed_with_snapshot"] == experiment.details["killed_for_real"] > 0
     names = [name for name, _ in profile.hits]
     return {name: names.count(name) for name in names}
 

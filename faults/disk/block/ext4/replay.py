@@ -1,4 +1,4 @@
-"""How far ext4 will replay its journal, and what that sets: foretold for any content the journal may have.
+"""How far ext4 will replay its journal, and what that sets: predicted for any content the journal may have.
 
 Blocks' contents are numbers here, each content the same everywhere (`Contents`), and a disk is a function from a block to the
 number of what is in it.

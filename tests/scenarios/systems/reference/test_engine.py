@@ -31,7 +31,7 @@ def test_main_job(budget: list[str], tmp_path: Path) -> None:
     assert part["during_recovery"] >= 100
     assert part["scenarios_per_second"] > 0
     assert part["failpoints_never_hit"] == []
-    assert part["killed_for_real"] == part["agreed_with_photograph"] >= 20
+    assert part["killed_for_real"] == part["agreed_with_snapshot"] >= 20
     lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
     assert len(lines) == part["scenarios"]
     assert len({line["point"] for line in lines}) == part["failpoints_declared"] + 1  # and the workload's end

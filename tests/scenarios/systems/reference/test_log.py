@@ -8,7 +8,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
-from crashmatrix.scenarios.campaign.mutation import hunt
+from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.power.experiment import lacking
 
 
@@ -20,7 +20,7 @@ def test_killed(tmp_path: Path) -> None:
         experiment.run()
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert experiment.details["failpoints_never_hit"] == []
-    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_photograph"] > 0
+    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
 
 
 @pytest.mark.skipif(bool(lacking(["ext4"])), reason=lacking(["ext4"]))
@@ -37,5 +37,5 @@ def test_power_cut(target: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(bool(lacking(["ext4"])), reason=lacking(["ext4"]))
 def test_an_id_before_its_sync_is_found() -> None:
     """A follower told too early shows: its batch is acknowledged, and gone after the power cut."""
-    found = hunt("ids-before-sync").found
+    found = try_mutant("ids-before-sync").found
     assert found is not None and found.verdict.broken

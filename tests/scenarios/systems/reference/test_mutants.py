@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.campaign.mutation import hunt
+from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
@@ -24,8 +24,8 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_planted_bug_is_found(name: str) -> None:
-    """The bug breaks a promise in some scenario, by photograph and by real kill alike."""
-    found = hunt(name, workers=1)
+    """The bug breaks a promise in some scenario, by snapshot and by real kill alike."""
+    found = try_mutant(name, workers=1)
     assert found.found is not None, f"{name} was not found in {found.scenarios} scenarios"
     assert found.found.verdict.broken
     assert found.confirmed

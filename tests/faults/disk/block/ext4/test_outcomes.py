@@ -105,7 +105,7 @@ def folders_by_outcome(trace: Trace, number: int) -> tuple[dict[int, set[str]], 
         with CrashImages(trace) as images:
             for state in sorted(few, key=lambda state: state.cut):
                 outcome, folder = states.outcomes.of(state), shown(images, state)
-                assert folder != "refused" or outcome == states.digests.of(state), "what is refused was not foretold"
+                assert folder != "refused" or outcome == states.digests.of(state), "what is refused was not predicted"
                 found[outcome].add(folder)
         return dict(found), len({states.digests.of(state) for state in few}), len(set().union(*found.values()))
 
@@ -176,7 +176,7 @@ def test_a_torn_superblock_is_for_ext4_to_judge() -> None:
     [("compatible", 0x400), ("incompatible", 0x10000), ("for reading", 0x200), ("journal", 0x20), ("journal", 0x8)],
     ids=["fast commits", "encryption", "clusters", "fast commits in the journal", "old checksums in the journal"],
 )
-def test_nothing_is_foretold_of_features_not_understood(place: str, bits: int) -> None:
+def test_nothing_is_predicted_of_features_not_understood(place: str, bits: int) -> None:
     trace = recorded(files_come_and_go, "ext4", "none")
     layout = Ext4Layout.read(BaseDisk(trace).block)
     assert layout
@@ -206,7 +206,7 @@ def with_bits(trace: Trace, at: int, form: str, bits: int) -> Trace:
 
 
 @pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal"])
-def test_what_is_foretold_is_what_replay_leaves(filesystem: str, tmp_path: Path) -> None:
+def test_what_is_predicted_is_what_replay_leaves(filesystem: str, tmp_path: Path) -> None:
     """Block for block, against e2fsck's own replay: with blocks revoked and reused, and copies that had to be escaped."""
     options = RecordOptions(filesystem=filesystem, size_bytes=16 << 20)
     trace = record(blocks_change_hands, options=options)
@@ -224,17 +224,17 @@ def test_what_is_foretold_is_what_replay_leaves(filesystem: str, tmp_path: Path)
 
     told = changed = 0
     for number, state in enumerate(few):
-        foretold = outcomes._recovered(state)
-        if foretold is None:
+        predicted = outcomes._recovered(state)
+        if predicted is None:
             continue
         left = in_child(partial(recover, number))
-        for block in outcomes._used(foretold):
+        for block in outcomes._used(predicted):
             if block:  # The superblock says that it was recovered, and when.
-                assert outcomes._contents[foretold[block]] == left[block * 4096 : (block + 1) * 4096], (
+                assert outcomes._contents[predicted[block]] == left[block * 4096 : (block + 1) * 4096], (
                     str(state),
                     block,
                 )
-                changed += foretold[block] != outcomes._durable.get(block)
+                changed += predicted[block] != outcomes._durable.get(block)
         told += 1
     assert changed
     assert told > len(few) / 2
@@ -249,7 +249,7 @@ def test_a_journal_that_goes_round() -> None:
 
 @pytest.mark.parametrize("what", ["the journal is emptied", "the mark that it is to be replayed is removed"])
 def test_a_log_that_ceases_to_count(what: str) -> None:
-    """Before that write, once it is pending, and once it is durable: what is not replayed is not foretold to be."""
+    """Before that write, once it is pending, and once it is durable: what is not replayed is not predicted to be."""
     made = recorded(files_come_and_go, "ext4", "none")
     outcomes = DiskOutcomes(made, CrashStates(made).digests)
     outcomes._move_to(made.epoch_start(made.finish))
@@ -298,7 +298,7 @@ def crc32c(data: bytes | bytearray) -> int:
     "filesystem", ["xfs", "btrfs", "ext2", "ext4:norecovery,ro", "ext4:nobarrier", "ext4:barrier=0", "posix"]
 )
 def test_elsewhere_an_outcome_is_an_image(filesystem: str) -> None:
-    """Nothing is foretold of a filesystem whose recovery is not known to the letter."""
+    """Nothing is predicted of a filesystem whose recovery is not known to the letter."""
     made = recorded(files_come_and_go, filesystem.partition(":")[0], "none")
     trace = replace(made, filesystem=filesystem)
     assert not tells_more_than_digests(trace)
