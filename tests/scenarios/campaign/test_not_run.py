@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.cli.test_main import CRASHMATRIX, REPOSITORY, TOYS
+from tests.scenarios.cli.test_main import TOYS
+from tests.scenarios.command_line import CRASHMATRIX, REPOSITORY
 
 NOBODY = "65534"
 DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

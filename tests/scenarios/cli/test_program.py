@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import alive, descendants
-from tests.scenarios.cli.test_main import CRASHMATRIX, KILL, REPOSITORY, TOYS, crashmatrix, start_long_run
+from tests.scenarios.cli.test_main import KILL, TOYS, start_long_run
+from tests.scenarios.command_line import CRASHMATRIX, REPOSITORY, crashmatrix
 
 PATH = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
