@@ -5,16 +5,20 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test test-all fuzz lint bench mutants false-alarms system-packages test-packages clean
+.PHONY: crash-matrix test test-quick test-all fuzz lint bench mutants false-alarms system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
 
 test: $(VENV)/ready-dev lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# What needs no root and runs no experiment.
+test-quick: $(VENV)/ready-dev
+	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment"
 
 test-all: $(VENV)/ready-dev lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -1,22 +1,89 @@
-"""Skips what this machine cannot run, with the reason; in continuous integration that is a failure."""
+"""Which tests this machine can run, which are quick, and in which order they come.
+
+- A test that records or mounts asks for the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`), and
+  is skipped with the reason where that is missing; in continuous integration that is a failure.
+- A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`.
+
+All others are what `make test-quick` runs. There (CRASHMATRIX_QUICK=1) the devices cannot be opened, nor does an experiment
+begin, so a test that lacks its fixture or its mark fails.
+"""
 
 import os
 import signal
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from crashmatrix.faults.disk import requirements
+from crashmatrix.faults.disk import Missing, requirements
+from crashmatrix.faults.disk.linux.kernel import make_propagation_private, mount, unshare_mounts
+from crashmatrix.scenarios.campaign import campaign
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # As in the background of a shell script; our children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_MS_NODEV, _MS_REMOUNT, _MS_BIND = 0x4, 0x20, 0x1000  # linux/mount.h
+QUICK = os.environ.get("CRASHMATRIX_QUICK") == "1"
+
+_LONGEST = (
+    "reference/test_engine.py",
+    "power/test_experiment.py",
+    "power/test_posix.py",
+    "campaign/test_explain.py",
+    "cli/test_commands.py",
+    "cli/test_main.py",
+)
+"""First, so that no worker begins with one of them when the others are done."""
+
+
+def pytest_configure() -> None:
+    if QUICK:
+        _forbid_devices()
+        campaign.workbench = _refuse  # type: ignore[assignment]  # before any test has imported it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"disk", "fuse"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.recorded)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    name = f"{item.path.parent.name}/{item.path.name}"
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise AssertionError("a whole experiment: mark this test `experiment`")
+
+
+def _forbid_devices() -> None:
+    """For this process and all that it starts. Who is not root sees to it by `requirements` alone."""
+    if os.geteuid() or not Path("/dev/fuse").exists():
+        return
+    unshare_mounts()
+    make_propagation_private()
+    for device in (Path("/dev/fuse"), Path("/dev/loop-control")):
+        mount(str(device), device, "none", _MS_BIND)
+        mount("none", device, "none", _MS_BIND | _MS_REMOUNT | _MS_NODEV)
+
 
 @pytest.fixture
 def disk() -> None:
-    """Ask for it in each test that records or mounts."""
-    missing = requirements()
+    """Ask for it in each test that records on a real filesystem, or mounts one."""
+    _need(requirements())
+
+
+@pytest.fixture
+def fuse() -> None:
+    """Ask for it in each test that records on `posix` only."""
+    _need(requirements(("posix",)))
+
+
+def _need(missing: list[Missing]) -> None:
     if not missing:
         return
     reason = "; ".join(map(str, missing))

@@ -12,8 +12,8 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Return those that are still there after ten seconds at most."""
-    left, deadline = list(processes), time.monotonic() + 10
+    """Return those that are still there after a hundred seconds at most."""
+    left, deadline = list(processes), time.monotonic() + 100
     while left and time.monotonic() < deadline:
         left = [process for process in left if runs(process)]
         time.sleep(0.002)

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests import ROOT
-from tests.scenarios.cli.test_commands import CRASHMATRIX
+from tests.scenarios.command_line import CRASHMATRIX
 
 WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"
 
@@ -101,6 +101,7 @@ def act(folder: Path, **inputs: str) -> tuple[str, str]:
     return output.read_text(), summary.read_text()
 
 
+@pytest.mark.experiment
 def test_shards_and_merge(tmp_path: Path) -> None:
     """Two shards run and merged as the workflow does: the statuses are outputs, the summaries GitHub's, the report whole."""
     target = "tests.scenarios.toy_systems:Buffered"
@@ -116,6 +117,7 @@ def test_shards_and_merge(tmp_path: Path) -> None:
         assert (tmp_path / "whole" / name).exists()
 
 
+@pytest.mark.experiment
 def test_a_run_that_cannot_start(tmp_path: Path) -> None:
     """A mistyped target is status 2, without a report."""
     assert act(tmp_path, TARGET="nosuch", REPORT="none") == ("status=2\n", "")

@@ -8,9 +8,9 @@ import pytest
 from crashmatrix.reports import Verdict, read_report
 from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.shards import WHOLE, Shard
-from tests.scenarios.cli.test_commands import KILL, TOYS, crashmatrix
+from tests.scenarios.cli.test_commands import KILL, TOYS
+from tests.scenarios.command_line import crashmatrix
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 20])
@@ -44,6 +44,7 @@ def run(target: str, report: Path, shard: Shard = WHOLE) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("ForgetsOnRecovery", 1)])
 def test_kill_shards_merge_into_the_whole(toy: str, status: int, tmp_path: Path) -> None:
     """Shards merged say what one run says: the same scenarios, verdicts and exit status; without one, unknown."""
@@ -71,6 +72,7 @@ def test_kill_shards_merge_into_the_whole(toy: str, status: int, tmp_path: Path)
     assert "coverage lost: shard 2/2 is missing" in lost.stdout
 
 
+@pytest.mark.experiment
 def test_more_shards_than_crashes(tmp_path: Path) -> None:
     """A shard with nothing to run says nothing, and leaves a report that can be merged."""
     shard = crashmatrix("run", f"{TOYS}:Store", *KILL, "--shard", "20/1000", cwd=tmp_path)
@@ -81,10 +83,10 @@ def test_more_shards_than_crashes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.experiment
+@pytest.mark.usefixtures("disk")
 def test_power_shards(tmp_path: Path) -> None:
     """Recordings are dealt out; the merged report replays a scenario of any shard from its kept trace."""
-    if reason := lacking(["ext4"]):
-        pytest.skip(reason)
     recordings = []
     for number in (1, 4):
         shard = crashmatrix("run", "replace:none", "--experiments", "power", "--budget", "200", "--shard", f"{number}/5",
@@ -103,6 +105,7 @@ def test_power_shards(tmp_path: Path) -> None:
         assert crashmatrix("replay", broken.id, "--report", "merged", cwd=tmp_path).returncode == 1
 
 
+@pytest.mark.experiment
 def test_a_run_that_fails_halfway_is_not_safe(tmp_path: Path) -> None:
     """If a later experiment cannot be run, the report of the earlier ones says that the run was cut short."""
     plan = Plan(target=f"{TOYS}:Store", experiments=("kill", "power"), filesystems=("nosuchfs",), report=tmp_path / "r")

@@ -44,6 +44,15 @@ class Store(SystemUnderTest):
         return [json.loads(line) for line in data.split("\n")[:-1]]
 
 
+class Long(Store):
+    """Right, with so many items that a run is still under way when it is interrupted."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(150):
+            with journal.attempt(item):
+                self.put(root, item)
+
+
 class Buffered(Store):
     """Wrong: keeps items in memory, two at a time."""
 
@@ -258,6 +267,18 @@ class Unsynced(Synced):
         Store.put(self, root, item)
 
 
+class SyncedMostly(Synced):
+    """Wrong under power cuts: one item in three is acknowledged unsynced."""
+
+    def put(self, root: Path, item: int) -> None:
+        (Store if item % 3 == 1 else Synced).put(self, root, item)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(3 * ITEMS):
+            with journal.attempt(item):
+                self.put(root, item)
+
+
 class DiesOnOddRecovery(Synced):
     """Recovery dies by a signal once there is anything."""
 
@@ -269,7 +290,7 @@ class DiesOnOddRecovery(Synced):
 
 
 class HangsOnDisk(Synced):
-    seconds_max = 0.5
+    seconds_max = 2.0
 
     def recover(self, root: Path) -> Sequence[Any]:
         time.sleep(600)

@@ -4,7 +4,7 @@
     trace = load_trace(path)
 
 File format, version 2, all numbers little-endian: a *head* (`MAGIC`), then frames. A frame is the length of its payload
-(u32), the payload's CRC-32 (u32), and the payload, deflated. The first frame is the header: JSON with the format's
+(u32), the payload's CRC-32 (u32), and the payload, compressed by zstd. The first frame is the header: JSON with the format's
 version, the trace's identity, the number of rows and everything of the trace but its content. The others hold rows, about
 `_FRAME_BYTES` of them each: kind (u8), offset (i64), number (i64), length (u32), data. Rows of kind BASE come first: the
 runs of the first content that are not zero.
@@ -19,6 +19,7 @@ identity, so a damaged file is refused.
 import json
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -29,6 +30,11 @@ from crashmatrix.faults.disk.errors import InvalidTrace
 from crashmatrix.faults.disk.trace.operations import Row, operation_from_row, operation_row
 from crashmatrix.faults.disk.trace.trace import Trace
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 __all__ = ["load_trace", "save_trace"]
 
 MAGIC = b"crashmatrix trace\r\n\x1a\n"  # A transfer that changes line ends damages it.
@@ -38,7 +44,6 @@ _CONTENT = {"base", "operations"}
 _FRAME_BYTES = 4 << 20
 _FRAME = struct.Struct("<II")
 _ROW = struct.Struct("<BqqI")
-_LEVEL = 1  # Blocks of a filesystem are mostly zeros; more effort saves little.
 
 
 def save_trace(trace: Trace, path: Path) -> None:
@@ -48,9 +53,9 @@ def save_trace(trace: Trace, path: Path) -> None:
         with beside.open("wb") as file:
             file.write(MAGIC)
             for payload in _payloads(trace):
-                deflated = zlib.compress(payload, _LEVEL)
-                file.write(_FRAME.pack(len(deflated), zlib.crc32(deflated)))
-                file.write(deflated)
+                compressed = zstd.compress(payload)
+                file.write(_FRAME.pack(len(compressed), zlib.crc32(compressed)))
+                file.write(compressed)
             file.flush()
             os.fsync(file.fileno())  # Contents first: a name must never show up without them.
         beside.replace(path)
@@ -63,7 +68,7 @@ def load_trace(path: Path) -> Trace:
     """Read a trace that `save_trace` wrote. Raises InvalidTrace, OSError."""
     data = memoryview(path.read_bytes())
     try:
-        payloads = _inflated(data)
+        payloads = _decompressed(data)
         header = json.loads(next(payloads))
         version, identity, count = header.pop("version"), header.pop("identity"), header.pop("rows")
         if version != _VERSION:
@@ -72,7 +77,7 @@ def load_trace(path: Path) -> Trace:
         base = tuple((offset, data) for kind, offset, data, _ in rows if kind == _BASE)
         operations = tuple(operation_from_row(*row) for row in rows if row[0] != _BASE)
         trace = Trace(base=base, operations=operations, **header)
-    except (struct.error, zlib.error, AttributeError, StopIteration, KeyError, TypeError, ValueError) as error:
+    except (struct.error, zstd.ZstdError, AttributeError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise InvalidTrace(f"{path} is not a trace, or a damaged one: {error}", "record anew") from error
     if count != len(rows) or identity != trace.identity:
         raise InvalidTrace(f"{path} is a damaged trace: its content is not what was recorded", "record anew")
@@ -99,18 +104,18 @@ def _packed(rows: Iterable[Row]) -> Iterator[bytes]:
         yield bytes(payload)
 
 
-def _inflated(data: memoryview) -> Iterator[bytes]:
+def _decompressed(data: memoryview) -> Iterator[bytes]:
     if data[: len(MAGIC)] != MAGIC:
         raise ValueError("it does not begin as one")
     position = len(MAGIC)
     while position < len(data):
         length, checksum = _FRAME.unpack_from(data, position)
         position += _FRAME.size
-        deflated = data[position : position + length]
-        if len(deflated) != length or zlib.crc32(deflated) != checksum:
+        compressed = data[position : position + length]
+        if len(compressed) != length or zlib.crc32(compressed) != checksum:
             raise ValueError(f"the frame at byte {position - _FRAME.size} is damaged or cut short")
         position += length
-        yield zlib.decompress(deflated)
+        yield zstd.decompress(compressed)
 
 
 def _rows(payload: Any) -> Iterator[Row]:

@@ -150,8 +150,8 @@ def test_a_busy_image_is_left_to_whoever_uses_it(trace: Trace, monkeypatch: pyte
     in_child(run)
 
 
-def test_two_thousand_states_leak_nothing(trace: Trace) -> None:
-    """Descriptors, loop devices and memory are the same after 2,000 mounted states as after 200."""
+def test_a_thousand_states_leak_nothing(trace: Trace) -> None:
+    """Descriptors, loop devices and memory are the same after 1,000 mounted states as after 100."""
     chosen = list(itertools.islice(CrashStates(trace), 100))
 
     def footprint() -> tuple[int, int, int]:
@@ -163,10 +163,10 @@ def test_two_thousand_states_leak_nothing(trace: Trace) -> None:
         with DiskImages(trace) as images:
             devices = set()
             early = footprint()
-            for number, state in enumerate(itertools.islice(itertools.cycle(chosen), 2000)):
+            for number, state in enumerate(itertools.islice(itertools.cycle(chosen), 1000)):
                 with images.mounted(state):
                     devices.add(images.device)
-                if number == 200:
+                if number == 100:
                     early = footprint()
             late = footprint()
         return early, late, devices
@@ -226,7 +226,7 @@ def killed_in_the_middle(act: Callable[[Callable[[Path], None]], None]) -> Itera
     used = backing.read_text()
     assert left_of_session(pid)
     wait_dead(pid)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while left_of_session(pid) or (backing.exists() and backing.read_text() == used):
         assert time.monotonic() < deadline, (left_of_session(pid), device)
         time.sleep(0.01)
@@ -277,8 +277,9 @@ def test_the_caller_stays_in_its_namespace(trace: Trace) -> None:
     assert in_child(run) != home
 
 
-def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path: Path) -> None:
+def test_a_saved_image_is_the_crash_state_before_recovery(tmp_path: Path) -> None:
     """The file is what the disk held, bit for bit, and sparse."""
+    trace = record(program, options=RecordOptions(nudge="mixed", size_bytes=64 << 20))
     state = list(itertools.islice(CrashStates(trace), 30))[-1]
 
     def run() -> bytes:

@@ -18,7 +18,7 @@ from crashmatrix.reference_wal.log.append_queue import Entry
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
-SECONDS_MAX = 20.0
+SECONDS_MAX = 200.0
 
 
 class Appender(threading.Thread):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.scenarios.cli.test_commands import CRASHMATRIX, TOYS
+from tests.scenarios.cli.test_commands import TOYS
+from tests.scenarios.command_line import CRASHMATRIX
 
 NOBODY = "65534"
 DROP = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,17 +14,13 @@ import pytest
 
 from tests import ROOT
 from tests.processes import alive, descendants
+from tests.scenarios.command_line import CRASHMATRIX, crashmatrix, crashmatrix_program, environment
 
-CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
 KILL = ("--experiments", "kill")
 TOYS = "tests.scenarios.toy_systems"
 
 
-def crashmatrix(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **environment}
-    return subprocess.run([*CRASHMATRIX, *arguments], capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
-
+pytestmark = pytest.mark.experiment
 
 HUGE = "9" * 5_000
 BAD_INPUT = [
@@ -90,7 +84,7 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Pat
 
 def test_malformed_failpoints_stop_the_program(tmp_path: Path) -> None:
     """FAILPOINTS that cannot be read: one line, exit status 2."""
-    run = crashmatrix("targets", cwd=tmp_path, FAILPOINTS="wal.append.before_sync=kil")
+    run = crashmatrix_program("targets", cwd=tmp_path, FAILPOINTS="wal.append.before_sync=kil")
     assert run.returncode == 2
     assert "did you mean 'kill'?" in run.stderr
     assert len(run.stderr.splitlines()) == 1
@@ -173,7 +167,7 @@ def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["targets", "failpoints", "doctor", "--version", "--help"])
 def test_informative_commands(command: str, tmp_path: Path) -> None:
     """Each answers, without touching the folder it is called in."""
-    run = crashmatrix(command, cwd=tmp_path)
+    run = crashmatrix_program(command, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout
     assert list(tmp_path.iterdir()) == []
@@ -189,16 +183,16 @@ def test_a_target_in_a_file(tmp_path: Path) -> None:
 def start_long_run(
     tmp_path: Path,
     *,
-    target: str = "reference",
+    target: str = f"{TOYS}:Long",
     start_new_session: bool = False,
     preexec_fn: Callable[[], object] | None = None,
-    **environment: str,
+    **more: str,
 ) -> subprocess.Popen[str]:
     """Start a run and wait until it has found something."""
     run = subprocess.Popen(
         [*CRASHMATRIX, "run", target, *KILL, "--report", "report"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env=environment(**more),
         start_new_session=start_new_session,
         preexec_fn=preexec_fn,
         stdout=subprocess.PIPE,
@@ -206,7 +200,7 @@ def start_long_run(
         text=True,
     )
     results = tmp_path / "report" / "results.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline and run.poll() is None:
         time.sleep(0.05)
     return run
@@ -218,7 +212,7 @@ def test_interrupt_keeps_what_was_found(tmp_path: Path) -> None:
     children = descendants(run.pid)
     assert children
     run.send_signal(signal.SIGINT)
-    output, errors = run.communicate(timeout=60)
+    output, errors = run.communicate(timeout=250)
     assert run.returncode == 130, output + errors
     assert "interrupted" in output
     assert "Traceback" not in errors
@@ -237,7 +231,7 @@ def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
     children = descendants(run.pid)
     assert len(children) >= 2
     run.kill()
-    run.communicate(timeout=60)
+    run.communicate(timeout=250)
     assert alive(children) == []
     assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
 
@@ -250,8 +244,8 @@ def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) 
         temporary.mkdir()
         run = start_long_run(tmp_path, TMPDIR=str(temporary))
         run.kill()
-        run.communicate(timeout=60)
+        run.communicate(timeout=250)
         assert [*temporary.iterdir()] != []
-        assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
+        assert crashmatrix_program("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
         assert [*temporary.iterdir()] == []
         assert [*Path(tempfile.gettempdir()).glob(f"crashmatrix-{run.pid}-*")] == []

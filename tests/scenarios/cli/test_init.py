@@ -8,8 +8,7 @@ import pytest
 
 from crashmatrix.scenarios.cli.init import write_target
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.experiment import lacking
-from tests.scenarios.cli.test_commands import crashmatrix
+from tests.scenarios.command_line import crashmatrix
 
 
 @pytest.mark.parametrize(
@@ -54,6 +53,8 @@ def test_refused(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.experiment
+@pytest.mark.usefixtures("fuse")
 @pytest.mark.parametrize("name", ["my_store", "my_log.toml"])
 def test_what_it_writes_runs(name: str, tmp_path: Path) -> None:
     """The printed command gives a verdict: the store it starts from is safe."""
@@ -61,7 +62,6 @@ def test_what_it_writes_runs(name: str, tmp_path: Path) -> None:
     assert wrote.returncode == 0, wrote.stderr
     command = wrote.stdout.splitlines()[-1].split()
     assert command[:2] == ["crashmatrix", "run"]
-    experiments = "kill" if lacking(["ext4"]) else "kill,power"
-    run = crashmatrix(*command[1:], "--experiments", experiments, "--budget", "40", cwd=tmp_path)
+    run = crashmatrix(*command[1:], "--experiments", "kill,power", "--fs", "posix", "--budget", "20", cwd=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     assert ": safe" in run.stdout

@@ -17,7 +17,8 @@ import pytest
 
 from tests import ROOT
 from tests.processes import alive, descendants
-from tests.scenarios.cli.test_commands import CRASHMATRIX, KILL, TOYS, crashmatrix, start_long_run
+from tests.scenarios.cli.test_commands import KILL, TOYS, start_long_run
+from tests.scenarios.command_line import CRASHMATRIX, crashmatrix
 
 PATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}

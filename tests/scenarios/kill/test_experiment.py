@@ -20,6 +20,8 @@ from crashmatrix.scenarios.kill.experiment import KillExperiment
 
 TOYS = "tests.scenarios.toy_systems"
 
+pytestmark = pytest.mark.experiment
+
 VERDICTS = [
     ("Store", {"safe"}),
     ("Random", {"safe"}),
@@ -48,7 +50,7 @@ def run(toy: str, **changes: object) -> KillExperiment:
 
 def is_gone(pid: int) -> bool:
     """Wait for a killed process to be over; who reaps it is not our business."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -1,8 +1,12 @@
-"""One judge, one trace: what it spares itself changes no verdict."""
+"""One judge, one trace: what it spares itself changes no verdict.
+
+The traces of ext4 are kept ones (`tests/kept`): how much can be predicted depends on what a kernel writes, and when.
+"""
 
 from __future__ import annotations
 
 import itertools
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +26,9 @@ from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
+from tests.kept import FOLDER
+
+pytestmark = [pytest.mark.usefixtures("disk"), pytest.mark.experiment]
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -30,7 +37,7 @@ def judged(target: str, report: Path, verified: frozenset[int]) -> list[Judged]:
     """All that one judge says of a recording on the weakest filesystem."""
     with workbench(Plan(target=target, report=report)) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
-        job = checker.jobs.start(power_judge.judge, checker.target, recording, 0, 1, 200, verified, seconds_max=60.0)
+        job = checker.jobs.start(power_judge.judge, checker.target, recording, 0, 1, 200, verified, seconds_max=250.0)
         found = []
         while (message := job.next_message()) is not None:
             found.append(message)
@@ -47,6 +54,12 @@ def test_a_folder_met_before_is_judged_by_what_was_promised_since(verified: froz
     again = [one for one in broken if one.digest in safe]
     assert again
     assert all(one.events > safe[one.digest].events for one in again)
+
+
+def kept_recording(name: str, nudge: str, folder: Path) -> Recording:
+    """Of a kept trace, in a folder where the judge may work beside it."""
+    trace = shutil.copyfile(FOLDER / f"{name}.trace", folder / "trace")
+    return Recording(f"ext4~{nudge}~1", "ext4", nudge, 1, trace)
 
 
 class RightAtFirst:
@@ -80,13 +93,12 @@ def judge_prediction(_: Channel, target: Target, recording: Recording, kind: str
         return list(judge.all(0, 1, 300)), judge.share, judge._prediction.count
 
 
-@pytest.mark.usefixtures("disk")
 def test_a_folder_that_is_predicted_need_not_be_mounted(tmp_path: Path) -> None:
     """It spares most mounts, and changes no verdict; what is predicted wrongly is found out, and never safe."""
-    with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
-        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "mixed")
+    with workbench(Plan(target=f"{TOYS}:SyncedMostly", report=tmp_path / "report")) as (checker, _):
+        recording = kept_recording("mostly-mixed", "mixed", tmp_path)
         ended = [
-            checker.jobs.run(judge_prediction, checker.target, recording, kind, seconds_max=60.0)
+            checker.jobs.run(judge_prediction, checker.target, recording, kind, seconds_max=250.0)
             for kind in ("right", "none", "misleading")
         ]
     assert all(each.returned for each in ended), ended
@@ -121,11 +133,10 @@ def judge_damaged(_: Channel, target: Target, recording: Recording) -> Judged:
         return judge.judge(CrashState.whole(damaged, len(trace.operations) + 2))
 
 
-@pytest.mark.usefixtures("disk")
 def test_a_folder_that_cannot_be_read_is_the_filesystems_loss(tmp_path: Path) -> None:
     with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
-        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("ext4", "none")
-        ended = checker.jobs.run(judge_damaged, checker.target, recording, seconds_max=60.0)
+        recording = kept_recording("synced-none", "none", tmp_path)
+        ended = checker.jobs.run(judge_damaged, checker.target, recording, seconds_max=250.0)
     assert ended.returned, ended
     assert ended.value.verdict is Verdict.UNMOUNTABLE
     assert "reading ROOT/" in ended.value.explanation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,9 @@ import pytest
 from crashmatrix.faults.disk import requirements
 from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench
 from crashmatrix.scenarios.campaign.mutation import try_mutant
-from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.power.schedule import nudges_on
 
-
-@pytest.fixture(autouse=True)
-def _needs_fuse() -> None:
-    reason = lacking(["posix"])
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
+pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]
 
 
 def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
@@ -35,15 +26,15 @@ def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
 
 
 EXPECTED = [
-    ("reference", {"safe"}, 80),
-    ("sqlite:wal-full", {"safe"}, 120),
-    ("sqlite:delete-extra", {"safe"}, 120),
+    ("reference", {"safe"}, 40),
+    ("sqlite:wal-full", {"safe"}, 80),
+    ("sqlite:delete-extra", {"safe"}, 80),
     ("sqlite:delete-full", {"safe", "loses"}, 80),
     ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 450),  # docs/posix.md says why; on ext4 it was never seen.
-    ("lmdb:default", {"safe"}, 120),
-    ("lmdb:writemap", {"safe"}, 120),
+    ("lmdb:default", {"safe"}, 80),
+    ("lmdb:writemap", {"safe"}, 80),
     ("replace:none", {"safe", "loses", "corrupt"}, 300),
-    ("replace:fsync-dir", {"safe"}, 120),
+    ("replace:fsync-dir", {"safe"}, 80),
     ("deltalake:plain", {"safe", "loses", "cannot-open"}, 30),
 ]
 

@@ -26,6 +26,9 @@ recover = ["sh", "-c", 'cat "$CRASHMATRIX_ROOT/data" || true']
 """
 
 
+pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]
+
+
 @contextmanager
 def recordings(target: str, report: Path) -> Iterator[Recordings]:
     with workbench(Plan(target=target, report=report)) as (checker, _):

@@ -19,7 +19,7 @@ from tests import ROOT
 from tests.processes import alive, descendants
 from tests.scenarios import job_functions as do
 
-SECONDS = 30.0
+SECONDS = 200.0
 """A limit that only a hanging job reaches."""
 
 SHORT = 0.3

@@ -14,6 +14,7 @@ from crashmatrix.faults.disk.posix.naming import tree_syncs
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, UNKNOWN, Named, in_words
 from crashmatrix.faults.disk.trace.operations import Data
 from tests.faults.disk.support import in_child
+from tests.kept import kept
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -42,13 +43,16 @@ def work(machine: Machine) -> None:
         machine.note(b"ack %d" % number)
 
 
-def named(filesystem: str) -> tuple[Trace, dict[int, tuple[Named, ...]]]:
+def named(trace: Trace) -> tuple[Trace, dict[int, tuple[Named, ...]]]:
     def look() -> tuple[Trace, dict[int, tuple[Named, ...]]]:
-        trace = record(work, options=RecordOptions(filesystem=filesystem, seed=1))
         with CrashImages(trace) as images:
             return trace, dict(changes_named(trace, trace.finish, images))
 
     return in_child(look)
+
+
+def recorded(filesystem: str) -> Trace:
+    return record(work, options=RecordOptions(filesystem=filesystem, seed=1))
 
 
 def expected(path: str) -> bytes:
@@ -58,7 +62,7 @@ def expected(path: str) -> bytes:
 @pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal", "ext2", "xfs", "btrfs", "posix"])
 def test_data_is_named_by_file_and_bytes(filesystem: str) -> None:
     """Where a write is said to be bytes of a file, it holds those bytes; and of each file, all are accounted for."""
-    trace, names = named(filesystem)
+    trace, names = named(recorded(filesystem))
     covered: dict[str, set[int]] = {}
     for at, about in names.items():
         operation = trace.operations[at]
@@ -77,15 +81,12 @@ def test_data_is_named_by_file_and_bytes(filesystem: str) -> None:
 
 def test_journal_of_ext4_is_read() -> None:
     """A commit of ext4's journal is named by what it commits: the rename, in its directory."""
-    trace, names = named("ext4")
+    trace, names = named(kept("named"))
     commits = [part for about in names.values() for part in about if "commit" in part.what]
     assert all(part.kind == JOURNAL for part in commits)
     renames = [part.what for part in commits if "f1.new becomes f1" in part.what]
     told = "the commit of directory sub: f1.new becomes f1; the inode of sub"
-    assert renames in (
-        [told],
-        [f"{told}, sub/f1"],
-    )  # A rename dates the file, too, if the clock has ticked since it was made.
+    assert renames in ([told], [f"{told}, sub/f1"])  # A rename dates the file, too, if the clock has ticked meanwhile.
     notes = [
         at for at, operation in enumerate(trace.operations) if at in names and "f1.new becomes f1" in names[at][0].text
     ]
@@ -94,7 +95,7 @@ def test_journal_of_ext4_is_read() -> None:
 
 def test_names_of_a_tree() -> None:
     """On `posix`, a rename is one change of its directory, and a file is known by its name then and where the power goes."""
-    trace, names = named("posix")
+    trace, names = named(recorded("posix"))
     syncs = list(tree_syncs(trace, trace.finish).values())
     assert syncs[:3] == ["sub/f0.new", "sub", "log"]
     renames = [part for about in names.values() for part in about if part.kind == NAMES and "becomes" in part.what]

@@ -9,8 +9,6 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +33,7 @@ from crashmatrix.faults.disk import (
     Size,
     Sync,
     Trace,
+    die_with_parent,
     load_trace,
     record,
     requirements,
@@ -45,7 +44,8 @@ from crashmatrix.faults.disk.linux.kernel import mount
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.posix.stage import TreeStage
 from crashmatrix.faults.disk.trace.operations import ROOT
-from tests.faults.disk.support import in_child, tree, write_durably
+from tests.faults.disk.support import in_child, tree, wait_dead, write_durably
+from tests.processes import alive, descendants
 
 POSIX = RecordOptions(filesystem="posix")
 
@@ -54,13 +54,7 @@ _MS_BIND, _PR_SET_DUMPABLE = 0x1000, 4  # linux/mount.h, linux/prctl.h
 A, B, C = ROOT + 1, ROOT + 2, ROOT + 3
 
 
-@pytest.fixture(autouse=True)
-def _needs_fuse() -> None:
-    missing = requirements(("posix",))
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail("; ".join(map(str, missing)))
-    if missing:
-        pytest.skip("; ".join(map(str, missing)))
+pytestmark = pytest.mark.usefixtures("fuse")
 
 
 def made_up(*operations: Operation) -> Trace:
@@ -420,26 +414,31 @@ def test_a_dead_server_is_an_error_and_not_a_plain_directory() -> None:
     in_child(run)
 
 
-def _run_and_kill(act: Callable[[Machine], None]) -> None:
+def test_killing_a_recording_leaves_nothing() -> None:
+    """A SIGKILL in the middle leaves no mount and no process."""
+    reader, writer = os.pipe()
+    parent = os.getpid()
+
+    def hangs(machine: Machine) -> None:
+        os.write(writer, str(machine.root.parent).encode())
+        signal.pause()
+
     pid = os.fork()
     if not pid:
         try:
-            record(act, options=POSIX)
+            die_with_parent(parent)
+            record(hangs, options=RecordOptions(filesystem="posix", time_limit_seconds=1000))
         finally:
             os._exit(0)
-    time.sleep(0.5)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def test_killing_a_recording_leaves_nothing() -> None:
-    """A SIGKILL in the middle leaves no mount and no process."""
-    before = set(Path("/sys/fs/fuse/connections").iterdir())
-    _run_and_kill(lambda machine: time.sleep(60))
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and set(Path("/sys/fs/fuse/connections").iterdir()) - before:
-        time.sleep(0.02)
-    assert set(Path("/sys/fs/fuse/connections").iterdir()) <= before
+    os.close(writer)
+    mounted = os.read(reader, 1000).decode()
+    os.close(reader)
+    processes = descendants(pid)
+    wait_dead(pid)
+    assert mounted
+    assert processes
+    assert alive(processes) == []
+    assert mounted not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_it_takes_no_root() -> None:

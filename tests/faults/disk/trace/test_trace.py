@@ -23,7 +23,7 @@ def test_large_traces_are_split_into_batches(tmp_path: Path) -> None:
     trace = synthetic_trace([Write(0, bytes([i]) * (1 << 20)) for i in range(20)])
     save_trace(trace, tmp_path / "a.trace")
     assert load_trace(tmp_path / "a.trace") == trace
-    assert (tmp_path / "a.trace").stat().st_size < 1 << 17
+    assert (tmp_path / "a.trace").stat().st_size < 1 << 16
 
 
 def test_damage_anywhere_is_refused(tmp_path: Path) -> None:

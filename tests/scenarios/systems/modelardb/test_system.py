@@ -36,6 +36,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.experiment
 @pytest.mark.parametrize(("target", "scenario", "verdict", "explanation"), FOUND)
 def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> None:
     """A real SIGKILL there has the consequence that the case study names."""
@@ -49,6 +50,7 @@ def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.experiment
 def test_mended_log_is_safe_under_kill() -> None:
     """The port without the flaws is safe, so that what it does with one is the flaw's doing."""
     plan = Plan(target="modelardb:mended", budget=50)
@@ -67,6 +69,7 @@ POWER = [
 
 
 @pytest.mark.slow
+@pytest.mark.experiment
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize(("target", "budget", "expected"), POWER)
 def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
 from crashmatrix.scenarios.campaign.mutation import try_mutant
-from crashmatrix.scenarios.power.experiment import lacking
+
+pytestmark = pytest.mark.experiment
 
 
 def test_killed(tmp_path: Path) -> None:
@@ -23,18 +24,19 @@ def test_killed(tmp_path: Path) -> None:
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
 
 
-@pytest.mark.skipif(bool(lacking(["ext4"])), reason=lacking(["ext4"]))
+@pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("target", ["reference-log", "reference-log:threads"])
 def test_power_cut(target: str, tmp_path: Path) -> None:
     """What a power cut leaves of groups, sets and segments is recovered."""
     plan = Plan(target=target, budget=60, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
+        experiment.nudges, experiment.restarts = ("mixed", "storm"), 1
         experiment.run()
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
 
 
-@pytest.mark.skipif(bool(lacking(["ext4"])), reason=lacking(["ext4"]))
+@pytest.mark.usefixtures("disk")
 def test_an_id_before_its_sync_is_found() -> None:
     """A follower told too early shows: its batch is acknowledged, and gone after the power cut."""
     found = try_mutant("ids-before-sync").found

@@ -5,6 +5,8 @@ All of them, by either experiment and with three seeds each, are the business of
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from crashmatrix.scenarios.campaign.mutation import try_mutant
@@ -13,7 +15,12 @@ from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
 from tests.scenarios import job_functions as do
 
-QUICK = ("commit-in-parts", "skip-marker", "leftover-dropped", "set-in-place")
+FEW = (
+    "commit-in-parts",
+    "set-in-place",
+    pytest.param("skip-marker", marks=pytest.mark.slow),
+    pytest.param("leftover-dropped", marks=pytest.mark.slow),
+)
 
 
 def test_there_are_enough() -> None:
@@ -22,7 +29,8 @@ def test_there_are_enough() -> None:
     assert all(set(row.experiments) & {"kill", "power"} for row in MUTANTS.values())
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.experiment
+@pytest.mark.parametrize("name", FEW)
 def test_planted_bug_is_found(name: str) -> None:
     """The bug breaks a promise in some scenario, by snapshot and by real kill alike."""
     found = try_mutant(name, workers=1)
@@ -31,11 +39,16 @@ def test_planted_bug_is_found(name: str) -> None:
     assert found.confirmed
 
 
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[Jobs]:
+    with Jobs(preload=["crashmatrix.scenarios.systems.reference.mutants"]) as running:
+        yield running
+
+
 @pytest.mark.parametrize("name", MUTANTS)
-def test_bug_can_be_planted(name: str) -> None:
+def test_bug_can_be_planted(jobs: Jobs, name: str) -> None:
     """What the bug replaces is still there to be replaced."""
-    with Jobs(preload=["crashmatrix.scenarios.systems.reference.mutants"]) as jobs:
-        ended = jobs.run(do.plant, name, seconds_max=60)
+    ended = jobs.run(do.plant, name, seconds_max=250)
     assert ended.returned, ended
 
 

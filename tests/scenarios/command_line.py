@@ -1,0 +1,74 @@
+"""The command line, called often: each call is a process of its own, forked from one that has imported all it needs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests import ROOT
+
+CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
+
+_FORKING = """
+import json, os, sys
+from crashmatrix.scenarios.cli import commands  # Already imported when `main` asks for it.
+from crashmatrix.scenarios.cli.main import main
+
+def begin(call):
+    os.chdir(call["cwd"])
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        os.dup2(os.open(call["output"][descriptor - 1], os.O_WRONLY), descriptor)
+    sys.argv[1:] = call["arguments"]
+
+answers = os.fdopen(os.dup(1), "w")
+os.set_inheritable(answers.fileno(), False)
+calls = os.fdopen(os.dup(0))
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+while line := calls.readline():
+    pid = os.fork()
+    if not pid:
+        begin(json.loads(line))
+        main()
+        sys.exit()
+    answers.write(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])) + "\\n")
+    answers.flush()
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **more}
+
+
+def crashmatrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Call the command line; the time limit is the test's."""
+    with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
+        server = _server()
+        assert server.stdin
+        assert server.stdout
+        call = {"cwd": str(cwd), "arguments": arguments, "output": [output.name, errors.name]}
+        server.stdin.write(json.dumps(call) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return subprocess.CompletedProcess(list(arguments), status, output.read(), errors.read())
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    """One for this process, with which it ends."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _FORKING],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment(),
+    )  # fmt: skip
+
+
+def crashmatrix_program(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Start the program itself, with more variables in its environment."""
+    return subprocess.run(
+        [*CRASHMATRIX, *arguments], capture_output=True, text=True, cwd=cwd, env=environment(**more), timeout=280
+    )
