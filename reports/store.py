@@ -211,6 +211,7 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
 def keep_trace(trace: Path, traces: Path) -> None:
     """Copy a recording's trace into a report's folder of traces, which is made if need be. Raises ReportError."""
     try:
+        traces.parent.mkdir(parents=True, exist_ok=True)  # There is one already, unless no run writes a report.
         with (
             Folder.open(traces.parent) as report,
             report.within(traces.name, make=True) as to,

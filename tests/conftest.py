@@ -19,10 +19,10 @@ from crashmatrix.faults.disk import Missing, requirements
 from crashmatrix.faults.disk.linux.kernel import make_propagation_private, mount, unshare_mounts
 from crashmatrix.scenarios.campaign import campaign
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # As in the background of a shell script; our children inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # In the background of a shell script; children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # Under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _MS_NODEV, _MS_REMOUNT, _MS_BIND = 0x4, 0x20, 0x1000  # linux/mount.h
 QUICK = os.environ.get("CRASHMATRIX_QUICK") == "1"

@@ -71,6 +71,7 @@ def main() -> NoReturn:
     _remove_scratch()
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
+    interruption.deafen()
     sys.exit(interruption.status or status)
 
 

@@ -45,6 +45,10 @@ class Interruption:
         """From here on signals do nothing. A handler, unlike SIG_IGN, is not inherited by programs that are started."""
         self._install(lambda _, __: None)
 
+    def deafen(self) -> None:
+        """From here on signals do nothing, not even while the interpreter ends, which takes handlers away."""
+        self._install(signal.SIG_IGN)
+
     def _install(self, handler: Any) -> None:
         for number in self._heard:
             signal.signal(number, handler)

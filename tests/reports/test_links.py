@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import ReportError, ReportWriter, Verdict, read_report, read_results, render
+from crashmatrix.reports.lock import LOCK
 from crashmatrix.reports.merge import merge_directories
 from crashmatrix.reports.store import RENDERERS, TRACES, has_trace, keep_trace
 from tests import ROOT
@@ -153,7 +154,12 @@ def test_nothing_outside_changes(
         assert str(report.parent) in str(refused)
     assert seen(foreign) == before
     for path in (tmp_path / "whole").rglob("*"):
-        assert path.is_dir() or path.read_bytes() not in (b"", b"precious") or intruder in ("hard link", "folder")
+        assert (
+            path.is_dir()
+            or path.name == LOCK
+            or path.read_bytes() not in (b"", b"precious")
+            or intruder in ("hard link", "folder")
+        )
 
 
 @pytest.mark.parametrize("use", [run, render_again, merge_into])
@@ -325,14 +331,14 @@ def test_our_own_report_is_replaced(files: dict[str, str], tmp_path: Path) -> No
         (tmp_path / "report" / name).write_text(text)
     report = written(tmp_path / "report")
     assert read_report(report)[1] == FOUND
-    assert {path.name for path in report.iterdir()} - {"index.html.tmp"} == {*FILES, TRACES}
+    assert {path.name for path in report.iterdir()} - {"index.html.tmp", LOCK} == {*FILES, TRACES}
 
 
 @pytest.mark.parametrize("count", range(4))
 def test_a_killed_run_is_known_as_ours(count: int, tmp_path: Path) -> None:
     """However few results a run had before it died, the next run may use its directory."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from reports import ReportWriter\n"
+        "import os, signal, sys; from pathlib import Path; from crashmatrix.reports import ReportWriter\n"
         "from tests.reports.test_links import FOUND\n"
         "writer = ReportWriter(Path(sys.argv[1]))\n"
         "for one in (FOUND * 2)[:int(sys.argv[2])]: writer.add(one)\n"

@@ -20,7 +20,7 @@ from tests.processes import alive, descendants
 from tests.scenarios.cli.test_commands import KILL, TOYS, start_long_run
 from tests.scenarios.command_line import CRASHMATRIX, crashmatrix
 
-PATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+PATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
 LONG = "sqlite:delete-full"  # Half a minute at least, and found out something in the first second.
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
