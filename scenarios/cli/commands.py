@@ -37,6 +37,7 @@ from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
+from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.kill.plan import BUDGET
 from crashmatrix.scenarios.power.experiment import STATES_MAX
 from crashmatrix.scenarios.shards import Shard
@@ -205,11 +206,9 @@ def mutants(
     seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
 ) -> None:
     """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
-    from crashmatrix.scenarios.campaign.mutation import try_mutant
-    from crashmatrix.scenarios.systems.reference.mutants import (  # imports the reference engine, which no other command needs
-        MUTANTS,
-        mutant,
-    )
+    with extra_installed("crashmatrix mutants"):  # Here: no other command needs the reference engine.
+        from crashmatrix.scenarios.campaign.mutation import try_mutant
+        from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
 
     chosen = [mutant(name).name for name in names or MUTANTS]
     if only_list:

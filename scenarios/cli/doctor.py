@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from crashmatrix.faults.disk import requirements
+from crashmatrix.scenarios.extras import EXTRAS, install_command
 from crashmatrix.scenarios.processes.seccomp import lacking
 
 __all__ = ["Finding", "examine"]
@@ -20,7 +21,6 @@ _SYSTEM_PROGRAMS = {
     "mkfs.xfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
 }
-_LIBRARIES = ("pyarrow", "deltalake", "duckdb", "psutil")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def examine() -> list[Finding]:
     """Look at the machine; changes nothing."""
     return [
         *_interpreter(),
-        *(_library(name) for name in _LIBRARIES),
+        *(_library(extra, name) for extra, names in EXTRAS.items() for name in names),
         *_machine(),
         *(_program(name) for name in _SYSTEM_PROGRAMS),
         *(_power_cuts(name) for name in ("ext4", "posix")),
@@ -52,10 +52,10 @@ def _interpreter() -> list[Finding]:
     ]
 
 
-def _library(name: str) -> Finding:
+def _library(extra: str, name: str) -> Finding:
     if util.find_spec(name) is None:
-        return Finding(name, False, f"missing; run: pip install {name}")
-    return Finding(name, True, metadata.version(name))
+        return Finding(name, False, f"missing; run: {install_command(extra)}", needed=False)
+    return Finding(name, True, metadata.version(name), needed=False)
 
 
 def _machine() -> list[Finding]:

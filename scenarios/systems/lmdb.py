@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.scenarios.errors import UsageError
+import lmdb
+
 from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -39,15 +38,8 @@ class LMDB(SystemUnderTest):
     def __init__(self, **flags: bool) -> None:
         self._flags = flags
 
-    def setup(self) -> Sequence[str]:
-        """See that the package is there. Raises UsageError."""
-        if find_spec("lmdb") is None:
-            raise UsageError("this target needs the package lmdb; run: pip install 'crashmatrix[lmdb]'")
-        return ()
-
     def _open(self, root: Path) -> Any:
-        # Not at the top: `crashmatrix targets` names this system without the package.
-        return import_module("lmdb").open(str(root / "db"), map_size=_MAP_BYTES, **self._flags)
+        return lmdb.open(str(root / "db"), map_size=_MAP_BYTES, **self._flags)
 
     def prepare(self, root: Path) -> None:
         """Make an empty database."""

@@ -9,12 +9,14 @@ import inspect
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.command import command_system
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -103,11 +105,20 @@ def load(name: str) -> type[SystemUnderTest]:
             f"no target {name!r}; `crashmatrix targets` lists them, or name package.module:Class, file.py:Class or file.toml"
         )
     try:
+        if name in BUILT_IN:
+            return _built_in(name)
         return _class_in(load_module(where), where, attribute)
     except UsageError:
         if name in BUILT_IN or not _family(name):
             raise
         raise UsageError(f"no target {name!r}; there are {', '.join(_family(name))}") from None
+
+
+def _built_in(name: str) -> type[SystemUnderTest]:
+    where, _, attribute = BUILT_IN[name].place.rpartition(":")
+    with suppress(ImportError), extra_installed(f"target {name}"):
+        importlib.import_module(where)
+    return _class_in(load_module(where), where, attribute)  # Says what else is wrong, if something is.
 
 
 def _family(name: str) -> list[str]:
@@ -151,7 +162,9 @@ def _load_file(path: Path) -> ModuleType:
         return sys.modules[name]
     if not path.is_file():
         raise UsageError(f"no file {path}; name it relative to the current directory")
-    if (path.parent / "__init__.py").exists() and (module := _load_from_package(path.resolve())):
+    # Not resolved: a package's folder may be a link, and its name is that of the link.
+    whole = Path(os.path.normpath(path.absolute()))
+    if (whole.parent / "__init__.py").exists() and (module := _load_from_package(whole)):
         return module
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -175,7 +188,7 @@ def _load_from_package(path: Path) -> ModuleType | None:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _load_module(".".join(parts))
-    return module if module.__file__ and Path(module.__file__).resolve() == path else None
+    return module if module.__file__ and Path(module.__file__).resolve() == path.resolve() else None
 
 
 def _in_one_line(error: BaseException) -> str:
