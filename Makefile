@@ -5,47 +5,53 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test test-quick test-all fuzz lint bench mutants false-alarms system-packages test-packages clean
+.PHONY: crash-matrix test test-quick test-all fuzz lint docs dist bench mutants false-alarms system-packages test-packages clean help
 
-crash-matrix: $(VENV)/ready
+crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crashmatrix-report/index.html
 	$(BIN)/crashmatrix run --report $(REPORT)
 
-test: $(VENV)/ready-dev lint
+test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# What needs no root and runs no experiment.
-test-quick: $(VENV)/ready-dev
+test-quick: $(VENV)/ready-dev  ## the tests that need no root and run no experiment
 	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment"
 
-test-all: $(VENV)/ready-dev lint
+test-all: $(VENV)/ready-dev lint  ## the same with the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"
 
-lint: $(VENV)/ready-dev
+lint: $(VENV)/ready-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-fuzz: $(VENV)/ready-dev
+fuzz: $(VENV)/ready-dev  ## drive the engine through random operations and kills until stopped
 	CRASHMATRIX_FUZZ=1 $(BIN)/python -m pytest --timeout 0 -n 2 tests/reference_wal/test_state_machine.py -k agrees
 
-bench: $(VENV)/ready-dev
+docs: $(VENV)/ready-dev  ## build the documentation into site/, with warnings as errors
+	$(BIN)/python -m mkdocs build --strict
+
+dist: $(VENV)/ready-dev  ## build and check what a release uploads, in dist/
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
+bench: $(VENV)/ready-dev  ## time the log beside SQLite, LMDB, RocksDB and LevelDB
 	$(BIN)/python -m benchmarks.failpoint_cost
 	-@$(BIN)/python -m pip install --quiet --group bench
 	-@$(BIN)/python -m pip install --quiet --group bench-leveldb
 	$(BIN)/python -m benchmarks.append
 	$(BIN)/python -m benchmarks.replay
 
-mutants: $(VENV)/ready-dev
+mutants: $(VENV)/ready-dev  ## plant bugs in the reference engine; each must be found
 	$(BIN)/crashmatrix mutants --seeds 3
 
-false-alarms: $(VENV)/ready-dev
+false-alarms: $(VENV)/ready-dev  ## crash correct systems at length; none may be called broken
 	$(BIN)/python -m benchmarks.false_alarms
 	$(BIN)/python -m benchmarks.outcomes --seconds 600
 
-system-packages:
+system-packages:  ## install the system packages that runs need
 	@sh .ci/system-packages $(PYTHON)
 
-test-packages:
+test-packages:  ## install those that only tests need
 	@sh .ci/system-packages $(PYTHON) test
 
 $(VENV)/ready: pyproject.toml | system-packages
@@ -58,5 +64,8 @@ $(VENV)/ready-dev: $(VENV)/ready | test-packages
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1 - /p' $(firstword $(MAKEFILE_LIST)) | awk -F' - ' '{ printf "%-24s %s\n", $$1, $$2 }'
+
+clean:  ## remove the virtual environment, caches and the built documentation
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,11 @@ from ruamel.yaml import YAML
 from tests import ROOT
 from tests.scenarios.command_line import CRASHMATRIX
 
-WORKFLOW, ACTION = ROOT / ".github" / "workflows" / "crash-matrix.yml", ROOT / "action.yml"
+WORKFLOWS = ROOT / ".github" / "workflows"
+WORKFLOW, ACTION = WORKFLOWS / "crash-matrix.yml", ROOT / "action.yml"
+ALL = sorted(WORKFLOWS.glob("*.yml"))
+
+each_workflow = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 
 
 def parsed(text: str) -> Any:
@@ -36,7 +40,8 @@ def test_schemas(tmp_path: Path) -> None:
     (tmp_path / "example.yml").write_text(example())
     (tmp_path / "wrong.yml").write_text(example().replace("runs-on", "run-on"))
     checks = [
-        (WORKFLOW, "vendor.github-workflows", 0),
+        *((path, "vendor.github-workflows", 0) for path in ALL),
+        (ROOT / ".github" / "dependabot.yml", "vendor.dependabot", 0),
         (tmp_path / "example.yml", "vendor.github-workflows", 0),
         (ACTION, "vendor.github-actions", 0),
         (tmp_path / "wrong.yml", "vendor.github-workflows", 1),
@@ -47,14 +52,74 @@ def test_schemas(tmp_path: Path) -> None:
 
 
 def steps(workflow: Any) -> list[Any]:
-    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
+
+
+@each_workflow
+def test_a_job_may_read_only(path: Path) -> None:
+    """No job may write anything, except that the upload may ask for its identity, and does so alone, in an environment."""
+    workflow = parsed(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    granted = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
+    assert granted == ({"publish": {"id-token": "write"}} if path.stem == "release" else {})
+    for name in granted:
+        assert workflow["jobs"][name]["environment"]
+        assert not [step for step in workflow["jobs"][name]["steps"] if "run" in step], "it runs no code of ours"
+
+
+@each_workflow
+def test_a_job_ends(path: Path) -> None:
+    """Each job has a limit of its own, and a newer push does not wait for an older one."""
+    workflow = parsed(path.read_text())
+    assert workflow["concurrency"]["group"].endswith("${{ github.ref }}")
+    assert [name for name, job in workflow["jobs"].items() if "steps" in job and job["timeout-minutes"] > 60] == []
+
+
+@each_workflow
+def test_actions_have_a_version(path: Path) -> None:
+    """No action is taken from a branch that moves without notice; majors are, and the uploader's, as its authors ask."""
+    versions = [
+        step["uses"].partition("@")[2] for step in steps(parsed(path.read_text())) if "@" in step.get("uses", "")
+    ]
+    assert [version for version in versions if not re.fullmatch(r"v\d+|release/v\d+", version)] == []
+    assert versions
+
+
+def test_only_what_is_tested_is_published() -> None:
+    """The upload waits for the whole test workflow and for the check of what it uploads, which the tag must name."""
+    jobs = parsed((WORKFLOWS / "release.yml").read_text())["jobs"]
+    assert set(jobs["publish"]["needs"]) == {"test", "build"}
+    assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
+    assert "workflow_call" in parsed((WORKFLOWS / "test.yml").read_text())["on"]
+    commands = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+    assert commands.index("python -m build --no-isolation") < commands.index("python -m twine check --strict dist/*")
+    assert any('= "$GITHUB_REF_NAME"' in command for command in commands)
+
+
+@each_workflow
+def test_make_targets_exist(path: Path) -> None:
+    """What a workflow makes, the Makefile can make."""
+    called = re.findall(r"\bmake ([a-z-]+)", " ".join(step.get("run", "") for step in steps(parsed(path.read_text()))))
+    rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [name for name in called if name not in rules] == []
+
+
+def test_pre_commit_runs_what_lint_does() -> None:
+    """Each hook runs a tool of the virtual environment, downloads nothing, and `make lint` runs the same three."""
+    (repository,) = parsed((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    hooks = [hook["entry"].replace(" --force-exclude", "") for hook in repository["hooks"]]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert lint is not None
+    assert hooks == [line.strip().removesuffix(" .").replace("$(BIN)", ".venv/bin") for line in lint[1].splitlines()]
 
 
 @pytest.mark.parametrize("text", [WORKFLOW.read_text(), example()], ids=["workflow", "example"])
 def test_inputs_exist(text: str) -> None:
     """Whoever uses the action gives it inputs that it has."""
     inputs = parsed(ACTION.read_text())["inputs"]
-    uses = [step["with"] for step in steps(parsed(text)) if step["uses"] in ("./", "OWNER/crashmatrix@main")]
+    uses = [step["with"] for step in steps(parsed(text)) if step.get("uses") in ("./", "OWNER/crashmatrix@main")]
     assert uses
     assert {name for use in uses for name in use} <= inputs.keys()
 
