@@ -88,6 +88,7 @@ class FailPoint:
 
 Callback = Callable[[], object]
 Observer = Callable[[FailPoint, int], object]
+"""Called at each hit with the failpoint and how many hits of it there were, this one included; see `observe`."""
 
 
 class _Registry:

@@ -166,6 +166,35 @@ def act(folder: Path, **inputs: str) -> tuple[str, str]:
     return output.read_text(), summary.read_text()
 
 
+@pytest.mark.parametrize(
+    ("target", "merge", "extra"),
+    [
+        ("reference", "", "[reference]"),
+        ("reference+no-sync-record", "", "[reference]"),
+        ("modelardb:376", "", "[reference]"),
+        ("deltalake:plain", "", "[reference]"),
+        ("lmdb:default", "", "[lmdb]"),
+        ("sqlite:wal-full", "", ""),
+        ("tests/my_store.py:MyStore", "", ""),
+        ("reference", "shards", ""),
+    ],
+)
+def test_installs_what_the_target_needs(target: str, merge: str, extra: str, tmp_path: Path) -> None:
+    """Some built-in targets need large packages; nobody else downloads them."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/called\n')
+    python.chmod(0o755)
+    (tmp_path / "sudo").symlink_to("/bin/true")  # The runner's would load a module.
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TARGET": target, "MERGE": merge,
+        "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }  # fmt: skip
+    subprocess.run(["bash", str(ROOT / ".ci" / "action-install"), str(python)], env=environment, check=True)
+    *_, installed = (tmp_path / "called").read_text().splitlines()
+    assert installed == f"-m pip install --quiet {ROOT}{extra}"
+    assert (tmp_path / "output").read_text() == f"crashmatrix={tmp_path}/crashmatrix\n"
+
+
 @pytest.mark.experiment
 def test_shards_and_merge(tmp_path: Path) -> None:
     """Two shards run and merged as the workflow does: the statuses are outputs, the summaries GitHub's, the report whole."""

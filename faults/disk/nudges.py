@@ -32,6 +32,8 @@ from crashmatrix.faults.disk.linux.kernel import start_writeback
 __all__ = ["ASYNCHRONOUS", "NUDGES", "Nudger", "check_nudge", "nudge_for_ever"]
 
 NUDGES = ("none", "commit", "writeback", "mixed", "async", "storm")
+"""Names of the nudges that a recording can have (`RecordOptions.nudge`)."""
+
 ASYNCHRONOUS = ("async", "storm")
 
 _BTRFS_IOC_START_SYNC = 0x80089418  # linux/btrfs.h

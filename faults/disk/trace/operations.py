@@ -138,6 +138,7 @@ Change = Write | Names | Data | Size
 """What a power cut can take."""
 
 Operation = Change | Flush | Sync | Node | Note | Mark | Failure
+"""One entry of a trace."""
 
 
 def sectors_of(change: Change) -> int:
