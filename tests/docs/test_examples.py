@@ -14,7 +14,7 @@ import pytest
 
 from crashmatrix.scenarios.power.experiment import lacking
 from tests import ROOT
-from tests.scenarios.cli.test_main import CRASHMATRIX
+from tests.scenarios.command_line import CRASHMATRIX
 
 EXAMPLES = ROOT / "docs" / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))

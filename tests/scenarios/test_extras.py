@@ -16,7 +16,7 @@ from crashmatrix.faults.disk import requirements
 from crashmatrix.scenarios.extras import EXTRAS
 from crashmatrix.scenarios.systems import BUILT_IN
 from tests import ROOT
-from tests.scenarios.cli.test_main import CRASHMATRIX
+from tests.scenarios.command_line import CRASHMATRIX
 
 PACKAGES = sorted(package for packages in EXTRAS.values() for package in packages)
 NEEDED = {"reference": "reference", "modelardb": "reference", "deltalake": "reference", "lmdb": "lmdb"}
