@@ -2,8 +2,13 @@
 
 import time
 from collections.abc import Iterable
+from typing import TypeVar
 
 import psutil
+
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
+
+T = TypeVar("T")
 
 
 def descendants(pid: int) -> list[psutil.Process]:
@@ -26,3 +31,10 @@ def runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def value(result: JobResult[T]) -> T:
+    """Return the value that a job returned, which it must have."""
+    traceback = result.traceback if isinstance(result, Raised) else ""
+    assert isinstance(result, Returned), f"{result} {traceback} {result.output}"
+    return result.value

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.faults.disk import InvalidState
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
 from crashmatrix.reports.folder import copy_file
 from crashmatrix.reports.store import TRACES, has_trace
@@ -28,6 +29,7 @@ from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.experiment import STATES_MAX, PowerExperiment, lacking, parse_power_id
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Raised, Returned
 from crashmatrix.scenarios.processes.scratch import scratch_folder
 from crashmatrix.scenarios.shards import WHOLE, Shard
 from crashmatrix.scenarios.systems.loading import Target
@@ -274,19 +276,19 @@ def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path
         copy_file(kept_trace.trace, copy)
         recording = dataclasses.replace(kept_trace, trace=copy)
         seconds = 60 + 3 * checker.system.seconds_max
-        ended = checker.jobs.run(
+        result = checker.jobs.run(
             power_judge.judge_one, checker.target, recording, state, seconds_max=seconds, keep_going=True
         )
-        if ended.raised is not None and "InvalidState" in ended.raised.kinds:
-            raise UsageError(ended.raised.message)
-        if not ended.returned:
-            return Replayed(Checked(Verdict.UNKNOWN, f"the judge {ended}"), None)
+        if isinstance(result, Raised) and result.is_a(InvalidState):
+            raise UsageError(result.message)
+        if not isinstance(result, Returned):
+            return Replayed(Checked(Verdict.UNKNOWN, f"the judge {result}"), None)
         if keep is not None:
             keep.mkdir(parents=True)
             kept = checker.jobs.run(power_judge.keep_state, recording, state, keep.absolute(), seconds_max=seconds)
-            if not kept.returned:
+            if not isinstance(kept, Returned):
                 raise UsageError(f"{keep}: keeping the crashed tree {kept}")
-        return Replayed(Checked(ended.value.verdict, ended.value.explanation), keep)
+        return Replayed(Checked(result.value.verdict, result.value.explanation), keep)
 
 
 def experiment_of(
@@ -326,9 +328,9 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         store = SnapshotStore(scratch, names=2)
         with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
-            ended = jobs.run(work.setup, target, seconds_max=600)
-            if ended.raised is not None and "UsageError" in ended.raised.kinds:
-                raise UsageError(ended.raised.message)
-            if not ended.returned:
-                raise UsageError(f"target {plan.name} cannot be set up: it {ended}")
-            yield checker, list(ended.value)
+            result = jobs.run(work.setup, target, seconds_max=600)
+            if isinstance(result, Raised) and result.is_a(UsageError):
+                raise UsageError(result.message)
+            if not isinstance(result, Returned):
+                raise UsageError(f"target {plan.name} cannot be set up: it {result}")
+            yield checker, list(result.value)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.reports import Finding, ScenarioResult
@@ -23,10 +23,15 @@ from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.explain import Told
 from crashmatrix.scenarios.power.explain.trials import Trial, Trials
 from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.processes.result import JobResult, Returned
+from crashmatrix.scenarios.systems.loading import Target, load
 
 __all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer", "explanations_of"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 FINDINGS_MAX = 8
 """How many kinds of finding a run explains."""
@@ -96,7 +101,7 @@ class PowerExplainer:
             if recording is None:
                 reason = "no trace of it was kept"
             else:
-                told: Told | None = self._run(
+                told = self._run(
                     explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
                 )
                 if told:
@@ -153,17 +158,17 @@ class PowerExplainer:
                 name = f"posix~asked~{self.experiment.seed}"
                 trace = trace_path(self.experiment.scratch, name)
                 of_calls = Recording(name, "posix", "none", self.experiment.seed, trace)
-                ended = self._job(power_record.record_run, of_calls)
-                self._asked = ended.value if ended.returned else None
+                result = self._job(power_record.record_run, of_calls)
+                self._asked = result.value if isinstance(result, Returned) else None
             return self._asked
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        ended = self._job(function, *args)
-        if not ended.returned:
-            raise RuntimeError(f"the explaining process {ended}")
-        return ended.value
+    def _run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> T:
+        result = self._job(function, *args)
+        if not isinstance(result, Returned):
+            raise RuntimeError(f"the explaining process {result}")
+        return result.value
 
-    def _job(self, function: Callable[..., Any], *args: Any) -> Any:
+    def _job(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * load(self.experiment.target.name).seconds_max
         return self.experiment.jobs.run(function, self.experiment.target, *args, seconds_max=seconds, keep_going=True)
 

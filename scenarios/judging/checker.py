@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
@@ -30,14 +30,17 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.processes.jobs import Job, Jobs
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
+from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Checked", "Checker", "CrashState", "Snapshot", "snapshot_job"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,15 @@ class Checker:
         path.mkdir()
         return path
 
-    def run(self, function: Callable[..., Any], *args: Any) -> Ended:
+    def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
         """Run a job on the target to its end, with the time that a workload gets."""
         return self.jobs.run(function, self.target, *args, seconds_max=10 * self.system.seconds_max)
 
-    def must(self, what: str, ended: Ended) -> Any:
-        """Return what a job returned. Raises UsageError if it ended otherwise."""
-        if not ended.returned:
-            raise UsageError(f"{what} of {self.target.name} {ended}; it must work before it can be crashed")
-        return ended.value
+    def must(self, what: str, result: JobResult[T]) -> T:
+        """Return the value that a job returned. Raises UsageError if the job ended otherwise."""
+        if not isinstance(result, Returned):
+            raise UsageError(f"{what} of {self.target.name} {result}; it must work before it can be crashed")
+        return result.value
 
     def difference(self, one: Tree, other: Tree) -> str | None:
         """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
@@ -119,9 +122,9 @@ class Checker:
             return None
         folder = self.folder()
         self.store.restore(tree, folder / "root")
-        ended = self.run(work.fingerprint, folder / "root")
+        result = self.run(work.fingerprint, folder / "root")
         remove_tree(folder)
-        return self.must("the fingerprint", ended) if ended.returned else None
+        return result.value if isinstance(result, Returned) else None
 
     def undisturbed(self, end: CrashState) -> Violation | None:
         """Return why the target cannot be crashed, from the end of an undisturbed run; None if it can."""
@@ -130,11 +133,11 @@ class Checker:
         folder = self.folder()
         try:
             self.store.restore(end.tree, folder / "root")
-            job = self.jobs.start(
+            result = self.jobs.run(
                 work.recover, self.target, folder / "root", False, None, seconds_max=self.system.seconds_max
             )
-            ended = job.wait()
-            return judge_undisturbed(end.promises, ended.value[0] if ended.returned else None, self._violation)
+            items = result.value[0] if isinstance(result, Returned) else None
+            return judge_undisturbed(end.promises, items, self._violation)
         finally:
             remove_tree(folder)
 
@@ -169,11 +172,10 @@ class Checker:
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
         job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=self.system.seconds_max)
         snapshot_job(job, self.store, root, recovery)
-        assert job.ended is not None
-        if not job.ended.returned:
-            raise _failed_recovery("recovery", job.ended)
-        items, declared = job.ended.value
-        return items, declared
+        result = job.wait()
+        if not isinstance(result, Returned):
+            raise _failed_recovery("recovery", result)
+        return result.value
 
     def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
         if violation := self._violation(promises, items):
@@ -183,12 +185,13 @@ class Checker:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""
         if is_built_in(self.contract):
             return judge_safely(self.contract, promises, items)
-        ended = self.jobs.run(work.judge, self.target, promises, items, seconds_max=self.system.seconds_max)
-        if ended.returned:
-            violation: Violation | None = ended.value
-            return violation
-        how = "was still running at its time limit" if ended.timed_out else str(ended)
-        return Violation(Verdict.UNKNOWN, f"the contract's check {how}")
+        match self.jobs.run(work.judge, self.target, promises, items, seconds_max=self.system.seconds_max):
+            case Returned(violation):
+                return violation
+            case TimedOut():
+                return Violation(Verdict.UNKNOWN, "the contract's check was still running at its time limit")
+            case failed:
+                return Violation(Verdict.UNKNOWN, f"the contract's check {failed}")
 
     def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
         """Recover again and let the system check itself, once for each recovered folder, its items and promises.
@@ -213,15 +216,14 @@ class Checker:
         job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=2 * self.system.seconds_max)
         again = job.next_message()
         if again is None:
-            assert job.ended is not None
-            raise _failed_recovery("a second recovery", job.ended)
+            raise _failed_recovery("a second recovery", job.wait())
         try:
             self._compare(promises, items, again, before, root)
         finally:
             job.answer()
-            ended = job.wait()
-        if not ended.returned:
-            raise _failed_check(ended)
+            result = job.wait()
+        if not isinstance(result, Returned):
+            raise _failed_check(result)
 
     def _compare(
         self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
@@ -238,7 +240,9 @@ class Checker:
             raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
 
 
-def snapshot_job(job: Job, store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None) -> None:
+def snapshot_job(
+    job: Job[T], store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None
+) -> None:
     """Drive a job to its end, taking snapshots ``root`` at each hit it reports."""
     while (hit := job.next_message()) is not None:
         begun = time.monotonic()
@@ -248,19 +252,21 @@ def snapshot_job(job: Job, store: SnapshotStore, root: Path, into: list[Snapshot
         job.grant(time.monotonic() - begun)  # Being copied does not count as being slow.
 
 
-def _failed_recovery(which: str, ended: Ended) -> _Found:
-    if ended.timed_out:
-        return _Found(Verdict.HANGS, f"{which} was still running at its time limit")
-    if ended.raised is None:
-        return _Found(Verdict.CANNOT_OPEN, f"{which} {ended}")
-    if "PromiseBroken" in ended.raised.kinds:
-        return _Found(*claimed(*ended.raised.payload))
-    if "UsageError" in ended.raised.kinds:
-        return _Found(Verdict.UNKNOWN, ended.raised.message)
-    return _Found(Verdict.CANNOT_OPEN, f"{which} raised {ended.raised}")
+def _failed_recovery(which: str, result: JobResult[object]) -> _Found:
+    match result:
+        case TimedOut():
+            return _Found(Verdict.HANGS, f"{which} was still running at its time limit")
+        case Raised(claim=(verdict, explanation)):
+            return _Found(*claimed(verdict, explanation))
+        case Raised() as raised if raised.is_a(UsageError):
+            return _Found(Verdict.UNKNOWN, raised.message)
+        case _:
+            return _Found(Verdict.CANNOT_OPEN, f"{which} {result}")
 
 
-def _failed_check(ended: Ended) -> _Found:
-    if ended.raised is not None and "PromiseBroken" in ended.raised.kinds:
-        return _failed_recovery("", ended)
-    return _Found(Verdict.UNKNOWN, f"the system's own check {ended}")
+def _failed_check(result: Raised | Died | TimedOut) -> _Found:
+    match result:
+        case Raised(claim=(verdict, explanation)):
+            return _Found(*claimed(verdict, explanation))
+        case _:
+            return _Found(Verdict.UNKNOWN, f"the system's own check {result}")

@@ -102,13 +102,13 @@ class SnapshotStore:
         """
         try:
             with opened_folder(root, self._names) as folder:
-                return self._capture(folder)
+                return self._capture(folder, root)
         except FileNotFoundError:
             return Tree(())
         except NotAFolder as error:
             return Tree((("", Entry(_REPLACED, 0, f"the folder under test was replaced by {error.what}")),))
 
-    def _capture(self, folder: int) -> Tree:
+    def _capture(self, folder: int, root: Path) -> Tree:
         with Cursor(folder) as cursor:
             try:
                 return Tree(tuple(sorted(self._walk(cursor))))
@@ -117,6 +117,9 @@ class SnapshotStore:
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
                 text = f"the folder under test cannot be copied: {why}, at {name!r}"
                 return Tree((("", Entry(_UNREADABLE, 0, text)),))
+            except OSError as error:  # Of descriptors; say where it was.
+                name = error.filename if isinstance(error.filename, str) else ""
+                raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
     def _walk(self, cursor: Cursor) -> Iterator[tuple[str, Entry]]:
         """Yield what there is; one loop, since a folder may be deeper than Python's stack."""

@@ -122,7 +122,9 @@ def workload(
     system.workload(root, Journal(journal))
 
 
-def recover(channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None) -> Any:
+def recover(
+    channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None
+) -> tuple[list[Item], dict[str, tuple[str, str]]]:
     """Recover once; be copied at every hit, or die at one. Returns the items and the failpoints declared."""
     system = target.make()
     watch = None if snapshot else ()

@@ -39,6 +39,7 @@ from crashmatrix.scenarios.kill.plan import (
 )
 from crashmatrix.scenarios.kill.profile import Prepared, prepare, shrunk
 from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.result import JobResult, was_killed
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.shards import WHOLE, Shard, plan_digest
 from crashmatrix.scenarios.target.journal import Promises
@@ -120,8 +121,7 @@ class KillExperiment:
             seconds_max=10 * self.checker.system.seconds_max,
         )  # fmt: skip
         snapshot_job(job, self.checker.store, root, snapshots, journal)
-        assert job.ended is not None
-        self.checker.must("the workload whose snapshots were taken", job.ended)
+        self.checker.must("the workload whose snapshots were taken", job.wait())
         written = read_file(journal)
         snapshots.append(Snapshot(END, self.checker.store.capture(root), len(written)))
         sizes = [snapshot.journal_bytes for snapshot in snapshots]
@@ -260,13 +260,13 @@ class KillExperiment:
         for depth, hit in enumerate(path):
             kill = None if hit == END else hit
             if depth == 0:
-                ended = self.checker.run(work.workload, root, journal, (), kill)
+                result: JobResult[object] = self.checker.run(work.workload, root, journal, (), kill)
             elif unusable := self.checker.store.capture(root).unusable:
                 return Checked(*unusable)
             else:
-                ended = self.checker.run(work.recover, root, False, kill)
-            if kill is not None and ended.died != -9:
-                return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {ended}")
+                result = self.checker.run(work.recover, root, False, kill)
+            if kill is not None and not was_killed(result):
+                return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
         written = read_file(journal)
         return CrashState(self.checker.store.capture(root), Promises.parse(written, prepared.items))
 

@@ -78,7 +78,7 @@ def prepare(checker: Checker) -> Prepared:
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
-    profile: Profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     if profile.shrunk:
         raise shrunk(checker)
     return profile, checker.store.capture(root)

@@ -34,9 +34,9 @@ from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
 from crashmatrix.scenarios.power.state_verdict import Judged, account_of
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE, Shard
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import Violation
 
 __all__ = [
     "RESTARTS",
@@ -132,8 +132,8 @@ class PowerExperiment:
         if self.results or recording.problem or recording.killed or self.target.mutant:
             return False
         seconds_max = 60 + 3 * load(self.target.name).seconds_max
-        ended = self.jobs.run(power_judge.undisturbed, self.target, recording, seconds_max=seconds_max)
-        violation: Violation | None = ended.value if ended.returned else None
+        result = self.jobs.run(power_judge.undisturbed, self.target, recording, seconds_max=seconds_max)
+        violation = result.value if isinstance(result, Returned) else None
         if violation is None:
             return False
         refuse_if_broken(self.target.name, violation, load(self.target.name).contract)
@@ -186,10 +186,10 @@ class PowerExperiment:
             verified=self._verified, until_broken=self.until_broken,
         )  # fmt: skip
         self._exploring += time.perf_counter() - begun
-        for ended in ends:
-            if not ended.returned:
-                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {ended}"))
-        shares = [ended.value for ended in ends if ended.returned]
+        for end in ends:
+            if not isinstance(end, Returned):
+                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
+        shares = [end.value for end in ends if isinstance(end, Returned)]
         self._verified = self._verified.union(*(share.verified for share in shares))
         account.update(account_of(shares))
         self._distrust(recording)

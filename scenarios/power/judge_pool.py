@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.result import JobResult
 from crashmatrix.scenarios.systems.loading import Target, load
 
 __all__ = ["judge_together"]
@@ -25,7 +25,7 @@ def judge_together(
     *,
     verified: frozenset[int] = frozenset(),
     until_broken: bool = False,
-) -> list[Ended]:
+) -> list[JobResult[Share]]:
     """Judge up to ``budget`` states; returns how each judge ended, with its `power_account.Share` if in order.
 
     Args:
@@ -35,14 +35,13 @@ def judge_together(
     share = max(1, budget // workers)
     seconds_max = 60 + (share + 2) * 3 * load(target.name).seconds_max
 
-    def drive(number: int) -> Ended:
+    def drive(number: int) -> JobResult[Share]:
         job = jobs.start(
             power_judge.judge, target, recording, number, workers, share, verified, until_broken,
             seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:
             on_judged(judged)
-        assert job.ended is not None
-        return job.ended
+        return job.wait()
 
-    return [ended for _, ended in side_by_side(jobs, workers, drive, range(workers))]
+    return [result for _, result in side_by_side(jobs, workers, drive, range(workers))]

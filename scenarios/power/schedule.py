@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk import Filesystem
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
@@ -23,14 +23,17 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.power import recording as power_record, restarts
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.restarts import KillPoint, Places
-from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.jobs import Channel, Jobs
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 
 __all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
@@ -90,20 +93,17 @@ class Recordings:
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if killed else kind
         recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
-        ended = run_recorder(self._jobs, power_record.record_run, self._target, recording)
-        if killed and ended.raised is not None:
+        result = run_recorder(self._jobs, power_record.record_run, self._target, recording)
+        if killed and isinstance(result, Raised):
             # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
-            return replace(
-                recording, problem=f"killed {killed} and restarted, it could not go on: {ended.raised.message}"
-            )
-        if ended.raised is not None and "UsageError" in ended.raised.kinds:
-            raise UsageError(ended.raised.message)
-        if not ended.returned:
-            raise EnvironmentLacks(f"recording on {filesystem} {ended}")
-        made: Recording = ended.value
+            return replace(recording, problem=f"killed {killed} and restarted, it could not go on: {result.message}")
+        if isinstance(result, Raised) and result.is_a(UsageError):
+            raise UsageError(result.message)
+        if not isinstance(result, Returned):
+            raise EnvironmentLacks(f"recording on {filesystem} {result}")
         if nudge in _UNFLUSHED and not killed:
-            self._unflushed.setdefault(filesystem, made)
-        return made
+            self._unflushed.setdefault(filesystem, result.value)
+        return result.value
 
     def _go_ahead(self) -> None:
         if self._kinds:
@@ -142,9 +142,8 @@ class Recordings:
             root, journal = folder / "root", folder / "journal"
             root.mkdir()
             run_recorder(self._jobs, work.prepare, self._target, root)
-            ended = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
-        found: Places = ended.value if ended.returned else {}
-        return found
+            result = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
+        return result.value if isinstance(result, Returned) else {}
 
     def _record_recovery(self, parent: Recording, state: str) -> Recording:
         name = f"{parent.name}/{state}"
@@ -152,15 +151,14 @@ class Recordings:
             parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), killed=None,
             of=(parent.name, state),
         )  # fmt: skip
-        ended = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
+        result = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
         parent.trace.unlink()
-        if not ended.returned:
-            return replace(recording, problem=f"recording this recovery {ended}")
-        made: Recording = ended.value
-        return made
+        if not isinstance(result, Returned):
+            return replace(recording, problem=f"recording this recovery {result}")
+        return result.value
 
 
-def run_recorder(jobs: Jobs, function: Callable[..., Any], target: Target, *args: Any) -> Ended:
+def run_recorder(jobs: Jobs, function: Callable[[Channel, Target, *Ts], T], target: Target, *args: *Ts) -> JobResult[T]:
     """Run a job that makes a recording of a target, or one of its size, for as long as such may take."""
     return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max)
 

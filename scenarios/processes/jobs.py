@@ -14,25 +14,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
-from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.job_child import Channel, live
 from crashmatrix.scenarios.processes.job_server import SERVER, death
-from crashmatrix.scenarios.processes.result import Ended, Relayed, describe
+from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.scratch import OwnFolder, own_folder
-from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["Channel", "Job", "Jobs"]
 
@@ -41,44 +39,15 @@ _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork se
 _END_SECONDS_MAX = 10.0
 """No longer is waited for a killed process."""
 
-
-class Channel:
-    """The child's end: `send` to whoever drives the job, `receive` its answer.
-
-    A function that forks may come out of it in two processes; the copy ends at the first of these calls, or at its end.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._owner = connection, os.getpid()
-        self._pipe = os.fstat(connection.fileno())
-
-    def send(self, message: Any) -> None:
-        """Send one message (picklable)."""
-        self.end_copy()
-        self._connection.send(("message", message))
-
-    def receive(self) -> Any:
-        """Wait for the answer."""
-        self.end_copy()
-        return self._connection.recv()
-
-    def end_copy(self) -> None:
-        """End this process if it is a copy of the job's, two of which would answer for one, or if it has closed its channel."""
-        if os.getpid() != self._owner:
-            os._exit(0)
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(self._connection.fileno()), self._pipe):
-                return
-        with contextlib.suppress(OSError):
-            os.write(2, b"it had closed a descriptor that it had not opened: the channel to crashmatrix\n")
-        os._exit(1)
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 _SECONDS_MAX = 1e6
 """No job needs longer, and poll(2) takes no more than twice that."""
 
 
-class Job:
+class Job(Generic[R]):
     """One running child. Drive it with `next_message` and `answer`, or just `wait` for its end."""
 
     def __init__(
@@ -94,11 +63,11 @@ class Job:
         self._held, self.server = held, SERVER.process
         self._deadline = time.monotonic() + min(seconds_max, _SECONDS_MAX)
         self.pid: int = process.pid
-        self.ended: Ended | None = None
+        self.result: JobResult[R] | None = None
 
     def next_message(self) -> Any | None:
-        """Return the child's next message, or None once it has ended (see ``ended``). Raises ForkServerDied."""
-        if self.ended is not None:
+        """Return the child's next message, or None once it has ended (see ``result``). Raises ForkServerDied."""
+        if self.result is not None:
             return None
         message = self._receive()
         if message is None:
@@ -107,16 +76,21 @@ class Job:
 
     def _receive(self) -> tuple[Any] | None:
         """Return the next message in a tuple, or note the end."""
-        how: dict[str, Any] = {"timed_out": True}
-        if self._ready(self._connection, self._process.sentinel):
-            kind, content = self._read()
-            if kind == "message":
+        if not self._ready(self._connection, self._process.sentinel):
+            self._time_out()
+            return None
+        match self._read():
+            case ("message", content):
                 return (content,)
-            if kind != "died":
-                how = {"value": {"returned": True, "value": content}, "raised": {"raised": content}}[kind]
-            elif self._ready(self._process.sentinel):  # Else it has closed its end and lives on.
-                how = {}
-        self._finish(how)
+            case ("value", content):
+                self._finish(lambda _, output: Returned(cast("R", content), output))
+            case ("raised", content):
+                self._finish(lambda _, output: replace(cast(Raised, content), output=output))
+            case _:
+                if self._ready(self._process.sentinel):
+                    self._finish(Died)
+                else:  # It has closed its end and lives on.
+                    self._time_out()
         return None
 
     def _ready(self, *what: Any) -> bool:
@@ -138,16 +112,16 @@ class Job:
 
     def answer(self, message: Any = None) -> None:
         """Answer the child; it may be gone by now."""
-        if self.ended is not None:
+        if self.result is not None:
             return
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             self._connection.send(message)
 
-    def wait(self) -> Ended:
+    def wait(self) -> JobResult[R]:
         """Wait for the end; messages are dropped. Raises ForkServerDied."""
-        while self.ended is None:
+        while self.result is None:
             self._receive()
-        return self.ended
+        return self.result
 
     def stop(self) -> None:
         """SIGKILL the child and everything it started."""
@@ -165,12 +139,15 @@ class Job:
         if self._held is not None:
             self._held.wait(_END_SECONDS_MAX)
 
-    def _finish(self, how: dict[str, Any]) -> None:
-        if how.get("timed_out"):
-            self.stop()
+    def _time_out(self) -> None:
+        self.stop()
+        self._finish(lambda _, output: TimedOut(output))
+
+    def _finish(self, result_of: Callable[[int, str], JobResult[R]]) -> None:
+        """Note the result, which ``result_of`` makes of exit code and output."""
         wait([self._process.sentinel])
         exit_code, server_died = self._jobs.reap(self, self._process)
-        self.ended = Ended(**(how or {"died": exit_code}), output=self._read_output())
+        self.result = result_of(exit_code, self._read_output())
         self._connection.close()
         if server_died:
             self.stop()
@@ -182,7 +159,7 @@ class Job:
         return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
 
 
-_running_everywhere: set[Job] = set()
+_running_everywhere: set[Job[Any]] = set()
 
 
 class Jobs:
@@ -196,7 +173,7 @@ class Jobs:
     def __init__(self, *, preload: Sequence[str] = (), scratch: Path | None = None) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._preload, self._within = preload, scratch
-        self._running: set[Job] = set()
+        self._running: set[Job[Any]] = set()
         self._stopped = False
         self._scratch: OwnFolder | None = None
         self._count = 0
@@ -218,7 +195,9 @@ class Jobs:
             SERVER.let_go()
         self._scratch.cleanup()
 
-    def start(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Job:
+    def start(
+        self, function: Callable[[Channel, *Ts], R], *args: *Ts, seconds_max: float, keep_going: bool = False
+    ) -> Job[R]:
         """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
 
         Args:
@@ -231,18 +210,20 @@ class Jobs:
                 raise EnvironmentLacks("stopped")
             self._count += 1
             output = self._scratch.path / str(self._count)
-            process = self._context.Process(target=_child, args=(theirs, str(output), function, args), daemon=True)
+            process = self._context.Process(target=live, args=(theirs, str(output), function, args), daemon=True)
             with _without_main():
                 held = SERVER.start(process)
             if held and keep_going:
                 SERVER.keep_going(held)
-            job = Job(self, process, held, ours, output, seconds_max)
+            job: Job[R] = Job(self, process, held, ours, output, seconds_max)
             self._running.add(job)
             _running_everywhere.add(job)
         theirs.close()
         return job
 
-    def run(self, function: Callable[..., Any], *args: Any, seconds_max: float, keep_going: bool = False) -> Ended:
+    def run(
+        self, function: Callable[[Channel, *Ts], R], *args: *Ts, seconds_max: float, keep_going: bool = False
+    ) -> JobResult[R]:
         """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
         return self.start(function, *args, seconds_max=seconds_max, keep_going=keep_going).wait()
 
@@ -254,7 +235,7 @@ class Jobs:
         for job in running:
             job.stop()
 
-    def reap(self, job: Job, process: Any) -> tuple[int, ForkServerDied | None]:
+    def reap(self, job: Job[Any], process: Any) -> tuple[int, ForkServerDied | None]:
         """Called by a job whose process has ended; returns multiprocessing's exit code, and whether its server has died.
 
         Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
@@ -292,38 +273,3 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-def _child(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
-
-    die_with_parent(fork_server.SERVER_PID)
-    adopt_orphans()
-    os.setsid()
-    for number in ENDING_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-    # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
-    try:
-        _redirect_output(output)
-    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
-        os._exit(1)
-    channel = Channel(connection)
-    try:
-        result = ("value", function(channel, *args))
-    except Relayed as error:
-        result = ("raised", error.raised)
-    except BaseException as error:  # A panic or an exit is a way to end, too.
-        result = ("raised", describe(error))
-    channel.end_copy()
-    with contextlib.suppress(BrokenPipeError, ConnectionError):
-        connection.send(result)
-    os._exit(0)
-
-
-def _redirect_output(path: str) -> None:
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.close(fd)

@@ -1,32 +1,103 @@
-"""How a job ended, in words that can be sent from one process to another."""
+"""How a job ended: one of four classes, each with the last of the job's output.
+
+    match jobs.run(function, argument, seconds_max=5):
+        case Returned(value):                            # the function returned; `value` has its return type
+            ...
+        case Raised() as raised if raised.is_a(UsageError):
+            ...
+        case Raised() | Died() | TimedOut() as failed:   # str(failed): "raised OSError: disk full", "died by SIGKILL"
+            ...
+
+An exception crosses from the job's process as text: its class need not exist in the process that reads it.
+"""
 
 from __future__ import annotations
 
 import signal
 import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, claimed, text_of
 
-__all__ = ["Ended", "Raised", "Relayed", "claim_of", "describe", "signal_name"]
+__all__ = [
+    "Died",
+    "JobResult",
+    "Raised",
+    "Relayed",
+    "Returned",
+    "TimedOut",
+    "claim_of",
+    "describe",
+    "exit_text",
+    "signal_name",
+    "was_killed",
+]
+
+_OUTPUT_CHARACTERS_SHOWN = 300
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Returned(Generic[T_co]):
+    """The function returned ``value``."""
+
+    value: T_co
+    output: str = ""
+
+    def __str__(self) -> str:
+        return "returned"
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The function ended with an exception. ``kinds`` are its class and their bases, by name.
-
-    ``payload`` is the verdict and the explanation of a `PromiseBroken`, of any other exception twice None.
-    """
+    """The function ended with an exception. ``kinds`` are the names of its class and of that class's bases."""
 
     kinds: tuple[str, ...]
     message: str
     traceback: str
-    payload: Any = None
+    claim: tuple[Verdict, str] | None = None
+    """Verdict and explanation of a `PromiseBroken`; None for any other exception."""
+    output: str = ""
+
+    def is_a(self, kind: type[BaseException]) -> bool:
+        """Return whether the exception was of this class, going by the class's name."""
+        return kind.__name__ in self.kinds
 
     def __str__(self) -> str:
-        return f"{self.kinds[0]}: {self.message}"
+        return f"raised {self.kinds[0]}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process ended before the function did. ``exit_code`` is multiprocessing's: -9 for SIGKILL."""
+
+    exit_code: int
+    output: str = ""
+
+    def __str__(self) -> str:
+        printed = self.output.strip()[-_OUTPUT_CHARACTERS_SHOWN:]
+        return exit_text(self.exit_code) + (f"; it printed: {printed}" if printed else "")
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The job reached its time limit and was killed."""
+
+    output: str = ""
+
+    def __str__(self) -> str:
+        return "ran out of time"
+
+
+JobResult = Returned[T_co] | Raised | Died | TimedOut
+
+
+def was_killed(result: JobResult[object]) -> bool:
+    """Return whether SIGKILL ended the job."""
+    return isinstance(result, Died) and result.exit_code == -signal.SIGKILL
 
 
 class Relayed(Exception):
@@ -37,30 +108,9 @@ class Relayed(Exception):
         super().__init__(str(raised))
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended: exactly one of a value (``returned``), an exception, a death (signal or exit code), a time-out."""
-
-    returned: bool = False
-    value: Any = None
-    raised: Raised | None = None
-    died: int | None = None
-    """multiprocessing's exit code: -9 for SIGKILL."""
-    timed_out: bool = False
-    output: str = ""
-    """The last of what it printed."""
-
-    def __str__(self) -> str:
-        if self.returned:
-            return "returned"
-        if self.timed_out:
-            return "ran out of time"
-        said = f"; it printed: {self.output.strip()[-300:]}" if self.output.strip() else ""
-        if self.raised is not None:
-            return f"raised {self.raised}"
-        if self.died is not None and self.died < 0:
-            return f"died by {signal_name(-self.died)}{said}"
-        return f"exited with status {self.died}{said}"
+def exit_text(exit_code: int) -> str:
+    """Say how a process ended: ``died by SIGKILL``, ``exited with status 3``."""
+    return f"died by {signal_name(-exit_code)}" if exit_code < 0 else f"exited with status {exit_code}"
 
 
 def signal_name(number: int) -> str:
@@ -74,10 +124,8 @@ def signal_name(number: int) -> str:
 def describe(error: BaseException) -> Raised:
     """Put an exception into words that can be sent."""
     kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    payload: tuple[str | None, str | None] = None, None
-    if issubclass(type(error), PromiseBroken):  # isinstance would ask the exception for its class.
-        payload = claim_of(error)
-    return Raised(kinds, text_of(error), _traceback(), payload)
+    broken = issubclass(type(error), PromiseBroken)  # isinstance would ask the exception for its class.
+    return Raised(kinds, text_of(error), _traceback(), claim_of(error) if broken else None)
 
 
 def claim_of(error: BaseException) -> tuple[Verdict, str]:

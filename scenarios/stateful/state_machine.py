@@ -43,7 +43,7 @@ from crashmatrix.faults.disk import RecordOptions, requirements
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.scratch import own_folder, scratch_folder
 from crashmatrix.scenarios.stateful.sessions import (
     STATES_MAX,
@@ -51,7 +51,6 @@ from crashmatrix.scenarios.stateful.sessions import (
     Kill,
     Make,
     Operation,
-    PowerCut,
     Session,
     cut_power,
     hold,
@@ -109,7 +108,7 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._events: list[Event] = []
         self._past: list[Event] = []  # those before the last power cut
         self._cuts = 0
-        self._job: Job | None = None
+        self._job: Job[None] | None = None
         self._died_at = ""
         self._in_recovery = 0
         self._armed = False
@@ -170,14 +169,14 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._history += [repr(self._sessions), nudge]
         name = blake2b("\n".join(self._history).encode(), digest_size=12).hexdigest()
         after = self._new_folder()
-        ended = self._jobs.run(
+        result = self._jobs.run(
             cut_power, type(self).open, self.items, self._sessions, self._before, self._traces / f"{name}.trace",
             RecordOptions(filesystem=self.filesystem, nudge=nudge), state, after,
             seconds_max=60 + 10 * self.seconds_max,
         )  # fmt: skip
-        if not ended.returned:
-            raise EnvironmentLacks(f"a recording on {self.filesystem} {ended}")
-        cut: PowerCut = ended.value
+        if not isinstance(result, Returned):
+            raise EnvironmentLacks(f"a recording on {self.filesystem} {result}")
+        cut = result.value
         self._past, self._events = self._past + self._events_in(cut.notes), []
         self._history.append(cut.state)
         self._before, self._root = after, self._copy(after)
@@ -224,8 +223,7 @@ class CrashStateMachine(RuleBasedStateMachine):
             assert self._job.next_message() is None
             return None
         if message is None:
-            assert self._job.ended is not None
-            raise _failure(self._job.ended)
+            raise _failure(self._job.wait())
         assert isinstance(message, Answer)
         return message
 
@@ -296,11 +294,14 @@ class CrashStateMachine(RuleBasedStateMachine):
         return not reason
 
 
-def _failure(ended: Ended) -> OperationFailed:
-    if ended.timed_out:
-        return OperationFailed("the store hung", Verdict.HANGS)
-    verdict, explanation = (ended.raised.payload if ended.raised else None) or (None, None)
-    return OperationFailed(explanation or f"the store {ended}", verdict or Verdict.CANNOT_OPEN)
+def _failure(result: JobResult[None]) -> OperationFailed:
+    match result:
+        case TimedOut():
+            return OperationFailed("the store hung", Verdict.HANGS)
+        case Raised(claim=(verdict, explanation)):
+            return OperationFailed(explanation or f"the store {result}", verdict)
+        case _:
+            return OperationFailed(f"the store {result}")
 
 
 @functools.cache

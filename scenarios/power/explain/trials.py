@@ -20,6 +20,7 @@ from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.schedule import run_recorder
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = ["STATES_TRIED", "Trial", "Trials"]
@@ -132,17 +133,17 @@ class Trials:
         tried = self._tried[key]
         if tried.results and notes not in tried.looked_after:
             tried.looked_after.add(notes)
-            ended = run_recorder(self.jobs, explain_power.judge_like, self.target, tried.recording, notes)
-            tried.add(ended.value if ended.returned else ())
+            result = run_recorder(self.jobs, explain_power.judge_like, self.target, tried.recording, notes)
+            tried.add(result.value if isinstance(result, Returned) else ())
         return list(tried.results.values())
 
     def _try(self, like: Recording, remedy: Remedy | None) -> _Tried:
         name = f"{like.name}~tried{len(self._tried) + 1}"
         recording = replace(like, name=name, trace=trace_path(self.scratch, name), remedy=remedy)
-        ended = run_recorder(self.jobs, power_record.record_run, self.target, recording)
-        if not ended.returned:
+        result = run_recorder(self.jobs, power_record.record_run, self.target, recording)
+        if not isinstance(result, Returned):
             return _Tried(recording, 0)
-        tried = _Tried(ended.value, syncs_made(ended.value.syncs_count))
+        tried = _Tried(result.value, syncs_made(result.value.syncs_count))
         if remedy is None or tried.synced:
             judged: list[Judged] = []
             judge_together(self.jobs, self.target, tried.recording, self.workers, self.states, judged.append)

@@ -27,6 +27,7 @@ from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
 from tests.kept import FOLDER
+from tests.processes import value
 
 pytestmark = [pytest.mark.usefixtures("disk"), pytest.mark.experiment]
 
@@ -41,7 +42,7 @@ def judged(target: str, report: Path, verified: frozenset[int]) -> list[Judged]:
         found = []
         while (message := job.next_message()) is not None:
             found.append(message)
-        assert job.ended is not None and job.ended.returned, job.ended
+        value(job.wait())
     return found
 
 
@@ -97,12 +98,11 @@ def test_a_folder_that_is_predicted_need_not_be_mounted(tmp_path: Path) -> None:
     """It spares most mounts, and changes no verdict; what is predicted wrongly is found out, and never safe."""
     with workbench(Plan(target=f"{TOYS}:SyncedMostly", report=tmp_path / "report")) as (checker, _):
         recording = kept_recording("mostly-mixed", "mixed", tmp_path)
-        ended = [
+        results = [
             checker.jobs.run(judge_prediction, checker.target, recording, kind, seconds_max=250.0)
             for kind in ("right", "none", "misleading")
         ]
-    assert all(each.returned for each in ended), ended
-    (predicted, share, count), (mounted, all_of_them, _), (wrong, _, misled) = (each.value for each in ended)
+    (predicted, share, count), (mounted, all_of_them, _), (wrong, _, misled) = (value(result) for result in results)
     truth = {each.state: each for each in mounted}
     assert {each.state: each for each in predicted} == truth
     assert any(each.verdict is Verdict.LOSES for each in predicted)
@@ -136,7 +136,7 @@ def judge_damaged(_: Channel, target: Target, recording: Recording) -> Judged:
 def test_a_folder_that_cannot_be_read_is_the_filesystems_loss(tmp_path: Path) -> None:
     with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
         recording = kept_recording("synced-none", "none", tmp_path)
-        ended = checker.jobs.run(judge_damaged, checker.target, recording, seconds_max=250.0)
-    assert ended.returned, ended
-    assert ended.value.verdict is Verdict.UNMOUNTABLE
-    assert "reading ROOT/" in ended.value.explanation
+        result = checker.jobs.run(judge_damaged, checker.target, recording, seconds_max=250.0)
+    judged = value(result)
+    assert judged.verdict is Verdict.UNMOUNTABLE
+    assert "reading ROOT/" in judged.explanation

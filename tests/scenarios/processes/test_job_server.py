@@ -11,7 +11,9 @@ import pytest
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Died, Returned, TimedOut
 from tests import ROOT
+from tests.processes import value
 from tests.scenarios import job_functions as do
 from tests.scenarios.namespaces import INNOCENTS, run_apart
 
@@ -106,6 +108,7 @@ import os, signal, subprocess, sys, time
 from pathlib import Path
 
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Returned
 from tests.scenarios import job_functions as do
 
 def with_number(pid):
@@ -116,7 +119,7 @@ def with_number(pid):
 
 with Jobs() as jobs:
     job = jobs.start(do.give, 1, seconds_max=30)
-    assert job.wait().returned
+    assert job.wait() == Returned(1)
     innocent = with_number(job.pid)
     job.stop()
     time.sleep(0.1)
@@ -183,12 +186,12 @@ def test_death_while_a_job_runs(jobs: Jobs) -> None:
     with pytest.raises(ForkServerDied):
         jobs.start(do.give, 1, seconds_max=SECONDS)
     with Jobs() as others:
-        assert others.run(do.give, 1, seconds_max=SECONDS).value == 1
+        assert others.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
 
 
 def test_death_while_nothing_runs(jobs: Jobs) -> None:
     """A server that died between two jobs is not replaced unnoticed."""
-    server = jobs.run(do.parent, seconds_max=SECONDS).value
+    server = value(jobs.run(do.parent, seconds_max=SECONDS))
     os.kill(server, signal.SIGKILL)
     with pytest.raises(ForkServerDied):
         jobs.run(do.give, 1, seconds_max=SECONDS)
@@ -197,20 +200,20 @@ def test_death_while_nothing_runs(jobs: Jobs) -> None:
 @pytest.mark.parametrize("status", [255, -1 & 0xFF, 0])
 def test_a_status_that_looks_like_death(jobs: Jobs, status: int) -> None:
     """A job that exits with 255, which multiprocessing says of processes whose server died, has just exited with 255."""
-    assert jobs.run(do.leave, status, seconds_max=SECONDS).died == status
+    assert jobs.run(do.leave, status, seconds_max=SECONDS) == Died(status)
 
 
 def test_stopped_server_goes_on(jobs: Jobs) -> None:
     """A job that stops the server gets its result told, and others start after it."""
-    for value in range(3):
-        assert jobs.run(do.stop_parent, value, seconds_max=SECONDS).value == value
-    assert jobs.run(do.give, 1, seconds_max=SECONDS).value == 1
+    for number in range(3):
+        assert jobs.run(do.stop_parent, number, seconds_max=SECONDS) == Returned(number)
+    assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
 
 
 def test_stopped_job_goes_on_if_asked(jobs: Jobs) -> None:
     """A job that never stops itself is let go on; any other hangs, which is an answer."""
-    assert jobs.run(do.stop_itself, seconds_max=SECONDS, keep_going=True).value == "went on"
-    assert jobs.run(do.stop_itself, seconds_max=0.5).timed_out
+    assert jobs.run(do.stop_itself, seconds_max=SECONDS, keep_going=True) == Returned("went on")
+    assert jobs.run(do.stop_itself, seconds_max=0.5) == TimedOut()
 
 
 def test_ignored_ends_of_children(tmp_path: Path) -> None:

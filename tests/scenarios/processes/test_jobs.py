@@ -14,7 +14,7 @@ import pytest
 
 from crashmatrix import EnvironmentLacks
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from tests import ROOT
 from tests.processes import alive, descendants
 from tests.scenarios import job_functions as do
@@ -37,44 +37,42 @@ def watch(pids: Iterable[int]) -> list[psutil.Process]:
     return [psutil.Process(pid) for pid in pids]
 
 
-def message(job: Job) -> Any:
+def message(job: Job[Any]) -> Any:
     """Return a job's next message, which must come."""
     content = job.next_message()
-    assert content is not None, job.ended
+    assert content is not None, job.result
     return content
 
 
 def test_a_limit_beyond_all_reason(jobs: Jobs) -> None:
     """The limit grows with the budget, and poll(2) takes no more than 24 days."""
-    assert jobs.run(do.leave_things_to_do, seconds_max=1e9) == Ended(returned=True, value="returned")
+    assert jobs.run(do.leave_things_to_do, seconds_max=1e9) == Returned("returned")
 
 
 @pytest.mark.parametrize("value", [None, 0, "é", b"\0", [1, {"a": ()}], Path("/x"), "x" * 3_000_000])
 def test_value(jobs: Jobs, value: Any) -> None:
     """A function that returns yields its value, however large, and nothing else."""
-    assert jobs.run(do.give, value, seconds_max=SECONDS) == Ended(returned=True, value=value)
+    assert jobs.run(do.give, value, seconds_max=SECONDS) == Returned(value)
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds", "message", "payload"),
+    ("name", "kinds", "message", "claim"),
     [
-        ("own", ("UsageError", "ScenarioError", "Exception", "BaseException"), "no such thing", (None, None)),
+        ("own", ("UsageError", "ScenarioError", "Exception", "BaseException"), "no such thing", None),
         ("promise", ("PromiseBroken", "ScenarioError"), "corrupt: row 7 differs", ("corrupt", "row 7 differs")),
-        ("builtin", ("FileNotFoundError", "OSError"), "[Errno 2] No such file or directory: '/x'", (None, None)),
-        ("panic", ("Panic", "BaseException"), "stop", (None, None)),
-        ("interrupt", ("KeyboardInterrupt", "BaseException"), "", (None, None)),
-        ("exit", ("SystemExit", "BaseException"), "3", (None, None)),
+        ("builtin", ("FileNotFoundError", "OSError"), "[Errno 2] No such file or directory: '/x'", None),
+        ("panic", ("Panic", "BaseException"), "stop", None),
+        ("interrupt", ("KeyboardInterrupt", "BaseException"), "", None),
+        ("exit", ("SystemExit", "BaseException"), "3", None),
     ],
 )
-def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, payload: object) -> None:
+def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, claim: object) -> None:
     """An exception of any kind is told by its classes' names, message and traceback; its class need not exist here."""
-    ended = jobs.run(do.fail, name, seconds_max=SECONDS)
-    raised = ended.raised
-    assert raised is not None
-    assert (ended.returned, ended.died, ended.timed_out) == (False, None, False)
-    assert (raised.kinds[: len(kinds)], raised.message, raised.payload) == (kinds, message, payload)
+    raised = jobs.run(do.fail, name, seconds_max=SECONDS)
+    assert isinstance(raised, Raised)
+    assert (raised.kinds[: len(kinds)], raised.message, raised.claim) == (kinds, message, claim)
     assert "job_functions.py" in raised.traceback
-    assert str(ended) == f"raised {kinds[0]}: {message}"
+    assert str(raised) == f"raised {kinds[0]}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -91,21 +89,22 @@ def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, 
 )
 def test_death(jobs: Jobs, function: Any, args: tuple[int, ...], died: int, said: str) -> None:
     """A death by a signal or `os._exit`, even with status 0, is told as that, never as a return."""
-    ended = jobs.run(function, *args, seconds_max=SECONDS)
-    assert (ended.returned, ended.raised, ended.died, ended.timed_out) == (False, None, died, False)
-    assert str(ended) == said
+    result = jobs.run(function, *args, seconds_max=SECONDS)
+    assert isinstance(result, Died)
+    assert (result.exit_code, str(result)) == (died, said)
 
 
 def test_nothing_runs_at_exit(jobs: Jobs) -> None:
     """A job ends when its function returns; threads it left running do not hold it."""
-    assert jobs.run(do.leave_things_to_do, seconds_max=SECONDS) == Ended(returned=True, value="returned")
+    assert jobs.run(do.leave_things_to_do, seconds_max=SECONDS) == Returned("returned")
 
 
 def test_value_that_cannot_be_sent(jobs: Jobs) -> None:
     """A value that cannot be pickled is no return, and the reason is in what the job printed."""
-    ended = jobs.run(do.give_unpicklable, seconds_max=SECONDS)
-    assert (ended.returned, ended.died) == (False, 1)
-    assert "pickle" in str(ended)
+    result = jobs.run(do.give_unpicklable, seconds_max=SECONDS)
+    assert isinstance(result, Died)
+    assert result.exit_code == 1
+    assert "pickle" in str(result)
 
 
 def test_time_out_kills_the_job_and_what_it_started(jobs: Jobs) -> None:
@@ -114,26 +113,25 @@ def test_time_out_kills_the_job_and_what_it_started(jobs: Jobs) -> None:
     processes = watch(message(job))
     assert all(process.is_running() for process in processes)
     job._deadline = 0.0
-    ended = job.wait()
-    assert (ended.timed_out, str(ended)) == (True, "ran out of time")
+    result = job.wait()
+    assert (result, str(result)) == (TimedOut(), "ran out of time")
     assert alive(processes) == []
 
 
 def test_time_out_of_a_job_that_hangs_up(jobs: Jobs) -> None:
     """A job that closes its end and lives on runs into its time limit like any other, and does not block the next."""
-    ended = jobs.run(do.hang_deaf, seconds_max=SHORT)
-    assert ended.timed_out
-    assert jobs.run(do.give, 1, seconds_max=SECONDS).value == 1
+    assert jobs.run(do.hang_deaf, seconds_max=SHORT) == TimedOut()
+    assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
 
 
-@pytest.mark.parametrize(("how", "ended"), [("die", Ended(died=-9)), ("return", None)])
-def test_forks_do_not_outlive_their_job(jobs: Jobs, how: str, ended: Ended | None) -> None:
+@pytest.mark.parametrize(("how", "result"), [("die", Died(-9)), ("return", None)])
+def test_forks_do_not_outlive_their_job(jobs: Jobs, how: str, result: JobResult[int] | None) -> None:
     """A job that ends while a fork of it holds its files ends at once, and the fork with it."""
     job = jobs.start(do.leave_fork_behind, how, seconds_max=SECONDS)
     child = message(job)
     processes = watch([child])
     job.answer()
-    assert job.wait() == (ended or Ended(returned=True, value=child))
+    assert job.wait() == (result or Returned(child))
     assert alive(processes) == []
 
 
@@ -145,7 +143,7 @@ def test_messages_both_ways(jobs: Jobs) -> None:
         heard.append(number)
         job.answer(number * 10)
     assert heard == [0, 1, 2]
-    assert job.ended == Ended(returned=True, value=[0, 10, 20])
+    assert job.wait() == Returned([0, 10, 20])
     assert job.next_message() is None
 
 
@@ -158,30 +156,29 @@ def test_answer_to_the_dead(jobs: Jobs) -> None:
     assert alive(process) == []
     job.answer(1)
     assert job.next_message() is None
-    assert job.ended == Ended(died=-9)
+    assert job.wait() == Died(-9)
 
 
 def test_wait_drops_messages_of_any_value(jobs: Jobs) -> None:
     """Waiting for the end passes over messages, None included."""
-    assert jobs.run(do.say_nothing, seconds_max=SECONDS).value == "said it"
+    assert jobs.run(do.say_nothing, seconds_max=SECONDS) == Returned("said it")
 
 
 @pytest.mark.parametrize(("last", "shown"), [(b"the end", "the end"), (b"no Unicode: \xff", "no Unicode: \ufffd")])
 def test_output(jobs: Jobs, last: bytes, shown: str, capfd: pytest.CaptureFixture[str]) -> None:
     """The last of what a job printed is kept, on whichever stream; nothing of it reaches our own."""
-    ended = jobs.run(do.shout, 10_000, last, seconds_max=SECONDS)
-    assert ended.output[-50:] == ("x" * 50 + shown)[-50:]
-    assert len(ended.output) == 2000
-    assert str(ended) == "exited with status 4; it printed: " + ("x" * 300 + shown)[-300:]
+    result = jobs.run(do.shout, 10_000, last, seconds_max=SECONDS)
+    assert result.output[-50:] == ("x" * 50 + shown)[-50:]
+    assert len(result.output) == 2000
+    assert str(result) == "exited with status 4; it printed: " + ("x" * 300 + shown)[-300:]
     assert capfd.readouterr() == ("", "")
 
 
 def test_surroundings(jobs: Jobs) -> None:
     """A job leads a session of its own, can be interrupted, and knows nothing of the program's main module."""
     job = jobs.start(do.identity, seconds_max=SECONDS)
-    group, session, main, interruptible = job.wait().value
-    assert (group, session, interruptible) == (job.pid, job.pid, True)
-    assert main == ""
+    main = ""
+    assert job.wait() == Returned((job.pid, job.pid, main, True))
 
 
 def test_many_threads_drive_jobs(jobs: Jobs) -> None:
@@ -189,7 +186,7 @@ def test_many_threads_drive_jobs(jobs: Jobs) -> None:
     calls = [(do.give, (n,)) if n % 2 else (do.leave, (n,)) for n in range(24)]
     with ThreadPoolExecutor(8) as pool:
         ends = list(pool.map(lambda call: jobs.run(call[0], *call[1], seconds_max=SECONDS), calls))
-    assert ends == [Ended(returned=True, value=n) if n % 2 else Ended(died=n) for n in range(24)]
+    assert ends == [Returned(n) if n % 2 else Died(n) for n in range(24)]
 
 
 def test_no_job_outlives_the_block() -> None:
@@ -199,7 +196,7 @@ def test_no_job_outlives_the_block() -> None:
         processes = [process for job in running for process in watch(message(job))]
         assert all(process.is_running() for process in processes)
     assert alive(processes) == []
-    assert [job.wait() for job in running] == [Ended(died=-9)] * 3
+    assert [job.wait() for job in running] == [Died(-9)] * 3
     with pytest.raises(EnvironmentLacks):
         jobs.start(do.give, 1, seconds_max=SECONDS)
 
@@ -212,15 +209,15 @@ def test_each_block_has_what_it_asked_for_loaded() -> None:
         (["crashmatrix.scenarios.judging.worker"], False),
     ):
         with Jobs(preload=preload) as jobs:
-            assert jobs.run(do.loaded, "wave", seconds_max=SECONDS).value is loaded
+            assert jobs.run(do.loaded, "wave", seconds_max=SECONDS) == Returned(loaded)
     with Jobs(preload=["wave"]) as outer:
         job = outer.start(do.hang, seconds_max=SECONDS)
         assert message(job)
         with Jobs() as inner:
-            assert inner.run(do.loaded, "wave", seconds_max=SECONDS).value is True
-        assert job.ended is None
+            assert inner.run(do.loaded, "wave", seconds_max=SECONDS) == Returned(True)
+        assert job.result is None
         job.stop()
-        assert job.wait().died == -9
+        assert job.wait() == Died(-9)
 
 
 def test_exception_in_the_block_ends_jobs() -> None:
@@ -292,7 +289,7 @@ def test_killed_program_leaves_nothing(script: Path) -> None:
 
 def test_a_program_started_by_another_has_sockets_of_its_own(script: Path, jobs: Jobs) -> None:
     """What one program's environment says of its fork server is not taken for the other's, in however deep a folder."""
-    assert jobs.run(do.give, 5, seconds_max=SECONDS).value == 5
+    assert jobs.run(do.give, 5, seconds_max=SECONDS) == Returned(5)
     deep = script.parent / "deep" / ("x" * 100)
     deep.mkdir(parents=True)
     with start(script, "tests.scenarios.job_functions", TMPDIR=str(deep)) as process:

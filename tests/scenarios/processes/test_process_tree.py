@@ -3,14 +3,12 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.processes.result import Ended
-from tests.processes import alive
+from tests.processes import alive, value
 from tests.scenarios import tree_functions as do
 from tests.scenarios.processes.test_jobs import SECONDS, message
 
@@ -19,11 +17,6 @@ from tests.scenarios.processes.test_jobs import SECONDS, message
 def jobs() -> Iterator[Jobs]:
     with Jobs(preload=["tests.scenarios.tree_functions"]) as jobs:
         yield jobs
-
-
-def value(ended: Ended) -> Any:
-    assert ended.returned, f"{ended} {ended.raised and ended.raised.traceback} {ended.output}"
-    return ended.value
 
 
 def mentions(folder: Path) -> list[psutil.Process]:

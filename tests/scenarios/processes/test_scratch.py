@@ -221,7 +221,7 @@ from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.scratch import scratch_folder
 from tests.scenarios import job_functions as do
 with scratch_folder() as scratch, Jobs(scratch=scratch) as jobs:
-    assert jobs.run(do.give, 1, seconds_max=30).returned
+    assert jobs.run(do.give, 1, seconds_max=30).value == 1
     job = jobs.start(do.hang_alone, seconds_max=30)
     job.next_message()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,16 +7,16 @@ import pytest
 
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.seccomp import lacking
+from tests.processes import value
 from tests.scenarios import tree_functions as do
 from tests.scenarios.processes.test_jobs import SECONDS
-from tests.scenarios.processes.test_process_tree import value
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
 
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[Jobs]:
-    with Jobs(preload=["tests.scenarios.tree_functions", "faults"]) as jobs:
+    with Jobs(preload=["tests.scenarios.tree_functions", "crashmatrix.faults"]) as jobs:
         yield jobs
 
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.processes.result import Ended
+from crashmatrix.scenarios.processes.result import Raised
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.systems.values import ITEMS
 from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.journal import Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
+from tests.processes import value
 
 SECONDS_MAX = 250.0
 NAMES = sorted(name for name in BUILT_IN if not name.startswith("reference"))  # which have tests of their own
@@ -28,16 +28,11 @@ def jobs() -> Iterator[Jobs]:
         yield running
 
 
-def value(ended: Ended) -> Any:
-    assert ended.returned, str(ended)
-    return ended.value
-
-
 def set_up(jobs: Jobs, target: Target) -> None:
-    ended = jobs.run(work.setup, target, seconds_max=SECONDS_MAX)
-    if ended.raised is not None and "pip install" in ended.raised.message:
-        pytest.skip(ended.raised.message)
-    value(ended)
+    result = jobs.run(work.setup, target, seconds_max=SECONDS_MAX)
+    if isinstance(result, Raised) and "pip install" in result.message:
+        pytest.skip(result.message)
+    value(result)
 
 
 @pytest.mark.experiment

@@ -1,0 +1,86 @@
+"""The child's side of a job: its channel to the driver, and its life from the fork to `os._exit`."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.result import Relayed, describe
+from crashmatrix.scenarios.processes.subreaper import adopt_orphans
+
+__all__ = ["Channel", "live"]
+
+
+class Channel:
+    """The child's end: `send` to whoever drives the job, `receive` its answer.
+
+    A function that forks may come out of it in two processes; the copy ends at the first of these calls, or at its end.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._owner = connection, os.getpid()
+        self._pipe = os.fstat(connection.fileno())
+
+    def send(self, message: Any) -> None:
+        """Send one message (picklable)."""
+        self.end_copy()
+        self._connection.send(("message", message))
+
+    def receive(self) -> Any:
+        """Wait for the answer."""
+        self.end_copy()
+        return self._connection.recv()
+
+    def end_copy(self) -> None:
+        """End this process if it is a copy of the job's, two of which would answer for one, or if it has closed its channel."""
+        if os.getpid() != self._owner:
+            os._exit(0)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(self._connection.fileno()), self._pipe):
+                return
+        with contextlib.suppress(OSError):
+            os.write(2, b"it had closed a descriptor that it had not opened: the channel to crashmatrix\n")
+        os._exit(1)
+
+
+def live(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Run ``function(channel, *args)`` and send its result; the process ends here. ``output`` is the file it prints to."""
+    from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
+
+    die_with_parent(fork_server.SERVER_PID)
+    adopt_orphans()
+    os.setsid()
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+    # Daemonic processes may not start others by multiprocessing; a system may, and what it leaves behind is ended.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it has no public setter
+    try:
+        _redirect_output(output)
+    except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
+        os._exit(1)
+    channel = Channel(connection)
+    try:
+        result = ("value", function(channel, *args))
+    except Relayed as error:
+        result = ("raised", error.raised)
+    except BaseException as error:  # A panic or an exit is a way to end, too.
+        result = ("raised", describe(error))
+    channel.end_copy()
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        connection.send(result)
+    os._exit(0)
+
+
+def _redirect_output(path: str) -> None:
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
