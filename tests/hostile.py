@@ -78,7 +78,7 @@ def fifo(root: Path, outside: Path) -> None:
 
 
 def linked_parent(root: Path, outside: Path) -> None:
-    root.parent.rename(root.parent.with_name("moved"))
+    root.parent.rename(root.parent.with_name(f"moved-{root.parent.name}"))
     root.parent.symlink_to(outside)
 
 
