@@ -102,7 +102,7 @@ def test_rooms_are_small() -> None:
 
 
 TWINS = [
-    ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "naming"}),
+    ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "digests", "naming"}),
     ("scenarios/kill", "scenarios/power", {"experiment"}),
 ]
 

@@ -1,4 +1,4 @@
-"""Crash images of whatever was recorded, behind one interface; `disk_images` and `posix.images` make them."""
+"""Crash images of a disk or of a tree, behind one interface; `block.images` and `posix.images` make them."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path

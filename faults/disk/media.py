@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.digests import DiskDigests
 from crashmatrix.faults.disk.block.ext4.outcomes import DiskOutcomes
 from crashmatrix.faults.disk.block.images import DiskImages
 from crashmatrix.faults.disk.block.stage import DiskStage
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.posix import TreeDigests, TreeImages, TreeStage
+from crashmatrix.faults.disk.posix.digests import TreeDigests
+from crashmatrix.faults.disk.posix.images import TreeImages
+from crashmatrix.faults.disk.posix.stage import TreeStage
 from crashmatrix.faults.disk.stage import Stage
 from crashmatrix.faults.disk.state import CrashState, StateNames
 from crashmatrix.faults.disk.trace.trace import Trace
@@ -54,7 +56,7 @@ def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
     return digests  # Nothing recovers a tree: its image is the folder.
 
 
-_DISK = Medium(DiskStage, ImageDigests, DiskOutcomes, DiskImages)
+_DISK = Medium(DiskStage, DiskDigests, DiskOutcomes, DiskImages)
 _TREE = Medium(TreeStage, TreeDigests, _as_they_are, TreeImages)
 
 

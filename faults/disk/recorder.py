@@ -1,6 +1,6 @@
 """The recorder: the process behind a mount, which logs everything that reaches it in one total order.
 
-What all recorders have; `disk_recorder` serves a disk, `posix.recorder` a tree of files. Two files appear on the mount
+Common to all recorders; `block.recorder` serves a disk, `posix.recorder` a tree of files. Two files appear on the mount
 beside what is recorded:
 
     notes    write-only. Each line written becomes a note in the log; it needs no locking and no reply

@@ -1,6 +1,6 @@
 """The stage: where a workload is recorded, in this process's private namespace, and what the workload sees of it.
 
-What is common to every kind of stage; `disk_stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
+Common to all stages; `block.stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
 
 Invariant: nothing is believed to be mounted that was not looked at. Where a mount is missing there is a plain directory, which
 would take every write silently; so the control file must answer, with the recorder's pid, before anything is recorded.

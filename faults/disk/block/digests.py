@@ -21,7 +21,7 @@ from crashmatrix.faults.disk.trace.trace import Trace
 if TYPE_CHECKING:
     from crashmatrix.faults.disk.state import CrashState
 
-__all__ = ["ImageDigests", "sector_hash"]
+__all__ = ["DiskDigests", "sector_hash"]
 
 
 def sector_hash(number: int, content: bytes | memoryview) -> int:
@@ -41,7 +41,7 @@ class _Epoch:
         self.deltas: list[int] = []  # what each write alone does to the digest; sound if none overlap
 
 
-class ImageDigests:
+class DiskDigests:
     """Digests of a trace's crash states. Building it costs about a microsecond for each sector ever written."""
 
     def __init__(self, trace: Trace) -> None:

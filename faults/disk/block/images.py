@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.digests import DiskDigests
 from crashmatrix.faults.disk.block.sectors import patches
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.linux.folders import NotAFolder, opened_folder
@@ -119,8 +119,8 @@ class DiskImages:
         return self._loop.path
 
     def digest(self) -> int:
-        """The digest of the scratch image as it is now, read in full: what ImageDigests.of says, the slow way."""
-        return ImageDigests.of_image(self._trace, self._scratch.memory, self._touched_chunks())
+        """The digest of the scratch image as it is now, read in full: what DiskDigests.of says, the slow way."""
+        return DiskDigests.of_image(self._trace, self._scratch.memory, self._touched_chunks())
 
     def _attach(self) -> None:
         path = self._folder / f"image-{time.monotonic_ns()}"

@@ -2,7 +2,7 @@
 
     1. crash images are mounted at a few places of the trace: with everything kept at the cut, at flushes before it, and at its
        orderly end. Each tells where its files lie (`extents`), their inodes' numbers, and what is in them
-    2. of ext4, metadata is read from the writes themselves (`ext4_layout`): what a directory's block changes, whose inodes a
+    2. of ext4, metadata is read from the writes themselves (`ext4.layout`): what a directory's block changes, whose inodes a
        block holds, and what each block of the journal is a copy of
     3. of xfs and btrfs, metadata is told from data by its magic numbers; whose it is, is not said
     4. where no extent answers, as on btrfs, whose addresses are its own, blocks are known by what is in them

@@ -16,7 +16,7 @@ from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of
 from crashmatrix.faults.disk.trace.operations import ROOT, Change, Data, Names, Node, Size
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["Tree", "TreeDigests", "Trees", "lay_out"]
+__all__ = ["Tree", "Trees", "lay_out"]
 
 _REMEMBERED_PAGES_MOST = 500_000
 
@@ -161,17 +161,6 @@ class Trees:
                     yield prefix + name, node, contents[node.inode]
                 else:
                     yield prefix + name, node, self._contents.before(node.inode, cut)
-
-
-class TreeDigests:
-    """Digests of a trace's crash states: two have one digest exactly when their trees are equal."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trees = Trees(trace)
-
-    def of(self, state: CrashState) -> int:
-        """The digest of the tree that is left in this state."""
-        return self._trees.of(state).digest
 
 
 def lay_out(tree: Tree, root: Path) -> None:

@@ -15,7 +15,7 @@ from crashmatrix.faults.disk import (
     Trace,
     Write,
 )
-from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.digests import DiskDigests
 from crashmatrix.faults.disk.block.sectors import patches
 from tests.faults.disk.support import random_trace, synthetic_trace
 
@@ -60,7 +60,7 @@ def test_patches_digests_and_ids_agree_with_the_model(seed: int) -> None:
     assert len(set(by_digest.values())) == len(by_digest) == states.coverage.distinct > 40
     # Against a second implementation, so that the digests do not merely agree with themselves.
     untouched = CrashState(0, 0)
-    assert ImageDigests(trace).of(untouched) == 0
+    assert DiskDigests(trace).of(untouched) == 0
 
 
 def test_enumeration_is_deterministic_and_restarts() -> None:

@@ -1,4 +1,4 @@
-"""What the blocks of an ext4 (or ext2) disk are for, read from the bytes; its journal's are in `ext4_journal`.
+"""What the blocks of an ext4 (or ext2) disk are for, read from the bytes; `journal` reads its journal's.
 
 Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries). Only what
 `mkfs.ext4` makes here is understood: no meta_bg, a journal inside; anything else has no layout, and nothing is claimed of it.

@@ -3,7 +3,7 @@
 Crash images mostly differ where nobody will look: behind the last whole transaction of the journal, in blocks about to be
 overwritten from it, in blocks that no file has. What the folder depends on is less:
 
-    @A  the journal, from where its superblock says on, up to the first block that is not what must follow there (`ext4_replay`)
+    @A  the journal, from where its superblock says on, up to the first block that is not what must follow there (`replay`)
     @B  each block that a whole transaction in @A has a copy of, and did not revoke: what the copy says
     @C  every other block in use: what the disk says
     @D  of what a mount reads before it replays: that the disk's superblock is whole, and wants the replay
@@ -13,7 +13,7 @@ they are the same in every image. Which blocks are in use is said by blocks of @
 the filesystem flushes the disk before it lets go of a transaction.
 
 Where that cannot be told, the image's digest is all there is: equal images become the same folder, too. That is so where
-`ext4_replay` or @D tells nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
+`replay` or @D tells nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
 with writes that failed, and for a trace too large to keep in memory twice.
 """
 
