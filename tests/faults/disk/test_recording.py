@@ -244,12 +244,6 @@ def test_a_mount_option_that_does_not_exist_is_refused_by_the_filesystem() -> No
         record(program, options=RecordOptions(filesystem="ext4:nonsense"))
 
 
-def test_impossible_faults_are_refused() -> None:
-    for request, nth, error in [("read", 1, "EIO"), ("write", 0, "EIO"), ("write", 1, "ENOSUCH")]:
-        with pytest.raises(InvalidOption):
-            DiskFault(request=request, nth=nth, error=error)
-
-
 def test_mkfs_that_fails_says_why() -> None:
     with pytest.raises(RecordingFailed, match=r"mkfs\.xfs failed: .*"):
         record(program, options=RecordOptions(filesystem="xfs", size_bytes=1 << 20))
