@@ -4,7 +4,6 @@ import dis
 import importlib
 import itertools
 import os
-import pickle
 import random
 import re
 import subprocess
@@ -96,23 +95,6 @@ def test_needs_only_the_standard_library() -> None:
         if not name.startswith("crashmatrix") and name.split(".")[0] not in sys.stdlib_module_names
     ] == []
     assert [name for name in loaded if name.startswith("crashmatrix.faults.disk")] == []
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        faults.InvalidAction("kil", 1, "unknown task 'kil'", "did you mean 'kill'?"),
-        faults.InvalidName("a b"),
-        faults.AlreadyDeclared("a", "one.py:1", "two.py:2"),
-        faults.NotDeclared("a.b", "a.c"),
-        faults.ScenarioNotHit(("a",), ("b",)),
-        faults.Panic("failpoint a panic"),
-    ],
-)
-def test_errors_survive_pickling(error: BaseException) -> None:
-    """An error that leaves a child process arrives as what it was."""
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
 # --- declaring

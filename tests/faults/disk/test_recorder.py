@@ -9,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import RecorderFailed, SystemCallFailed
+from crashmatrix.faults.disk import SystemCallFailed
 from crashmatrix.faults.disk.block.recorder import DiskRecorder
-from crashmatrix.faults.disk.block.stage import DiskStage
-from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.linux import fuse
 from crashmatrix.faults.disk.linux.kernel import unmount
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.recorder import serve
-from tests.faults.disk.block.support import BareStage, bare_stage, error_of, files, with_recorder
-from tests.faults.disk.support import in_child, wait_dead
-from tests.processes import alive, descendants
+from tests.faults.disk.block.support import BareStage, error_of, files, with_recorder
+from tests.faults.disk.support import in_child
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -36,25 +33,6 @@ def test_processors_do_not_halt_while_a_recorder_lives() -> None:
         assert "/dev/cpu_dma_latency" in held
 
     assert with_recorder(act)[1] == []
-
-
-def test_a_recorder_that_is_not_there_is_an_error_and_never_a_plain_file() -> None:
-    """Without the control file nothing is written: not after a failed mount, not after an unmount."""
-
-    def run() -> list[str]:
-        said = []
-        with files(1 << 20) as (image, log), bare_stage(image, log) as bare:
-            for action in (bare.state, lambda: bare.command("mark start")):
-                try:
-                    action()
-                except RecorderFailed as error:
-                    said.append(str(error))
-            said.extend(path.name for path in bare.files.iterdir())
-        return said
-
-    said = in_child(run)
-    assert len(said) == 2
-    assert all("control file" in text or "did not take" in text for text in said)
 
 
 def test_a_recorder_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,28 +55,6 @@ def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
 
     _, raised = with_recorder(act)
     assert "did not take 'mark late'" in raised[0]
-
-
-def test_a_recorder_outlives_its_disk_by_nothing() -> None:
-    """It is not the one to unmount, when all die together, what only it could serve: it would wait for itself for ever."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            with files(64 << 20) as (image, log), DiskStage(image, log, filesystem=Filesystem.parse("ext4")) as stage:
-                stage.open_disk()
-                (stage.mount_point / "data" / "dirty").write_bytes(b"x" * 100_000)
-                os.write(writer, b"ready")
-                signal.pause()
-        finally:
-            os._exit(1)
-    os.close(writer)
-    assert os.read(reader, 5) == b"ready"
-    os.close(reader)
-    recorder = descendants(pid)
-    wait_dead(pid)
-    assert len(recorder) == 1
-    assert alive(recorder) == []
 
 
 def wait_for_nothing() -> None:
