@@ -1,6 +1,6 @@
-"""What the power is cut of: a disk under a real filesystem, or a tree of files by the letter of POSIX.
+"""The two media that a power cut can hit: a disk under a real filesystem, or a tree of files that keeps only what POSIX promises.
 
-Everything that knows which of the two it has before it is behind this interface; a trace's filesystem chooses.
+All code that depends on the medium is behind this interface; a trace's filesystem chooses.
 """
 
 from collections.abc import Callable
@@ -43,12 +43,12 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Medium:
-    """How it is recorded, how its states are told apart, and how they are looked at."""
+    """How it is recorded, how its states are named, and how they are shown."""
 
     stage: type[Stage]
     digests: Callable[[Trace], StateNames]
     outcomes: Callable[[Trace, StateNames], StateNames]
-    """Given the digests, too: equal images become the same folder."""
+    """Also gets the digests: equal images become the same folder."""
     images: Callable[[Trace], Images]
 
 

@@ -68,12 +68,11 @@ def run_forked(function: Callable[[], object]) -> int:
 def run_contained(function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
     """Run in a forked process; return its exit status, negative for a signal, and the traceback it ended with, or "".
 
-    After the time limit it is killed (status -9), which is said in the traceback's place. Whatever it started is dead when
-    this returns, but for the moment the kernel takes over it. Raises SystemCallFailed only in the child, where it shows as
-    a traceback.
+    After the time limit it is killed (status -9), and a message stands in the traceback's place. Everything it started is dead
+    when this returns, or dies a moment later. SystemCallFailed is raised only in the child, where it shows as a traceback.
     """
     with anonymous_file("outcome") as outcome:
-        # What stands if nobody lives to write anything else.
+        # The outcome if no process lives to write another.
         os.pwrite(outcome, _STATUS.pack(-signal.SIGKILL), 0)
         pid = start_forked(lambda: _guarded(lambda: _keep(function, outcome), outcome))
         if not _wait(pid, time_limit_seconds):
@@ -104,7 +103,7 @@ def _keep(function: Callable[[], None], outcome: int) -> None:
 
 def _init(function: Callable[[], None], alive: int, outcome: int) -> None:
     die_with_parent(0)  # A parent outside the namespace has no number in it.
-    # So its death before the call above shows only here, as the end of the pipe.
+    # So a death before the call above shows only here, as the end of the pipe.
     if select.select([alive], [], [], 0)[0]:
         return
     os.close(alive)
@@ -112,7 +111,7 @@ def _init(function: Callable[[], None], alive: int, outcome: int) -> None:
     mount("proc", Path("/proc"), "proc")
     pid = start_forked(lambda: _guarded(function, outcome))
     while True:
-        # Orphans become init's children: reap them, too.
+        # Orphans become init's children: reap them as well.
         ended, status = os.wait()
         if ended == pid:
             os.pwrite(outcome, _STATUS.pack(os.waitstatus_to_exitcode(status)), 0)
@@ -132,7 +131,7 @@ def _guarded(function: Callable[[], None], outcome: int) -> NoReturn:
 
 
 def _wait(pid: int, time_limit_seconds: float) -> bool:
-    """Wait for its end, and kill it at the limit; whether it ended in time."""
+    """Wait for the process, and kill it at the limit; return whether it ended in time."""
     descriptor = os.pidfd_open(pid)
     try:
         ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)

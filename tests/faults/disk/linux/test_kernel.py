@@ -23,11 +23,16 @@ def test_a_child_is_ended() -> None:
 
 def test_a_process_that_is_no_child_is_left_alone() -> None:
     """A number may have gone to another process meanwhile: a sibling is not ended, nor is a number without a process."""
-    sibling = start_forked(signal.pause)
+    (asks, ask), (answers, answer) = os.pipe(), os.pipe()
+    sibling = start_forked(lambda: os.write(answer, os.read(asks, 1)) and signal.pause())
+    os.close(answer)
     try:
         assert run_forked(lambda: kernel.end_child(sibling)) == 0
-        assert os.waitpid(sibling, os.WNOHANG) == (0, 0)
+        os.write(ask, b"?")
+        assert os.read(answers, 1) == b"?", "it still answers"
     finally:
+        for descriptor in (asks, ask, answers):
+            os.close(descriptor)
         kernel.end_child(sibling)
         os.waitpid(sibling, 0)
     kernel.end_child(sibling)
@@ -64,6 +69,8 @@ def test_refusals_are_typed_errors(tmp_path: Path) -> None:
         kernel.mount("none", tmp_path, "no-such-filesystem", options="a=b")
     with pytest.raises(SystemCallFailed, match=r"unmounting .*: E"):
         kernel.unmount(tmp_path)
+    with pytest.raises(SystemCallFailed, match=r"unmounting .*: E"):
+        kernel.unmount_when_free(tmp_path, 0)  # It is not busy, and never will be.
     with pytest.raises(SystemCallFailed, match="syncfs: EBADF"):
         kernel.sync_filesystem(-1)
 

@@ -24,6 +24,7 @@ def test_nobody_else_sees_it() -> None:
         scratch = enter_private_namespace()
         (scratch / "file").touch()
         assert enter_private_namespace() == scratch
+        assert (scratch / "file").exists()
         assert len(mounts()) == 1
         return str(scratch / "file")
 

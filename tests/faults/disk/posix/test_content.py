@@ -27,9 +27,9 @@ def test_it_holds_what_a_file_would(seed: int) -> None:
         else:
             offset, length = chance.randrange(12_000), chance.choice([1, 512, 4096, 9000])
             data = chance.choice([b"\0", b"x", b"y"]) * length
+            content = content.written([(offset, memoryview(data))])
             data = data[: max(0, len(model) - offset)]
             model[offset : offset + len(data)] = data
-            content = content.written([(offset, memoryview(data))])
         assert bytes_of(content) == model
         assert seen.setdefault((content.size, content.digest), bytes(model)) == model
     assert len(set(seen.values())) == len(seen) > 5

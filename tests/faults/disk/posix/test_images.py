@@ -43,6 +43,7 @@ def test_what_is_done_to_a_state_reaches_no_other(tmp_path: Path) -> None:
                     (root / "loose").unlink()
                     (root / "synced").write_bytes(b"dirt")
                     (root / "more").mkdir()
+                assert not root.parent.exists()
             images.save(states.clean, Path(name_))
 
     in_child(run)

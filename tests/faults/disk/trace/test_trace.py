@@ -34,7 +34,7 @@ def test_without_marks_all_of_it_is_the_workload() -> None:
 
 @pytest.mark.parametrize(
     "operations",
-    [[A], [B], [A, A], [B, A], [Note(b"a" * 512)], [A, Flush()], [Flush(), A], []],
+    [[A], [A, A], [B, A], [A, B, Flush()], [A, Flush(), B], [Write(1024, A.data), B], [A, Note(B.data)], []],
     ids=lambda operations: " ".join(type(operation).__name__ for operation in operations) or "nothing",
 )
 def test_an_identity_tells_traces_apart(operations: list[Operation]) -> None:
