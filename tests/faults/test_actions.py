@@ -243,21 +243,21 @@ MISTAKES = [
     ("off->exit('x')", 11, "\"'x'\" is not an exit status", "as in exit(1)"),
     ("exit(256)", 6, "'256' is not an exit status", "from 0 to 255"),
     ("raise", 1, "raise needs an argument", "as in raise(ENOSPC)"),
-    ("raise(NOSUCH)", 7, "'NOSUCH' is no errno here", "a name of the errno module, as in raise(ENOSPC)"),
-    ("raise(enospc)", 7, "'enospc' is no errno here", "did you mean 'ENOSPC'?"),
-    ("raise(errorcode)", 7, "'errorcode' is no errno here", "as in raise(ENOSPC)"),
+    ("raise(NOSUCH)", 7, "'NOSUCH' is not an errno here", "a name of the errno module, as in raise(ENOSPC)"),
+    ("raise(enospc)", 7, "'enospc' is not an errno here", "did you mean 'ENOSPC'?"),
+    ("raise(errorcode)", 7, "'errorcode' is not an errno here", "as in raise(ENOSPC)"),
     ("sleep(18446744073709551616)", 7, "is not milliseconds", "from 0 to 18446744073709551615"),
     ("kill(9)", 6, "kill takes no argument", "write kill"),
-    ("x*off", 1, "'x' is no count", "write a whole number from 0 to 18446744073709551615, as in 3*off->kill"),
-    ("*off", 1, "'' is no count", "write a whole number"),
-    ("-1*off", 1, "'-1' is no count", "write a whole number"),
-    ("50%1.5*off", 5 - 1, "'1.5' is no count", "write a whole number"),
-    ("2*3*off", 1, "'2*3' is no count", "write a whole number"),
-    ("9" * 5000 + "*off", 1, "is no count", "write a whole number"),
-    ("x%off", 1, "'x' is no probability", "a percentage such as 12.5, as in 12.5%kill"),
-    ("%off", 1, "'' is no probability", "a percentage such as 12.5"),
+    ("x*off", 1, "'x' is not a count", "write a whole number from 0 to 18446744073709551615, as in 3*off->kill"),
+    ("*off", 1, "'' is not a count", "write a whole number"),
+    ("-1*off", 1, "'-1' is not a count", "write a whole number"),
+    ("50%1.5*off", 5 - 1, "'1.5' is not a count", "write a whole number"),
+    ("2*3*off", 1, "'2*3' is not a count", "write a whole number"),
+    ("9" * 5000 + "*off", 1, "is not a count", "write a whole number"),
+    ("x%off", 1, "'x' is not a probability", "a percentage such as 12.5, as in 12.5%kill"),
+    ("%off", 1, "'' is not a probability", "a percentage such as 12.5"),
     ("-1%off", 1, "'-1' is below 0", "a percentage from 0"),
-    ("1_0%off", 1, "'1_0' is no probability", "a percentage such as 12.5"),
+    ("1_0%off", 1, "'1_0' is not a probability", "a percentage such as 12.5"),
     ("2*25%off", 1, "the probability stands after the count", "write it first, as in 25%2*kill"),
     ("", 1, "a term is empty", "'off' does nothing"),
     ("  ", 1, "a term is empty", "'off' does nothing"),
@@ -288,7 +288,7 @@ def test_draws_a_caret_under_the_mistake() -> None:
     """A person who mistypes in a test sees where, and a log line holds the same on one line."""
     with pytest.raises(InvalidAction) as caught:
         parse("2*off->raise(\tX)")
-    column_and_cause = "'\\tX' is no errno here; write a name of the errno module, as in raise(ENOSPC)"
+    column_and_cause = "'\\tX' is not an errno here; write a name of the errno module, as in raise(ENOSPC)"
     assert str(caught.value) == (
         f"column 14: {column_and_cause}\n"
         "    2*off->raise(\N{REPLACEMENT CHARACTER}X)\n"
@@ -355,7 +355,7 @@ def test_splits_configurations(text: str, configuration: dict[str, str]) -> None
     ("text", "column", "problem"),
     [
         ("a=kil", 3, "unknown task 'kil'"),
-        ("a=off; b=2*off->raise(X)", 23, "'X' is no errno here"),
+        ("a=off; b=2*off->raise(X)", 23, "'X' is not an errno here"),
         ("a=off;b", 7, "'b' is not name=actions"),
         ("a=off; =off", 8, "'=off' is not name=actions"),
         ("a=off; b c=off", 9, "'b c' contains whitespace"),

@@ -582,7 +582,7 @@ def test_environment_configures_a_whole_program(value: str, status: int, output:
         ),
         (
             {"FAILPOINTS_SEED": "se\nven"},
-            "FAILPOINTS_SEED: 'se\\nven' is no whole number; give one, as in FAILPOINTS_SEED=7",
+            "FAILPOINTS_SEED: 'se\\nven' is not a whole number; give one, as in FAILPOINTS_SEED=7",
         ),
     ],
 )

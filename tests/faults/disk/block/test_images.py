@@ -9,6 +9,7 @@ import pytest
 
 from crashmatrix.faults.disk import CrashStates, Machine, RecordOptions, Trace, record
 from crashmatrix.faults.disk.block.images import DiskImages
+from tests.faults.disk.block.support import image_of
 from tests.faults.disk.support import ON_DISK, in_child, random_trace, tree, write_durably
 
 pytestmark = pytest.mark.usefixtures("disk")
@@ -43,6 +44,22 @@ def test_any_order_of_states_gives_the_image_of_each(seed: int) -> None:
 
     digests = CrashStates(made_up).digests
     assert in_child(run) == [digests.of(state) for state in states]
+
+
+def test_a_reader_of_the_device_sees_the_image_that_was_applied() -> None:
+    """Not what the kernel has cached of the one before."""
+    made_up = random_trace(9)
+    states = list(itertools.islice(CrashStates(made_up), 20))
+
+    def run() -> list[bytes]:
+        with DiskImages(made_up) as images:
+            found = []
+            for state in states:
+                images.apply(state)
+                found.append(Path(images.device).read_bytes())
+            return found
+
+    assert in_child(run) == [image_of(made_up, state) for state in states]
 
 
 @pytest.mark.parametrize("filesystem", ON_DISK)
