@@ -281,7 +281,7 @@ class Plan:
         self._random = random.Random(f"{seed}/{name}")
 
     def choose(self) -> Term | None:
-        """The term that wins this hit, with its count reduced by one; None if every term is used up or missed, or if `off` wins."""
+        """The term that wins this hit, with its count reduced; None if every term is used up or missed, or if `off` wins."""
         for index, term in enumerate(self._terms):
             if self._left[index] <= 0:
                 continue
