@@ -8,7 +8,7 @@ beside what is recorded:
              An unknown command fails with EINVAL. A read returns the recorder's state as JSON
 
 Invariants:
-- One thread answers all requests. That is the total order: an entry is in the log before its request is answered.
+- One thread answers all requests, which gives the total order: an entry is in the log before its request is answered.
 - No client hangs for ever: this process ends when its parent ends (parent-death signal), or when one request takes longer
   than the stall limit (`fuse.serve`). Clients then get an error.
 - The mount exists before the first request, and ends with this process: no other process holds the device open, so every

@@ -63,10 +63,10 @@ def test_reads(text: str, terms: list[Term], printed: str | None) -> None:
     assert render(parse(text)) == (text if printed is None else printed)
 
 
-# All that means something to the language or to a terminal, and a character of each width; a short alphabet also
+# Every character with a meaning in the language or on a terminal, and a character of each width; a short alphabet also
 # spares the first run on a machine the seconds in which Hypothesis tabulates Unicode.
 ALPHABET = "%*()->;=10.eoffkill \t\n\r\x00\x1b\x85\u2028\u00e9\u0661\U0001f4a5\ud800"
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is no failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is not a failure.
 TEXTS = st.text(ALPHABET).filter(lambda text: "->" not in text)
 ERRNO_NAMES = st.sampled_from(sorted(errno.errorcode.values()))
 ARGUMENTS: dict[Task, st.SearchStrategy[int | str | None]] = {
@@ -94,7 +94,7 @@ def terms(draw: st.DrawFn) -> Term:
 @UNHURRIED
 @given(st.lists(terms(), min_size=1, max_size=5))
 def test_printed_terms_parse_back(written: list[Term]) -> None:
-    """What is printed in a report can be pasted back and means the same."""
+    """A text printed in a report can be pasted back and means the same."""
     assert parse(render(written)) == tuple(written)
 
 
@@ -194,7 +194,7 @@ def test_accepts_what_the_crate_fail_accepts(
 
 @pytest.mark.parametrize(("why", "text"), FAIL_REFUSES)
 def test_refuses_what_the_crate_fail_refuses(why: str, text: str) -> None:
-    """What fail-rs cannot read is refused here too, in one line with a column of that text and a next step."""
+    """A text that fail-rs cannot read is also refused here, in one line with a column of that text and a next step."""
     with pytest.raises(InvalidAction) as caught:
         parse(text)
     assert 1 <= caught.value.column <= len(text) + 1
@@ -374,7 +374,7 @@ def test_refuses_configurations_with_columns_of_the_whole_text(text: str, column
 
 
 def outcomes(text: str, hit_count: int, *, seed: int = 0, name: str = "x") -> list[str | None]:
-    """What each of the hits chooses: the argument of the winning `return`, or None."""
+    """The choice of each hit: the argument of the winning `return`, or None."""
     plan = Plan(text, seed, name)
     chosen = [plan.choose() for _ in range(hit_count)]
     return [None if term is None else str(term.argument) for term in chosen]
@@ -429,7 +429,7 @@ def test_seed_and_name_decide_what_is_drawn() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("return", None), ("return()", ""), ("return(7)", "7")])
 def test_return_hands_over_its_argument(text: str, value: str | None) -> None:
-    """The code under test can tell no argument from an empty one."""
+    """The code under test can distinguish a missing argument from an empty one."""
     assert perform(parse(text)[0], "x") == Return(value)
 
 

@@ -202,8 +202,8 @@ def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stal
 class _Watchdog:
     """Ends the process by SIGALRM when one request is under way at two looks in a row.
 
-    It looks by a signal, which also interrupts a system call that hangs. Setting a timer at every request would cost as
-    much as answering it.
+    It checks from a signal handler, which also interrupts a system call that hangs. Setting a timer at every request would cost
+    as much as answering it.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -179,7 +179,7 @@ def operation_row(operation: Operation) -> Row:
 def operation_from_row(kind: int, offset: int, data: bytes, number: int) -> Operation:
     """The operation of a row made by `operation_row`. Raises ValueError."""
     if kind not in _MAKERS:
-        raise ValueError(f"there is no kind of entry {kind}")
+        raise ValueError(f"entries of kind {kind} do not exist")
     return _MAKERS[kind](offset, data, number)
 
 

@@ -66,7 +66,7 @@ class Trace:
 
     @cached_property
     def identity(self) -> str:
-        """16 hexadecimal digits that tell this trace from any other."""
+        """16 hexadecimal digits that identify this trace."""
         digest = blake2b(f"{self.filesystem} {self.size_bytes}".encode(), digest_size=8)
         for offset, data in self.base:
             digest.update(b"base %d %d " % (offset, len(data)))

@@ -63,7 +63,7 @@ def test_two_workers_mount_the_same_trace_at_once(filesystem: str) -> None:
 
 
 def test_an_image_without_a_filesystem_is_refused_with_a_typed_error(trace: Trace) -> None:
-    """That is the filesystem's verdict, and the next image is none the worse for it."""
+    """The refusal is the filesystem's verdict, and does not affect the next image."""
     wiped = Trace(
         filesystem="ext4", size_bytes=trace.size_bytes, base=trace.base, operations=(Write(0, bytes(1 << 20)),)
     )

@@ -9,7 +9,7 @@ from crashmatrix.faults.disk import DiskError, SystemCallFailed, errors
 
 @pytest.mark.parametrize("name", errors.__all__)
 def test_an_error_survives_pickling_and_gives_cause_and_remedy(name: str) -> None:
-    """What arrives is the same kind of error with the same words."""
+    """The same kind of error arrives with the same words."""
     kind = getattr(errors, name)
     system = issubclass(kind, SystemCallFailed)
     error = kind("calling", 5, "do this") if system else kind("this happened", "do this")

@@ -42,7 +42,7 @@ def test_a_recorder_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_dead_recorder_is_an_error_for_its_clients() -> None:
-    """Nobody hangs: the kernel answers for a daemon that is gone."""
+    """No client hangs: the kernel answers for a daemon that is gone."""
 
     def act(folder: Path, bare: BareStage) -> None:
         disk = os.open(folder / "disk", os.O_RDWR)

@@ -78,10 +78,10 @@ def test_journal_of_ext4_is_read() -> None:
     commits = [part for about in names.values() for part in about if "commit" in part.what]
     assert all(part.kind == JOURNAL for part in commits)
     renames = [part.what for part in commits if "f1.new becomes f1" in part.what]
-    told = "the commit of directory sub: f1.new becomes f1; the inode of sub"
+    words = "the commit of directory sub: f1.new becomes f1; the inode of sub"
     assert renames in (
-        [told],
-        [f"{told}, sub/f1"],
+        [words],
+        [f"{words}, sub/f1"],
     )  # A rename dates the file, too, if the clock has ticked since it was made.
     notes = [
         at for at, operation in enumerate(trace.operations) if at in names and "f1.new becomes f1" in names[at][0].text

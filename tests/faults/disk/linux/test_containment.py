@@ -42,7 +42,7 @@ def test_a_forked_function_ends_its_process(function: Callable[[], object], stat
 
 
 def test_a_forked_process_runs_no_exit_handler(tmp_path: Path) -> None:
-    """What the caller does at its own exit is done once."""
+    """The caller's exit handlers run once, in the caller."""
     handler = (tmp_path / "handled").touch
     atexit.register(handler)
     try:

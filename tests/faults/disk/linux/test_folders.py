@@ -79,7 +79,7 @@ def test_a_cursor_goes_deeper_than_a_path_can(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_moved_is_not_gone_up_from(tmp_path: Path) -> None:
-    """What is above it now is not where the cursor came from."""
+    """Its parent is now another folder than the one the cursor came from."""
     (tmp_path / "a/b/c").mkdir(parents=True)
     with opened_folder(tmp_path) as folder, Cursor(folder) as cursor:
         cursor.go(["a", "b", "c"])

@@ -1,4 +1,4 @@
-"""Requests and answers of FUSE, byte by byte. That the kernel understands them is tested by every recording."""
+"""Requests and answers of FUSE, byte by byte. Every recording tests that the kernel understands them."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""A loop device is its file as a disk, and gone once nobody uses it."""
+"""A loop device serves its file as a disk, and goes with its last user."""
 
 import os
 import time

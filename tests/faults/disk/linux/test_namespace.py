@@ -17,7 +17,7 @@ def mounts() -> list[str]:
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " tmpfs crashmatrix-" in line]
 
 
-def test_nobody_else_sees_it() -> None:
+def test_no_other_process_sees_it() -> None:
     """Neither the directory nor the mount, not even the parent."""
 
     def run() -> str:

@@ -1,4 +1,4 @@
-"""Removing a folder that a hostile program had: all of it goes, and nothing outside changes."""
+"""Removing a folder that a hostile program changed: the whole folder goes, and nothing outside changes."""
 
 import logging
 import os
@@ -97,7 +97,7 @@ def test_directories_without_permissions_go() -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_mounts_are_detached_and_their_files_stay() -> None:
-    """Of a directory, of a file, one over the other, and over the folder itself."""
+    """Mounts of a directory, of a file, one over the other, and over the folder itself."""
 
     def run() -> tuple[list[str], bool, dict[str, bytes | None]]:
         scratch = enter_private_namespace()

@@ -16,7 +16,7 @@ Files = frozenset[tuple[str, bytes | None]]
 
 
 def made_up(*operations: Operation) -> Trace:
-    """A trace that nobody recorded."""
+    """A trace made by hand."""
     return Trace(filesystem="posix", size_bytes=0, base=(), operations=(*operations, Mark("finish")))
 
 

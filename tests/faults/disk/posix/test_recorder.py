@@ -27,7 +27,7 @@ from tests.faults.disk.support import in_child, tree
 
 
 def everything(machine: Machine) -> None:
-    """What programs do to files, once each."""
+    """Each thing that programs do to files, once."""
     root = machine.root
     (root / "plain").write_bytes(b"p" * 10_000)
     os.link(root / "plain", root / "linked")
@@ -89,7 +89,7 @@ def test_a_recorded_tree_is_a_filesystem() -> None:
                 with images.mounted(state) as root:
                     tree(root)
             with images.mounted(states.clean) as root:
-                (root / "deep" / "fifo").unlink()  # Nobody writes to it.
+                (root / "deep" / "fifo").unlink()  # Reading it would block.
                 return tree(root), (root / "plain").stat().st_nlink, (root / "plain").stat().st_mode
 
     # The file replaced was open; its name never led nowhere.
@@ -146,7 +146,7 @@ def test_syncs_of_every_kind_are_recorded() -> None:
 
 @pytest.mark.usefixtures("fuse")
 def test_notes_marks_and_a_saved_trace(tmp_path: Path) -> None:
-    """Notes share the order of changes, whoever writes them; a trace read back gives the same states with the same digests."""
+    """Notes of any writer share the order of changes; a trace read back gives the same states with the same digests."""
 
     def work(machine: Machine) -> None:
         script = 'echo x > "$1/a"; echo "attempt 1" >> "$2"; sync "$1/a"; printf "ack 1\\nattempt" >> "$2"'

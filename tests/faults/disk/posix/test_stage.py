@@ -35,7 +35,7 @@ _MS_BIND, _PR_SET_DUMPABLE = 0x1000, 4  # linux/mount.h, linux/prctl.h
 
 
 def test_what_does_not_apply_is_refused() -> None:
-    """There is no disk to be sized or to fail, and there are no mount options."""
+    """A tree has no disk with a size or faults, and no mount options."""
     for options in (
         RecordOptions(filesystem="posix:noatime"),
         RecordOptions(filesystem="posix", size_bytes=1 << 20),
@@ -46,7 +46,7 @@ def test_what_does_not_apply_is_refused() -> None:
 
 
 def test_a_dead_server_is_an_error_and_not_a_plain_directory() -> None:
-    """Whoever writes to a filesystem whose server is gone gets errors."""
+    """Writers to a filesystem whose server is gone get errors."""
 
     def run() -> None:
         with anonymous_file("log") as log, TreeStage(-1, log, filesystem=Filesystem.parse("posix")) as stage:

@@ -118,7 +118,7 @@ def test_what_is_laid_out_is_the_tree(tmp_path: Path) -> None:
     )
     lay_out(Trees(trace).of(CrashState.whole(trace, trace.finish)), tmp_path)
     assert stat.S_ISFIFO((tmp_path / "d/p").stat().st_mode)
-    (tmp_path / "d/p").unlink()  # Nobody writes to it.
+    (tmp_path / "d/p").unlink()  # Reading it would block.
     content = b"1" + bytes(9999)
     assert tree(tmp_path) == {"a": content, "same": content, "d": None, "d/l": content, "d/f": b""}
     assert (tmp_path / "a").samefile(tmp_path / "same")

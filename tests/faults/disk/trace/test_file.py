@@ -26,7 +26,7 @@ def test_large_traces_are_split_into_batches(tmp_path: Path) -> None:
 
 
 def test_damage_anywhere_is_refused(tmp_path: Path) -> None:
-    """No byte of a stored trace can change, vanish or be added unnoticed; its header is no exception."""
+    """No byte of a stored trace can change, vanish or be added unnoticed, not even in its header."""
     trace = synthetic_trace([Failure("flush", 0, 0, 5), Note(b"ack 1"), Write(512, b"x" * 512)])
     save_trace(trace, tmp_path / "a.trace")
     whole = (tmp_path / "a.trace").read_bytes()

@@ -25,7 +25,7 @@ from crashmatrix.faults.disk.trace.operations import operation_from_row, operati
     ids=repr,
 )
 def test_a_row_gives_back_its_operation(operation: Operation) -> None:
-    """Also with spaces, slashes in contents, and bytes that are no text."""
+    """Also with spaces, slashes in contents, and bytes that are not text."""
     assert operation_from_row(*operation_row(operation)) == operation
 
 

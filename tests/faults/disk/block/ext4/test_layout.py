@@ -58,7 +58,7 @@ def test_the_journal_is_found(disks: dict[str, bytes]) -> None:
     layout = Ext4Layout.read(read)
     assert layout
     assert layout.journal
-    assert len(layout.journal.blocks) == 1024  # 4 MiB, as mkfs is told.
+    assert len(layout.journal.blocks) == 1024  # 4 MiB, an option of mkfs.
     assert layout.journal.kind(read(layout.journal.blocks[0]))[0] == "superblock"
     assert Ext4Journal.superblock(read(layout.journal.blocks[0])).start == 0
     assert layout.journal.understood

@@ -222,7 +222,7 @@ def test_what_is_predicted_is_what_replay_leaves(filesystem: str, tmp_path: Path
         assert done.returncode in (0, 1), done
         return image.read_bytes()
 
-    told = changed = 0
+    predictions = changed = 0
     for number, state in enumerate(few):
         predicted = outcomes._recovered(state)
         if predicted is None:
@@ -235,9 +235,9 @@ def test_what_is_predicted_is_what_replay_leaves(filesystem: str, tmp_path: Path
                     block,
                 )
                 changed += predicted[block] != outcomes._durable.get(block)
-        told += 1
+        predictions += 1
     assert changed
-    assert told > len(few) / 2
+    assert predictions > len(few) / 2
 
 
 def test_a_journal_that_goes_round() -> None:
@@ -305,7 +305,7 @@ def test_elsewhere_an_outcome_is_an_image(filesystem: str) -> None:
 
 
 def test_any_order_of_states_gives_the_same_answer() -> None:
-    """Going to and fro between cuts tells the same states apart as going forward does."""
+    """Cuts in any order group the states as cuts in ascending order do."""
     trace = recorded(files_come_and_go, "ext4", "mixed")
     some = list(itertools.islice(CrashStates(trace), 200))
     assert same_of(trace, random.Random(1).sample(some, 200)) == same_of(trace, sorted(some, key=lambda each: each.cut))

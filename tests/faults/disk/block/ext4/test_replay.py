@@ -40,7 +40,7 @@ class Disk:
         return self.blocks[block]
 
     def replayed(self) -> dict[int, str] | None:
-        """What each block becomes; None if nothing can be predicted."""
+        """The content that the replay gives each block; None if nothing can be predicted."""
         log = self.replay.start(self.at)
         log = log and self.replay.read_on(log, self.at)
         if log is None:
