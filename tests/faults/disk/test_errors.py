@@ -18,4 +18,4 @@ def test_an_error_survives_pickling_and_gives_cause_and_remedy(name: str) -> Non
     assert isinstance(copy, DiskError)
     assert (str(copy), copy.cause, copy.remedy) == (str(error), error.cause, "do this")
     assert str(error).endswith("; do this")
-    assert not system or copy.errno == 5
+    assert getattr(copy, "errno", 5) == 5

@@ -24,7 +24,12 @@ def test_a_child_is_ended() -> None:
 def test_a_process_that_is_no_child_is_left_alone() -> None:
     """A number may have gone to another process meanwhile: a sibling is not ended, nor is a number without a process."""
     (asks, ask), (answers, answer) = os.pipe(), os.pipe()
-    sibling = start_forked(lambda: os.write(answer, os.read(asks, 1)) and signal.pause())
+
+    def answers_and_waits() -> None:
+        os.write(answer, os.read(asks, 1))
+        signal.pause()
+
+    sibling = start_forked(answers_and_waits)
     os.close(answer)
     try:
         assert run_forked(lambda: kernel.end_child(sibling)) == 0

@@ -37,7 +37,7 @@ def test_where_each_change_became_durable(operations: list[Operation], at: list[
 
 def test_the_oldest_pending_change() -> None:
     """A position before which everything is durable, for each cut."""
-    operations = [Write(0, b""), Write(0, b""), Flush(), Note(b""), Write(0, b"")]
+    operations: list[Operation] = [Write(0, b""), Write(0, b""), Flush(), Note(b""), Write(0, b"")]
     assert Durability(operations).oldest == [0, 0, 0, 3, 4, 4]
 
 
