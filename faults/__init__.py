@@ -20,8 +20,10 @@ In a test, a text says what happens there:
 
 or, for a whole program, `FAILPOINTS='wal.append.before_sync=2*off->kill' python program.py`.
 
-The language is that of the Rust crate fail, extended; `crashmatrix.faults.actions` describes it. This package needs nothing but
-the standard library. The recording disk lives in `crashmatrix.faults.disk` and is not imported from here.
+The language is that of the Rust crate fail, extended; `crashmatrix.faults.actions` describes it. This package needs only
+the standard library. The recording disk is in `crashmatrix.faults.disk` and is not imported from here.
+
+Read `failpoints` (the registry) first, then `actions` (the language) and `errors`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The action language: what a failpoint does when it is hit. Parse it, print it, choose a term, perform it.
+"""The action language, which says what a failpoint does when it is hit: parse it, print it, choose a term, perform it.
 
     actions = term *("->" term)
     term    = [percent "%"] [count "*"] task ["(" argument ")"]
@@ -6,11 +6,11 @@
 It is the language of the Rust crate fail (https://docs.rs/fail, `fail::cfg`) with three tasks added: `kill`,
 `exit(code)` and `raise(ERRNO)`. On each hit the terms are tried from left to right and the first that yields its task
 wins: a term whose count is used up yields nothing, then one that misses its probability yields nothing and keeps its
-count. `off` is a task like the others, it does nothing and ends the search: `2*off->kill` kills at the third hit.
+count. `off` is a task like the others: it does nothing and ends the search. So `2*off->kill` kills at the third hit.
 
-fail 0.5.1 decides what is accepted and what it means; `tests/faults/test_actions.py` has the table. A percentage is a
+Syntax and meaning follow fail 0.5.1; `tests/faults/test_actions.py` has the table. A percentage is a
 Rust `f32`: `125%`, `inf%` and `nan%` always yield, as `100%` does. Counts and milliseconds are 64-bit numbers. `off`,
-`pause` and `yield` ignore an argument. One thing is stricter here: fail accepts a probability below 0, and panics at
+`pause` and `yield` ignore an argument. Only this is stricter here: fail accepts a probability below 0, and panics at
 the first hit.
 
 An argument runs to the closing parenthesis that ends its term. `->` cannot stand in it, since texts are split at it
@@ -37,16 +37,16 @@ __all__ = ["Plan", "Return", "Task", "Term", "parse", "perform", "render", "spli
 
 _LOGGER: Final = logging.getLogger("faults")
 _FLOAT: Final = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)", re.I | re.ASCII)
-"""What Rust's `f32` parses; `float` parses all of it, and more."""
+"""The texts that Rust's `f32` parses; `float` parses these and more."""
 _DIGITS: Final = re.compile(r"\+?0*([0-9]{1,20})")
 _U64_MAX: Final = 2**64 - 1
 _BLANKS: Final = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What Rust's `trim` takes away: Unicode's White_Space. `str.strip` takes U+001C to U+001F, too."""
+"""The characters that Rust's `trim` removes: Unicode's White_Space. `str.strip` also removes U+001C to U+001F."""
 _SLEEP_SECONDS_MAX: Final = 2**32  # 136 years; `time.sleep` refuses 300.
 
 
 class Task(Enum):
-    """What a term does when it is chosen; the value is its word in the language."""
+    """The task of a chosen term; the value is its word in the language."""
 
     OFF = "off"
     RETURN = "return"
@@ -67,7 +67,7 @@ class _Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """What `FailPoint.hit()` returns when `return` or `return(value)` was chosen; `value` is None without argument."""
+    """The result of `FailPoint.hit()` when `return` or `return(value)` was chosen; `value` is None without an argument."""
 
     value: str | None = None
 
@@ -78,7 +78,7 @@ class Term:
 
     `argument` is an int for sleep and delay (milliseconds) and exit (status), otherwise the text or None.
     `percent` is the probability, 0 to 100. `count` is how often the term may be chosen, None for no limit.
-    Raises InvalidAction if what it prints does not parse back to it.
+    Raises InvalidAction if its text does not parse back to it.
     """
 
     task: Task
@@ -89,7 +89,7 @@ class Term:
     def __post_init__(self) -> None:
         text = str(self)
         fields = (self.task, self.argument, float(self.percent), self.count)
-        if repr(_read_term(text, text, 0)) != repr(fields):  # Unlike ==, it tells -0.0 from 0.0.
+        if repr(_read_term(text, text, 0)) != repr(fields):  # Unlike ==, repr tells -0.0 from 0.0.
             raise InvalidAction(text, 1, f"{self!r} parses back differently", "give the argument the type of its task")
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ def render(terms: Iterable[Term]) -> str:
 def split_configuration(text: str) -> dict[str, str]:
     """Split `name=actions;name=actions` into action texts by name, all of them checked.
 
-    Empty parts are ignored, whitespace around names and actions too; of a name given twice the last actions count.
+    Empty parts and whitespace around names and actions are ignored; if a name is given twice, the last actions count.
     Raises InvalidAction with columns of the whole text. Source: the FAILPOINTS variable of the Rust crate fail.
     """
     configuration = {}
@@ -158,11 +158,11 @@ def _read_term(text: str, part: str, start: int) -> tuple[Task, int | str | None
     offset = start + part.index(term)
     try:
         if not term:
-            raise _Refused("a term is empty", "write a task there ('off' does nothing) or take the '->' away")
+            raise _Refused("a term is empty", "write a task there ('off' does nothing) or remove the '->'")
         head, opening, tail = term.partition("(")
         if ")" in head:
             offset += head.index(")")
-            raise _Refused("')' closes nothing", "write task(argument), or take it away")
+            raise _Refused("')' closes nothing", "write task(argument), or remove it")
         if ";" in head:
             offset += head.index(";")
             raise _Refused("';' ends an action text", "leave it out")
@@ -191,17 +191,17 @@ def _percent(text: str) -> float:
     if "*" in text:
         raise _Refused("the probability stands after the count", "write it first, as in 25%2*kill")
     if not _FLOAT.fullmatch(text):
-        raise _Refused(f"{text!r} is no probability", "write a percentage such as 12.5, as in 12.5%kill")
+        raise _Refused(f"{text!r} is not a probability", "write a percentage such as 12.5, as in 12.5%kill")
     percent = float(text)
     if percent < 0:
-        raise _Refused(f"{text!r} is below 0, no hit could be drawn", "write a percentage from 0, as in 12.5%kill")
-    return abs(percent) if percent < 100 else 100.0  # Not a number is not below 100: fail always yields.
+        raise _Refused(f"{text!r} is below 0, so no hit could be drawn", "write a percentage from 0, as in 12.5%kill")
+    return abs(percent) if percent < 100 else 100.0  # NaN is not below 100: like fail, always yield.
 
 
 def _count(text: str) -> int:
     count = _whole(text)
     if count is None:
-        raise _Refused(f"{text!r} is no count", f"write a whole number from 0 to {_U64_MAX}, as in 3*off->kill")
+        raise _Refused(f"{text!r} is not a count", f"write a whole number from 0 to {_U64_MAX}, as in 3*off->kill")
     return count
 
 
@@ -258,12 +258,12 @@ def _errno_name(text: str | None) -> str:
     if text not in names:
         close = difflib.get_close_matches(text.upper(), names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise _Refused(f"{text!r} is no errno here", f"{hint}write a name of the errno module, as in raise(ENOSPC)")
+        raise _Refused(f"{text!r} is not an errno here", f"{hint}write a name of the errno module, as in raise(ENOSPC)")
     return text
 
 
 class Plan:
-    """Parsed actions with their use so far: what is left of each count, and the random numbers.
+    """Parsed actions and their state: the rest of each count, and the random numbers.
 
     Not thread-safe by itself; the registry calls it under its lock.
     """
@@ -277,11 +277,11 @@ class Plan:
         self.reseed(seed, name)
 
     def reseed(self, seed: int, name: str) -> None:
-        """Start the random numbers of this failpoint over: they depend on seed and name, never on other failpoints."""
+        """Restart this failpoint's random numbers: they depend on seed and name, never on other failpoints."""
         self._random = random.Random(f"{seed}/{name}")
 
     def choose(self) -> Term | None:
-        """The term that wins this hit, its count used once; None if all are used up or missed, or if `off` wins."""
+        """The term that wins this hit, with its count reduced; None if every term is used up or missed, or if `off` wins."""
         for index, term in enumerate(self._terms):
             if self._left[index] <= 0:
                 continue
@@ -293,7 +293,7 @@ class Plan:
 
 
 def perform(term: Term, name: str) -> Return | None:
-    """Do what the term of failpoint `name` says, except `pause`, which needs the registry and does nothing here.
+    """Perform the term of failpoint `name`, except `pause`, which needs the registry and does nothing here.
 
     Raises Panic for `panic` and OSError for `raise`. `kill` and `exit` do not return, and run no handler.
     """

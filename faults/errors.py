@@ -1,14 +1,14 @@
-"""What can be wrong with a failpoint, its name or its actions, and the exception `panic` raises.
+"""Errors in the use of a failpoint, its name or its actions, and the exception that `panic` raises.
 
     FaultsError
     ├── InvalidAction     (also ValueError)   text that is not in the action language
     ├── InvalidName       (also ValueError)   a failpoint name that could not be configured from a text
     ├── AlreadyDeclared                       one name, two declarations
-    ├── NotDeclared       (also LookupError)  a question about a failpoint nobody declared
+    ├── NotDeclared       (also LookupError)  a question about an undeclared failpoint
     └── ScenarioNotHit                        a scenario that could not have failed
     Panic (BaseException, on purpose outside the tree)
 
-Each error keeps what it was made from in `args`, so that it survives pickling on its way out of a child process.
+Each error keeps its arguments in `args`, so that it survives pickling on its way out of a child process.
 """
 
 __all__ = ["AlreadyDeclared", "FaultsError", "InvalidAction", "InvalidName", "NotDeclared", "Panic", "ScenarioNotHit"]
@@ -35,7 +35,7 @@ class InvalidAction(FaultsError, ValueError):
         return f"column {self.column} of {self.text!r}: {self.problem}; {self.remedy}"
 
     def __str__(self) -> str:
-        # One column a character, or the caret would stand under the wrong one.
+        # One column for each character, or the caret would be under the wrong one.
         drawn = "".join(
             character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in self.text
         )
@@ -70,7 +70,7 @@ class AlreadyDeclared(FaultsError):
 
 
 class NotDeclared(FaultsError, LookupError):
-    """A failpoint was asked for that no imported module has declared. `similar` is a declared name close to it."""
+    """No imported module has declared this failpoint. `similar` is a declared name close to it."""
 
     def __init__(self, name: str, similar: str | None = None) -> None:
         super().__init__(name, similar)
@@ -82,9 +82,9 @@ class NotDeclared(FaultsError, LookupError):
 
 
 class ScenarioNotHit(FaultsError):
-    """A scenario's block ended well, but failpoints it named were never hit in it: the test could not have failed.
+    """A scenario's block ended without an error, but failpoints it named were never hit in it: the test could not have failed.
 
-    `unhit` are the names that are declared, `undeclared` those that are not; both sorted.
+    `unhit` has the declared names, `undeclared` the others; both sorted.
     """
 
     def __init__(self, unhit: tuple[str, ...], undeclared: tuple[str, ...]) -> None:
@@ -103,7 +103,7 @@ class ScenarioNotHit(FaultsError):
 class Panic(BaseException):
     """Raised by the action `panic`.
 
-    A panic stands for a program that stops in the middle. It derives from BaseException because engines are full of
-    `except Exception` that would clean up and go on, which a program that stops does not do.
+    A panic stands for a program that stops in the middle. It derives from BaseException because many engines have an
+    `except Exception` that cleans up and continues, which a stopped program cannot do.
     Source: the `panic` task of the Rust crate fail (https://docs.rs/fail).
     """

@@ -1,11 +1,11 @@
-"""Failpoints: named places in code where a test can make something happen, and the registry that knows them all.
+"""Failpoints: named places in code where a test can make something happen; and the registry of all of them.
 
 Invariants:
-- Nothing configured and nobody observing: a hit costs about an empty method call.
-- Each hit has a number of its own, whatever the threads do, and each use of a count is consumed by one hit.
-- The one lock guards configuration only. Observers, callbacks, sleeps and raises run outside of it.
-- What a configured failpoint draws depends on the seed, its name and its hits since it was configured, on nothing else.
-- A forked child starts with locks nobody holds, and with configuration, counts and observer as they were.
+- Without configuration and observer, a hit costs about two empty method calls (`make bench`: 31 ns, an empty method call 15 ns).
+- Each hit has a number of its own in any interleaving of threads, and each use of a count is consumed by one hit.
+- The single lock guards configuration only. Observers, callbacks, sleeps and raises run outside of it.
+- The random numbers of a configured failpoint depend only on the seed, its name and its hits since it was configured.
+- A forked child starts with free locks, and with configuration, counts and observer as they were.
 
 Source: the Rust crate fail (https://docs.rs/fail); gofail (https://github.com/etcd-io/gofail) for the environment.
 """
@@ -54,15 +54,15 @@ class FailPoint:
         self._armed = False
 
     def hit(self) -> Return | None:
-        """Count the hit, tell the observer, and do what is configured: usually nothing.
+        """Count the hit, call the observer, and perform the configured actions: usually none.
 
-        Returns None, or a Return if `return` was chosen. Raises what the actions, the callback or the observer raise:
+        Returns None, or a Return if `return` was chosen. Every error of the actions, the callback or the observer is raised here:
         Panic for `panic`, OSError for `raise`.
         """
         if self._armed:
             return self._evaluate()
         # No count is lost without a lock: with its GIL, CPython 3.11+ lets another thread run only at calls, at the
-        # start of functions and at jumps back, and none of them stands between this statement's load and store.
+        # start of functions and at jumps back, and none of them is between this statement's load and store.
         self._hits += 1
         return None
 
@@ -92,7 +92,7 @@ Observer = Callable[[FailPoint, int], object]
 
 
 class _Registry:
-    """All failpoints, and all that is configured, declared or not."""
+    """All failpoints, and all configurations, also of undeclared names."""
 
     def __init__(self) -> None:
         self.points: dict[str, FailPoint] = {}
@@ -130,7 +130,7 @@ class _Registry:
 
 
 _REGISTRY: Final = _Registry()
-# Holding the lock across the fork gives the child a registry nobody was halfway through changing.
+# Holding the lock across the fork gives the child a registry that no thread was changing.
 os.register_at_fork(
     before=lambda: _REGISTRY.lock.acquire(),
     after_in_parent=lambda: _REGISTRY.lock.release(),
@@ -139,7 +139,7 @@ os.register_at_fork(
 
 
 def declare(name: str, description: str, *, stacklevel: int = 1) -> FailPoint:
-    """Make the failpoint `name`, and configure it if that was asked for before it existed.
+    """Make the failpoint `name`, with the configuration that was set before it existed, if any.
 
     `stacklevel` says whose line counts as its place: 1 is the caller's, 2 that of the caller's caller, and so on.
 
@@ -160,7 +160,7 @@ def declare(name: str, description: str, *, stacklevel: int = 1) -> FailPoint:
 def configure(name: str, actions: str) -> None:
     """Make failpoint `name` follow an action text from its next hit on, or as soon as it is declared.
 
-    Replaces what was configured, starts counts and random numbers over, and wakes the threads it had paused.
+    Replaces what was configured, restarts counts and random numbers, and wakes the threads it had paused.
     Raises InvalidName and InvalidAction. Source: `fail::cfg`.
     """
     _check_name(name)
@@ -171,7 +171,7 @@ def configure(name: str, actions: str) -> None:
 def configure_callback(name: str, function: Callback) -> None:
     """Make failpoint `name` call `function()` at each hit, in the thread that hits it; its result is ignored.
 
-    What it raises comes out of `hit()`. Raises InvalidName. Source: `fail::cfg_callback`.
+    Its exceptions come out of `hit()`. Raises InvalidName. Source: `fail::cfg_callback`.
     """
     _check_name(name)
     _REGISTRY.set_plan(name, function)
@@ -205,14 +205,14 @@ def hits(name: str) -> int:
 
 
 def reset_hits() -> None:
-    """Start the hit numbers of all failpoints over, so that the next hit of each is number 1."""
+    """Restart the hit numbers of all failpoints, so that the next hit of each is number 1."""
     for point in catalogue():
         # One statement without a call, for the reason given in FailPoint.hit.
         point._hits_before_reset, point._hits = point._hits_before_reset + point._hits, 0
 
 
 def seed(number: int) -> None:
-    """Set the seed of all probabilities, and start the random numbers of what is configured over; the default is 0."""
+    """Set the seed of all probabilities, and restart the random numbers of configured failpoints; the default is 0."""
     with _REGISTRY.lock:
         _REGISTRY.seed = number
         for name, plan in _REGISTRY.plans.items():
@@ -223,8 +223,8 @@ def seed(number: int) -> None:
 def observe(function: Observer | None) -> Observer | None:
     """Have `function(failpoint, hit_number)` called at every hit of every failpoint, before its actions are chosen.
 
-    So the observer may still configure that very hit. It runs in the thread that hits, in several at once if several
-    do; what it raises comes out of `hit()`. Hit numbers start at 1, one series a failpoint. None ends it.
+    So the observer may still configure this hit. It runs in the thread that hits, and in several threads at once if several
+    hit; its exceptions come out of `hit()`. Hit numbers start at 1, separately for each failpoint. None removes the observer.
     Returns the observer it replaces.
     """
     with _REGISTRY.lock:
@@ -236,7 +236,7 @@ def observe(function: Observer | None) -> Observer | None:
 
 @contextmanager
 def scenario(text: str, *, allow_unhit: bool = False) -> Iterator[None]:
-    """Configure `name=actions;name=actions` for a block, and restore on leaving it all that was configured before.
+    """Configure `name=actions;name=actions` for a block, and restore the earlier configuration after it.
 
     Blocks of different threads queue for one lock; blocks of one thread nest. Raises InvalidAction on entry and, if
     the block ends without an exception, ScenarioNotHit for names not hit in it (unless `allow_unhit`).
@@ -281,16 +281,16 @@ def _check_name(name: str) -> None:
 
 
 def configure_from_environment(environment: Mapping[str, str]) -> None:
-    """Follow FAILPOINTS (`name=actions;name=actions`) and FAILPOINTS_SEED (a whole number); `faults` does at import.
+    """Apply FAILPOINTS (`name=actions;name=actions`) and FAILPOINTS_SEED (a whole number); `faults` does so at import.
 
-    Raises SystemExit with status 2, after one line on stderr, if either cannot be read: a program whose faults are
-    misspelt must not run as if there were none.
+    Raises SystemExit with status 2, after one line on stderr, if either cannot be read: a program with misspelt
+    faults must not run without faults.
     """
     text = environment.get("FAILPOINTS_SEED") or "0"
     try:
         seed(int(text))
     except ValueError:
-        _stop(f"FAILPOINTS_SEED: {text!r} is no whole number; give one, as in FAILPOINTS_SEED=7")
+        _stop(f"FAILPOINTS_SEED: {text!r} is not a whole number; give one, as in FAILPOINTS_SEED=7")
     try:
         for name, actions in split_configuration(environment.get("FAILPOINTS", "")).items():
             configure(name, actions)

@@ -102,7 +102,7 @@ def test_rooms_are_small() -> None:
 
 
 TWINS = [
-    ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "naming"}),
+    ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "digests", "naming"}),
     ("scenarios/kill", "scenarios/power", {"experiment"}),
 ]
 
@@ -118,6 +118,12 @@ def test_tests_mirror_the_packages() -> None:
     """A test stands where what it tests does."""
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     assert [str(folder) for folder in sorted(folders) if folder != Path() and not (ROOT / folder).is_dir()] == []
+
+
+WITHOUT_NAMESAKE = {
+    "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
+}
+"""Modules of logic without a test file of their own name, and why."""
 
 
 def public_definitions(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""A disk that remembers every write: record a workload on it, then look at every state a power cut could leave.
+"""A disk that records every write: run a workload on it, then look at every state that a power cut could leave.
 
     trace = record(workload, options=RecordOptions(filesystem="ext4", nudge="mixed", seed=1))
     with CrashImages(trace) as images:
@@ -6,21 +6,28 @@
             with images.mounted(state) as root:
                 ...  # recover here, in a forked process, and compare with trace.notes_before(state.cut)
 
-A state's str() and the saved trace (`save_trace(trace, path)`) are all it takes to see it again: `CrashState.parse(text, trace)`.
-For speed: one worker process a CPU, pinned to it, each with its own CrashImages; take states in batches of a few hundred
-and sort each batch by `state.cut`; skip a state if one with the same `states.outcomes.of(state)` had the same promises.
+A state's str() and the saved trace (`save_trace(trace, path)`) are enough to see it again: `CrashState.parse(text, trace)`.
+For speed: start one worker process for each CPU, pinned to it, with CrashImages of its own. Take states in batches of a few
+hundred and sort each batch by `state.cut`. Skip a state if another with the same `states.outcomes.of(state)` and the same
+promises was judged.
 
-A process serves one file through FUSE (`recorder`, `disk_recorder`), a loop device makes it a disk, a real filesystem
-(`filesystem`) lives on it, and the system under test runs on that unmodified (`recording`). What reached the disk, in total
-order, is a `trace`. `crash_states` says which images a power cut could leave and gives them names; `crash_images` mounts them;
-`outcomes` says beforehand which of them become the same folder.
-`nudges` make the kernel write as a busy machine would. Needs root, FUSE and loop devices: `requirements()` tells.
+Read in this order:
 
-One filesystem, `posix`, is on no disk: the weakest that POSIX allows, where nothing is durable but what was synced by itself
-(`posix`). What is recorded there are the changes to a tree of files; `medium` tells the two kinds apart, and nothing else
-has to. It needs FUSE only, and no root.
+    recording      runs the workload and returns the trace; `stage` is where it runs, `recorder` the process that logs,
+                   `nudges` make the kernel write as a busy machine would, `filesystem` makes and mounts filesystems
+    trace/         the operations that reached the disk, in total order, and what each sync made durable
+    state          one crash state and its name
+    crash_states   which states a power cut could leave, in the order in which to try them
+    crash_images   each of them as a folder
+    change_names   which file each change concerns
+    media          chooses between the two rooms that do all this:
+      block/       a disk. A process serves one file through FUSE, a loop device makes it a disk, and a real filesystem is on it;
+                   `block/ext4/outcomes` predicts which images become the same folder
+      posix/       a tree of files: the weakest filesystem that POSIX allows, where a change is durable only once it was synced
+    linux/         system calls, namespaces, forked processes, FUSE, loop devices
+    capabilities   what a machine needs: root, FUSE and loop devices for a disk; FUSE, without root, for `posix`
 
-The fault model: writes before the last flush are there; of the writes after it any subset is, down to 512-byte sectors.
+The fault model: all writes before the last flush are there; any subset of the writes after it is, down to 512-byte sectors.
 Not covered: disks that lie about flushes, bit rot, reads that fail.
 """
 

@@ -1,4 +1,4 @@
-"""What a machine needs for a recording disk, checked one by one, each with its cause and its remedy.
+"""Requirements of a recording disk, checked one by one; each that is missing comes with its cause and its remedy.
 
 Checking changes nothing outside this process and costs a few milliseconds.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.errors import RequirementsMissing
 from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
-from crashmatrix.faults.disk.linux.kernel import die_with_parent
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 
 __all__ = ["Missing", "check_requirements", "requirements"]
@@ -37,7 +37,7 @@ class Missing:
 
 
 def requirements(filesystems: tuple[str, ...] = FILESYSTEMS) -> list[Missing]:
-    """What is missing for recording on these filesystems (names or specifications); empty if nothing is."""
+    """List what is missing for recording on these filesystems (names or specifications); empty if nothing is."""
     on_disk = [filesystem for filesystem in map(Filesystem.parse, filesystems) if filesystem.on_disk]
     checks = _DISK_CHECKS if on_disk else _TREE_CHECKS
     return [*(missing for check in checks if (missing := check())), *_missing_programs(on_disk)]
@@ -72,20 +72,10 @@ def _privilege() -> Missing | None:
 
 
 def _namespace() -> Missing | None:
-    """Root may mount what is in memory; anyone may, in a user namespace, unless the machine forbids it."""
+    """Root may mount filesystems in memory; so may any user in a user namespace, unless the machine forbids it."""
     if not _privilege():
         return None
-    parent = os.getpid()
-    pid = os.fork()
-    if not pid:
-        try:
-            die_with_parent(parent)
-            enter_private_namespace()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    if not status:
+    if run_forked(enter_private_namespace) == 0:
         return None
     return Missing(
         what="user namespaces",
@@ -96,8 +86,8 @@ def _namespace() -> Missing | None:
 
 
 def _refused(path: str, minor: int) -> OSError | None:
-    """What keeps a device from being opened; None if nothing does. Permissions say too little: a container's rules stand
-    above them."""
+    """The error that opening a device raises; None if it opens. Its permissions are not enough to know: a container's rules
+    override them."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -111,14 +101,14 @@ def _refused(path: str, minor: int) -> OSError | None:
 
 
 def _device(what: str, path: str, minor: int, allow: str, container: str) -> Missing | None:
-    """A device that cannot be used, with what helps: a permission, another device, or a driver."""
+    """A device that cannot be used, with its remedy: a permission, another device, or a driver."""
     if not (refused := _refused(path, minor)):
         return None
     driver = path.removeprefix("/dev/").removesuffix("-control")
     remedy = {
         errno.EACCES: f"{allow}, or run as root (sudo)",
         errno.EPERM: f"the container forbids it: run it with {container}",
-        errno.ENODEV: f"make the device anew (sudo mknod {path} c {_MISC_MAJOR} {minor}), in containers run with {container}",
+        errno.ENODEV: f"make the device again (sudo mknod {path} c {_MISC_MAJOR} {minor}), in containers run with {container}",
     }.get(refused.errno or 0, f"load the driver (modprobe {driver}), in containers run with {container}")
     return Missing(what=what, cause=f"{path}: {str(refused.strerror).lower()}", remedy=remedy)
 
@@ -134,7 +124,7 @@ def _loop() -> Missing | None:
 
 
 def _of_root(check: "_Check") -> "_Check":
-    """A check for what root may open anyway: that root is missing has been said."""
+    """Drop a missing permission that root would have: the missing root is listed already."""
 
     def checked() -> Missing | None:
         missing = check()

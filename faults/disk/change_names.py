@@ -1,4 +1,4 @@
-"""Which file, directory or metadata each change of a trace is about, whatever it was recorded on."""
+"""Which file, directory or metadata each change of a trace concerns, on a disk as on a tree of files."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ __all__ = ["changes_named"]
 
 
 def changes_named(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
-    """The changes before position `cut`, by position; one may be about several things.
+    """Name the changes before position `cut`, by position; one change may concern several files.
 
-    Of a disk, crash images are mounted and asked what is where.
+    For a disk, crash images are mounted to see what is where.
 
     Raises SystemCallFailed.
     """

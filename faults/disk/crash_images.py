@@ -1,4 +1,4 @@
-"""Crash images of whatever was recorded, behind one interface; `disk_images` and `posix.images` make them."""
+"""Crash images of a disk or of a tree, behind one interface; `block.images` and `posix.images` make them."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,9 +15,9 @@ __all__ = ["CrashImages"]
 class CrashImages:
     """The crash images of one trace, one at a time. A context manager, for one process and one thread.
 
-    Entering moves the calling thread into a private mount namespace for good, so give it a worker process; several
+    Entering moves the calling thread permanently into a private mount namespace, so use a worker process; several
     workers may have the same trace open. Forked checkers share the worker's mounts. They should call
-    `crashmatrix.faults.disk.die_with_parent` first, since one that outlives a killed worker keeps its mounts.
+    `crashmatrix.faults.disk.die_with_parent` first, since a checker that outlives a killed worker keeps the worker's mounts.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -33,15 +33,15 @@ class CrashImages:
         self._images.__exit__(kind, error, trace)
 
     def mounted(self, state: CrashState) -> AbstractContextManager[Path]:
-        """For the block, the directory of the system under test as the state has it; a filesystem has recovered first.
+        """For the block, the directory of the system under test in this state, after the filesystem's own recovery.
 
-        That directory does not exist only if the trace was not made by `record`. What is done to it is undone
+        The directory exists unless the trace was not made by `record`. Every change to it is undone
         afterwards. Raises MountRefused if the filesystem refuses the image, SystemCallFailed.
         """
         return self._images.mounted(state)
 
     def save(self, state: CrashState, path: Path) -> None:
-        """Write the state to a file as it was before any recovery: a disk's image, sparse; of a tree, a tar archive.
+        """Write the state, before any recovery, to a file: a sparse image of a disk, or a tar archive of a tree.
 
         Raises OSError.
         """
@@ -49,5 +49,5 @@ class CrashImages:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Where the time went so far, outside the caller's own work."""
+        """Seconds spent so far, by activity, without the caller's own work."""
         return self._images.seconds

@@ -1,12 +1,12 @@
-"""Which crash states a trace has, enumerated so that a small budget finds most. `state` says what a state is.
+"""The crash states of a trace, enumerated so that a small budget finds most. `state` defines a crash state.
 
-Cuts. Before each sync, where the most changes are pending and the most promises are out; after each note, for what may
-not be there yet; at seeded places in long stretches without either; at the end. The state just after a flush needs no
-cut: it is `all` just before it.
+Cuts. Before each sync, where the most changes are pending and the most promises were made; after each note, when its data may
+not be there yet; at seeded positions in long stretches without either; at the end. The state just after a flush needs no
+cut: it equals `all` just before the flush.
 
-Order of enumeration, so that a small budget finds most. Of four kinds of states, (1) all and none, (2) one change missing, one
-change alone, and prefixes, (3) torn writes, (4) seeded random subsets, two of the first come to one of each other, until each
-runs out; within each kind the cuts take turns in a seeded order. A state is skipped when an earlier one had the same image and
+Order of enumeration. There are four kinds of states: (1) all and none, (2) one change missing, one change alone, and prefixes,
+(3) torn writes, (4) seeded random subsets. Two states of the first kind come with one of each other kind, until each
+runs out. Within each kind the cuts take turns in a seeded order. A state is skipped when an earlier one had the same image and
 the same number of notes before it.
 """
 
@@ -39,9 +39,9 @@ class Cut:
 class StateOptions:
     """How far to go. `seed` drives all choices.
 
-    `random_subsets` and `torn_per_write` are counts a cut and a write; a stretch of more than `stretch_writes` changes
-    without sync or note gets cuts inside. `atomic_bytes` is what the disk writes whole (None: what the filesystem
-    relies on, see Filesystem.atomic_bytes); a multiple of 512. Power goes at position `first_cut` of the trace at the earliest.
+    `random_subsets` is a count for each cut, `torn_per_write` for each write; a stretch of more than `stretch_writes` changes
+    without sync or note gets cuts inside. `atomic_bytes` is the unit that the disk writes whole (None: the one the filesystem
+    relies on, see Filesystem.atomic_bytes); a multiple of 512. Power fails at position `first_cut` of the trace at the earliest.
     """
 
     seed: int = 0
@@ -54,7 +54,7 @@ class StateOptions:
 
 @dataclass(kw_only=True)
 class Coverage:
-    """What was enumerated, so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
+    """What was enumerated so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
 
     cuts: int
     pending_most: int
@@ -64,10 +64,10 @@ class Coverage:
 
 
 class CrashStates:
-    """The crash states of a trace between its marks START and FINISH, lazily, each image once per promise count.
+    """The crash states of a trace between its marks START and FINISH, lazily, each image once for each number of promises.
 
-    Iterating starts anew each time and always gives the same sequence for one trace and options. `coverage` is about
-    the latest iteration: it grows while iterating.
+    Iterating starts again each time and always gives the same sequence for the same trace and options. `coverage` describes
+    the latest iteration and grows with it.
     """
 
     def __init__(self, trace: Trace, options: StateOptions | None = None) -> None:
@@ -85,17 +85,17 @@ class CrashStates:
 
     @cached_property
     def digests(self) -> StateNames:
-        """What tells images apart; `digests.of(state)` is an image's name."""
+        """Names for images: `digests.of(state)`."""
         return medium_of(self._trace.filesystem).digests(self._trace)
 
     @cached_property
     def outcomes(self) -> StateNames:
-        """What tells beforehand which images become the same folder once mounted; `outcomes.of(state)` is a folder's name."""
+        """Names for the folders that images become once mounted, predicted without mounting: `outcomes.of(state)`."""
         return medium_of(self._trace.filesystem).outcomes(self._trace, self.digests)
 
     @cached_property
     def coverage(self) -> Coverage:
-        """How much there is, and how much of it the latest iteration has given."""
+        """How many states there are, and how many the latest iteration has given."""
         pending = [len(cut.pending) for cut in self.cuts]
         most = max(pending, default=0)
         # The sum of powers of two, by its logarithm: the numbers themselves have thousands of digits.
@@ -119,7 +119,7 @@ class CrashStates:
 
     @property
     def clean(self) -> CrashState:
-        """The state after the orderly unmount: what a run without any crash leaves. For checking the checker."""
+        """The state after the orderly unmount, as a run without any crash leaves it. For checking the checker."""
         return CrashState.whole(self._trace, len(self._trace.operations))
 
     def _candidates(self) -> Iterator[CrashState]:
@@ -152,7 +152,7 @@ class CrashStates:
 
 
 def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:
-    """The cuts between START and FINISH, by position. See the module's text for where they are."""
+    """The cuts between START and FINISH, by position. The module's docstring says where they are."""
     chance = random.Random(f"{options.seed} cuts")
     notes, stretch, start = 0, 0, max(trace.start, options.first_cut)
 
@@ -197,7 +197,7 @@ def _singles(cut: Cut, chance: random.Random) -> Iterator[CrashState]:
 
 def _subsets(cut: Cut, chance: random.Random, number: int) -> Iterator[CrashState]:
     size = len(cut.pending)
-    if size < 3:  # Fewer have no subset that was not enumerated already.
+    if size < 3:  # All subsets of fewer changes were enumerated already.
         return
     for _ in range(number):
         yield CrashState(cut.position, chance.getrandbits(size), (), size)

@@ -1,15 +1,15 @@
-"""What can go wrong around the recording disk, as opposed to on it.
+"""Errors of the recording disk itself, not of the disks it records.
 
     DiskError (a crashmatrix.faults.FaultsError)
     ├── RequirementsMissing   this machine cannot run a recording disk
     ├── SystemCallFailed      the kernel refused something the library needs
     │   └── MountRefused      a filesystem did not mount: of a crash image, that is a verdict
-    ├── RecorderFailed        the recorder did not start, died or does not serve its files
+    ├── RecorderFailed        the recorder did not start, died, or does not serve its files
     ├── RecordingFailed       a recording could not be made
     │   └── WorkloadFailed    the workload ended badly although no disk fault was planned
-    └── InvalidTrace, InvalidState, InvalidOption   (also ValueError)   what was handed in makes no sense
+    └── InvalidTrace, InvalidState, InvalidOption   (also ValueError)   an argument makes no sense
 
-Every error is made from a cause and a remedy, keeps both, and survives pickling on its way out of a child process.
+Every error keeps its cause and its remedy, and survives pickling on its way out of a child process.
 """
 
 import errno as errno_names
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class DiskError(FaultsError):
-    """Base of what `crashmatrix.faults.disk` raises. `cause` says what happened, `remedy` what to do next."""
+    """Base of all errors of `crashmatrix.faults.disk`. `cause` says what happened, `remedy` what to do next."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause, remedy)
@@ -43,7 +43,7 @@ class DiskError(FaultsError):
 
 
 class RequirementsMissing(DiskError):
-    """The machine lacks something a recording disk needs; `crashmatrix.faults.disk.requirements()` lists all of it."""
+    """The machine lacks something a recording disk needs; `crashmatrix.faults.disk.requirements()` lists what is missing."""
 
 
 class SystemCallFailed(DiskError):
@@ -57,7 +57,7 @@ class SystemCallFailed(DiskError):
 
 
 class MountRefused(SystemCallFailed):
-    """A filesystem refused to mount. On a crash image this is the filesystem's own verdict on it."""
+    """A filesystem refused to mount. On a crash image, the refusal is the filesystem's own verdict."""
 
 
 class RecorderFailed(DiskError):

@@ -3,15 +3,15 @@
 A specification is text: the name, then after a colon the mount options, as in `ext4:data=writeback,noatime`.
 
 Traps handled here:
-- Crash images of one disk share a UUID. xfs refuses the second mount unless told `nouuid`. btrfs gives a
+- Crash images of one disk share a UUID. xfs refuses the second mount without the option `nouuid`. btrfs gives a
   single-device filesystem a temporary identity when its own is taken (Linux 6.7 and later); before that, a second
-  mount at the same time is refused. mkfs.btrfs refuses a UUID that any device has, if only the image of an earlier
-  recording that is just being let go. So each btrfs gets a random UUID, and only images of one trace compete.
-- btrfs discards freed blocks by itself, which on a crash image would be work for nothing.
-- ext2 has no journal: after a crash its own check has to mend it before it is mounted, as a machine does at boot. Its
-  blocks are taken to be written whole, since a directory block of which half is old may have lost a name in the middle
+  mount at the same time is refused. mkfs.btrfs refuses a UUID that any device has, even the image of an earlier
+  recording that is just being released. So each btrfs gets a random UUID, and only images of one trace compete.
+- btrfs discards freed blocks by itself, which is wasted work on a crash image.
+- ext2 has no journal: after a crash its own check has to repair it before it is mounted, as a machine does at boot. Its
+  blocks are assumed to be written whole: a directory block whose half is old may have lost a name in the middle
   of a rename.
-- mkfs draws random numbers unless told not to: but for btrfs's, UUID and hash seed come from the seed.
+- mkfs draws random numbers by default. Here UUID and hash seed come from the seed, except for btrfs.
 """
 
 import errno
@@ -28,7 +28,7 @@ __all__ = ["FILESYSTEMS", "Filesystem"]
 
 _MIB = 1 << 20
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
-_E2FSCK_MENDED, _E2FSCK_REBOOT = 1, 2  # e2fsck(8), exit code
+_E2FSCK_REPAIRED, _E2FSCK_REBOOT = 1, 2  # e2fsck(8), exit code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class _Kind:
     size_mib: int  # room for systems that allocate ahead; a disk is sparse, and where nothing was written costs nothing
     make: tuple[str, ...]
     always: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()  # what makes mounting a crash image cheaper: no power cut will come
-    atomic_bytes: int = 512  # what it needs a disk to write whole
-    lone_identity: bool = False  # no two devices may bear one UUID
-    check: tuple[str, ...] = ()  # what mends it after a crash, if mounting does not
+    images: tuple[str, ...] = ()  # make mounting a crash image cheaper: no power cut will come
+    atomic_bytes: int = 512  # the disk has to write this much whole
+    lone_identity: bool = False  # no two devices may have one UUID
+    check: tuple[str, ...] = ()  # repairs it after a crash, if mounting does not
 
 
 _EXT_SEED = ("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,hash_seed={uuid}")
@@ -96,7 +96,7 @@ class Filesystem:
 
     @classmethod
     def parse_list(cls, text: str) -> tuple["Filesystem", ...]:
-        """From several with commas between them: what is no filesystem's name goes on with the options before it.
+        """From several with commas between them: a part that is not a filesystem's name is an option of the one before it.
 
         Raises InvalidOption as `parse` does.
         """
@@ -113,12 +113,12 @@ class Filesystem:
 
     @property
     def on_disk(self) -> bool:
-        """Whether it is a real one, on a disk that is recorded; otherwise it is recorded itself."""
+        """Whether it is a real filesystem on a recorded disk; otherwise its changes are recorded directly."""
         return bool(_KINDS[self.name].make)
 
     @property
     def nudges(self) -> tuple[str, ...]:
-        """The kinds of nudge that make a recording another: none where nothing depends on what the kernel writes early."""
+        """The kinds of nudge that change a recording: none on `posix`, where nothing depends on what the kernel writes early."""
         return tuple(kind for kind in NUDGES if self.on_disk and kind != "none")
 
     @property
@@ -128,12 +128,12 @@ class Filesystem:
 
     @property
     def default_size_bytes(self) -> int:
-        """The size of disk it gets when nobody says otherwise."""
+        """The disk's size unless another is given."""
         return _KINDS[self.name].size_mib * _MIB
 
     @property
     def atomic_bytes(self) -> int:
-        """The unit it relies on a disk to write whole, in bytes; smaller tears break it whatever runs on it."""
+        """The unit, in bytes, that the filesystem relies on a disk to write whole; smaller tears break the filesystem itself."""
         return _KINDS[self.name].atomic_bytes
 
     @property
@@ -144,7 +144,7 @@ class Filesystem:
     def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = ()) -> None:
         """Make the filesystem on a file of zeros; `descriptors` are passed on, for a path under /dev/fd.
 
-        Raises RecordingFailed with what the program said.
+        Raises RecordingFailed with the program's message.
         """
         of_seed = uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}")
         identity = str(uuid.uuid4() if _KINDS[self.name].lone_identity else of_seed)
@@ -156,10 +156,10 @@ class Filesystem:
             said = (done.stderr or done.stdout).strip().replace("\n", " | ")[:500]
             raise RecordingFailed(f"{self.program} failed: {said}", "try another size, or update the program")
 
-    def mend(self, path: str, *, descriptors: tuple[int, ...] = ()) -> None:
-        """After a crash, do what must be done before mounting: nothing, for a filesystem with a journal or a log.
+    def repair(self, path: str, *, descriptors: tuple[int, ...] = ()) -> None:
+        """After a crash, run the check that mounting requires; a filesystem with a journal or a log needs none.
 
-        Raises MountRefused with what the program said, if that is not enough.
+        Raises MountRefused with the program's message, if the check fails.
         """
         command = _KINDS[self.name].check
         if not command:
@@ -167,12 +167,14 @@ class Filesystem:
         done = subprocess.run(
             [*command, path], capture_output=True, text=True, check=False, env=_ENVIRONMENT, pass_fds=descriptors
         )
-        if done.returncode & ~(_E2FSCK_MENDED | _E2FSCK_REBOOT):
+        if done.returncode & ~(_E2FSCK_REPAIRED | _E2FSCK_REBOOT):
             said = (done.stderr or done.stdout).strip().replace("\n", " | ")[-500:]
-            raise MountRefused(f"{command[0]} with status {done.returncode}: {said}", errno.EUCLEAN, "none: it is lost")
+            raise MountRefused(
+                f"{command[0]} with status {done.returncode}: {said}", errno.EUCLEAN, "none: the filesystem is lost"
+            )
 
     def mount(self, device: str, target: Path, *, image: bool = False) -> None:
-        """Mount with the options; a crash `image` without flushes, which nothing needs there. Raises MountRefused."""
+        """Mount with the options; a crash `image` without flushes, which it does not need. Raises MountRefused."""
         kind = _KINDS[self.name]
         flags, words = 0, list(kind.always)
         for option in self.options:

@@ -11,7 +11,7 @@ __all__ = ["Inode"]
 
 @dataclass
 class Inode:
-    """A file, directory or anything else that has a name. `size_fixed` is that of a file whose bytes are kept elsewhere."""
+    """A file, directory or anything else that has a name. `size_fixed` is the size of a file whose bytes are kept elsewhere."""
 
     number: int
     mode: int
@@ -37,7 +37,7 @@ class Inode:
         self.changed_ns = self.modified_ns = time.time_ns()
 
     def attributes(self) -> Attributes:
-        """What stat(2) tells of it."""
+        """The answer to stat(2)."""
         links = 2 if self.is_directory else self.links
         size = self.size_fixed or len(self.content or self.target)
         return Attributes(

@@ -1,6 +1,6 @@
-"""What the power is cut of: a disk under a real filesystem, or a tree of files by the letter of POSIX.
+"""The two media that a power cut can hit: a disk under a real filesystem, or a tree of files that keeps only what POSIX promises.
 
-Everything that knows which of the two it has before it is behind this interface; a trace's filesystem chooses.
+All code that depends on the medium is behind this interface; a trace's filesystem chooses.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from crashmatrix.faults.disk.block.digests import ImageDigests
+from crashmatrix.faults.disk.block.digests import DiskDigests
 from crashmatrix.faults.disk.block.ext4.outcomes import DiskOutcomes
 from crashmatrix.faults.disk.block.images import DiskImages
 from crashmatrix.faults.disk.block.stage import DiskStage
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.posix import TreeDigests, TreeImages, TreeStage
+from crashmatrix.faults.disk.posix.digests import TreeDigests
+from crashmatrix.faults.disk.posix.images import TreeImages
+from crashmatrix.faults.disk.posix.stage import TreeStage
 from crashmatrix.faults.disk.stage import Stage
 from crashmatrix.faults.disk.state import CrashState, StateNames
 from crashmatrix.faults.disk.trace.trace import Trace
@@ -41,12 +43,12 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Medium:
-    """How it is recorded, how its states are told apart, and how they are looked at."""
+    """How it is recorded, how its states are named, and how they are shown."""
 
     stage: type[Stage]
     digests: Callable[[Trace], StateNames]
     outcomes: Callable[[Trace, StateNames], StateNames]
-    """Given the digests, too: equal images become the same folder."""
+    """Also gets the digests: equal images become the same folder."""
     images: Callable[[Trace], Images]
 
 
@@ -54,7 +56,7 @@ def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
     return digests  # Nothing recovers a tree: its image is the folder.
 
 
-_DISK = Medium(DiskStage, ImageDigests, DiskOutcomes, DiskImages)
+_DISK = Medium(DiskStage, DiskDigests, DiskOutcomes, DiskImages)
 _TREE = Medium(TreeStage, TreeDigests, _as_they_are, TreeImages)
 
 

@@ -1,22 +1,22 @@
 """Nudges: making the kernel write as a busy machine would, at seeded moments.
 
-Left alone for the second a recording takes, the kernel writes almost nothing that was not synced, so few crash states
+During a recording of a second, the kernel writes almost nothing that was not synced, so few crash states
 differ. A loaded machine writes dirty pages whenever memory is short, and commits the filesystem's journal whenever
-anyone calls fsync. Kinds:
+any process calls fsync. Kinds:
 
     none        nothing
-    commit      sync an unrelated file: metadata of files nobody synced becomes durable, without their data
+    commit      sync an unrelated file: metadata of unsynced files becomes durable, without their data
     writeback   write some pages of a recently changed file: data becomes durable, without its metadata
     mixed       either
     async       `mixed`, from another process every few milliseconds instead of at notes
     storm       as `async`, but little else than commits, so that some fall between a write and the sync after it
 
-The seed fixes what is nudged, not what the kernel makes of it, and asynchronous kinds depend on timing altogether. So
+The seed fixes which nudges are made, not what the kernel then writes. Asynchronous kinds also depend on timing. So
 traces of one seed differ: keep the trace, not only the seed.
 
-Invariants: a nudge never changes content and never makes the system under test wait for its own syncs; everything it
-does, any kernel may do at any time, so a promise that breaks under nudges is broken. Files changed last are favoured:
-they are where a missing sync matters.
+Invariants: a nudge never changes content and never makes the system under test wait for the nudge's syncs. A kernel may do
+everything that a nudge does at any time, so a promise that breaks under nudges is broken. Files changed last are favoured,
+because a missing sync matters there.
 """
 
 import fcntl
@@ -44,7 +44,7 @@ _PAUSE_SECONDS = {"async": (0.001, 0.006), "storm": (0.0, 0.002)}
 
 
 def check_nudge(kind: str) -> str:
-    """The kind, if there is such. Raises InvalidOption."""
+    """Return the kind. Raises InvalidOption if there is no such kind."""
     if kind not in NUDGES:
         raise InvalidOption(f"{kind!r} is not a kind of nudge", f"use one of {', '.join(NUDGES)}")
     return kind
@@ -53,8 +53,8 @@ def check_nudge(kind: str) -> str:
 class Nudger:
     """Nudges one filesystem. `root` is the tree under test, `unrelated` a file beside it on the same filesystem.
 
-    `device` is the block device of a filesystem without a journal, which writes metadata there whenever it likes; else
-    empty. Used by one process: the one that first nudges opens the file.
+    `device` is the block device of a filesystem without a journal, which writes metadata there at any time; else
+    empty. Use it in one process: the first process that nudges opens the file.
     """
 
     def __init__(self, kind: str, seed: int, root: Path, unrelated: Path, device: str = "") -> None:
@@ -91,10 +91,10 @@ class Nudger:
             os.fsync(self._descriptor)
             self._commit_transaction()
         except OSError:
-            pass  # A disk that fails fails the nudge as well; the system under test is what is looked at.
+            pass  # A disk that fails also fails the nudge; only the system under test is judged.
 
     def _commit_transaction(self) -> None:
-        """What fsync does on ext4 and xfs by itself: on btrfs and ext2 it writes one file and leaves the others alone."""
+        """Write the other files' metadata, too: fsync does so on ext4 and xfs, but on btrfs and ext2 it writes one file only."""
         if self._device:
             device = os.open(self._device, os.O_RDONLY | os.O_CLOEXEC)
             try:

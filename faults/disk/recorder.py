@@ -1,21 +1,20 @@
-"""The recorder: the process behind a mount, which logs everything that reaches it in one total order.
+"""The recorder: the process behind a mount, which logs everything that reaches the mount in one total order.
 
-What all recorders have; `disk_recorder` serves a disk, `posix.recorder` a tree of files. Two files appear on the mount
+Common to all recorders; `block.recorder` serves a disk, `posix.recorder` a tree of files. Two files appear on the mount
 beside what is recorded:
 
-    notes    write-only. Each line written becomes a note in the log; it needs no locking and no reply
-    control  a write is one command, done when write(2) returns: `mark NAME`, or one of the kind of recorder's own.
-             An unknown command fails with EINVAL. A read gives the recorder's state as JSON
+    notes    write-only. Each line written becomes a note in the log; writers need no lock and wait for no reply
+    control  a write is one command, done when write(2) returns: `mark NAME`, or a command of this kind of recorder.
+             An unknown command fails with EINVAL. A read returns the recorder's state as JSON
 
 Invariants:
-- One thread answers all requests. That is the total order: an entry is in the log before its request is answered.
-- No client hangs for ever: this process ends when its parent does (parent-death signal), or when one request takes longer
+- One thread answers all requests, which gives the total order: an entry is in the log before its request is answered.
+- No client hangs for ever: this process ends when its parent ends (parent-death signal), or when one request takes longer
   than the stall limit (`fuse.serve`). Clients then get an error.
-- The mount is there before this process is asked anything, and this process's end is the mount's: nobody else holds the
-  device open, so every later request fails instead of reaching a plain directory.
-- This process is in a mount namespace of its own, in which nothing is mounted that it serves. A process that dies as the
-  last in its namespace unmounts what is in it before the kernel closes its files: it would wait for an answer of its own,
-  and never end.
+- The mount exists before the first request, and ends with this process: no other process holds the device open, so every
+  later request fails instead of reaching a plain directory.
+- This process is in a mount namespace of its own, which contains no mount that it serves. When the last process of a namespace
+  dies, it unmounts everything in the namespace before the kernel closes its files: it would wait for its own answer for ever.
 """
 
 import errno
@@ -31,8 +30,9 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
+from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.faults.disk.linux.fuse import Opcode, Request
-from crashmatrix.faults.disk.linux.kernel import die_with_parent, keep_processors_awake, mount, opened
+from crashmatrix.faults.disk.linux.kernel import keep_processors_awake, mount, opened
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.trace.log import MARK, NOTE, Log
 from crashmatrix.faults.disk.trace.operations import ROOT
@@ -50,14 +50,14 @@ _STALL_SECONDS = 30.0
 
 
 class Recorder(ABC):
-    """The answers to the kernel's requests, one method each; `log` is an open, empty file, `name` what is recorded has."""
+    """The answers to the kernel's requests, one method each. `log` is an open, empty file; `name` names what is recorded."""
 
     def __init__(self, log: int, name: str, recorded: Inode) -> None:
         self._log = Log(log)
         self._inodes = {
             MOUNT: Inode(MOUNT, stat.S_IFDIR | 0o755),
             RECORDED: recorded,
-            # Anyone may write notes: a workload need not run as root to make promises.
+            # Any user may write notes: a workload need not run as root to make promises.
             NOTES: Inode(NOTES, stat.S_IFREG | 0o622, links=1),
             CONTROL: Inode(CONTROL, stat.S_IFREG | 0o600, links=1),
         }
@@ -73,7 +73,7 @@ class Recorder(ABC):
 
     @property
     def handlers(self) -> dict[int, Callable[[Request], fuse.Answer]]:
-        """What answers each kind of request; those that have no method are refused."""
+        """The method that answers each kind of request; a request without a method is refused."""
         methods = {code: getattr(self, f"_{code.name.lower()}", None) for code in Opcode}
         return {code: method for code, method in methods.items() if method}
 
@@ -105,7 +105,7 @@ class Recorder(ABC):
 
     def _opendir(self, request: Request) -> bytes:
         folder = self._inodes[request.node]
-        # As of now: one that changes while it is read neither skips nor repeats a name.
+        # A copy: a directory that changes while it is read neither skips nor repeats a name.
         listed = [(name, number, self._inodes[number].mode) for name, number in folder.names.items()]
         answer = self._opened(0)
         self._listings[self._handles] = [(b".", folder.number, folder.mode), (b"..", 0, folder.mode), *listed]
@@ -121,7 +121,7 @@ class Recorder(ABC):
         return b""
 
     def _open(self, request: Request) -> bytes:
-        # Direct: a write is one request however long and wherever, and a read does not believe the size 0.
+        # Direct: each write is one request whatever its length and place, and a read ignores the size 0.
         return self._opened(fuse.DIRECT_IO if request.node in (NOTES, CONTROL) else fuse.KEEP_CACHE)
 
     def _opened(self, flags: int) -> bytes:
@@ -176,30 +176,28 @@ class Recorder(ABC):
 
     @abstractmethod
     def _state(self) -> dict[str, object]:
-        """What the control file tells besides."""
+        """More for the control file."""
 
 
 def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: float = _STALL_SECONDS) -> int:
-    """Mount it there, served by a forked process on that CPU, which dies with the calling thread; return its id.
+    """Mount the recorder there, served by a forked process on that CPU, which dies with the calling thread; return its id.
 
-    Raises SystemCallFailed, for one where there is no FUSE, and MountRefused.
+    Raises SystemCallFailed (for example where there is no FUSE) and MountRefused.
     """
     with opened("/dev/fuse", "see crashmatrix.faults.disk.requirements()") as device:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")
-        parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            return pid
-        try:
-            die_with_parent(parent)
-            enter_private_namespace()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
-            os.sched_setaffinity(0, {cpu})  # Waking across CPUs costs a request four times.
-            keep_processors_awake()  # Each request goes from processor to processor.
-            gc.disable()
-            fuse.serve(device, recorder.handlers, stall_seconds)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
+        return start_forked(lambda: _serve(recorder, device, cpu, stall_seconds))
+
+
+def _serve(recorder: Recorder, device: int, cpu: int, stall_seconds: float) -> None:
+    try:
+        enter_private_namespace()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
+        os.sched_setaffinity(0, {cpu})  # A request that wakes another processor takes four times as long.
+        keep_processors_awake()  # Each request goes from processor to processor.
+        gc.disable()
+        fuse.serve(device, recorder.handlers, stall_seconds)
+    except BaseException:
+        traceback.print_exc()
+        raise

@@ -1,18 +1,18 @@
-"""Recording: run a workload on a real filesystem over the recorder, and bring home the trace.
+"""Recording: run a workload on a real filesystem over the recorder, and return the trace.
 
     caller ── fork ──> stage ──┬── recorder (own interpreter)
-                               ├── preparation, then workload (contained: they leave no process behind)
+                               ├── preparation, then workload (contained: neither leaves a process behind)
                                └── nudger (forked; asynchronous kinds only)
 
 The stage lives in a mount namespace of its own and dies with the caller; the rest dies with the stage. Image and log
 are anonymous memory that the caller owns, so the trace needs no file, and a killed run leaves none.
 
-Order of a recording, which the trace's meaning rests on:
+Order of a recording, on which the trace's meaning depends:
 (1) mkfs on the plain image; (2) recorder, loop device, mount; (3) the directory `data` is made and `prepare` runs in it;
 (4) everything is synced; (5) mark START; (6) the workload; (7) mark FINISH; (8) unmount, which the trace keeps as the
-orderly end. A recording that goes on from a crash state has that image instead of (1), on which the filesystem recovers in
-(2), and finds `data` there in (3). The system under test sees only `data`, so that a filesystem's own entries
-(lost+found) and the nudges' unrelated file are none of its business.
+orderly end. A recording that continues from a crash state starts with that image instead of (1); the filesystem recovers in
+(2), and `data` exists in (3). The system under test sees only `data`, and so neither the filesystem's own entries
+(lost+found) nor the nudges' unrelated file.
 """
 
 import contextlib
@@ -26,8 +26,7 @@ from pathlib import Path
 from crashmatrix.faults.disk.capabilities import check_requirements
 from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained
-from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
+from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained, run_forked
 from crashmatrix.faults.disk.media import medium_of
 from crashmatrix.faults.disk.nudges import check_nudge
 from crashmatrix.faults.disk.stage import DATA, DiskFault, Machine, Stage
@@ -65,12 +64,12 @@ def record(
 ) -> Trace:
     """Run `workload` on a recorded disk and return the trace.
 
-    The disk carries a new filesystem or, with `crashed`, what a crash state of an earlier trace left, filesystem and size
-    included: for the power cut that hits a recovery.
+    The disk has a new filesystem or, with `crashed`, everything that a crash state of an earlier trace left, filesystem and size
+    included: so a power cut can hit a recovery.
 
     Both callables run in forked children as root: `prepare` gets the directory, `workload` a Machine. To run another
     program, have the workload exec or start it with `machine.root` and `machine.notes`. Call from a thread that
-    outlives the recording, since its end is what kills the recording.
+    outlives the recording: when the thread ends, the recording is killed.
 
     Raises RequirementsMissing where this machine cannot record, WorkloadFailed (only without disk faults; with them the
     end is in the trace's `exit_status` and `error`), RecordingFailed, RecorderFailed, SystemCallFailed, InvalidOption.
@@ -94,11 +93,11 @@ def record(
             status, error = _read_reply(reply)
         except DiskError as failed:
             if not isinstance(failed, WorkloadFailed):
-                check_requirements((filesystem.name,))  # The likeliest reason, said better.
+                check_requirements((filesystem.name,))  # A missing requirement is the likeliest reason.
             raise
         if (status or error) and not options.disk_faults:
             raise WorkloadFailed(
-                f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "mend it"
+                f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "fix the workload"
             )
         return Trace.from_log(
             image,
@@ -112,33 +111,19 @@ def record(
 
 
 def _run_stage(on_stage: Callable[[], tuple[int, str]], reply: int) -> None:
-    """Run it in a forked process, and leave its answer, or the error it ended with, in the file `reply`."""
-    caller = os.getpid()
-    pid = os.fork()
-    if pid:
-        try:
-            _, status = os.waitpid(pid, 0)
-        except BaseException:
-            end_child(pid)
-            os.waitpid(pid, 0)
-            raise
-        if status:
-            code = os.waitstatus_to_exitcode(status)
-            raise RecordingFailed(f"the recording process died with status {code}", "look for the reason in dmesg")
-        return
+    """Run in a forked process; write the answer, or the error it ended with, to the file `reply`."""
+    status = run_forked(lambda: os.pwrite(reply, pickle.dumps(_answer(on_stage)), 0))
+    if status:
+        raise RecordingFailed(f"the recording process died with status {status}", "look for the reason in dmesg")
+
+
+def _answer(on_stage: Callable[[], tuple[int, str]]) -> tuple[int, str] | DiskError:
     try:
-        die_with_parent(caller)
-        answer: object
-        try:
-            answer = on_stage()
-        except DiskError as error:
-            answer = error
-        except BaseException:
-            answer = RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
-        os.pwrite(reply, pickle.dumps(answer), 0)
-        os._exit(0)
-    finally:
-        os._exit(1)
+        return on_stage()
+    except DiskError as error:
+        return error
+    except BaseException:
+        return RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
 
 
 def _on_stage(
@@ -154,7 +139,7 @@ def _on_stage(
         if prepare:
             status, error = run_contained(lambda: prepare(root), time_limit_seconds=limit)
             if status:
-                raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "mend it")
+                raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "fix it")
         stage.settle()
         stage.command("mark start")
         for fault in options.disk_faults:

@@ -1,9 +1,9 @@
-"""The stage: where a workload is recorded, in this process's private namespace, and what the workload sees of it.
+"""The stage: where a workload is recorded, in this process's private namespace; and the machine that the workload sees.
 
-What is common to every kind of stage; `disk_stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
+Common to all stages; `block.stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
 
-Invariant: nothing is believed to be mounted that was not looked at. Where a mount is missing there is a plain directory, which
-would take every write silently; so the control file must answer, with the recorder's pid, before anything is recorded.
+Invariant: every mount is checked. Where a mount is missing there is a plain directory, which would accept every write
+silently; so the control file must answer, with the recorder's pid, before anything is recorded.
 """
 
 import contextlib
@@ -20,13 +20,8 @@ from typing import Self
 
 from crashmatrix.faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.linux.kernel import (
-    die_with_parent,
-    end_child,
-    sync_filesystem,
-    unmount,
-    unmount_when_free,
-)
+from crashmatrix.faults.disk.linux.containment import start_forked
+from crashmatrix.faults.disk.linux.kernel import end_child, sync_filesystem, unmount, unmount_when_free
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
 from crashmatrix.faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
@@ -46,8 +41,8 @@ _UNMOUNT_SECONDS = 10.0
 class DiskFault:
     """The disk fails its `nth` `request` (`write` or `flush`) of the workload with `error` (`EIO`, `ENOSPC`, ...).
 
-    The first is 1; with `always`, every later one fails too. Block writes are meant, which the kernel makes when it
-    sees fit, not calls of write(2).
+    The first is 1; with `always`, every later one fails too. These are block writes, which the kernel makes when it
+    chooses, not calls of write(2).
     """
 
     request: str
@@ -57,7 +52,9 @@ class DiskFault:
 
     def __post_init__(self) -> None:
         if self.request not in ("write", "flush") or self.nth < 1 or not hasattr(errno, self.error):
-            raise InvalidOption(f"{self!r} is not a disk fault", "fail `write` or `flush`, from the 1st on, say EIO")
+            raise InvalidOption(
+                f"{self!r} is not a disk fault", "fail `write` or `flush`, from the 1st on, with an error such as EIO"
+            )
 
     def __str__(self) -> str:
         return f"{self.request} {self.nth} {self.error} {'always' if self.always else 'once'}"
@@ -65,10 +62,10 @@ class DiskFault:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a workload sees of the machine whose power will be cut.
+    """The machine whose power will be cut, as the workload sees it.
 
     `root` is its directory. `notes` is a file in which each line written becomes a note, for programs in any
-    language; within Python, `note` does it and then nudges.
+    language; in Python, call `note`, which then also nudges.
     """
 
     root: Path
@@ -77,7 +74,7 @@ class Machine:
     descriptor: int = field(repr=False)
 
     def note(self, text: bytes) -> None:
-        """Record a line at this point of the order; then perhaps nudge. Raises OSError once the recorder is gone."""
+        """Record a line at this point; then perhaps nudge. Raises OSError once the recorder is gone."""
         if b"\n" in text:
             raise InvalidOption(f"a note is one line, not {text[:80]!r}", "escape the line breaks")
         os.write(self.descriptor, text + b"\n")
@@ -89,8 +86,8 @@ class Machine:
 
 
 class Stage(ABC):
-    """A place to record. `image` and `log` are open files, the first of the disk's size and all zeros. What is there when
-    the recording begins is a new filesystem or, with `crashed`, what a crash state left.
+    """A place to record. `image` and `log` are open files, the first of the disk's size and all zeros. The recording begins
+    with a new filesystem or, with `crashed`, with the image that a crash state left.
 
     Moves the calling thread into a private mount namespace. Raises RecorderFailed, SystemCallFailed.
     """
@@ -143,7 +140,7 @@ class Stage(ABC):
         self._notes = os.open(self._files / NOTES_NAME, os.O_WRONLY | os.O_CLOEXEC)
 
     def settle(self) -> None:
-        """Make what is there durable. Raises SystemCallFailed."""
+        """Make everything on the filesystem durable. Raises SystemCallFailed."""
         descriptor = os.open(self.mount_point, os.O_RDONLY)
         try:
             sync_filesystem(descriptor)
@@ -170,7 +167,7 @@ class Stage(ABC):
         return state
 
     def machine(self, nudge: str, seed: int) -> Machine:
-        """What to hand to the workload."""
+        """The machine to pass to the workload."""
         nudger, root = self._nudger(nudge, seed), self.mount_point / DATA
         return Machine(root=root, notes=self._files / NOTES_NAME, nudger=nudger, descriptor=self._notes)
 
@@ -181,14 +178,7 @@ class Stage(ABC):
             yield
             return
         nudger = self._nudger(nudge, seed)
-        parent = os.getpid()
-        pid = os.fork()
-        if not pid:
-            try:
-                die_with_parent(parent)
-                nudge_for_ever(nudger)
-            finally:
-                os._exit(1)
+        pid = start_forked(lambda: nudge_for_ever(nudger))
         try:
             yield
         finally:
@@ -221,7 +211,7 @@ class Stage(ABC):
 
     def _close_notes(self) -> None:
         if self._notes >= 0:
-            with contextlib.suppress(OSError):  # Of a recorder that is gone.
+            with contextlib.suppress(OSError):  # The recorder may be gone.
                 os.close(self._notes)
         self._notes = -1
 
@@ -229,7 +219,7 @@ class Stage(ABC):
         return "see its message above, and crashmatrix.faults.disk.requirements() for what it needs"
 
     def _ask(self) -> dict[str, object] | None:
-        """The state in the control file; None if there is no such file or it is not a recorder's."""
+        """The state in the control file; None if there is no control file of a recorder."""
         try:
             state = json.loads((self._files / CONTROL_NAME).read_bytes())
         except (OSError, ValueError):

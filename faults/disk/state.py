@@ -1,14 +1,14 @@
-"""One crash state: what a power cut at one position could leave, and its name.
+"""One crash state: what a power cut at one position could leave; and its name.
 
-The model. Power goes at a *cut*, a position between two operations. What a sync before it made durable is there
-(`faults.disk.trace.durability`). Of the changes that are not, the *pending* ones, any subset is there, each whole or *torn*: some
-of its 512-byte sectors missing. What is there lands in the order of the changes: the last one present decides. On btrfs,
-tears fall between 4096-byte blocks: its superblock is one block, and one that is torn is a filesystem lost, on which every
-system under test is equally innocent. Not modelled: a sector half old and half new, and disks that lie about a flush.
+The model. Power fails at a *cut*, a position between two operations. Every change that an earlier sync made durable is there
+(`trace.durability`). The other changes are *pending*: any subset of them is there, each whole or *torn*, with some of its
+512-byte sectors missing. They apply in their order: where two overlap, the later one wins. On btrfs, writes tear only
+between 4096-byte blocks: its superblock is one block, and a torn one loses the filesystem, which no system under test
+could prevent. Not modelled: a sector half old and half new, and disks that lie about a flush.
 
-A state's id is `<cut>-<kept>[-t<change>.<first>+<count>]...`: kept is `all`, `none`, or the set of pending changes kept
-as hexadecimal digits (bit i is the i-th pending one); each t names a kept change and its missing sectors. With the
-trace, the id says everything: the same id on the same trace is the same image, bit for bit.
+A state's id is `<cut>-<kept>[-t<change>.<first>+<count>]...`: kept is `all`, `none`, or the set of kept pending changes
+as hexadecimal digits (bit i is the i-th pending change); each t names a kept change and its missing sectors. The id and
+the trace determine the image: the same id on the same trace is the same image, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ __all__ = ["CrashState", "StateNames", "Tear", "pending_at", "pieces_of"]
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """Of pending change number `write`, `count` sectors from `first` on are missing, counted from its first."""
+    """Sectors missing from pending change number `write`: `count` of them from `first` on, counted from the change's first."""
 
     write: int
     first: int
@@ -33,7 +33,7 @@ class Tear:
 
 @dataclass(frozen=True, slots=True)
 class CrashState:
-    """What is left after a cut at position `cut`: pending change i iff bit i of `kept`, less the sectors torn off."""
+    """What is left after a cut at position `cut`: pending change i if bit i of `kept` is set, less the sectors torn off."""
 
     cut: int
     kept: int
@@ -48,13 +48,13 @@ class CrashState:
 
     @classmethod
     def whole(cls, trace: Trace, cut: int) -> "CrashState":
-        """All that was written before a cut is there."""
+        """The state in which every change before the cut is there."""
         pending = len(trace.pending(cut))
         return cls(cut, (1 << pending) - 1, (), pending)
 
     @classmethod
     def parse(cls, text: str, trace: Trace) -> "CrashState":
-        """From an id. Raises InvalidState if it is none, or none of this trace."""
+        """From an id. Raises InvalidState if the text is not an id, or not one of this trace."""
         remedy = f"take an id that was printed for trace {trace.identity}"
         try:
             cut_text, kept_text, *tear_texts = text.split("-")
@@ -79,8 +79,8 @@ class CrashState:
 class StateNames(Protocol):
     """Names for a trace's crash states that are cheap to compute.
 
-    A *digest* names the image: two states have one digest exactly if their images are equal. An *outcome* names the folder
-    that is there once the image is mounted: of two states that have one outcome, the folders are equal.
+    A *digest* names the image: two states have the same digest exactly if their images are equal. An *outcome* names the folder
+    that the mounted image shows: two states with the same outcome show equal folders.
     """
 
     def of(self, state: CrashState, /) -> int:
@@ -93,7 +93,7 @@ def pending_at(trace: Trace, cut: int) -> list[Change]:
 
 
 def pieces_of(change: Write | Data, tear: Tear | None) -> Iterator[tuple[int, memoryview]]:
-    """The (offset, data) that are there of a change's bytes, torn or not."""
+    """The parts of a change, torn or not, that are there, as (offset, data)."""
     data = memoryview(change.data)
     if tear is None:
         yield change.offset, data

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds by what they were spent on."""
+"""Seconds spent, by activity."""
 
 import contextlib
 import time

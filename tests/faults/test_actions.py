@@ -63,10 +63,10 @@ def test_reads(text: str, terms: list[Term], printed: str | None) -> None:
     assert render(parse(text)) == (text if printed is None else printed)
 
 
-# All that means something to the language or to a terminal, and a character of each width; a short alphabet also
+# Every character with a meaning in the language or on a terminal, and a character of each width; a short alphabet also
 # spares the first run on a machine the seconds in which Hypothesis tabulates Unicode.
 ALPHABET = "%*()->;=10.eoffkill \t\n\r\x00\x1b\x85\u2028\u00e9\u0661\U0001f4a5\ud800"
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is no failure.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # A busy machine is not a failure.
 TEXTS = st.text(ALPHABET).filter(lambda text: "->" not in text)
 ERRNO_NAMES = st.sampled_from(sorted(errno.errorcode.values()))
 ARGUMENTS: dict[Task, st.SearchStrategy[int | str | None]] = {
@@ -94,7 +94,7 @@ def terms(draw: st.DrawFn) -> Term:
 @UNHURRIED
 @given(st.lists(terms(), min_size=1, max_size=5))
 def test_printed_terms_parse_back(written: list[Term]) -> None:
-    """What is printed in a report can be pasted back and means the same."""
+    """A text printed in a report can be pasted back and means the same."""
     assert parse(render(written)) == tuple(written)
 
 
@@ -194,7 +194,7 @@ def test_accepts_what_the_crate_fail_accepts(
 
 @pytest.mark.parametrize(("why", "text"), FAIL_REFUSES)
 def test_refuses_what_the_crate_fail_refuses(why: str, text: str) -> None:
-    """What fail-rs cannot read is refused here too, in one line with a column of that text and a next step."""
+    """A text that fail-rs cannot read is also refused here, in one line with a column of that text and a next step."""
     with pytest.raises(InvalidAction) as caught:
         parse(text)
     assert 1 <= caught.value.column <= len(text) + 1
@@ -243,28 +243,28 @@ MISTAKES = [
     ("off->exit('x')", 11, "\"'x'\" is not an exit status", "as in exit(1)"),
     ("exit(256)", 6, "'256' is not an exit status", "from 0 to 255"),
     ("raise", 1, "raise needs an argument", "as in raise(ENOSPC)"),
-    ("raise(NOSUCH)", 7, "'NOSUCH' is no errno here", "a name of the errno module, as in raise(ENOSPC)"),
-    ("raise(enospc)", 7, "'enospc' is no errno here", "did you mean 'ENOSPC'?"),
-    ("raise(errorcode)", 7, "'errorcode' is no errno here", "as in raise(ENOSPC)"),
+    ("raise(NOSUCH)", 7, "'NOSUCH' is not an errno here", "a name of the errno module, as in raise(ENOSPC)"),
+    ("raise(enospc)", 7, "'enospc' is not an errno here", "did you mean 'ENOSPC'?"),
+    ("raise(errorcode)", 7, "'errorcode' is not an errno here", "as in raise(ENOSPC)"),
     ("sleep(18446744073709551616)", 7, "is not milliseconds", "from 0 to 18446744073709551615"),
     ("kill(9)", 6, "kill takes no argument", "write kill"),
-    ("x*off", 1, "'x' is no count", "write a whole number from 0 to 18446744073709551615, as in 3*off->kill"),
-    ("*off", 1, "'' is no count", "write a whole number"),
-    ("-1*off", 1, "'-1' is no count", "write a whole number"),
-    ("50%1.5*off", 5 - 1, "'1.5' is no count", "write a whole number"),
-    ("2*3*off", 1, "'2*3' is no count", "write a whole number"),
-    ("9" * 5000 + "*off", 1, "is no count", "write a whole number"),
-    ("x%off", 1, "'x' is no probability", "a percentage such as 12.5, as in 12.5%kill"),
-    ("%off", 1, "'' is no probability", "a percentage such as 12.5"),
+    ("x*off", 1, "'x' is not a count", "write a whole number from 0 to 18446744073709551615, as in 3*off->kill"),
+    ("*off", 1, "'' is not a count", "write a whole number"),
+    ("-1*off", 1, "'-1' is not a count", "write a whole number"),
+    ("50%1.5*off", 5 - 1, "'1.5' is not a count", "write a whole number"),
+    ("2*3*off", 1, "'2*3' is not a count", "write a whole number"),
+    ("9" * 5000 + "*off", 1, "is not a count", "write a whole number"),
+    ("x%off", 1, "'x' is not a probability", "a percentage such as 12.5, as in 12.5%kill"),
+    ("%off", 1, "'' is not a probability", "a percentage such as 12.5"),
     ("-1%off", 1, "'-1' is below 0", "a percentage from 0"),
-    ("1_0%off", 1, "'1_0' is no probability", "a percentage such as 12.5"),
+    ("1_0%off", 1, "'1_0' is not a probability", "a percentage such as 12.5"),
     ("2*25%off", 1, "the probability stands after the count", "write it first, as in 25%2*kill"),
     ("", 1, "a term is empty", "'off' does nothing"),
     ("  ", 1, "a term is empty", "'off' does nothing"),
-    ("->off", 1, "a term is empty", "take the '->' away"),
-    ("off->", 6, "a term is empty", "take the '->' away"),
-    ("off->->off", 6, "a term is empty", "take the '->' away"),
-    ("off-> ->off", 6, "a term is empty", "take the '->' away"),
+    ("->off", 1, "a term is empty", "remove the '->'"),
+    ("off->", 6, "a term is empty", "remove the '->'"),
+    ("off->->off", 6, "a term is empty", "remove the '->'"),
+    ("off-> ->off", 6, "a term is empty", "remove the '->'"),
     ("return(x", 7, "'(' is not closed", "add ')'"),
     ("return(x)y", 7, "'(' is not closed", "add ')'"),
     ("print(a->b)", 6, "'(' is not closed", "'->' cannot stand inside"),
@@ -288,7 +288,7 @@ def test_draws_a_caret_under_the_mistake() -> None:
     """A person who mistypes in a test sees where, and a log line holds the same on one line."""
     with pytest.raises(InvalidAction) as caught:
         parse("2*off->raise(\tX)")
-    column_and_cause = "'\\tX' is no errno here; write a name of the errno module, as in raise(ENOSPC)"
+    column_and_cause = "'\\tX' is not an errno here; write a name of the errno module, as in raise(ENOSPC)"
     assert str(caught.value) == (
         f"column 14: {column_and_cause}\n"
         "    2*off->raise(\N{REPLACEMENT CHARACTER}X)\n"
@@ -355,7 +355,7 @@ def test_splits_configurations(text: str, configuration: dict[str, str]) -> None
     ("text", "column", "problem"),
     [
         ("a=kil", 3, "unknown task 'kil'"),
-        ("a=off; b=2*off->raise(X)", 23, "'X' is no errno here"),
+        ("a=off; b=2*off->raise(X)", 23, "'X' is not an errno here"),
         ("a=off;b", 7, "'b' is not name=actions"),
         ("a=off; =off", 8, "'=off' is not name=actions"),
         ("a=off; b c=off", 9, "'b c' contains whitespace"),
@@ -374,7 +374,7 @@ def test_refuses_configurations_with_columns_of_the_whole_text(text: str, column
 
 
 def outcomes(text: str, hit_count: int, *, seed: int = 0, name: str = "x") -> list[str | None]:
-    """What each of the hits chooses: the argument of the winning `return`, or None."""
+    """The choice of each hit: the argument of the winning `return`, or None."""
     plan = Plan(text, seed, name)
     chosen = [plan.choose() for _ in range(hit_count)]
     return [None if term is None else str(term.argument) for term in chosen]
@@ -429,7 +429,7 @@ def test_seed_and_name_decide_what_is_drawn() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("return", None), ("return()", ""), ("return(7)", "7")])
 def test_return_hands_over_its_argument(text: str, value: str | None) -> None:
-    """The code under test can tell no argument from an empty one."""
+    """The code under test can distinguish a missing argument from an empty one."""
     assert perform(parse(text)[0], "x") == Return(value)
 
 

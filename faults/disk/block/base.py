@@ -1,4 +1,4 @@
-"""A recorded disk by its blocks: as it was when its recording began, and what a write makes of them."""
+"""A recorded disk by its blocks: their content when its recording began, and their content after a write."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ class BaseDisk:
         return self.read(number * BLOCK, BLOCK)
 
     def read(self, offset: int, length: int) -> bytes:
-        """So many bytes from an offset on; no run of the base begins within them."""
+        """`length` bytes from an offset on; no run of the base begins within them."""
         run = bisect_right(self._starts, offset) - 1
         if run < 0:
             return bytes(length)
@@ -30,7 +30,7 @@ class BaseDisk:
 
 
 def blocks_of(offset: int, data: bytes | memoryview, before: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
-    """The blocks a write touches, each as it is after; of one that is written in part, the rest is as before."""
+    """The blocks that a write touches, with their content after it; the rest of a block written in part stays as before."""
     for block in range(offset // BLOCK, -(-(offset + len(data)) // BLOCK)):
         start = block * BLOCK
         piece = bytes(data[max(0, start - offset) : start + BLOCK - offset])

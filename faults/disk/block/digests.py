@@ -1,10 +1,10 @@
 """Names for disk images that are cheap to compute: two states have one digest exactly when their images are equal.
 
 The digest of an image is the exclusive or, over all sectors that differ from the trace's base, of a 128-bit hash of
-(sector number, old content) and of (sector number, new content). Being a set hash, it is kept incrementally: a state
-costs a look-up per pending sector, never a pass over the disk. The base has digest 0.
+(sector number, old content) and of (sector number, new content). A set hash can be updated incrementally: a state
+costs a look-up for each pending sector, never a pass over the disk. The base has digest 0.
 
-Invariant: only content counts. Whichever writes made a sector what it is, and however often, the digest is the same.
+Invariant: only content counts. The digest does not depend on which writes made a sector's content, or how often.
 """
 
 from bisect import bisect_right
@@ -21,7 +21,7 @@ from crashmatrix.faults.disk.trace.trace import Trace
 if TYPE_CHECKING:
     from crashmatrix.faults.disk.state import CrashState
 
-__all__ = ["ImageDigests", "sector_hash"]
+__all__ = ["DiskDigests", "sector_hash"]
 
 
 def sector_hash(number: int, content: bytes | memoryview) -> int:
@@ -31,17 +31,17 @@ def sector_hash(number: int, content: bytes | memoryview) -> int:
 
 
 class _Epoch:
-    """The writes between two flushes, and what was durable when the first of them arrived."""
+    """The writes between two flushes, and the durable content when the first of them arrived."""
 
     def __init__(self, durable: int) -> None:
         self.durable = durable
         self.writes: list[tuple[int, list[int]]] = []  # first sector, a hash a sector
         self.before: dict[int, int] = {}  # sector -> hash of its durable content
         self.overlapping = False
-        self.deltas: list[int] = []  # what each write alone does to the digest; sound if none overlap
+        self.deltas: list[int] = []  # how each write alone changes the digest; valid if none overlap
 
 
-class ImageDigests:
+class DiskDigests:
     """Digests of a trace's crash states. Building it costs about a microsecond for each sector ever written."""
 
     def __init__(self, trace: Trace) -> None:

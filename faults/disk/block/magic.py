@@ -1,4 +1,4 @@
-"""Metadata of xfs and btrfs, told by the magic numbers in its blocks: that it is metadata, and not whose.
+"""Metadata of xfs and btrfs, recognised by the magic numbers in its blocks; whose metadata it is, is not known.
 
 Sources: the XFS Algorithms & Data Structures guide; https://btrfs.readthedocs.io/en/latest/dev/On-disk-format.html
 """
@@ -16,7 +16,7 @@ _BTRFS_SUPERBLOCK = 65536 // BLOCK
 
 
 def named_by_magic(kind: str, base: Callable[[int], bytes], block: int, data: bytes) -> Named:
-    """What a block is that no file has; ``base`` gives the disk's blocks as mkfs left them."""
+    """Name a block that no file has; ``base`` gives the disk's blocks as mkfs left them."""
     if kind == "xfs":
         head = base(0)
         blocksize, log_start, log_blocks = (

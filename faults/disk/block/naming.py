@@ -1,13 +1,13 @@
-"""Which file, directory or metadata each write to a recorded disk is about; found afterwards, from the crash images.
+"""Which file, directory or metadata each write to a recorded disk concerns; found afterwards, from the crash images.
 
-    1. crash images are mounted at a few places of the trace: with everything kept at the cut, at flushes before it, and at its
-       orderly end. Each tells where its files lie (`extents`), their inodes' numbers, and what is in them
-    2. of ext4, metadata is read from the writes themselves (`ext4_layout`): what a directory's block changes, whose inodes a
-       block holds, and what each block of the journal is a copy of
-    3. of xfs and btrfs, metadata is told from data by its magic numbers; whose it is, is not said
-    4. where no extent answers, as on btrfs, whose addresses are its own, blocks are known by what is in them
+    1. crash images are mounted at a few positions of the trace, with every change kept: at the cut, at flushes before it, and at
+       the orderly end. Each shows where its files lie (`extents`), their inodes' numbers, and their contents
+    2. on ext4, metadata is read from the writes themselves (`ext4.layout`): which names a directory's block changes, whose
+       inodes a block holds, and of which block each block of the journal is a copy
+    3. on xfs and btrfs, metadata is recognised by its magic numbers; whose metadata it is, is not known
+    4. where the filesystem gives no extents, as btrfs with its own addresses, blocks are recognised by their content
 
-What none of this explains is called unknown: nothing is guessed.
+A write that none of this explains is called unknown: nothing is guessed.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ _BOOKKEEPING = {"superblock", "group descriptors", "which blocks are free", "whi
 
 
 def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
-    """What each write before position `cut` is about, by position; a write may be about several things.
+    """Name each write before position `cut`, by position; a write may concern several files.
 
     Raises SystemCallFailed.
     """
@@ -50,7 +50,7 @@ def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tu
 
 @dataclass(frozen=True)
 class _Owner:
-    """A run of blocks on the disk: of which file or directory, and from which byte of it on."""
+    """A run of blocks on the disk, the file or directory that has them, and the run's first byte in that file."""
 
     start: int
     stop: int
@@ -62,7 +62,7 @@ class _Owner:
 
 @dataclass
 class _Sample:
-    """What a mounted image says: what is where, by block; paths of inodes; files' blocks by what is in them."""
+    """Facts from a mounted image: the owners of blocks; the paths of inodes; files' blocks by their content."""
 
     position: int
     owners: list[_Owner] = field(default_factory=list)
@@ -90,7 +90,7 @@ class _BlockMap:
         self._layout = Ext4Layout.read(self._base.block) if self._kind.startswith("ext") else None
         self._journal = self._layout.journal if self._layout else None
         self._now: dict[int, bytes] = {}
-        """The newest content of each block of metadata, be it in the journal only."""
+        """The newest content of each block of metadata, even if it is in the journal only."""
 
     def all(self) -> dict[int, tuple[Named, ...]]:
         """Name every write before the cut."""
@@ -108,14 +108,14 @@ class _BlockMap:
     # What is where.
 
     def _places(self) -> list[int]:
-        """The positions to look at: some flushes before the cut, the cut, and the end."""
+        """The positions of the samples: some flushes before the cut, the cut, and the end."""
         flushes = [at for at in range(self._trace.start, self._cut) if isinstance(self._trace.operations[at], Flush)]
         spread = flushes[: -_SAMPLES_BEFORE : max(1, len(flushes) // _SAMPLES_BEFORE)]
         return [*spread, *flushes[-_SAMPLES_BEFORE:], self._cut, len(self._trace.operations)]
 
     def _look(self, images: CrashImages, position: int) -> _Sample:
         sample = _Sample(position)
-        # A place at which the filesystem is lost tells nothing; the others may.
+        # Where the filesystem is lost, there is no sample; the other positions may have one.
         with (
             contextlib.suppress(MountRefused),
             images.mounted(CrashState.whole(self._trace, position)) as root,
@@ -138,7 +138,7 @@ class _BlockMap:
             sample.owners.append(_Owner(first, stop, path, extent.logical, status.st_size, directory))
 
     def _owner(self, at: int, block: int) -> _Owner | None:
-        """Who had the block in the first image after a write, else in the last one before."""
+        """The owner of the block in the first sample after a write, else in the last one before."""
         return next(filter(None, (sample.owner(block) for sample in self._nearest(at))), None)
 
     def _path(self, at: int, inode: int) -> str:
@@ -171,7 +171,7 @@ class _BlockMap:
         return named_by_magic(self._kind, self._base.block, block, data)
 
     def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None) -> Named | None:
-        """What an ext4 block of metadata is, and what it changes; None if it is none that is known."""
+        """Name a block of ext4 metadata and its changes; None if it is not known."""
         assert self._layout is not None
         before = self._block_before(block)
         self._now[block] = data
@@ -189,7 +189,7 @@ class _BlockMap:
         return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:_PARTS_SHOWN])}{more}" if paths else "inodes")
 
     def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Descriptor]]]:
-        """By block of the journal: the transactions that logged something there, and where in the trace."""
+        """For each block of the journal: the transactions that logged a copy there, with their positions in the trace."""
         found: dict[int, list[tuple[int, Descriptor]]] = {}
         if not self._journal:
             return found
@@ -208,7 +208,7 @@ class _BlockMap:
         logged: Mapping[int, list[tuple[int, Descriptor]]],
         whole: dict[int, list[Named]],
     ) -> list[Named]:
-        """What a write to ext4's journal is about; ``whole`` collects each transaction's parts. Empty if it is none."""
+        """Name a write to ext4's journal; ``whole`` collects each transaction's parts. Empty if it is not in the journal."""
         if not self._journal or block not in self._journal.index:
             return []
         kind, number = self._journal.kind(data)
@@ -258,7 +258,7 @@ def _digest(data: bytes) -> bytes:
 
 
 def _listed(parts: Iterable[Named]) -> str:
-    """Parts of a transaction in words, what says most first; what the filesystem keeps for itself only if there is no other."""
+    """Parts of a transaction in words, the most telling first; the filesystem's own bookkeeping only if there is nothing else."""
     rank = {NAMES: 0, DATA: 1}
     words = [
         part.what if part.kind == METADATA else part.text for part in sorted(parts, key=lambda p: rank.get(p.kind, 2))
@@ -269,9 +269,9 @@ def _listed(parts: Iterable[Named]) -> str:
 
 
 def _joined(parts: list[Named], *, nodes: bool) -> Iterator[Named]:
-    """Neighbouring ranges of one file as one, a journal's blocks as one, and what is said twice once.
+    """Join neighbouring ranges of one file, and blocks of the journal; drop repetitions.
 
-    With `nodes`, metadata comes in runs of blocks of which only the first is known as such.
+    With `nodes`, metadata comes in runs of blocks, and only the first block of a run is recognisable.
     """
     journal = [part for part in parts if part.kind == JOURNAL]
     if journal:

@@ -1,18 +1,18 @@
-"""The recorder of a disk: one file, which a loop device makes a disk of.
+"""The recorder of a disk: it serves one file, which a loop device turns into a disk.
 
-    disk     the image, of its size. What is written stays in memory; the image's file never changes
+    disk     the image, of its size. Writes stay in memory; the image's file never changes
 
-Beside `mark`, the control file takes `fail write|flush N ERRNO once|always` (the N-th such request from here on, 1 the next;
-ERRNO a name such as EIO) and `heal`.
+Beside `mark`, the control file takes `fail write|flush N ERRNO once|always` (the N-th such request from now on; 1 is the next;
+ERRNO is a name such as EIO) and `heal`.
 
 Invariants:
 - A flush makes durable exactly the writes before it in the log: it arrives after their replies.
-- A failed request changes nothing: neither the disk nor what counts as durable.
+- A failed request changes nothing: neither the disk nor which writes are durable.
 - Discards and range zeroing (`fallocate`) are not answered. The kernel then writes zeros itself, which are recorded like
-  any write, and gives up discarding, which promises nothing anyway.
+  any write, and stops discarding, which promises nothing anyway.
 
-What is written is in the log already, and read back, if at all, from the kernel's page cache. So the disk behind it is
-brought up to date only when the kernel asks for bytes it has let go of: that saves a tenth of a recording.
+Every write is in the log already, and is read back, if at all, from the kernel's page cache. So the disk in memory is
+updated only when the kernel requests bytes that it no longer caches: this saves a tenth of a recording.
 """
 
 import errno
@@ -40,7 +40,7 @@ class PlannedFault:
         self.fired = 0
 
     def hit(self, request: str) -> bool:
-        """Count one request; whether it is to fail."""
+        """Count one request; return whether it has to fail."""
         if request != self.request or (self.fired and not self.always):
             return False
         if self._before:
@@ -51,7 +51,7 @@ class PlannedFault:
 
 
 class DiskRecorder(Recorder):
-    """A disk that is the image at first; `image` and `log` are open files."""
+    """A disk that starts as the image; `image` and `log` are open files."""
 
     def __init__(self, image: int, log: int) -> None:
         self._size = os.fstat(image).st_size
@@ -72,7 +72,7 @@ class DiskRecorder(Recorder):
 
     def _put(self, _: int, offset: int, data: memoryview, /) -> None:
         if offset + len(data) > self._size:
-            raise OSError(errno.ENOSPC, "the disk ends before")
+            raise OSError(errno.ENOSPC, "the disk ends before this offset")
         self._fail_if_planned("write", offset, len(data))
         self._in_log.append((offset, len(data), self._log.append(WRITE, offset, data)))
         self._counts["writes"] += 1
@@ -85,7 +85,7 @@ class DiskRecorder(Recorder):
         return b""
 
     def _setattr(self, request: Request) -> bytes:
-        """Nothing changes, so that a shell's `>` works on the notes; the disk keeps its size."""
+        """Change nothing: a shell's `>` works on the notes, and the disk keeps its size."""
         size = fuse.Setattr.of(request).size
         if request.node == RECORDED and size not in (None, self._size):
             raise OSError(errno.EPERM, "a disk keeps its size")

@@ -10,7 +10,7 @@ __all__ = ["content", "patches"]
 
 
 def patches(trace: Trace, state: CrashState) -> Iterator[tuple[int, memoryview]]:
-    """The (offset, data) to lay over what is durable at the state's cut, in this order."""
+    """The (offset, data) to apply, in this order, to the content that is durable at the state's cut."""
     torn = {tear.write: tear for tear in state.tears}
     for index, write in enumerate(pending_at(trace, state.cut)):
         if state.kept >> index & 1 and isinstance(write, Write):
@@ -18,7 +18,7 @@ def patches(trace: Trace, state: CrashState) -> Iterator[tuple[int, memoryview]]
 
 
 def content(trace: Trace, state: CrashState) -> Iterator[tuple[int, bytes | memoryview]]:
-    """The (offset, data) that make a disk of zeros the state's image, laid over each other in this order."""
+    """The (offset, data) that, applied in this order, turn a disk of zeros into the state's image."""
     yield from trace.base
     for operation in trace.operations[: trace.epoch_start(state.cut)]:
         if isinstance(operation, Write):

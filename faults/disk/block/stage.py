@@ -25,7 +25,7 @@ class DiskStage(Stage):
         else:
             for offset, data in content(*self._crashed):
                 os.pwrite(self._image, data, offset)
-            self._filesystem.mend(f"/dev/fd/{self._image}", descriptors=(self._image,))
+            self._filesystem.repair(f"/dev/fd/{self._image}", descriptors=(self._image,))
         self._start(DiskRecorder(self._image, self._log))
         disk = os.open(self._files / DISK_NAME, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -1,4 +1,4 @@
-"""Where on its disk a file lies: the ioctl FS_IOC_FIEMAP, of files and, where the filesystem answers for them, directories.
+"""The place of a file on its disk, by the ioctl FS_IOC_FIEMAP; also of a directory, where the filesystem answers for it.
 
 Source: https://docs.kernel.org/filesystems/fiemap.html
 """
@@ -27,7 +27,7 @@ class Extent:
 
 
 def extents_of(path: bytes | str) -> Iterator[Extent]:
-    """The extents of a file or directory that have a place on the disk; none where the filesystem does not tell."""
+    """The extents of a file or directory that have a place on the disk; none where the filesystem does not say."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -5,12 +5,12 @@
         cursor.down("name"); os.listdir(cursor.descriptor); cursor.up()
 
 Each name is opened by openat2(2) with RESOLVE_NO_SYMLINKS and RESOLVE_NO_XDEV. The device number would not do: a bind mount
-of the same filesystem has the same one. The kernel compares the mounts themselves, which costs nothing beside the opening;
-reading ``mnt_id`` from ``/proc/self/fdinfo`` takes five system calls more. That is what is done where openat2 is missing (before
-Linux 5.6) or forbidden. A subvolume of btrfs has a device number of its own and is no mount: it belongs to the folder.
+of the same filesystem has the same one. The kernel compares the mounts themselves, at no cost beside the opening.
+Where openat2 is missing (before Linux 5.6) or forbidden, ``mnt_id`` is read from ``/proc/self/fdinfo``, in five system calls
+more. A subvolume of btrfs has a device number of its own but is not a mount: it belongs to the folder.
 
 A cursor holds one descriptor, however deep it is, and no path, so neither depth nor PATH_MAX limits it. It goes up by ``..``
-and compares what it finds with what it came from, since a folder may have been moved meanwhile.
+and checks that it arrives where it came from, since a folder may have been moved meanwhile.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _AT_FDCWD = -100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _ABOVE = os.O_PATH | os.O_DIRECTORY  # It need not be readable.
 _MISSING = (errno.ENOSYS, errno.EPERM)
-"""How openat2 fails where the kernel does not have it, or a container's older seccomp profile does not know it."""
+"""Errors of openat2 where the kernel does not have it, or a container's older seccomp profile does not know it."""
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
@@ -46,7 +46,7 @@ _KINDS = {
 
 
 class NotAFolder(OSError):
-    """Where a directory of ours should be is something else; ``what`` says what: ``a symbolic link``, ``a mount``, ..."""
+    """Something else is in the place of a directory of ours; ``what`` names it: ``a symbolic link``, ``a mount``, ..."""
 
     def __init__(self, what: str, name: str) -> None:
         super().__init__(errno.ENOTDIR, f"{what} is in the place of a folder of ours", name)
@@ -58,7 +58,7 @@ class _How(ctypes.Structure):
 
 
 def open_below(folder: int, name: str, flags: int = _DIRECTORY) -> int:
-    """Open what a folder has under this name (or relative path); neither a link nor a mount is passed. Raises OSError.
+    """Open this name (or relative path) below a folder; neither a link nor a mount is passed. Raises OSError.
 
     Raises:
         NotAFolder: for a directory, if it is anything else; for anything, if it is mounted there.
@@ -84,7 +84,7 @@ def _openat2(folder: int, name: str, flags: int, resolve: int) -> int:
 
 
 def _open_and_compare(folder: int, path: str, flags: int) -> int:
-    """As `open_below`, one name after the other. Looking at a place by O_PATH neither reads nor changes what is there."""
+    """As `open_below`, one name after the other. Opening by O_PATH neither reads nor changes anything."""
     at, *rest = [os.dup(folder)]
     try:
         for name in path.split("/"):
@@ -110,7 +110,7 @@ def _mount_id(descriptor: int) -> int:
 
 
 def kind_of(folder: int, path: str) -> str:
-    """Say what the first name of a relative path is that is no directory."""
+    """Say what the first part of a relative path is that is not a directory."""
     parts = path.split("/")
     for count in range(1, len(parts) + 1):
         mode = os.stat("/".join(parts[:count]), dir_fd=folder, follow_symlinks=False).st_mode
@@ -140,7 +140,7 @@ def opened_folder(path: Path, names: int = 1) -> Iterator[int]:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file in a folder of ours; none if it, or the folder, is gone or anything else by now. Raises OSError."""
+    """The content of a file in a folder of ours; empty if file or folder is gone or something else by now. Raises OSError."""
     try:
         with opened_folder(path.parent) as folder:
             descriptor = open_below(folder, path.name, os.O_RDONLY | os.O_NONBLOCK)

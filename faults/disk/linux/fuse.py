@@ -1,9 +1,9 @@
 """The kernel's side of FUSE: requests read from /dev/fuse, one at a time, and their answers.
 
-Spoken directly and not through libfuse. For a tree, for its inodes: libfuse's common interface names files by path, gives each
-hard link an inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename reaches
-the recorder as two. What is durable is a matter of inodes and of atomic renames. For a disk, for time: through libfuse and its
-Python binding a workload of syncs took half as long again, and the recorder, which is forked and loads nothing, starts at once.
+The protocol is spoken directly and not through libfuse. A tree needs its inodes: libfuse's common interface names files by path,
+gives each hard link an inode of its own, and renames an open file that is unlinked or replaced, so that one atomic rename
+reaches the recorder as two. But durability depends on inodes and on atomic renames. A disk needs the speed: through libfuse and
+its Python binding a workload of syncs took 1.5 times as long. And a recorder that is forked and loads nothing starts at once.
 
 Layouts and numbers are those of linux/fuse.h, version 7.31, which every kernel since 5.4 speaks.
 """
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Opcode(IntEnum):
-    """The requests that are answered; any other is refused with ENOSYS, for which the kernel has a way round."""
+    """The requests that are answered; any other is refused with ENOSYS, and the kernel then does without it."""
 
     LOOKUP = 1
     FORGET = 2
@@ -75,7 +75,7 @@ class Opcode(IntEnum):
 _UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})
 
 DIRECT_IO, KEEP_CACHE = 1, 2
-"""Flags of an opened file: no page cache; what the cache holds from an earlier opening is still good."""
+"""Flags of an opened file: no page cache; the cache of an earlier opening is still valid."""
 
 _MAJOR, _MINOR = 7, 31
 _BIG_WRITES, _MAX_PAGES = 1 << 5, 1 << 22
@@ -98,7 +98,7 @@ _DIRENT = struct.Struct("=QQII")
 _WRITE = struct.Struct("=QQI20x")
 
 Answer = bytes | bytearray | memoryview
-"""What a request is answered with, without its header."""
+"""The answer to a request, without its header."""
 
 
 class Request(NamedTuple):
@@ -115,7 +115,7 @@ class Request(NamedTuple):
         return struct.unpack_from("=" + layout, self.body)
 
     def written(self) -> tuple[int, int, memoryview]:
-        """Of a WRITE: the file's handle, the offset, and the data, which is there until the next request."""
+        """The arguments of a WRITE: the file's handle, the offset, and the data, which is valid until the next request."""
         handle, offset, length = _WRITE.unpack_from(self.body)
         return handle, offset, self.body[_WRITE.size : _WRITE.size + length]
 
@@ -125,7 +125,7 @@ class Request(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """What stat(2) tells. Times in nanoseconds."""
+    """The answer to stat(2). Times in nanoseconds."""
 
     inode: int
     mode: int
@@ -172,7 +172,7 @@ def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stal
     """Answer requests from the open /dev/fuse until the filesystem is unmounted.
 
     A request that takes longer than the limit, at most twice as long, ends the process by SIGALRM. A handler returns the
-    answer, or raises OSError with the error number to give. Raises OSError if the device fails.
+    answer, or raises OSError with the error number for the client. Raises OSError if the device fails.
     """
     buffer = bytearray(_BUFFER_BYTES)
     view = memoryview(buffer)
@@ -195,15 +195,15 @@ def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stal
         try:
             os.writev(device, [_OUT.pack(_OUT.size + len(answer), -code, unique), answer])
         except OSError as error:
-            if error.errno != errno.ENOENT:  # Whoever asked is gone.
+            if error.errno != errno.ENOENT:  # The client is gone.
                 raise
 
 
 class _Watchdog:
     """Ends the process by SIGALRM when one request is under way at two looks in a row.
 
-    It looks by a signal, which also interrupts a system call that hangs. Setting a timer at every request would cost as
-    much as answering it.
+    It checks from a signal handler, which also interrupts a system call that hangs. Setting a timer at every request would cost
+    as much as answering it.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -231,7 +231,7 @@ def _answer(handlers: Mapping[int, Callable[[Request], Answer]], request: Reques
 
 
 def initial_reply(request: Request) -> bytes:
-    """The answer to INIT: the version spoken, writes in one request of up to 1 MiB, and none held back by the kernel."""
+    """The answer to INIT: the protocol's version, and writes in one request of up to 1 MiB, which the kernel does not delay."""
     _, _, readahead, offered = request.unpack("4I")
     flags = offered & (_BIG_WRITES | _MAX_PAGES)
     return _INITIAL.pack(_MAJOR, _MINOR, readahead, flags, 0, 0, _WRITE_BYTES_MOST, 1, _WRITE_BYTES_MOST // _PAGE, 0, 0)
@@ -243,7 +243,7 @@ def attributes_reply(attributes: Attributes) -> bytes:
 
 
 def entry_reply(attributes: Attributes) -> bytes:
-    """The answer to what finds or makes an inode."""
+    """The answer to a request that finds or makes an inode."""
     return _ENTRY.pack(attributes.inode, 0, _FOR_EVER_SECONDS, _FOR_EVER_SECONDS, 0, 0) + _packed(attributes)
 
 
@@ -264,7 +264,7 @@ def statfs_reply() -> bytes:
 
 
 def directory_entries(entries: list[tuple[bytes, int, int]], offset: int, length: int) -> bytes:
-    """The answer to READDIR: those of (name, inode, mode) from number `offset` on that fit into `length` bytes."""
+    """The answer to READDIR: the entries (name, inode, mode) from number `offset` on that fit into `length` bytes."""
     answer = bytearray()
     for number, (name, inode, mode) in enumerate(entries[offset:], offset + 1):
         entry = _DIRENT.pack(inode, number, len(name), mode >> 12) + name

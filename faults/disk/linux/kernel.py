@@ -1,6 +1,6 @@
-"""The system calls that Python's standard library does not offer, one thin function each, with typed errors.
+"""System calls that Python's standard library does not offer, one thin function each, with typed errors.
 
-Needs nothing but libc through ctypes. Numbers are those of Linux on every architecture CPython runs on, taken from the
+Needs only libc, through ctypes. Numbers are those of Linux on every architecture CPython runs on, taken from the
 headers named beside them. No function keeps state.
 """
 
@@ -59,13 +59,15 @@ MOUNT_FLAGS = {
 
 
 def keep_processors_awake() -> None:
-    """Have idle processors poll instead of halting for as long as this process lives; nothing happens where that is refused.
+    """Have idle processors poll instead of halting for as long as this process lives; do nothing where the kernel refuses.
 
-    Waking a halted processor, above all a virtual one, takes as long as answering a request. Source: the kernel's
+    Waking a halted processor, especially a virtual one, takes as long as answering a request. Source: the kernel's
     Documentation/power/pm_qos_interface.rst.
     """
     with contextlib.suppress(OSError):
-        descriptor = os.open("/dev/cpu_dma_latency", os.O_WRONLY | os.O_CLOEXEC)  # Left open: closing it takes it back.
+        descriptor = os.open(
+            "/dev/cpu_dma_latency", os.O_WRONLY | os.O_CLOEXEC
+        )  # Left open: closing the file ends the effect.
         os.write(descriptor, bytes(4))  # A latency of 0 microseconds, as a 32-bit number.
 
 
@@ -81,13 +83,13 @@ def die_with_parent(parent: int) -> None:
 
 
 def end_child(pid: int) -> None:
-    """SIGKILL a child of this process that nobody has waited for yet; whatever else has that number is left alone."""
+    """SIGKILL a child of this process that was not waited for yet; any other process with that number is left alone."""
     try:
         process = os.pidfd_open(pid)
     except (OSError, ValueError):
         return
     try:
-        os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # Refuses what is not our child.
+        os.waitid(os.P_PIDFD, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # Refuses a process that is not our child.
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except (ChildProcessError, ProcessLookupError):
         pass
@@ -98,8 +100,8 @@ def end_child(pid: int) -> None:
 def unshare_mounts() -> None:
     """Give the calling thread its own copy of the mount table.
 
-    Without CAP_SYS_ADMIN, the process moves into a user namespace, too, in which it is root: over what it mounts itself. That
-    takes a process of one thread. Raises SystemCallFailed.
+    Without CAP_SYS_ADMIN, the process also moves into a user namespace, where it is root over its own mounts. This
+    requires a process with one thread. Raises SystemCallFailed.
     """
     if not _libc.unshare(_CLONE_NEWNS):
         return
@@ -120,7 +122,7 @@ def unshare_processes() -> None:
 
 
 def make_propagation_private(place: Path = Path("/")) -> None:
-    """Stop what is mounted or unmounted at this mount, or below it, from here on from showing in other namespaces and copies.
+    """Keep later mounts and unmounts at this mount, or below it, from showing in other namespaces and copies.
 
     Raises SystemCallFailed.
     """
@@ -138,7 +140,7 @@ def mount(source: str, target: Path, filesystem: str, flags: int = 0, options: s
 
 
 def unmount(target: Path, *, detach: bool = False) -> None:
-    """umount2(2); with `detach`, out of sight now and for good when the last user lets go. Raises SystemCallFailed."""
+    """umount2(2); with `detach`, invisible now and unmounted when its last user ends. Raises SystemCallFailed."""
     if _libc.umount2(os.fsencode(target), _MNT_DETACH if detach else 0):
         raise SystemCallFailed(
             f"unmounting {target}", ctypes.get_errno(), "end the processes that have files open there"
@@ -146,7 +148,7 @@ def unmount(target: Path, *, detach: bool = False) -> None:
 
 
 def unmount_when_free(target: Path, patience_seconds: float) -> bool:
-    """Unmount, waiting for processes that were killed a moment ago and are on their way out. Whether it worked."""
+    """Unmount, waiting for processes that were killed a moment ago and have not ended yet. Return whether it worked."""
     deadline = time.monotonic() + patience_seconds
     while True:
         try:
@@ -174,7 +176,7 @@ def opened(device: str, remedy: str) -> Iterator[int]:
 
 
 def sync_filesystem(descriptor: int) -> None:
-    """syncfs(2) of the filesystem that holds the open file. Raises SystemCallFailed, for one, after I/O errors."""
+    """syncfs(2) of the filesystem that holds the open file. Raises SystemCallFailed, for example after I/O errors."""
     if _libc.syncfs(descriptor):
         raise SystemCallFailed("syncfs", ctypes.get_errno(), "the disk below failed: see dmesg")
 
@@ -182,7 +184,7 @@ def sync_filesystem(descriptor: int) -> None:
 def start_writeback(descriptor: int, offset: int, length: int) -> None:
     """sync_file_range(2): write these bytes' dirty pages and wait; no metadata, no flush. Errors are ignored.
 
-    It only makes the kernel do sooner what it may do at any time, so a refusal changes no promise.
+    The kernel may write these pages at any time anyway, so a refusal changes no promise.
     """
     _libc.sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE_AND_WAIT)
 

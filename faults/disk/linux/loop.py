@@ -1,10 +1,10 @@
-"""Loop devices: a plain file served by the kernel as a disk.
+"""Loop devices: the kernel serves a plain file as a disk.
 
 Invariants: a device is attached with LOOP_CONFIGURE and autoclear in one step, so there is no moment at which a killed
 process could leave it behind; it goes when its last user (a descriptor or a mount) does. The file's logical block size
-is 512 bytes, the unit in which a crash tears a write. While the object lives it holds an exclusive flock on the device,
-by which udev is told not to look at it: a look at the wrong moment would cache blocks that are about to change
-underneath (https://systemd.io/BLOCK_DEVICE_LOCKING).
+is 512 bytes, the unit in which a crash tears a write. While the object exists it holds an exclusive flock on the device,
+which tells udev not to read it: a read at the wrong moment would cache blocks that are about to change
+below (https://systemd.io/BLOCK_DEVICE_LOCKING).
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class LoopDevice:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def forget_cached_blocks(self) -> None:
-        """Drop what the kernel has cached of the device, so that changes made to the file below are seen."""
+        """Drop the kernel's cache of the device, so that changes to the file below become visible."""
         fcntl.ioctl(self._descriptor, _BLKFLSBUF, 0)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ def _open_device(path: str, number: int) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        # Containers have a /dev of their own, where nobody makes the nodes of new devices.
+        # Containers have a /dev of their own, where nothing makes the nodes of new devices.
         os.mknod(path, stat.S_IFBLK | 0o660, os.makedev(_LOOP_MAJOR, number))
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 

@@ -1,11 +1,11 @@
-"""A place for mounts and scratch files that the kernel takes away when the process dies, however it dies.
+"""A place for mounts and scratch files that the kernel removes when the process dies, however it dies.
 
-The calling thread moves into a mount namespace of its own, and a tmpfs is mounted there over a directory that was
-empty. Nobody else sees either; when the last process in the namespace is gone, the kernel unmounts everything in it,
-which frees the files and, through autoclear, the loop devices. So a SIGKILL needs no cleaning up after.
+The calling thread moves into a mount namespace of its own, and a tmpfs is mounted there over an empty directory. No other
+process sees either. When the last process in the namespace is gone, the kernel unmounts everything in it,
+which frees the files and, through autoclear, the loop devices. So nothing is left to clean up after a SIGKILL.
 
 Invariants: the namespace belongs to one process (the tmpfs is named after its pid), and a forked child that wants one
-makes its own and first lets go of what it inherited; otherwise it would keep its parent's filesystems mounted.
+makes its own and first detaches the mounts it inherited; otherwise it would keep its parent's filesystems mounted.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from crashmatrix.faults.disk.linux.kernel import make_propagation_private, mount
 __all__ = ["enter_private_namespace"]
 
 _SOURCE = "crashmatrix-"
-# Directories every Linux has and most leave empty. The last is made for being mounted on and always there with FUSE.
+# Directories that every Linux has and most leave empty. The last is a mount point, and exists wherever FUSE does.
 _CANDIDATES = ("/media", "/mnt", "/srv", "/sys/fs/fuse/connections")
 
 
 def enter_private_namespace() -> Path:
-    """Move the calling thread into its own mount namespace for good; return a scratch directory that dies with it.
+    """Move the calling thread permanently into its own mount namespace; return a scratch directory that dies with it.
 
     Calling again in the same process returns the same directory. Other threads of the process stay outside, so
-    call it from the one that does the work. Raises SystemCallFailed (root is needed).
+    call it from the thread that does the work. Raises SystemCallFailed (root is needed).
     """
     mine = f"{_SOURCE}{os.getpid()}"
     mounted = _our_mounts()

@@ -1,17 +1,17 @@
-"""Removing a folder that a hostile program had: nothing outside it changes, whatever it was made into.
+"""Removing a folder that a hostile program could change: nothing outside the folder changes, whatever the program made of it.
 
-It is here, and not with the experiments, because the crash images of `crashmatrix.faults.disk.posix` are removed by it, too.
+This module is here, and not with the experiments, because it also removes the crash images of `crashmatrix.faults.disk.posix`.
 
 - **Links** are removed, never followed; nothing is removed through one in the path of the folder either (`folders`).
-- **Mounts** are never entered. One that is found below the folder, or over it, is detached first. It is known for the run's own:
-  the folder is new, made by the run, so whatever is mounted in it was mounted since. Detaching changes none of the files that it
-  shows. The mount is made private first, recursively: otherwise, detaching a recursive bind mount would detach the originals of
-  what is mounted in it. Only mounts of this process's namespace are seen, so no others are detached. One that the kernel does
-  not let go (no root) is left with all it shows, and its folder with it.
-- **Modes** are changed of directories alone, by descriptor. A file's are its inode's, and that may have another name outside.
-- **Immutable files** are left, since that flag is the inode's as well.
+- **Mounts** are never entered. A mount below the folder, or over it, is detached first. It belongs to the run: the run made the
+  folder new, so everything mounted there was mounted since. Detaching changes none of the files that the mount
+  shows. The mount is first made private, recursively: otherwise, detaching a recursive bind mount would detach the originals of
+  the mounts in it. Only mounts of this process's namespace are visible, so no others are detached. A mount that cannot be
+  detached (no root) is left with everything it shows, and its folder with it.
+- **Modes** change on directories only, by descriptor. A file's mode belongs to its inode, which may have another name outside.
+- **Immutable files** are left, since this flag belongs to the inode as well.
 
-Depth, names and lengths of paths do not matter. `remove_tree` raises nothing; it says what it left.
+Depth, names and lengths of paths do not matter. `remove_tree` raises nothing; it returns what it left.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ __all__ = ["remove_tree", "say_what_is_left"]
 
 _LOGGER = logging.getLogger("crashmatrix.faults.disk")
 _MOUNTS_MAX = 1000
-"""As many mounts, one over the other, are detached from one place."""
+"""How many mounts, one over the other, are detached from one place."""
 
 
 def remove_tree(path: Path) -> list[str]:
-    """Remove a folder that this run has made, or whatever is there by now; returns what was left, and why."""
+    """Remove a folder that this run has made, or anything else that is there by now; return what was left, and why."""
     removal = _Removal(path.parent)
     try:
         with opened_folder(path.parent, 0) as folder, Cursor(folder) as cursor:
@@ -62,7 +62,7 @@ class _Removal:
         self.left.append(f"{self._above / path} ({error.strerror})".encode(errors="backslashreplace").decode())
 
     def remove(self, cursor: Cursor, name: str) -> None:
-        """Remove what the cursor's folder has under this name; one loop, since a tree may be deeper than Python's stack."""
+        """Remove this name from the cursor's folder; in one loop, since a tree may be deeper than Python's stack."""
         folders = [[name]]
         while True:
             if folders[-1]:
@@ -77,14 +77,14 @@ class _Removal:
             try:
                 os.rmdir(name, dir_fd=cursor.descriptor)
             except OSError as error:
-                if error.errno != errno.ENOTEMPTY or not self.left:  # What keeps it from being empty was noted.
+                if error.errno != errno.ENOTEMPTY or not self.left:  # The reason why it is not empty was noted.
                     self._leave_at(cursor, name, error)
 
     def _leave_at(self, cursor: Cursor, name: str, error: OSError) -> None:
         self.leave("/".join((*cursor.names, name)), error)
 
     def _enter(self, cursor: Cursor, name: str) -> bool:
-        """Enter a folder; whether it is one. Anything else is removed."""
+        """Enter a folder and return True. Remove anything else."""
         refused: OSError | None = None
         for _ in range(_MOUNTS_MAX):
             try:
@@ -112,7 +112,7 @@ class _Removal:
         return False
 
     def _empty(self, cursor: Cursor) -> list[str]:
-        """Remove what is no folder from the one the cursor is in; returns the folders."""
+        """Remove everything but folders from the cursor's folder; return the folders."""
         mode = cursor.state.st_mode
         if mode & stat.S_IRWXU != stat.S_IRWXU:
             with contextlib.suppress(OSError):
@@ -142,7 +142,7 @@ class _Removal:
 
 
 def _detached(cursor: Cursor, name: str) -> bool:
-    """Detach the mount that is to be seen at this name; whether it worked. A path to the very place: no race, no link."""
+    """Detach the mount at this name; return whether it worked. The path leads by descriptor: no race, no link."""
     with contextlib.suppress(OSError, SystemCallFailed):
         place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=cursor.descriptor)
         try:
@@ -156,7 +156,7 @@ def _detached(cursor: Cursor, name: str) -> bool:
 
 
 def _made_accessible(cursor: Cursor, name: str) -> bool:
-    """Let the owner read a directory again; whether it worked."""
+    """Let the owner read a directory again; return whether it worked."""
     with contextlib.suppress(OSError):
         place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=cursor.descriptor)
         try:

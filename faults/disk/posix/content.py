@@ -1,4 +1,4 @@
-"""What is in a file, as a value: changed copies share the pages that did not change, and equality is a number away."""
+"""A file's content as a value: changed copies share the unchanged pages, and contents are compared by one number."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _ZEROS = bytes(_PAGE)
 class Content:
     """A file's size in bytes and its pages that are not all zeros, each filled up with zeros.
 
-    `digest` is the exclusive or of a 128-bit hash a page: with the size, it is equal for equal contents only.
+    `digest` is the exclusive or of a 128-bit hash for each page. Size and digest are equal for equal contents only.
     """
 
     size: int = 0
@@ -27,7 +27,7 @@ class Content:
         return len(self._pages)
 
     def written(self, pieces: Iterable[tuple[int, bytes | memoryview]]) -> "Content":
-        """With the (offset, data) laid over it; what lies beyond the size is cut off."""
+        """Write the (offset, data) over it; bytes beyond the size are cut off."""
         new: dict[int, bytearray] = {}
         for offset, data in pieces:
             stop = min(offset + len(data), self.size)
@@ -41,7 +41,7 @@ class Content:
         return self._with({number: bytes(page) for number, page in new.items()}, self.size)
 
     def resized(self, size: int) -> "Content":
-        """Cut off, or grown by zeros."""
+        """Cut it off, or extend it by zeros."""
         if size >= self.size:
             return Content(size, self.digest, self._pages)
         last, kept = divmod(size, _PAGE)
@@ -51,7 +51,7 @@ class Content:
         return self._with(gone, size)
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
-        """The (offset, data) that make it of zeros; the data may reach beyond the size."""
+        """The (offset, data) that turn zeros into it; the data may reach beyond the size."""
         for number in sorted(self._pages):
             yield number * _PAGE, self._pages[number]
 
@@ -67,7 +67,7 @@ class Content:
 
 
 EMPTY = Content()
-"""A file nothing was written to."""
+"""A file without any byte."""
 
 
 def _hash(number: int, page: bytes) -> int:

@@ -1,6 +1,6 @@
-"""Crash images of trees: each state's files made anew in a directory of their own, in memory.
+"""Crash images of trees: each state's files are made in a new directory of their own, in memory.
 
-Nothing is mounted and nothing put back: what was done to one state's files cannot reach another's.
+Nothing is mounted and nothing is put back: a change to one state's files cannot reach another state.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ __all__ = ["TreeImages"]
 
 
 class TreeImages:
-    """The crash images of one tree's trace; see crashmatrix.faults.disk.CrashImages, which is what to use."""
+    """The crash images of one tree's trace. Use crashmatrix.faults.disk.CrashImages, which see."""
 
     def __init__(self, trace: Trace) -> None:
         self._trees = Trees(trace)
@@ -52,7 +52,7 @@ class TreeImages:
             yield root
         finally:
             with self._watch.timed("remove"):
-                remove_tree(place)  # What a process left behind still makes there goes with the namespace.
+                remove_tree(place)  # A process left behind may still add files: they go with the namespace.
 
     def save(self, state: CrashState, path: Path) -> None:
         """Write the state's files to a tar archive."""

@@ -1,4 +1,4 @@
-"""Which file or directory each change of a tree's trace is about: the trace itself says so, exactly."""
+"""Which file or directory each change of a tree's trace concerns: the trace itself has it, exactly."""
 
 import os
 from dataclasses import replace
@@ -25,7 +25,7 @@ def tree_changes(trace: Trace, cut: int) -> dict[int, Named]:
 
 
 def tree_syncs(trace: Trace, cut: int) -> dict[int, str]:
-    """The path of what each sync before position `cut` is of, by position; empty of what had no name then."""
+    """The path that each sync before position `cut` is of, by position; empty for a file without a name then."""
     walk, found = _Walk(), dict[int, str]()
     for position, operation in enumerate(trace.operations[:cut]):
         match operation:
@@ -37,13 +37,13 @@ def tree_syncs(trace: Trace, cut: int) -> dict[int, str]:
 
 
 class _Walk:
-    """The names as they are at one position of the trace; goes through it once."""
+    """The names at one position of the trace; goes through the trace once."""
 
     def __init__(self) -> None:
         self.found: dict[int, tuple[int, Named]] = {}
         self._leads: dict[tuple[int, bytes], int] = {}
         self._place: dict[int, tuple[int, bytes]] = {}
-        """Of each inode, one of its names: the latest. Of what has lost its last name, nothing."""
+        """For each inode, the latest of its names; no entry once that name is removed."""
 
     def path(self, inode: int) -> str:
         """The path of an inode; empty if it has no name."""

@@ -5,8 +5,8 @@
 The log has the kinds of entries of a tree (crashmatrix.faults.disk.trace.operations).
 
 Invariants:
-- Inode numbers are never used twice, and nothing is forgotten: a recording is short.
-- Permissions are checked by the kernel (`default_permissions`), times and owners are kept for stat(2) and not logged.
+- Inode numbers are never used twice, and no inode is dropped: a recording is short.
+- The kernel checks permissions (`default_permissions`). Times and owners are kept for stat(2) and not logged.
 """
 
 import errno
@@ -96,7 +96,7 @@ class TreeRecorder(Recorder):
 
     def _make(self, request: Request, name: bytes, mode: int, *, device: int = 0, target: bytes = b"") -> bytes:
         if request.node == MOUNT:
-            raise OSError(errno.EPERM, "what is beside the directory under test is fixed")
+            raise OSError(errno.EPERM, "the files beside the directory under test are fixed")
         inode = self._new(request, mode, device=device, target=target)
         self._lead((request.node, name, inode.number))
         return fuse.entry_reply(inode.attributes())
@@ -108,9 +108,9 @@ class TreeRecorder(Recorder):
         return inode
 
     def _lead(self, *entries: Entry) -> None:
-        """Have these names lead elsewhere, at once."""
+        """Change these names, at once."""
         if any(folder == MOUNT for folder, _, _ in entries):
-            raise OSError(errno.EPERM, "what is beside the directory under test is fixed")
+            raise OSError(errno.EPERM, "the files beside the directory under test are fixed")
         self._append(Names(entries))
         for folder, name, number in entries:
             names = self._inodes[folder].names

@@ -1,4 +1,4 @@
-"""A stage with a recorded tree, mounted through FUSE; what is beside the directory under test is the recorder's."""
+"""A stage with a recorded tree, mounted through FUSE; the recorder's own files are beside the directory under test."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tree of files that a crash state leaves, and its laying out as real files."""
+"""The tree of files that a crash state leaves; and how it becomes real files."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of
 from crashmatrix.faults.disk.trace.operations import ROOT, Change, Data, Names, Node, Size
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["Tree", "TreeDigests", "Trees", "lay_out"]
+__all__ = ["Tree", "Trees", "lay_out"]
 
 _REMEMBERED_PAGES_MOST = 500_000
 
@@ -25,13 +25,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Tree:
-    """What can be reached from the directory under test: path to node and, of a file, content; directories first."""
+    """Everything reachable from the directory under test: path, node and, for a file, content; directories first."""
 
     entries: tuple[tuple[bytes, Node, Content], ...]
 
     @cached_property
     def digest(self) -> int:
-        """128 bits that are equal for equal trees only: paths, types, permissions, contents, and which are hard links."""
+        """128 bits that are equal for equal trees only: paths, types, permissions, contents, and hard links."""
         digest, first = blake2b(digest_size=16), dict[int, int]()
         for number, (path, node, content) in enumerate(self.entries):
             same = first.setdefault(node.inode, number)
@@ -40,7 +40,7 @@ class Tree:
 
 
 class _Versions(Generic[Value]):
-    """What each object of a trace durably was, from which position on."""
+    """The durable values of each object of a trace, each with the position from which it holds."""
 
     def __init__(self, first: Value) -> None:
         self._first = first
@@ -71,7 +71,7 @@ class Trees:
         self._settle()
 
     def _settle(self) -> None:
-        """Go through the syncs, and through what each made durable."""
+        """Go through the syncs and the changes that each made durable."""
         settled: defaultdict[int, list[int]] = defaultdict(list)
         for position, operation in enumerate(self._trace.operations):
             if isinstance(operation, Change):
@@ -106,7 +106,7 @@ class Trees:
     def _laid_over(
         self, changes: list[int], torn: Mapping[int, Tear], cut: int
     ) -> tuple[dict[int, dict[bytes, int]], dict[int, Content]]:
-        """What these changes, in order, make of what was durable before the cut: directories and files that change."""
+        """Apply these changes, in order, to what was durable before the cut; return the directories and files that change."""
         names: dict[int, dict[bytes, int]] = {}
         of_file: defaultdict[int, list[int]] = defaultdict(list)
         for position in changes:
@@ -138,7 +138,7 @@ class Trees:
         return content
 
     def _remember(self, key: tuple[int, ...], content: Content) -> None:
-        """Most states of a cut differ in one file: the others' contents have been made before."""
+        """Keep a content: most states of a cut differ in one file only, and share the others' contents."""
         self._laid_pages += 1 + content.pages
         if self._laid_pages > _REMEMBERED_PAGES_MOST:
             self._laid.clear()
@@ -163,19 +163,8 @@ class Trees:
                     yield prefix + name, node, self._contents.before(node.inode, cut)
 
 
-class TreeDigests:
-    """Digests of a trace's crash states: two have one digest exactly when their trees are equal."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trees = Trees(trace)
-
-    def of(self, state: CrashState) -> int:
-        """The digest of the tree that is left in this state."""
-        return self._trees.of(state).digest
-
-
 def lay_out(tree: Tree, root: Path) -> None:
-    """Make the tree's files in a directory that is there and empty. Raises OSError."""
+    """Make the tree's files in an existing empty directory. Raises OSError."""
     made: dict[int, bytes] = {}
     umask = os.umask(0)
     try:

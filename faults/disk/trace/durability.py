@@ -1,13 +1,13 @@
-"""Which sync makes which change durable, and so which changes are pending where the power goes.
+"""Which sync makes which change durable, and so which changes are pending when the power fails.
 
-    a sync       of                 makes durable, of what came before it
+    a sync       of                 makes durable, of the changes before it
     Flush        the disk           every Write
     Sync         a file             its Data and Size
     Sync         a directory        every Names that concerns it
     Mark START   what is prepared   everything
 
-A change to names also makes durable the pending ones before it to the same names, wherever they stand, and they those
-before them: names change in order, so that a name never leads back in time, nor a directory hang in two places.
+When a change to names becomes durable, so do all pending changes before it to the same names, in any directory, and so on:
+names change in order. So a name never goes back in time, and a directory is never in two places.
 """
 
 from collections import defaultdict
@@ -18,21 +18,21 @@ from crashmatrix.faults.disk.trace.operations import Change, Data, Flush, Mark, 
 __all__ = ["START", "Durability"]
 
 START = "start"
-"""The mark before the workload: what was there then is durable."""
+"""The mark before the workload: everything before it is durable."""
 
 _DISK = 0  # The object of every Write; inodes count from 1.
 
 
 class Durability:
-    """Of each operation, by position: what made it durable, and which others it takes along."""
+    """For each operation, by position: the sync that made it durable, and the changes that became durable with it."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.at: list[int] = [len(operations)] * len(operations)
-        """Where each change became durable: the position of a sync, or the trace's end for never. Of what is no change, 0."""
+        """Where each change became durable: the position of a sync, or the trace's end for never. 0 for any other operation."""
         self.oldest: list[int] = []
-        """For each cut, a position before which every change is durable there."""
+        """For each cut, a position before which every change is durable at the cut."""
         self.along: dict[int, tuple[int, ...]] = {}
-        """For a change to names, the positions of those before it to the same names."""
+        """For a change to names, the positions of the latest changes before it to the same names."""
         self._pending: defaultdict[int, list[int]] = defaultdict(list)
         self._last: dict[tuple[int, bytes], int] = {}
         for position, operation in enumerate(operations):

@@ -5,12 +5,12 @@
 
 File format, version 2, all numbers little-endian: a *head* (`MAGIC`), then frames. A frame is the length of its payload
 (u32), the payload's CRC-32 (u32), and the payload, compressed by zstd. The first frame is the header: JSON with the format's
-version, the trace's identity, the number of rows and everything of the trace but its content. The others hold rows, about
+version, the trace's identity, the number of rows and all fields of the trace except its content. The others hold rows, about
 `_FRAME_BYTES` of them each: kind (u8), offset (i64), number (i64), length (u32), data. Rows of kind BASE come first: the
 runs of the first content that are not zero.
 
 Write order of `save_trace`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced.
-After (4) the trace survives a power cut, and at no moment is there half a trace under the target's name.
+After (4) the trace survives a power cut. At no moment does the target's name lead to half a trace.
 
 Every byte lies in the head, a length, a checksum or a payload; `load_trace` checks all of them, the number of rows and the
 identity, so a damaged file is refused.

@@ -1,9 +1,9 @@
-"""The recorder's log: everything that reached the disk or the tree, in one total order, as it comes.
+"""The recorder's log: everything that reached the disk or the tree, in one total order.
 
 Format: entries `<u8 kind, u32 length, u64 offset, u64 number>` little-endian, then `length` bytes. Kinds of a disk: WRITE
 (offset, data), FLUSH, FAILED (offset; request and length as text; the error number); common to all: NOTE (text), MARK
-(text). Those of a tree are in faults.disk.trace.operations. Each entry is one write(2), so the log is complete at any moment,
-whatever happens to the recorder.
+(text). The kinds of a tree are in `operations`. Each entry is one write(2), so the log is complete at any moment,
+even if the recorder dies.
 """
 
 import os
@@ -39,7 +39,7 @@ class Log:
         return start
 
     def read_into(self, target: memoryview, position: int) -> None:
-        """Read back what an entry holds, from where `append` said it begins."""
+        """Read back an entry's data, from the position that `append` returned."""
         read = os.preadv(self._descriptor, [target], position)
         assert read == len(target), "the log holds what was appended"
 

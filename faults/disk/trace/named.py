@@ -1,4 +1,4 @@
-"""What a change is about, in the words of whoever looks at files: which file and bytes, which directory's names."""
+"""A change in the words of a user of files: which file and bytes, which directory's names."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Named:
             ``unknown``: no file has that part of the disk.
         path: of the file or directory when it changed, relative to the directory under test, which is ``.`` itself; empty
             if there is none to name.
-        now: its path where the power went; empty if it has none there.
-        start, stop: bytes of the file, of `data` only; the size, as `stop`, of `size`.
-        what: what became of names; what metadata it is.
+        now: its path at the moment of the power cut; empty if it has none there.
+        start, stop: the bytes of the file, for `data`; for `size`, `stop` is the size.
+        what: how names changed; which metadata it is.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Named:
 
 
 def in_words(changes: Iterable[Named]) -> list[str]:
-    """The changes, each in one line, in the order of their first; those of one file that touch each other are one."""
+    """One line for each file or other subject, in order of first appearance; ranges of one file that touch are joined."""
     lines: dict[tuple[str, str], list[Named]] = {}
     for change in changes:
         key = (change.kind, change.path) if change.kind == DATA else (change.kind, change.text)

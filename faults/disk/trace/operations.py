@@ -1,9 +1,9 @@
-"""What a trace consists of, and the form each operation is stored in.
+"""The operations of a trace, and the form in which each is stored.
 
-Common to all: `Note` and `Mark`. Of a disk, as block devices are: `Write`, `Flush`, `Failure`. Of a tree of files, as a
-filesystem is that was asked by its callers (`crashmatrix.faults.disk.posix`): `Node`, `Names`, `Data`, `Size`, `Sync`.
+Common to all media: `Note` and `Mark`. On a disk (a block device): `Write`, `Flush`, `Failure`. On a tree of files (the
+requests to a filesystem, see `crashmatrix.faults.disk.posix`): `Node`, `Names`, `Data`, `Size`, `Sync`.
 
-Stored form: a row (kind, offset, data, number). `number` is the error of a Failure and the inode of what concerns one.
+Stored form: a row (kind, offset, data, number). `number` is the error of a Failure, or the inode of an operation on a tree.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 SECTOR_BYTES = 512
-"""What a disk writes whole or not at all."""
+"""The unit that a disk writes whole or not at all."""
 
 NODE, NAMES, DATA, SIZE, SYNC = range(16, 21)  # beside the log's kinds, which start at 1
 
@@ -65,7 +65,7 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line somebody wrote to the notes file: a promise, a hit of a failpoint. Without the line break."""
+    """A line written to the notes file, such as a promise or a hit of a failpoint. Without the line break."""
 
     text: bytes
 
@@ -89,7 +89,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What an inode is, said when it is made and again when its permissions change: no change that could be lost.
+    """The type of an inode, recorded when it is made and when its permissions change. A power cut cannot take this.
 
     `mode` is its type and permissions (stat.st_mode), `target` a symbolic link's.
     """
@@ -100,12 +100,12 @@ class Node:
 
 
 Entry = tuple[int, bytes, int]
-"""A name in a directory and where it leads: (directory, name, inode), all inodes by number; inode 0 means nowhere."""
+"""A name in a directory and its inode: (directory, name, inode), inodes by number; inode 0 means that the name is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names that lead elsewhere from here on, all at once: one for a creation, link or removal, two for a rename."""
+    """Names that change, all at once: one for a creation, link or removal, two for a rename."""
 
     entries: tuple[Entry, ...]
 
@@ -129,20 +129,20 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """fsync of a file or directory: its data and size, or its names, up to here are durable from here on."""
+    """fsync of a file or directory: its data and size so far, or its names so far, are durable from here on."""
 
     inode: int
 
 
 Change = Write | Names | Data | Size
-"""What a power cut can take."""
+"""The operations that a power cut can take."""
 
 Operation = Change | Flush | Sync | Node | Note | Mark | Failure
 """One entry of a trace."""
 
 
 def sectors_of(change: Change) -> int:
-    """How many sectors a change touches, between which it can tear; 0 for what is whole or not there at all."""
+    """How many sectors a change touches, between which it can tear; 0 for a change that is whole or missing."""
     match change:
         case Write(_, data):
             return len(data) // SECTOR_BYTES
@@ -178,15 +178,15 @@ def operation_row(operation: Operation) -> Row:
 
 
 def operation_from_row(kind: int, offset: int, data: bytes, number: int) -> Operation:
-    """What `operation_row` took apart. Raises ValueError."""
+    """The operation of a row made by `operation_row`. Raises ValueError."""
     if kind not in _MAKERS:
-        raise ValueError(f"there is no kind of entry {kind}")
+        raise ValueError(f"entries of kind {kind} do not exist")
     return _MAKERS[kind](offset, data, number)
 
 
 def _write(offset: int, data: bytes, _: int) -> Write:
     if offset % SECTOR_BYTES or len(data) % SECTOR_BYTES or not data:
-        raise ValueError(f"a write of {len(data)} bytes at {offset} is no write of sectors")
+        raise ValueError(f"a write of {len(data)} bytes at {offset} does not consist of whole sectors")
     return Write(offset, data)
 
 

@@ -1,8 +1,8 @@
 """A trace: everything that reached a recorded disk or tree, in order, and the content it started from.
 
-Invariants: offsets and lengths of writes are multiples of 512 and inside the disk; the base holds what the disk had
-when the mark `start` was recorded, so mkfs and preparation are no operations; a tree starts from nothing, and what was
-prepared are the operations before the mark; the order of operations is the order in which the recorder answered them.
+Invariants: offsets and lengths of writes are multiples of 512 and inside the disk. The base is the disk's content when the
+mark `start` was recorded, so mkfs and preparation are not operations. A tree starts empty, and its preparation is
+the operations before the mark. The order of operations is the order in which the recorder answered them.
 """
 
 import mmap
@@ -30,18 +30,18 @@ from crashmatrix.faults.disk.trace.operations import (
 __all__ = ["FINISH", "START", "Trace", "data_extents"]
 
 FINISH = "finish"
-"""The mark after the workload. What follows it is the orderly unmount."""
+"""The mark after the workload. The orderly unmount follows it."""
 
 _PAGE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What one recording saw.
+    """The result of one recording.
 
     `filesystem` is a specification (see crashmatrix.faults.disk.filesystem), `size_bytes` the disk's size (a tree's is 0),
-    `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal, and
-    `error` the traceback it ended with, if it did.
+    `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal;
+    `error` is the traceback with which it ended, or empty.
     """
 
     filesystem: str
@@ -66,7 +66,7 @@ class Trace:
 
     @cached_property
     def identity(self) -> str:
-        """16 hexadecimal digits that tell this trace from any other."""
+        """16 hexadecimal digits that identify this trace."""
         digest = blake2b(f"{self.filesystem} {self.size_bytes}".encode(), digest_size=8)
         for offset, data in self.base:
             digest.update(b"base %d %d " % (offset, len(data)))
@@ -116,7 +116,7 @@ class Trace:
     def from_log(cls, image: int, log: int, **about: Any) -> "Trace":
         """From the recorder's image and log, given as open files; `about` are the other fields.
 
-        Of what came before the mark START, writes to a disk are folded into the base. Raises InvalidTrace.
+        Writes to a disk before the mark START are folded into the base. Raises InvalidTrace.
         """
         data = os.pread(log, os.fstat(log).st_size, 0)
         try:

@@ -1,4 +1,4 @@
-"""What the tests of the recording disk share: children to run things in, traces made by hand, small workloads."""
+"""Shared by the tests of the recording disk: forked children, traces made by hand, small workloads."""
 
 import os
 import pickle

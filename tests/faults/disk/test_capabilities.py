@@ -1,4 +1,4 @@
-"""What is missing is named, with the cause and the remedy."""
+"""Each missing requirement is named, with the cause and the remedy."""
 
 import errno
 import os
@@ -68,7 +68,7 @@ def test_devices_that_are_not_there() -> None:
     ],
 )
 def test_a_device_is_refused_for_several_reasons(number: int, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A permission is no driver: the remedy is for what is wrong."""
+    """A missing permission is not a missing driver: the remedy fits the cause."""
     monkeypatch.setattr(
         "crashmatrix.faults.disk.capabilities._refused", lambda *_: OSError(number, os.strerror(number))
     )

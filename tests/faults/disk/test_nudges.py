@@ -1,4 +1,4 @@
-"""Nudges make the kernel write what nobody synced, and so make crash states differ."""
+"""Nudges make the kernel write unsynced data, and so make crash states differ."""
 
 import itertools
 import os
@@ -91,7 +91,7 @@ def counts(trace: Trace) -> tuple[int, int]:
 
 
 def test_without_nudges_nothing_becomes_durable() -> None:
-    """ext4 writes files that were emptied and written anew when they are closed, but nobody asks for a flush."""
+    """ext4 writes files that were emptied and rewritten when they are closed, but without a flush."""
     assert counts(recorded("none", COMMITS_SELDOM))[1] == 0
 
 
@@ -105,7 +105,7 @@ def test_each_kind_makes_the_kernel_write(kind: str) -> None:
 
 @pytest.mark.parametrize("filesystem", ON_DISK)
 def test_commits_make_metadata_durable_without_data(filesystem: str) -> None:
-    """On each filesystem, a file that nobody synced can come back with a name and without its content.
+    """On each filesystem, an unsynced file can come back with a name and without its content.
 
     Which file a commit finds without its content is up to the kernel; so it is looked for in several recordings.
     """

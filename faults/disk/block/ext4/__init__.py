@@ -1,1 +1,4 @@
-"""What ext4 makes of a crash image, computed from its bytes instead of mounting it."""
+"""The folder that ext4 recovers from a crash image, predicted from the image's bytes without mounting it.
+
+Read `layout` and `journal` (what is where on the disk), then `replay` (how far the journal will be replayed), then `outcomes`.
+"""

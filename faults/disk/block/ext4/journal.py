@@ -1,8 +1,8 @@
-"""The journal of an ext4 disk (jbd2): what its blocks are, and what they are copies of, read from the bytes.
+"""The journal of an ext4 disk (jbd2): the kinds of its blocks, and of which blocks they are copies, read from the bytes.
 
-A transaction is descriptor blocks, each followed by the copies it lists; revocation blocks, whose list says of which blocks
-no earlier copy counts; and a commit block, without which it never was. The superblock, the journal's first block, says where
-the oldest transaction begins that may not be in place yet, and its number; the blocks after the first go round in a circle.
+A transaction consists of descriptor blocks, each followed by the copies it lists; of revocation blocks, which list blocks whose
+earlier copies no longer count; and of a commit block, without which the transaction does not count. The superblock, the journal's
+first block, gives the place and number of the oldest transaction that may not be in place yet. The other blocks form a circle.
 
 Source: https://docs.kernel.org/filesystems/ext4/journal.html
 """
@@ -27,7 +27,7 @@ _HEADER_BYTES = 12
 
 @dataclass
 class Descriptor:
-    """What a descriptor block says: where each block after it is logged, and what block of the disk that is a copy of."""
+    """A descriptor block: where each copy after it is logged, and of which block of the disk it is a copy."""
 
     number: int
     home: dict[int, int] = field(default_factory=dict)
@@ -47,15 +47,15 @@ class JournalSuperblock:
 
 
 class Ext4Journal:
-    """A journal's plan. ``blocks`` are its own, in its order, and ``superblock`` the content of the first."""
+    """A journal's plan. ``blocks`` are its blocks on the disk, in order; ``superblock`` is the content of the first."""
 
     def __init__(self, blocks: Sequence[int], superblock: bytes) -> None:
         self.blocks = blocks
         self.index = {block: number for number, block in enumerate(blocks)}
-        """The blocks of the journal, and which of its blocks each is."""
+        """From a block on the disk to its index in the journal."""
         self.features = features = self.superblock(superblock).features
         self.understood = not features & ~_UNDERSTOOD
-        """Whether it has no feature, such as fast commits, by which it says more than is read here."""
+        """Whether it has only known features; others, such as fast commits, add content that is not read here."""
         checksums = bool(features & _CHECKSUM_3)
         self._wide = bool(features & _64BIT)
         self._tag_bytes = 16 if checksums else 12 if self._wide else 8
@@ -63,23 +63,23 @@ class Ext4Journal:
         self._stop = BLOCK - (_TAIL_BYTES if features & (_CHECKSUM_2 | _CHECKSUM_3) else 0)
 
     def after(self, index: int) -> int:
-        """Which of the journal's blocks follows one in the circle."""
+        """The index of the next block in the circle."""
         return index + 1 if index + 1 < len(self.blocks) else 1
 
     @staticmethod
     def superblock(data: bytes) -> JournalSuperblock:
-        """What the first block says."""
+        """Read the first block."""
         number, start, error, _, features = struct.unpack_from(">5I", data, 0x18)
         return JournalSuperblock(number, start, features & ~_REVOKES, error)  # Revocations come and go.
 
     @staticmethod
     def kind(data: bytes) -> tuple[str, int]:
-        """What a block of the journal itself is, and of which transaction; ("", 0) for a copy of another block."""
+        """The kind and transaction of a block of the journal itself; ("", 0) for a copy of another block."""
         magic, kind, number = struct.unpack_from(">III", data)
         return (_KINDS.get(kind, "superblock"), number) if magic == JOURNAL_MAGIC else ("", 0)
 
     def descriptor(self, block: int, data: bytes) -> Descriptor | None:
-        """What a descriptor block says of the blocks that follow it in the journal; None for any other block."""
+        """Read a descriptor block; None for any other block."""
         kind, number = self.kind(data)
         if kind != "descriptor":
             return None
@@ -106,5 +106,5 @@ class Ext4Journal:
 
 
 def unescaped(data: bytes) -> bytes:
-    """The block that an escaped copy is of: one that begins as the journal's own blocks do."""
+    """The original of an escaped copy: a block that begins like the journal's own blocks."""
     return struct.pack(">I", JOURNAL_MAGIC) + data[4:]

@@ -1,7 +1,7 @@
-"""What the blocks of an ext4 (or ext2) disk are for, read from the bytes; its journal's are in `ext4_journal`.
+"""The purpose of each block of an ext4 (or ext2) disk, read from the bytes; `journal` reads the journal's blocks.
 
-Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries). Only what
-`mkfs.ext4` makes here is understood: no meta_bg, a journal inside; anything else has no layout, and nothing is claimed of it.
+Sources: https://docs.kernel.org/filesystems/ext4/ (super block, group descriptors, directory entries). Only disks
+as `mkfs.ext4` makes them here are understood: without meta_bg, with the journal inside. Any other disk has no layout.
 """
 
 import os
@@ -45,7 +45,7 @@ class Ext4Layout:
             raise ValueError("no ext4 with blocks of 4096 bytes")
         features = struct.unpack_from("<III", here, 0x5C)
         self.understood = not any(has & ~known for has, known in zip(features, _UNDERSTOOD, strict=True))
-        """Whether it has no feature, such as clusters of blocks, that makes what is read here mean something else."""
+        """Whether it has only known features; others, such as clusters of blocks, change the meaning of the fields read here."""
         incompat = features[1]
         if incompat & _INCOMPAT_META_BG:
             raise ValueError("meta_bg")
@@ -57,7 +57,7 @@ class Ext4Layout:
         size = struct.unpack_from("<H", here, 0xFE)[0] if incompat & _INCOMPAT_64BIT else 32
         self._tables: list[int] = []
         self.free_maps: list[int] = []
-        """By group of `per_group` blocks, the block that says which of these are free."""
+        """For each group of `per_group` blocks, the block that says which of them are free."""
         self._plain: dict[int, str] = {0: "superblock"}
         for group in range(self._groups):
             number, offset = divmod(group * size, BLOCK)
@@ -82,7 +82,7 @@ class Ext4Layout:
         return Ext4Journal(blocks, read(blocks[0]))
 
     def plain(self, block: int) -> str:
-        """What a block of the filesystem's own is for; empty for inodes, directories, files."""
+        """The purpose of a block of the filesystem's own; empty for inodes, directories, files."""
         return self._plain.get(block, "")
 
     def inodes(self, block: int, before: bytes, after: bytes) -> Iterator[int] | None:
@@ -107,7 +107,7 @@ def to_be_recovered(block: bytes) -> bool:
 
 
 def names_in(block: bytes) -> dict[str, int]:
-    """The names in a block of a directory, and the inodes they lead to; none if it is damaged or no such block."""
+    """The names in a block of a directory, and the inodes they lead to; none if it is damaged or another kind of block."""
     found: dict[str, int] = {}
     offset = 0
     while offset + 8 <= len(block):
@@ -122,7 +122,7 @@ def names_in(block: bytes) -> dict[str, int]:
 
 
 def what_changed(before: dict[str, int], after: dict[str, int]) -> list[str]:
-    """What became of a directory's names, in words."""
+    """The changes of a directory's names, in words."""
     gone = {inode: name for name, inode in before.items() if after.get(name) != inode}
     removed = {name for name in before if name not in after}
     words = []

@@ -1,19 +1,19 @@
-"""Names for what ext4 will make of crash images, told without mounting them: equal names, equal folders.
+"""Names for the folders that ext4 recovers from crash images, predicted without mounting: equal names, equal folders.
 
-Crash images mostly differ where nobody will look: behind the last whole transaction of the journal, in blocks about to be
-overwritten from it, in blocks that no file has. What the folder depends on is less:
+Most differences between crash images do not affect recovery: they lie behind the last whole transaction of the journal, in blocks
+that the replay will overwrite, or in blocks that no file has. The folder depends only on:
 
-    @A  the journal, from where its superblock says on, up to the first block that is not what must follow there (`ext4_replay`)
-    @B  each block that a whole transaction in @A has a copy of, and did not revoke: what the copy says
-    @C  every other block in use: what the disk says
-    @D  of what a mount reads before it replays: that the disk's superblock is whole, and wants the replay
+    @A  the journal, from the start in its superblock up to the first block that does not continue it (`replay`)
+    @B  each block that a whole transaction in @A has a copy of, and did not revoke: the copy's content
+    @C  every other block in use: its content on the disk
+    @D  the disk's superblock, which a mount reads before the replay: it is whole, and requires the replay
 
-@A decides only what @B is. So a name is made of the contents of @B and @C; blocks that are never written are left out, since
-they are the same in every image. Which blocks are in use is said by blocks of @B and @C: they never contradict the files, since
-the filesystem flushes the disk before it lets go of a transaction.
+@A only decides @B. So a name is made of the contents of @B and @C. Blocks that are never written are left out, since
+they are the same in every image. Blocks of @B and @C also say which blocks are in use: they never contradict the files, since
+the filesystem flushes the disk before it releases a transaction.
 
-Where that cannot be told, the image's digest is all there is: equal images become the same folder, too. That is so where
-`ext4_replay` or @D tells nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
+Where no prediction is possible, the name is the image's digest: equal images also become the same folder. This happens where
+`replay` or @D predicts nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
 with writes that failed, and for a trace too large to keep in memory twice.
 """
 
@@ -44,12 +44,12 @@ class DiskOutcomes:
         self._base = BaseDisk(trace)
         self._contents = Contents()
         self._first: dict[int, int] = {}
-        """The base's contents, of all blocks that are ever asked for."""
+        """The base's contents, for all blocks that are ever needed."""
         self._writes = {at: write for at, write in enumerate(trace.operations) if isinstance(write, Write)}
         self._whole: dict[int, dict[int, int]] = {}
-        """What the writes of whole blocks make of them, by position."""
+        """For each write of whole blocks, by position: the blocks' contents after it."""
         self._superblocks: set[int] = set()
-        """What block 0 was, whenever that was whole."""
+        """All contents that block 0 had while it was whole."""
         self._in_use: dict[tuple[int, ...], list[int]] = {}
         self._layout = self._find_layout()
         if self._layout and self._layout.journal:
@@ -58,7 +58,7 @@ class DiskOutcomes:
             self._rewind()
 
     def of(self, state: CrashState) -> int:
-        """The name of what the state's image becomes, for comparing with others of this object."""
+        """The name of the folder that the state's image becomes; compare it only with names from this object."""
         disk = self._recovered(state) if self._layout else None
         if disk is None:
             return self._digests.of(state)
@@ -66,7 +66,7 @@ class DiskOutcomes:
         return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
 
     def _recovered(self, state: CrashState) -> dict[int, int] | None:
-        """What is in each block that is ever written, once the journal has been replayed; None if that cannot be told."""
+        """The content of each block that is ever written, after the replay of the journal; None if it cannot be predicted."""
         self._contents.forget()
         self._move_to(self._trace.epoch_start(state.cut))
         over = self._pending(state)
@@ -82,7 +82,7 @@ class DiskOutcomes:
         return {**self._durable, **over, **log.home}
 
     def _find_layout(self) -> Ext4Layout | None:
-        """The disk's plan, if all that it says is understood."""
+        """The disk's plan, if all of it is understood."""
         filesystem = Filesystem.parse(self._trace.filesystem)
         options = {option.partition("=")[0] for option in filesystem.options}
         failed = any(isinstance(operation, Failure) for operation in self._trace.operations)
@@ -93,7 +93,7 @@ class DiskOutcomes:
         return layout if layout and layout.understood and layout.journal and layout.journal.understood else None
 
     def _learn(self, layout: Ext4Layout) -> None:
-        """Go through all that was written, once, as if no power were ever cut."""
+        """Go once through all writes, as without a power cut."""
         assert layout.journal
         self._durable: dict[int, int] = {}
         journal = layout.journal.index
@@ -123,20 +123,20 @@ class DiskOutcomes:
         return self._first[block]
 
     def _at(self, block: int, over: dict[int, int] | None = None) -> int:
-        """What is in a block: what lies over it, what is durable, what was there first."""
+        """The content of a block: from `over`, else the durable content, else the base's."""
         for layer in (over or {}, self._durable):
             if block in layer:
                 return layer[block]
         return self._base_content(block)
 
     def _made_by(self, position: int) -> dict[int, int]:
-        """What a write makes of the blocks it touches, if all before it is durable."""
+        """The contents of the blocks that a write touches, after it, if all changes before it are durable."""
         write = self._writes[position]
         blocks = blocks_of(write.offset, write.data, lambda block: self._contents[self._at(block)])
         return {block: self._contents.number(content) for block, content in blocks}
 
     def _pending(self, state: CrashState) -> dict[int, int]:
-        """What the pending writes that are there make of the blocks they touch."""
+        """The contents of the blocks that the state's pending writes touch."""
         torn = {tear.write: tear for tear in state.tears}
         over, loose = dict[int, int](), dict[int, bytes]()
 
@@ -177,7 +177,7 @@ class DiskOutcomes:
         self._log: Log | None = None
 
     def _move_to(self, target: int) -> None:
-        """Make durable what was written before a position, and nothing else; read the journal there."""
+        """Make durable all writes before a position, and nothing else; read the journal there."""
         if target < self._position:
             self._rewind()
         touched: set[int] = set()

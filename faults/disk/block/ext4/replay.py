@@ -1,14 +1,14 @@
-"""How far ext4 will replay its journal, and what that sets: predicted for any content the journal may have.
+"""How far ext4 will replay its journal, and which blocks the replay sets: predicted for any content the journal may have.
 
-Blocks' contents are numbers here, each content the same everywhere (`Contents`), and a disk is a function from a block to the
-number of what is in it.
+Blocks' contents are numbers here; equal contents have equal numbers (`Contents`). A disk is a function from a block to the
+number of its content.
 
-The journal is read as fs/jbd2/recovery.c, do_one_pass, reads it: from where its superblock says on, transaction after
-transaction, up to the first block that is not what must follow there. A descriptor that no commit block follows is passed by
-its list, and counts for nothing.
+The journal is read as by fs/jbd2/recovery.c, do_one_pass: from the start in its superblock, transaction after
+transaction, up to the first block that does not continue it. A descriptor without a commit block after it is skipped
+with its copies.
 
-Invariant: no transaction is taken for whole unless it is, block for block, what was on the disk when the filesystem had
-committed it (`Replay.learn`). So no checksum is computed here: whatever is torn, or lacks a part, is for ext4 to judge.
+Invariant: a transaction counts as whole only if it equals, block for block, the one on the disk when the filesystem had
+committed it (`Replay.learn`). So no checksum is computed here: a torn or incomplete transaction is left to ext4 to judge.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _PASSING = 1 << 63
 
 
 class Contents:
-    """Numbers for blocks' contents: lasting ones, but once it is `settled`, for new contents, ones that hold until `forget`."""
+    """Numbers for blocks' contents. They are lasting; once `settled`, new contents get numbers that hold until `forget`."""
 
     def __init__(self) -> None:
         self._lasting: list[bytes] = []
@@ -53,13 +53,13 @@ class Contents:
         return number
 
     def forget(self) -> None:
-        """Let go of the contents whose numbers do not last; one of them that comes again has the same number."""
+        """Drop the contents whose numbers do not last; such a content gets the same number again."""
         self._passing.clear()
 
 
 @dataclass(frozen=True)
 class _Transaction:
-    """A committed one: the journal's blocks that it takes, with their contents; what it sets and revokes; what follows it."""
+    """A committed transaction: its blocks in the journal, with contents; the blocks it sets and revokes; the place after it."""
 
     number: int
     commit: int
@@ -71,7 +71,7 @@ class _Transaction:
 
 @dataclass(frozen=True)
 class Log:
-    """A journal as far as it was read: the blocks that took, and what they set; number and place of what must come next."""
+    """A journal as far as it was read: its blocks, the blocks they set, and number and place of the next transaction."""
 
     number: int
     at: int
@@ -79,7 +79,7 @@ class Log:
     home: dict[int, int] = field(default_factory=dict)
 
     def followed_by(self, found: _Transaction) -> "Log":
-        """With one more transaction. What that revokes, it revokes of itself, too."""
+        """With one more transaction, which also revokes its own copies."""
         home = {**self.home, **found.home}
         for block in found.revoked:
             home.pop(block, None)
@@ -87,7 +87,7 @@ class Log:
 
 
 class Replay:
-    """Foretells the replay of one journal, once it has learned how that came about."""
+    """Predicts the replay of one journal, once it has learned how the journal was written."""
 
     def __init__(self, journal: Ext4Journal, contents: Contents) -> None:
         self._journal, self._contents = journal, contents
@@ -99,7 +99,7 @@ class Replay:
         """Every block that a transaction ever had a copy of."""
 
     def begin(self, disk: Disk) -> None:
-        """Learn from the journal as it is when all begins."""
+        """Learn from the journal as it is before the first write."""
         number = self._learn_superblock(disk(self._journal.blocks[0]))
         while self._learn_transaction(number, disk):
             number += 1
@@ -107,7 +107,7 @@ class Replay:
     def learn(self, block: int, disk: Disk) -> None:
         """Learn from one of the journal's blocks that the filesystem has just written, on a disk where no write was lost.
 
-        To be told of each of them, in order.
+        Call it for each of them, in order.
         """
         content = disk(block)
         if block == self._journal.blocks[0]:
@@ -134,7 +134,7 @@ class Replay:
         return True
 
     def start(self, disk: Disk) -> Log | None:
-        """The log before its first transaction; None if nothing can be told."""
+        """The log before its first transaction; None if nothing can be predicted."""
         block = self._journal.blocks[0]
         content = disk(block)
         superblock = self._journal.superblock(self._contents[content])
@@ -143,7 +143,7 @@ class Replay:
         return Log(superblock.number, superblock.start, frozenset({block}))
 
     def read_on(self, log: Log, disk: Disk) -> Log | None:
-        """The log with all transactions that follow; None if nothing can be told."""
+        """The log with all transactions that follow; None if nothing can be predicted."""
         while log.at and (found := self._transaction(log.number, log.at, disk)):
             if self._committed.get((found.number, found.commit)) != found.taken:
                 return None

@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.faults.disk import CrashImages, Machine, RecordOptions, Trace, Write, record
-from crashmatrix.faults.disk.block.ext4.layout import names_in, what_changed
 from crashmatrix.faults.disk.change_names import changes_named
-from crashmatrix.faults.disk.linux.extents import extents_of
-from crashmatrix.faults.disk.posix.naming import tree_syncs
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, UNKNOWN, Named, in_words
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, UNKNOWN, Named
 from crashmatrix.faults.disk.trace.operations import Data
 from tests.faults.disk.support import in_child
 from tests.kept import kept
@@ -85,41 +82,9 @@ def test_journal_of_ext4_is_read() -> None:
     commits = [part for about in names.values() for part in about if "commit" in part.what]
     assert all(part.kind == JOURNAL for part in commits)
     renames = [part.what for part in commits if "f1.new becomes f1" in part.what]
-    told = "the commit of directory sub: f1.new becomes f1; the inode of sub"
-    assert renames in ([told], [f"{told}, sub/f1"])  # A rename dates the file, too, if the clock has ticked meanwhile.
+    words = "the commit of directory sub: f1.new becomes f1; the inode of sub"
+    assert renames in ([words], [f"{words}, sub/f1"])  # A rename dates the file, too, if the clock has ticked since.
     notes = [
         at for at, operation in enumerate(trace.operations) if at in names and "f1.new becomes f1" in names[at][0].text
     ]
     assert len(notes) == 2  # The blocks, then, after a flush, the commit.
-
-
-def test_names_of_a_tree() -> None:
-    """On `posix`, a rename is one change of its directory, and a file is known by its name then and where the power goes."""
-    trace, names = named(recorded("posix"))
-    syncs = list(tree_syncs(trace, trace.finish).values())
-    assert syncs[:3] == ["sub/f0.new", "sub", "log"]
-    renames = [part for about in names.values() for part in about if part.kind == NAMES and "becomes" in part.what]
-    assert [part.text for part in renames] == [f"directory sub: f{n}.new becomes f{n}" for n in range(3)]
-    data = {(part.path, part.now) for about in names.values() for part in about if part.kind == DATA}
-    assert data == {("log", "log"), *((f"{name}.new", name) for name in FILES)}
-
-
-def test_extents_of_what_has_none(tmp_path: Path) -> None:
-    """A file that is not there, or has no blocks, has no extents: nothing is raised."""
-    (tmp_path / "empty").touch()
-    assert list(extents_of(str(tmp_path / "empty"))) == []
-    assert list(extents_of(str(tmp_path / "missing"))) == []
-
-
-def test_changes_of_a_directory() -> None:
-    """A name that went and came under another is a rename."""
-    before, after = {"a": 1, "b": 2, "c": 3}, {"b": 1, "c": 3, "d": 4}
-    assert what_changed(before, after) == ["a becomes b", "d made"]
-    assert what_changed(after, {}) == ["b removed", "c removed", "d removed"]
-    assert names_in(b"\0" * 4096) == {}
-
-
-def test_ranges_that_touch_are_one() -> None:
-    """Writes to one file are told as ranges of it."""
-    parts = [Named(kind=DATA, path="f", start=start, stop=start + 10) for start in (0, 10, 40)]
-    assert in_words(parts) == ["f, bytes 0 to 19, 40 to 49"]

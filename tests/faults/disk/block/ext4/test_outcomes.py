@@ -342,7 +342,7 @@ def test_with_these_options_an_outcome_is_an_image(options: str) -> None:
 
 
 def test_any_order_of_states_gives_the_same_answer() -> None:
-    """Going to and fro between cuts tells the same states apart as going forward does."""
+    """Cuts in any order group the states as cuts in ascending order do."""
     trace = kept("outcomes-0")
     some = list(itertools.islice(CrashStates(trace), 200))
     assert same_of(trace, random.Random(1).sample(some, 200)) == same_of(trace, sorted(some, key=lambda each: each.cut))
