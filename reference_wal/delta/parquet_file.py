@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.delta.compression import read_parquet
 from crashmatrix.reference_wal.errors import ParquetDamaged
-from crashmatrix.reference_wal.log.seal import checksum
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
 __all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in"]
 

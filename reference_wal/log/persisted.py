@@ -21,7 +21,7 @@ from pathlib import Path
 
 from crashmatrix.reference_wal.atomic_file import atomic_file
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log.seal import checksum
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
 __all__ = ["PERSISTED", "IdSet", "read_persisted", "write_persisted"]
 

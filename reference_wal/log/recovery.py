@@ -53,7 +53,7 @@ from pathlib import Path
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
 from crashmatrix.reference_wal.errors import LogCorrupted
 from crashmatrix.reference_wal.log.persisted import PERSISTED, IdSet, read_persisted
-from crashmatrix.reference_wal.log.segment import Opening, Scan, SegmentName, open_segment, scan
+from crashmatrix.reference_wal.log.segments.segment import Opening, Scan, SegmentName, open_segment, scan
 
 __all__ = ["Found", "Plan", "Row", "apply", "decide", "inspect", "look"]
 

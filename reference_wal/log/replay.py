@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.durable_io import names_in
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log.segment import Damage, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.segment import Damage, Record, open_segment, read_opening, read_records
 
 __all__ = ["SegmentGone", "replay_segment"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted
 from crashmatrix.reference_wal.log.persisted import IdSet, write_persisted
-from crashmatrix.reference_wal.log.segment import SegmentName
+from crashmatrix.reference_wal.log.segments.segment import SegmentName
 
 __all__ = ["Retention"]
 

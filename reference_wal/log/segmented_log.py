@@ -37,13 +37,13 @@ from crashmatrix.faults import declare
 from crashmatrix.reference_wal.durable_io import Buffer
 from crashmatrix.reference_wal.errors import AppendFailed, EngineClosed, LogCorrupted, LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log import recovery
-from crashmatrix.reference_wal.log.active_segment import PARTS_MAX, ActiveSegment
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.reference_wal.log.counters import LogCounters
 from crashmatrix.reference_wal.log.replay import SegmentGone, replay_segment
 from crashmatrix.reference_wal.log.retention import Retention
-from crashmatrix.reference_wal.log.segment import Codec, SegmentEncoder, SegmentHeader
+from crashmatrix.reference_wal.log.segments.active_segment import PARTS_MAX, ActiveSegment
+from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 
 __all__ = ["PREALLOCATE_BYTES", "SegmentedLog"]
 

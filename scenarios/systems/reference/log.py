@@ -17,8 +17,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segment import Codec, Record, open_segment, read_opening, read_records
-from crashmatrix.reference_wal.log.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.log.segments.segment import Codec, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises

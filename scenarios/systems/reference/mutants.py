@@ -22,11 +22,12 @@ from crashmatrix.reference_wal.delta import (
 )
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver as Receiving
-from crashmatrix.reference_wal.log import active_segment, persisted, recovery, retention
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log import persisted, recovery, retention
 from crashmatrix.reference_wal.log.append_queue import AppendQueue
-from crashmatrix.reference_wal.log.seal import SealForm
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments import active_segment
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segments.seal import SealForm
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError

@@ -16,8 +16,8 @@ from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.log import recovery
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.reference_wal.options import EngineOptions
 
 __all__ = [

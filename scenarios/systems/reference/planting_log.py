@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reference_wal.log import persisted
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.retention import Retention
-from crashmatrix.reference_wal.log.seal import SealForm
-from crashmatrix.reference_wal.log.segment import SegmentName
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segments.seal import SealForm
+from crashmatrix.reference_wal.log.segments.segment import SegmentName
 
 __all__ = [
     "durable_by_hearsay",

@@ -14,8 +14,8 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
 from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.recovery import Row
-from crashmatrix.reference_wal.log.seal import checksum
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.seal import checksum
 from tests.reference_wal.support import batch, contents, encode, flipped, numbers
 
 OTHER = pa.schema([("timestamp", pa.timestamp("us"))])

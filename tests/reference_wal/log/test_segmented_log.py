@@ -12,8 +12,8 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
-from crashmatrix.reference_wal.log.segment import SegmentName
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.segment import SegmentName
 from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
 
 LARGE = 1 << 20

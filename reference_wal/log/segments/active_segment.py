@@ -34,8 +34,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crashmatrix.reference_wal.durable_io import Buffer, step, sync_directory, write_at
-from crashmatrix.reference_wal.log.seal import SealForm
-from crashmatrix.reference_wal.log.segment import SegmentEncoder, SegmentName
+from crashmatrix.reference_wal.log.segments.seal import SealForm
+from crashmatrix.reference_wal.log.segments.segment import SegmentEncoder, SegmentName
 
 __all__ = ["PARTS_MAX", "ActiveSegment"]
 

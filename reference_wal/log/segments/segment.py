@@ -34,8 +34,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.log.seal import BLANK, SealForm, checksum
-from crashmatrix.reference_wal.log.tear import is_zero, proof_of_damage
+from crashmatrix.reference_wal.log.segments.seal import BLANK, SealForm, checksum
+from crashmatrix.reference_wal.log.segments.tear import is_zero, proof_of_damage
 
 __all__ = [
     "Codec",

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crashmatrix.reference_wal.log.seal import SealForm
+from crashmatrix.reference_wal.log.segments.seal import SealForm
 
 __all__ = ["SECTOR_BYTES", "is_zero", "proof_of_damage"]
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal.log.segment import Damage, read_opening, read_records
-from crashmatrix.reference_wal.log.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.log.segments.segment import Damage, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from tests.reference_wal.support import encode, flipped
 
 ZEROS = bytes(2 * SECTOR_BYTES)
