@@ -25,6 +25,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.transaction import AddAction
 
 from crashmatrix.faults import declare
+from crashmatrix.scenarios.systems.delta_files import delta_files
 
 __all__ = ["FLAWS", "SCHEMA", "SEGMENT_BATCHES", "Engine", "Log"]
 
@@ -197,7 +198,7 @@ class Engine:
 
     def rows(self) -> pa.Table:
         """Return what is committed and what is buffered."""
-        files = DeltaTable(str(self._table)).file_uris()
+        files = delta_files(self._table)
         # Not to_pyarrow_table(), whose threads abort the interpreter at its exit now and then.
         committed = [pq.read_table(file, schema=SCHEMA) for file in files]
         buffered = [part for parts in self._buffers.values() for _, part in parts]

@@ -18,6 +18,7 @@ from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.delta.folder import give_name
 from crashmatrix.reference_wal.delta.recovery import TornTail, remove_torn, torn_tail
+from crashmatrix.scenarios.systems.delta_files import delta_files
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 APPLICATION = "log/t"
@@ -70,7 +71,7 @@ def test_a_commit(tmp_path: Path) -> None:
         assert table.commits_since_checkpoint == 2
     delta = DeltaTable(str(tmp_path / "t"))
     assert delta.transaction_version(APPLICATION) == 3
-    rows = [pq.read_table(uri) for uri in delta.file_uris()]
+    rows = [pq.read_table(file) for file in delta_files(tmp_path / "t")]
     assert numbers(pa.concat_tables(rows)) == [0.0, 1.0, 2.0, 3.0]
     actions = [json.loads(line) for line in json_of(tmp_path, 1).read_text().splitlines()]
     assert json.loads(actions[0]["commitInfo"]["batchIds"]) == [0, 1, 2]
