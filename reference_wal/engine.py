@@ -33,9 +33,10 @@ from crashmatrix.reference_wal.durable_io import make_folder
 from crashmatrix.reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
 from crashmatrix.reference_wal.flusher import Flusher
 from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.folders import check_table_name
 from crashmatrix.reference_wal.log.optional import NoLogs
-from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog, check_table_name
-from crashmatrix.reference_wal.opening import Layout, open_tables
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
 from crashmatrix.reference_wal.options import EngineOptions, check_columns, check_storable
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.reference_wal.tally import Counters, Tally
@@ -66,9 +67,9 @@ class StorageEngine:
         self._tables: dict[str, Table] = {}
         self._flusher: Flusher | None = None
         make_folder(self._layout.tables)
-        self._logs = self._open_logs() if wal else NoLogs()
+        self._logs, found = open_tables(self._layout, options, wal=wal)
         try:
-            self._recover()
+            self._recover(found)
         except BaseException:
             self._logs.close()
             raise
@@ -76,17 +77,11 @@ class StorageEngine:
             failed = self._health.failed_in_background
             self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
 
-    def _recover(self) -> None:
-        for found in open_tables(self._layout, self._logs):
-            table = Table(self._logs, found.log, found.store, found.spills, self._health, self._tally)
-            table.recover()
+    def _recover(self, found: list[OpenedTable]) -> None:
+        for opened in found:
+            table = Table(self._logs, opened.log, opened.store, opened.spills, self._health, self._tally)
+            table.recover(opened.marker)
             self._tables[table.name] = table
-
-    def _open_logs(self) -> WriteAheadLog:
-        return WriteAheadLog(
-            self._layout.wal, segment_bytes_max=self.options.segment_bytes_max,
-            preallocate_bytes=self.options.preallocate_bytes, recover=False,
-        )  # fmt: skip
 
     @classmethod
     def open(cls, root: Path | str, wal: bool = True, *, options: EngineOptions | None = None) -> StorageEngine:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from crashmatrix.reference_wal.delta import commit as delta_commit
 from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
 from crashmatrix.reference_wal.errors import InvalidInput
-from crashmatrix.reference_wal.log.segmented_log import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]

@@ -39,7 +39,7 @@ from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.health import Health
-from crashmatrix.reference_wal.log.optional import Log, Logs
+from crashmatrix.reference_wal.log.optional import Log, Logs, NoLog
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 from crashmatrix.reference_wal.tally import Tally
@@ -76,10 +76,12 @@ class Table:
 
     # Recovery
 
-    def recover(self) -> None:
-        """Settle a transfer cut short, replay what Delta does not hold; commits no rows, and can be cut short and repeated."""
-        marker = self.store.marker(self.application)
-        self.log.reconcile(marker)  # May refuse, so it comes before any change.
+    def recover(self, marker: int) -> None:
+        """Settle a transfer cut short, replay what Delta does not hold; commits no rows, and can be cut short and repeated.
+
+        Args:
+            marker: the last batch that Delta holds (-1: none); the log knows it already.
+        """
         self._transfer.recover()
         self.buffers = SeriesBuffers(self.store.properties.tags, next_id=marker + 1, spills=self.spills)
         self._replay(marker)
@@ -88,18 +90,18 @@ class Table:
         RECOVERED.hit()
 
     def _replay(self, marker: int) -> None:
-        if self.store.properties.logged:
+        if isinstance(self.log, NoLog):
+            for spill in self.spills.replayable(marker):
+                BEFORE_REPLAY.hit()
+                self.buffers.adopt(spill)
+                AFTER_REPLAY.hit()
+            self.log.next_id = self.buffers.next_id
+        else:
             self.spills.discard()
             for batch_id, batch in self.log.unpersisted():
                 BEFORE_REPLAY.hit()
                 self.buffers.insert(batch_id, batch)
                 AFTER_REPLAY.hit()
-        else:
-            for spill in self.spills.replayable(marker):
-                BEFORE_REPLAY.hit()
-                self.buffers.adopt(spill)
-                AFTER_REPLAY.hit()
-            self.log.reconcile(self.buffers.next_id - 1)
         self._tally.add(replayed=self.buffers.next_id - 1 - marker)
 
     # Steps 1 and 2

@@ -63,8 +63,15 @@ class TornTail:
     checkpoint: list[Path]
 
 
-def heal(path: Path, log: Covers, application: str) -> None:
-    """Remove what a power cut tore. Raises TableCorrupted for what none leaves: then nothing was changed."""
+def heal(path: Path, log: Covers | None, application: str) -> None:
+    """Remove what a power cut tore.
+
+    Args:
+        log: of the table; None for a table without a log, where nothing is acknowledged before it is committed.
+
+    Raises:
+        TableCorrupted: for what no power cut leaves. Nothing was changed.
+    """
     settle_newest(path)
     torn = torn_tail(path)
     if torn.commit is not None:
@@ -118,14 +125,14 @@ def is_whole(commit: Path) -> bool:
     return "batchIds" not in first or "txn" in actions[-1]
 
 
-def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers, application: str) -> None:
+def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers | None, application: str) -> None:
     """Refuse unless the table is whole without its newest commit: all rows in the log, all files of before in place."""
     try:
         before = DeltaTable(str(path), version=version_before)
         marker, files = marker_of(before, application), files_of(before)
     except DeltaError as error:
         raise TableCorrupted(path, f"not readable at version {version_before} ({error})") from error
-    if not log.covers(marker + 1):
+    if log is not None and not log.covers(marker + 1):
         raise TableCorrupted(commit, "the newest commit is damaged")
     try:
         check_files(path, files)

@@ -113,17 +113,21 @@ class AppendQueue:
         self.turn = Turn(self._wake_next)
         self._waiting: deque[Entry] = deque()
 
-    def settle(self, message: pa.Buffer, lead: Callable[[], None]) -> Entry:
-        """Queue a message and return once it is settled, by ``lead``, called with the turn held, here or elsewhere.
+    def settle(self, message: pa.Buffer, write_next_group: Callable[[], None]) -> Entry:
+        """Queue a message and return once it is settled.
 
-        Raises: what ``lead`` raises, in the thread that leads.
+        Args:
+            write_next_group: takes a group from the queue (`next_group`), writes it and settles its entries. Called with the turn
+                held, by this thread or by another one that queues.
+
+        Raises: what ``write_next_group`` raises, in the thread that calls it.
         """
         entry = Entry(message)
         self._waiting.append(entry)
         try:
             while not entry.settled:
                 if self.turn.take(wait=entry.forgotten):
-                    self._lead(entry, lead)
+                    self._write_unless_settled(entry, write_next_group)
                 else:
                     entry.sleep()
         except BaseException:
@@ -135,10 +139,10 @@ class AppendQueue:
             entry.wake_behind()
         return entry
 
-    def _lead(self, entry: Entry, lead: Callable[[], None]) -> None:
+    def _write_unless_settled(self, entry: Entry, write_next_group: Callable[[], None]) -> None:
         try:
             if not entry.settled:
-                lead()
+                write_next_group()
         finally:
             self.turn.give_back()
 

@@ -31,7 +31,7 @@ sectors; what it does not keep of those reads as zeros or as the file's end. By 
 is kept: the caller had not been told, so either is right.
 @E, @G: which damage to the last group passes for a torn write, and why no other does, is `tear`'s table.
 @H: an empty file is one as well: neither the zeros nor the header are written under the segment's name.
-@K and @L need to know what was persisted: from ``persisted``, and from whoever calls `SegmentedLog.reconcile`.
+@K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
 Nothing is changed before all is decided, @L included, so a refusal leaves the folder as it was found.
@@ -55,7 +55,7 @@ from crashmatrix.reference_wal.errors import LogCorrupted
 from crashmatrix.reference_wal.log.persisted import PERSISTED, IdSet, read_persisted
 from crashmatrix.reference_wal.log.segments.segment import Opening, Scan, SegmentName, open_segment, scan
 
-__all__ = ["Found", "Plan", "Row", "apply", "decide", "inspect", "look"]
+__all__ = ["FoundFile", "Plan", "Resumable", "Row", "apply", "decide", "inspect", "look"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Row(Enum):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """One file of the folder: its path, what its name says, and what is in it (segments only)."""
 
     path: Path
@@ -115,6 +115,14 @@ class Found:
         return Row.ACTIVE_TORN if scan.damage else Row.ACTIVE_WHOLE
 
 
+@dataclass(frozen=True)
+class Resumable:
+    """A leftover active segment without a record, to go on with (@G)."""
+
+    path: Path
+    opening: Opening
+
+
 @dataclass
 class Plan:
     """What to do with the folder. ``opening`` is None for a folder that never became a log (@O)."""
@@ -123,7 +131,7 @@ class Plan:
     """Of the newest segment: whose log this is."""
     unborn: list[Path] = field(default_factory=list)
     closed: list[SegmentName] = field(default_factory=list)
-    leftover: Found | None = None
+    leftover: FoundFile | None = None
     """The active segment, to be closed (@D, @E) or to go on with (@G)."""
     persisted: IdSet = field(default_factory=IdSet)
 
@@ -136,9 +144,12 @@ class Plan:
         return SegmentName(found.name.start, found.name.start + found.scan.records - 1)
 
     @property
-    def resumable(self) -> Found | None:
-        """The leftover, if it is to be gone on with."""
-        return None if self.closing else self.leftover
+    def resumable(self) -> Resumable | None:
+        """The leftover, if it has no record, so that the log goes on with it."""
+        found = self.leftover
+        if self.closing or found is None or found.scan is None or found.scan.opening is None:
+            return None
+        return Resumable(found.path, found.scan.opening)
 
     @property
     def closed_names(self) -> list[SegmentName]:
@@ -148,8 +159,8 @@ class Plan:
     @property
     def next_id(self) -> int:
         """The first id that no segment here names or holds."""
-        if self.resumable is not None and self.resumable.name is not None:
-            return self.resumable.name.start
+        if self.resumable is not None:
+            return self.resumable.opening.header.start
         return max((name.end + 1 for name in self.closed_names if name.end is not None), default=0)
 
 
@@ -161,7 +172,7 @@ def look(folder: Path) -> Plan:
     return plan
 
 
-def inspect(folder: Path) -> list[Found]:
+def inspect(folder: Path) -> list[FoundFile]:
     """Look at every file of a log folder, in the order of ids; changes nothing, but syncs the active segment."""
     found = []
     for path in sorted(folder.iterdir()):
@@ -169,7 +180,7 @@ def inspect(folder: Path) -> list[Found]:
         if name is not None and name.end is None:
             with SETTLE_ACTIVE:  # Its last record may be a killed process's, and is about to be closed and built upon.
                 settle(path)
-        found.append(Found(path, name, _scan(path) if name else None))
+        found.append(FoundFile(path, name, _scan(path) if name else None))
     return sorted(found, key=lambda item: (item.name.start, item.name.end is None) if item.name else (-1, False))
 
 
@@ -178,7 +189,7 @@ def _scan(path: Path) -> Scan:
         return scan(file)
 
 
-def decide(found: Sequence[Found]) -> Plan:
+def decide(found: Sequence[FoundFile]) -> Plan:
     """Apply the decision table; pure.
 
     Raises:
@@ -204,7 +215,7 @@ def decide(found: Sequence[Found]) -> Plan:
     return plan
 
 
-def _corrupted(item: Found) -> LogCorrupted:
+def _corrupted(item: FoundFile) -> LogCorrupted:
     assert item.name is not None and item.scan is not None
     scan, damage = item.scan, item.scan.damage
     if damage is not None:
@@ -215,7 +226,7 @@ def _corrupted(item: Found) -> LogCorrupted:
     return LogCorrupted(item.path, f"holds {scan.records} records, its name says {item.name.start} to {item.name.end}")
 
 
-def _accept(plan: Plan, item: Found) -> None:
+def _accept(plan: Plan, item: FoundFile) -> None:
     assert item.name is not None and item.scan is not None and item.scan.opening is not None
     opening, before = item.scan.opening, plan.opening
     if plan.leftover is not None:
@@ -256,7 +267,7 @@ def apply(folder: Path, plan: Plan) -> None:
         sync_directory(folder)
 
 
-def _settle(folder: Path, plan: Plan, leftover: Found) -> None:
+def _settle(folder: Path, plan: Plan, leftover: FoundFile) -> None:
     assert leftover.scan is not None
     scan = leftover.scan
     if scan.damage is not None:

@@ -17,7 +17,7 @@ from crashmatrix.reference_wal import (
     TableCorrupted,
     UnknownTable,
 )
-from crashmatrix.reference_wal.opening import Found
+from crashmatrix.reference_wal.opening import FoundTable
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 
@@ -49,7 +49,7 @@ def test_every_combination_has_its_row() -> None:
         for next_id in (None, 0, 3):
             if there or creating or dropped or next_id is not None:
                 expected = ROWS.get((there, creating, dropped, next_id), "@f")
-                assert Found("t", there, creating, dropped, next_id).row == expected
+                assert FoundTable("t", there, creating, dropped, next_id).row == expected
 
 
 def test_a_table_never_used_is_missed(tmp_path: Path) -> None:

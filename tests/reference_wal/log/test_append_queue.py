@@ -16,6 +16,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
 from crashmatrix.reference_wal.log.append_queue import Entry
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 SECONDS_MAX = 20.0
@@ -71,9 +72,9 @@ def log(tmp_path: Path) -> Iterator[SegmentedLog]:
 
 def reopened(log: SegmentedLog) -> list[tuple[int, float]]:
     log.close()
-    again = SegmentedLog.open(log.folder, segment_bytes_max=1 << 20)
-    assert again is not None
-    again.reconcile()
+    left = UnrecoveredLog.look(log.folder, segment_bytes_max=1 << 20)
+    assert left is not None
+    again = left.reconcile()
     found = [(batch_id, numbers(rows)[0]) for batch_id, rows in again.unpersisted()]
     again.close()
     return found

@@ -16,6 +16,7 @@ from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.recovery import Row
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.seal import checksum
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import batch, contents, encode, flipped, numbers
 
 OTHER = pa.schema([("timestamp", pa.timestamp("us"))])
@@ -419,10 +420,9 @@ def build(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def open_log(folder: Path, persisted: int = -1) -> SegmentedLog:
-    log = SegmentedLog.open(folder, segment_bytes_max=1 << 20, preallocate_bytes=4096)
-    assert log is not None
-    log.reconcile(persisted)
-    return log
+    found = UnrecoveredLog.look(folder, segment_bytes_max=1 << 20, preallocate_bytes=4096)
+    assert found is not None
+    return found.reconcile(persisted)
 
 
 def ids(log: SegmentedLog) -> tuple[int, ...]:
@@ -534,7 +534,7 @@ def test_refused(case: Case, tmp_path: Path) -> None:
 def test_no_log(files: dict[str, bytes], tmp_path: Path) -> None:
     """A folder whose log was never born is none, and the write-ahead log removes it: nobody was told of it."""
     folder = build(tmp_path, files)
-    assert SegmentedLog.open(folder, segment_bytes_max=1 << 20) is None
+    assert UnrecoveredLog.look(folder, segment_bytes_max=1 << 20) is None
     assert contents(folder) == files
 
     wal = WriteAheadLog(tmp_path)

@@ -14,6 +14,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.segment import SegmentName
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
 
 LARGE = 1 << 20
@@ -27,10 +28,9 @@ def create(root: Path, segment_bytes_max: int = LARGE, schema: pa.Schema = SCHEM
 
 def reopen(log: SegmentedLog, *, persisted_through: int = -1) -> SegmentedLog:
     log.close()
-    opened = SegmentedLog.open(log.folder, segment_bytes_max=log.segment_bytes_max)
-    assert opened is not None
-    opened.reconcile(persisted_through)
-    return opened
+    found = UnrecoveredLog.look(log.folder, segment_bytes_max=log.segment_bytes_max)
+    assert found is not None
+    return found.reconcile(persisted_through)
 
 
 @contextmanager
@@ -215,18 +215,6 @@ def test_truncate(tmp_path: Path) -> None:
     log = reopen(log, persisted_through=4)
     assert (ids(log), log.next_id) == ([5], 6)
     log.close()
-
-
-@pytest.mark.parametrize(
-    ("held", "first", "covered"),
-    [("all", 0, True), ("last", 0, False), ("last", 3, False), ("last", 4, True), ("last", 5, True)],
-)
-def test_covers(held: str, first: int, covered: bool, tmp_path: Path) -> None:
-    """The log covers what follows an id if no batch from there on is missing."""
-    with closing(six(tmp_path)) as log:
-        if held == "last":
-            log.mark_persisted(range(4))
-        assert log.covers(first) is covered
 
 
 REFUSED_BATCHES = {
