@@ -20,6 +20,11 @@ class Gate:
         self._inside = 0
         self._closing = 0
 
+    @property
+    def closing(self) -> bool:
+        """Whether somebody keeps the gate closed, or waits to be alone."""
+        return bool(self._closing)
+
     @contextmanager
     def passed(self) -> Iterator[None]:
         """Pass as soon as nobody keeps the gate closed."""
