@@ -69,7 +69,7 @@ class Replace(SystemUnderTest):
             if found == self._content(version):
                 return [[_KEY, version]]
         raise PromiseBroken(
-            "corrupt", f"the file is no version of itself: {len(found)} bytes, {found.count(0)} of them zero"
+            "corrupt", f"the file is not a version that was written: {len(found)} bytes, {found.count(0)} of them zero"
         )
 
     def _replace(self, root: Path, content: bytes) -> None:
