@@ -62,6 +62,9 @@ class Logs(Protocol):
     def log(self, table: str) -> Log:
         """Return one table's log. Raises UnknownTable."""
 
+    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str) -> None:
+        """Start the log of a table; durable on return."""
+
     def remove_table_log(self, table: str) -> None:
         """Forget the table; durable on return."""
 
