@@ -1,11 +1,11 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
     root/.lock                  held while open
-    root/wal/{table}/           the table's log            (`write_ahead_log`; none with ``wal=False``)
-    root/tables/{table}/        the table's Delta table    (`delta_commit`)
+    root/wal/{table}/           the table's log            (`log.write_ahead_log`; none with ``wal=False``)
+    root/tables/{table}/        the table's Delta table    (`delta.commit`)
     root/spill/{table}/         rows that wait, when memory is short (`spill`)
 
-Read on in `table`, which has the life of a batch, `opening`, which has what a crash leaves of it all, and `transfer`.
+Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
 
 What is promised when: with a log, a batch once `ingest` returns. Without one (``wal=False``), nothing before `flush` returns,
 and then every batch whose `ingest` returned before it was called; what was in memory only is lost in a crash, and nothing
@@ -134,14 +134,14 @@ class StorageEngine:
                 self._tables[table] = self._create(table, schema, timestamp, tags)
 
     def _create(self, table: str, schema: pa.Schema, timestamp: str, tags: list[str]) -> Table:
-        """The three steps of `table_folder`."""
+        """The three steps of `delta.folder`."""
         path, identity = self._layout.table(table), self.options.identity or uuid.uuid4().hex
         logged = isinstance(self._logs, WriteAheadLog)
         arrow_schema = b64encode(schema.serialize()).decode()
         properties = TableProperties(
             timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow_schema
         )  # fmt: skip
-        DeltaStore.make_unborn(path, schema, properties)
+        DeltaStore.make_unfinished(path, schema, properties)
         self._logs.create_table_log(table, schema, identity=identity)
         table_folder.give_name(path)
         spills = self._layout.spills(table, identity)

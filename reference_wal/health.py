@@ -40,7 +40,7 @@ class Health:
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:
-        """Raise LogPoisoned if something failed; BackgroundFailed if nobody was there to see it."""
+        """Raise LogPoisoned if something failed; BackgroundFailed if it failed in the background thread."""
         if self._cause is not None:
             kind = BackgroundFailed if self.failed_unseen else LogPoisoned
             raise kind(self._root, self._cause) from self._cause
@@ -52,7 +52,7 @@ class Health:
             raise EngineClosed
 
     def failed_in_background(self, error: BaseException) -> None:
-        """Note an error that no caller saw."""
+        """Note an error that no caller has seen."""
         self.failed_unseen = True
         self._cause = self._cause or error
 

@@ -1,7 +1,7 @@
-"""What an engine's folder means after a crash, table by table, and what is done about it.
+"""An engine's folder after a crash: what it means, table by table, and what is done about it.
 
-The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `table_folder` a crash leaves these
-cases and no others; everything else was done by somebody, and is refused before anything is changed:
+The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `delta.folder` a crash leaves these
+cases and no others; everything else was done by somebody, and is refused before a table is changed:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
@@ -209,7 +209,7 @@ def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> Non
         logger.info("table %s: its creation was cut short and never acknowledged; removed", item.name)
         for remove in clean_up:
             remove()
-        table_folder.remove_unborn(path)
+        table_folder.remove_unfinished(path)
 
 
 def _heal(path: Path, log: UnrecoveredLog | None) -> HealedTable:

@@ -1,4 +1,4 @@
-"""What the engine may be told, and which tables it takes."""
+"""The engine's options, and which tables it takes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ class EngineOptions:
 
     Attributes:
         segment_bytes_max: size in bytes at which a log segment is closed.
-        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`active_segment` says why).
+        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none. `log.segments.active_segment` says
+            why.
         generation_bytes_max: buffered bytes (Arrow) of a table at which its generation is sealed and committed.
         memory_bytes_max: buffered bytes of all tables that are kept in memory; beyond it the largest table's go to disk.
         checkpoint_commits: Delta commits between two checkpoints.
         flush_seconds: have a background thread commit full generations at once, and everything that waits every so many
             seconds; None for no thread: then the `ingest` that fills a generation commits it.
         identity: identity of tables made from now on; random if empty. Set it only to make runs comparable, and never the
-            same for two tables that bear one name after each other.
+            same for two tables that have one name after each other.
     """
 
     segment_bytes_max: int = SEGMENT_BYTES_MAX

@@ -7,13 +7,13 @@
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta; that the log may still hold them too is what the marker is for. Without a log (`no_log`) there is no promise at 1;
+in Delta; the marker says so, should the log still hold them too. Without a log (`log.optional`) there is no promise at 1;
 it is made when `flush` returns.
 
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
 moment of truncation. Segments, spill files and Parquet files are unlinked after it.
 
-Threads. ``committing`` is held by whoever changes the Delta side: one flush, truncation, transfer or drop at a time.
+Threads. ``committing`` is held by the call that changes the Delta side: one flush, truncation, transfer or drop at a time.
 ``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing (so that a
 generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they would
 then forget). While a generation is compressed and committed, appends go on. A reader takes the buffers, the sealed

@@ -1,4 +1,4 @@
-"""What a power cut may have left of a table's newest commit and checkpoint, and how that is healed, or refused.
+"""The newest commit and checkpoint of a table after a power cut: how they are healed, or why they are refused.
 
     | found                                             | left by                            | done                      |
     |---------------------------------------------------|------------------------------------|---------------------------|
@@ -14,8 +14,8 @@
     |                                                   | verification                       |                           |
     | ``*.json#*``                                      | a commit that never was            | removed                   |
 
-Everything is decided before anything is removed. Without a log, damage done to the newest commit later cannot be told from a
-torn one; with it, only while the log still holds the commit's batches, and then nothing is lost.
+Everything is decided before anything is removed. Without a log, later damage to the newest commit looks like a
+torn commit; with it, only while the log still holds the commit's batches, and then nothing is lost.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def torn_tail(path: Path) -> TornTail:
 
 
 def is_whole(commit: Path) -> bool:
-    """Whether the commit has all its lines, as far as can be told: ours end in their ``txn``."""
+    """Whether the commit has all its lines, as far as the file shows: ours end in their ``txn``."""
     try:
         actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
         first = actions[0].get("commitInfo", {})

@@ -129,7 +129,7 @@ class Transfer:
             self._forget()
 
     def _finish(self, intent: Intent) -> None:
-        """Steps 3 and 4: the rows are there for good."""
+        """Steps 3 and 4: the rows are received durably."""
         files = [file for file in self._store.files() if last_batch(file) <= intent.number]
         if files:
             self._store.remove(files, application=self._application, number=intent.number)

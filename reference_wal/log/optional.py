@@ -1,4 +1,4 @@
-"""What the engine asks of its logs, and what answers where the log is switched off.
+"""What the engine needs of its logs, and the stand-in for a log that is switched off.
 
 Without a log nothing is promised before a commit: `NoLog` gives out ids and holds no batch. Ids go on above the marker in
 Delta, so none that was ever committed is given out again; those of batches that a crash took from memory are. No folder of

@@ -2,25 +2,25 @@
 
 Between two syncs a crash keeps any subset of the names and, of the one group of records being appended, any subset of the
 sectors; what it does not keep of those reads as zeros or as the file's end. By the order of writes in `segmented_log`,
-`active_segment` and `persisted` that leaves these cases, and no others:
+`segments.active_segment` and `persisted` that leaves these cases, and no others:
 
     | row | found                                        | left by                        | done                         |
     |-----|----------------------------------------------|--------------------------------|------------------------------|
-    | @A  | ``*.tmp``                                    | a segment or set never born    | removed                      |
+    | @A  | ``*.tmp``                                    | a segment or set not finished  | removed                      |
     | @B  | closed segment, whole                        | closing                        | kept                         |
     | @C  | closed segment, anything else                | damage: cut and synced first   | LogCorrupted                 |
     | @D  | active segment, records, then zeros or end   | any crash while appending      | cut to its records, closed   |
     | @E  | likewise, then what may be a torn write      | a crash within an append       | cut to its records, closed   |
-    | @F  | likewise, then what no torn write leaves     | damage: `tear` has the proofs  | LogCorrupted                 |
+    | @F  | likewise, then what no torn write leaves     | damage: see `segments.tear`    | LogCorrupted                 |
     | @G  | active segment without a whole record        | a crash at the first append    | cut if torn, goes on         |
-    | @H  | active segment, header damaged               | damage: born whole             | LogCorrupted                 |
-    | @I  | two active segments                          | damage: close precedes birth   | LogCorrupted                 |
-    | @J  | closed segments, no active one               | a crash while rotating         | next one is born             |
+    | @H  | active segment, header damaged               | damage: created whole          | LogCorrupted                 |
+    | @I  | two active segments                          | damage: close comes first      | LogCorrupted                 |
+    | @J  | closed segments, no active one               | a crash while rotating         | next one is created          |
     | @K  | ids missing between segments, all persisted  | a crash while retiring         | accepted                     |
     | @L  | ids missing that were not persisted          | damage: a segment vanished     | LogCorrupted                 |
     | @M  | two segments claim the same id               | damage                         | LogCorrupted                 |
     | @N  | segment of another log, table or schema      | damage: a file moved here      | LogCorrupted                 |
-    | @O  | nothing but ``*.tmp``                        | a crash while creating the log | the folder is no log         |
+    | @O  | nothing but ``*.tmp``                        | a crash while creating the log | the folder is not a log      |
     | @P  | any other file                               | somebody else                  | left alone, logged           |
     | @Q  | other files, but no segment                  | damage: every segment vanished | LogCorrupted                 |
     | @R  | ``persisted``, whole                         | `mark_persisted`               | believed, synced before use  |
@@ -28,8 +28,8 @@ sectors; what it does not keep of those reads as zeros or as the file's end. By 
 
 @C: also zeros at the end, though Arrow would not mind: a segment gets its closed name after its length is durable.
 @D: a kill leaves the zeros, a power cut between cutting and renaming does not. A whole last record that was never acknowledged
-is kept: the caller had not been told, so either is right.
-@E, @G: which damage to the last group passes for a torn write, and why no other does, is `tear`'s table.
+is kept: it was not acknowledged, so either is right.
+@E, @G: which damage to the last group passes for a torn write, and why no other does, is in the table of `segments.tear`.
 @H: an empty file is one as well: neither the zeros nor the header are written under the segment's name.
 @K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
@@ -37,7 +37,7 @@ is kept: the caller had not been told, so either is right.
 Nothing is changed before all is decided, @L included, so a refusal leaves the folder as it was found.
 
 An error leaves what a crash at that place leaves, and no other case: after it the log changes nothing in its folder until it is
-opened again (`segmented_log`), whatever else is called. Without that, an error between closing and birth (@J), and then a
+opened again (`segmented_log`), whatever else is called. Without that, an error between closing and creating (@J), and then a
 mark, would unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
@@ -62,9 +62,11 @@ logger = logging.getLogger(__name__)
 SETTLE_ACTIVE = step(
     "recovery.active.sync", "its last record perhaps in the page cache only", "what is read is on disk"
 )
-REMOVE_UNBORN = step("recovery.unborn.unlink", "a segment never born lies about", "its name is gone, not yet durably")
+REMOVE_UNFINISHED = step(
+    "recovery.unfinished.unlink", "an unfinished segment, never named", "its name is gone, not yet durably"
+)
 CUT_TAIL = step("recovery.tail.truncate", "zeros or a torn record after the last", "they are cut off in the page cache")
-SYNC_CUT = step("recovery.tail.sync", "cut in the page cache only", "cut for good")
+SYNC_CUT = step("recovery.tail.sync", "cut in the page cache only", "cut permanently")
 CLOSE_LEFTOVER = step("recovery.leftover.rename", "the leftover is still named active", "closed, not yet durably")
 SYNC_FOLDER = step("recovery.folder.sync", "recovered names in the cache only", "the folder's names are durable")
 
@@ -72,7 +74,7 @@ SYNC_FOLDER = step("recovery.folder.sync", "recovered names in the cache only", 
 class Row(Enum):
     """The rows of the table above that concern one file."""
 
-    UNBORN = "@A"
+    UNFINISHED = "@A"
     CLOSED_WHOLE = "@B"
     CLOSED_DAMAGED = "@C"
     ACTIVE_WHOLE = "@D"
@@ -96,7 +98,7 @@ class FoundFile:
     def row(self) -> Row:
         """Classify the file by itself."""
         if self.path.suffix == ".tmp":
-            return Row.UNBORN
+            return Row.UNFINISHED
         if self.path.name == PERSISTED:
             return Row.PERSISTED
         if self.name is None or self.scan is None:
@@ -129,7 +131,7 @@ class Plan:
 
     opening: Opening | None = None
     """Of the newest segment: whose log this is."""
-    unborn: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
     closed: list[SegmentName] = field(default_factory=list)
     leftover: FoundFile | None = None
     """The active segment, to be closed (@D, @E) or to go on with (@G)."""
@@ -199,13 +201,13 @@ def decide(found: Sequence[FoundFile]) -> Plan:
     strange: list[Path] = []
     for item in found:
         row = item.row
-        if row is Row.UNBORN:
-            plan.unborn.append(item.path)
+        if row is Row.UNFINISHED:
+            plan.unfinished.append(item.path)
         elif row is Row.PERSISTED:
             strange.append(item.path)
         elif row is Row.FOREIGN:
             strange.append(item.path)
-            logger.warning("%s is none of the log's files; left alone", item.path)
+            logger.warning("%s is not one of the log's files; left alone", item.path)
         elif row in (Row.CLOSED_DAMAGED, Row.ACTIVE_DAMAGED, Row.HEADERLESS):
             raise _corrupted(item)
         else:
@@ -253,13 +255,13 @@ def _whose(opening: Opening) -> tuple[str, str]:
 
 
 def apply(folder: Path, plan: Plan) -> None:
-    """Carry out the plan up to the point where a new segment may be born. Repeating it after a crash is harmless.
+    """Carry out the plan up to the point where a new segment may be created. Repeating it after a crash is harmless.
 
-    Write order: 1. unlink the unborn; 2. cut and sync what follows the last record, so that a closed segment ends with it;
-    3. close the leftover; 4. sync the folder.
+    Write order: 1. unlink the unfinished files; 2. cut and sync what follows the last record, so that a closed segment ends
+    with its last record; 3. close the leftover; 4. sync the folder.
     """
-    for path in plan.unborn:
-        with REMOVE_UNBORN:
+    for path in plan.unfinished:
+        with REMOVE_UNFINISHED:
             path.unlink()
     if plan.leftover is not None:
         _settle(folder, plan, plan.leftover)

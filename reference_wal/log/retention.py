@@ -19,7 +19,7 @@ from crashmatrix.reference_wal.log.segments.segment import SegmentName
 __all__ = ["Retention"]
 
 UNLINK_SEGMENT = step("wal.retire.unlink", "all batches persisted, segment still there", "gone, not yet durably")
-SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone for good")
+SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone permanently")
 
 
 class Retention:

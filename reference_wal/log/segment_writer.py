@@ -1,7 +1,7 @@
 """The writing end of one table's log: the active segment, the id that comes next, and where the next segment begins.
 
-One caller at a time: whoever holds the log's turn (`append_queue`). After an OSError the writer must not be used again; what is
-on disk then is decided by the next opening (`recovery`).
+One caller at a time: the thread that holds the log's turn (`append_queue`). After an OSError the writer must not be used again;
+the next opening decides what the folder then means (`recovery`).
 """
 
 from __future__ import annotations

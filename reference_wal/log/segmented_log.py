@@ -230,7 +230,7 @@ class SegmentedLog:
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """Keep everybody else from writing while the block runs, to copy the folder, say; appends queue, ``waiting`` of them."""
+        """Keep every other thread from writing while the block runs, to copy the folder for example. Appends queue."""
         with self._turn:
             yield
 
@@ -258,6 +258,6 @@ class SegmentedLog:
                 raise LogPoisoned(self.folder, error) from error
 
     def close(self) -> None:
-        """Let go of the active segment; everything acknowledged is durable already. Who waits is told that it is closed."""
+        """Let go of the active segment; everything acknowledged is durable already. A caller that waits gets EngineClosed."""
         with self._turn:
             self._writer.close()

@@ -23,7 +23,7 @@ __all__ = ["UnrecoveredLog", "UnrecoveredLogs"]
 logger = logging.getLogger(__name__)
 
 SYNC_FOUND = step("recovery.logs.sync", "a log's folder perhaps in the cache only", "every log found is durable")
-REMOVE_UNBORN_LOG = step("recovery.unborn_log.delete", "a folder that never became a log", "the folder is gone")
+REMOVE_UNFINISHED_LOG = step("recovery.unfinished_log.delete", "a folder that never became a log", "the folder is gone")
 
 
 class UnrecoveredLog:
@@ -132,7 +132,7 @@ class UnrecoveredLogs:
             self._logs[folder.name] = log
             return
         logger.info("%s: its creation was cut short and never acknowledged; removed", folder)
-        with REMOVE_UNBORN_LOG:
+        with REMOVE_UNFINISHED_LOG:
             remove_tree(folder)
 
     @property

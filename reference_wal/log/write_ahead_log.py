@@ -45,7 +45,7 @@ class WriteAheadLog:
     Args:
         root: folder of the log; created if missing. Every table's log in it is looked at here.
         segment_bytes_max: size in bytes at which an append starts a new segment.
-        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`active_segment` says why).
+        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`segments.active_segment` says why).
         logs: the log of every table, for a caller that knows of batches persisted elsewhere and has reconciled the logs with
             them (`UnrecoveredLogs.reconcile`), as the engine does. None: every log is recovered here.
 
@@ -92,7 +92,7 @@ class WriteAheadLog:
         """Start the log of a table; durable on return.
 
         Args:
-            identity: tells this log from any other that will ever bear the name; drawn at random if empty.
+            identity: distinguishes this log from every other log of a table of this name; drawn at random if empty.
 
         Raises:
             TableExists, InvalidInput (a name that cannot be a folder's), OSError.
@@ -115,7 +115,7 @@ class WriteAheadLog:
         folder = self.root / table
         with MAKE_FOLDER:
             folder.mkdir()
-            self._half_made.add(table)  # Not before: a folder that was there is somebody else's.
+            self._half_made.add(table)  # Not before: a folder that was there is not ours.
         log = SegmentedLog.create(
             folder, schema, table=table, identity=identity,
             segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes,
@@ -136,7 +136,7 @@ class WriteAheadLog:
         return self.log(table).append(batch)
 
     def mark_persisted(self, table: str, ids: Iterable[int]) -> None:
-        """Note that these batches, any set of them, are durable elsewhere, for good; segments that hold no others are removed.
+        """Note that these batches, any set of them, are durable elsewhere. Segments that hold no others are removed.
 
         Raises: as `SegmentedLog.mark_persisted`, and UnknownTable.
         """
@@ -147,11 +147,11 @@ class WriteAheadLog:
         return list(self.log(table).unpersisted())
 
     def truncate(self, table: str) -> None:
-        """Drop every batch of the table's log, all at once and for good; ids go on where they were."""
+        """Drop every batch of the table's log, all at once; ids go on where they were. Durable on return."""
         self.log(table).truncate(remember=True)
 
     def remove_table_log(self, table: str) -> None:
-        """Remove the table's log for good; durable on return. Raises UnknownTable, LogPoisoned, OSError."""
+        """Remove the table's log; durable on return. Raises UnknownTable, LogPoisoned, OSError."""
         with self._lock:
             self.log(table).close()
             try:

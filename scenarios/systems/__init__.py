@@ -86,7 +86,7 @@ BUILT_IN = {
     ),
     "modelardb:376": BuiltIn(_MODELARDB, "ModelarDB's write-ahead log as merged", {"flaws": _MODELARDB_376}),
     "modelardb:389": BuiltIn(_MODELARDB, "the same with its first fix", {"flaws": _MODELARDB_376[1:]}),
-    "modelardb:mended": BuiltIn(_MODELARDB, "the same without any flaw that was found"),
+    "modelardb:fixed": BuiltIn(_MODELARDB, "the same without any flaw that was found"),
     **{
         f"modelardb:{flaw}": BuiltIn(
             _MODELARDB, f"the same, {about}", {"flaws": (flaw,), "sync_fails": flaw == "shifted-id"}

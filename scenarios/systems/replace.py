@@ -2,7 +2,7 @@
 
 1. write FILE.new                           losable: its data
 2. fsync FILE.new       (fsync, fsync-dir)  durable: the data; losable: the rename to come
-3. rename over FILE                         atomic for whoever looks, nothing durable
+3. rename over FILE                         atomic for other processes, nothing durable
 4. fsync the directory  (fsync-dir)         durable: the rename. The promise, in that mode, holds from here
 """
 

@@ -12,7 +12,7 @@ Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format)
 
 `seal` has TEXT. The header's comes after what it seals, since a stream begins with its schema; its id is ``start``, its
 checksum covers the header and the bytes that all seals of the segment share. A record's comes first, so that a reader knows
-how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone is no proof: what a torn append
+how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone proves nothing: what a torn append
 leaves may read as a batch of zeros, and a flipped bit as other numbers or, in the schema, as another column.
 
 An active segment is filled with zeros ahead of its records, which Arrow takes for the stream's end (four zero bytes where a
@@ -21,7 +21,7 @@ message should begin), as it does the end of the file. A closed segment ends wit
 Names: ``{start}-.arrows`` while the segment grows, ``{start}-{end}.arrows`` once closed, ids inclusive, as in ModelarDB
 (https://github.com/ModelarData/ModelarDB-RS/pull/376).
 
-Invariants: ids in a segment are consecutive from ``start``; a segment is born whole (header synced before its name
+Invariants: ids in a segment are consecutive from ``start``; a segment is created whole (header synced before its name
 appears); a closed segment never changes. Records do not depend on each other: each brings its own dictionaries.
 """
 

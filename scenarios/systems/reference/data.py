@@ -1,6 +1,6 @@
 """What the reference workload stores: real rows, cut into batches, and the operations on them, drawn with the seed.
 
-Each row carries its number in the extra column `ROW`, so that every row that comes back can be told from every other, and
+Each row carries its number in the extra column `ROW`, so that every row that comes back is known from every other, and
 compared with what was stored, whatever the data.
 """
 

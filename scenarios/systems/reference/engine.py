@@ -167,7 +167,7 @@ class ReferenceEngine(SystemUnderTest):
         """Recover from that, then store the rest of the rows."""
         data = self._data()
         _, during = operations(data)
-        with self._open(root, "reference-later") as engine:  # A table made anew is to be told from the first.
+        with self._open(root, "reference-later") as engine:  # A table made anew is another table than the first.
             unflushed = list[Attempt]()
             for operation in during:
                 if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
@@ -282,8 +282,8 @@ class UnloggedEngine(ReferenceEngine):
         "recovery.tail",
         "recovery.leftover",
         "recovery.folder",
-        "recovery.unborn.",
-        "recovery.unborn_log",
+        "recovery.unfinished.",
+        "recovery.unfinished_log",
         "recovery.logs",
     )
 

@@ -134,9 +134,9 @@ MUTANTS = _rows(
             change(recovery, "apply", planting.leftover_dropped),
         ),
         Mutant(
-            "born-before-closed",
+            "next-before-closed",
             "rotation starts the next segment before it closes the full one",
-            change(SegmentedLog, "rotate", planting.born_before_closed),
+            change(SegmentedLog, "rotate", planting.next_before_closed),
         ),
         Mutant(
             "drop-log-first",

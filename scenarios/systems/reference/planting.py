@@ -28,7 +28,6 @@ __all__ = [
     "after",
     "any_order",
     "backwards",
-    "born_before_closed",
     "change",
     "commit",
     "forget_replayed",
@@ -38,6 +37,7 @@ __all__ = [
     "left_torn",
     "leftover_dropped",
     "log_first",
+    "next_before_closed",
     "nothing",
     "one_too_high",
     "persisted_first",
@@ -254,7 +254,7 @@ def leftover_dropped(original: Any) -> Any:
     return apply
 
 
-def born_before_closed(_: Any) -> Any:
+def next_before_closed(_: Any) -> Any:
     """Start the next segment before closing the full one."""
 
     def rotate(self: SegmentedLog) -> None:

@@ -95,7 +95,7 @@ def ids_before_sync(original: Any) -> Any:
 
 
 def nobody_waits_for_the_turn(_: Any) -> Any:
-    """Return as soon as the entry is settled, whoever has the turn."""
+    """Return as soon as the entry is settled, whichever thread has the turn."""
 
     def settle(self: AppendQueue, message: Any, write_next_group: Callable[[], None]) -> Entry:
         entry = Entry(message)

@@ -25,7 +25,7 @@ KEEP_SEGMENTS = EngineOptions(segment_bytes_max=1 << 20)
 
 def store(root: Path, commits: int = 0) -> DeltaStore:
     """Return a table with a commit of one row for each batch 0, 1, ..."""
-    DeltaStore.make_unborn(root / "t", SCHEMA, PROPERTIES)
+    DeltaStore.make_unfinished(root / "t", SCHEMA, PROPERTIES)
     give_name(root / "t")
     made = DeltaStore(root / "t")
     for number in range(commits):

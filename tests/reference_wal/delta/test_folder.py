@@ -18,7 +18,7 @@ DROP = [f"drop.table.{side}_{step}" for step in ("rename", "sync", "delete") for
 
 
 def create(table: Path) -> None:
-    folder.make_unborn(table, SCHEMA, {"crashmatrix.test": "yes"})
+    folder.make_unfinished(table, SCHEMA, {"crashmatrix.test": "yes"})
     folder.give_name(table)
 
 
@@ -70,9 +70,9 @@ def test_the_hidden_folder_goes_last(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"{folder.DROPPED}t"]
 
 
-def test_an_unborn_table_is_removed(tmp_path: Path) -> None:
+def test_an_unfinished_table_is_removed(tmp_path: Path) -> None:
     """A table that never got its name is removed without a trace."""
-    folder.make_unborn(tmp_path / "t", SCHEMA, {})
+    folder.make_unfinished(tmp_path / "t", SCHEMA, {})
     assert [path.name for path in tmp_path.iterdir()] == [f"{folder.CREATING}t"]
-    folder.remove_unborn(tmp_path / "t")
+    folder.remove_unfinished(tmp_path / "t")
     assert list(tmp_path.iterdir()) == []

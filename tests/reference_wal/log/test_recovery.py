@@ -70,14 +70,14 @@ HEADER = bounds(0, 0)[0]
 KEPT = {
     "@A": Case(
         {"0-2.arrows": segment(0, 3), "3-.tmp": b"half a header"},
-        rows={"3-.tmp": Row.UNBORN, "0-2.arrows": Row.CLOSED_WHOLE},
+        rows={"3-.tmp": Row.UNFINISHED, "0-2.arrows": Row.CLOSED_WHOLE},
         names=("0-2.arrows", "3-.arrows"),
         unpersisted=(0, 1, 2),
         next_id=3,
     ),
     "@A of another start": Case(
         {"0-2.arrows": segment(0, 3), "9-.tmp": segment(9, 0)},
-        rows={"9-.tmp": Row.UNBORN},
+        rows={"9-.tmp": Row.UNFINISHED},
         names=("0-2.arrows", "3-.arrows"),
         unpersisted=(0, 1, 2),
         next_id=3,
@@ -204,7 +204,7 @@ KEPT = {
             "persisted": persisted("0-2,4-4"),
             "persisted.tmp": b"0",
         },
-        rows={"persisted": Row.PERSISTED, "persisted.tmp": Row.UNBORN},
+        rows={"persisted": Row.PERSISTED, "persisted.tmp": Row.UNFINISHED},
         names=("2-4.arrows", "5-.arrows", "persisted"),
         unpersisted=(3,),
         next_id=5,
@@ -401,8 +401,8 @@ REFUSED = {
 
 NO_LOG: dict[str, dict[str, bytes]] = {
     "@O empty": {},
-    "@O unborn": {"0-.tmp": b""},
-    "@O whole but unborn": {"0-.tmp": segment(0, 0)},
+    "@O unfinished": {"0-.tmp": b""},
+    "@O whole but unfinished": {"0-.tmp": segment(0, 0)},
 }
 
 

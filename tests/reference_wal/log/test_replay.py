@@ -25,6 +25,9 @@ def test_by_its_first_id(name: str, tmp_path: Path) -> None:
     write(tmp_path, name, encode([batch(4.0), batch(5.0), batch(6.0)], start=4)[0])
     write(tmp_path, "40-.arrows", encode([batch(40.0)], start=40)[0])
     assert found(tmp_path, 4) == [(4, [4.0]), (5, [5.0]), (6, [6.0])]
+    (tmp_path / name).unlink()
+    with pytest.raises(SegmentGone):
+        found(tmp_path, 4)
 
 
 @pytest.mark.parametrize("records", range(4))

@@ -52,12 +52,12 @@ def test_ids_and_sizes(writer: SegmentWriter, tmp_path: Path) -> None:
 def test_full(writer: SegmentWriter, tmp_path: Path) -> None:
     """A segment is full once it has reached its size, but never without a record; the next one has all the room."""
     writer.sizes = replace(writer.sizes, segment_bytes_max=1)
-    assert writer.is_empty and not writer.is_full
+    assert (writer.is_full, writer.is_empty) == (False, True)
     write(writer, 1)
-    assert writer.is_full and not writer.is_empty
+    assert (writer.is_full, writer.is_empty) == (True, False)
     assert writer.room_bytes == 1
     assert str(writer.finish()) == "7-7.arrows"
-    assert not writer.is_open and writer.is_empty
+    assert (writer.is_open, writer.is_empty) == (False, True)
     writer.start()
     assert (writer.start_id, writer.next_id, writer.rotations) == (8, 8, 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7-7.arrows", "8-.arrows"]

@@ -47,9 +47,9 @@ def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> 
 
 
 @pytest.mark.slow
-def test_mended_log_is_safe_under_kill() -> None:
+def test_fixed_log_is_safe_under_kill() -> None:
     """The port without the flaws is safe, so that what it does with one is the flaw's doing."""
-    plan = Plan(target="modelardb:mended", budget=50)
+    plan = Plan(target="modelardb:fixed", budget=50)
     with workbench(plan) as (checker, _):
         experiment = experiment_of(plan, checker)
         experiment.run()
@@ -57,7 +57,7 @@ def test_mended_log_is_safe_under_kill() -> None:
 
 
 POWER = [
-    ("mended", 150, {"safe"}),
+    ("fixed", 150, {"safe"}),
     ("unsynced-commit", 300, {"loses", "hole", "cannot-open"}),
     ("header", 300, {"cannot-open"}),
     ("no-folder-sync", 50, {"safe"}),  # on ext4, where a sync of a file makes every earlier name durable
