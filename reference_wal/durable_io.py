@@ -23,7 +23,7 @@ from typing import Any
 from crashmatrix.faults import FailPoint, declare
 
 Buffer = Any
-"""What the kernel can be handed as it is: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""
+"""Memory that the kernel takes without a copy: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""
 
 __all__ = [
     "Step",

@@ -7,9 +7,9 @@
 
 Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
 
-What is promised when: with a log, a batch once `ingest` returns. Without one (``wal=False``), nothing before `flush` returns,
-and then every batch whose `ingest` returned before it was called; what was in memory only is lost in a crash, and nothing
-else is. All other calls are durable when they return, either way. `close` loses nothing.
+The promises. With a log, a batch is durable once `ingest` returns. Without one (``wal=False``), nothing is durable before
+`flush` returns; then every batch is whose `ingest` returned before `flush` was called. A crash loses rows that were in memory
+only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class StorageEngine:
 
     @property
     def counters(self) -> Counters:
-        """What was done since the engine was opened."""
+        """Numbers since the engine was opened."""
         return self._tally.read([table.log.counters for table in self._all()])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong in the reference log and engine, each with its cause and the next step.
+"""The errors of the reference log and engine, each with its cause and the next step.
 
 ReferenceWalError
 ├── InvalidInput          the caller's mistake: a bad table name, schema, batch or option (also a ValueError)

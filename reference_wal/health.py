@@ -6,7 +6,7 @@ drop, transfer or spill: reading and writing would go on from what may or may no
 the place of the error leaves it, and reopening does what it does after a crash.
 
 Three errors leave the engine at work:
-- a failed append (AppendFailed) poisons its table's log alone. That table takes no batch and no truncation until the engine is
+- a failed append (AppendFailed) poisons its table's log alone. The table takes no batch and no truncation until the engine is
   reopened. All else is allowed: what was acknowledged is in the buffers, so it can be read, committed, transferred, dropped. The
   failed batch has the id after all those, so no marker passes it by, and reopening finds it whole or not at all;
 - TransferFailed and ParquetDamaged, of a transfer: every row is here still, and the note says where to look first;

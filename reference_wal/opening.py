@@ -18,8 +18,8 @@ cases and no others; everything else was done by somebody, and is refused before
     | @h  | ``{table}``     | none          | damage: with its unpersisted batches      | LogCorrupted                      |
     | @i  | ``{table}``     | another's     | damage: a folder was moved here           | LogCorrupted                      |
 
-@b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. That the
-folder's name is durable before the log exists is what tells @c from @g, even for a table that was never used.
+@b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. The
+folder's name is durable before the log exists; so @c differs from @g, even for a table that was never used.
 
 An error leaves what a crash at that place leaves (`health`): the same cases. One during opening leaves a folder half-way through
 what is done here, which the next opening goes on with.
@@ -81,7 +81,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class FoundTable:
-    """What there is of one table: under which names its Delta folder is, and what its log gave out (None: no log)."""
+    """The traces of one table: the names of its Delta folder, and the next id of its log (None: no log)."""
 
     name: str
     there: bool

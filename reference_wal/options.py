@@ -15,7 +15,7 @@ from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
 
 TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
-"""What a tag may be."""
+"""The types of a tag."""
 
 
 @dataclass(frozen=True, kw_only=True)

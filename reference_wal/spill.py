@@ -4,7 +4,7 @@ The name says which batches a file holds (all rows of ``lo`` to ``hi``) and the 
 identity: a torn file, or one of an earlier table of that name, does not fit its own name. So a file needs no rename to be
 whole, and none of its syncs.
 
-Nothing is ever promised because of a spill file. With a log it only stands in for memory: the log holds its rows, and
+No promise rests on a spill file. With a log it only stands in for memory: the log holds its rows, and
 files found at start are deleted unread. Without one, nothing is promised before a commit either; but files found at start
 are the only copy of their rows, so they are kept and replayed, by these rules:
 

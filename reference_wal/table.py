@@ -52,7 +52,7 @@ TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and 
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
 _NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
-"""What a transfer may raise with every row still here, so that the table goes on."""
+"""Errors of a transfer that leave every row here, so that the table goes on."""
 
 RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
 
@@ -171,7 +171,7 @@ class Table:
             self.store.checkpoint()
             self._tally.add(checkpoints=1)
 
-    # What else happens to a table
+    # The other changes of a table
 
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""

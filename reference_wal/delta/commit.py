@@ -9,7 +9,7 @@ deltalake writes through the page cache and syncs nothing, so each change is wra
     ── only now may the log forget the batches ──
 
 A power cut before 4 is through can leave the commit absent, whole, or torn: without its last lines, or empty. Each of our
-commits ends in its ``txn`` line, so a torn one is told apart, and `recovery` removes it: its rows are still in the
+commits ends in its ``txn`` line, so a torn one is recognised, and `recovery` removes it: its rows are still in the
 log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
 
 Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 CREATING, DROPPED = ".creating-", ".dropped-"
-"""What stands before the table's name while it comes, and while it goes."""
+"""Prefixes of the table's name while it is created, and while it is dropped."""
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 """deltalake does nothing of its own after a commit."""

@@ -56,7 +56,7 @@ class Covers(Protocol):
 
 @dataclass(frozen=True)
 class TornTail:
-    """What a power cut left half-written in ``_delta_log``: at most the newest commit, and a checkpoint."""
+    """The files that a power cut left half-written in ``_delta_log``: at most the newest commit, and a checkpoint."""
 
     commit: Path | None
     version_before: int
@@ -136,7 +136,7 @@ def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers
         raise TableCorrupted(commit, "the newest commit is damaged")
     try:
         check_files(path, files)
-    except TableCorrupted as error:  # What a truncation or a transfer removed is deleted only after its commit.
+    except TableCorrupted as error:  # A truncation or a transfer deletes files only after its commit.
         raise TableCorrupted(commit, f"the newest commit is damaged ({error.path.name} is gone since)") from error
 
 

@@ -117,7 +117,7 @@ class Transfer:
         self._finish(intent)
 
     def _noted(self, receiver: Receiver) -> str:
-        """What to call the place: from the engine's own folder if it lies there, so that both can be moved together."""
+        """Return the place's name: relative to the engine's folder if it lies there, so that both can be moved together."""
         local = isinstance(receiver, LocalReceiver) and receiver.path.is_relative_to(self._root.absolute())
         return os.path.relpath(receiver.uri, self._root.absolute()) if local else receiver.uri
 

@@ -1,4 +1,4 @@
-"""What the engine needs of its logs, and the stand-in for a log that is switched off.
+"""The interface of a log to the engine, and the stand-in for a log that is switched off.
 
 Without a log nothing is promised before a commit: `NoLog` gives out ids and holds no batch. Ids go on above the marker in
 Delta, so none that was ever committed is given out again; those of batches that a crash took from memory are. No folder of
@@ -34,7 +34,7 @@ class Log(Protocol):
 
     @property
     def counters(self) -> LogCounters:
-        """What it did so far."""
+        """Numbers since the log was opened."""
 
     def append(self, batch: pa.RecordBatch, /) -> int:
         """Return the batch's id, once it is promised."""

@@ -1,4 +1,4 @@
-"""What a table log's folder means after a crash: the labelled decision table, and the steps that act on it.
+"""The folder of a table's log after a crash: the labelled decision table, and the steps that act on it.
 
 Between two syncs a crash keeps any subset of the names and, of the one group of records being appended, any subset of the
 sectors; what it does not keep of those reads as zeros or as the file's end. By the order of writes in `segmented_log`,
@@ -127,10 +127,10 @@ class Resumable:
 
 @dataclass
 class Plan:
-    """What to do with the folder. ``opening`` is None for a folder that never became a log (@O)."""
+    """The decision about a folder. ``opening`` is None for a folder that never became a log (@O)."""
 
     opening: Opening | None = None
-    """Of the newest segment: whose log this is."""
+    """The opening of the newest segment, which says whose log this is."""
     unfinished: list[Path] = field(default_factory=list)
     closed: list[SegmentName] = field(default_factory=list)
     leftover: FoundFile | None = None

@@ -176,7 +176,7 @@ class SegmentedLog:
 
     @property
     def counters(self) -> LogCounters:
-        """What the log did so far."""
+        """Numbers since the log was opened."""
         done = self._writer
         return LogCounters(
             appends=done.appends, bytes=done.bytes, syncs=done.syncs, sync_seconds=done.sync_seconds,

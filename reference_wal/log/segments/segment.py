@@ -59,7 +59,7 @@ _END_OF_STREAM_BYTES = 8
 
 @dataclass(frozen=True)
 class SegmentName:
-    """What a segment's file name says: the first id and, once closed, the last."""
+    """A segment's file name: the first id and, once closed, the last."""
 
     start: int
     end: int | None = None
@@ -127,7 +127,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a whole pass over a segment found. ``good_bytes`` is where the last whole record ends, ``size_bytes`` the file."""
+    """The result of a pass over a whole segment. ``good_bytes`` is where the last whole record ends, ``size_bytes`` the file."""
 
     opening: Opening | None
     records: int

@@ -1,8 +1,9 @@
 """Torn write or damage? The evidence about a record at the end of a segment that does not read as it was written.
 
 A power cut keeps, of the one group of records being written, any subset of its 512-byte sectors (a kill, a beginning cut at a
-page). What was not kept reads as it did before: as the zeros that the segment was filled with, or as the end of the file. Sectors
-before the group are durable, and a sector shared with an older record holds either that record alone or both whole. So:
+page). A sector that was not kept reads as it did before: as the zeros that the segment was filled with, or as the end of the
+file. Sectors before the group are durable, and a sector shared with an older record holds either that record alone or both
+whole. So:
 
     a torn write lacks at least one *piece*: a sector of the record, from the record's beginning on, is all zeros, or the file
     ends before the record does.
@@ -35,7 +36,7 @@ from crashmatrix.reference_wal.log.segments.seal import SealForm
 __all__ = ["SECTOR_BYTES", "is_zero", "proof_of_damage"]
 
 SECTOR_BYTES = 512
-"""What a disk writes whole or not at all; a larger sector is several that share their fate."""
+"""A disk writes so many bytes whole or not at all; a larger sector counts as several that share their fate."""
 
 
 def proof_of_damage(tail: bytes, offset: int, form: SealForm, expected_id: int) -> str | None:

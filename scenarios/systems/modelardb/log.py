@@ -1,4 +1,4 @@
-"""The log and the engine under `modelardb`: the published algorithm, each of its flaws a switch.
+"""The log and the engine under `system`: the published algorithm, each of its flaws a switch.
 
 append     write the record in several writes, fdatasync, then give out the id: the promise
 rotate     after so many batches: end the stream, rename the segment, create the next; no folder is ever synced
@@ -51,7 +51,7 @@ FLAWS = {
     "shifted-id": "a failed sync leaves its record behind, and the next record gets the same id",
     "no-folder-sync": "that segments were created, renamed and removed is not made durable",
 }
-"""What can be switched on, and what it means."""
+"""The flaws that can be switched on, and their meaning."""
 
 SCHEMA = pa.schema([("number", pa.int64()), ("series", pa.string()), ("row", pa.int64()), ("value", pa.binary())])
 SEGMENT_BATCHES = 4

@@ -40,7 +40,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
     17: (STEADY, [1, 6, 4, 5]),
     20: (OTHER, [0, 1, 2, 3, 4, 5]),
 }
-"""What is marked persisted before an append; the last one by truncation."""
+"""The batches marked persisted before an append; the last ones by truncation."""
 
 
 class ReferenceLog(SystemUnderTest):
