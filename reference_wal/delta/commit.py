@@ -121,7 +121,7 @@ class DeltaStore:
 
     @staticmethod
     def make_unfinished(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
-        """Make an empty table that `table_folder.give_name` brings into being; durable on return. Raises OSError."""
+        """Make an empty table that `folder.give_name` names; durable on return. Raises OSError."""
         table_folder.make_unfinished(path, schema, {_CONFIGURATION: json.dumps(asdict(properties)), **_NO_TOMBSTONES})
 
     @property
@@ -227,7 +227,7 @@ class DeltaStore:
 def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:
     """Return what makes a commit set the application's number, at the version it is tried at or not at all.
 
-    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `delta_recovery.is_whole`.
+    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `recovery.is_whole`.
     """
     return CommitProperties(
         custom_metadata={"batchIds": json.dumps(list(batch_ids))},
