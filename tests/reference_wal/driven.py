@@ -1,4 +1,4 @@
-"""The reference engine, and its log, as `CrashStateMachine` holds them: told by name what to do, asked by name what is there."""
+"""The reference engine, and its log, as `CrashStateMachine` drives them: each operation and each question has a name."""
 
 from __future__ import annotations
 

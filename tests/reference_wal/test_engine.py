@@ -308,7 +308,7 @@ def test_a_lost_log_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_lost_delta_table_is_refused(tmp_path: Path) -> None:
-    """A log that gave out ids without its Delta table is no unfinished creation: refused, each time."""
+    """A log that gave out ids without its Delta table is not an unfinished creation: refused, each time."""
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(1.0))
         engine.flush()
@@ -358,13 +358,13 @@ def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
             with pytest.raises(LogPoisoned):
                 call(engine, "t")
     with opened(tmp_path) as engine:
-        born = point in (
+        created = point in (
             "delta.create.after_rename",
             "delta.create.before_sync_folder",
             "delta.create.after_sync_folder",
         )
-        assert engine.tables == (["t", "u"] if born else ["t"])
-        if not born:
+        assert engine.tables == (["t", "u"] if created else ["t"])
+        if not created:
             assert not (tmp_path / "wal" / "u").exists()
             engine.create_table("u", SCHEMA, timestamp="timestamp")
         assert engine.ingest("u", batch(2.0)) == 0

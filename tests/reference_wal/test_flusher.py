@@ -49,7 +49,7 @@ def test_the_background_commits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
 def test_an_error_in_the_background_reaches_the_caller(fault: str, tmp_path: Path) -> None:
-    """Whoever calls next is told, with the cause, and so is who closes; nothing acknowledged is lost."""
+    """The next call raises the error, with its cause, and so does closing; nothing acknowledged is lost."""
     engine = opened(tmp_path, options=EngineOptions(flush_seconds=0.01))
     with faults.scenario(f"commit.parquet.before_sync={fault}", allow_unhit=True):
         engine.ingest("t", batch(0.0))

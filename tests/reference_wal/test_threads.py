@@ -35,7 +35,7 @@ def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = Non
 
 @pytest.mark.parametrize("wal", [True, False])
 def test_many_threads(wal: bool, tmp_path: Path) -> None:
-    """Whoever reads, whenever: every row acknowledged by then is there, none is there twice; after closing as well."""
+    """At every moment a reader finds each row acknowledged by then, and none twice; after closing as well."""
     acknowledged: dict[str, list[float]] = {"t": [], "u": []}
 
     def write(writer: int) -> None:
@@ -118,7 +118,7 @@ def test_one_table_does_not_wait_for_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["truncate", "drop_table"])
 def test_batches_around_a_truncation(end: str, tmp_path: Path) -> None:
-    """A batch is either gone with the truncation or there for good: acknowledged after it, it survives a restart."""
+    """A batch is either gone with the truncation or stays: acknowledged after it, it survives a restart."""
     began, finished = threading.Event(), threading.Event()
     gone: list[float] = []
     kept: list[float] = []

@@ -82,7 +82,7 @@ class Log:
         return known if "lost-leftover" in self._flaws else max(known, max(history, default=-1) + 1)
 
     def _close_leftover(self) -> int:
-        """Close the active segment of an earlier life; returns the id after its last, 0 if there is no such segment."""
+        """Close the active segment of an earlier life; returns the id after its last, 0 if it does not exist."""
         path = next(self._folder.glob("*-.arrows"), None)
         if path is None:
             return 0

@@ -30,7 +30,7 @@ def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("newest", ["commit", "clear"])
 def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
-    """A newest commit that lacks any of its end, or has zeros there, is told from a whole one, and healing removes it."""
+    """A newest commit that lacks any of its end, or has zeros there, is recognised, and healing removes it."""
     made = store(tmp_path, commits=2)
     before = torn_tail(tmp_path / "t")
     if newest == "clear":

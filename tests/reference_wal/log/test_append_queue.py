@@ -1,4 +1,4 @@
-"""Many threads, one log: they share syncs, ids follow the file, nobody is told of what is not durable, and errors reach all."""
+"""Many threads, one log: they share syncs, ids follow the file, no batch is acknowledged before it is durable, and errors reach all."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_an_error_reaches_everybody(log: SegmentedLog, point: str) -> None:
     assert found == [(i, float(i)) for i in range(len(found))] and len(found) in (1, 5)
 
 
-def test_who_queues_behind_an_error_is_told(log: SegmentedLog) -> None:
+def test_an_error_reaches_those_who_queue_behind_it(log: SegmentedLog) -> None:
     """Who came too late for the group that failed is refused, and its batch is not written."""
     with held_at("wal.append.before_sync") as (arrived, go_on):
         first = Appender(log, 0.0)
@@ -215,7 +215,7 @@ def test_rotation_with_many_waiting(log: SegmentedLog) -> None:
 
 @pytest.mark.parametrize("point", ["wal.rotate.before_rename", "wal.rotate.after_sync", "wal.segment.before_rename"])
 def test_a_rotation_that_fails(log: SegmentedLog, point: str) -> None:
-    """If the rotation before a group fails, each of the group is told, and nothing acknowledged is lost."""
+    """If the rotation before a group fails, each caller of the group gets the error, and nothing acknowledged is lost."""
     log.append(batch(0.0))
     log.segment_bytes_max = 1
     with faults.scenario(f"{point}=raise(ENOSPC)"):

@@ -532,7 +532,7 @@ def test_refused(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", NO_LOG.values(), ids=NO_LOG)
 def test_no_log(files: dict[str, bytes], tmp_path: Path) -> None:
-    """A folder whose log was never born is none, and the write-ahead log removes it: nobody was told of it."""
+    """A folder whose log was never finished is not a log, and the write-ahead log removes it: it was never acknowledged."""
     folder = build(tmp_path, files)
     assert UnrecoveredLog.look(folder, segment_bytes_max=1 << 20) is None
     assert contents(folder) == files

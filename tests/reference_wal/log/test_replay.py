@@ -39,7 +39,7 @@ def test_up_to_a_position(records: int, tmp_path: Path) -> None:
 
 
 def test_renamed_while_it_is_read(tmp_path: Path) -> None:
-    """A segment closed under its final name, or unlinked, is read to its end by whoever began before."""
+    """A segment closed under its final name, or unlinked, is read to its end by a replay that began before."""
     write(tmp_path, "0-.arrows", encode([batch(0.0), batch(1.0)])[0])
     reading = replay_segment(tmp_path, 0, None)
     assert next(reading).id == 0

@@ -185,7 +185,7 @@ REFUSED_BATCHES = {
 
 @pytest.mark.parametrize("rows", REFUSED_BATCHES.values(), ids=REFUSED_BATCHES)
 def test_other_schemas_are_refused(rows: pa.RecordBatch, tmp_path: Path) -> None:
-    """A batch of another schema is refused, and the log goes on as if nothing had been asked."""
+    """A batch of another schema is refused, and the log goes on unchanged."""
     with closing(create(tmp_path)) as log:
         before = contents(log.folder)
         with pytest.raises(InvalidInput, match="schema"):

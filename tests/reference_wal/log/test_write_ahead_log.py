@@ -120,7 +120,7 @@ def test_made_anew_is_another_log(tmp_path: Path) -> None:
 
 
 def test_identity_may_be_given(tmp_path: Path) -> None:
-    """The identity asked for is the log's, for good."""
+    """A log keeps the identity that it was given."""
     with opened(tmp_path) as wal:
         wal.create_table_log("t", SCHEMA, identity="mine")
     with opened(tmp_path) as wal:
@@ -146,10 +146,10 @@ def test_creation_cut_short(point: str, tmp_path: Path) -> None:
     with opened(tmp_path) as wal, faults.scenario(f"{point}=panic"), pytest.raises(faults.Panic):
         wal.create_table_log("t", SCHEMA)
     with opened(tmp_path) as wal:
-        born = point in CREATION[6:]
-        assert wal.tables == (["t"] if born else [])
-        assert (tmp_path / "t").exists() == born
-        if not born:
+        created = point in CREATION[6:]
+        assert wal.tables == (["t"] if created else [])
+        assert (tmp_path / "t").exists() == created
+        if not created:
             wal.create_table_log("t", SCHEMA)
         assert wal.append("t", batch(0.0)) == 0
 
@@ -165,7 +165,7 @@ def test_strange_files_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_strange_folder_is_never_deleted(tmp_path: Path) -> None:
-    """A folder with somebody's files is no unfinished creation: it is refused, and kept."""
+    """A folder with somebody's files is not an unfinished creation: it is refused, and kept."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "me.jpg").write_text("dear")
     with pytest.raises(LogCorrupted, match=r"photos: holds no segment, but me\.jpg"):

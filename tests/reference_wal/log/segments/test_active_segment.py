@@ -60,7 +60,7 @@ def test_any_amount_of_zeros(preallocate_bytes: int, rows: int, tmp_path: Path) 
     "point", ["wal.rotate.before_truncate", "wal.rotate.after_truncate", "wal.rotate.before_sync_cut"]
 )
 def test_a_cut_that_fails_poisons(point: str, tmp_path: Path) -> None:
-    """A segment whose zeros could not be cut off for good is not named closed; reopening finishes the job."""
+    """A segment whose zeros could not be cut off durably is not named closed; reopening finishes the job."""
     with closing(create(tmp_path)) as log:
         fill(log, 3)
         log.segment_bytes_max = 1

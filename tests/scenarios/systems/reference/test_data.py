@@ -1,4 +1,4 @@
-"""What the reference workload stores: every row once, cut and dealt with the seed; other rows are told at once."""
+"""What the reference workload stores: every row once, cut and dealt with the seed; other rows are recognised."""
 
 from __future__ import annotations
 

@@ -36,6 +36,6 @@ def test_power_cut(target: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(lacking(["ext4"])), reason=lacking(["ext4"]))
 def test_an_id_before_its_sync_is_found() -> None:
-    """A follower told too early shows: its batch is acknowledged, and gone after the power cut."""
+    """A batch acknowledged before its sync is found to be gone after the power cut."""
     found = try_mutant("ids-before-sync").found
     assert found is not None and found.verdict.broken
