@@ -1,4 +1,4 @@
-"""Many threads, one log: they share syncs, ids follow the file, no batch is acknowledged before it is durable, and errors reach all."""
+"""Many threads, one log: they share syncs, ids follow the file, only durable batches are acknowledged, errors reach each caller."""
 
 from __future__ import annotations
 
