@@ -1,4 +1,4 @@
-"""Many threads, one log: they share syncs, ids follow the file, only durable batches are acknowledged, errors reach each caller."""
+"""Many threads, one log: syncs are shared, ids follow the file, only durable batches are acknowledged, each caller gets errors."""
 
 from __future__ import annotations
 
