@@ -1,4 +1,4 @@
-"""Many threads, one log: syncs are shared, ids follow the file, only durable batches are acknowledged, each caller gets errors."""
+"""Many threads, one log: syncs are shared, ids follow the file, only durable batches are acknowledged, errors reach all."""
 
 from __future__ import annotations
 
