@@ -29,8 +29,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.log.segment import Codec, SegmentEncoder, SegmentHeader
-from crashmatrix.reference_wal.log.segmented_log import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX, WriteAheadLog
 
 APPENDS = {1024: 1000, 64 * 1024: 300, 1024 * 1024: 60}

@@ -5,9 +5,10 @@
         batch_id = engine.ingest("weather", batch)   # returns once the rows would survive a power cut
         engine.flush()                               # rows compressed and committed to Delta
 
-Follow a batch from append to recovery through `engine`, `table`, `segmented_log`, `segment`, `buffers`, `compression`,
-`parquet_file`, `delta_commit`, `opening`, `recovery` and `delta_recovery`, in this order; then `table_folder`, `spill`,
-`checkpoint` and `transfer`. Every step that touches the disk has a failpoint on each side.
+Follow a batch from append to recovery through `engine`, `table`, `log.segmented_log`, `log.segments.segment`, `buffers`,
+`delta.compression`, `delta.parquet_file`, `delta.commit`, `opening`, `log.unrecovered`, `log.recovery` and `delta.recovery`, in
+this order; then `delta.folder`, `spill`, `delta.checkpoint` and `delta.transfer`. Every step that touches the disk has a
+failpoint on each side.
 """
 
 from crashmatrix.reference_wal.engine import StorageEngine

@@ -1,7 +1,7 @@
 """A small file that is there whole or not at all, by its own four steps.
 
 1. write it under a temporary name; 2. sync it; 3. rename it into place; 4. sync the folder
-── it is there for good ──
+── the new content is durable ──
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class AtomicFile:
         """Write the file; durable on return. Raises OSError.
 
         Args:
-            temporary: name beside it until it is whole; recovery knows it as nobody's.
+            temporary: name beside it until it is whole; recovery removes a file of this name.
         """
-        unborn = path.with_name(temporary)
-        fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        unfinished = path.with_name(temporary)
+        fd = os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
             with self.write:
                 write_all(fd, data)
@@ -40,7 +40,7 @@ class AtomicFile:
         finally:
             os.close(fd)
         with self.rename:
-            unborn.rename(path)
+            unfinished.rename(path)
         with self.sync_folder:  # Until here a power cut may keep the old name, or none.
             sync_directory(path.parent)
 
@@ -51,5 +51,5 @@ def atomic_file(area: str, what: str) -> AtomicFile:
         step(f"{area}.write", f"no {what}", f"{what} under a temporary name, in the page cache"),
         step(f"{area}.sync", f"{what} in the page cache, temporary", f"{what} durable under a temporary name"),
         step(f"{area}.rename", f"{what} durable under a temporary name", f"{what} in place, not yet durably"),
-        step(f"{area}.sync_folder", f"{what} in place in the cache only", f"{what} in place for good"),
+        step(f"{area}.sync_folder", f"{what} in place in the cache only", f"{what} in place durably"),
     )

@@ -5,7 +5,7 @@ sealed and committed as a whole, because the marker in Delta is one number. (Com
 mark its batches persisted while their other rows still wait in other buffers, and a crash then loses those.)
 
 Threads that append to one log together may arrive here in another order than their ids. A batch that is early waits,
-readable, until those before it are in; whoever seals first lets every append finish, so none is early then.
+readable, until those before it are in; sealing first lets every append finish, so no batch is early then.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The calls that make bytes and names survive a power cut, and the steps that put a failpoint on both sides of each.
 
-Everything this package does to the disk goes through here. The rules, which every caller follows:
+Every write of this package to the disk goes through here. The rules, which every caller follows:
 
 1. contents first: a file is synced before its name is moved into place;
 2. every create, rename and unlink ends in a sync of the directory that holds the name;
@@ -23,7 +23,7 @@ from typing import Any
 from crashmatrix.faults import FailPoint, declare
 
 Buffer = Any
-"""What the kernel can be handed as it is: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""
+"""Memory that the kernel takes without a copy: bytes, memoryview, pyarrow.Buffer (Python 3.12's collections.abc.Buffer)."""
 
 __all__ = [
     "Step",
@@ -90,7 +90,7 @@ def write_at(fd: int, parts: Sequence[Buffer], offset: int) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """Make the contents and size of the file at ``path`` durable, whoever wrote it. Raises OSError."""
+    """Make the contents and size of the file at ``path`` durable, whichever process wrote it. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -118,7 +118,7 @@ def settle(path: Path) -> None:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted; none if there is no such folder."""
+    """Return the names in a folder, sorted; an empty list if the folder does not exist."""
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208  # Path.glob takes ten times as long; openings ask often.
     except (FileNotFoundError, NotADirectoryError):
@@ -134,6 +134,6 @@ def make_folder(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a folder nobody depends on any more, then make that durable."""
+    """Delete a folder that nothing depends on any more, then make that durable."""
     shutil.rmtree(path)
     sync_directory(path.parent)

@@ -1,15 +1,15 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
     root/.lock                  held while open
-    root/wal/{table}/           the table's log            (`write_ahead_log`; none with ``wal=False``)
-    root/tables/{table}/        the table's Delta table    (`delta_commit`)
+    root/wal/{table}/           the table's log            (`log.write_ahead_log`; none with ``wal=False``)
+    root/tables/{table}/        the table's Delta table    (`delta.commit`)
     root/spill/{table}/         rows that wait, when memory is short (`spill`)
 
-Read on in `table`, which has the life of a batch, `opening`, which has what a crash leaves of it all, and `transfer`.
+Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
 
-What is promised when: with a log, a batch once `ingest` returns. Without one (``wal=False``), nothing before `flush` returns,
-and then every batch whose `ingest` returned before it was called; what was in memory only is lost in a crash, and nothing
-else is. All other calls are durable when they return, either way. `close` loses nothing.
+The promises. With a log, a batch is durable once `ingest` returns. Without one (``wal=False``), nothing is durable before
+`flush` returns; then every batch is whose `ingest` returned before `flush` was called. A crash loses rows that were in memory
+only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from crashmatrix.reference_wal.durable_io import make_folder
 from crashmatrix.reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
 from crashmatrix.reference_wal.flusher import Flusher
 from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.folders import check_table_name
 from crashmatrix.reference_wal.log.optional import NoLogs
-from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog, check_table_name
-from crashmatrix.reference_wal.opening import Layout, open_tables
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
 from crashmatrix.reference_wal.options import EngineOptions, check_columns, check_storable
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.reference_wal.tally import Counters, Tally
@@ -66,9 +67,9 @@ class StorageEngine:
         self._tables: dict[str, Table] = {}
         self._flusher: Flusher | None = None
         make_folder(self._layout.tables)
-        self._logs = self._open_logs() if wal else NoLogs()
+        self._logs, found = open_tables(self._layout, options, wal=wal)
         try:
-            self._recover()
+            self._recover(found)
         except BaseException:
             self._logs.close()
             raise
@@ -76,17 +77,11 @@ class StorageEngine:
             failed = self._health.failed_in_background
             self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
 
-    def _recover(self) -> None:
-        for found in open_tables(self._layout, self._logs):
-            table = Table(self._logs, found.log, found.store, found.spills, self._health, self._tally)
-            table.recover()
+    def _recover(self, found: list[OpenedTable]) -> None:
+        for opened in found:
+            table = Table(self._logs, opened.log, opened.store, opened.spills, self._health, self._tally)
+            table.recover(opened.marker)
             self._tables[table.name] = table
-
-    def _open_logs(self) -> WriteAheadLog:
-        return WriteAheadLog(
-            self._layout.wal, segment_bytes_max=self.options.segment_bytes_max,
-            preallocate_bytes=self.options.preallocate_bytes, recover=False,
-        )  # fmt: skip
 
     @classmethod
     def open(cls, root: Path | str, wal: bool = True, *, options: EngineOptions | None = None) -> StorageEngine:
@@ -139,14 +134,14 @@ class StorageEngine:
                 self._tables[table] = self._create(table, schema, timestamp, tags)
 
     def _create(self, table: str, schema: pa.Schema, timestamp: str, tags: list[str]) -> Table:
-        """The three steps of `table_folder`."""
+        """The three steps of `delta.folder`."""
         path, identity = self._layout.table(table), self.options.identity or uuid.uuid4().hex
         logged = isinstance(self._logs, WriteAheadLog)
         arrow_schema = b64encode(schema.serialize()).decode()
         properties = TableProperties(
             timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow_schema
         )  # fmt: skip
-        DeltaStore.make_unborn(path, schema, properties)
+        DeltaStore.make_unfinished(path, schema, properties)
         self._logs.create_table_log(table, schema, identity=identity)
         table_folder.give_name(path)
         spills = self._layout.spills(table, identity)
@@ -280,7 +275,7 @@ class StorageEngine:
 
     @property
     def counters(self) -> Counters:
-        """What was done since the engine was opened."""
+        """Numbers since the engine was opened."""
         return self._tally.read([table.log.counters for table in self._all()])
 
     def close(self) -> None:

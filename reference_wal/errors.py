@@ -1,4 +1,4 @@
-"""What can go wrong in the reference log and engine, each with its cause and the next step.
+"""The errors of the reference log and engine, each with its cause and the next step.
 
 ReferenceWalError
 ├── InvalidInput          the caller's mistake: a bad table name, schema, batch or option (also a ValueError)
@@ -8,7 +8,7 @@ ReferenceWalError
 ├── EngineLocked          another process has this folder open
 ├── LogPoisoned           a write or sync failed; what the page cache holds cannot be believed until reopened
 │   ├── AppendFailed      the very append that failed: its batch may or may not be in the log
-│   └── BackgroundFailed  it failed in the background thread, where nobody was waiting for it
+│   └── BackgroundFailed  it failed in the background thread, where no caller was waiting
 ├── TransferFailed        the receiving store refused; the rows are still here
 ├── SpillCorrupted        a spill file changed after it was written
 ├── LogCorrupted          the log's bytes on disk break an invariant that no crash could have broken
@@ -43,14 +43,14 @@ class ReferenceWalError(Exception):
 
 
 class InvalidInput(ReferenceWalError, ValueError):
-    """The caller asked for something that cannot be; nothing was changed."""
+    """The caller requested something impossible; nothing was changed."""
 
 
 class TableExists(InvalidInput):
     """A table of this name is already there."""
 
     def __init__(self, table: str) -> None:
-        super().__init__(f"table {table!r} exists already; choose another name or use the one that is there")
+        super().__init__(f"table {table!r} exists already; choose another name or use that table")
 
 
 class UnknownTable(InvalidInput):
@@ -109,7 +109,7 @@ class SpillCorrupted(ReferenceWalError):
         self.path = path
         super().__init__(
             f"{path}: changed or was cut since it was written; reopen the engine: with a log its rows are read from there, "
-            f"without one they are lost, and were never promised"
+            f"without one they are lost, and were never acknowledged"
         )
 
 

@@ -15,7 +15,7 @@ class Flusher:
     """Calls ``flush_full`` each time it is woken, ``flush_all`` every ``seconds``; ends at the first error.
 
     Args:
-        failed: told of that error, in this thread; whoever calls the engine next hears of it.
+        failed: called with that error, in this thread; the next call of the engine raises it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Flusher:
         self._work.set()
 
     def stop(self) -> None:
-        """Finish what is being committed, then end. What still waits is the caller's."""
+        """Finish what is being committed, then end. Rows that still wait are left to the caller."""
         self._stopping.set()
         self._work.set()
         self._thread.join()

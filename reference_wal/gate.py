@@ -1,4 +1,4 @@
-"""A gate that many may pass at once, and that one may close: whoever closes it first waits until all are through."""
+"""A gate that many threads may pass at once, and that one may close: closing first waits until all are through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    """``with gate.passed():`` for those who may do so together, ``with gate.closed():`` for who must be alone.
+    """``with gate.passed():`` for work that may run together, ``with gate.closed():`` for work that must run alone.
 
     Closing has the right of way, so that a stream of passers cannot keep it waiting. Not reentrant.
     """
@@ -20,9 +20,14 @@ class Gate:
         self._inside = 0
         self._closing = 0
 
+    @property
+    def closing(self) -> bool:
+        """Whether a thread keeps the gate closed, or waits to close it."""
+        return bool(self._closing)
+
     @contextmanager
     def passed(self) -> Iterator[None]:
-        """Pass as soon as nobody keeps the gate closed."""
+        """Pass as soon as the gate is open."""
         with self._changed:
             self._changed.wait_for(lambda: not self._closing)
             self._inside += 1
@@ -35,7 +40,7 @@ class Gate:
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """Close the gate, wait until everyone is through; one at a time."""
+        """Close the gate, wait until every passer is through; one at a time."""
         with self._changed:
             self._changed.wait_for(lambda: not self._closing)
             self._closing = 1

@@ -6,7 +6,7 @@ drop, transfer or spill: reading and writing would go on from what may or may no
 the place of the error leaves it, and reopening does what it does after a crash.
 
 Three errors leave the engine at work:
-- a failed append (AppendFailed) poisons its table's log alone. That table takes no batch and no truncation until the engine is
+- a failed append (AppendFailed) poisons its table's log alone. The table takes no batch and no truncation until the engine is
   reopened. All else is allowed: what was acknowledged is in the buffers, so it can be read, committed, transferred, dropped. The
   failed batch has the id after all those, so no marker passes it by, and reopening finds it whole or not at all;
 - TransferFailed and ParquetDamaged, of a transfer: every row is here still, and the note says where to look first;
@@ -40,7 +40,7 @@ class Health:
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:
-        """Raise LogPoisoned if something failed; BackgroundFailed if nobody was there to see it."""
+        """Raise LogPoisoned if something failed; BackgroundFailed if it failed in the background thread."""
         if self._cause is not None:
             kind = BackgroundFailed if self.failed_unseen else LogPoisoned
             raise kind(self._root, self._cause) from self._cause
@@ -52,7 +52,7 @@ class Health:
             raise EngineClosed
 
     def failed_in_background(self, error: BaseException) -> None:
-        """Note an error that no caller saw."""
+        """Note an error that no caller has seen."""
         self.failed_unseen = True
         self._cause = self._cause or error
 

@@ -1,7 +1,7 @@
-"""What an engine's folder means after a crash, table by table, and what is done about it.
+"""An engine's folder after a crash: what it means, table by table, and what is done about it.
 
-The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `table_folder` a crash leaves these
-cases and no others; everything else was done by somebody, and is refused before anything is changed:
+The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `delta.folder` a crash leaves these
+cases and no others; everything else was done by somebody, and is refused before a table is changed:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
@@ -18,8 +18,8 @@ cases and no others; everything else was done by somebody, and is refused before
     | @h  | ``{table}``     | none          | damage: with its unpersisted batches      | LogCorrupted                      |
     | @i  | ``{table}``     | another's     | damage: a folder was moved here           | LogCorrupted                      |
 
-@b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. That the
-folder's name is durable before the log exists is what tells @c from @g, even for a table that was never used.
+@b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. The
+folder's name is durable before the log exists; so @c differs from @g, even for a table that was never used.
 
 An error leaves what a crash at that place leaves (`health`): the same cases. One during opening leaves a folder half-way through
 what is done here, which the next opening goes on with.
@@ -31,7 +31,7 @@ batches without a log would get the ids of batches in one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,10 +41,13 @@ from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted, TableCorrupted
-from crashmatrix.reference_wal.log.optional import Log, Logs, NoLog, NoLogs
+from crashmatrix.reference_wal.log.optional import Log, Logs, NoLogs
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import SpillFolder
 
-__all__ = ["Found", "Layout", "Opened", "open_tables"]
+__all__ = ["FoundTable", "HealedTable", "Layout", "OpenedTable", "open_tables"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +80,8 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What there is of one table: under which names its Delta folder is, and what its log gave out (None: no log)."""
+class FoundTable:
+    """The traces of one table: the names of its Delta folder, and the next id of its log (None: no log)."""
 
     name: str
     there: bool
@@ -102,42 +105,76 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A table that is there, healed, not yet replayed."""
+class OpenedTable:
+    """A table that is there, healed, not yet replayed. ``marker`` is the last batch that Delta holds (-1: none)."""
 
     log: Log
     store: DeltaStore
     spills: SpillFolder
+    marker: int
 
 
-def open_tables(layout: Layout, logs: Logs) -> list[Opened]:
-    """Apply the table: finish creations and drops, heal what is there. Repeating it after a crash is harmless.
+@dataclass(frozen=True)
+class HealedTable:
+    """A table whose Delta side is whole, and what that says: whose it is, and the last batch that it holds (-1: none)."""
+
+    name: str
+    identity: str
+    store: DeltaStore
+    marker: int
+
+
+def open_tables(layout: Layout, options: EngineOptions, *, wal: bool) -> tuple[Logs, list[OpenedTable]]:
+    """Apply the table: finish creations and drops, heal what is there, recover the logs. Repeating it after a crash is harmless.
 
     Raises:
-        TableCorrupted, LogCorrupted: the folder holds what no crash leaves; no table was changed.
-        InvalidInput: its tables have logs and ``logs`` is none, or the other way round.
+        TableCorrupted, LogCorrupted: the folder holds what no crash leaves.
+        InvalidInput: its tables have logs and ``wal`` is False, or the other way round.
     """
-    found = _look(layout, logs)
+    if wal:
+        return _open_with_logs(layout, options)
+    logs = NoLogs()
+    healed = _heal_tables(layout, None)
+    for table in healed:
+        schema = table.store.properties.arrow_schema
+        logs.create_table_log(table.name, schema, identity=table.identity, next_id=table.marker + 1)
+    return logs, [_opened(layout, table, logs.log(table.name)) for table in healed]
+
+
+def _open_with_logs(layout: Layout, options: EngineOptions) -> tuple[Logs, list[OpenedTable]]:
+    sizes = {"segment_bytes_max": options.segment_bytes_max, "preallocate_bytes": options.preallocate_bytes}
+    found = UnrecoveredLogs(layout.wal, **sizes)
+    healed = _heal_tables(layout, found)
+    recovered = found.reconcile({table.name: table.marker for table in healed})
+    tables = [_opened(layout, table, recovered[table.name]) for table in healed]
+    return WriteAheadLog(layout.wal, **sizes, logs=recovered), tables
+
+
+def _opened(layout: Layout, table: HealedTable, log: Log) -> OpenedTable:
+    return OpenedTable(log, table.store, layout.spills(table.name, table.identity), table.marker)
+
+
+def _heal_tables(layout: Layout, logs: UnrecoveredLogs | None) -> list[HealedTable]:
+    found = _look(layout, logs.next_ids if logs is not None else {})
     for item in found:
-        _refuse(layout, item, logs)
+        _refuse(layout, item, logged=logs is not None)
     for item in found:
         _tidy(layout, logs, item)
     with SYNC_FOUND:  # A name given by a process killed before its sync: its log is about to forget batches.
         sync_directory(layout.tables)
-    return [_open(layout, logs, item.name) for item in found if item.there]
+    return [_heal(layout.table(item.name), logs.log(item.name) if logs else None) for item in found if item.there]
 
 
-def _look(layout: Layout, logs: Logs) -> list[Found]:
+def _look(layout: Layout, next_ids: Mapping[str, int]) -> list[FoundTable]:
     entries = {path.name for path in layout.tables.iterdir()}
-    names = {entry.removeprefix(CREATING).removeprefix(DROPPED) for entry in entries} | set(logs.tables)
-    found = []
-    for name in sorted(names):
-        next_id = logs.log(name).next_id if name in logs.tables else None
-        found.append(Found(name, name in entries, CREATING + name in entries, DROPPED + name in entries, next_id))
-    return found
+    names = {entry.removeprefix(CREATING).removeprefix(DROPPED) for entry in entries} | set(next_ids)
+    return [
+        FoundTable(name, name in entries, CREATING + name in entries, DROPPED + name in entries, next_ids.get(name))
+        for name in sorted(names)
+    ]
 
 
-def _refuse(layout: Layout, item: Found, logs: Logs) -> None:
+def _refuse(layout: Layout, item: FoundTable, *, logged: bool) -> None:
     path, last = layout.table(item.name), (item.next_id or 0) - 1
     match item.row:
         case "@d":
@@ -147,12 +184,12 @@ def _refuse(layout: Layout, item: Found, logs: Logs) -> None:
         case "@g":
             raise TableCorrupted(path, f"is gone, while its log has given out ids up to {last}")
         case "@h":
-            _refuse_without_log(layout, item.name, logs)
+            _refuse_without_log(layout, item.name, logged=logged)
 
 
-def _refuse_without_log(layout: Layout, name: str, logs: Logs) -> None:
+def _refuse_without_log(layout: Layout, name: str, *, logged: bool) -> None:
     properties = delta_recovery.properties_of(layout.table(name))
-    if isinstance(logs, NoLogs):
+    if not logged:
         if properties.logged if properties else (layout.wal / name).exists():
             raise InvalidInput(f"table {name!r} has a log, which may hold rows of it; open the engine with wal=True")
     elif properties is None or properties.logged:
@@ -161,9 +198,9 @@ def _refuse_without_log(layout: Layout, name: str, logs: Logs) -> None:
         raise InvalidInput(f"table {name!r} was made without a log; open the engine with wal=False")
 
 
-def _tidy(layout: Layout, logs: Logs, item: Found) -> None:
+def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> None:
     path, clean_up = layout.table(item.name), list[Callable[[], None]]()
-    if item.next_id is not None:
+    if logs is not None and item.next_id is not None:
         clean_up = [partial(logs.remove_table_log, item.name)]
     if item.row == "@e":
         logger.info("table %s: its removal was cut short; finished", item.name)
@@ -172,19 +209,13 @@ def _tidy(layout: Layout, logs: Logs, item: Found) -> None:
         logger.info("table %s: its creation was cut short and never acknowledged; removed", item.name)
         for remove in clean_up:
             remove()
-        table_folder.remove_unborn(path)
+        table_folder.remove_unfinished(path)
 
 
-def _open(layout: Layout, logs: Logs, name: str) -> Opened:
-    path = layout.table(name)
-    if isinstance(logs, NoLogs):
-        delta_recovery.heal(path, NoLog, "")
-        store = DeltaStore(path)
-        logs.create_table_log(name, store.properties.arrow_schema, identity=store.properties.identity)
-        return Opened(logs.log(name), store, layout.spills(name, store.properties.identity))
-    log = logs.log(name)
-    delta_recovery.heal(path, log, f"{log.identity}/{name}")
+def _heal(path: Path, log: UnrecoveredLog | None) -> HealedTable:
+    delta_recovery.heal(path, log, "" if log is None else f"{log.identity}/{path.name}")
     store = DeltaStore(path)
-    if log.identity != store.properties.identity:
-        raise LogCorrupted(layout.wal / name, "is the log of another table of this name")  # @i
-    return Opened(log, store, layout.spills(name, log.identity))
+    identity = store.properties.identity
+    if log is not None and log.identity != identity:
+        raise LogCorrupted(log.folder, "is the log of another table of this name")  # @i
+    return HealedTable(path.name, identity, store, store.marker(f"{identity}/{path.name}"))

@@ -1,4 +1,4 @@
-"""What the engine may be told, and which tables it takes."""
+"""The engine's options, and which tables it takes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pyarrow as pa
 from crashmatrix.reference_wal.delta import commit as delta_commit
 from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
 from crashmatrix.reference_wal.errors import InvalidInput
-from crashmatrix.reference_wal.log.segmented_log import PREALLOCATE_BYTES
+from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 
 __all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
 
 TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
-"""What a tag may be."""
+"""The types of a tag."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +24,15 @@ class EngineOptions:
 
     Attributes:
         segment_bytes_max: size in bytes at which a log segment is closed.
-        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none (`active_segment` says why).
+        preallocate_bytes: how far to fill a segment ahead with zeros, in bytes; 0 for none. `log.segments.active_segment` says
+            why.
         generation_bytes_max: buffered bytes (Arrow) of a table at which its generation is sealed and committed.
         memory_bytes_max: buffered bytes of all tables that are kept in memory; beyond it the largest table's go to disk.
         checkpoint_commits: Delta commits between two checkpoints.
         flush_seconds: have a background thread commit full generations at once, and everything that waits every so many
             seconds; None for no thread: then the `ingest` that fills a generation commits it.
         identity: identity of tables made from now on; random if empty. Set it only to make runs comparable, and never the
-            same for two tables that bear one name after each other.
+            same for two tables that have one name after each other.
     """
 
     segment_bytes_max: int = SEGMENT_BYTES_MAX

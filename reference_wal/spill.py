@@ -4,7 +4,7 @@ The name says which batches a file holds (all rows of ``lo`` to ``hi``) and the 
 identity: a torn file, or one of an earlier table of that name, does not fit its own name. So a file needs no rename to be
 whole, and none of its syncs.
 
-Nothing is ever promised because of a spill file. With a log it only stands in for memory: the log holds its rows, and
+No promise rests on a spill file. With a log it only stands in for memory: the log holds its rows, and
 files found at start are deleted unread. Without one, nothing is promised before a commit either; but files found at start
 are the only copy of their rows, so they are kept and replayed, by these rules:
 
@@ -42,7 +42,7 @@ WRITE_SPILL = step("spill.file.write", "rows in memory", "a copy in the page cac
 UNLINK_SPILL = step("spill.file.unlink", "committed, the spill file still there", "the spill file is gone")
 UNLINK_FOUND = step("recovery.spill.unlink", "a spill file of no use", "gone, not yet durably")
 SYNC_UNLINKED = step("recovery.spill.sync", "unlinked in the cache only", "they cannot come back")
-DELETE_FOLDER = step("drop.spill.delete", "a dropped table's spill files", "they are gone for good")
+DELETE_FOLDER = step("drop.spill.delete", "a dropped table's spill files", "they are gone permanently")
 
 _NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.arrow")
 
@@ -118,7 +118,7 @@ class SpillFolder:
             if match := _NAME.fullmatch(path.name):
                 spills.append(Spill(path, int(match[1]), int(match[2]), int(match[3], 16), path.stat().st_size))
             else:
-                logger.warning("%s is none of the engine's files; left alone", path)
+                logger.warning("%s is not one of the engine's files; left alone", path)
         return spills
 
     def _delete(self, spills: list[Spill]) -> None:

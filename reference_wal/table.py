@@ -7,13 +7,13 @@
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta; that the log may still hold them too is what the marker is for. Without a log (`no_log`) there is no promise at 1;
+in Delta; the marker says so, should the log still hold them too. Without a log (`log.optional`) there is no promise at 1;
 it is made when `flush` returns.
 
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
 moment of truncation. Segments, spill files and Parquet files are unlinked after it.
 
-Threads. ``committing`` is held by whoever changes the Delta side: one flush, truncation, transfer or drop at a time.
+Threads. ``committing`` is held by the call that changes the Delta side: one flush, truncation, transfer or drop at a time.
 ``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing (so that a
 generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they would
 then forget). While a generation is compressed and committed, appends go on. A reader takes the buffers, the sealed
@@ -39,7 +39,7 @@ from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.health import Health
-from crashmatrix.reference_wal.log.optional import Log, Logs
+from crashmatrix.reference_wal.log.optional import Log, Logs, NoLog
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 from crashmatrix.reference_wal.tally import Tally
@@ -52,7 +52,7 @@ TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and 
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
 _NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
-"""What a transfer may raise with every row still here, so that the table goes on."""
+"""Errors of a transfer that leave every row here, so that the table goes on."""
 
 RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
 
@@ -76,10 +76,12 @@ class Table:
 
     # Recovery
 
-    def recover(self) -> None:
-        """Settle a transfer cut short, replay what Delta does not hold; commits no rows, and can be cut short and repeated."""
-        marker = self.store.marker(self.application)
-        self.log.reconcile(marker)  # May refuse, so it comes before any change.
+    def recover(self, marker: int) -> None:
+        """Settle a transfer cut short, replay what Delta does not hold; commits no rows, and can be cut short and repeated.
+
+        Args:
+            marker: the last batch that Delta holds (-1: none); the log knows it already.
+        """
         self._transfer.recover()
         self.buffers = SeriesBuffers(self.store.properties.tags, next_id=marker + 1, spills=self.spills)
         self._replay(marker)
@@ -88,18 +90,18 @@ class Table:
         RECOVERED.hit()
 
     def _replay(self, marker: int) -> None:
-        if self.store.properties.logged:
+        if isinstance(self.log, NoLog):
+            for spill in self.spills.replayable(marker):
+                BEFORE_REPLAY.hit()
+                self.buffers.adopt(spill)
+                AFTER_REPLAY.hit()
+            self.log.next_id = self.buffers.next_id
+        else:
             self.spills.discard()
             for batch_id, batch in self.log.unpersisted():
                 BEFORE_REPLAY.hit()
                 self.buffers.insert(batch_id, batch)
                 AFTER_REPLAY.hit()
-        else:
-            for spill in self.spills.replayable(marker):
-                BEFORE_REPLAY.hit()
-                self.buffers.adopt(spill)
-                AFTER_REPLAY.hit()
-            self.log.reconcile(self.buffers.next_id - 1)
         self._tally.add(replayed=self.buffers.next_id - 1 - marker)
 
     # Steps 1 and 2
@@ -169,7 +171,7 @@ class Table:
             self.store.checkpoint()
             self._tally.add(checkpoints=1)
 
-    # What else happens to a table
+    # The other changes of a table
 
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""

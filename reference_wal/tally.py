@@ -1,4 +1,4 @@
-"""What the engine has done since it was opened, in numbers."""
+"""The engine's work since it was opened, in numbers."""
 
 from __future__ import annotations
 

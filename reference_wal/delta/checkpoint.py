@@ -9,7 +9,7 @@ Write order:
 
 A power cut before 2 is through may tear the checkpoint or its pointer. No json since the last verified checkpoint has been
 deleted by then, so the torn one is removed and the table read from the one before (or from its first commit). 4 comes after
-3, so it never deletes what a checkpoint nobody has read back would have to stand for (FACTS of delta-rs: a checkpoint and its
+3, so it never deletes what only an unverified checkpoint would replace (seen with delta-rs: a checkpoint and its
 clean-up handed to the page cache together leave an unreadable table). It keeps one checkpoint more than it needs: then not
 even a later damage to the newest one costs the table. It may stop anywhere: readers start at a checkpoint.
 """
@@ -36,7 +36,7 @@ WRITE_CHECKPOINT = step("checkpoint.file.write", "only commits", "the checkpoint
 SYNC_CHECKPOINT = step("checkpoint.file.sync", "the checkpoint in the page cache", "the checkpoint is durable")
 VERIFY_CHECKPOINT = step("checkpoint.file.verify", "durable, not yet trusted", "read back and trusted")
 UNLINK_OLD = step("checkpoint.clean_up.unlink", "commits that two checkpoints hold", "one fewer, not yet durably")
-SYNC_CLEANED = step("checkpoint.clean_up.sync", "unlinked in the cache only", "gone for good")
+SYNC_CLEANED = step("checkpoint.clean_up.sync", "unlinked in the cache only", "gone permanently")
 
 _SUFFIX = ".checkpoint.parquet"
 
@@ -59,7 +59,7 @@ def write(path: Path, table: DeltaTable) -> DeltaTable:
         sync_path(file)
         sync_path(log / "_last_checkpoint")
         sync_directory(log)
-    with VERIFY_CHECKPOINT:  # What is on the disk, not what was written: the commits it replaces are deleted next.
+    with VERIFY_CHECKPOINT:  # The disk's content, not the page cache's: the commits it replaces are deleted next.
         settle(file)
         settle(log / "_last_checkpoint")
         if torn(log) or _content(found := DeltaTable(str(path))) != _content(table):
@@ -131,7 +131,7 @@ def _torn(log: Path) -> list[Path]:
             misleads = named.stat().st_size != last["sizeInBytes"]
         except (ValueError, KeyError, TypeError, OSError):
             misleads = True
-    # The newest down to one that is whole: a reader asks for no older one, and needs no pointer to find it.
+    # The newest down to one that is whole: a reader opens no older one, and needs no pointer to find it.
     of_no_use = takewhile(
         lambda file: (misleads and file == named) or not _is_parquet(file), reversed(_checkpoints(log))
     )

@@ -1,7 +1,7 @@
 """The table's committed rows: a Delta table whose every change is durable when the call returns.
 
 deltalake writes through the page cache and syncs nothing, so each change is wrapped. Commit, write order:
-    1. the Parquet file under its final name (nobody reads it before the commit names it); sync it
+    1. the Parquet file under its final name (no reader opens it before the commit names it); sync it
     2. sync the table's folder
     3. one Delta transaction: the file, ``batchIds`` for people, and a ``txn`` action for recovery
        (application = the log's identity and table, version = the generation's last batch id)
@@ -9,7 +9,7 @@ deltalake writes through the page cache and syncs nothing, so each change is wra
     ── only now may the log forget the batches ──
 
 A power cut before 4 is through can leave the commit absent, whole, or torn: without its last lines, or empty. Each of our
-commits ends in its ``txn`` line, so a torn one is told apart, and `delta_recovery` removes it: its rows are still in the
+commits ends in its ``txn`` line, so a torn one is recognised, and `recovery` removes it: its rows are still in the
 log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
 
 Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an
@@ -58,22 +58,22 @@ TRANSACT = step("commit.delta.transact", "no commit names the file", "the commit
 SYNC_JSON = step("commit.delta.sync", "the commit in the page cache", "the commit's contents are durable")
 SYNC_LOG = step("commit.delta.sync_folder", "the commit's name in the cache only", "the commit is durable")
 UNLINK_ORPHAN = step("orphan.file.unlink", "a file that no commit names", "gone, not yet durably")
-SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free for good")
+SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free")
 REMOVAL = atomic_file("transfer.removal", "the commit that removes what was transferred")
 
 _CONFIGURATION = "crashmatrix.reference_wal.table"
 
 _NO_TOMBSTONES = {"delta.deletedFileRetentionDuration": "interval 0 seconds"}
-"""Checkpoints need not remember which files are gone: nobody but the engine deletes them, at once."""
+"""Checkpoints need not remember which files are gone: only the engine deletes them, at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableProperties:
-    """What a table is born with, kept in its Delta metadata.
+    """The properties that a table is created with, kept in its Delta metadata.
 
     Attributes:
         timestamp, tags: as given to `StorageEngine.create_table`.
-        identity: tells this table, and its log, from any other that will ever bear the name.
+        identity: distinguishes this table, and its log, from every other table of this name.
         logged: whether it has a log.
         arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
     """
@@ -120,9 +120,9 @@ class DeltaStore:
         check_files(path, self._files)
 
     @staticmethod
-    def make_unborn(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
-        """Make an empty table that `table_folder.give_name` brings into being; durable on return. Raises OSError."""
-        table_folder.make_unborn(path, schema, {_CONFIGURATION: json.dumps(asdict(properties)), **_NO_TOMBSTONES})
+    def make_unfinished(path: Path, schema: pa.Schema, properties: TableProperties) -> None:
+        """Make an empty table that `folder.give_name` names; durable on return. Raises OSError."""
+        table_folder.make_unfinished(path, schema, {_CONFIGURATION: json.dumps(asdict(properties)), **_NO_TOMBSTONES})
 
     @property
     def schema(self) -> pa.Schema:
@@ -227,7 +227,7 @@ class DeltaStore:
 def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:
     """Return what makes a commit set the application's number, at the version it is tried at or not at all.
 
-    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `delta_recovery.is_whole`.
+    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `recovery.is_whole`.
     """
     return CommitProperties(
         custom_metadata={"batchIds": json.dumps(list(batch_ids))},

@@ -12,7 +12,7 @@ Drop, write order:
     2. the spill files, then the log, removed; each durably           (`finish_drop`)
     3. the hidden folder removed
 
-So a log without a folder of its table under any of the three names is no half-done creation or removal: the folder was
+So a log without a folder of its table under any of the three names is not a half-done creation or removal: the folder was
 taken away. `opening` has the table of what is found.
 """
 
@@ -34,57 +34,57 @@ __all__ = [
     "finish_drop",
     "give_name",
     "hide",
-    "make_unborn",
-    "remove_unborn",
+    "make_unfinished",
+    "remove_unfinished",
 ]
 
 CREATING, DROPPED = ".creating-", ".dropped-"
-"""What stands before the table's name while it comes, and while it goes."""
+"""Prefixes of the table's name while it is created, and while it is dropped."""
 
 NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-"""deltalake does nothing after a commit that it was not told to."""
+"""deltalake does nothing of its own after a commit."""
 
 MAKE_TABLE = step("delta.create.write", "no trace of the table", "the table under its temporary name, not durable")
 SYNC_TABLE = step("delta.create.sync", "temporary, in the cache only", "the table is durable under its temporary name")
 NAME_TABLE = step("delta.create.rename", "temporary name", "final name, not yet durably")
-SYNC_NAMED = step("delta.create.sync_folder", "named in the cache only", "the table is there for good")
+SYNC_NAMED = step("delta.create.sync_folder", "named in the cache only", "the table is durable")
 HIDE_TABLE = step("drop.table.rename", "the table and all its rows are there", "hidden, not yet durably")
-SYNC_HIDDEN = step("drop.table.sync", "hidden in the cache only", "the table is gone for good, its files are not")
+SYNC_HIDDEN = step("drop.table.sync", "hidden in the cache only", "the table is gone permanently, its files are not")
 DELETE_HIDDEN = step("drop.table.delete", "hidden, without a log", "its space is free")
-REMOVE_UNBORN = step("recovery.unborn_table.delete", "a table that was never created", "its folder is gone")
+REMOVE_UNFINISHED = step("recovery.unfinished_table.delete", "a table that was never created", "its folder is gone")
 
 
-def make_unborn(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:
+def make_unfinished(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:
     """Make an empty Delta table under the temporary name of ``path``; durable on return. Raises OSError."""
-    unborn = path.parent / f"{CREATING}{path.name}"
-    if unborn.exists():  # Only outside the engine's folder, which is cleared on opening.
-        remove_unborn(path)
+    unfinished = path.parent / f"{CREATING}{path.name}"
+    if unfinished.exists():  # Only outside the engine's folder, which is cleared on opening.
+        remove_unfinished(path)
     with MAKE_TABLE:
         DeltaTable.create(
-            str(unborn),
+            str(unfinished),
             schema.remove_metadata(),
             configuration=configuration,
             raise_if_key_not_exists=False,
             post_commithook_properties=NO_HOOKS,
         )
     with SYNC_TABLE:  # Contents, inner names, its own name: a log that is there proves that this is as well.
-        sync_path(commit_path(unborn, 0))
-        sync_directory(unborn / "_delta_log")
-        sync_directory(unborn)
-        sync_directory(unborn.parent)
+        sync_path(commit_path(unfinished, 0))
+        sync_directory(unfinished / "_delta_log")
+        sync_directory(unfinished)
+        sync_directory(unfinished.parent)
 
 
 def give_name(path: Path) -> None:
-    """Create the table made by `make_unborn`, at once; durable on return. Raises OSError."""
+    """Create the table made by `make_unfinished`, at once; durable on return. Raises OSError."""
     with NAME_TABLE:
         (path.parent / f"{CREATING}{path.name}").rename(path)
     with SYNC_NAMED:
         sync_directory(path.parent)
 
 
-def remove_unborn(path: Path) -> None:
-    """Delete what `make_unborn` made: it was never acknowledged, so nothing is owed."""
-    with REMOVE_UNBORN:
+def remove_unfinished(path: Path) -> None:
+    """Delete what `make_unfinished` made: it was never acknowledged, so nothing is owed."""
+    with REMOVE_UNFINISHED:
         remove_tree(path.parent / f"{CREATING}{path.name}")
 
 

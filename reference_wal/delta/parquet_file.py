@@ -1,4 +1,4 @@
-"""Committed Parquet files: each is named by what it holds, and read only while it still holds that.
+"""Committed Parquet files: each is named by its content, and read only while it still has that content.
 
     {lo}-{hi}-{checksum}.parquet       (first and last batch, 20 digits each; XXH3-64 of all bytes, 16 hexadecimal digits)
 
@@ -20,7 +20,7 @@ Reading: the whole file into memory (as large as a generation, compressed), the 
     |                                             | ParquetDamaged                                                    |
     | gone                                        | ParquetDamaged                                                    |
 
-No damage makes a file with a checksum pass for one without: the name comes from the commit, and `delta_commit.check_files`
+No damage makes a file with a checksum pass for one without: the name comes from the commit, and `commit.check_files`
 refuses a table that lacks a file of exactly that name.
 """
 
@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.delta.compression import read_parquet
 from crashmatrix.reference_wal.errors import ParquetDamaged
-from crashmatrix.reference_wal.log.seal import checksum
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
 __all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in"]
 
@@ -70,7 +70,7 @@ def read_rows(path: Path) -> pa.Table:
     data = read_bytes(path)
     try:
         return read_parquet(pa.BufferReader(data))
-    except (OSError, pa.ArrowException) as error:  # Of bytes in memory: OSError is Arrow's word for nonsense, too.
+    except (OSError, pa.ArrowException) as error:  # From bytes in memory: Arrow raises OSError for nonsense, too.
         raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error
 
 

@@ -45,8 +45,8 @@ SYNC_COPY = step("transfer.copy.sync", "a copy in the page cache", "durable, and
 SYNC_COPIES = step("transfer.copy.sync_folder", "its name in the cache only", "durable copies no commit names yet")
 RECEIVE = step("transfer.receive.transact", "no commit names the copies", "received, not yet durably")
 SYNC_JSON = step("transfer.receive.sync", "the receiving commit in the page cache", "its contents are durable")
-SYNC_LOG = step("transfer.receive.sync_folder", "its name in the cache only", "received for good, still here too")
-HEAL_RECEIVER = step("recovery.transfer.heal", "a torn commit of ours in the receiving table", "gone for good")
+SYNC_LOG = step("transfer.receive.sync_folder", "its name in the cache only", "received durably, still here too")
+HEAL_RECEIVER = step("recovery.transfer.heal", "a torn commit of ours in the receiving table", "gone permanently")
 
 
 def receiver_at(uri: str, storage_options: Mapping[str, str] | None, *, base: Path) -> Receiver:
@@ -75,7 +75,7 @@ class Receiver:
             raise TransferFailed(self.uri, error) from error
 
     def version(self) -> int:
-        """Return the table's newest version, -1 if there is no table."""
+        """Return the table's newest version, -1 if the table does not exist."""
         table = self._table()
         return -1 if table is None else table.version()
 
@@ -127,7 +127,7 @@ class Receiver:
                 raise TransferFailed(self.uri, error) from error
 
     def settle(self, version: int) -> None:
-        """Make durable what ``version`` is, whoever was killed while writing it; a torn one is removed. Here: it is."""
+        """Make ``version`` durable, although its writer may have been killed; remove a torn one. Nothing to do here."""
 
 
 class LocalReceiver(Receiver):
@@ -141,12 +141,12 @@ class LocalReceiver(Receiver):
         """Raise InvalidInput unless rows of this schema can be added; a new table needs an empty folder, or none."""
         super().check(schema)
         if self._table() is None and self.path.exists() and not _is_empty_folder(self.path):
-            raise InvalidInput(f"{self.path} is there and no Delta table; name another folder")
+            raise InvalidInput(f"{self.path} exists and is not a Delta table; name another folder")
 
     def create(self, schema: pa.Schema) -> None:
         """Make the table, empty; durable on return."""
         make_folder(self.path.parent)
-        table_folder.make_unborn(self.path, schema, {})
+        table_folder.make_unfinished(self.path, schema, {})
         table_folder.give_name(self.path)
 
     def receive(self, files: Mapping[Path, int], application: str, number: int, version: int) -> None:
@@ -195,11 +195,11 @@ class LocalReceiver(Receiver):
     def _sync(self, version: int) -> None:
         with SYNC_JSON:
             sync_path(commit_path(self.path, version))
-        with SYNC_LOG:  # Received for good: from here the rows may be removed on this side.
+        with SYNC_LOG:  # Received durably: from here the rows may be removed on this side.
             sync_directory(self.path / "_delta_log")
 
     def settle(self, version: int) -> None:
-        """Make durable what ``version`` is, whoever was killed while writing it; a torn one is removed."""
+        """Make ``version`` durable, although its writer may have been killed; remove a torn one."""
         commit = commit_path(self.path, version)
         newest = max(checkpoint.commits(self.path / "_delta_log"), default=None)
         if commit != newest:  # Not there, or built upon by others, who have read it.

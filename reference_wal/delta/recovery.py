@@ -1,4 +1,4 @@
-"""What a power cut may have left of a table's newest commit and checkpoint, and how that is healed, or refused.
+"""The newest commit and checkpoint of a table after a power cut: how they are healed, or why they are refused.
 
     | found                                             | left by                            | done                      |
     |---------------------------------------------------|------------------------------------|---------------------------|
@@ -14,8 +14,8 @@
     |                                                   | verification                       |                           |
     | ``*.json#*``                                      | a commit that never was            | removed                   |
 
-Everything is decided before anything is removed. Without a log, damage done to the newest commit later cannot be told from a
-torn one; with it, only while the log still holds the commit's batches, and then nothing is lost.
+Everything is decided before anything is removed. Without a log, later damage to the newest commit looks like a
+torn commit; with it, only while the log still holds the commit's batches, and then nothing is lost.
 """
 
 from __future__ import annotations
@@ -56,15 +56,22 @@ class Covers(Protocol):
 
 @dataclass(frozen=True)
 class TornTail:
-    """What a power cut left half-written in ``_delta_log``: at most the newest commit, and a checkpoint."""
+    """The files that a power cut left half-written in ``_delta_log``: at most the newest commit, and a checkpoint."""
 
     commit: Path | None
     version_before: int
     checkpoint: list[Path]
 
 
-def heal(path: Path, log: Covers, application: str) -> None:
-    """Remove what a power cut tore. Raises TableCorrupted for what none leaves: then nothing was changed."""
+def heal(path: Path, log: Covers | None, application: str) -> None:
+    """Remove what a power cut tore.
+
+    Args:
+        log: of the table; None for a table without a log, where nothing is acknowledged before it is committed.
+
+    Raises:
+        TableCorrupted: for what no power cut leaves. Nothing was changed.
+    """
     settle_newest(path)
     torn = torn_tail(path)
     if torn.commit is not None:
@@ -109,7 +116,7 @@ def torn_tail(path: Path) -> TornTail:
 
 
 def is_whole(commit: Path) -> bool:
-    """Whether the commit has all its lines, as far as can be told: ours end in their ``txn``."""
+    """Whether the commit has all its lines, as far as the file shows: ours end in their ``txn``."""
     try:
         actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
         first = actions[0].get("commitInfo", {})
@@ -118,18 +125,18 @@ def is_whole(commit: Path) -> bool:
     return "batchIds" not in first or "txn" in actions[-1]
 
 
-def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers, application: str) -> None:
+def _refuse_if_needed(path: Path, commit: Path, version_before: int, log: Covers | None, application: str) -> None:
     """Refuse unless the table is whole without its newest commit: all rows in the log, all files of before in place."""
     try:
         before = DeltaTable(str(path), version=version_before)
         marker, files = marker_of(before, application), files_of(before)
     except DeltaError as error:
         raise TableCorrupted(path, f"not readable at version {version_before} ({error})") from error
-    if not log.covers(marker + 1):
+    if log is not None and not log.covers(marker + 1):
         raise TableCorrupted(commit, "the newest commit is damaged")
     try:
         check_files(path, files)
-    except TableCorrupted as error:  # What a truncation or a transfer removed is deleted only after its commit.
+    except TableCorrupted as error:  # A truncation or a transfer deletes files only after its commit.
         raise TableCorrupted(commit, f"the newest commit is damaged ({error.path.name} is gone since)") from error
 
 

@@ -117,7 +117,7 @@ class Transfer:
         self._finish(intent)
 
     def _noted(self, receiver: Receiver) -> str:
-        """What to call the place: from the engine's own folder if it lies there, so that both can be moved together."""
+        """Return the place's name: relative to the engine's folder if it lies there, so that both can be moved together."""
         local = isinstance(receiver, LocalReceiver) and receiver.path.is_relative_to(self._root.absolute())
         return os.path.relpath(receiver.uri, self._root.absolute()) if local else receiver.uri
 
@@ -129,7 +129,7 @@ class Transfer:
             self._forget()
 
     def _finish(self, intent: Intent) -> None:
-        """Steps 3 and 4: the rows are there for good."""
+        """Steps 3 and 4: the rows are received durably."""
         files = [file for file in self._store.files() if last_batch(file) <= intent.number]
         if files:
             self._store.remove(files, application=self._application, number=intent.number)

@@ -1,13 +1,13 @@
 """Group commit: many threads append, one of them at a time leads, and one sync makes durable what all of them queued.
 
-A caller queues its message and takes the *turn*, if nobody has it: then it leads. It takes a group from the head of the
-queue, writes it, and settles each entry of it with an id or an error. Those whose batches are in wake each other, one by one;
-so the next group is on its way while they do. Whoever gives the turn back, a leader or somebody else who kept the log quiet,
-wakes the first of those who still queue, and that one leads next, unless somebody was quicker, who then begins at the head of
-the queue as well. So one group is written while the next one gathers.
+A caller queues its message and takes the *turn* if the turn is free: then it leads. The leader takes a group from the head of
+the queue, writes the group, and settles each of its entries with an id or an error. The callers of a
+written group wake each other, one by one, so that the next group is on its way meanwhile. The thread that gives the turn back
+wakes the first caller that still queues. That caller leads next, unless another one was quicker, which then begins at the head
+of the queue as well. So one group is written while the next one gathers.
 
-An interrupted waiter leaves its entry to the next leader. It may have been the one who was to lead, so it wakes all others;
-and nobody waits to be woken by it.
+An interrupted waiter leaves its entry to the next leader. It may have been chosen to lead, so it wakes all others; and no caller
+waits to be woken by it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Entry:
         Awake all at once they would only wait for Python's global lock, and the next group for the leader who wakes them.
         """
         for before, entry in pairwise(group):
-            before._behind = entry  # First: who sees its id may be gone the next moment.
+            before._behind = entry  # First: a caller that sees its id may return at once.
         for batch_id, entry in enumerate(group, first_id):
             entry.batch_id = batch_id
         for entry in group if any(entry.left for entry in group) else group[:1]:
@@ -85,7 +85,7 @@ class Turn:
         self._depth = 0
 
     def take(self, *, wait: bool = True) -> bool:
-        """Take it; False if somebody else has it and there is no waiting."""
+        """Take the turn; False if another thread has it and ``wait`` is False."""
         if not self._lock.acquire(blocking=wait):
             return False
         self._depth += 1
@@ -96,7 +96,7 @@ class Turn:
         self._depth -= 1
         last = not self._depth
         self._lock.release()
-        if last:  # And only now: who queues first and then finds it taken is still seen here.
+        if last:  # Only now: a caller that queued and then found the turn taken is still seen here.
             self._returned()
 
     def __enter__(self) -> None:
@@ -107,23 +107,27 @@ class Turn:
 
 
 class AppendQueue:
-    """The queue and the turn. ``with queue.turn:`` keeps everybody else from writing; the same thread may take it again."""
+    """The queue and the turn. ``with queue.turn:`` keeps every other thread from writing; the same thread may take it again."""
 
     def __init__(self) -> None:
         self.turn = Turn(self._wake_next)
         self._waiting: deque[Entry] = deque()
 
-    def settle(self, message: pa.Buffer, lead: Callable[[], None]) -> Entry:
-        """Queue a message and return once it is settled, by ``lead``, called with the turn held, here or elsewhere.
+    def settle(self, message: pa.Buffer, write_next_group: Callable[[], None]) -> Entry:
+        """Queue a message and return once it is settled.
 
-        Raises: what ``lead`` raises, in the thread that leads.
+        Args:
+            write_next_group: takes a group from the queue (`next_group`), writes it and settles its entries. Called with the turn
+                held, by this thread or by another one that queues.
+
+        Raises: what ``write_next_group`` raises, in the thread that calls it.
         """
         entry = Entry(message)
         self._waiting.append(entry)
         try:
             while not entry.settled:
                 if self.turn.take(wait=entry.forgotten):
-                    self._lead(entry, lead)
+                    self._write_unless_settled(entry, write_next_group)
                 else:
                     entry.sleep()
         except BaseException:
@@ -135,10 +139,10 @@ class AppendQueue:
             entry.wake_behind()
         return entry
 
-    def _lead(self, entry: Entry, lead: Callable[[], None]) -> None:
+    def _write_unless_settled(self, entry: Entry, write_next_group: Callable[[], None]) -> None:
         try:
             if not entry.settled:
-                lead()
+                write_next_group()
         finally:
             self.turn.give_back()
 
@@ -162,7 +166,7 @@ class AppendQueue:
         return len(self._waiting)
 
     def clear(self) -> None:
-        """Forget who waits: each will lead, and learn why there is nothing to be led."""
+        """Empty the queue: each waiting caller will lead, and get the error that says why nothing can be written."""
         while self._waiting:
             entry = self._waiting.popleft()
             entry.forgotten = True

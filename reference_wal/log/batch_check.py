@@ -10,7 +10,7 @@ __all__ = ["BatchCheck"]
 
 
 class BatchCheck:
-    """``check(batch)`` for the table of this name and schema; cheap, since every append asks."""
+    """``check(batch)`` for the table of this name and schema; cheap, since every append calls it."""
 
     def __init__(self, table: str, schema: pa.Schema) -> None:
         self._table, self._schema = table, schema

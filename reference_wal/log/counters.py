@@ -1,4 +1,4 @@
-"""What a log counts, readable at any time."""
+"""The counters of one log, readable at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["LogCounters"]
 
 @dataclass(frozen=True)
 class LogCounters:
-    """What a log did since it was opened: ``appends`` acknowledged, of ``bytes`` in the file; ``syncs`` of groups, which took
+    """Numbers since the log was opened: ``appends`` acknowledged, of ``bytes`` in the file; ``syncs`` of groups, which took
     ``sync_seconds``; ``rotations``; segments ``retired``; batches ``replayed``, that is read back."""
 
     appends: int = 0

@@ -1,4 +1,4 @@
-"""What the engine asks of its logs, and what answers where the log is switched off.
+"""The interface of a log to the engine, and the stand-in for a log that is switched off.
 
 Without a log nothing is promised before a commit: `NoLog` gives out ids and holds no batch. Ids go on above the marker in
 Delta, so none that was ever committed is given out again; those of batches that a crash took from memory are. No folder of
@@ -26,21 +26,18 @@ class Log(Protocol):
     table: str
     identity: str
     schema: pa.Schema
-    next_id: int
     segment_bytes_max: int
 
     @property
+    def next_id(self) -> int:
+        """The id of the next batch."""
+
+    @property
     def counters(self) -> LogCounters:
-        """What it did so far."""
+        """Numbers since the log was opened."""
 
     def append(self, batch: pa.RecordBatch, /) -> int:
         """Return the batch's id, once it is promised."""
-
-    def covers(self, batch_id: int, /) -> bool:
-        """Whether every acknowledged batch from this one on is in the log."""
-
-    def reconcile(self, persisted_through: int, /) -> None:
-        """Learn what Delta holds."""
 
     def refuse_if_poisoned(self) -> None:
         """Raise LogPoisoned if it can take no more before it is opened again."""
@@ -65,6 +62,9 @@ class Logs(Protocol):
     def log(self, table: str) -> Log:
         """Return one table's log. Raises UnknownTable."""
 
+    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str) -> None:
+        """Start the log of a table; durable on return."""
+
     def remove_table_log(self, table: str) -> None:
         """Forget the table; durable on return."""
 
@@ -75,9 +75,9 @@ class Logs(Protocol):
 class NoLog:
     """Answers as the log of one table would that never holds a batch. Thread-safe."""
 
-    def __init__(self, table: str, schema: pa.Schema, identity: str) -> None:
-        self.table, self.schema, self.identity = table, schema, identity
-        self.next_id = self.segment_bytes_max = 0
+    def __init__(self, table: str, schema: pa.Schema, identity: str, *, next_id: int = 0) -> None:
+        self.table, self.schema, self.identity, self.next_id = table, schema, identity, next_id
+        self.segment_bytes_max = 0
         self.closed = False
         self._lock, self._check = threading.Lock(), BatchCheck(table, schema)
 
@@ -91,15 +91,6 @@ class NoLog:
                 raise EngineClosed
             self.next_id += 1
             return self.next_id - 1
-
-    @staticmethod
-    def covers(_: int, /) -> bool:
-        """Nothing is acknowledged before it is committed."""
-        return True
-
-    def reconcile(self, persisted_through: int, /) -> None:
-        """Go on above the last id committed, or replayed from a spill file."""
-        self.next_id = persisted_through + 1
 
     def refuse_if_poisoned(self) -> None:
         """Nothing is written, so nothing fails."""
@@ -133,9 +124,9 @@ class NoLogs:
         except KeyError:
             raise UnknownTable(table, self.tables) from None
 
-    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str) -> None:
-        """Begin to give out ids."""
-        self._logs[table] = NoLog(table, schema, identity)
+    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str, next_id: int = 0) -> None:
+        """Begin to give out ids, from this one on."""
+        self._logs[table] = NoLog(table, schema, identity, next_id=next_id)
 
     def remove_table_log(self, table: str) -> None:
         """Give out no more ids."""

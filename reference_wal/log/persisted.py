@@ -1,13 +1,13 @@
 """Which batches of a log are durable elsewhere, when that is not simply all up to some id: a set, and the file that keeps it.
 
-The engine needs no file: its generations are contiguous from the oldest, and the marker in Delta says how far they reach. Whoever
-marks any set of ids through `WriteAheadLog.mark_persisted` has it kept in the log's own folder, in ``persisted``, one line:
+The engine needs no file: its generations are contiguous from the oldest, and the marker in Delta says how far they reach. A
+set of ids marked through `WriteAheadLog.mark_persisted` is kept in the log's own folder, in ``persisted``, one line:
 
     0-57,60-61 CHECKSUM        (ranges of ids; XXH3-64 of what stands before, salted with the log's identity)
 
 Write order: 1. the whole set to ``persisted.tmp``; sync it; 2. rename it over ``persisted``; sync the folder. ── promise ──
 Only then may segments go, for the file also says that ids in no segment are not missing but done with. A crash finds the
-old set or the new one: marks are taken back by nobody, so either is right for marks not yet acknowledged.
+old set or the new one: marks are never taken back, so either set is right for marks not yet acknowledged.
 
 The file grows with the holes in the set, not with the ids.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from crashmatrix.reference_wal.atomic_file import atomic_file
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log.seal import checksum
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
 __all__ = ["PERSISTED", "IdSet", "read_persisted", "write_persisted"]
 
@@ -90,7 +90,7 @@ class IdSet:
 def write_persisted(folder: Path, identity: str, ids: IdSet) -> None:
     """Replace the folder's set; durable on return. Raises OSError: the old set or the new one is there."""
     line = str(ids).encode()
-    # Durable before any segment goes by it: a power cut could bring the old set back.
+    # Durable before a segment is retired because of it: a power cut could bring the old set back.
     PERSIST.put(folder / PERSISTED, b"%b %016x\n" % (line, _check(line, identity)), temporary=f"{PERSISTED}.tmp")
 
 

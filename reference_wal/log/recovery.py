@@ -1,26 +1,26 @@
-"""What a table log's folder means after a crash: the labelled decision table, and the steps that act on it.
+"""The folder of a table's log after a crash: the labelled decision table, and the steps that act on it.
 
 Between two syncs a crash keeps any subset of the names and, of the one group of records being appended, any subset of the
 sectors; what it does not keep of those reads as zeros or as the file's end. By the order of writes in `segmented_log`,
-`active_segment` and `persisted` that leaves these cases, and no others:
+`segments.active_segment` and `persisted` that leaves these cases, and no others:
 
     | row | found                                        | left by                        | done                         |
     |-----|----------------------------------------------|--------------------------------|------------------------------|
-    | @A  | ``*.tmp``                                    | a segment or set never born    | removed                      |
+    | @A  | ``*.tmp``                                    | a segment or set not finished  | removed                      |
     | @B  | closed segment, whole                        | closing                        | kept                         |
     | @C  | closed segment, anything else                | damage: cut and synced first   | LogCorrupted                 |
     | @D  | active segment, records, then zeros or end   | any crash while appending      | cut to its records, closed   |
     | @E  | likewise, then what may be a torn write      | a crash within an append       | cut to its records, closed   |
-    | @F  | likewise, then what no torn write leaves     | damage: `tear` has the proofs  | LogCorrupted                 |
+    | @F  | likewise, then what no torn write leaves     | damage: see `segments.tear`    | LogCorrupted                 |
     | @G  | active segment without a whole record        | a crash at the first append    | cut if torn, goes on         |
-    | @H  | active segment, header damaged               | damage: born whole             | LogCorrupted                 |
-    | @I  | two active segments                          | damage: close precedes birth   | LogCorrupted                 |
-    | @J  | closed segments, no active one               | a crash while rotating         | next one is born             |
+    | @H  | active segment, header damaged               | damage: created whole          | LogCorrupted                 |
+    | @I  | two active segments                          | damage: close comes first      | LogCorrupted                 |
+    | @J  | closed segments, no active one               | a crash while rotating         | next one is created          |
     | @K  | ids missing between segments, all persisted  | a crash while retiring         | accepted                     |
     | @L  | ids missing that were not persisted          | damage: a segment vanished     | LogCorrupted                 |
     | @M  | two segments claim the same id               | damage                         | LogCorrupted                 |
     | @N  | segment of another log, table or schema      | damage: a file moved here      | LogCorrupted                 |
-    | @O  | nothing but ``*.tmp``                        | a crash while creating the log | the folder is no log         |
+    | @O  | nothing but ``*.tmp``                        | a crash while creating the log | the folder is not a log      |
     | @P  | any other file                               | somebody else                  | left alone, logged           |
     | @Q  | other files, but no segment                  | damage: every segment vanished | LogCorrupted                 |
     | @R  | ``persisted``, whole                         | `mark_persisted`               | believed, synced before use  |
@@ -28,16 +28,16 @@ sectors; what it does not keep of those reads as zeros or as the file's end. By 
 
 @C: also zeros at the end, though Arrow would not mind: a segment gets its closed name after its length is durable.
 @D: a kill leaves the zeros, a power cut between cutting and renaming does not. A whole last record that was never acknowledged
-is kept: the caller had not been told, so either is right.
-@E, @G: which damage to the last group passes for a torn write, and why no other does, is `tear`'s table.
+is kept: it was not acknowledged, so either is right.
+@E, @G: which damage to the last group passes for a torn write, and why no other does, is in the table of `segments.tear`.
 @H: an empty file is one as well: neither the zeros nor the header are written under the segment's name.
-@K and @L need to know what was persisted: from ``persisted``, and from whoever calls `SegmentedLog.reconcile`.
+@K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
 Nothing is changed before all is decided, @L included, so a refusal leaves the folder as it was found.
 
 An error leaves what a crash at that place leaves, and no other case: after it the log changes nothing in its folder until it is
-opened again (`segmented_log`), whatever else is called. Without that, an error between closing and birth (@J), and then a
+opened again (`segmented_log`), whatever else is called. Without that, an error between closing and creating (@J), and then a
 mark, would unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
@@ -53,18 +53,20 @@ from pathlib import Path
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
 from crashmatrix.reference_wal.errors import LogCorrupted
 from crashmatrix.reference_wal.log.persisted import PERSISTED, IdSet, read_persisted
-from crashmatrix.reference_wal.log.segment import Opening, Scan, SegmentName, open_segment, scan
+from crashmatrix.reference_wal.log.segments.segment import Opening, Scan, SegmentName, open_segment, scan
 
-__all__ = ["Found", "Plan", "Row", "apply", "decide", "inspect", "look"]
+__all__ = ["FoundFile", "Plan", "Resumable", "Row", "apply", "decide", "inspect", "look"]
 
 logger = logging.getLogger(__name__)
 
 SETTLE_ACTIVE = step(
     "recovery.active.sync", "its last record perhaps in the page cache only", "what is read is on disk"
 )
-REMOVE_UNBORN = step("recovery.unborn.unlink", "a segment never born lies about", "its name is gone, not yet durably")
+REMOVE_UNFINISHED = step(
+    "recovery.unfinished.unlink", "an unfinished segment, never named", "its name is gone, not yet durably"
+)
 CUT_TAIL = step("recovery.tail.truncate", "zeros or a torn record after the last", "they are cut off in the page cache")
-SYNC_CUT = step("recovery.tail.sync", "cut in the page cache only", "cut for good")
+SYNC_CUT = step("recovery.tail.sync", "cut in the page cache only", "cut permanently")
 CLOSE_LEFTOVER = step("recovery.leftover.rename", "the leftover is still named active", "closed, not yet durably")
 SYNC_FOLDER = step("recovery.folder.sync", "recovered names in the cache only", "the folder's names are durable")
 
@@ -72,7 +74,7 @@ SYNC_FOLDER = step("recovery.folder.sync", "recovered names in the cache only", 
 class Row(Enum):
     """The rows of the table above that concern one file."""
 
-    UNBORN = "@A"
+    UNFINISHED = "@A"
     CLOSED_WHOLE = "@B"
     CLOSED_DAMAGED = "@C"
     ACTIVE_WHOLE = "@D"
@@ -85,7 +87,7 @@ class Row(Enum):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFile:
     """One file of the folder: its path, what its name says, and what is in it (segments only)."""
 
     path: Path
@@ -96,7 +98,7 @@ class Found:
     def row(self) -> Row:
         """Classify the file by itself."""
         if self.path.suffix == ".tmp":
-            return Row.UNBORN
+            return Row.UNFINISHED
         if self.path.name == PERSISTED:
             return Row.PERSISTED
         if self.name is None or self.scan is None:
@@ -115,15 +117,23 @@ class Found:
         return Row.ACTIVE_TORN if scan.damage else Row.ACTIVE_WHOLE
 
 
+@dataclass(frozen=True)
+class Resumable:
+    """A leftover active segment without a record, to go on with (@G)."""
+
+    path: Path
+    opening: Opening
+
+
 @dataclass
 class Plan:
-    """What to do with the folder. ``opening`` is None for a folder that never became a log (@O)."""
+    """The decision about a folder. ``opening`` is None for a folder that never became a log (@O)."""
 
     opening: Opening | None = None
-    """Of the newest segment: whose log this is."""
-    unborn: list[Path] = field(default_factory=list)
+    """The opening of the newest segment, which says whose log this is."""
+    unfinished: list[Path] = field(default_factory=list)
     closed: list[SegmentName] = field(default_factory=list)
-    leftover: Found | None = None
+    leftover: FoundFile | None = None
     """The active segment, to be closed (@D, @E) or to go on with (@G)."""
     persisted: IdSet = field(default_factory=IdSet)
 
@@ -136,9 +146,12 @@ class Plan:
         return SegmentName(found.name.start, found.name.start + found.scan.records - 1)
 
     @property
-    def resumable(self) -> Found | None:
-        """The leftover, if it is to be gone on with."""
-        return None if self.closing else self.leftover
+    def resumable(self) -> Resumable | None:
+        """The leftover, if it has no record, so that the log goes on with it."""
+        found = self.leftover
+        if self.closing or found is None or found.scan is None or found.scan.opening is None:
+            return None
+        return Resumable(found.path, found.scan.opening)
 
     @property
     def closed_names(self) -> list[SegmentName]:
@@ -148,8 +161,8 @@ class Plan:
     @property
     def next_id(self) -> int:
         """The first id that no segment here names or holds."""
-        if self.resumable is not None and self.resumable.name is not None:
-            return self.resumable.name.start
+        if self.resumable is not None:
+            return self.resumable.opening.header.start
         return max((name.end + 1 for name in self.closed_names if name.end is not None), default=0)
 
 
@@ -161,7 +174,7 @@ def look(folder: Path) -> Plan:
     return plan
 
 
-def inspect(folder: Path) -> list[Found]:
+def inspect(folder: Path) -> list[FoundFile]:
     """Look at every file of a log folder, in the order of ids; changes nothing, but syncs the active segment."""
     found = []
     for path in sorted(folder.iterdir()):
@@ -169,7 +182,7 @@ def inspect(folder: Path) -> list[Found]:
         if name is not None and name.end is None:
             with SETTLE_ACTIVE:  # Its last record may be a killed process's, and is about to be closed and built upon.
                 settle(path)
-        found.append(Found(path, name, _scan(path) if name else None))
+        found.append(FoundFile(path, name, _scan(path) if name else None))
     return sorted(found, key=lambda item: (item.name.start, item.name.end is None) if item.name else (-1, False))
 
 
@@ -178,7 +191,7 @@ def _scan(path: Path) -> Scan:
         return scan(file)
 
 
-def decide(found: Sequence[Found]) -> Plan:
+def decide(found: Sequence[FoundFile]) -> Plan:
     """Apply the decision table; pure.
 
     Raises:
@@ -188,13 +201,13 @@ def decide(found: Sequence[Found]) -> Plan:
     strange: list[Path] = []
     for item in found:
         row = item.row
-        if row is Row.UNBORN:
-            plan.unborn.append(item.path)
+        if row is Row.UNFINISHED:
+            plan.unfinished.append(item.path)
         elif row is Row.PERSISTED:
             strange.append(item.path)
         elif row is Row.FOREIGN:
             strange.append(item.path)
-            logger.warning("%s is none of the log's files; left alone", item.path)
+            logger.warning("%s is not one of the log's files; left alone", item.path)
         elif row in (Row.CLOSED_DAMAGED, Row.ACTIVE_DAMAGED, Row.HEADERLESS):
             raise _corrupted(item)
         else:
@@ -204,7 +217,7 @@ def decide(found: Sequence[Found]) -> Plan:
     return plan
 
 
-def _corrupted(item: Found) -> LogCorrupted:
+def _corrupted(item: FoundFile) -> LogCorrupted:
     assert item.name is not None and item.scan is not None
     scan, damage = item.scan, item.scan.damage
     if damage is not None:
@@ -215,7 +228,7 @@ def _corrupted(item: Found) -> LogCorrupted:
     return LogCorrupted(item.path, f"holds {scan.records} records, its name says {item.name.start} to {item.name.end}")
 
 
-def _accept(plan: Plan, item: Found) -> None:
+def _accept(plan: Plan, item: FoundFile) -> None:
     assert item.name is not None and item.scan is not None and item.scan.opening is not None
     opening, before = item.scan.opening, plan.opening
     if plan.leftover is not None:
@@ -242,13 +255,13 @@ def _whose(opening: Opening) -> tuple[str, str]:
 
 
 def apply(folder: Path, plan: Plan) -> None:
-    """Carry out the plan up to the point where a new segment may be born. Repeating it after a crash is harmless.
+    """Carry out the plan up to the point where a new segment may be created. Repeating it after a crash is harmless.
 
-    Write order: 1. unlink the unborn; 2. cut and sync what follows the last record, so that a closed segment ends with it;
-    3. close the leftover; 4. sync the folder.
+    Write order: 1. unlink the unfinished files; 2. cut and sync what follows the last record, so that a closed segment ends
+    with its last record; 3. close the leftover; 4. sync the folder.
     """
-    for path in plan.unborn:
-        with REMOVE_UNBORN:
+    for path in plan.unfinished:
+        with REMOVE_UNFINISHED:
             path.unlink()
     if plan.leftover is not None:
         _settle(folder, plan, plan.leftover)
@@ -256,7 +269,7 @@ def apply(folder: Path, plan: Plan) -> None:
         sync_directory(folder)
 
 
-def _settle(folder: Path, plan: Plan, leftover: Found) -> None:
+def _settle(folder: Path, plan: Plan, leftover: FoundFile) -> None:
     assert leftover.scan is not None
     scan = leftover.scan
     if scan.damage is not None:

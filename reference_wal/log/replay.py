@@ -1,7 +1,7 @@
 """Reading a log back while it lives: batches in the order of their ids, one in memory at a time, each verified again.
 
-No lock is held: a segment may be closed, under another name, or retired while it is being read. Of the active one only what was
-durable when the replay began is looked at.
+No lock is held: a segment may be closed, under another name, or retired while it is being read. From the active segment, only
+records that were durable when the replay began are read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.durable_io import names_in
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log.segment import Damage, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.segment import Damage, Record, open_segment, read_opening, read_records
 
 __all__ = ["SegmentGone", "replay_segment"]
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted
 from crashmatrix.reference_wal.log.persisted import IdSet, write_persisted
-from crashmatrix.reference_wal.log.segment import SegmentName
+from crashmatrix.reference_wal.log.segments.segment import SegmentName
 
 __all__ = ["Retention"]
 
 UNLINK_SEGMENT = step("wal.retire.unlink", "all batches persisted, segment still there", "gone, not yet durably")
-SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone for good")
+SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone permanently")
 
 
 class Retention:

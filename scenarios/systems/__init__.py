@@ -53,7 +53,7 @@ BUILT_IN = {
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
         "crashmatrix.scenarios.systems.reference.log:ReferenceLog",
-        "the reference log, four threads on one table (for --experiments power)",
+        "the reference log, four threads on one table (meant for power cuts)",
         {"threads": 4},
     ),
     "reference:no-log": BuiltIn(
@@ -86,7 +86,7 @@ BUILT_IN = {
     ),
     "modelardb:376": BuiltIn(_MODELARDB, "ModelarDB's write-ahead log as merged", {"flaws": _MODELARDB_376}),
     "modelardb:389": BuiltIn(_MODELARDB, "the same with its first fix", {"flaws": _MODELARDB_376[1:]}),
-    "modelardb:mended": BuiltIn(_MODELARDB, "the same without any flaw that was found"),
+    "modelardb:fixed": BuiltIn(_MODELARDB, "the same without any flaw that was found"),
     **{
         f"modelardb:{flaw}": BuiltIn(
             _MODELARDB, f"the same, {about}", {"flaws": (flaw,), "sync_fails": flaw == "shifted-id"}

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.delta_files import delta_files
 from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -46,7 +47,7 @@ class PlainDeltaLake(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the table and read every file it names; each item has all its rows, or is not there."""
-        files = DeltaTable(str(root / "table")).file_uris()
+        files = delta_files(root / "table")
         # Not to_pyarrow_table(), whose threads abort the interpreter at its exit now and then.
         rows = pa.concat_tables([_SCHEMA.empty_table(), *(pq.read_table(file, schema=_SCHEMA) for file in files)])
         parts: dict[int, list[tuple[int, bytes]]] = {}

@@ -2,7 +2,7 @@
 
 1. write FILE.new                           losable: its data
 2. fsync FILE.new       (fsync, fsync-dir)  durable: the data; losable: the rename to come
-3. rename over FILE                         atomic for whoever looks, nothing durable
+3. rename over FILE                         atomic for other processes, nothing durable
 4. fsync the directory  (fsync-dir)         durable: the rename. The promise, in that mode, holds from here
 """
 
@@ -69,7 +69,7 @@ class Replace(SystemUnderTest):
             if found == self._content(version):
                 return [[_KEY, version]]
         raise PromiseBroken(
-            "corrupt", f"the file is no version of itself: {len(found)} bytes, {found.count(0)} of them zero"
+            "corrupt", f"the file is not a version that was written: {len(found)} bytes, {found.count(0)} of them zero"
         )
 
     def _replace(self, root: Path, content: bytes) -> None:

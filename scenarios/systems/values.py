@@ -1,4 +1,4 @@
-"""What the built-in systems store: ``ITEMS`` numbers, each with bytes drawn from the run's seed.
+"""The items that the built-in systems store: ``ITEMS`` numbers, each with bytes drawn from the run's seed.
 
 The journal holds the numbers alone, so that explanations stay short; recovery draws the bytes again and compares.
 """

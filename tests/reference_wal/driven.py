@@ -1,4 +1,4 @@
-"""The reference engine, and its log, as `CrashStateMachine` holds them: told by name what to do, asked by name what is there."""
+"""The reference engine, and its log, as `CrashStateMachine` drives them: each operation and each question has a name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine, WriteAheadLog
+from crashmatrix.scenarios.systems.delta_files import delta_files
 from crashmatrix.scenarios.systems.reference.mutants import mutant
 from crashmatrix.scenarios.target.journal import Item
 
@@ -45,7 +46,7 @@ def archived(folder: Path) -> list[str | int]:
     """Return what a receiving table holds, as `batches_in`; nothing if it is not made yet."""
     if not DeltaTable.is_deltatable(str(folder)):
         return []
-    files = DeltaTable(str(folder)).file_uris()
+    files = delta_files(folder)
     return batches_in(pa.concat_tables([SCHEMA.empty_table(), *(pq.read_table(file, schema=SCHEMA) for file in files)]))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.log.segment import Codec, SegmentEncoder, SegmentHeader
+from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 
 __all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
 

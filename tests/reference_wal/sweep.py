@@ -303,7 +303,7 @@ class Sweep:
     """Without a log: what no flush has promised."""
     late: list[Operation] = field(default_factory=list)
     """Failed appends, which reopening may find, whatever happened to the other rows."""
-    told: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     @classmethod
     def begin(cls, trigger: Trigger, bases: dict[str, tuple[Path, State]], root: Path) -> Sweep:
@@ -314,7 +314,7 @@ class Sweep:
         if trigger.operation is not None:
             sweep.system = trigger.system(root, trigger.options)
             for operation in trigger.before:
-                assert sweep.perform(operation), sweep.told
+                assert sweep.perform(operation), sweep.done
         return sweep
 
     def strike(self) -> None:
@@ -326,7 +326,7 @@ class Sweep:
                 self.trigger.operation.call(self.system)
                 self._certainly(self.trigger.operation)
         except (OSError, ReferenceWalError) as error:
-            self.told.append(f"{self.trigger.name}: {error!r}")
+            self.done.append(f"{self.trigger.name}: {error!r}")
             if self.trigger.operation is not None:
                 self._perhaps(self.trigger.operation)
 
@@ -362,13 +362,13 @@ class Sweep:
         try:
             found = operation.call(self.system)
         except (AppendFailed, TransferFailed) as error:
-            self.told.append(f"{operation.name}: {error!r}")
+            self.done.append(f"{operation.name}: {error!r}")
             self._perhaps(operation)
             return False
         except ReferenceWalError as error:
-            self.told.append(f"{operation.name}: {error!r}")
+            self.done.append(f"{operation.name}: {error!r}")
             return False
-        self.told.append(f"{operation.name}: done")
+        self.done.append(f"{operation.name}: done")
         self._certainly(operation)
         assert found is None or found in self.states, self._difference(found)
         return True
@@ -385,7 +385,7 @@ class Sweep:
         self.states, self.waiting = {found}, []
         more = [ingest(table, number) for table, number in ((MAIN, 51), (SCRATCH, 52)) if (table, EXISTS) in found]
         for operation in more if self.trigger.system is Log else [*more, FLUSH]:
-            assert self.perform(operation), self.told
+            assert self.perform(operation), self.done
         self.system.close()
         found = self._reopened()
         assert found in self.states, self._difference(found)
@@ -400,7 +400,7 @@ class Sweep:
     def _difference(self, found: object) -> str:
         assert isinstance(found, frozenset)
         near = min(self.states, key=lambda state: len(state ^ found))
-        return f"missing {sorted(near - found)}, too much {sorted(found - near)} after\n" + "\n".join(self.told)
+        return f"missing {sorted(near - found)}, too much {sorted(found - near)} after\n" + "\n".join(self.done)
 
 
 @contextmanager

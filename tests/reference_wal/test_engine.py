@@ -30,19 +30,8 @@ from crashmatrix.reference_wal import (
     UnknownTable,
 )
 from tests import ROOT
+from tests.reference_wal.engines import CALLS, flush, ids, opened
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
-
-
-def opened(root: Path, *, table: bool = True, options: EngineOptions | None = None) -> StorageEngine:
-    """Open the engine, with the table ``t`` in it."""
-    engine = StorageEngine.open(root, options=options)
-    if table and "t" not in engine.tables:
-        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
-    return engine
-
-
-def ids(engine: StorageEngine) -> list[int]:
-    return [batch_id for batch_id, _ in engine.unpersisted("t")]
 
 
 def version(root: Path) -> int:
@@ -190,47 +179,6 @@ def test_several_tables(tmp_path: Path) -> None:
 
 # --- refusals
 
-CREATIONS: dict[str, tuple[str, list[tuple[str, pa.DataType]], str, list[str], str]] = {
-    "no timestamp column": ("u", [("x", pa.int64())], "time", [], "no column 'time' in the schema; it has x"),
-    "no tag column": ("u", [("x", pa.int64())], "x", ["y"], "no column 'y'"),
-    "float tag": ("u", [("x", pa.int64()), ("y", pa.float64())], "x", ["y"], "'y' of type double cannot be a tag"),
-    "list tag": ("u", [("x", pa.int64()), ("y", pa.list_(pa.int8()))], "x", ["y"], "cannot be a tag"),
-    "dictionary of floats": (
-        "u",
-        [("x", pa.int64()), ("y", pa.dictionary(pa.int8(), pa.float32()))],
-        "x",
-        ["y"],
-        "cannot be a tag",
-    ),
-    "name": ("../u", [("x", pa.int64())], "x", [], "table name"),
-    "time that has no order": ("u", [("x", pa.list_(pa.int64()))], "x", [], "cannot be stored"),
-    "type that Delta has not": ("u", [("x", pa.int64()), ("y", pa.duration("us"))], "x", [], "cannot be stored"),
-    "type that comes back as another": (
-        "u",
-        [("x", pa.int64()), ("y", pa.dictionary(pa.int8(), pa.int64()))],
-        "x",
-        [],
-        "cannot be stored",
-    ),
-}
-
-
-@pytest.mark.parametrize(("name", "fields", "timestamp", "tags", "message"), CREATIONS.values(), ids=CREATIONS)
-def test_tables_that_cannot_be(
-    name: str, fields: list[tuple[str, pa.DataType]], timestamp: str, tags: list[str], message: str, tmp_path: Path
-) -> None:
-    """A table that could not be stored is refused before anything is created, and the engine goes on."""
-    with opened(tmp_path) as engine:
-        before = contents(tmp_path)
-        with pytest.raises(InvalidInput, match=message):
-            engine.create_table(name, pa.schema(fields), timestamp=timestamp, tags=tags)
-        assert contents(tmp_path) == before
-        with pytest.raises(UnknownTable):
-            engine.ingest("u", batch(1.0))
-        engine.ingest("t", batch(1.0))
-    with opened(tmp_path) as engine:
-        assert (engine.tables, numbers(engine.read("t"))) == (["t"], [1.0])
-
 
 def test_existing_table(tmp_path: Path) -> None:
     """A table that exists is not created again, and keeps its rows."""
@@ -239,17 +187,6 @@ def test_existing_table(tmp_path: Path) -> None:
         with pytest.raises(TableExists):
             engine.create_table("t", pa.schema([("x", pa.int64())]), timestamp="x")
         assert numbers(engine.read("t")) == [1.0]
-
-
-CALLS: dict[str, Callable[[StorageEngine, str], object]] = {
-    "ingest": lambda engine, table: engine.ingest(table, batch(1.0)),
-    "read": lambda engine, table: engine.read(table),
-    "truncate": lambda engine, table: engine.truncate(table),
-}
-
-
-def flush(engine: StorageEngine, table: str) -> None:
-    engine.flush()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +308,7 @@ def test_a_lost_log_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_lost_delta_table_is_refused(tmp_path: Path) -> None:
-    """A log that gave out ids without its Delta table is no unfinished creation: refused, each time."""
+    """A log that gave out ids without its Delta table is not an unfinished creation: refused, each time."""
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(1.0))
         engine.flush()
@@ -421,13 +358,13 @@ def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
             with pytest.raises(LogPoisoned):
                 call(engine, "t")
     with opened(tmp_path) as engine:
-        born = point in (
+        created = point in (
             "delta.create.after_rename",
             "delta.create.before_sync_folder",
             "delta.create.after_sync_folder",
         )
-        assert engine.tables == (["t", "u"] if born else ["t"])
-        if not born:
+        assert engine.tables == (["t", "u"] if created else ["t"])
+        if not created:
             assert not (tmp_path / "wal" / "u").exists()
             engine.create_table("u", SCHEMA, timestamp="timestamp")
         assert engine.ingest("u", batch(2.0)) == 0
@@ -437,103 +374,6 @@ def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
 
 
 # --- a disk that refuses
-
-FLUSH = [
-    point.name
-    for prefix in ("seal.", "compress.", "commit.", "engine.flush.before_retire", "wal.retire", "checkpoint.")
-    for point in faults.catalogue(prefix)
-]
-
-
-def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
-    """The failpoints that a flush passes are those that the next test makes fail, but for the one at its very end."""
-    seen: set[str] = set()
-    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1, checkpoint_commits=1)) as engine:
-        engine.ingest("t", batch(0.0))
-        engine.flush()
-        for number in range(1, 3):
-            engine.ingest("t", batch(float(number)))
-        faults.observe(lambda point, _: seen.add(point.name))
-        try:
-            engine.flush()
-        finally:
-            faults.observe(None)
-    assert seen == {*FLUSH, "engine.flush.before_acknowledge"} and len(FLUSH) > 20
-
-
-@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
-@pytest.mark.parametrize("point", FLUSH)
-def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
-    """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""
-    options = EngineOptions(segment_bytes_max=1, checkpoint_commits=1)
-    with opened(tmp_path, options=options) as engine:
-        engine.ingest("t", batch(0.0))
-        engine.flush()  # Its checkpoint is the one before the next: commits before it are deleted then.
-        for number in range(1, 4):
-            engine.ingest("t", batch(float(number), station="ab"[number % 2]))
-        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError)):
-            engine.flush()
-        for call in (*CALLS.values(), flush):
-            with pytest.raises(LogPoisoned, match="reopen the log"):
-                call(engine, "t")
-    for _ in range(2):
-        with opened(tmp_path, options=options) as engine:
-            assert numbers(engine.read("t")) == [0.0, 1.0, 2.0, 3.0]
-    with opened(tmp_path, options=options) as engine:
-        assert engine.ingest("t", batch(4.0)) == 4
-        engine.flush()
-        assert (numbers(engine.read("t")), ids(engine)) == ([0.0, 1.0, 2.0, 3.0, 4.0], [])
-
-
-@pytest.mark.parametrize("point", ["wal.append.before_write", "wal.append.before_sync"])
-def test_a_failed_append(point: str, tmp_path: Path) -> None:
-    """An ingest that the log refused leaves what was acknowledged readable; reopening has it, and the rest wholly or not."""
-    with opened(tmp_path) as engine:
-        engine.ingest("t", batch(1.0))
-        with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(AppendFailed):
-            engine.ingest("t", batch(2.0, 3.0))
-        with pytest.raises(LogPoisoned):
-            engine.ingest("t", batch(4.0))
-        assert numbers(engine.read("t")) == [1.0]
-        engine.flush()
-    with opened(tmp_path) as engine:
-        assert numbers(engine.read("t")) in ([1.0], [1.0, 2.0, 3.0])
-        engine.flush()
-        assert ids(engine) == []
-
-
-@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
-@pytest.mark.parametrize(
-    "point",
-    [
-        "engine.truncate.before_commit",
-        "commit.delta.before_transact",
-        "commit.delta.after_transact",
-        "commit.delta.before_sync",
-        "engine.truncate.after_commit",
-        "wal.rotate.before_rename",
-        "wal.retire.before_unlink",
-        "wal.retire.before_sync",
-        "orphan.file.before_unlink",
-        "orphan.file.before_sync",
-    ],
-)
-def test_a_failed_truncation(point: str, fault: str, tmp_path: Path) -> None:
-    """A truncation that failed half-way took every row or none, flushed ones and waiting ones alike."""
-    with opened(tmp_path, options=EngineOptions(segment_bytes_max=1)) as engine:
-        engine.ingest("t", batch(0.0))
-        engine.flush()
-        engine.ingest("t", batch(1.0))
-        engine.ingest("t", batch(2.0))
-        with faults.scenario(f"{point}={fault}"), pytest.raises((faults.Panic, OSError, LogPoisoned)):
-            engine.truncate("t")
-        with pytest.raises(LogPoisoned):
-            engine.read("t")
-    committed = point not in ("engine.truncate.before_commit", "commit.delta.before_transact")
-    with opened(tmp_path) as engine:
-        assert numbers(engine.read("t")) == ([] if committed else [0.0, 1.0, 2.0])
-        assert len(list((tmp_path / "tables" / "t").glob("*.parquet"))) == (0 if committed else 1)
-        assert engine.ingest("t", batch(3.0)) == 3
 
 
 def test_recovery_believes_the_disk_only(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from crashmatrix.reference_wal import (
     TableCorrupted,
     UnknownTable,
 )
-from crashmatrix.reference_wal.opening import Found
+from crashmatrix.reference_wal.opening import FoundTable
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 
@@ -49,11 +49,11 @@ def test_every_combination_has_its_row() -> None:
         for next_id in (None, 0, 3):
             if there or creating or dropped or next_id is not None:
                 expected = ROWS.get((there, creating, dropped, next_id), "@f")
-                assert Found("t", there, creating, dropped, next_id).row == expected
+                assert FoundTable("t", there, creating, dropped, next_id).row == expected
 
 
 def test_a_table_never_used_is_missed(tmp_path: Path) -> None:
-    """An acknowledged table whose Delta folder vanished is no unfinished creation, though it never held a batch."""
+    """An acknowledged table whose Delta folder vanished is not an unfinished creation, though it never held a batch."""
     opened(tmp_path).close()
     shutil.rmtree(tmp_path / "tables" / "t")
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_a_table_never_used_is_missed(tmp_path: Path) -> None:
 
 
 def test_batches_in_a_table_never_created(tmp_path: Path) -> None:
-    """A log with batches beside a half-made table is no unfinished creation."""
+    """A log with batches beside a half-made table is not an unfinished creation."""
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(1.0))
     (tmp_path / "tables" / "t").rename(tmp_path / "tables" / ".creating-t")
@@ -81,7 +81,7 @@ def test_two_names(tmp_path: Path) -> None:
 
 
 def test_the_log_of_an_earlier_table(tmp_path: Path) -> None:
-    """A table never gets the log of another that bore its name."""
+    """A table never gets the log of another table of its name."""
     opened(tmp_path).close()
     shutil.copytree(tmp_path / "wal" / "t", tmp_path / "old")
     with opened(tmp_path) as engine:

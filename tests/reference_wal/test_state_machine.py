@@ -23,7 +23,7 @@ from tests.reference_wal.driven import DrivenEngine, DrivenLog
 FUZZ = settings(max_examples=3_000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 QUICK = settings(FUZZ, max_examples=12, stateful_step_count=30, derandomize=True, database=None)
 PROFILE = FUZZ if os.environ.get("CRASHMATRIX_FUZZ") else QUICK
-HUNT = settings(QUICK, max_examples=200, phases=(Phase.generate,), report_multiple_bugs=False)
+SEARCH = settings(QUICK, max_examples=200, phases=(Phase.generate,), report_multiple_bugs=False)
 
 TABLES = ("one", "two")
 tables = st.sampled_from(TABLES)
@@ -150,7 +150,7 @@ class EngineMachine(ModelledMachine):
 
 
 class LogMachine(ModelledMachine):
-    """The log by itself; the model has the id and batch of all that is not marked persisted."""
+    """The log by itself; the model has the id and batch of every batch not marked persisted."""
 
     open = DrivenLog
 
@@ -211,4 +211,4 @@ def test_planted_bug_is_found(bug: str) -> None:
     """The machine can fail: it finds bugs that are known to be there, as a wrong content or as an error of the engine's."""
     machine = type("Machine", (EngineMachine,), {"open": partial(DrivenEngine, bug=bug)})
     with pytest.raises((AssertionError, PromiseBroken, OperationFailed)):
-        run_state_machine_as_test(machine, settings=HUNT)
+        run_state_machine_as_test(machine, settings=SEARCH)

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine, UnknownTable
-from crashmatrix.reference_wal.gate import Gate
+from crashmatrix.reference_wal import EngineOptions, LogPoisoned, StorageEngine, UnknownTable
 from tests import ROOT
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
@@ -36,7 +35,7 @@ def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = Non
 
 @pytest.mark.parametrize("wal", [True, False])
 def test_many_threads(wal: bool, tmp_path: Path) -> None:
-    """Whoever reads, whenever: every row acknowledged by then is there, none is there twice; after closing as well."""
+    """At every moment a reader finds each row acknowledged by then, and none twice; after closing as well."""
     acknowledged: dict[str, list[float]] = {"t": [], "u": []}
 
     def write(writer: int) -> None:
@@ -119,7 +118,7 @@ def test_one_table_does_not_wait_for_another(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["truncate", "drop_table"])
 def test_batches_around_a_truncation(end: str, tmp_path: Path) -> None:
-    """A batch is either gone with the truncation or there for good: acknowledged after it, it survives a restart."""
+    """A batch is either gone with the truncation or stays: acknowledged after it, it survives a restart."""
     began, finished = threading.Event(), threading.Event()
     gone: list[float] = []
     kept: list[float] = []
@@ -155,50 +154,11 @@ def test_batches_around_a_truncation(end: str, tmp_path: Path) -> None:
         assert (end == "truncate") is bool(kept)
 
 
-# --- the background thread
-
-
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 200
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-
-
-def test_the_background_commits(tmp_path: Path) -> None:
-    """What waits is committed without a flush, full generations at once; closing commits the rest."""
-    options = EngineOptions(flush_seconds=3600, generation_bytes_max=2 * batch(0.0).nbytes)
-    with opened(tmp_path, options=options) as engine:
-        engine.ingest("t", batch(0.0))
-        engine.ingest("t", batch(1.0))
-        wait_until(lambda: len(engine.files("t")) == 1)
-        engine.ingest("t", batch(2.0))
-    with opened(tmp_path) as engine:
-        assert (engine.unpersisted("t"), numbers(engine.read("t"))) == ([], [0.0, 1.0, 2.0])
-
-
-@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
-def test_an_error_in_the_background_reaches_the_caller(fault: str, tmp_path: Path) -> None:
-    """Whoever calls next is told, with the cause, and so is who closes; nothing acknowledged is lost."""
-    engine = opened(tmp_path, options=EngineOptions(flush_seconds=0.01))
-    with faults.scenario(f"commit.parquet.before_sync={fault}", allow_unhit=True):
-        engine.ingest("t", batch(0.0))
-        wait_until(lambda: engine._health.poisoned)
-    for call in (lambda: engine.ingest("t", batch(1.0)), engine.flush, lambda: engine.read("t"), engine.close):
-        with pytest.raises(BackgroundFailed, match=r"Panic|OSError|Input/output") as caught:
-            call()
-        assert isinstance(caught.value, LogPoisoned) and caught.value.__cause__ is not None
-    with opened(tmp_path) as engine:
-        assert numbers(engine.read("t")) == [0.0]
-
-
-def test_an_error_on_its_way_is_not_hidden(tmp_path: Path) -> None:
-    """An exception that leaves the block is the one that is seen, whatever closing has to say."""
-    with pytest.raises(KeyError), opened(tmp_path, options=EngineOptions(flush_seconds=0.01)) as engine:
-        with faults.scenario("commit.parquet.before_sync=panic", allow_unhit=True):
-            engine.ingest("t", batch(0.0))
-            wait_until(lambda: engine._health.poisoned)
-        raise KeyError
 
 
 def test_a_failed_generation_is_passed_by_nobody(tmp_path: Path) -> None:
@@ -265,33 +225,3 @@ def test_killed_amid_threads(point: str, tmp_path: Path) -> None:
             }
             assert len(found) == len(set(found))
             assert said["ack"] <= set(found) <= said["attempt"]
-
-
-# --- the gate
-
-
-def test_the_gate() -> None:
-    """Many pass together; who closes it is alone; a closing that waits is not overtaken by those who come later."""
-    gate, order = Gate(), list[str]()
-
-    def close() -> None:
-        with gate.closed():
-            order.append("closed")
-
-    def pass_() -> None:
-        with gate.passed():
-            order.append("passed")
-
-    with ThreadPoolExecutor() as pool:
-        with gate.passed():
-            with gate.passed():
-                closing = pool.submit(close)
-                wait_until(lambda: bool(gate._closing))
-                late = [pool.submit(pass_) for _ in range(3)]
-                time.sleep(0.02)
-                assert order == []
-            assert order == []
-        closing.result()
-        for one in late:
-            one.result()
-    assert order == ["closed", "passed", "passed", "passed"]

@@ -58,7 +58,7 @@ def test_memory_is_lost_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_closing_commits(tmp_path: Path) -> None:
-    """Closing is no crash: what waits is committed."""
+    """Closing commits the rows that wait."""
     with opened(tmp_path) as engine:
         engine.ingest("t", batch(0.0))
     with opened(tmp_path) as engine:
@@ -114,7 +114,7 @@ def test_a_committed_spill_file_is_not_replayed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 1, 8, 300, -1])
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_a_torn_spill_file(which: int, length: int, tmp_path: Path) -> None:
-    """Of what was spilled, the whole files before a torn one come back; it and those after it are dropped for good."""
+    """The whole spill files before a torn one come back; the torn one and later ones are dropped permanently."""
     engine = opened(tmp_path, options=SPILL_EACH)
     for number in range(3):
         engine.ingest("t", batch(float(number)))

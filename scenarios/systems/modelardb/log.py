@@ -1,4 +1,4 @@
-"""The log and the engine under `modelardb`: the published algorithm, each of its flaws a switch.
+"""The log and the engine under `system`: the published algorithm, each of its flaws a switch.
 
 append     write the record in several writes, fdatasync, then give out the id: the promise
 rotate     after so many batches: end the stream, rename the segment, create the next; no folder is ever synced
@@ -25,6 +25,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.transaction import AddAction
 
 from crashmatrix.faults import declare
+from crashmatrix.scenarios.systems.delta_files import delta_files
 
 __all__ = ["FLAWS", "SCHEMA", "SEGMENT_BATCHES", "Engine", "Log"]
 
@@ -50,7 +51,7 @@ FLAWS = {
     "shifted-id": "a failed sync leaves its record behind, and the next record gets the same id",
     "no-folder-sync": "that segments were created, renamed and removed is not made durable",
 }
-"""What can be switched on, and what it means."""
+"""The flaws that can be switched on, and their meaning."""
 
 SCHEMA = pa.schema([("number", pa.int64()), ("series", pa.string()), ("row", pa.int64()), ("value", pa.binary())])
 SEGMENT_BATCHES = 4
@@ -81,7 +82,7 @@ class Log:
         return known if "lost-leftover" in self._flaws else max(known, max(history, default=-1) + 1)
 
     def _close_leftover(self) -> int:
-        """Close the active segment of an earlier life; returns the id after its last, 0 if there is no such segment."""
+        """Close the active segment of an earlier life; returns the id after its last, 0 if it does not exist."""
         path = next(self._folder.glob("*-.arrows"), None)
         if path is None:
             return 0
@@ -197,7 +198,7 @@ class Engine:
 
     def rows(self) -> pa.Table:
         """Return what is committed and what is buffered."""
-        files = DeltaTable(str(self._table)).file_uris()
+        files = delta_files(self._table)
         # Not to_pyarrow_table(), whose threads abort the interpreter at its exit now and then.
         committed = [pq.read_table(file, schema=SCHEMA) for file in files]
         buffered = [part for parts in self._buffers.values() for _, part in parts]

@@ -1,9 +1,9 @@
 """ModelarDB's write-ahead log, as published: batches of several series, a rotation every few, one restart on the way.
 
 ModelarDB (https://github.com/ModelarData/ModelarDB-RS) logs each batch for a time series table before it buffers it: a folder
-a table, the segment being written ``{start}-.arrows``, closed ones ``{start}-{end}.arrows``. `modelardb_log` has the algorithm.
+a table, the segment being written ``{start}-.arrows``, closed ones ``{start}-{end}.arrows``. `log` has the algorithm.
 
-The log was read as it was in #376 (https://github.com/ModelarData/ModelarDB-RS/pull/376) and after its next id was mended in
+The log was read as it was in #376 (https://github.com/ModelarData/ModelarDB-RS/pull/376) and after its next id was fixed in
 #389 (https://github.com/ModelarData/ModelarDB-RS/pull/389): ``crates/modelardb_storage/src/write_ahead_log.rs``. Not read, and
 so assumed: the server code that carries ids from buffers to commits (taken to be: a commit names every batch of which it holds
 points), and when a buffer is committed. Simplified: one table, no compression, few batches a segment.
@@ -40,14 +40,14 @@ _BATCHES: Sequence[dict[str, int]] = (
 
 
 class ModelarDB(SystemUnderTest):
-    """The log as published, or mended except for the flaws named.
+    """The log as published, or fixed except for the flaws named.
 
     #376 (https://github.com/ModelarData/ModelarDB-RS/pull/376) "ensures durability and crash recovery for ingested time series
-    data": an ingested batch comes back once, with all its points. What breaks that, and why it is the algorithm that does, is
+    data": an ingested batch comes back once, with all its points. Why the algorithm breaks that is explained
     in ``docs/case-study-modelardb.md``. Without flaws the log is ``safe``.
 
     Args:
-        flaws: names from `modelardb_log.FLAWS`.
+        flaws: names from `log.FLAWS`.
         sync_fails: the log's sixth sync fails; the client tries again, after a restart if the log demands one.
     """
 

@@ -1,6 +1,6 @@
-"""What the reference workload stores: real rows, cut into batches, and the operations on them, drawn with the seed.
+"""The data of the reference workload: real rows, cut into batches, and the operations on them, drawn with the seed.
 
-Each row carries its number in the extra column `ROW`, so that every row that comes back can be told from every other, and
+Each row carries its number in the extra column `ROW`, so that every row that comes back is known from every other, and
 compared with what was stored, whatever the data.
 """
 
@@ -237,4 +237,4 @@ _EVENTS = {
     2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
     BATCHES - 6: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
 }
-"""What happens after which batch. A transfer moves what is committed, so a flush before it says what that is."""
+"""The operations after each batch. A transfer moves what is committed, so a flush before it says what that is."""

@@ -66,7 +66,7 @@ Outcome = dict[str, list[Item]]
 def outcomes(promises: Promises) -> list[Outcome]:
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
-    What is acknowledged settles all that was attempted before it on its table: without a log, a truncation takes batches
+    An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
     with it that no flush had acknowledged.
     """
     state = reduce(_apply, promises.initial, Outcome())
@@ -167,7 +167,7 @@ class ReferenceEngine(SystemUnderTest):
         """Recover from that, then store the rest of the rows."""
         data = self._data()
         _, during = operations(data)
-        with self._open(root, "reference-later") as engine:  # A table made anew is to be told from the first.
+        with self._open(root, "reference-later") as engine:  # A table made anew is another table than the first.
             unflushed = list[Attempt]()
             for operation in during:
                 if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
@@ -282,8 +282,8 @@ class UnloggedEngine(ReferenceEngine):
         "recovery.tail",
         "recovery.leftover",
         "recovery.folder",
-        "recovery.unborn.",
-        "recovery.unborn_log",
+        "recovery.unfinished.",
+        "recovery.unfinished_log",
         "recovery.logs",
     )
 
@@ -299,7 +299,7 @@ def _logged_batch(data: DataSet, table: str, batch_id: int, batch: pa.RecordBatc
 
 
 def _committed(engine: StorageEngine, data: DataSet) -> dict[str, list[Batch]]:
-    """What each table's Parquet files hold, as DuckDB reads them."""
+    """Return the batches in each table's Parquet files, as DuckDB reads them."""
     found = {}
     for table in engine.tables:
         files, rows = engine.files(table), data.rows.schema.empty_table()
@@ -311,7 +311,7 @@ def _committed(engine: StorageEngine, data: DataSet) -> dict[str, list[Batch]]:
 
 
 def _archived(root: Path, data: DataSet) -> list[Batch]:
-    """What the receiving tables hold, as deltalake names their files."""
+    """Return the batches in the receiving tables, by the files that deltalake names."""
     found = []
     for path in sorted((root / ARCHIVE).glob("*")) if (root / ARCHIVE).exists() else ():
         if not path.name.startswith("."):

@@ -47,7 +47,7 @@ def leave_debris(root: Path) -> None:
     (delta_log / f"{newest + 1:020d}.json").touch()
     (root / "tables" / MAIN / "orphan.parquet").touch()
     (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')
-    (root / "tables" / ".creating-unborn").mkdir()
+    (root / "tables" / ".creating-unfinished").mkdir()
     (root / "tables" / ".dropped-gone").mkdir()
     for name, start in ((MAIN, PREPARED[MAIN]), ("gone", 0)):
         (root / "spill" / name).mkdir(parents=True, exist_ok=True)
@@ -70,5 +70,5 @@ def _leave_debris_of_a_transfer(root: Path) -> None:
 def _leave_debris_of_logs(wal: Path) -> None:
     tear_an_append(next((wal / MAIN).glob("*-.arrows")))
     (wal / SCRATCH / "99-.tmp").touch()
-    (wal / "unborn").mkdir()
+    (wal / "unfinished").mkdir()
     (wal / ".removed-old").mkdir()

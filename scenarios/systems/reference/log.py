@@ -17,8 +17,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segment import Codec, Record, open_segment, read_opening, read_records
-from crashmatrix.reference_wal.log.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.log.segments.segment import Codec, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
@@ -40,7 +40,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
     17: (STEADY, [1, 6, 4, 5]),
     20: (OTHER, [0, 1, 2, 3, 4, 5]),
 }
-"""What is marked persisted before an append; the last one by truncation."""
+"""The batches marked persisted before an append; the last ones by truncation."""
 
 
 class ReferenceLog(SystemUnderTest):
@@ -58,7 +58,7 @@ class ReferenceLog(SystemUnderTest):
     unreached: ClassVar[Sequence[str]] = (
         "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
         "recovery.newest_commit.", "recovery.replay.", "recovery.spill.", "recovery.table.", "recovery.tables.",
-        "recovery.torn_commit.", "recovery.transfer.", "recovery.unborn_table.",
+        "recovery.torn_commit.", "recovery.transfer.", "recovery.unfinished_table.",
     )  # fmt: skip
     stable_recovery = True
 
@@ -85,7 +85,7 @@ class ReferenceLog(SystemUnderTest):
         tear_an_append(next((root / "wal" / STEADY).glob("*-.arrows")))
         (root / "wal" / OTHER / "99-.tmp").touch()
         (root / "wal" / OTHER / "persisted.tmp").touch()
-        (root / "wal" / "unborn").mkdir()
+        (root / "wal" / "unfinished").mkdir()
         (root / "wal" / ".removed-old").mkdir()
         return items
 
@@ -176,7 +176,7 @@ class ReferenceLog(SystemUnderTest):
         marks = [["mark", table, ids] for place, ids in MARKS.values() if place == table and persisted >= set(ids)]
         explained = {batch_id for _, _, ids in marks for batch_id in ids}
         if persisted != explained:
-            raise PromiseBroken("corrupt", f"{table}: {log.persisted} are persisted, which nobody asked for at once")
+            raise PromiseBroken("corrupt", f"{table}: {log.persisted} are persisted, not what was marked")
         return [*(["append", table, number] for number in numbers), *marks]
 
     def _number(self, table: str, batch: pa.RecordBatch) -> int:

@@ -7,47 +7,39 @@ processes that run the engine, by replacing the step that it breaks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
 
 from crashmatrix.reference_wal import spill
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta import (
     checkpoint,
     commit as delta_commit,
-    folder as table_folder,
     receiver,
     recovery as delta_recovery,
 )
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver as Receiving
-from crashmatrix.reference_wal.log import active_segment, persisted, recovery, retention
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log import persisted, recovery, retention
 from crashmatrix.reference_wal.log.append_queue import AppendQueue
-from crashmatrix.reference_wal.log.seal import SealForm
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segments.seal import SealForm
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.missing_syncs import MISSING_SYNCS
+from crashmatrix.scenarios.systems.reference.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.planting import change, together
 
-__all__ = ["MUTANTS", "Mutant", "mutant"]
+__all__ = ["MUTANTS", "mutant"]
 
 NO_LOG = "reference:no-log"
 
-
-@dataclass(frozen=True)
-class Mutant:
-    """One planted bug: ``experiments`` on ``target`` may find it, those that cut power on ``filesystems``."""
-
-    name: str
-    broken: str
-    plant: Callable[[], None]
-    experiments: tuple[str, ...] = ("kill",)
-    filesystems: tuple[str, ...] = ("ext4",)
-    target: str = "reference"
+_TRUSTING = together(
+    change(UnrecoveredLog, "reconcile", planting.trusting), change(UnrecoveredLog, "refuse_gaps", planting.nothing)
+)
 
 
 def mutant(name: str) -> Mutant:
@@ -55,15 +47,6 @@ def mutant(name: str) -> Mutant:
     if name not in MUTANTS:
         raise UsageError(f"no planted bug {name!r}; `crashmatrix mutants --list` names them")
     return MUTANTS[name]
-
-
-def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
-    return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
-
-
-def _unnamed(name: str, broken: str, module: Any, step: str, *, target: str = "reference") -> Mutant:
-    """A missing sync of a directory: ext4 makes up for it at the next fsync of a file, POSIX demands it."""
-    return replace(_unsynced(name, broken, module, step), filesystems=("posix",), target=target)
 
 
 def _rows(found: Iterable[Mutant]) -> dict[str, Mutant]:
@@ -101,7 +84,7 @@ MUTANTS = _rows(
             "the marker names the batch after the generation's last",
             together(
                 change(DeltaStore, "_transact", planting.one_too_high),
-                change(SegmentedLog, "reconcile", planting.trusting),
+                _TRUSTING,
                 change(SeriesBuffers, "insert", planting.any_order),
             ),
         ),
@@ -110,7 +93,7 @@ MUTANTS = _rows(
             "recovery replays everything in the log, committed or not",
             together(
                 change(DeltaStore, "marker", lambda _: lambda *__: -1),
-                change(SegmentedLog, "reconcile", planting.trusting),
+                _TRUSTING,
                 change(SeriesBuffers, "insert", planting.any_order),
             ),
         ),
@@ -118,8 +101,8 @@ MUTANTS = _rows(
             "ids-from-zero",
             "ids begin again at 0 once every segment has been retired",
             together(
-                change(SegmentedLog, "_resume_segment", planting.ids_from_zero),
-                change(SegmentedLog, "reconcile", planting.trusting),
+                change(UnrecoveredLog, "_writer", planting.ids_from_zero),
+                _TRUSTING,
             ),
         ),
         Mutant(
@@ -151,9 +134,9 @@ MUTANTS = _rows(
             change(recovery, "apply", planting.leftover_dropped),
         ),
         Mutant(
-            "born-before-closed",
+            "next-before-closed",
             "rotation starts the next segment before it closes the full one",
-            change(SegmentedLog, "rotate", planting.born_before_closed),
+            change(SegmentedLog, "rotate", planting.next_before_closed),
         ),
         Mutant(
             "drop-log-first",
@@ -184,7 +167,7 @@ MUTANTS = _rows(
             "spill-trusted-when-torn",
             "a spill file found at start is replayed without its checksum being looked at",
             change(spill, "_checksum", planting_tables.always_fits),
-            ("power",),
+            dies="machine",
             target=NO_LOG,
         ),
         Mutant(
@@ -212,7 +195,7 @@ MUTANTS = _rows(
             "clean-up-before-verify",
             "commits are deleted as soon as a checkpoint is written",
             change(checkpoint, "write", planting_tables.cleaned_up_first),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "orphans-kept",
@@ -250,50 +233,31 @@ MUTANTS = _rows(
                 change(SegmentedLog, "_write_group", planting_log.ids_before_sync),
                 change(AppendQueue, "settle", planting_log.nobody_waits_for_the_turn),
             ),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "everybody-leads",
             "several threads lead groups at the same time",
             change(AppendQueue, "__init__", planting_log.everybody_leads),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "durable-by-hearsay",
             "a record's seal says that those before it in its group were durable",
             change(SealForm, "write", planting_log.durable_by_hearsay),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "no-sync-set",
             "the set of persisted batches is named before it is synced",
             change(persisted, "PERSIST", planting.unsynced_file),
-            ("power",),
+            dies="machine",
             target="reference-log",
         ),
-        _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
-        _unsynced("no-sync-header", "a new segment is named before it is synced", active_segment, "SYNC_HEADER"),
-        _unnamed("no-sync-segment-name", "a new segment's name is not synced", active_segment, "SYNC_NAMED"),
-        _unnamed(
-            *("no-sync-closed-name", "a closed segment's new name is not synced", active_segment, "SYNC_CLOSED"),
-            target="reference-log",
-        ),
-        _unsynced(
-            "no-sync-parquet", "a Parquet file is committed without having been synced", delta_commit, "SYNC_PARQUET"
-        ),
-        _unnamed("no-sync-parquet-name", "a Parquet file's name is not synced", delta_commit, "SYNC_FOLDER"),
-        _unsynced("no-sync-commit", "the commit's json is not synced", delta_commit, "SYNC_JSON"),
-        _unnamed("no-sync-commit-name", "the commit's name is not synced", delta_commit, "SYNC_LOG"),
-        _unnamed("no-sync-table", "a new table is named before it is synced", table_folder, "SYNC_TABLE"),
-        _unnamed("no-sync-table-name", "a new table's name is not synced", table_folder, "SYNC_NAMED"),
-        _unsynced("no-sync-transferred", "rows are received without having been synced", receiver, "SYNC_COPY"),
-        _unsynced("no-sync-received", "the receiving commit is not synced", receiver, "SYNC_JSON"),
-        _unnamed("no-sync-transferred-name", "the names of received files are not synced", receiver, "SYNC_COPIES"),
-        _unnamed("no-sync-received-name", "the receiving commit's name is not synced", receiver, "SYNC_LOG"),
-        _unnamed("no-sync-dropped-name", "a table's hiding is not synced", table_folder, "SYNC_HIDDEN"),
+        *MISSING_SYNCS,
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",
@@ -302,25 +266,25 @@ MUTANTS = _rows(
                 change(delta_commit, "SYNC_LOG", planting.Postponed),
                 change(SegmentedLog, "mark_persisted", planting.sync_postponed),
             ),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "log-unsettled",
             "recovery closes and builds upon a segment whose last record may be in the page cache only",
             change(recovery, "settle", planting.nothing),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "commit-unsettled",
             "recovery forgets batches whose commit may be in the page cache only",
             change(delta_recovery, "settle", planting.nothing),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "no-sync-anywhere",
             "nothing is synced at all",
             together(change(os, "fsync", planting.nothing), change(os, "fdatasync", planting.nothing)),
-            ("power",),
+            dies="machine",
         ),
     ]
 )

@@ -16,8 +16,10 @@ from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.log import recovery
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.options import EngineOptions
 
 __all__ = [
@@ -26,7 +28,6 @@ __all__ = [
     "after",
     "any_order",
     "backwards",
-    "born_before_closed",
     "change",
     "commit",
     "forget_replayed",
@@ -36,6 +37,7 @@ __all__ = [
     "left_torn",
     "leftover_dropped",
     "log_first",
+    "next_before_closed",
     "nothing",
     "one_too_high",
     "persisted_first",
@@ -161,22 +163,25 @@ def one_too_high(original: Any) -> Any:
 def trusting(_: Any) -> Any:
     """Take what is persisted without checking that the rest is there."""
 
-    def reconcile(self: SegmentedLog, persisted_through: int) -> None:
-        self._settle()
-        self.mark_persisted(range(min(persisted_through + 1, self.next_id)))
+    def reconcile(self: UnrecoveredLog, persisted_through: int = -1) -> SegmentedLog:
+        log = self._recover()
+        log.mark_persisted(range(min(persisted_through + 1, log.next_id)))
+        return log
 
     return reconcile
 
 
-def ids_from_zero(_: Any) -> Any:
+def ids_from_zero(original: Any) -> Any:
     """Begin ids at 0 again where no closed segment is left."""
 
-    def resume(self: SegmentedLog, leftover: recovery.Found) -> None:
+    def writer(self: UnrecoveredLog) -> SegmentWriter:
+        leftover = self._plan.resumable
+        if leftover is None or self._plan.closed:
+            return original(self)  # type: ignore[no-any-return]
         leftover.path.unlink()
-        self.next_id = self.next_id if self._retention.closed else 0
-        self._start_segment()
+        return SegmentWriter.create(self._log, self._sizes, 0)
 
-    return resume
+    return writer
 
 
 def backwards(original: Any) -> Any:
@@ -204,8 +209,8 @@ def any_order(original: Any) -> Any:
 def forget_replayed(original: Any) -> Any:
     """Mark what was just replayed into memory as persisted."""
 
-    def recover(self: Any) -> None:
-        original(self)
+    def recover(self: Any, marker: int) -> None:
+        original(self, marker)
         self.log.mark_persisted(range(self.log.oldest_id, self.log.next_id))
 
     return recover
@@ -229,7 +234,7 @@ def log_first(_: Any) -> Any:
 def left_torn(original: Any) -> Any:
     """Close a leftover segment, torn record and all."""
 
-    def settle(folder: Path, plan: recovery.Plan, leftover: recovery.Found) -> None:
+    def settle(folder: Path, plan: recovery.Plan, leftover: recovery.FoundFile) -> None:
         assert leftover.scan is not None
         uncut = replace(leftover.scan, damage=None, size_bytes=leftover.scan.good_bytes)
         original(folder, plan, replace(leftover, scan=uncut))
@@ -249,12 +254,13 @@ def leftover_dropped(original: Any) -> Any:
     return apply
 
 
-def born_before_closed(_: Any) -> Any:
+def next_before_closed(_: Any) -> Any:
     """Start the next segment before closing the full one."""
 
     def rotate(self: SegmentedLog) -> None:
-        before, last_id = self._usable(), self.next_id - 1
-        self._start_segment()
+        writer = self._usable()
+        before, last_id = writer.active, writer.next_id - 1
+        writer.start()
         self._retention.closed.append(before.finish(last_id))
 
     return rotate

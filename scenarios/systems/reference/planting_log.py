@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reference_wal.log import persisted
-from crashmatrix.reference_wal.log.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.retention import Retention
-from crashmatrix.reference_wal.log.seal import SealForm
-from crashmatrix.reference_wal.log.segment import SegmentName
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segments.seal import SealForm
+from crashmatrix.reference_wal.log.segments.segment import SegmentName
 
 __all__ = [
     "durable_by_hearsay",
@@ -86,23 +86,23 @@ def durable_by_hearsay(original: Any) -> Any:
 def ids_before_sync(original: Any) -> Any:
     """Give the group its ids before it is written."""
 
-    def write_group(self: SegmentedLog, active: ActiveSegment, group: list[Entry]) -> None:
+    def write_group(self: SegmentedLog, group: list[Entry]) -> None:
         for batch_id, entry in enumerate(group, self.next_id):
             entry.batch_id = batch_id
-        original(self, active, group)
+        original(self, group)
 
     return write_group
 
 
 def nobody_waits_for_the_turn(_: Any) -> Any:
-    """Return as soon as the entry is settled, whoever has the turn."""
+    """Return as soon as the entry is settled, whichever thread has the turn."""
 
-    def settle(self: AppendQueue, message: Any, lead: Callable[[], None]) -> Entry:
+    def settle(self: AppendQueue, message: Any, write_next_group: Callable[[], None]) -> Entry:
         entry = Entry(message)
         self._waiting.append(entry)
         while not entry.settled:
             if self.turn.take(wait=False):
-                self._lead(entry, lead)
+                self._write_unless_settled(entry, write_next_group)
             else:
                 time.sleep(0.0002)
         return entry

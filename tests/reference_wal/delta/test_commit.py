@@ -12,39 +12,12 @@ import pytest
 from deltalake import DeltaTable
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import EngineOptions, StorageEngine, TableCorrupted
-from crashmatrix.reference_wal.buffers import Generation
-from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
-from crashmatrix.reference_wal.delta.compression import compress
-from crashmatrix.reference_wal.delta.folder import give_name
+from crashmatrix.reference_wal import TableCorrupted
+from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.recovery import TornTail, remove_torn, torn_tail
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
-
-APPLICATION = "log/t"
-PROPERTIES = TableProperties(timestamp="timestamp", tags=["station"], identity="log", logged=True, arrow="")
-KEEP_SEGMENTS = EngineOptions(segment_bytes_max=1 << 20)
-"""The log holds every batch of a session until it is reopened."""
-
-
-def store(root: Path, commits: int = 0) -> DeltaStore:
-    """Return a table with a commit of one row for each batch 0, 1, ..."""
-    DeltaStore.make_unborn(root / "t", SCHEMA, PROPERTIES)
-    give_name(root / "t")
-    made = DeltaStore(root / "t")
-    for number in range(commits):
-        commit(made, number, number)
-    return made
-
-
-def commit(table: DeltaStore, lo: int, hi: int) -> None:
-    rows = pa.Table.from_batches([batch(*range(lo, hi + 1))])
-    generation = Generation(lo, hi, {("a",): rows})
-    parquet, count = compress(generation, timestamp="timestamp", tags=["station"])
-    table.commit(generation, parquet, count, application=APPLICATION)
-
-
-def json_of(root: Path, version: int) -> Path:
-    return root / "t" / "_delta_log" / f"{version:020d}.json"
+from crashmatrix.scenarios.systems.delta_files import delta_files
+from tests.reference_wal.delta.stores import APPLICATION, PROPERTIES, commit, json_of, store
+from tests.reference_wal.support import SCHEMA, contents, numbers
 
 
 def test_a_new_table(tmp_path: Path) -> None:
@@ -70,7 +43,7 @@ def test_a_commit(tmp_path: Path) -> None:
         assert table.commits_since_checkpoint == 2
     delta = DeltaTable(str(tmp_path / "t"))
     assert delta.transaction_version(APPLICATION) == 3
-    rows = [pq.read_table(uri) for uri in delta.file_uris()]
+    rows = [pq.read_table(file) for file in delta_files(tmp_path / "t")]
     assert numbers(pa.concat_tables(rows)) == [0.0, 1.0, 2.0, 3.0]
     actions = [json.loads(line) for line in json_of(tmp_path, 1).read_text().splitlines()]
     assert json.loads(actions[0]["commitInfo"]["batchIds"]) == [0, 1, 2]
@@ -117,122 +90,6 @@ def test_orphans_are_removed(tmp_path: Path) -> None:
 
     assert set((tmp_path / "t").glob("*.parquet")) == named and len(named) == 2
     assert (tmp_path / "t" / "notes.txt").exists()
-
-
-# --- torn commits
-
-
-def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
-    """Nothing is taken for torn in a table at rest: new, with commits, cleared, or with a checkpoint."""
-    made = store(tmp_path)
-    whole = [torn_tail(tmp_path / "t")]
-    commit(made, 0, 0)
-    whole.append(torn_tail(tmp_path / "t"))
-    made.clear(0, application=APPLICATION)
-    whole.append(torn_tail(tmp_path / "t"))
-    made.checkpoint()
-    whole.append(torn_tail(tmp_path / "t"))
-    assert whole == [TornTail(None, version - 1, []) for version in (0, 1, 2, 2)]
-
-
-@pytest.mark.parametrize("newest", ["commit", "clear"])
-def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
-    """A newest commit that lacks any of its end, or has zeros there, is told from a whole one, and healing removes it."""
-    made = store(tmp_path, commits=2)
-    before = torn_tail(tmp_path / "t")
-    if newest == "clear":
-        made.clear(2, application=APPLICATION)
-    else:
-        commit(made, 2, 2)
-    file = json_of(tmp_path, 3)
-    data = file.read_bytes()
-    assert before == TornTail(None, 1, []) and data[-1:] == b"}"
-
-    for length in range(len(data)):
-        for torn in (data[:length], data[:length] + bytes(len(data) - length)):
-            file.write_bytes(torn)
-            assert torn_tail(tmp_path / "t") == TornTail(file, 2, []), length
-    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
-
-    assert not file.exists()
-    healed = DeltaStore(tmp_path / "t")
-    assert (healed.marker(APPLICATION), numbers(healed.read(SCHEMA))) == (1, [0.0, 1.0])
-    healed.remove_orphans()
-    commit(healed, 2, 2)
-    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0]
-
-
-def test_leftovers_of_deltalake_are_removed(tmp_path: Path) -> None:
-    """The temporary file that deltalake links a commit from does not pile up."""
-    store(tmp_path, commits=1)
-    leftover = tmp_path / "t" / "_delta_log" / f"{2:020d}.json#1"
-    leftover.write_bytes(b"half")
-    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
-    assert not leftover.exists()
-    assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 0
-
-
-@pytest.mark.parametrize("damage", ["empty", "gone"])
-def test_the_first_commit_is_never_torn(damage: str, tmp_path: Path) -> None:
-    """A table whose first commit is damaged or gone was damaged afterwards: it is synced before it has its name."""
-    store(tmp_path)
-    if damage == "empty":
-        json_of(tmp_path, 0).write_bytes(b"")
-    else:
-        json_of(tmp_path, 0).unlink()
-    before = contents(tmp_path)
-    with pytest.raises(TableCorrupted):
-        torn_tail(tmp_path / "t")
-    assert contents(tmp_path) == before
-
-
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda data: b"",
-    "half": lambda data: data[: len(data) // 2],
-    "without its last line": lambda data: data.rpartition(b"\n")[0],
-    "first line only": lambda data: data.partition(b"\n")[0],
-    "zeros": lambda data: bytes(len(data)),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_engine_heals_a_torn_commit(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """While the log holds the rows of a torn commit, opening removes it and every row is there once."""
-    with StorageEngine.open(tmp_path, options=KEEP_SEGMENTS) as engine:
-        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
-        for number in range(3):
-            engine.ingest("t", batch(float(number)))
-            engine.flush()
-    file = json_of(tmp_path / "tables", 3)
-    file.write_bytes(damage(file.read_bytes()))
-
-    with StorageEngine.open(tmp_path) as engine:
-        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
-        assert [batch_id for batch_id, _ in engine.unpersisted("t")] == [2]
-        assert len(engine.files("t")) == 2
-        engine.flush()
-        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
-    assert DeltaTable(str(tmp_path / "tables" / "t")).version() == 3
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_engine_refuses_what_the_log_cannot_heal(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """Once the log has let go of the rows, a damaged newest commit is corruption: refused each time, nothing changed."""
-    with StorageEngine.open(tmp_path) as engine:
-        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
-        engine.ingest("t", batch(0.0))
-        engine.flush()
-    with StorageEngine.open(tmp_path) as engine:
-        assert engine.unpersisted("t") == []
-    file = json_of(tmp_path / "tables", 1)
-    file.write_bytes(damage(file.read_bytes()))
-    before = contents(tmp_path)
-
-    for _ in range(2):
-        with pytest.raises(TableCorrupted, match="the newest commit is damaged") as caught:
-            StorageEngine.open(tmp_path)
-        assert caught.value.path == file
-        assert contents(tmp_path) == before
 
 
 # --- checkpoints

@@ -1,4 +1,4 @@
-"""Many threads, one log: they share syncs, ids follow the file, nobody is told of what is not durable, and errors reach all."""
+"""Many threads, one log: syncs are shared, ids follow the file, only durable batches are acknowledged, errors reach all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
 from crashmatrix.reference_wal.log.append_queue import Entry
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 SECONDS_MAX = 200.0
@@ -71,9 +72,9 @@ def log(tmp_path: Path) -> Iterator[SegmentedLog]:
 
 def reopened(log: SegmentedLog) -> list[tuple[int, float]]:
     log.close()
-    again = SegmentedLog.open(log.folder, segment_bytes_max=1 << 20)
-    assert again is not None
-    again.reconcile()
+    left = UnrecoveredLog.look(log.folder, segment_bytes_max=1 << 20)
+    assert left is not None
+    again = left.reconcile()
     found = [(batch_id, numbers(rows)[0]) for batch_id, rows in again.unpersisted()]
     again.close()
     return found
@@ -143,7 +144,7 @@ def test_an_error_reaches_everybody(log: SegmentedLog, point: str) -> None:
     assert found == [(i, float(i)) for i in range(len(found))] and len(found) in (1, 5)
 
 
-def test_who_queues_behind_an_error_is_told(log: SegmentedLog) -> None:
+def test_an_error_reaches_those_who_queue_behind_it(log: SegmentedLog) -> None:
     """Who came too late for the group that failed is refused, and its batch is not written."""
     with held_at("wal.append.before_sync") as (arrived, go_on):
         first = Appender(log, 0.0)
@@ -214,7 +215,7 @@ def test_rotation_with_many_waiting(log: SegmentedLog) -> None:
 
 @pytest.mark.parametrize("point", ["wal.rotate.before_rename", "wal.rotate.after_sync", "wal.segment.before_rename"])
 def test_a_rotation_that_fails(log: SegmentedLog, point: str) -> None:
-    """If the rotation before a group fails, each of the group is told, and nothing acknowledged is lost."""
+    """If the rotation before a group fails, each caller of the group gets the error, and nothing acknowledged is lost."""
     log.append(batch(0.0))
     log.segment_bytes_max = 1
     with faults.scenario(f"{point}=raise(ENOSPC)"):

@@ -14,8 +14,9 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
 from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.recovery import Row
-from crashmatrix.reference_wal.log.seal import checksum
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.seal import checksum
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import batch, contents, encode, flipped, numbers
 
 OTHER = pa.schema([("timestamp", pa.timestamp("us"))])
@@ -69,14 +70,14 @@ HEADER = bounds(0, 0)[0]
 KEPT = {
     "@A": Case(
         {"0-2.arrows": segment(0, 3), "3-.tmp": b"half a header"},
-        rows={"3-.tmp": Row.UNBORN, "0-2.arrows": Row.CLOSED_WHOLE},
+        rows={"3-.tmp": Row.UNFINISHED, "0-2.arrows": Row.CLOSED_WHOLE},
         names=("0-2.arrows", "3-.arrows"),
         unpersisted=(0, 1, 2),
         next_id=3,
     ),
     "@A of another start": Case(
         {"0-2.arrows": segment(0, 3), "9-.tmp": segment(9, 0)},
-        rows={"9-.tmp": Row.UNBORN},
+        rows={"9-.tmp": Row.UNFINISHED},
         names=("0-2.arrows", "3-.arrows"),
         unpersisted=(0, 1, 2),
         next_id=3,
@@ -203,7 +204,7 @@ KEPT = {
             "persisted": persisted("0-2,4-4"),
             "persisted.tmp": b"0",
         },
-        rows={"persisted": Row.PERSISTED, "persisted.tmp": Row.UNBORN},
+        rows={"persisted": Row.PERSISTED, "persisted.tmp": Row.UNFINISHED},
         names=("2-4.arrows", "5-.arrows", "persisted"),
         unpersisted=(3,),
         next_id=5,
@@ -400,8 +401,8 @@ REFUSED = {
 
 NO_LOG: dict[str, dict[str, bytes]] = {
     "@O empty": {},
-    "@O unborn": {"0-.tmp": b""},
-    "@O whole but unborn": {"0-.tmp": segment(0, 0)},
+    "@O unfinished": {"0-.tmp": b""},
+    "@O whole but unfinished": {"0-.tmp": segment(0, 0)},
 }
 
 
@@ -419,10 +420,9 @@ def build(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def open_log(folder: Path, persisted: int = -1) -> SegmentedLog:
-    log = SegmentedLog.open(folder, segment_bytes_max=1 << 20, preallocate_bytes=4096)
-    assert log is not None
-    log.reconcile(persisted)
-    return log
+    found = UnrecoveredLog.look(folder, segment_bytes_max=1 << 20, preallocate_bytes=4096)
+    assert found is not None
+    return found.reconcile(persisted)
 
 
 def ids(log: SegmentedLog) -> tuple[int, ...]:
@@ -532,9 +532,9 @@ def test_refused(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("files", NO_LOG.values(), ids=NO_LOG)
 def test_no_log(files: dict[str, bytes], tmp_path: Path) -> None:
-    """A folder whose log was never born is none, and the write-ahead log removes it: nobody was told of it."""
+    """A folder whose log was never finished is not a log, and the write-ahead log removes it: it was never acknowledged."""
     folder = build(tmp_path, files)
-    assert SegmentedLog.open(folder, segment_bytes_max=1 << 20) is None
+    assert UnrecoveredLog.look(folder, segment_bytes_max=1 << 20) is None
     assert contents(folder) == files
 
     wal = WriteAheadLog(tmp_path)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,52 +11,9 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
-from crashmatrix.reference_wal.log.segment import SegmentName
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from tests.reference_wal.log.logs import LARGE, closing, create, fill, ids, names, reopen
 from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
-
-LARGE = 1 << 20
-
-
-def create(root: Path, segment_bytes_max: int = LARGE, schema: pa.Schema = SCHEMA) -> SegmentedLog:
-    folder = root / "t"
-    folder.mkdir()
-    return SegmentedLog.create(folder, schema, table="t", segment_bytes_max=segment_bytes_max)
-
-
-def reopen(log: SegmentedLog, *, persisted_through: int = -1) -> SegmentedLog:
-    log.close()
-    opened = SegmentedLog.open(log.folder, segment_bytes_max=log.segment_bytes_max)
-    assert opened is not None
-    opened.reconcile(persisted_through)
-    return opened
-
-
-@contextmanager
-def closing(log: SegmentedLog) -> Iterator[SegmentedLog]:
-    try:
-        yield log
-    finally:
-        log.close()
-
-
-def ids(log: SegmentedLog) -> list[int]:
-    """Return the unpersisted ids; each batch must hold its own row."""
-    found = list(log.unpersisted())
-    assert all(numbers(rows) == [float(batch_id)] for batch_id, rows in found)
-    return [batch_id for batch_id, _ in found]
-
-
-def fill(log: SegmentedLog, count: int) -> None:
-    """Append batches whose row is their id."""
-    for _ in range(count):
-        assert log.append(batch(log.next_id)) == log.next_id - 1
-
-
-def names(log: SegmentedLog) -> list[str]:
-    found = [SegmentName.parse(path.name) for path in log.folder.iterdir()]
-    assert all(found)
-    return [str(name) for name in sorted((name for name in found if name), key=lambda name: name.start)]
 
 
 def test_ids_continue_over_rotations_and_restarts(tmp_path: Path) -> None:
@@ -217,18 +173,6 @@ def test_truncate(tmp_path: Path) -> None:
     log.close()
 
 
-@pytest.mark.parametrize(
-    ("held", "first", "covered"),
-    [("all", 0, True), ("last", 0, False), ("last", 3, False), ("last", 4, True), ("last", 5, True)],
-)
-def test_covers(held: str, first: int, covered: bool, tmp_path: Path) -> None:
-    """The log covers what follows an id if no batch from there on is missing."""
-    with closing(six(tmp_path)) as log:
-        if held == "last":
-            log.mark_persisted(range(4))
-        assert log.covers(first) is covered
-
-
 REFUSED_BATCHES = {
     "fewer columns": batch(1.0).select(["timestamp"]),
     "another type": pa.record_batch(
@@ -241,7 +185,7 @@ REFUSED_BATCHES = {
 
 @pytest.mark.parametrize("rows", REFUSED_BATCHES.values(), ids=REFUSED_BATCHES)
 def test_other_schemas_are_refused(rows: pa.RecordBatch, tmp_path: Path) -> None:
-    """A batch of another schema is refused, and the log goes on as if nothing had been asked."""
+    """A batch of another schema is refused, and the log goes on unchanged."""
     with closing(create(tmp_path)) as log:
         before = contents(log.folder)
         with pytest.raises(InvalidInput, match="schema"):
@@ -390,65 +334,4 @@ def test_a_failed_truncation_poisons(point: str, tmp_path: Path) -> None:
         log.append(batch(5.0))
     log = reopen(log, persisted_through=4)
     assert (ids(log), log.next_id) == ([], 5)
-    log.close()
-
-
-# --- zeros ahead
-
-
-def test_a_segment_is_filled_ahead_and_cut_when_closed(tmp_path: Path) -> None:
-    """The active segment is larger than its records, by zeros, never beyond its maximal size; a closed one ends with its last
-    record; any Arrow reader opens both and finds the same rows.
-    """
-    folder = tmp_path / "t"
-    folder.mkdir()
-    log = SegmentedLog.create(folder, SCHEMA, table="t", segment_bytes_max=64 * 1024, preallocate_bytes=16 * 1024)
-    sizes = set()
-    with closing(log):
-        for number in range(80):
-            fill(log, 1)
-            active = folder / "0-.arrows"
-            sizes.add(active.stat().st_size)
-            if number % 25 == 0:
-                with active.open("rb") as file:
-                    assert pa.ipc.open_stream(file).read_all().num_rows == number + 1
-        assert 2 < len(sizes) < 10 and max(sizes) <= 64 * 1024
-        log.rotate()
-        data = (folder / "0-79.arrows").read_bytes()
-        assert data[-8:] != bytes(8) or len(data) < max(sizes)
-        assert pa.ipc.open_stream(data).read_all().num_rows == 80
-    assert ids(reopen(log)) == list(range(80))
-
-
-@pytest.mark.parametrize("preallocate_bytes", [0, 100, 4096, 1 << 20])
-@pytest.mark.parametrize("rows", [1, 5000])
-def test_any_amount_of_zeros(preallocate_bytes: int, rows: int, tmp_path: Path) -> None:
-    """However far ahead, small batches and large ones come back, before and after a restart."""
-    folder = tmp_path / "t"
-    folder.mkdir()
-    log = SegmentedLog.create(
-        folder, SCHEMA, table="t", segment_bytes_max=256 * 1024, preallocate_bytes=preallocate_bytes
-    )
-    for number in range(5):
-        assert log.append(batch(*range(rows))) == number
-    found = [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()]
-    log = reopen(log)
-    assert [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()] == found
-    assert found == [(number, rows) for number in range(5)]
-    log.close()
-
-
-@pytest.mark.parametrize(
-    "point", ["wal.rotate.before_truncate", "wal.rotate.after_truncate", "wal.rotate.before_sync_cut"]
-)
-def test_a_cut_that_fails_poisons(point: str, tmp_path: Path) -> None:
-    """A segment whose zeros could not be cut off for good is not named closed; reopening finishes the job."""
-    with closing(create(tmp_path)) as log:
-        fill(log, 3)
-        log.segment_bytes_max = 1
-        with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(AppendFailed):
-            log.append(batch(3.0))
-        assert names(log) == ["0-.arrows"]
-    log = reopen(log)
-    assert ids(log) == [0, 1, 2] and names(log) == ["0-2.arrows", "3-.arrows"]
     log.close()

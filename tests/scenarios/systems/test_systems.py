@@ -38,9 +38,10 @@ def set_up(jobs: Jobs, target: Target) -> None:
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", NAMES)
 def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
-    """Every item acknowledged comes back from a first recovery and from a second one."""
-    target, root, journal = Target(name, seed=3, workspace=str(tmp_path)), tmp_path / "root", tmp_path / "journal"
-    root.mkdir()
+    """Every item acknowledged comes back from a first recovery and from a second one, in a folder of any name."""
+    target, journal = Target(name, seed=3, workspace=str(tmp_path)), tmp_path / "journal"
+    root = tmp_path / "été: a folder" / "root"
+    root.mkdir(parents=True)
     set_up(jobs, target)
     initial = value(jobs.run(work.prepare, target, root, seconds_max=SECONDS_MAX))
     value(jobs.run(work.workload, target, root, journal, (), None, seconds_max=SECONDS_MAX))

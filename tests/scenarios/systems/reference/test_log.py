@@ -38,6 +38,6 @@ def test_power_cut(target: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_an_id_before_its_sync_is_found() -> None:
-    """A follower told too early shows: its batch is acknowledged, and gone after the power cut."""
+    """A batch acknowledged before its sync is found to be gone after the power cut."""
     found = try_mutant("ids-before-sync").found
     assert found is not None and found.verdict.broken

@@ -25,9 +25,9 @@ FEW = (
 
 
 def test_there_are_enough() -> None:
-    """At least forty bugs are planted, and every one names the experiment that may find it."""
+    """At least forty bugs are planted, and every one says what must die for it to show."""
     assert len(MUTANTS) >= 40
-    assert all(set(row.experiments) & {"kill", "power"} for row in MUTANTS.values())
+    assert {row.dies for row in MUTANTS.values()} == {"process", "machine"}
 
 
 @pytest.mark.experiment

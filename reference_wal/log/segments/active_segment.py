@@ -1,6 +1,6 @@
-"""The one segment that grows: born whole, filled with zeros ahead of its records, cut to its length when it is closed.
+"""The one segment that grows: created whole, filled with zeros ahead of its records, cut to its length when it is closed.
 
-Birth, write order:
+Creation, write order:
     1. header and the first zeros to a ``.tmp``; sync it    (a crash: recovery row @A)
     2. rename it to ``{start}-.arrows``; sync the folder
 
@@ -15,13 +15,13 @@ Closing, write order:
 Why zeros: a sync of bytes written into blocks that are there leaves the filesystem's journal alone, no new size, no new block;
 measured, it takes half to two thirds of the time. Zeros written, not `fallocate`d: a block that was only reserved must be marked
 as written, in the journal, at the sync that first fills it. Records too large to gain (a quarter of the zeros or more) grow
-the file instead: filling costs their time again, unless the whole segment is filled when it is born (``preallocate_bytes`` as
+the file instead: filling costs their time again, unless the whole segment is filled when it is created (``preallocate_bytes`` as
 large as the segment: the fastest appends, the slowest rotation). On a filesystem that never overwrites (btrfs) zeros gain
 nothing, and cost a little; ``preallocate_bytes=0`` writes none. They are written in pieces, since the page cache keeps together
 what was written at once, and of a large piece a small change takes up to a third longer to sync.
 
 Nothing depends on the zeros being durable: where a sync has not reached, a file reads as zeros, written or not, or ends. So
-what a crash leaves of a group are sectors, each there or zeros or beyond the end (`tear`). The zeros of a segment being born are
+a crash leaves of a group some sectors, each there or zeros or beyond the end (`tear`). The zeros of a new segment are
 synced with its header before it has a name, those written later with the records beside them. No byte is ever written twice: a
 torn tail is cut off, durably, before anything is written there again.
 """
@@ -34,8 +34,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crashmatrix.reference_wal.durable_io import Buffer, step, sync_directory, write_at
-from crashmatrix.reference_wal.log.seal import SealForm
-from crashmatrix.reference_wal.log.segment import SegmentEncoder, SegmentName
+from crashmatrix.reference_wal.log.segments.seal import SealForm
+from crashmatrix.reference_wal.log.segments.segment import SegmentEncoder, SegmentName
 
 __all__ = ["PARTS_MAX", "ActiveSegment"]
 
@@ -50,7 +50,7 @@ SYNC_RECORD = step("wal.append.sync", "in the page cache, not yet durable", "dur
 CUT_ZEROS = step("wal.rotate.truncate", "full, zeros after its records", "the zeros are cut off in the page cache")
 SYNC_CUT = step("wal.rotate.sync_cut", "zeros cut off in the page cache only", "its length is durable")
 CLOSE_SEGMENT = step("wal.rotate.rename", "full, still named active", "named closed, not yet durably")
-SYNC_CLOSED = step("wal.rotate.sync", "closed in the cache only", "closed for good, no active segment yet")
+SYNC_CLOSED = step("wal.rotate.sync", "closed in the cache only", "closed durably, no active segment yet")
 
 PARTS_MAX = 1000
 """How many buffers a group may consist of: a little less than Linux takes in one write (1,024)."""
@@ -71,10 +71,10 @@ class ActiveSegment:
 
     @classmethod
     def create(cls, folder: Path, start: int, encoder: SegmentEncoder, *, zeros_bytes: int) -> ActiveSegment:
-        """Bear the segment of id ``start``, with so many zeros after its header; durable on return. Raises OSError."""
+        """Create the segment of id ``start``, with so many zeros after its header; durable on return. Raises OSError."""
         path = folder / str(SegmentName(start))
-        unborn = path.with_suffix(".tmp")
-        fd = os.open(unborn, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        unfinished = path.with_suffix(".tmp")
+        fd = os.open(unfinished, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
             with WRITE_HEADER:
                 write_at(fd, [encoder.header_bytes], 0)
@@ -82,7 +82,7 @@ class ActiveSegment:
             with SYNC_HEADER:  # Contents before the name: a segment in place has a whole header, and its first zeros.
                 os.fsync(fd)
             with NAME_SEGMENT:
-                unborn.rename(path)
+                unfinished.rename(path)
             with SYNC_NAMED:  # Without this a power cut could take the file with every record synced into it.
                 sync_directory(folder)
             return cls(path, fd, encoder.form, len(encoder.header_bytes))
@@ -140,7 +140,7 @@ class ActiveSegment:
         closed = SegmentName(start.start, last_id)
         with CLOSE_SEGMENT:
             self.path.rename(self.path.with_name(str(closed)))
-        with SYNC_CLOSED:  # The old name is gone for good, so two active segments can never be met.
+        with SYNC_CLOSED:  # The old name is gone durably, so no crash leaves two active segments.
             sync_directory(self.path.parent)
         return closed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal.log.segment import (
+from crashmatrix.reference_wal.log.segments.segment import (
     Codec,
     Damage,
     Opening,

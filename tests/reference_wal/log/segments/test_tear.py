@@ -1,4 +1,4 @@
-"""The last record, damaged in every way: which damage is told from a torn write, and which is not."""
+"""The last record, damaged in every way: which damage is recognised, and which passes for a torn write."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal.log.segment import Damage, read_opening, read_records
-from crashmatrix.reference_wal.log.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.log.segments.segment import Damage, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from tests.reference_wal.support import encode, flipped
 
 ZEROS = bytes(2 * SECTOR_BYTES)
@@ -17,7 +17,7 @@ DENSE = pa.schema([("x", pa.binary())])
 
 
 def dense(size_bytes: int, *, zeros: int = 0) -> pa.RecordBatch:
-    """A batch of random bytes, the first ``zeros`` of them 0; the end of its message is no zero either."""
+    """A batch of random bytes, the first ``zeros`` of them 0; the end of its message is not zero either."""
     noise = random.Random(size_bytes).randbytes(size_bytes - zeros).replace(b"\0", b"\1")
     return pa.record_batch([pa.array([bytes(zeros) + noise], pa.binary())], schema=DENSE)
 
@@ -50,7 +50,7 @@ SIZES = [8, 104, 128, 200, 1024]
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_flipped_bit_is_damage(size: int) -> None:
-    """Any bit of the last record, changed while all its sectors are there, is told from a torn write: wherever the record's
+    """Any bit of the last record, changed while all its sectors are there, is recognised as damage: wherever the record's
     beginning and end lie in their sectors, and in the seal as well as in the message.
     """
     data, bounds = encode([dense(size // 2), dense(size)], schema=DENSE)
@@ -110,7 +110,7 @@ def test_a_torn_record_after_it_proves_damage() -> None:
 
 
 def test_limits() -> None:
-    """What cannot be told, and passes for a torn write: a sector gone is one, whatever else is wrong; a flip in a message which
+    """The damage that passes for a torn write: a sector gone is one, whatever else is wrong; a flip in a message which
     has a zero sector of its own; the last record gone without a trace.
     """
     data, bounds = encode([dense(300), dense(2000)], schema=DENSE)

@@ -40,7 +40,7 @@ _TEXT = re.compile(b":".join([b"([0-9a-f]{16})"] * 6))
 
 @dataclass(frozen=True)
 class Seal:
-    """What a seal says; see the module's docstring."""
+    """The numbers in a seal; see the module's docstring."""
 
     id: int
     offset: int

@@ -12,7 +12,7 @@ Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format)
 
 `seal` has TEXT. The header's comes after what it seals, since a stream begins with its schema; its id is ``start``, its
 checksum covers the header and the bytes that all seals of the segment share. A record's comes first, so that a reader knows
-how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone is no proof: what a torn append
+how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone proves nothing: what a torn append
 leaves may read as a batch of zeros, and a flipped bit as other numbers or, in the schema, as another column.
 
 An active segment is filled with zeros ahead of its records, which Arrow takes for the stream's end (four zero bytes where a
@@ -21,7 +21,7 @@ message should begin), as it does the end of the file. A closed segment ends wit
 Names: ``{start}-.arrows`` while the segment grows, ``{start}-{end}.arrows`` once closed, ids inclusive, as in ModelarDB
 (https://github.com/ModelarData/ModelarDB-RS/pull/376).
 
-Invariants: ids in a segment are consecutive from ``start``; a segment is born whole (header synced before its name
+Invariants: ids in a segment are consecutive from ``start``; a segment is created whole (header synced before its name
 appears); a closed segment never changes. Records do not depend on each other: each brings its own dictionaries.
 """
 
@@ -34,8 +34,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.log.seal import BLANK, SealForm, checksum
-from crashmatrix.reference_wal.log.tear import is_zero, proof_of_damage
+from crashmatrix.reference_wal.log.segments.seal import BLANK, SealForm, checksum
+from crashmatrix.reference_wal.log.segments.tear import is_zero, proof_of_damage
 
 __all__ = [
     "Codec",
@@ -59,7 +59,7 @@ _END_OF_STREAM_BYTES = 8
 
 @dataclass(frozen=True)
 class SegmentName:
-    """What a segment's file name says: the first id and, once closed, the last."""
+    """A segment's file name: the first id and, once closed, the last."""
 
     start: int
     end: int | None = None
@@ -127,7 +127,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a whole pass over a segment found. ``good_bytes`` is where the last whole record ends, ``size_bytes`` the file."""
+    """The result of a pass over a whole segment. ``good_bytes`` is where the last whole record ends, ``size_bytes`` the file."""
 
     opening: Opening | None
     records: int

@@ -1,8 +1,9 @@
-"""Torn write or damage? What can be told about a record that does not read as it was written, at the end of a segment.
+"""Torn write or damage? The evidence about a record at the end of a segment that does not read as it was written.
 
 A power cut keeps, of the one group of records being written, any subset of its 512-byte sectors (a kill, a beginning cut at a
-page). What was not kept reads as it did before: as the zeros that the segment was filled with, or as the end of the file. Sectors
-before the group are durable, and a sector shared with an older record holds either that record alone or both whole. So:
+page). A sector that was not kept reads as it did before: as the zeros that the segment was filled with, or as the end of the
+file. Sectors before the group are durable, and a sector shared with an older record holds either that record alone or both
+whole. So:
 
     a torn write lacks at least one *piece*: a sector of the record, from the record's beginning on, is all zeros, or the file
     ends before the record does.
@@ -13,29 +14,29 @@ A record that does not fit its seal is therefore damaged, and no crash did it, i
     |-------------------------------------------------|------------------------------------------------------------------|
     | a later seal whose ``synced`` lies beyond it    | it had been durable before that seal was written                 |
     | the seal is whole and the id out of turn        | one leader gives out ids in order                                |
-    | the seal is whole, the message is not, and      | whoever reached this place with every sector had written it all  |
+    | the seal is whole, the message is not, and      | a write whose every sector reached the disk is whole             |
     | no piece of the record is missing               |                                                                  |
     | the seal is not whole, no piece of it missing   | likewise                                                         |
 
-What cannot be told from a torn write, and is dropped as one:
+These kinds of damage look like a torn write, and are dropped as one:
 - damage to the last group that leaves a piece all zeros, or nothing of the record, or cuts the file: just what a tear does;
 - any other damage to a record which also lacks a piece;
 - a changed message that has an all-zero piece of its own (512 aligned bytes of zeros, or the last few): we cannot know that
-  they were meant. Zeros in the seal are known, and no excuse.
+  the batch had them. The zeros of a seal are known, so they excuse nothing.
 
-Only the last group can be meant, by the first row; and never silently: recovery logs what it cuts off.
+The first row limits them to the last group. Recovery logs what it cuts off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from crashmatrix.reference_wal.log.seal import SealForm
+from crashmatrix.reference_wal.log.segments.seal import SealForm
 
 __all__ = ["SECTOR_BYTES", "is_zero", "proof_of_damage"]
 
 SECTOR_BYTES = 512
-"""What a disk writes whole or not at all; a larger sector is several that share their fate."""
+"""A disk writes so many bytes whole or not at all; a larger sector counts as several that share their fate."""
 
 
 def proof_of_damage(tail: bytes, offset: int, form: SealForm, expected_id: int) -> str | None:

@@ -1,0 +1,28 @@
+"""One planted bug: what is broken, how, and where it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Mutant"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug.
+
+    Attributes:
+        plant: breaks the engine in the calling process.
+        dies: what must die for the bug to show: the process, or the machine with its page cache.
+        filesystems: where the machine's death is tried.
+        target: the system whose workload reaches the bug.
+    """
+
+    name: str
+    broken: str
+    plant: Callable[[], None]
+    dies: Literal["process", "machine"] = "process"
+    filesystems: tuple[str, ...] = ("ext4",)
+    target: str = "reference"

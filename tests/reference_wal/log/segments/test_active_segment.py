@@ -1,0 +1,72 @@
+"""The segment that grows: zeros ahead of its records, cut off when it is closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import AppendFailed
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from tests.reference_wal.log.logs import closing, create, fill, ids, names, reopen
+from tests.reference_wal.support import SCHEMA, batch
+
+
+def test_a_segment_is_filled_ahead_and_cut_when_closed(tmp_path: Path) -> None:
+    """The active segment is larger than its records, by zeros, never beyond its maximal size; a closed one ends with its last
+    record; any Arrow reader opens both and finds the same rows.
+    """
+    folder = tmp_path / "t"
+    folder.mkdir()
+    log = SegmentedLog.create(folder, SCHEMA, table="t", segment_bytes_max=64 * 1024, preallocate_bytes=16 * 1024)
+    sizes = set()
+    with closing(log):
+        for number in range(80):
+            fill(log, 1)
+            active = folder / "0-.arrows"
+            sizes.add(active.stat().st_size)
+            if number % 25 == 0:
+                with active.open("rb") as file:
+                    assert pa.ipc.open_stream(file).read_all().num_rows == number + 1
+        assert 2 < len(sizes) < 10 and max(sizes) <= 64 * 1024
+        log.rotate()
+        data = (folder / "0-79.arrows").read_bytes()
+        assert data[-8:] != bytes(8) or len(data) < max(sizes)
+        assert pa.ipc.open_stream(data).read_all().num_rows == 80
+    assert ids(reopen(log)) == list(range(80))
+
+
+@pytest.mark.parametrize("preallocate_bytes", [0, 100, 4096, 1 << 20])
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_any_amount_of_zeros(preallocate_bytes: int, rows: int, tmp_path: Path) -> None:
+    """However far ahead, small batches and large ones come back, before and after a restart."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    log = SegmentedLog.create(
+        folder, SCHEMA, table="t", segment_bytes_max=256 * 1024, preallocate_bytes=preallocate_bytes
+    )
+    for number in range(5):
+        assert log.append(batch(*range(rows))) == number
+    found = [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()]
+    log = reopen(log)
+    assert [(batch_id, batch_.num_rows) for batch_id, batch_ in log.unpersisted()] == found
+    assert found == [(number, rows) for number in range(5)]
+    log.close()
+
+
+@pytest.mark.parametrize(
+    "point", ["wal.rotate.before_truncate", "wal.rotate.after_truncate", "wal.rotate.before_sync_cut"]
+)
+def test_a_cut_that_fails_poisons(point: str, tmp_path: Path) -> None:
+    """A segment whose zeros could not be cut off durably is not named closed; reopening finishes the job."""
+    with closing(create(tmp_path)) as log:
+        fill(log, 3)
+        log.segment_bytes_max = 1
+        with faults.scenario(f"{point}=raise(EIO)"), pytest.raises(AppendFailed):
+            log.append(batch(3.0))
+        assert names(log) == ["0-.arrows"]
+    log = reopen(log)
+    assert ids(log) == [0, 1, 2] and names(log) == ["0-2.arrows", "3-.arrows"]
+    log.close()

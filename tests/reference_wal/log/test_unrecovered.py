@@ -1,0 +1,132 @@
+"""Logs as a crash left them: what they say before they are recovered, and that only recovery makes a log of them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
+from tests.reference_wal.support import SCHEMA, batch, contents
+
+SEGMENT_BYTES_MAX = 2200
+
+
+def fill(root: Path, table: str, count: int, *, persisted: int = 0) -> Path:
+    """Leave the log of a table with so many batches, the first ``persisted`` of them persisted elsewhere; returns its folder."""
+    folder = root / table
+    folder.mkdir(parents=True)
+    log = SegmentedLog.create(folder, SCHEMA, table=table, segment_bytes_max=SEGMENT_BYTES_MAX, preallocate_bytes=0)
+    for number in range(count):
+        log.append(batch(float(number)))
+    log.mark_persisted(range(persisted))
+    log.close()
+    return folder
+
+
+def look(folder: Path) -> UnrecoveredLog:
+    found = UnrecoveredLog.look(folder, segment_bytes_max=SEGMENT_BYTES_MAX, preallocate_bytes=0)
+    assert found is not None
+    return found
+
+
+def look_at_all(root: Path) -> UnrecoveredLogs:
+    return UnrecoveredLogs(root, segment_bytes_max=SEGMENT_BYTES_MAX, preallocate_bytes=0)
+
+
+def oldest_id(folder: Path) -> int:
+    return min(int(path.name.partition("-")[0]) for path in folder.glob("*.arrows"))
+
+
+def test_it_is_not_a_log_yet() -> None:
+    """What needs a recovered log is not there before: it takes no batch, gives none back and forgets none."""
+    usable = {"append", "unpersisted", "mark_persisted", "truncate", "rotate"}
+    assert usable <= set(dir(SegmentedLog))
+    assert not usable & set(dir(UnrecoveredLog))
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_looking_changes_nothing(count: int, tmp_path: Path) -> None:
+    """A log says its table, its identity and its next id, and the folder stays as it is."""
+    folder = fill(tmp_path, "t", count)
+    before = contents(folder)
+
+    found = look(folder)
+
+    assert (found.table, found.next_id) == ("t", count)
+    assert contents(folder) == before
+    log = found.reconcile()
+    assert (log.identity, log.next_id) == (found.identity, count)
+    assert [batch_id for batch_id, _ in log.unpersisted()] == list(range(count))
+    log.close()
+
+
+def test_a_folder_that_never_became_a_log(tmp_path: Path) -> None:
+    """An empty folder is not a log."""
+    assert UnrecoveredLog.look(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX) is None
+
+
+def test_covers(tmp_path: Path) -> None:
+    """The log covers what follows an id if no batch from there on is missing."""
+    whole, rest = fill(tmp_path, "whole", 6), fill(tmp_path, "rest", 6, persisted=4)
+    assert all(look(whole).covers(first) for first in range(8))
+    oldest = oldest_id(rest)
+    assert 0 < oldest <= 4
+    assert [look(rest).covers(first) for first in range(8)] == [first >= oldest for first in range(8)]
+
+
+def test_gaps_are_refused_before_any_log_is_changed(tmp_path: Path) -> None:
+    """One log with missing batches keeps all of them as they are, whichever comes first."""
+    for table in ("a", "b", "c"):
+        fill(tmp_path, table, 6, persisted=4 if table == "b" else 0)
+    before = contents(tmp_path)
+
+    with pytest.raises(LogCorrupted, match="are in no segment"):
+        look_at_all(tmp_path).reconcile({"a": 5, "c": 5})
+    assert contents(tmp_path) == before
+
+    with pytest.raises(LogCorrupted, match="batch 6 was persisted, but the log ends at 5"):
+        look_at_all(tmp_path).reconcile({"a": 5, "b": 5, "c": 6})
+    assert contents(tmp_path) == before
+
+
+def test_each_table_has_its_own_marker(tmp_path: Path) -> None:
+    """Batches up to a table's marker are persisted; a table that is not named has none."""
+    for table in ("a", "b"):
+        fill(tmp_path, table, 5)
+    found = look_at_all(tmp_path)
+    assert found.next_ids == {"a": 5, "b": 5}
+
+    logs = found.reconcile({"a": 2})
+
+    with_logs = WriteAheadLog(tmp_path, logs=logs)
+    assert [batch_id for batch_id, _ in with_logs.unpersisted("a")] == [3, 4]
+    assert [batch_id for batch_id, _ in with_logs.unpersisted("b")] == [0, 1, 2, 3, 4]
+    with_logs.close()
+
+
+def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
+    """The disk refuses the recovery of the second log: the first is closed again, and looking anew recovers both."""
+    for table in ("a", "b"):
+        fill(tmp_path, table, 5)
+    found = look_at_all(tmp_path)
+    with faults.scenario("recovery.folder.before_sync=1*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
+        found.reconcile({})
+    with closing(WriteAheadLog(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX)) as wal:
+        assert {table: wal.log(table).next_id for table in wal.tables} == {"a": 5, "b": 5}
+
+
+def test_removed_before_it_is_recovered(tmp_path: Path) -> None:
+    """A log removed before the recovery is gone from the disk, and not recovered."""
+    for table in ("a", "b"):
+        fill(tmp_path, table, 2)
+    found = look_at_all(tmp_path)
+    found.remove_table_log("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    logs = found.reconcile({})
+    assert list(logs) == ["b"]
+    logs["b"].close()

@@ -1,0 +1,68 @@
+"""Whether the engine may go on: the first failure stops it, and stays the one that is reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
+from crashmatrix.reference_wal.health import Health
+
+ERRORS = [OSError("disk"), KeyboardInterrupt(), LookupError("table")]
+
+
+@pytest.fixture
+def health(tmp_path: Path) -> Health:
+    return Health(tmp_path)
+
+
+def test_well(health: Health) -> None:
+    """Nothing is refused before something failed."""
+    with health.poisoned_by_errors():
+        pass
+    assert not health.poisoned
+    health.refuse_if_unusable()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_any_exception_poisons(error: BaseException, health: Health) -> None:
+    """An exception of any kind goes through, and every later call is refused with that cause."""
+    with pytest.raises(type(error)), health.poisoned_by_errors():
+        raise error
+    for refuse in (health.refuse_if_poisoned, health.refuse_if_unusable):
+        with pytest.raises(LogPoisoned, match="reopen the log") as caught:
+            refuse()
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(("error", "poisons"), [(ValueError(), False), (LookupError(), False), (OSError(), True)])
+def test_exceptions_that_may_be_excluded(error: Exception, poisons: bool, health: Health) -> None:
+    """Exceptions named by the caller go through and poison nothing."""
+    with pytest.raises(type(error)), health.poisoned_by_errors(but_for=(ValueError, LookupError)):
+        raise error
+    assert health.poisoned is poisons
+
+
+def test_the_first_failure_stays(health: Health) -> None:
+    """Later failures, in the background or not, do not replace the first."""
+    first = OSError("first")
+    with pytest.raises(OSError), health.poisoned_by_errors():  # compared below
+        raise first
+    with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
+        raise ValueError("later")
+    health.failed_in_background(OSError("even later"))
+    with pytest.raises(BackgroundFailed) as caught:
+        health.refuse_if_poisoned()
+    assert caught.value.__cause__ is first
+
+
+def test_closed(health: Health) -> None:
+    """A closed engine says so, unless it has something worse to say."""
+    health.closed = True
+    health.refuse_if_poisoned()
+    with pytest.raises(EngineClosed):
+        health.refuse_if_unusable()
+    health.failed_in_background(OSError())
+    with pytest.raises(BackgroundFailed):
+        health.refuse_if_unusable()
