@@ -79,9 +79,9 @@ class Loss:
             listed = "; ".join(self.lines[:_IN_TEXT])
             text = f"{how}: {count} of {self.pending} {what} that no {sync} had made durable: {listed}."
         else:
-            text = "No write to the disk was lost." if self.on_disk else "Nothing was lost."
+            text = "No write that had reached the disk was lost." if self.on_disk else "Nothing was lost."
         if self.in_memory:
-            text += f" Lost, because it was still in memory: {'; '.join(self.in_memory[:_IN_TEXT])}."
+            text += f" Still in memory, and therefore lost: {'; '.join(self.in_memory[:_IN_TEXT])}."
         return text
 
     def of_workload(self, trace: Trace) -> tuple[Missing, ...]:

@@ -26,7 +26,8 @@ def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, s
         parts.append(f"before {_hit(following, declared)}")
     elif following:
         parts.append(f"before line {len(lines) + 1} ({shown(following)})")
-    return f"The power failed {' and '.join(parts) or 'before the first line of the journal'}."
+    first = f"{', '.join(parts[:-1])} and " if parts[:-1] else ""
+    return f"The power failed {first}{parts[-1] if parts else 'before the first line of the journal'}."
 
 
 def _following(trace: Trace, cut: int) -> str:

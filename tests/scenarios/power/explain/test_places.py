@@ -22,7 +22,7 @@ PUT = "hit 1 of failpoint put.done (store.py:7)"
         (0, (), "before line 1 (attempt 0)"),
         (1, (), f"after line 1 of the journal (attempt 0) and before {PUT}"),
         (2, (), f"after line 1 of the journal (attempt 0) and before {PUT}"),
-        (3, (), f"after line 1 of the journal (attempt 0) and after {PUT} and before line 2 (ack 0)"),
+        (3, (), f"after line 1 of the journal (attempt 0), after {PUT} and before line 2 (ack 0)"),
         (4, (), f"after line 2 of the journal (ack 0) and after {PUT}"),
         (5, (), f"after line 2 of the journal (ack 0) and after {PUT}"),
         (0, ("attempt 9",), "after line 1 of the journal (attempt 9) and before line 2 (attempt 0)"),
