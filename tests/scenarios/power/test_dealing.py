@@ -44,7 +44,7 @@ def test_states_after_neighbouring_promises_stay_together() -> None:
     """They share folders: where there are promises enough, four journal lines go to one judge."""
     trace = trace_of(40)
     dealer = Dealer(trace, CrashStates(trace))
-    judges = {}
+    judges: dict[int, int] = {}
     for number in range(3):
         for state in flat(dealt(trace, number, 3)):
             assert judges.setdefault(dealer.events(state.cut) // 4, number) == number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def test_one_state_alone(tmp_path: Path) -> None:
         state = str(CrashState(cut, 0, (), len(trace.pending(cut))))
         keep = tmp_path / "keep"
         keep.mkdir()
-        jobs = [
+        jobs: list[tuple[Any, ...]] = [
             (power_judge.judge_one, checker.target, recording, end),
             (power_judge.judge_one, checker.target, recording, state),
             (power_judge.undisturbed, checker.target, recording),
