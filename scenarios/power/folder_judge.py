@@ -32,7 +32,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 __all__ = ["FolderJudge"]
 
 Recovery = tuple[list[Item], str]
-"""What recovery returned, and the digest of the folder it left."""
+"""The items that recovery returned, and the digest of the folder that it left."""
 
 
 class FolderJudge:

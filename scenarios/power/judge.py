@@ -1,4 +1,4 @@
-"""What the power experiment's judges do: each function is the whole life of a process that looks at one trace.
+"""The jobs of the power experiment's judges: each function is the whole life of a process that looks at one trace.
 
 A judge is pinned to one processor and has the trace's crash images to itself. `dealing` says which states it looks at,
 `state_judge` mounts them, `folder_judge` gives the folders their verdicts.

@@ -61,7 +61,7 @@ class StateJudge:
         predict: Callable[[StateNames], Prediction] = Prediction,
     ) -> None:
         self._target, self._recording, self._trace, self._checks = target, recording, trace, checks
-        # What a restart's workload did until it was killed is what the other recordings are about.
+        # The other recordings are about the workload until a restart kills it.
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
         self._states = CrashStates(trace, options)
         self._dealer = Dealer(trace, self._states, lines_before=len(recording.before))

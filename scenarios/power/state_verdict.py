@@ -1,4 +1,4 @@
-"""What the power experiment's judges answer: a crash state's verdict, and their account of all they did."""
+"""The answers of the power experiment's judges: a crash state's verdict, and an account of what they did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Judged:
     digest: str = ""
     events: int = 0
     differs: bool = True
-    """Whether the mounted folder was another than after the orderly end."""
+    """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
 

@@ -1,4 +1,4 @@
-"""What a finding says in the end: its cause, its suggestion and its explanation, in the light of the trial made, if any.
+"""The conclusion of a finding: its cause, suggestion and explanation, in the light of the trial of its remedy, if any.
 
 the sync helps            it is the cause, and suggested with its figures
 it eases                  it is the cause among other things, and suggested with its figures

@@ -1,4 +1,4 @@
-"""What explains one finding of the power experiment, in a process of its own.
+"""Explain one finding of the power experiment, in a process of its own.
 
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
 2. find the first cut at which it is still broken; then the fewest lost writes (`minimise`)
@@ -133,7 +133,7 @@ def _minimised(
 
 
 def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:
-    """Judge the states of another recording that are like a minimised one: a little lost, after so many notes.
+    """Judge the states of another recording that are like a minimised one: few writes lost, after so many notes.
 
     Raises crashmatrix.faults.disk.DiskError.
     """

@@ -1,4 +1,4 @@
-"""What a crash took, by name: writes that the disk lacks, and changes that had not even reached it.
+"""The changes that a crash took, by name: writes that the disk lacks, and changes that had not even reached it.
 
 On a real filesystem a change may be in memory only, where the recording does not show it. It is known by comparison with
 the workload's calls, recorded on the `posix` filesystem (`unsynced`), if there is such a recording.
@@ -26,7 +26,7 @@ _IN_MEMORY = "in memory only: "
 
 @dataclass(frozen=True)
 class Loss:
-    """What a crash state lacks of what was written before its cut.
+    """The changes before its cut that a crash state lacks.
 
     Attributes:
         names: what each change before the cut is about, by position.
@@ -54,7 +54,7 @@ class Loss:
 
     @property
     def in_memory(self) -> tuple[str, ...]:
-        """What had not reached the disk, each in one line."""
+        """The changes that had not reached the disk, each in one line."""
         return tuple(in_words(each.named for each in self.missing or ())) if self.on_disk else ()
 
     @property
@@ -64,14 +64,14 @@ class Loss:
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """What is lost, for the finding: no more than fits."""
+        """The lines that a finding shows: no more than fits."""
         lines = [*(f"{_IN_MEMORY}{line}" for line in self.in_memory), *self.lines]
         more = len(lines) - _LOST_SHOWN
         return (*lines[:_LOST_SHOWN], *([f"and {more:,} more"] if more > 0 else []))
 
     @property
     def text(self) -> str:
-        """What became of the changes that were not durable, in a sentence or two."""
+        """The fate of the changes that were not durable, in a sentence or two."""
         what, sync = ("writes to the disk", "flush") if self.on_disk else ("changes", "sync")
         count = len(self.gone) + len(self.torn)
         if count:
@@ -120,8 +120,7 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
 def _missing(
     trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None
 ) -> tuple[Sequence[Missing] | None, Sequence[Missing]]:
-    """What the workload had called for, had not synced, and the mounted crash state has not, None if nothing is known; and
-    everything that it had not synced."""
+    """The unsynced changes that the mounted crash state lacks, None if nothing is known of them; and all unsynced changes."""
     if calls is None or restarted_at(trace):
         return None, []
     called = load_trace(calls.trace)
@@ -135,7 +134,7 @@ def _missing(
 
 
 def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:
-    """What the recorded run, whose power did not fail, wrote to the disk next."""
+    """The writes of the recorded run, whose power did not fail, that came next."""
     stop = min(cut + _LATER_OPERATIONS, trace.finish)
     names = changes_named(trace, stop, images)
     return tuple(each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES))

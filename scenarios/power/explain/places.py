@@ -11,7 +11,7 @@ from crashmatrix.scenarios.power.recording import Recording, journal_before
 __all__ = ["journal_lines", "place_of", "where"]
 
 _HARNESS = "hit journal."
-"""What the notes of the journal's own failpoints begin with: its lines say the same."""
+"""Notes of the journal's own failpoints begin with this. They are left out, since its lines say the same."""
 
 
 def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, str]) -> str:

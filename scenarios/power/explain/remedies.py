@@ -29,7 +29,7 @@ _WHEN = {
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to sync, and when: before each acknowledgement, each rename of what is meant, or recovery after a restart.
+    """A sync to add, and when: before each acknowledgement, each rename of a file meant, or recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
     directory's ends in a slash, and ``./`` is the directory under test.
@@ -40,7 +40,7 @@ class Remedy:
 
     @property
     def text(self) -> str:
-        """What it does, in a few words."""
+        """The syncs in a few words."""
         some = [
             *self.paths[:_PATHS_SHOWN],
             *([f"{len(self.paths) - _PATHS_SHOWN} more"] if self.paths[_PATHS_SHOWN:] else []),
@@ -49,7 +49,7 @@ class Remedy:
         return f"os.fsync of {what} before {_WHEN[self.before]}"
 
     def matches(self, path: str) -> bool:
-        """Whether a path, relative to the directory under test, is meant."""
+        """Whether the remedy syncs a path, which is relative to the directory under test."""
         return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.paths)
 
 

@@ -44,7 +44,7 @@ def timeline(
 
 
 def _fates(trace: Trace, state: CrashState) -> dict[int, str]:
-    """Of the changes that were not durable: kept, lost or torn."""
+    """The fate of each change that was not durable: kept, lost or torn."""
     pending = trace.pending(state.cut)
     fates = {at: "kept" if state.kept >> index & 1 else "lost" for index, at in enumerate(pending)}
     return {**fates, **{pending[tear.write]: "torn" for tear in state.tears}}
