@@ -2,7 +2,8 @@
 
     python -m benchmarks.nudges [RECORDINGS]
 
-A row is a store that only one kind should expose, a column a kind of nudge, a cell the number of recordings that exposed it. Needs root.
+A row is a store that only one kind should expose, a column a kind of nudge, a cell the number of recordings that exposed it.
+Needs root.
 """
 
 import sys

@@ -33,7 +33,7 @@ def judge_together(
         verified, until_broken: see `judge.judge`.
     """
     share = max(1, budget // workers)
-    seconds_max = 60 + (share + 2) * 3 * load(target.name).seconds_max
+    seconds_max = 60 + (share + 2) * 4 * load(target.name).seconds_max  # Two recoveries, and `verify` at its longest.
 
     def drive(number: int) -> Ended:
         job = jobs.start(
