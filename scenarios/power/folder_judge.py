@@ -2,11 +2,11 @@
 
     1. recover in a forked process, unless this folder was recovered before, whatever had been acknowledged then
     2. judge the items that came back against the promises made before the cut
-    3. the system's own `verify`
-    4. recover a second time, in another process: the same items, and for systems that promise it the same folder
+    3. recover a second time, in another process: the same items, and for systems that promise it the same folder
+    4. the system's own `verify`, in the process that recovered last: it may change the folder, so nothing comes after it
 
 Steps 1 and 2 are done for every folder. Steps 3 and 4 are a sample: once after each journal line, over all recordings of a
-run. Step 4 is left out where the first recovery changed nothing, since a second one then starts from the same bytes. Where
+run. Step 3 is left out where the first recovery changed nothing, since a second one then starts from the same bytes. Where
 single states are judged, to replay or to minimise one, each folder gets all four.
 """
 
@@ -104,18 +104,19 @@ class FolderJudge:
         known = None if verifies else self._recoveries.get(folder)
         promises = self._promises_at(cut)
         verdict, content = run_checker(
-            partial(self._first_recovery, root, promises, known, verifies),
-            (3 if verifies else 1) * self._kind.seconds_max,
+            partial(self._first_recovery, root, folder, promises, events, known), self._seconds_max(verifies)
         )
         left = ""
         if verdict is Verdict.SAFE:
-            if verifies:
-                self.checks.add((VERIFIED, events))
             items, left = content
-            if known is None and (violation := self._second_recovery(root, folder, (items, left), promises, events)):
+            violation = None
+            if known is None and self._repeats(folder, (items, left), events):
+                violation = self._second_recovery(root, (items, left), promises, events)
+            if violation:
                 verdict, content, left = violation.verdict, violation.explanation, ""
             else:
                 self._recoveries[folder] = items, left
+                self.checks.update({(VERIFIED, events)} if verifies else ())
         explanation = "" if verdict is Verdict.SAFE else str(content).replace(str(root), "ROOT")
         judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left)
         self._verdicts[folder, events] = judged
@@ -134,7 +135,13 @@ class FolderJudge:
         return self._thorough or (check, events) not in self.checks
 
     def _first_recovery(
-        self, root: Path, promises: Promises, known: Recovery | None, verifies: bool, recovered: Callable[[], None]
+        self,
+        root: Path,
+        folder: str,
+        promises: Promises,
+        events: int,
+        known: Recovery | None,
+        recovered: Callable[[], None],
     ) -> Recovery:
         """Recover, unless it is known what that leads to; and compare. Runs in a process of its own."""
         system = self._target.make()
@@ -142,7 +149,7 @@ class FolderJudge:
         recovered()
         if violation := judge_safely(self._contract, promises, recovery[0]):
             raise PromiseBroken(violation.verdict, violation.explanation)
-        if verifies:
+        if self._verifies(events) and not self._repeats(folder, recovery, events):
             system.verify(root, promises)
         return recovery
 
@@ -158,25 +165,37 @@ class FolderJudge:
             raise PromiseBroken(verdict, f"after recovery, {text}")
         return tree
 
-    def _second_recovery(
-        self, root: Path, folder: str, first: Recovery, promises: Promises, events: int
-    ) -> Violation | None:
-        """Recover the recovered folder again, where that is due; returns what is wrong then."""
-        items, left = first
-        key = left, "\n".join(map(item_key, items))
-        if left == folder or key in self._repeatable or not self._is_due(REPEATED, events):
-            return None
-        verdict, content = run_checker(partial(self._repeat, root, items, promises), self._kind.seconds_max)
+    def _repeats(self, folder: str, first: Recovery, events: int) -> bool:
+        """Whether a second recovery is due after a first one."""
+        _, left = first
+        return left != folder and _key(first) not in self._repeatable and self._is_due(REPEATED, events)
+
+    def _second_recovery(self, root: Path, first: Recovery, promises: Promises, events: int) -> Violation | None:
+        """Recover the recovered folder again; returns what is wrong then."""
+        verifies = self._verifies(events)
+        verdict, content = run_checker(
+            partial(self._repeat, root, first[0], promises, verifies), self._seconds_max(verifies)
+        )
         if verdict is not Verdict.SAFE:
             return Violation(verdict, second_recovery.named(str(content)))
-        self._repeatable.add(key)
+        if content:
+            return Violation(Verdict(content[0]), content[1])
+        self._repeatable.add(_key(first))
         self.checks.add((REPEATED, events))
         return None
 
-    def _repeat(self, root: Path, items: list[Item], promises: Promises, recovered: Callable[[], None]) -> None:
-        """Recover again, and compare with the first recovery. Runs in a process of its own."""
-        before = self._capture(root)
-        again = recovered_items(self._target.make().recover(root))
+    def _seconds_max(self, verifies: bool) -> float:
+        return (3 if verifies else 1) * self._kind.seconds_max
+
+    def _repeat(
+        self, root: Path, items: list[Item], promises: Promises, verifies: bool, recovered: Callable[[], None]
+    ) -> tuple[str, str] | None:
+        """Recover again, and compare with the first recovery; returns what the system's own check found.
+
+        Runs in a process of its own.
+        """
+        before, system = self._capture(root), self._target.make()
+        again = recovered_items(system.recover(root))
         changed = before.difference(self._left(root))
         recovered()
         violation = second_recovery.other_items(items, again, partial(judge_safely, self._contract, promises))
@@ -184,3 +203,14 @@ class FolderJudge:
             violation = second_recovery.changed_folder(changed)
         if violation:
             raise PromiseBroken(violation.verdict, violation.explanation)
+        try:
+            if verifies:
+                system.verify(root, promises)
+        except PromiseBroken as error:  # Not the second recovery's fault.
+            return error.verdict.value, error.explanation
+        return None
+
+
+def _key(recovery: Recovery) -> tuple[str, str]:
+    items, left = recovery
+    return left, "\n".join(map(item_key, items))
