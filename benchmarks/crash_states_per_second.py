@@ -2,13 +2,13 @@
 
     python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N] [--targets A,B]
 
-First the disk by itself, where every image is mounted and checked; then whole runs of the power experiment, with all that
-they record, and with the states whose folder is known before they are mounted.
+First the disk by itself, where every image is mounted and checked; then whole runs of the power experiment, with their
+recordings, and with the states whose folder is predicted and which are not mounted.
 
 The system is SQLite in WAL mode with synchronous=FULL. A checked state is: image applied, mounted (the filesystem
 recovers), a checker forked that opens the database, checks its integrity and reads all rows, unmounted. Each worker
-is a process pinned to one CPU with its own image. Of several rounds the median is printed, and the spread, since the
-machine may be busy with other things. Needs root.
+is a process pinned to one CPU with its own image. The median of several rounds is printed, and the spread, since the
+machine may be busy with other work. Needs root.
 """
 
 import argparse

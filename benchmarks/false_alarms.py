@@ -1,9 +1,9 @@
-"""How often a system that keeps its promises is accused: never, or the harness is not to be believed.
+"""How often a system that keeps its promises is accused: it must be never, or the harness cannot be trusted.
 
     python -m benchmarks.false_alarms [--seeds 20] [--budget 150] [TARGET ...]
 
-Each target is run with each seed by every experiment this machine can run. A row says what came out, and how many scenarios
-that was; whatever is not safe is printed with the command that runs it again. Exit status 1 if anything is not. Needs root.
+Each target is run with each seed by every experiment that this machine can run. A row gives the verdicts and the number of
+scenarios. A scenario that is not safe is printed with the command that runs it again, and ends in exit status 1. Needs root.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What looking at many crash states leaves behind: open files, memory, loop devices and mounts, as the states go by.
+"""Check that judging many crash states leaves nothing behind: open files, memory, loop devices and mounts are counted.
 
     python -m benchmarks.leaks [STATES]
 

@@ -1,8 +1,9 @@
-"""How many recordings of each kind of nudge expose what only that kind is there for.
+"""How many recordings of each kind of nudge expose the bug that only this kind should expose.
 
     python -m benchmarks.nudges [RECORDINGS]
 
-A row is a store that only one kind should expose, a column a kind, a cell how many of the recordings did. Needs root.
+A row is a store that only one kind should expose, a column a kind of nudge, a cell the number of recordings that exposed it.
+Needs root.
 """
 
 import sys

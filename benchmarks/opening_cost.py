@@ -1,7 +1,8 @@
 """How long an engine takes to open after so many commits: ``python -m benchmarks.opening_cost [COMMITS ...]``.
 
 The folder is in memory, so that making it takes minutes and not hours, and opening it shows what is computed, not the disk.
-Rows that wait in the log are the same few each time; what was ever written grows. "moved" empties the table every 500 commits.
+The rows that wait in the log are the same few each time; the number of commits grows. "moved" empties the
+table every 500 commits.
 """
 
 from __future__ import annotations

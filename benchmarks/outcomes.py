@@ -1,10 +1,10 @@
-"""Whether crash images that are said to become the same folder do: random use of ext4, every state mounted.
+"""Check that crash images become the folders that are predicted: random use of ext4, every state mounted.
 
     python -m benchmarks.outcomes [--seconds 60] [--seed 0]
 
-Each recording is of another random workload, nudge and mount options, some begin with what a crash left. Of each, 150 crash
-states are mounted and compared with what `faults.disk.CrashStates.outcomes` says of them. Exit status 1 if that is ever wrong;
-the trace is then kept. Needs root.
+Each recording has another random workload, nudge and mount options; some begin with the disk that a crash left. 150 crash
+states of each recording are mounted and compared with the prediction of `faults.disk.CrashStates.outcomes`. A wrong prediction
+ends in exit status 1, and the trace is kept. Needs root.
 """
 
 import argparse

@@ -32,7 +32,7 @@ from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
-from crashmatrix.scenarios.power.state_verdict import Judged, account_of
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE, Shard
@@ -94,7 +94,7 @@ class PowerExperiment:
     details: dict[str, Any] = field(default_factory=dict)
     _notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
-    _verified: frozenset[int] = frozenset()
+    _verified: frozenset[Check] = frozenset()
     _budget_left: int = 0
     _reserved: dict[str, int] = field(default_factory=dict)
     _exploring: float = 0.0

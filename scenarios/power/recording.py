@@ -1,9 +1,9 @@
-"""What the power experiment's recording processes do. Three kinds of recording:
+"""Make the recordings of the power experiment, each in a process of its own. Three kinds of recording:
 
     a run         the workload, from a prepared and settled root
     a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
-                  still has: the cuts that follow find out whether recovery believed, and built upon, what was never synced
-    a recovery    recovery on a crash state of an earlier recording, so that power goes a second time while it mends
+                  still has: the cuts that follow find out whether recovery trusted, and built upon, data that was never synced
+    a recovery    recovery on a crash state of an earlier recording, so that power fails a second time, during recovery
 
 Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
 """
@@ -90,7 +90,7 @@ class Recording:
     seconds: float = 0.0
     problem: str = ""
     remedy: Remedy | None = None
-    """Syncs to make in the system's stead; how many were made is counted in the file ``syncs_count``."""
+    """Syncs to make in the system's stead. They are counted in the file ``syncs_count``."""
 
     @property
     def syncs_count(self) -> Path:
@@ -99,12 +99,12 @@ class Recording:
 
     @property
     def point(self) -> str:
-        """What its scenarios are listed under."""
+        """Its scenarios are listed under this name."""
         return f"{self.of[0]} recovery" if self.of else self.name
 
     @classmethod
     def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
-        """Rebuild what it takes to look at a recording again, from ``summary.json`` and its trace."""
+        """Rebuild a recording from ``summary.json`` and its trace, so that its states can be judged again."""
         of = tuple(account["recovery_of"])
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
@@ -113,7 +113,7 @@ class Recording:
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
-        """Return what ``summary.json`` says of it."""
+        """Return its entry in ``summary.json``."""
         return {
             "name": self.name,
             "filesystem": self.filesystem,
@@ -142,7 +142,9 @@ class _MachineJournal(Journal):
             self._syncing.before_line(line)
         self._left -= 1
         if not self._left:
-            os.write(self._machine.descriptor, line + b"\n")  # Without a nudge, which could sync what is to be lost.
+            os.write(
+                self._machine.descriptor, line + b"\n"
+            )  # Without a nudge, which could sync changes that are to be lost.
             os.kill(os.getpid(), signal.SIGKILL)
         self._machine.note(line)
 
@@ -246,7 +248,7 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
 
 
 def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:
-    """Return what had been promised before an operation of the trace."""
+    """Return the promises made before an operation of the trace."""
     lines = (*(line.encode() for line in recording.before), *journal_before(trace, cut))
     return Promises.parse(b"".join(line + b"\n" for line in lines), recording.initial)
 
@@ -257,7 +259,7 @@ def journal_before(trace: Trace, cut: int) -> list[bytes]:
 
 
 def is_journal_line(note: bytes) -> bool:
-    """Whether a note is the journal's, and no failpoint's hit."""
+    """Whether a note is a line of the journal, and not a failpoint's hit."""
     return not note.startswith(HIT)
 
 

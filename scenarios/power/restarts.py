@@ -1,9 +1,9 @@
 """Restarts: where a workload is killed before it is started again, with the page cache still full.
 
-What recovery then reads need not be on the disk, and only the power cut that follows shows whether it built upon it. So the
-places are those right before a sync, where something is in memory only. A system full of failpoints has one there, whose hit
-is a note on the recorded disk. Any other, in whatever language, is held at its system calls (`system_calls`), and killed as
-it is about to make one that syncs.
+Recovery then reads data that need not be on the disk, and only the power cut that follows shows whether it built upon such data.
+So the workload is killed right before a sync, where something is in memory only. A system full of failpoints has one there,
+whose hit is a note on the recorded disk. Any other system, in whatever language, is held at its system calls (`system_calls`)
+and killed right before a call that syncs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crashmatrix.scenarios.target.journal import Journal
 __all__ = ["HIT", "KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
 
 HIT = b"hit "
-"""What the note of a failpoint's hit begins with."""
+"""The note of a failpoint's hit begins with this."""
 
 _KILLED = Note(HIT + b"workload.killed 1")
 _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
@@ -43,7 +43,7 @@ class KillPoint:
 
     @classmethod
     def of(cls, numbers: tuple[int, ...]) -> KillPoint | None:
-        """From both numbers; there is no such place from none."""
+        """From both numbers; None without numbers."""
         return cls(*numbers) if numbers else None
 
     @property
@@ -53,11 +53,11 @@ class KillPoint:
 
 
 Places = dict[str, tuple[KillPoint, ...]]
-"""The places right before a sync, by what comes before them: one of each sort tells more than many of one."""
+"""The places right before a sync, by the sort of what comes before: one of each sort says more than many of one."""
 
 
 def kill_points_at_notes(trace: Trace) -> Places:
-    """Those of a recording: each note that a flush follows before the next, by what the note is about."""
+    """The places of a recording: each note that a flush follows before the next note, by what the note is about."""
     found: Places = {}
     number, about = 0, ""
     for operation in trace.operations[trace.start : trace.finish]:
@@ -89,7 +89,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
 def until_killed(
     machine: Machine, place: KillPoint, *, noting: Callable[[int], None], workload: Callable[[], None]
 ) -> None:
-    """Run the workload in a process that is killed at the place, and note it; if it never comes there, to its end.
+    """Run the workload in a process that is killed at the place, and note that; to its end if it never comes there.
 
     Args:
         noting: the workload, with failpoints' hits as notes; kills itself at the note of this number.
@@ -101,7 +101,7 @@ def until_killed(
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
     elif status:
-        raise UsageError(f"the workload ended with status {status}; mend it")
+        raise UsageError(f"the workload ended with status {status}; fix it")
 
 
 def restarted_at(trace: Trace) -> int:

@@ -1,7 +1,7 @@
 """The recordings of a power run, made one ahead: while the judges look into one, the next is recorded.
 
-Those of the workload come in the order of filesystems and kinds of nudge, restarts last; that of a recovery joins the line
-once the states of what it recovers from are judged.
+Recordings of the workload come in the order of filesystems and kinds of nudge, restarts last. A recording of a recovery joins
+the line once the crash states of the recording that it recovers from are judged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 
-__all__ = ["NUDGES", "Recordings", "nudges_on", "restart", "run_recorder"]
+__all__ = ["NUDGES", "Recordings", "in_turns", "nudges_on", "restart", "run_recorder"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -40,14 +40,14 @@ NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 
 _RESTART = "restart"
 _JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
-"""What a note is about before a sync of a system without failpoints."""
+"""The notes before the syncs of a system without failpoints are about these."""
 
 _UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
-"""Nudges that never sync: what is flushed under them, the system itself synced."""
+"""Nudges that never sync: under the first two, only the system itself flushes the disk."""
 
 
 class Recordings:
-    """Iterate over it, within a ``with`` block, for one recording after the other.
+    """Iterate over it, within a ``with`` block, to get one recording after the other.
 
     Args:
         kinds: filesystem and nudge, or `restart`, of each recording of the workload.
@@ -62,7 +62,7 @@ class Recordings:
         self._unflushed: dict[str, Recording] = {}
         self._places: dict[str, list[KillPoint]] = {}
         self.left = len(self._kinds)
-        """How many of the workload are still to come; some restarts may turn out to have no place."""
+        """How many recordings of the workload are still to come; some restarts may turn out to have no place."""
 
     def __enter__(self) -> Self:
         self._maker = ThreadPoolExecutor(1)
@@ -85,17 +85,17 @@ class Recordings:
                 yield recording
 
     def recover(self, parent: Recording, state: str) -> None:
-        """Have recovery on one crash state of a recording recorded, too; that recording's trace goes then."""
+        """Have recovery on one crash state of a recording recorded, too; then that recording's trace is removed."""
         self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
 
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
-        """Make one recording, of a restart if there is a place to kill at. That may have a problem, a run may not."""
+        """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if killed else kind
         recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
         result = run_recorder(self._jobs, power_record.record_run, self._target, recording)
         if killed and isinstance(result, Raised):
-            # Not the power's doing: whether recovery may fail after a kill is what the kill experiment asks.
+            # The power is not to blame: whether recovery may fail after a kill is for the kill experiment to say.
             return replace(recording, problem=f"killed {killed} and restarted, it could not go on: {result.message}")
         if isinstance(result, Raised) and result.is_a(UsageError):
             raise UsageError(result.message)
@@ -117,24 +117,16 @@ class Recordings:
 
     def _place_to_kill(self, filesystem: str, number: int) -> KillPoint | None:
         """Where the workload of the restart of this number is killed; None if there are fewer such places."""
-        if filesystem not in self._unflushed:  # Another shard has made the recording that would tell.
+        if filesystem not in self._unflushed:  # Another shard made the recording that shows the places.
             self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
         if filesystem not in self._places:
-            self._places[filesystem] = self._places_in(self._unflushed[filesystem])
+            self._places[filesystem] = self.places_in(self._unflushed[filesystem])
         places = self._places[filesystem]
         return places[number - 1] if number <= len(places) else None
 
-    def _places_in(self, recording: Recording) -> list[KillPoint]:
-        """Every place right before a sync: one of each sort, then another of each, and so on. Those at failpoints, if the
-        system has one at every other sync at least; else those at the system calls themselves."""
-        at_syncs = {} if lacking() else self._places_at_syncs
-        at_failpoints = sum(len(places) for about, places in recording.places.items() if about not in _JOURNAL)
-        few = 2 * at_failpoints < sum(map(len, at_syncs.values()))
-        draw = random.Random(f"{self._seed} restarts")
-        found = sorted((at_syncs if few else recording.places).items())
-        sorts = [draw.sample(places, len(places)) for _, places in found]
-        rounds = zip_longest(*draw.sample(sorts, len(sorts)))
-        return [place for one_each in rounds for place in one_each if place is not None]
+    def places_in(self, recording: Recording) -> list[KillPoint]:
+        """Return where the workload of a recording can be killed, in the order in which restarts take these places."""
+        return in_turns(recording.places, {} if lacking() else self._places_at_syncs, self._seed)
 
     @cached_property
     def _places_at_syncs(self) -> Places:
@@ -159,8 +151,24 @@ class Recordings:
 
 
 def run_recorder(jobs: Jobs, function: Callable[[Channel, Target, *Ts], T], target: Target, *args: *Ts) -> JobResult[T]:
-    """Run a job that makes a recording of a target, or one of its size, for as long as such may take."""
+    """Run a job that makes a recording of a target, or takes as long as one, with the time limit for it."""
     return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max)
+
+
+def in_turns(at_notes: Places, at_syncs: Places, seed: int) -> list[KillPoint]:
+    """Return every place right before a sync: one of each sort, then another of each, and so on, in a seeded order.
+
+    Args:
+        at_notes: places at failpoints and journal lines. They are taken if failpoints come before half of the syncs at least.
+        at_syncs: places at the system calls themselves; none if this machine cannot watch them.
+    """
+    at_failpoints = sum(len(places) for about, places in at_notes.items() if about not in _JOURNAL)
+    few = 2 * at_failpoints < sum(map(len, at_syncs.values()))
+    draw = random.Random(f"{seed} restarts")
+    found = sorted((at_syncs if few else at_notes).items())
+    sorts = [draw.sample(places, len(places)) for _, places in found]
+    rounds = zip_longest(*draw.sample(sorts, len(sorts)))
+    return [place for one_each in rounds for place in one_each if place is not None]
 
 
 def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the power experiment's judges answer: a crash state's verdict, and their account of all they did."""
+"""The answers of the power experiment's judges: a crash state's verdict, and an account of what they did."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 
 from crashmatrix.reports import Verdict
 
-__all__ = ["Judged", "Share", "account_of"]
+__all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of"]
+
+VERIFIED, REPEATED = "verified", "repeated"
+
+Check = tuple[str, int]
+"""A further check, made once after each journal line: the system checked itself, or recovery was repeated; after how many."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Judged:
     digest: str = ""
     events: int = 0
     differs: bool = True
-    """Whether the mounted folder was another than after the orderly end."""
+    """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
 
@@ -38,8 +43,8 @@ class Share:
     distinct_recovered: int = 0
     judged: int = 0
     mounted: int = 0
-    verified: set[int] = field(default_factory=set)
-    """Numbers of journal lines after which the system checked itself."""
+    verified: set[Check] = field(default_factory=set)
+    """The further checks that were passed."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

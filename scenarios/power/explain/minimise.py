@@ -1,7 +1,7 @@
-"""From a crash state that breaks a promise to one that breaks it the same way and says more: fewer writes lost, an earlier cut.
+"""Minimise a crash state: another one that breaks the promise in the same way, with fewer writes lost, at an earlier cut.
 
 Delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002), over the writes that a
-crash state lacks: they are given back in halves, quarters, at last one by one, as long as the promise stays broken.
+crash state lacks: they are given back in halves, in quarters, at last one by one, while the promise stays broken.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ __all__ = ["Budget", "earliest", "fewest_lost"]
 
 
 class Budget:
-    """Asks whether a state breaks the promise in the same way, so many times and no more; an answer is remembered."""
+    """Judges whether a state breaks the promise in the same way: a limited number of times, each state once."""
 
     def __init__(self, broken: Callable[[CrashState], bool], most: int) -> None:
         self._broken, self.left = broken, most
         self._known: dict[CrashState, bool] = {}
 
     def broken(self, state: CrashState) -> bool:
-        """Whether it does; False for one that there is no budget to judge."""
+        """Whether the state breaks it; False if there is no budget left to judge it."""
         if state not in self._known:
             if not self.left:
                 return False

@@ -1,7 +1,7 @@
-"""Syncs that the harness makes in the system's stead, to try whether they would mend it.
+"""Syncs that the harness makes in the system's stead, to try whether they would fix it.
 
 They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
-What a program of another language acknowledges or renames by itself goes past here: then nothing is made, and the count says so.
+A program of another language acknowledges and renames by itself: then no sync is made, and the count says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 __all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
 
 BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
-_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d[\d-]*")
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
+_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!{_UUID}))*")
 _PATHS_SHOWN = 4
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
@@ -28,7 +29,7 @@ _WHEN = {
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to sync, and when: before each acknowledgement, each rename of what is meant, or recovery after a restart.
+    """A sync to add, and when: before each acknowledgement, each rename of a file meant, or recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
     directory's ends in a slash, and ``./`` is the directory under test.
@@ -39,7 +40,7 @@ class Remedy:
 
     @property
     def text(self) -> str:
-        """What it does, in a few words."""
+        """The syncs in a few words."""
         some = [
             *self.paths[:_PATHS_SHOWN],
             *([f"{len(self.paths) - _PATHS_SHOWN} more"] if self.paths[_PATHS_SHOWN:] else []),
@@ -48,7 +49,7 @@ class Remedy:
         return f"os.fsync of {what} before {_WHEN[self.before]}"
 
     def matches(self, path: str) -> bool:
-        """Whether a path, relative to the directory under test, is meant."""
+        """Whether the remedy syncs a path, which is relative to the directory under test."""
         return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.paths)
 
 

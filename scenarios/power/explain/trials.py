@@ -1,6 +1,6 @@
-"""Whether a sync would have helped, tried: the workload recorded again with it and without it, the same crash states judged.
+"""Try whether a sync would have helped: record the workload again with it and without it, and judge the same crash states.
 
-Without it the broken promise must show again, or the trial says nothing.
+Without the sync, the broken promise must show again; otherwise the trial says nothing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _Key = tuple[str, Remedy | None]
 """The name of the recording that is made again, and with what."""
 
 _STATES_TRIED_MAX, _SECONDS_TRIED = 300, 3.0
-"""More of them, of a system that is judged quickly."""
+"""If a system is judged quickly: at most so many, and as many as take so long."""
 
 _REMEDIES_MAX = 6
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one remedy: how many states were broken with it and without. ``synced`` counts its syncs.
+    """The result of one remedy: how many states were broken with it and without. ``synced`` counts its syncs.
 
     Counted are the states that show the finding. If none did without the remedy, then ``in_any_way`` those that show any: the
     same missing sync often breaks promises in many ways.
@@ -59,12 +59,12 @@ class Trial:
         if not (self.synced and self.judged and self.broken_without):
             return None
         if self.in_any_way and self.broken:
-            return None  # Of another cause, perhaps.
+            return None  # They may have another cause.
         return not self.broken
 
     @property
     def eases(self) -> bool:
-        """Whether it does away with half of the broken states at least, but not with all: there is more to mend."""
+        """Whether at least half of the broken states, but not all, are safe with it: there is more to fix."""
         return self.helps is False and 2 * self.broken * self.judged_without <= self.broken_without * self.judged
 
     @property
@@ -122,11 +122,11 @@ class Trials:
             if tried[-1].helps:
                 return tried[-1]
             if not synced and remedy.before == BEFORE_ACK:
-                break  # Nor will it be with another: its acknowledgements go past us.
+                break  # No other remedy will sync either: the acknowledgements go past us.
         return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
 
     def _results(self, like: Recording, remedy: Remedy | None, notes: int) -> list[ScenarioResult]:
-        """What becomes of crash states of a recording like this one, with a remedy or without; none if that fails."""
+        """The results of crash states of a recording like this one, with a remedy or without; none if recording fails."""
         key = like.name, remedy
         if key not in self._tried:
             self._tried[key] = self._try(like, remedy)

@@ -1,8 +1,8 @@
-"""What a workload had asked its filesystem for, and no sync of its own made durable, where the power went.
+"""Changes that a workload called for and none of its syncs made durable, at the moment when the power failed.
 
-Known exactly from a recording on the `posix` filesystem, where each change and each sync is in the trace as the system called it.
-Of the same workload's recording on a real filesystem it is known by comparison: both hold the same notes in the same
-order, and whatever of this a crashed folder has all the same is left out. A run whose files have other names tells nothing.
+A recording on the `posix` filesystem says this exactly: its trace holds each change and each sync as the system called it.
+For the same workload's recording on a real filesystem it is found by comparison: both hold the same notes in the same order,
+and changes that the crashed folder has are left out. A run whose files have other names says nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Missing", "lines_before", "lost_in", "missing_from", "same_names"]
 
 @dataclass(frozen=True)
 class Missing:
-    """A change that the crash took. ``lines`` says how many journal lines had been written before it was asked for."""
+    """A change that the crash took. ``lines`` says how many journal lines had been written when it was called for."""
 
     at: int
     lines: int
@@ -33,7 +33,7 @@ class Missing:
 
 
 def lost_in(trace: Trace, state: CrashState) -> tuple[list[Missing], list[Missing]]:
-    """What a crash state on the `posix` filesystem lacks, and all that it could lack, in order."""
+    """Return the changes that a crash state on the `posix` filesystem lacks, and every change that it could lack, in order."""
     could = _unsynced_at(trace, state.cut)
     torn = {tear.write for tear in state.tears}
     lost = [each for index, each in enumerate(could) if index in torn or not state.kept >> index & 1]
@@ -41,7 +41,7 @@ def lost_in(trace: Trace, state: CrashState) -> tuple[list[Missing], list[Missin
 
 
 def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> tuple[list[Missing], list[Missing]] | None:
-    """What a crashed folder lacks of the changes that nothing had synced after these notes, and all these, in order.
+    """Return the changes that a crashed folder lacks, and every change that nothing had synced after these notes, in order.
 
     Args:
         root: the folder, as the filesystem gave it back.
@@ -67,7 +67,7 @@ def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> tuple[li
             case Data() | Size() if named.now in contents:
                 there = _holds(root / named.now, named, contents[named.now])
             case _:
-                there = True  # Of what was removed since, nobody misses anything.
+                there = True  # It was removed since: nothing of it can be missing.
         if not there:
             found.append(each)
     return found, could

@@ -70,7 +70,7 @@ def test_killed_there_and_restarted(
 def test_places_of_a_system_with_few_failpoints(store: str, tmp_path: Path) -> None:
     """Each of its syncs is one; those of one sort take turns with those of another."""
     with recordings(f"{TOYS}:{store}", tmp_path / "report") as making:
-        places = making._places_in(making.record("posix", "none"))
+        places = making.places_in(making.record("posix", "none"))
     assert len(places) == len(set(places)) == 12
     assert {place.sync for place in places[:2]} == {1, 2}
     assert {place.note for place in places} == {1, 3, 5, 7, 9, 11}
@@ -81,7 +81,7 @@ def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
     with recordings(f"{TOYS}:BelievesTheCache", tmp_path / "report") as making:
         recording = making.record("posix", "none")
         assert "toy.put.after_write" in recording.places
-        assert all(not place.sync for place in making._places_in(recording))
+        assert all(not place.sync for place in making.places_in(recording))
 
 
 def test_a_place_that_never_comes(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The last step before a crash that took nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import CrashState, Flush, Note, Operation, Write
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, Named
+from crashmatrix.scenarios.power.explain.last_step import last_step, step_in_words
+from crashmatrix.scenarios.power.recording import Recording
+from tests.faults.disk.support import synthetic_trace
+
+WRITE = Write(0, b"x" * 512)
+RUN = Recording("run", "ext4", "none", 0, Path("trace"))
+LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
+MADE = Named(kind=NAMES, path=".", now=".", what="log made")
+OF_JOURNAL = Named(kind=JOURNAL, what="the store's folder: log made; inodes")
+OF_FILESYSTEM = (Named(kind=METADATA, what="inodes"), Named(kind=JOURNAL, what="inodes; directory t: x made"))
+
+
+@pytest.mark.parametrize(
+    ("operations", "step"),
+    [
+        ([], (0, ())),
+        ([Note(b"attempt 0")], (0, ())),
+        ([WRITE, WRITE], (0, (1, 2))),
+        ([Note(b"attempt 0"), WRITE, Flush(), WRITE], (2, (2, 4))),
+        ([WRITE, Note(b"attempt 0"), WRITE, Note(b"ack 0"), Note(b"attempt 1")], (3, (3,))),
+    ],
+)
+def test_last_step(operations: list[Operation], step: tuple[int, tuple[int, ...]]) -> None:
+    """The changes since the last note before them; notes after them do not count."""
+    trace = synthetic_trace(operations)
+    assert last_step(trace, CrashState(trace.finish, 0)) == step
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ((LOG,), "log, bytes 0 to 7"),
+        ((LOG, MADE, MADE), "log, bytes 0 to 7; the store's folder: log made"),
+        ((OF_JOURNAL,), "the store's folder: log made"),
+        (OF_FILESYSTEM, ""),
+        ((), ""),
+    ],
+)
+def test_in_words(named: tuple[Named, ...], words: str) -> None:
+    """What is the filesystem's own affair says nothing of the system."""
+    trace = synthetic_trace([Note(b"hit put.start 1"), WRITE, Note(b"ack 0")])
+    state = CrashState(trace.finish, 1, (), 1)
+    text = step_in_words(trace, state, {2: named}, RUN, {"put.start": "store.py:7"})
+    place = "hit 1 of failpoint put.start (store.py:7)"
+    assert text == (f"the promise breaks with this step of the workload, after {place}: {words}" if words else "")
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_a_step_of_recovery(restarted: bool) -> None:
+    """In a recovery, and after a restart, it is recovery's step."""
+    killed = [Note(b"hit workload.killed 1")] if restarted else []
+    trace = synthetic_trace([*killed, WRITE])
+    recording = RUN if restarted else replace(RUN, of=("run", "5-none"))
+    text = step_in_words(trace, CrashState(trace.finish, 1, (), 1), {1: (LOG,), 2: (LOG,)}, recording, {})
+    assert text.startswith("the promise breaks with this step of recovery")

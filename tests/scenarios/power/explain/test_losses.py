@@ -1,0 +1,99 @@
+"""What a crash took, in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crashmatrix.faults.disk import CrashState, Tear
+from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, Named
+from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
+from crashmatrix.scenarios.power.explain.unsynced import Missing
+from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
+
+LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
+MADE = Named(kind=NAMES, path=".", now=".", what="log made")
+INODES = Named(kind=METADATA, what="inodes")
+NAMES_OF = {1: (LOG,), 2: (MADE, INODES), 3: (INODES,)}
+NOTHING = Loss(on_disk=True, names=NAMES_OF, gone=(), torn=(), pending=3, missing=None)
+IN_MEMORY = (Missing(1, 0, LOG), Missing(2, 1, MADE))
+
+TEXTS = [
+    (NOTHING, "No write that had reached the disk was lost."),
+    (replace(NOTHING, on_disk=False), "Nothing was lost."),
+    (
+        replace(NOTHING, gone=(1,)),
+        "Lost: 1 of 3 writes to the disk that no flush had made durable: log, bytes 0 to 7.",
+    ),
+    (
+        replace(NOTHING, on_disk=False, gone=(1,), missing=IN_MEMORY),
+        "Lost: 1 of 3 changes that no sync had made durable: log, bytes 0 to 7.",
+    ),
+    (
+        replace(NOTHING, torn=(1,)),
+        "Torn: 1 of 3 writes to the disk that no flush had made durable: log, bytes 0 to 7 (torn).",
+    ),
+    (
+        replace(NOTHING, gone=(2,), torn=(1,)),
+        "Lost or torn: 2 of 3 writes to the disk that no flush had made durable: the store's folder: log made; "
+        "metadata of the filesystem: inodes; log, bytes 0 to 7 (torn).",
+    ),
+    (
+        replace(NOTHING, missing=IN_MEMORY),
+        "No write that had reached the disk was lost. Still in memory, and therefore lost: log, bytes 0 to 7; "
+        "the store's folder: log made.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "text"), TEXTS)
+def test_text(loss: Loss, text: str) -> None:
+    """Lost, torn, in memory only; on a disk and on `posix`."""
+    assert loss.text == text
+
+
+def test_nothing() -> None:
+    """A write that is missing, torn or in memory only is a loss."""
+    assert NOTHING.nothing
+    assert not any(replace(NOTHING, **how).nothing for how in ({"gone": (1,)}, {"torn": (1,)}, {"missing": IN_MEMORY}))
+
+
+def test_listed() -> None:
+    """No more than fits: what is in memory only first, and how many more there are."""
+    loss = replace(NOTHING, gone=(2,), missing=IN_MEMORY)
+    assert loss.listed[:3] == (
+        "in memory only: log, bytes 0 to 7", "in memory only: the store's folder: log made",
+        "the store's folder: log made",
+    )  # fmt: skip
+    many = {at: (replace(MADE, what=f"{at} made"),) for at in range(30)}
+    listed = replace(NOTHING, names=many, gone=tuple(range(30))).listed
+    assert (len(listed), listed[-1]) == (25, "and 6 more")
+    assert len(replace(NOTHING, names=many, gone=tuple(range(24))).listed) == 24
+
+
+TRACE = posix_trace(*attempted(0), *made(b"log"), *written(b"0\n"), *acknowledged(0))
+
+
+def test_of_workload() -> None:
+    """What is known to be missing; else the lost writes that are about files or names, with the lines before them."""
+    assert replace(NOTHING, missing=IN_MEMORY).of_workload(TRACE) == IN_MEMORY
+    assert replace(NOTHING, gone=(2, 3)).of_workload(TRACE) == (Missing(2, 1, MADE),)
+
+
+@pytest.mark.parametrize(
+    ("kept", "tears", "lines"),
+    [
+        (0b011, (), ("log, bytes 0 to 1",)),
+        (0b111, (Tear(2, 0, 1),), ("log, bytes 0 to 1 (torn)",)),
+        (0b111, (), ()),
+    ],
+)
+def test_loss_of(kept: int, tears: tuple[Tear, ...], lines: tuple[str, ...]) -> None:
+    """On `posix`, the trace itself says it."""
+    loss = loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None)
+    assert loss.lines == lines
+    assert loss.nothing is (not lines)
+    assert len(loss.unsynced) == loss.pending == 3
+    assert not loss.on_disk
+    assert not loss.later

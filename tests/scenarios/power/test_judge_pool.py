@@ -1,0 +1,36 @@
+"""Judges side by side say together what one says alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.power.state_verdict import Judged
+from tests.processes import value
+
+TOYS = "tests.scenarios.toy_systems"
+
+
+def test_shares_add_up(tmp_path: Path) -> None:
+    """Every state once, with the same verdict; the shares' accounts count them."""
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
+        found: dict[int, list[Judged]] = {1: [], 2: []}
+        for workers, judged in found.items():
+            ends = judge_together(checker.jobs, checker.target, recording, workers, 200, judged.append)
+            assert len(ends) == workers
+            assert sum(value(ended).judged for ended in ends) == len(judged) - 1  # The clean end is not counted.
+    alone, together = ({(one.state, one.verdict) for one in judged} for judged in found.values())
+    assert alone == together
+    assert len(alone) == len(found[1]) == len(found[2])
+
+
+def test_until_broken(tmp_path: Path) -> None:
+    """A judge stops at the first broken promise, where that is all that matters."""
+    with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
+        judged: list[Judged] = []
+        judge_together(checker.jobs, checker.target, recording, 1, 200, judged.append, until_broken=True)
+    assert [one.verdict.broken for one in judged] == [*[False] * (len(judged) - 1), True]

@@ -1,0 +1,88 @@
+"""Which recordings a run makes, and where the workloads of restarts are killed; what they are like is in `test_restarts.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.restarts import KillPoint, Places
+from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, in_turns, nudges_on, restart
+
+TOYS = "tests.scenarios.toy_systems"
+
+
+def test_nudges_on() -> None:
+    """Each kind where it makes a difference; one recording without any where none does."""
+    assert nudges_on("ext4") == NUDGES
+    assert nudges_on("ext4", ("commit", "unheard-of")) == ("commit",)
+    assert nudges_on("posix") == ("none",)
+
+
+def points(*notes: int, sync: int = 0) -> tuple[KillPoint, ...]:
+    return tuple(KillPoint(note, sync) for note in notes)
+
+
+FAILPOINTS: Places = {"put.done": points(1, 4, 7), "put.synced": points(2)}
+LINES: Places = {"attempt": points(3, 5), "journal.after_attempt": points(6)}
+SYNCS: Places = {"fsync 1": points(1, 3, sync=1), "fsync 2": points(1, 3, sync=2)}
+
+
+@pytest.mark.parametrize(
+    ("at_notes", "at_syncs", "taken"),
+    [
+        ({}, {}, {}),
+        (FAILPOINTS, {}, FAILPOINTS),
+        (LINES, {}, LINES),
+        (FAILPOINTS, SYNCS, FAILPOINTS),  # 4 at failpoints, 4 syncs
+        ({"put.synced": points(2, 4)}, SYNCS, {"put.synced": points(2, 4)}),  # 2 of 4 is enough
+        ({"put.synced": points(2)}, SYNCS, SYNCS),
+        (LINES, SYNCS, SYNCS),
+        ({}, SYNCS, SYNCS),
+    ],
+)
+def test_in_turns(at_notes: Places, at_syncs: Places, taken: Places) -> None:
+    """Each place once, one of each sort first; at failpoints if they come before half of the syncs at least."""
+    found = in_turns(at_notes, at_syncs, 0)
+    assert sorted(found, key=lambda place: place.numbers) == sorted(
+        (place for places in taken.values() for place in places), key=lambda place: place.numbers
+    )
+    first = [next(sort for sort, places in taken.items() if place in places) for place in found[: len(taken)]]
+    assert sorted(first) == sorted(taken)
+    assert in_turns(at_notes, at_syncs, 0) == found
+
+
+def test_one_seed_one_order() -> None:
+    """Another seed takes the places in another order."""
+    assert len({tuple(in_turns(FAILPOINTS, {}, seed)) for seed in range(8)}) > 1
+
+
+def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
+    """A recovery comes once it is called for; its parent's trace is removed."""
+    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
+        kinds = [("posix", "none"), ("posix", restart(1)), ("posix", restart(99))]
+        found = []
+        with Recordings(checker.jobs, checker.target, checker.folder(), 0, kinds) as recordings:
+            for recording in recordings:
+                found.append(recording)
+                if len(found) == 1:
+                    recordings.recover(recording, "5-none")
+            assert recordings.left == 0
+    first, second, third = found  # There are no 99 places to kill at.
+    assert first.name == "posix~none~0"
+    assert not first.trace.exists()
+    assert {second.name, third.name} == {"posix~none~0/5-none", "posix~restart1~0"}
+    of = {each.name: each for each in found}
+    assert of["posix~none~0/5-none"].of == ("posix~none~0", "5-none")
+    assert of["posix~none~0/5-none"].point == "posix~none~0 recovery"
+    assert of["posix~restart1~0"].killed is not None
+
+
+def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
+    """One line, about the target."""
+    with workbench(Plan(target=f"{TOYS}:DiesByItself", report=tmp_path / "report")) as (checker, _):
+        making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
+        with pytest.raises(UsageError, match="recording"):
+            making.record("posix", "none")
