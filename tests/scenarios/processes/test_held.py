@@ -5,19 +5,17 @@ import signal
 import subprocess
 import sys
 
-import pytest
-
 from crashmatrix.faults.disk import end_child
 from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours, this_process
 
 TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '100']); print(p.pid, flush=True); p.wait()"
 
 
-@pytest.mark.parametrize("pid", [-1, 0, 1, os.getpid(), os.getppid()])
-def test_what_is_no_child_of_ours(pid: int) -> None:
-    """Neither init nor we nor whoever started us is taken for a child, nor signalled as one."""
-    assert child_of_ours(pid) is None
-    end_child(pid)
+def test_what_is_not_our_child() -> None:
+    """Neither init nor this process nor its parent counts as a child, and none of them is signalled as one."""
+    for pid in (-1, 0, 1, os.getpid(), os.getppid()):
+        assert child_of_ours(pid) is None
+        end_child(pid)
 
 
 def test_child_that_was_waited_for() -> None:
