@@ -21,13 +21,11 @@ from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
+from crashmatrix.scenarios.target.notes import KILLED, HitNote, parse
 
-__all__ = ["HIT", "KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
+__all__ = ["KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
 
-HIT = b"hit "
-"""What the note of a failpoint's hit begins with."""
-
-_KILLED = Note(HIT + b"workload.killed 1")
+_KILLED = Note(KILLED.encoded())
 _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 
@@ -62,8 +60,9 @@ def kill_points_at_notes(trace: Trace) -> Places:
     number, about = 0, ""
     for operation in trace.operations[trace.start : trace.finish]:
         if isinstance(operation, Note):
-            words = operation.text.decode().split(" ", 2)
-            number, about = number + 1, words[1] if words[0] == "hit" else words[0]
+            note = parse(operation.text)
+            about = note.name if isinstance(note, HitNote) else operation.text.decode().partition(" ")[0]
+            number += 1
         elif isinstance(operation, Flush | Sync) and about:
             found[about] = (*found.get(about, ()), KillPoint(number))
             about = ""

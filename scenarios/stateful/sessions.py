@@ -36,6 +36,7 @@ from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.target.journal import Item, item_key
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, RecoveredNote
 
 __all__ = ["STATES_MAX", "Answer", "Kill", "Make", "Operation", "PowerCut", "Session", "cut_power", "hold"]
 
@@ -191,15 +192,15 @@ def _live_again(make: Make, items: str, session: Session, machine: Machine) -> N
     try:
         reaper = _Reaper()
         store = reaper.open(make, machine.root, session.first)
-        machine.note(b"recovered " + item_key(recovered_items(getattr(store, items)())).encode())
+        machine.note(RecoveredNote(item_key(recovered_items(getattr(store, items)())).encode()).encoded())
         for step in session.steps:
             item = item_key(step.item).encode() if isinstance(step, Operation) and step.item is not None else b""
             if item:
-                machine.note(b"attempt " + item)
+                machine.note(AttemptNote(item).encoded())
             with contextlib.suppress(Exception):  # The machine was told, and went on.
                 _do(store, reaper, step)
                 if item:
-                    machine.note(b"ack " + item)
+                    machine.note(AckNote(item).encoded())
     finally:
         _die()  # Whatever happened: nothing is closed in good order.
 

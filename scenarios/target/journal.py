@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
 
 __all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
 
@@ -68,7 +69,8 @@ class Journal:
         """Note that ``item`` is about to be stored: ``with journal.attempt(7): store(7)``.
 
         Raises:
-            TypeError: the item is no JSON value.
+            TypeError: the item is not a JSON value.
+            OSError: there is no room for all of the line.
         """
         self.write("attempt", item)
         AFTER_ATTEMPT.hit()
@@ -76,7 +78,8 @@ class Journal:
 
     def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
         """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
-        self.append(f"{kind} {item_key(item)}".encode())
+        note = {"attempt": AttemptNote, "ack": AckNote}[kind]
+        self.append(note(item_key(item).encode()).encoded())
 
     def append(self, line: bytes) -> None:
         """Hand one line, given without its line break, to the kernel."""
@@ -125,14 +128,12 @@ class Promises:
 
 
 def _event(number: int, line: bytes) -> Event:
-    kind, _, text = line.partition(b" ")
     try:
-        item = json.loads(text)
+        match parse(line):
+            case AttemptNote() as note:
+                return Event("attempt", note.value())
+            case AckNote() as note:
+                return Event("ack", note.value())
     except ValueError:
-        item = None
-        kind = b""
-    if kind == b"attempt":
-        return Event("attempt", item)
-    if kind == b"ack":
-        return Event("ack", item)
+        pass
     raise UsageError(f"journal line {number} is neither 'attempt <json>' nor 'ack <json>': {line[:60]!r}")

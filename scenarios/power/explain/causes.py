@@ -16,6 +16,7 @@ from crashmatrix.scenarios.power.explain.remedies import (
 )
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line, journal_before
+from crashmatrix.scenarios.target.notes import AttemptNote, HitNote, acknowledgements, parse
 
 __all__ = [
     "Cause",
@@ -40,12 +41,12 @@ _HARNESS = "journal."
 def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     """How much had been promised, and by which line of the journal last; ``initial`` items were there before."""
     there = f" Besides, {_count(initial, 'item')} had been there from the start." if initial else ""
-    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
-    attempts = sum(line.startswith("attempt ") for line in lines)
+    acks = acknowledgements(lines)
+    attempts = sum(isinstance(parse(line), AttemptNote) for line in lines)
     if not acks:
         return f"Nothing had been acknowledged yet; {_count(attempts, 'item')} had been attempted.{there}"
-    last = acks[-1]
-    item = shown(lines[last - 1].removeprefix("ack "))
+    last, note = acks[-1]
+    item = shown(note.text)
     few = f"{len(acks)} of {_count(attempts, 'item')} attempted had been acknowledged"
     if len(acks) == attempts == 1:
         few = "The one item attempted had been acknowledged"
@@ -61,7 +62,7 @@ def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, s
     after = [operation.text.decode(errors="replace") for operation in operations if isinstance(operation, Note)]
     known = len(recording.before)
     lines = [note for note in before if is_journal_line(note.encode())]
-    hits = [note for note in before if note.startswith("hit ") and not note.startswith(f"hit {_HARNESS}")]
+    hits = [hit for hit in map(parse, before) if isinstance(hit, HitNote) and not hit.name.startswith(_HARNESS)]
     parts = []
     if lines:
         parts.append(f"after line {known + len(lines)} of the journal ({shown(lines[-1])})")
@@ -69,25 +70,28 @@ def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, s
         parts.append(f"after line {known} of the journal ({shown(recording.before[-1])})")
     if hits:
         parts.append(f"{'and ' if parts else ''}after {_hit(hits[-1], declared)}")
-    following = next((note for note in after if not note.startswith(f"hit {_HARNESS}")), "")
-    if following.startswith("hit "):
-        parts.append(f"and before {_hit(following, declared)}")
-    elif following:
-        parts.append(f"and before line {known + len(lines) + 1} ({shown(following)})")
+    for following in after:
+        note = parse(following)
+        if not isinstance(note, HitNote):
+            parts.append(f"and before line {known + len(lines) + 1} ({shown(following)})")
+            break
+        if not note.name.startswith(_HARNESS):
+            parts.append(f"and before {_hit(note, declared)}")
+            break
     text = " ".join(parts) or "before the first line of the journal"
     return f"The power failed {text}."
 
 
 def place_of(operation: object, declared: Mapping[str, str]) -> str:
     """A note as a place in the program."""
-    note = operation.text.decode(errors="replace") if isinstance(operation, Note) else ""
-    return _hit(note, declared) if note.startswith("hit ") else f"the journal line {shown(note)}"
+    text = operation.text.decode(errors="replace") if isinstance(operation, Note) else ""
+    note = parse(text)
+    return _hit(note, declared) if isinstance(note, HitNote) else f"the journal line {shown(text)}"
 
 
-def _hit(note: str, declared: Mapping[str, str]) -> str:
-    name, _, number = note.removeprefix("hit ").rpartition(" ")
-    place = declared.get(name, "")
-    return f"hit {number} of failpoint {name}{f' ({place})' if place else ''}"
+def _hit(hit: HitNote, declared: Mapping[str, str]) -> str:
+    place = declared.get(hit.name, "")
+    return f"hit {hit.number} of failpoint {hit.name}{f' ({place})' if place else ''}"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.target.notes import acknowledgements
 
 __all__ = ["Told", "explain", "judge_like"]
 
@@ -164,10 +165,10 @@ def _tell(
         [f"in memory only: {line}" for line in in_words(each.named for each in missing or ())] if on_disk else []
     )
     lines = journal_lines(trace, state.cut, recording)
-    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
-    acked = acks[-1] if acks else 0
+    acks = acknowledgements(lines)
+    acked = acks[-1][0] if acks else 0
     declared = declared_places()
-    item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
+    item = shown(acks[-1][1].text) if acks else ""
     cause = cause_of_restart()
     since = restarted_at(trace)
     if not recording.killed or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
