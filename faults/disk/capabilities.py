@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.errors import RequirementsMissing
 from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
-from crashmatrix.faults.disk.linux.kernel import die_with_parent
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 
 __all__ = ["Missing", "check_requirements", "requirements"]
@@ -75,17 +75,7 @@ def _namespace() -> Missing | None:
     """Root may mount what is in memory; anyone may, in a user namespace, unless the machine forbids it."""
     if not _privilege():
         return None
-    parent = os.getpid()
-    pid = os.fork()
-    if not pid:
-        try:
-            die_with_parent(parent)
-            enter_private_namespace()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    if not status:
+    if run_forked(enter_private_namespace) == 0:
         return None
     return Missing(
         what="user namespaces",

@@ -31,8 +31,9 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
+from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.faults.disk.linux.fuse import Opcode, Request
-from crashmatrix.faults.disk.linux.kernel import die_with_parent, keep_processors_awake, mount, opened
+from crashmatrix.faults.disk.linux.kernel import keep_processors_awake, mount, opened
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.trace.log import MARK, NOTE, Log
 from crashmatrix.faults.disk.trace.operations import ROOT
@@ -187,19 +188,17 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
     with opened("/dev/fuse", "see crashmatrix.faults.disk.requirements()") as device:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")
-        parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            return pid
-        try:
-            die_with_parent(parent)
-            enter_private_namespace()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
-            os.sched_setaffinity(0, {cpu})  # Waking across CPUs costs a request four times.
-            keep_processors_awake()  # Each request goes from processor to processor.
-            gc.disable()
-            fuse.serve(device, recorder.handlers, stall_seconds)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
+        return start_forked(lambda: _serve(recorder, device, cpu, stall_seconds))
+
+
+def _serve(recorder: Recorder, device: int, cpu: int, stall_seconds: float) -> None:
+    try:
+        enter_private_namespace()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with the recording, not before.
+        os.sched_setaffinity(0, {cpu})  # A request that wakes another processor takes four times as long.
+        keep_processors_awake()  # Each request goes from processor to processor.
+        gc.disable()
+        fuse.serve(device, recorder.handlers, stall_seconds)
+    except BaseException:
+        traceback.print_exc()
+        raise

@@ -26,8 +26,7 @@ from pathlib import Path
 from crashmatrix.faults.disk.capabilities import check_requirements
 from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained
-from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
+from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained, run_forked
 from crashmatrix.faults.disk.media import medium_of
 from crashmatrix.faults.disk.nudges import check_nudge
 from crashmatrix.faults.disk.stage import DATA, DiskFault, Machine, Stage
@@ -113,32 +112,18 @@ def record(
 
 def _run_stage(on_stage: Callable[[], tuple[int, str]], reply: int) -> None:
     """Run it in a forked process, and leave its answer, or the error it ended with, in the file `reply`."""
-    caller = os.getpid()
-    pid = os.fork()
-    if pid:
-        try:
-            _, status = os.waitpid(pid, 0)
-        except BaseException:
-            end_child(pid)
-            os.waitpid(pid, 0)
-            raise
-        if status:
-            code = os.waitstatus_to_exitcode(status)
-            raise RecordingFailed(f"the recording process died with status {code}", "look for the reason in dmesg")
-        return
+    status = run_forked(lambda: os.pwrite(reply, pickle.dumps(_answer(on_stage)), 0))
+    if status:
+        raise RecordingFailed(f"the recording process died with status {status}", "look for the reason in dmesg")
+
+
+def _answer(on_stage: Callable[[], tuple[int, str]]) -> tuple[int, str] | DiskError:
     try:
-        die_with_parent(caller)
-        answer: object
-        try:
-            answer = on_stage()
-        except DiskError as error:
-            answer = error
-        except BaseException:
-            answer = RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
-        os.pwrite(reply, pickle.dumps(answer), 0)
-        os._exit(0)
-    finally:
-        os._exit(1)
+        return on_stage()
+    except DiskError as error:
+        return error
+    except BaseException:
+        return RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
 
 
 def _on_stage(

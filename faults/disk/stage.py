@@ -20,13 +20,8 @@ from typing import Self
 
 from crashmatrix.faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.linux.kernel import (
-    die_with_parent,
-    end_child,
-    sync_filesystem,
-    unmount,
-    unmount_when_free,
-)
+from crashmatrix.faults.disk.linux.containment import start_forked
+from crashmatrix.faults.disk.linux.kernel import end_child, sync_filesystem, unmount, unmount_when_free
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.nudges import ASYNCHRONOUS, Nudger, nudge_for_ever
 from crashmatrix.faults.disk.recorder import CONTROL_NAME, GREETING, NOTES_NAME, Recorder, serve
@@ -181,14 +176,7 @@ class Stage(ABC):
             yield
             return
         nudger = self._nudger(nudge, seed)
-        parent = os.getpid()
-        pid = os.fork()
-        if not pid:
-            try:
-                die_with_parent(parent)
-                nudge_for_ever(nudger)
-            finally:
-                os._exit(1)
+        pid = start_forked(lambda: nudge_for_ever(nudger))
         try:
             yield
         finally:

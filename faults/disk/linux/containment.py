@@ -1,13 +1,19 @@
-"""Running a function in a process that cannot leave anything running.
+"""Running a function in a forked process.
 
-    caller ── fork ──> keeper ── fork ──> init ── fork ──> the function, and whatever it starts
+    status = run_forked(function)                                    # the process dies with its caller
+    pid = start_forked(function)                                     # the same, without waiting
+    status, error = run_contained(function, time_limit_seconds=60)   # and nothing that it started outlives it
+
+Processes of `run_contained`:
+
+    caller ── fork ──> keeper ── fork ──> init ── fork ──> the function, and everything it starts
                                  └────────── a PID namespace of their own ─────────┘
 
-When init ends, the kernel kills everything in the namespace; init ends when the function's process does, and the
-parent-death signal ends it when keeper or caller do. So background processes, daemons that forked twice and orphans
-end with the run, also when the run is killed. They would otherwise keep its mounts and loop device alive.
+When init ends, the kernel kills every process in the namespace. Init ends when the function's process ends. The
+parent-death signal ends init when keeper or caller die. So background processes, daemons that forked twice and orphans
+end with the run, also when the run is killed. Otherwise they would keep the run's mounts and loop device alive.
 
-Inside, /proc is mounted anew, in a mount namespace of init's own, so that process ids and /proc agree.
+Inside, /proc is mounted again, in a mount namespace of init's own, so that process ids and /proc agree.
 """
 
 import contextlib
@@ -22,10 +28,41 @@ from typing import NoReturn
 
 from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child, mount, unshare_mounts, unshare_processes
 
-__all__ = ["anonymous_file", "run_contained"]
+__all__ = ["anonymous_file", "run_contained", "run_forked", "start_forked"]
 
 _STATUS = struct.Struct("<i")
 _ERROR_BYTES_MOST = 1 << 16
+
+
+def start_forked(function: Callable[[], object]) -> int:
+    """Run in a forked process that dies with the calling thread; return the process's id at once.
+
+    The process ends with status 0 when the function returns, and with status 1 when the function raises. An exception
+    is not printed. Exit handlers do not run, and no buffer of the caller is flushed. The caller has to wait for the process.
+    """
+    parent = os.getpid()
+    status = 1
+    try:
+        if pid := os.fork():
+            return pid
+        die_with_parent(parent)
+        function()
+        status = 0
+    finally:
+        if os.getpid() != parent:  # Not even an interrupt right after the fork lets the child go on as a second caller.
+            os._exit(status)
+    raise AssertionError("the child has ended above")
+
+
+def run_forked(function: Callable[[], object]) -> int:
+    """As `start_forked`, and wait; return the exit status, negative for a signal. If the wait is interrupted, kill it."""
+    pid = start_forked(function)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:
+        end_child(pid)
+        os.waitpid(pid, 0)
+        raise
 
 
 def run_contained(function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
@@ -38,10 +75,7 @@ def run_contained(function: Callable[[], None], *, time_limit_seconds: float) ->
     with anonymous_file("outcome") as outcome:
         # What stands if nobody lives to write anything else.
         os.pwrite(outcome, _STATUS.pack(-signal.SIGKILL), 0)
-        caller = os.getpid()
-        pid = os.fork()
-        if not pid:
-            _guarded(lambda: _keep(function, caller, outcome), outcome)
+        pid = start_forked(lambda: _guarded(lambda: _keep(function, outcome), outcome))
         if not _wait(pid, time_limit_seconds):
             return -signal.SIGKILL, f"it was still running after {time_limit_seconds:g} s"
         (status,) = _STATUS.unpack(os.pread(outcome, _STATUS.size, 0))
@@ -58,11 +92,10 @@ def anonymous_file(name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _keep(function: Callable[[], None], caller: int, outcome: int) -> None:
-    die_with_parent(caller)
+def _keep(function: Callable[[], None], outcome: int) -> None:
     unshare_processes()
     alive, alive_here = os.pipe()
-    pid = os.fork()
+    pid = os.fork()  # Not by `start_forked`: in the new namespace, the parent's id is 0.
     if not pid:
         os.close(alive_here)
         _guarded(lambda: _init(function, alive, outcome), outcome)
@@ -77,11 +110,7 @@ def _init(function: Callable[[], None], alive: int, outcome: int) -> None:
     os.close(alive)
     unshare_mounts()
     mount("proc", Path("/proc"), "proc")
-    me = os.getpid()
-    pid = os.fork()
-    if not pid:
-        die_with_parent(me)
-        _guarded(function, outcome)
+    pid = start_forked(lambda: _guarded(function, outcome))
     while True:
         # Orphans become init's children: reap them, too.
         ended, status = os.wait()

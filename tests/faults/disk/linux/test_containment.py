@@ -1,34 +1,125 @@
-"""Forked functions report how they ended, and nothing they started outlives them."""
+"""Forked functions report how they ended; nothing that a contained function started outlives it."""
 
+import atexit
 import os
-import pickle
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import DiskError, SystemCallFailed, errors
-from crashmatrix.faults.disk.linux.containment import run_contained
-
-pytestmark = pytest.mark.usefixtures("disk")
+from crashmatrix.faults.disk.linux.containment import run_contained, run_forked, start_forked
 
 
+def raises() -> None:
+    raise KeyError("why")
+
+
+def returns_something() -> str:
+    return "anything"
+
+
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [
+        (returns_something, 0),
+        (raises, 1),
+        (sys.exit, 1),
+        (lambda: os._exit(7), 7),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), -signal.SIGTERM),
+    ],
+    ids=["returns", "raises", "leaves", "exits", "dies"],
+)
+def test_a_forked_function_ends_its_process(function: Callable[[], object], status: int) -> None:
+    """However it ends, the caller gets a status, and no second caller comes out of the fork."""
+    me = os.getpid()
+    assert run_forked(function) == status
+    assert os.getpid() == me
+
+
+def test_a_forked_process_runs_no_exit_handler(tmp_path: Path) -> None:
+    """What the caller does at its own exit is done once."""
+    handler = (tmp_path / "handled").touch
+    atexit.register(handler)
+    try:
+        assert run_forked(returns_something) == 0
+        assert run_forked(raises) == 1
+    finally:
+        atexit.unregister(handler)
+    assert not (tmp_path / "handled").exists()
+
+
+def forks_and_waits(writer: int) -> None:
+    def waits() -> None:
+        os.write(writer, b"x")
+        signal.pause()
+
+    start_forked(waits)
+    signal.pause()
+
+
+def test_a_forked_process_dies_with_its_caller() -> None:
+    """Also when the caller is killed: the pipe ends once the last process that holds it is gone."""
+    reader, writer = os.pipe()
+    caller = start_forked(lambda: forks_and_waits(writer))
+    os.close(writer)
+    assert os.read(reader, 1) == b"x"
+    os.kill(caller, signal.SIGKILL)
+    os.waitpid(caller, 0)
+    assert select.select([reader], [], [], 30)[0]
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_wait_leaves_no_process() -> None:
+    """The process that was waited for is killed and reaped before the exception goes on."""
+    reader, writer = os.pipe()
+    caller = os.getpid()
+
+    def interrupts() -> None:
+        os.write(writer, b"%d" % os.getpid())
+        while Path(f"/proc/{caller}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.001)  # Not before the caller waits.
+        os.kill(caller, signal.SIGUSR1)
+        signal.pause()
+
+    def handler(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(Interrupted):
+            run_forked(interrupts)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    os.close(writer)
+    pid = int(os.read(reader, 20))
+    os.close(reader)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+@pytest.mark.usefixtures("disk")
 def test_endings_are_told_apart() -> None:
-    def fails() -> None:
-        raise KeyError("why")
-
     assert run_contained(lambda: None, time_limit_seconds=10) == (0, "")
     assert run_contained(lambda: sys.exit(), time_limit_seconds=10) == (0, "")
     assert run_contained(lambda: sys.exit(3), time_limit_seconds=10) == (3, "")
     assert run_contained(lambda: sys.exit("words"), time_limit_seconds=10) == (1, "")
     assert run_contained(lambda: os.kill(os.getpid(), signal.SIGTERM), time_limit_seconds=10) == (-signal.SIGTERM, "")
-    status, error = run_contained(fails, time_limit_seconds=10)
+    status, error = run_contained(raises, time_limit_seconds=10)
     assert status == 1
     assert "KeyError: 'why'" in error
 
 
+@pytest.mark.usefixtures("disk")
 def test_the_time_limit_ends_it_and_all_it_started() -> None:
     reader, writer = os.pipe()
 
@@ -49,16 +140,3 @@ def test_the_time_limit_ends_it_and_all_it_started() -> None:
     assert os.read(reader, 10) == b""
     os.close(reader)
     assert time.monotonic() - start < 10
-
-
-def test_every_error_survives_pickling_and_gives_cause_and_remedy() -> None:
-    """Errors travel from forked children to the caller."""
-    for name in errors.__all__:
-        kind = getattr(errors, name)
-        system = issubclass(kind, SystemCallFailed)
-        error = kind("calling", 5, "mend it") if system else kind("this happened", "mend it")
-        copy = pickle.loads(pickle.dumps(error))
-        assert type(copy) is kind
-        assert isinstance(copy, DiskError)
-        assert (str(copy), copy.cause, copy.remedy) == (str(error), error.cause, "mend it")
-        assert str(error).endswith("; mend it")
