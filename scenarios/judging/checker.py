@@ -27,11 +27,12 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key

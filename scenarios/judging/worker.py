@@ -22,10 +22,10 @@ from typing import Any, NoReturn
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
-from crashmatrix.scenarios.judging.snapshot import stop_here
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
+from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely

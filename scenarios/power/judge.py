@@ -33,6 +33,7 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.judging.forked_check import judge_apart, run_checker
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import recovered_items
@@ -40,7 +41,6 @@ from crashmatrix.scenarios.power.prediction import WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line, journal_before, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Judged, Share
-from crashmatrix.scenarios.processes.forked_check import judge_apart, run_checker
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target, load

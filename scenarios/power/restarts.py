@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace, die_with_parent
+from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
@@ -96,7 +97,7 @@ def until_killed(
 
     Raises UsageError: it ended with an error.
     """
-    status = _killed_at_sync(machine, place, workload) if place.sync else _killed_at_note(lambda: noting(place.note))
+    status = _killed_at_sync(machine, place, workload) if place.sync else run_forked(lambda: noting(place.note))
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
     elif status:
@@ -106,20 +107,6 @@ def until_killed(
 def restarted_at(trace: Trace) -> int:
     """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
     return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
-
-
-def _killed_at_note(function: Callable[[], None]) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    code = 1
-    try:
-        die_with_parent(parent)
-        function()
-        code = 0
-    finally:
-        os._exit(code)
 
 
 def _killed_at_sync(machine: Machine, place: KillPoint, workload: Callable[[], None]) -> int:

@@ -16,6 +16,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from crashmatrix.faults.disk import (
     record,
     save_trace,
 )
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -180,10 +182,7 @@ def _record(make: Make, items: str, sessions: list[Session], before: Path, optio
 
     def workload(machine: Machine) -> None:
         for session in sessions:
-            pid = os.fork()
-            if pid == 0:
-                _live_again(make, items, session, machine)
-            os.waitpid(pid, 0)
+            run_forked(partial(_live_again, make, items, session, machine))
 
     return record(workload, prepare=prepare, options=options)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = [
     "KILLED",
@@ -35,6 +35,11 @@ class _JsonNote:
     """A note that carries a JSON value, as the bytes that stand in the line: a program may write any spelling, or none."""
 
     json: bytes
+    kind: ClassVar[bytes] = b""
+
+    def encoded(self) -> bytes:
+        """Return the line."""
+        return self.kind + b" " + self.json
 
     def value(self) -> Any:
         """Return the value. Raises ValueError if the bytes are not JSON."""
@@ -49,25 +54,19 @@ class _JsonNote:
 class AttemptNote(_JsonNote):
     """The workload is about to store an item."""
 
-    def encoded(self) -> bytes:
-        """Return the line."""
-        return b"attempt " + self.json
+    kind = b"attempt"
 
 
 class AckNote(_JsonNote):
     """The system has called an item durable."""
 
-    def encoded(self) -> bytes:
-        """Return the line."""
-        return b"ack " + self.json
+    kind = b"ack"
 
 
 class RecoveredNote(_JsonNote):
     """A store was opened and holds these items."""
 
-    def encoded(self) -> bytes:
-        """Return the line."""
-        return b"recovered " + self.json
+    kind = b"recovered"
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,7 @@ AnyNote = AttemptNote | AckNote | HitNote | RecoveredNote | OtherNote
 KILLED = HitNote("workload.killed", 1)
 """The workload's process was killed here; what follows is recovery."""
 
-_WITH_JSON: dict[bytes, type[AttemptNote | AckNote | RecoveredNote]] = {
-    b"attempt": AttemptNote,
-    b"ack": AckNote,
-    b"recovered": RecoveredNote,
-}
+_WITH_JSON = {note.kind: note for note in (AttemptNote, AckNote, RecoveredNote)}
 
 
 def parse(line: bytes | str) -> AnyNote:
@@ -118,7 +113,7 @@ def parse(line: bytes | str) -> AnyNote:
     return OtherNote(line)
 
 
-def acknowledgements(lines: Iterable[bytes | str]) -> list[tuple[int, AckNote]]:
+def acknowledgements(lines: Iterable[str]) -> list[tuple[int, AckNote]]:
     """Return the acknowledgements among the lines of a journal, each with its line number from 1."""
     notes = ((number, parse(line)) for number, line in enumerate(lines, 1))
     return [(number, note) for number, note in notes if isinstance(note, AckNote)]
