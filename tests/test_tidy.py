@@ -101,6 +101,68 @@ def test_rooms_are_small() -> None:
     assert {str(room): count for room, count in house.rooms().items() if count > ROOM_MODULES_MAX} == {}
 
 
+LAYERS: list[set[str]] = [
+    {"errors"},
+    {"target", "shards"},
+    {"processes"},
+    {"systems"},
+    {"judging"},
+    {"kill", "power", "stateful"},
+    {"campaign"},
+    {"cli", "pytest_fixture"},
+]
+"""The rooms of `scenarios`, lowest first. A room imports rooms of lower layers only, none beside it."""
+
+UPWARD = {
+    # Both explainers say in the same words what was acknowledged, and show timelines of one length; both are defined in power.
+    ("kill", "power.explain.causes"),
+    ("kill", "power.explain.timeline"),
+}
+"""Imports between rooms of one layer that are allowed: room, and module of the other."""
+
+
+def layer(room: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+
+
+def wrong_layers(path: Path, text: str) -> list[str]:
+    """Return the imports of a module of `scenarios` that reach a room beside its own, or above it."""
+    room = path.parts[1].removesuffix(".py")
+    prefix = f"{NAME}.scenarios."
+    others = [name.removeprefix(prefix) for name in house.imports(path, text) if name.startswith(prefix)]
+    return [
+        name
+        for name in others
+        if (other := name.partition(".")[0]) != room and layer(other) >= layer(room) and (room, name) not in UPWARD
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PATHS if path.parts[0] == "scenarios" and path.parts[1] != "__init__.py"], ids=str
+)
+def test_layers(path: Path) -> None:
+    """No room of `scenarios` needs one above it or beside it: processes know nothing of judging, judging nothing of power."""
+    assert wrong_layers(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wrong"),
+    [
+        ("scenarios/processes/x.py", "from crashmatrix.scenarios.judging.snapshot import Tree", ["judging.snapshot"]),
+        ("scenarios/processes/x.py", "def f():\n    import crashmatrix.scenarios.power.judge", ["power.judge"]),
+        ("scenarios/processes/x.py", "from crashmatrix.scenarios.processes.held import HeldProcess", []),
+        ("scenarios/power/x.py", "from crashmatrix.scenarios.kill.plan import END", ["kill.plan"]),
+        ("scenarios/kill/x.py", "from crashmatrix.scenarios.power.judge import judge", ["power.judge"]),
+        ("scenarios/kill/x.py", "from crashmatrix.scenarios.power.explain.causes import where", []),
+        ("scenarios/errors.py", "from crashmatrix.scenarios.target.notes import parse", ["target.notes"]),
+        ("scenarios/cli/x.py", "from crashmatrix.scenarios.campaign.campaign import Plan", []),
+    ],
+)
+def test_layers_rule_itself(path: str, text: str, wrong: list[str]) -> None:
+    """The rule knows up from down."""
+    assert wrong_layers(Path(path), text) == wrong
+
+
 TWINS = [
     ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "naming"}),
     ("scenarios/kill", "scenarios/power", {"experiment"}),

@@ -122,7 +122,7 @@ def test_without_openat2(way: str, tmp_path: Path) -> None:
     state = tmp_path / "mine" / "state"
     state.mkdir(parents=True)
     script = (
-        "import sys; from pathlib import Path; from crashmatrix.faults.disk import folders; folders._OPENAT2 = 100_000; "
+        "import sys; from pathlib import Path; from crashmatrix.faults.disk.linux import folders; folders._OPENAT2 = 100_000; "
         "import tests.hostile; "
         "found = tests.hostile.report(sys.argv[1], *map(Path, sys.argv[2:])); "
         "print(found['left'], found['there'], found['mounts'], bool(found['unusable']))"

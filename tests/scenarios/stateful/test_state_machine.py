@@ -200,7 +200,7 @@ def test_documented_example(tmp_path: Path) -> None:
 
 def test_without_hypothesis() -> None:
     """Without Hypothesis everything else works, and asking for the machine says what to install."""
-    program = "import sys; sys.modules['hypothesis'] = None; import scenarios; crashmatrix.CrashStateMachine"
+    program = "import sys; sys.modules['hypothesis'] = None; import crashmatrix; crashmatrix.CrashStateMachine"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == (
         "ImportError: CrashStateMachine needs Hypothesis; run: pip install 'crashmatrix[hypothesis]'"
