@@ -182,6 +182,19 @@ def test_tests_mirror_the_packages() -> None:
     assert [str(folder) for folder in sorted(folders) if folder != Path() and not (ROOT / folder).is_dir()] == []
 
 
+WITHOUT_NAMESAKE = {
+    "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
+    "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
+    "scenarios/target/system.py": "an interface without logic; every system of the tests implements it",
+}
+"""Modules that need no test file of their own name, and why."""
+
+
+def test_exempt_modules_exist() -> None:
+    """An exemption goes with its module."""
+    assert [path for path in WITHOUT_NAMESAKE if not (ROOT / path).is_file()] == []
+
+
 def public_definitions(path: Path) -> set[str]:
     tree = ast.parse((ROOT / path).read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
