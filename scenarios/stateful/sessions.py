@@ -1,8 +1,8 @@
 """A store held by processes that die: one session after the other, live, and again on a recorded disk.
 
-A session is one process's life: it opens the store, does what it is told step by step, and dies by SIGKILL, between two
-steps or at a failpoint. Told the same on the same folder it does the same. So the sessions since the folder was last
-known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
+A session is one process's life: it opens the store, performs the steps sent to it, and dies by SIGKILL, between two
+steps or at a failpoint. Given the same steps on the same folder, a session does the same. So the sessions since the folder
+was last known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
 state of its `crashmatrix.faults.disk.CrashStates`, and lays out what is left.
 
 Nothing here imports Hypothesis, which children can do without.
@@ -111,7 +111,7 @@ class _Reaper:
         return store
 
     def count(self) -> int:
-        """Return how many hits there were since this was asked last."""
+        """Return the number of hits since the last call."""
         hits, self._hits = self._hits, 0
         return hits
 
@@ -196,7 +196,7 @@ def _live_again(make: Make, items: str, session: Session, machine: Machine) -> N
             item = item_key(step.item).encode() if isinstance(step, Operation) and step.item is not None else b""
             if item:
                 machine.note(AttemptNote(item).encoded())
-            with contextlib.suppress(Exception):  # The machine was told, and went on.
+            with contextlib.suppress(Exception):  # The machine saw the error, and went on.
                 _do(store, reaper, step)
                 if item:
                     machine.note(AckNote(item).encoded())

@@ -1,4 +1,4 @@
-"""The journal: what the workload attempted and what it was told was durable, kept outside the crash.
+"""The journal: what the workload attempted and what the system acknowledged as durable, kept outside the crash.
 
 One line per event, handed to the kernel with one write before the call returns, so that a SIGKILL takes none of them:
 
@@ -34,7 +34,7 @@ AFTER_ACK = declare("journal.after_ack", "an item was acknowledged just now")
 
 
 def item_key(item: Item) -> str:
-    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is no JSON value."""
+    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is not a JSON value."""
     return json.dumps(item, sort_keys=True, separators=(",", ":"))
 
 
@@ -88,7 +88,7 @@ class Journal:
             raise OSError(errno.ENOSPC, "no room for the journal")
 
     def tick(self) -> None:
-        """Called every few milliseconds while a program of another language runs, by whoever started it."""
+        """Called every few milliseconds while a program of another language runs, by the code that started it."""
 
 
 @dataclass(frozen=True)
