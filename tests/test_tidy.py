@@ -102,11 +102,74 @@ def test_rooms_are_small() -> None:
 
 
 WITHOUT_NAMESAKE = {
+    "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
-    "scenarios/systems/reference/mutant.py": "a declaration; test_mutants.py checks each row",
+    "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
+    "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
+    "scenarios/systems/reference/mutant.py": "a declaration; test_mutants.py checks each row",
+    "scenarios/target/system.py": "an interface without logic; every system of the tests implements it",
 }
-"""Modules without a test file of their own name, and why."""
+"""Modules that need no test file of their own name, and why."""
+
+
+LAYERS: list[set[str]] = [
+    {"errors"},
+    {"target", "shards", "extras"},
+    {"processes"},
+    {"systems"},
+    {"judging"},
+    {"kill", "power", "stateful"},
+    {"campaign"},
+    {"cli", "pytest_fixture"},
+]
+"""The rooms of `scenarios`, lowest first. A room imports rooms of lower layers only, none beside it."""
+
+UPWARD: set[tuple[str, str]] = set()
+"""Imports between rooms of one layer that are allowed: room, and module of the other."""
+
+
+def layer(room: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+
+
+def wrong_layers(path: Path, text: str) -> list[str]:
+    """Return the imports of a module of `scenarios` that reach a room beside its own, or above it."""
+    room = path.parts[1].removesuffix(".py")
+    prefix = f"{NAME}.scenarios."
+    others = [name.removeprefix(prefix) for name in house.imports(path, text) if name.startswith(prefix)]
+    return [
+        name
+        for name in others
+        if (other := name.partition(".")[0]) != room and layer(other) >= layer(room) and (room, name) not in UPWARD
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PATHS if path.parts[0] == "scenarios" and path.parts[1] != "__init__.py"], ids=str
+)
+def test_layers(path: Path) -> None:
+    """No room of `scenarios` needs one above it or beside it: processes know nothing of judging, judging nothing of power."""
+    assert wrong_layers(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wrong"),
+    [
+        ("scenarios/processes/x.py", "from crashmatrix.scenarios.judging.snapshot import Tree", ["judging.snapshot"]),
+        ("scenarios/processes/x.py", "def f():\n    import crashmatrix.scenarios.power.judge", ["power.judge"]),
+        ("scenarios/processes/x.py", "from crashmatrix.scenarios.processes.held import HeldProcess", []),
+        ("scenarios/power/x.py", "from crashmatrix.scenarios.kill.plan import END", ["kill.plan"]),
+        ("scenarios/kill/x.py", "from crashmatrix.scenarios.power.judge import judge", ["power.judge"]),
+        ("scenarios/kill/x.py", "from crashmatrix.scenarios.power.explain import causes", ["power.explain.causes"]),
+        ("scenarios/errors.py", "from crashmatrix.scenarios.target.notes import parse", ["target.notes"]),
+        ("scenarios/cli/x.py", "from crashmatrix.scenarios.campaign.campaign import Plan", []),
+    ],
+)
+def test_layers_rule_itself(path: str, text: str, wrong: list[str]) -> None:
+    """The rule knows up from down."""
+    assert wrong_layers(Path(path), text) == wrong
+
 
 TWINS = [
     ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "digests", "naming"}),
@@ -125,12 +188,6 @@ def test_tests_mirror_the_packages() -> None:
     """A test stands where what it tests does."""
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     assert [str(folder) for folder in sorted(folders) if folder != Path() and not (ROOT / folder).is_dir()] == []
-
-
-WITHOUT_NAMESAKE = {
-    "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
-}
-"""Modules of logic without a test file of their own name, and why."""
 
 
 def public_definitions(path: Path) -> set[str]:

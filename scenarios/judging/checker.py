@@ -26,11 +26,12 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import second_recovery, worker as work
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
@@ -100,7 +101,7 @@ class Checker:
         return path
 
     def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
-        """Run a job on the target to its end, with the time that a workload gets."""
+        """Run a job on the target to its end, with the time limit of a workload."""
         return self.jobs.run(function, self.target, *args, seconds_max=10 * self.system.seconds_max)
 
     def must(self, what: str, result: JobResult[T]) -> T:
@@ -237,10 +238,10 @@ class Checker:
 def snapshot_job(
     job: Job[T], store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None
 ) -> None:
-    """Drive a job to its end, taking snapshots ``root`` at each hit it reports."""
+    """Drive a job to its end, taking a snapshot of ``root`` at each hit that the job reports."""
     while (hit := job.next_message()) is not None:
         begun = time.monotonic()
-        with suppress(ProcessLookupError), frozen(job.process()):  # stopped for good meanwhile
+        with suppress(ProcessLookupError), frozen(job.process()):  # it died meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
             into.append(Snapshot(hit, store.capture(root), size))
         job.grant(time.monotonic() - begun)  # Being copied does not count as being slow.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crashmatrix.scenarios.target.notes import AttemptNote, acknowledgements, parse
+
 __all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
 
 EVENTS_MAX = 200
@@ -15,13 +17,13 @@ _SHOWN_CHARACTERS = 80
 def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     """How much was acknowledged, and by which journal line last; ``initial`` items were there before the workload."""
     there = f" {counted(initial, 'item')} {'was' if initial == 1 else 'were'} there from the start." if initial else ""
-    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
-    attempts = sum(line.startswith("attempt ") for line in lines)
+    acks = acknowledgements(lines)
+    attempts = sum(isinstance(parse(line), AttemptNote) for line in lines)
     if not acks:
         attempted = f"{counted(attempts, 'item')} {'was' if attempts == 1 else 'were'} attempted"
         return f"Nothing was acknowledged yet; {attempted}.{there}"
-    last = acks[-1]
-    item = shown(lines[last - 1].removeprefix("ack "))
+    last, note = acks[-1]
+    item = shown(note.text)
     if len(acks) == attempts == 1:
         return f"Item {item} was acknowledged (journal line {last}).{there}"
     some = f"{len(acks):,} of {counted(attempts, 'attempted item')} {'was' if len(acks) == 1 else 'were'}"

@@ -22,10 +22,10 @@ from typing import Any, NoReturn
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
-from crashmatrix.scenarios.judging.snapshot import stop_here
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
+from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
@@ -150,7 +150,7 @@ def recover_again(channel: Channel, target: Target, root: Path, promises: Promis
 
 
 def judge(_: Channel, target: Target, promises: Promises, items: Sequence[Item]) -> Violation | None:
-    """Apply a contract of a user's, which may do anything."""
+    """Apply a contract written by a user, which may do anything."""
     return judge_safely(contract_named(load(target.name).contract), promises, items)
 
 
@@ -162,7 +162,7 @@ def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
 def recovered_items(recovered: Any, what: str = "recover") -> list[Item]:
     """Return what `recover` returned as a list of plain JSON values, whatever classes they were of.
 
-    Raises UsageError if it is none of JSON values, and what a generator raises.
+    Raises UsageError if an item is not a JSON value, and whatever a generator raises.
     """
     if isinstance(recovered, str | bytes | Mapping) or not isinstance(recovered, Iterable):
         raise _no_items(recovered, what, f"a {type(recovered).__name__}")

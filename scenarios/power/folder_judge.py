@@ -20,10 +20,10 @@ from pathlib import Path
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
+from crashmatrix.scenarios.judging.forked_check import judge_apart, run_checker
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
-from crashmatrix.scenarios.processes.forked_check import judge_apart, run_checker
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key

@@ -38,7 +38,6 @@ from crashmatrix.faults.disk import (
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
-    HIT,
     KillPoint,
     Places,
     kill_points_at_notes,
@@ -49,6 +48,7 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.notes import HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
@@ -153,7 +153,7 @@ class _MachineJournal(Journal):
 
     def hit(self, point: faults.FailPoint, number: int) -> None:
         """Note the hit of a failpoint."""
-        self.append(HIT + f"{point.name} {number}".encode())
+        self.append(HitNote(point.name, number).encoded())
 
 
 def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
@@ -260,7 +260,7 @@ def journal_before(trace: Trace, cut: int) -> list[bytes]:
 
 def is_journal_line(note: bytes) -> bool:
     """Whether a note is a line of the journal, and not a failpoint's hit."""
-    return not note.startswith(HIT)
+    return not isinstance(parse(note), HitNote)
 
 
 def trace_path(folder: Path, name: str) -> Path:

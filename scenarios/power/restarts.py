@@ -14,20 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace, die_with_parent
+from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
+from crashmatrix.scenarios.target.notes import KILLED, HitNote, parse
 
-__all__ = ["HIT", "KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
+__all__ = ["KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
 
-HIT = b"hit "
-"""The note of a failpoint's hit begins with this."""
-
-_KILLED = Note(HIT + b"workload.killed 1")
+_KILLED = Note(KILLED.encoded())
 _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 
@@ -62,8 +61,9 @@ def kill_points_at_notes(trace: Trace) -> Places:
     number, about = 0, ""
     for operation in trace.operations[trace.start : trace.finish]:
         if isinstance(operation, Note):
-            words = operation.text.decode().split(" ", 2)
-            number, about = number + 1, words[1] if words[0] == "hit" else words[0]
+            note = parse(operation.text)
+            about = note.name if isinstance(note, HitNote) else operation.text.decode().partition(" ")[0]
+            number += 1
         elif isinstance(operation, Flush | Sync) and about:
             found[about] = (*found.get(about, ()), KillPoint(number))
             about = ""
@@ -97,7 +97,7 @@ def until_killed(
 
     Raises UsageError: it ended with an error.
     """
-    status = _killed_at_sync(machine, place, workload) if place.sync else _killed_at_note(lambda: noting(place.note))
+    status = _killed_at_sync(machine, place, workload) if place.sync else run_forked(lambda: noting(place.note))
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
     elif status:
@@ -107,20 +107,6 @@ def until_killed(
 def restarted_at(trace: Trace) -> int:
     """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
     return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
-
-
-def _killed_at_note(function: Callable[[], None]) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    code = 1
-    try:
-        die_with_parent(parent)
-        function()
-        code = 0
-    finally:
-        os._exit(code)
 
 
 def _killed_at_sync(machine: Machine, place: KillPoint, workload: Callable[[], None]) -> int:

@@ -5,8 +5,8 @@ new interpreter takes 150. A child ends by `os._exit` right after sending its re
 message, not the exit code, says that the function returned.
 
 Every child leads a session of its own, and what leaves that session is adopted, so that ending a job ends whatever it started;
-its output goes to a file. Processes are held, never known by their number alone (`processes`). Should the fork server die, how
-its jobs ended says nothing, and whoever starts one or waits for one gets ForkServerDied.
+its output goes to a file. Processes are held, never known by their number alone (`processes`). If the fork server dies, how
+its jobs ended says nothing, and a call that starts a job or waits for one raises ForkServerDied.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Channel", "Job", "Jobs"]
 _OUTPUT_TAIL_BYTES = 2000
 _LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
 _END_SECONDS_MAX = 10.0
-"""No longer is waited for a killed process."""
+"""How long to wait for a killed process to end."""
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")

@@ -21,10 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.judging.snapshot import is_stopped
 from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours, this_process
+from crashmatrix.scenarios.processes.stopping import is_stopped
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["ProcessTree"]
@@ -49,7 +49,7 @@ class ProcessTree:
         ours, self._control = os.pipe()
         self._ended, theirs = os.pipe()
         self._status: int | None = None
-        self._keeper = os.fork()
+        self._keeper = os.fork()  # Not by `start_forked`: the keeper outlives a starter that is killed, and cleans up.
         if self._keeper == 0:
             os.close(self._control)
             os.close(self._ended)
@@ -111,12 +111,13 @@ def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
     """The keeper's life."""
     os.setsid()  # Whoever kills our starter's process group shall not kill the one that cleans up.
     adopt_orphans()
-    keeper = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+
+    def live() -> None:
         os.close(control)
         os.close(ended)
-        _live(body, keeper)
+        body()
+
+    pid = start_forked(live)
     process = os.pidfd_open(pid)
     ready, _, _ = select.select([process, control], [], [])
     status = os.waitpid(pid, 0)[1] if process in ready else signal.SIGKILL.value
@@ -124,15 +125,6 @@ def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
     with contextlib.suppress(BrokenPipeError):
         os.write(ended, _STATUS.pack(os.waitstatus_to_exitcode(status)))
     os._exit(0)
-
-
-def _live(body: Callable[[], None], keeper: int) -> NoReturn:
-    try:
-        die_with_parent(keeper)
-        body()
-        os._exit(0)
-    finally:
-        os._exit(1)
 
 
 def _kill_all() -> None:

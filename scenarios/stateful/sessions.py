@@ -1,8 +1,8 @@
 """A store held by processes that die: one session after the other, live, and again on a recorded disk.
 
-A session is one process's life: it opens the store, does what it is told step by step, and dies by SIGKILL, between two
-steps or at a failpoint. Told the same on the same folder it does the same. So the sessions since the folder was last
-known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
+A session is one process's life: it opens the store, performs the steps sent to it, and dies by SIGKILL, between two
+steps or at a failpoint. Given the same steps on the same folder, a session does the same. So the sessions since the folder
+was last known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
 state of its `crashmatrix.faults.disk.CrashStates`, and lays out what is left.
 
 Nothing here imports Hypothesis, which children can do without.
@@ -16,6 +16,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,12 @@ from crashmatrix.faults.disk import (
     record,
     save_trace,
 )
+from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.target.journal import Item, item_key
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, RecoveredNote
 
 __all__ = ["STATES_MAX", "Answer", "Kill", "Make", "Operation", "PowerCut", "Session", "cut_power", "hold"]
 
@@ -108,7 +111,7 @@ class _Reaper:
         return store
 
     def count(self) -> int:
-        """Return how many hits there were since this was asked last."""
+        """Return the number of hits since the last call."""
         hits, self._hits = self._hits, 0
         return hits
 
@@ -179,10 +182,7 @@ def _record(make: Make, items: str, sessions: list[Session], before: Path, optio
 
     def workload(machine: Machine) -> None:
         for session in sessions:
-            pid = os.fork()
-            if pid == 0:
-                _live_again(make, items, session, machine)
-            os.waitpid(pid, 0)
+            run_forked(partial(_live_again, make, items, session, machine))
 
     return record(workload, prepare=prepare, options=options)
 
@@ -191,15 +191,15 @@ def _live_again(make: Make, items: str, session: Session, machine: Machine) -> N
     try:
         reaper = _Reaper()
         store = reaper.open(make, machine.root, session.first)
-        machine.note(b"recovered " + item_key(recovered_items(getattr(store, items)())).encode())
+        machine.note(RecoveredNote(item_key(recovered_items(getattr(store, items)())).encode()).encoded())
         for step in session.steps:
             item = item_key(step.item).encode() if isinstance(step, Operation) and step.item is not None else b""
             if item:
-                machine.note(b"attempt " + item)
-            with contextlib.suppress(Exception):  # The machine was told, and went on.
+                machine.note(AttemptNote(item).encoded())
+            with contextlib.suppress(Exception):  # The machine saw the error, and went on.
                 _do(store, reaper, step)
                 if item:
-                    machine.note(b"ack " + item)
+                    machine.note(AckNote(item).encoded())
     finally:
         _die()  # Whatever happened: nothing is closed in good order.
 

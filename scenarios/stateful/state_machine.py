@@ -26,7 +26,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import json
 import shutil
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -57,6 +56,7 @@ from crashmatrix.scenarios.stateful.sessions import (
 )
 from crashmatrix.scenarios.target.contract import Contract, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Event, Item, Promises, item_key
+from crashmatrix.scenarios.target.notes import RecoveredNote, parse
 
 __all__ = ["CrashStateMachine", "OperationFailed"]
 
@@ -258,11 +258,11 @@ class CrashStateMachine(RuleBasedStateMachine):
     def _events_in(self, notes: Sequence[bytes]) -> list[Event]:
         events: list[Event] = []
         for note in notes:
-            kind, _, text = note.partition(b" ")
-            if kind == b"recovered":
-                events = self._settled(events, json.loads(text))
-            else:
-                events += Promises.parse(note + b"\n").events
+            match parse(note):
+                case RecoveredNote() as recovered:
+                    events = self._settled(events, recovered.value())
+                case _:
+                    events += Promises.parse(note + b"\n").events
         return events
 
     def _settled(self, events: list[Event], items: list[Item]) -> list[Event]:

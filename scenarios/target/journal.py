@@ -1,4 +1,4 @@
-"""The journal: what the workload attempted and what it was told was durable, kept outside the crash.
+"""The journal: what the workload attempted and what the system acknowledged as durable, kept outside the crash.
 
 One line per event, handed to the kernel with one write before the call returns, so that a SIGKILL takes none of them:
 
@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
 
 __all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
 
@@ -33,7 +34,7 @@ AFTER_ACK = declare("journal.after_ack", "an item was acknowledged just now")
 
 
 def item_key(item: Item) -> str:
-    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is no JSON value."""
+    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is not a JSON value."""
     return json.dumps(item, sort_keys=True, separators=(",", ":"))
 
 
@@ -68,7 +69,8 @@ class Journal:
         """Note that ``item`` is about to be stored: ``with journal.attempt(7): store(7)``.
 
         Raises:
-            TypeError: the item is no JSON value.
+            TypeError: the item is not a JSON value.
+            OSError: there is no room for all of the line.
         """
         self.write("attempt", item)
         AFTER_ATTEMPT.hit()
@@ -76,7 +78,8 @@ class Journal:
 
     def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
         """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
-        self.append(f"{kind} {item_key(item)}".encode())
+        note = {"attempt": AttemptNote, "ack": AckNote}[kind]
+        self.append(note(item_key(item).encode()).encoded())
 
     def append(self, line: bytes) -> None:
         """Hand one line, given without its line break, to the kernel."""
@@ -85,7 +88,7 @@ class Journal:
             raise OSError(errno.ENOSPC, "no room for the journal")
 
     def tick(self) -> None:
-        """Called every few milliseconds while a program of another language runs, by whoever started it."""
+        """Called every few milliseconds while a program of another language runs, by the code that started it."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,12 @@ class Promises:
 
 
 def _event(number: int, line: bytes) -> Event:
-    kind, _, text = line.partition(b" ")
     try:
-        item = json.loads(text)
+        match parse(line):
+            case AttemptNote() as note:
+                return Event("attempt", note.value())
+            case AckNote() as note:
+                return Event("ack", note.value())
     except ValueError:
-        item = None
-        kind = b""
-    if kind == b"attempt":
-        return Event("attempt", item)
-    if kind == b"ack":
-        return Event("ack", item)
+        pass
     raise UsageError(f"journal line {number} is neither 'attempt <json>' nor 'ack <json>': {line[:60]!r}")

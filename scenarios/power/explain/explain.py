@@ -31,6 +31,7 @@ from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.target.notes import acknowledgements
 
 __all__ = ["Crash", "Explanation", "cause_in", "cuts_of", "explain", "explained", "judge_like"]
 
@@ -61,8 +62,8 @@ class Crash:
     @property
     def last_acknowledged(self) -> tuple[int, str]:
         """The number of the journal line that acknowledged last, and its item; 0 if none did."""
-        acks = [(number, line) for number, line in enumerate(self.lines, 1) if line.startswith("ack ")]
-        return (acks[-1][0], shown(acks[-1][1].removeprefix("ack "))) if acks else (0, "")
+        acks = acknowledgements(self.lines)
+        return (acks[-1][0], shown(acks[-1][1].text)) if acks else (0, "")
 
 
 @dataclass(frozen=True)

@@ -7,46 +7,53 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk import Note, Trace
 from crashmatrix.scenarios.judging.words import shown
 from crashmatrix.scenarios.power.recording import Recording, journal_before
+from crashmatrix.scenarios.target.notes import AnyNote, HitNote, parse
 
 __all__ = ["journal_lines", "place_of", "where"]
 
-_HARNESS = "hit journal."
-"""Notes of the journal's own failpoints begin with this. They are left out, since its lines say the same."""
+_HARNESS = "journal."
+"""The journal's own failpoints begin with this. Their hits are left out, since its lines say the same."""
 
 
 def where(trace: Trace, cut: int, recording: Recording, declared: Mapping[str, str]) -> str:
     """Say after and before what the power failed; ``declared`` is where failpoints are declared, by name."""
-    before = [note.decode(errors="replace") for note in trace.notes_before(cut)]
     lines = journal_lines(trace, cut, recording)
-    hits = [note for note in before if note.startswith("hit ") and not note.startswith(_HARNESS)]
+    hits = [note for note in map(parse, trace.notes_before(cut)) if isinstance(note, HitNote) and not _is_harness(note)]
     parts = [f"after line {len(lines)} of the journal ({shown(lines[-1])})"] if lines else []
     parts += [f"after {_hit(hits[-1], declared)}"] if hits else []
     following = _following(trace, cut)
-    if following.startswith("hit "):
+    if isinstance(following, HitNote):
         parts.append(f"before {_hit(following, declared)}")
     elif following:
-        parts.append(f"before line {len(lines) + 1} ({shown(following)})")
+        parts.append(f"before line {len(lines) + 1} ({_text(following)})")
     first = f"{', '.join(parts[:-1])} and " if parts[:-1] else ""
     return f"The power failed {first}{parts[-1] if parts else 'before the first line of the journal'}."
 
 
-def _following(trace: Trace, cut: int) -> str:
-    """The first note after a cut, the journal's own failpoints left out; empty if there is none."""
+def _following(trace: Trace, cut: int) -> AnyNote | None:
+    """The first note after a cut, the journal's own failpoints left out; None if there is none."""
     operations = trace.operations[cut : trace.finish]
-    after = [operation.text.decode(errors="replace") for operation in operations if isinstance(operation, Note)]
-    return next((note for note in after if not note.startswith(_HARNESS)), "")
+    after = (parse(operation.text) for operation in operations if isinstance(operation, Note))
+    return next((note for note in after if not _is_harness(note)), None)
 
 
 def place_of(operation: object, declared: Mapping[str, str]) -> str:
     """A note as a place in the program."""
-    note = operation.text.decode(errors="replace") if isinstance(operation, Note) else ""
-    return _hit(note, declared) if note.startswith("hit ") else f"the journal line {shown(note)}"
+    note = parse(operation.text if isinstance(operation, Note) else b"")
+    return _hit(note, declared) if isinstance(note, HitNote) else f"the journal line {_text(note)}"
 
 
-def _hit(note: str, declared: Mapping[str, str]) -> str:
-    name, _, number = note.removeprefix("hit ").rpartition(" ")
-    place = declared.get(name, "")
-    return f"hit {number} of failpoint {name}{f' ({place})' if place else ''}"
+def _is_harness(note: AnyNote) -> bool:
+    return isinstance(note, HitNote) and note.name.startswith(_HARNESS)
+
+
+def _text(note: AnyNote) -> str:
+    return shown(note.encoded().decode(errors="replace"))
+
+
+def _hit(hit: HitNote, declared: Mapping[str, str]) -> str:
+    place = declared.get(hit.name, "")
+    return f"hit {hit.number} of failpoint {hit.name}{f' ({place})' if place else ''}"
 
 
 def journal_lines(trace: Trace, cut: int, recording: Recording) -> list[str]:

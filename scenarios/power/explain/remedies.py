@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.scenarios.target.notes import AckNote, parse
+
 __all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
 
 BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
@@ -65,7 +67,7 @@ class Syncing:
 
     def before_line(self, line: bytes) -> None:
         """A line is about to reach the journal."""
-        if self._remedy.before == BEFORE_ACK and line.startswith(b"ack "):
+        if self._remedy.before == BEFORE_ACK and isinstance(parse(line), AckNote):
             self._sync_all()
 
     def before_recovery(self) -> None:

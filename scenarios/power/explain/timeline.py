@@ -9,6 +9,7 @@ from crashmatrix.faults.disk.trace.named import Named, in_words
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Data, Write, sectors_of
 from crashmatrix.reports import Event
 from crashmatrix.scenarios.judging.words import EVENTS_MAX
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, HitNote, parse
 
 __all__ = ["timeline"]
 
@@ -60,7 +61,7 @@ def _event(
 ) -> Event | None:
     match operation:
         case Note(line):
-            return _note(at, line.decode(errors="replace"), declared)
+            return _note(at, line, declared)
         case Mark(mark):
             words = {"start": "the workload starts", "finish": "the workload has ended"}
             return Event(at=at, kind="note", text=words.get(mark, mark))
@@ -76,14 +77,16 @@ def _event(
     return None
 
 
-def _note(at: int, text: str, declared: Mapping[str, str]) -> Event:
-    kind, _, rest = text.partition(" ")
-    if kind == "hit":
-        name, _, number = rest.rpartition(" ")
-        return Event(at=at, kind="hit", text=f"{name}, hit {number}", detail=declared.get(name, ""))
-    if kind in ("attempt", "ack"):
-        return Event(at=at, kind=kind, text=rest)
-    return Event(at=at, kind="note", text=text)
+def _note(at: int, line: bytes, declared: Mapping[str, str]) -> Event:
+    match parse(line):
+        case HitNote(name, number):
+            return Event(at=at, kind="hit", text=f"{name}, hit {number}", detail=declared.get(name, ""))
+        case AttemptNote() as note:
+            return Event(at=at, kind="attempt", text=note.text)
+        case AckNote() as note:
+            return Event(at=at, kind="ack", text=note.text)
+        case _:
+            return Event(at=at, kind="note", text=line.decode(errors="replace"))
 
 
 def _place(change: Write | Data | object) -> str:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,15 @@ def test_what_is_left_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         "could not remove /a (no) and 2 more; remove it by hand"
     ]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
+    """pytest removes old folders by recursion, which a tree that is deep enough ends."""
+    yield
+    for each in tmp_path.iterdir():
+        if each.is_dir():
+            remove_tree(each)
 
 
 def crashmatrix(tmp_path: Path, way: str, *how: str, when: str = "workload") -> tuple[str, dict[str, str]]:

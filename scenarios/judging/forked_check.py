@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from crashmatrix.faults.disk import die_with_parent, end_child
+from crashmatrix.faults.disk import end_child
+from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
-from crashmatrix.scenarios.processes.result import claim_of, signal_name
+from crashmatrix.scenarios.processes.result import claim_of, exit_text
 from crashmatrix.scenarios.target.contract import Contract, Violation, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises
 
@@ -34,13 +35,7 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
             (``unknown``).
     """
     reader, writer = os.pipe()
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _checker(function, writer, parent)
-        finally:
-            os._exit(1)  # Whatever became of it, no second judge comes out of here.
+    pid = start_forked(lambda: _checker(function, writer))
     os.close(writer)
     in_time = False
     try:
@@ -58,8 +53,7 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
         verdict, content = json.loads(data.removeprefix(_RECOVERED))
         return Verdict(verdict), content
     except (TypeError, ValueError):  # no answer, or half of one
-        code = os.waitstatus_to_exitcode(status)
-        how = f"died by {signal_name(-code)}" if code < 0 else f"exited with status {code}"
+        how = exit_text(os.waitstatus_to_exitcode(status))
         return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} {how}"
 
 
@@ -77,8 +71,7 @@ def judge_apart(contract: Contract, seconds_max: float, promises: Promises, item
     return Violation(Verdict(found[0]), found[1]) if found else None
 
 
-def _checker(function: Callable[[Callable[[], None]], Any], writer: int, parent: int) -> NoReturn:
-    die_with_parent(parent)
+def _checker(function: Callable[[Callable[[], None]], Any], writer: int) -> NoReturn:
     owner, pipe = os.getpid(), os.fstat(writer)
     failed, what = Verdict.CANNOT_OPEN, "recovery"
 

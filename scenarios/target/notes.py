@@ -1,0 +1,119 @@
+"""The text lines of a journal and of a recording, each written and parsed here and nowhere else.
+
+    attempt <json>          the workload is about to store this item
+    ack <json>              the system has called this item durable
+    hit <failpoint> <n>     hit number n of a failpoint; in recordings only
+    recovered <json>        the items that an opening of the store found; in recordings of state machines only
+
+A journal holds attempts and acknowledgements. A recording holds the same lines as notes between the operations of the disk,
+with the hits of failpoints among them. ``note.encoded()`` gives the line without its line break, and `parse` reads one.
+`parse` never fails: a line of another kind is an `OtherNote`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "KILLED",
+    "AckNote",
+    "AnyNote",
+    "AttemptNote",
+    "HitNote",
+    "OtherNote",
+    "RecoveredNote",
+    "acknowledgements",
+    "parse",
+]
+
+
+@dataclass(frozen=True)
+class _JsonNote:
+    """A note that carries a JSON value, as the bytes that stand in the line: a program may write any spelling, or none."""
+
+    json: bytes
+    kind: ClassVar[bytes] = b""
+
+    def encoded(self) -> bytes:
+        """Return the line."""
+        return self.kind + b" " + self.json
+
+    def value(self) -> Any:
+        """Return the value. Raises ValueError if the bytes are not JSON."""
+        return json.loads(self.json)
+
+    @property
+    def text(self) -> str:
+        """The JSON as it stands in the line, for messages."""
+        return self.json.decode(errors="replace")
+
+
+class AttemptNote(_JsonNote):
+    """The workload is about to store an item."""
+
+    kind = b"attempt"
+
+
+class AckNote(_JsonNote):
+    """The system has called an item durable."""
+
+    kind = b"ack"
+
+
+class RecoveredNote(_JsonNote):
+    """A store was opened and holds these items."""
+
+    kind = b"recovered"
+
+
+@dataclass(frozen=True)
+class HitNote:
+    """A failpoint was hit; ``number`` counts its hits from 1."""
+
+    name: str
+    number: int
+
+    def encoded(self) -> bytes:
+        """Return the line."""
+        return f"hit {self.name} {self.number}".encode()
+
+
+@dataclass(frozen=True)
+class OtherNote:
+    """A line of no kind known here."""
+
+    line: bytes
+
+    def encoded(self) -> bytes:
+        """Return the line."""
+        return self.line
+
+
+AnyNote = AttemptNote | AckNote | HitNote | RecoveredNote | OtherNote
+
+KILLED = HitNote("workload.killed", 1)
+"""The workload's process was killed here; what follows is recovery."""
+
+_WITH_JSON = {note.kind: note for note in (AttemptNote, AckNote, RecoveredNote)}
+
+
+def parse(line: bytes | str) -> AnyNote:
+    """Read one line, given without its line break."""
+    if isinstance(line, str):
+        line = line.encode()
+    kind, space, rest = line.partition(b" ")
+    if space and (note := _WITH_JSON.get(kind)):
+        return note(rest)
+    if space and kind == b"hit":
+        name, _, number = rest.decode(errors="replace").rpartition(" ")
+        return HitNote(name, int(number) if number.isdecimal() else 0)
+    return OtherNote(line)
+
+
+def acknowledgements(lines: Iterable[str]) -> list[tuple[int, AckNote]]:
+    """Return the acknowledgements among the lines of a journal, each with its line number from 1."""
+    notes = ((number, parse(line)) for number, line in enumerate(lines, 1))
+    return [(number, note) for number, note in notes if isinstance(note, AckNote)]

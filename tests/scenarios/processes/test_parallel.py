@@ -1,0 +1,64 @@
+"""Side by side: every item comes with its result, and an error stops what still runs."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from crashmatrix.scenarios.errors import EnvironmentLacks
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.result import JobResult, Returned, was_killed
+from tests.scenarios import job_functions as do
+
+SECONDS = 60.0
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    with Jobs(preload=["tests.scenarios.job_functions"]) as jobs:
+        yield jobs
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_item_with_its_result(jobs: Jobs, workers: int) -> None:
+    """However many work at a time, no item is lost, done twice or given another's result."""
+
+    def run(number: int) -> JobResult[int]:
+        return jobs.run(do.give, number * 10, seconds_max=SECONDS)
+
+    found = sorted(side_by_side(jobs, workers, run, range(6)), key=lambda pair: pair[0])
+    assert found == [(number, Returned(number * 10)) for number in range(6)]
+
+
+def test_no_items(jobs: Jobs) -> None:
+    assert list(side_by_side(jobs, 2, str, [])) == []
+
+
+def test_an_exception_stops_the_jobs(jobs: Jobs) -> None:
+    """The job that would hang is killed as soon as another item fails, and no further job starts."""
+    running, results = threading.Event(), list[JobResult[None]]()
+
+    def run(name: str) -> None:
+        if name == "fails":
+            assert running.wait(SECONDS)
+            raise ZeroDivisionError
+        job = jobs.start(do.hang, seconds_max=SECONDS)
+        assert job.next_message()
+        running.set()
+        results.append(job.wait())
+
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side(jobs, 2, run, ["hangs", "fails"]))
+    assert [was_killed(result) for result in results] == [True]
+    with pytest.raises(EnvironmentLacks):
+        jobs.start(do.give, 1, seconds_max=SECONDS)
+
+
+def test_a_caller_that_stops_asking_lets_jobs_live(jobs: Jobs) -> None:
+    """To leave the loop early begins no further item, and the jobs can be used afterwards."""
+    begun: list[int] = []
+    for _ in side_by_side(jobs, 1, begun.append, range(1000)):
+        break
+    assert len(begun) < 1000
+    assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
