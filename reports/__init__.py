@@ -1,12 +1,22 @@
 """Evidence: the result type, the report directory, and renderers that are pure functions of what is stored there."""
 
-from crashmatrix.reports.result import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import (
+    Event,
+    ExperimentSummary,
+    Finding,
+    Labels,
+    RunSummary,
+    ScenarioResult,
+    Verdict,
+    worst,
+)
 from crashmatrix.reports.store import ReportError, ReportWriter, read_report, read_results, read_summary, render
 
 __all__ = [
     "Event",
     "ExperimentSummary",
     "Finding",
+    "Labels",
     "ReportError",
     "ReportWriter",
     "RunSummary",

@@ -12,7 +12,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FORMAT", "Event", "ExperimentSummary", "Finding", "RunSummary", "ScenarioResult", "Verdict", "worst"]
+__all__ = [
+    "FORMAT",
+    "Event",
+    "ExperimentSummary",
+    "Finding",
+    "Labels",
+    "RunSummary",
+    "ScenarioResult",
+    "Verdict",
+    "worst",
+]
 
 FORMAT = 1
 
@@ -184,6 +194,22 @@ class Finding:
         return cls(**{**known, **lists, "verdict": Verdict(part["verdict"]), "timeline": timeline})
 
 
+@dataclass(frozen=True)
+class Labels:
+    """How to read an experiment's results: given by the experiment, so that no renderer knows an experiment by name.
+
+    Attributes:
+        point: what `ScenarioResult.point` names: ``failpoint``, ``recording``.
+        hit: what `ScenarioResult.hit` counts: ``hit``, ``cut at write``.
+        repeatable: whether a scenario's id means the same crash in every run of one plan. False where ids name places in
+            a recording: recordings differ from run to run.
+    """
+
+    point: str = "failpoint"
+    hit: str = "hit"
+    repeatable: bool = True
+
+
 @dataclass(kw_only=True)
 class ExperimentSummary:
     """One experiment's count. ``details`` holds what only this experiment knows (coverage, states, samples, notes)."""
@@ -194,9 +220,12 @@ class ExperimentSummary:
     seconds: float
     scenarios_per_second: float
     details: dict[str, Any] = field(default_factory=dict)
+    labels: Labels = Labels()
 
     @classmethod
-    def of(cls, results: list[ScenarioResult], seconds: float, details: dict[str, Any]) -> ExperimentSummary:
+    def of(
+        cls, results: list[ScenarioResult], seconds: float, details: dict[str, Any], *, labels: Labels = Labels()
+    ) -> ExperimentSummary:
         """Count the results of one experiment."""
         counts = Counter(result.verdict for result in results)
         verdicts = {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]}
@@ -208,20 +237,24 @@ class ExperimentSummary:
             seconds=round(seconds, 2),
             scenarios_per_second=rate,
             details=details,
+            labels=labels,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the experiment's part of `summary.json`; details stand beside the counts."""
         plain = asdict(self)
-        details = plain.pop("details")
-        return {**plain, "verdict": self.verdict.value, **details}
+        details, labels = plain.pop("details"), plain.pop("labels")
+        return {**plain, "verdict": self.verdict.value, "labels": labels, **details}
 
     @classmethod
     def from_json(cls, part: dict[str, Any]) -> ExperimentSummary:
         """Read an experiment's part of `summary.json`. Raises KeyError, ValueError."""
         counts = {name: part[name] for name in ("scenarios", "verdicts", "seconds", "scenarios_per_second")}
-        details = {name: value for name, value in part.items() if name not in counts and name != "verdict"}
-        return cls(verdict=Verdict(part["verdict"]), details=details, **counts)
+        details = {
+            name: value for name, value in part.items() if name not in counts and name not in ("verdict", "labels")
+        }
+        labels = Labels(**part.get("labels", {}))
+        return cls(verdict=Verdict(part["verdict"]), details=details, labels=labels, **counts)
 
 
 @dataclass(kw_only=True)
