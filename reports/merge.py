@@ -179,7 +179,8 @@ def _experiment(name: str, summaries: list[RunSummary], results: list[ScenarioRe
     if "failpoints_never_hit" in details:
         hit = {result.point for result in results}
         details["failpoints_never_hit"] = sorted(set(details["failpoints_never_hit"]) - hit)
-    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details)
+    labels = next(iter(parts.values())).labels
+    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details, labels=labels)
     plans = {part.details.get("plan") for part in parts.values()}
     if len(plans) > 1:
         details["notes"].append(
@@ -194,9 +195,9 @@ def _details(parts: list[dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         values = [part[name] for part in parts if name in part]
-        if isinstance(values[0], list):
+        if all(isinstance(value, list) for value in values):
             merged[name] = [one for value in values for one in value]
-        elif isinstance(values[0], int | float) and not isinstance(values[0], bool):
+        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             merged[name] = max(values) if name in _LARGEST else sum(values)
         else:
             merged[name] = values[0]

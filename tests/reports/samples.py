@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from crashmatrix.reports import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict
 from crashmatrix.reports.findings import finding_id
 
 
@@ -46,10 +46,11 @@ def found() -> tuple[RunSummary, list[ScenarioResult]]:
     )
     for name in ("kill", "power"):
         mine = [one for one in results if one.experiment == name]
-        run.experiments[name] = ExperimentSummary.of(mine, 12.5, DETAILS[name])
+        run.experiments[name] = ExperimentSummary.of(mine, 12.5, DETAILS[name], labels=LABELS[name])
     return run, results
 
 
+LABELS = {"kill": Labels(), "power": Labels("recording", "cut at write", repeatable=False)}
 STEPS = [
     ("append", "write"), ("append", "sync"), ("close_segment", "rename"), ("close_segment", "sync_name"), ("retire", "unlink"),
 ]  # fmt: skip
