@@ -20,9 +20,13 @@ from crashmatrix.reports.validation import Invalid, checked
 
 __all__ = [
     "FORMAT",
+    "REQUIRED",
+    "Count",
     "Event",
     "ExperimentSummary",
     "Finding",
+    "KnownDetails",
+    "KnownRecording",
     "Labels",
     "RunSummary",
     "ScenarioResult",
@@ -203,8 +207,8 @@ class Labels:
     repeatable: bool = True
 
 
-class _Recording(msgspec.Struct):
-    """Of a recording's account, the fields that readers rely on."""
+class KnownRecording(msgspec.Struct):
+    """The fields of a recording's account that readers rely on. There are more: docs/results.md."""
 
     name: str
     filesystem: str = ""
@@ -215,11 +219,16 @@ class _Recording(msgspec.Struct):
     journal_before: list[str] = []
 
 
-class _KnownDetails(msgspec.Struct):
-    """Of an experiment's details, those that any experiment may have."""
+class KnownDetails(msgspec.Struct):
+    """The details that any experiment may have. Each experiment has more of its own: docs/results.md.
+
+    Attributes:
+        notes: what was left out, and by which rule, in sentences.
+        recordings: the recordings whose crash states were judged.
+    """
 
     notes: list[str] = []
-    recordings: list[_Recording] = []
+    recordings: list[KnownRecording] = []
 
 
 @dataclass(kw_only=True)
@@ -332,7 +341,7 @@ class RunSummary:
         if missing := [name for name in REQUIRED if name not in summary]:
             raise Invalid(missing[:1], "is missing")
         for name, part in run.experiments.items():
-            checked(part.details, _KnownDetails, at=("experiments", name, "details"))
+            checked(part.details, KnownDetails, at=("experiments", name, "details"))
         return run
 
 
