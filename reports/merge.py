@@ -126,7 +126,10 @@ def _check(summaries: list[RunSummary]) -> int:
     shards = [summary.shard for summary in summaries]
     if len(sizes) > 1 or len(set(shards)) < len(shards):
         raise ReportError(f"shards {', '.join(shards)} are no parts of one run; name each of them once")
-    return int(sizes.pop())
+    of = int(sizes.pop())
+    if beyond := [summary.shard for summary in summaries if _number(summary.shard) > of]:
+        raise ReportError(f"there is no shard {beyond[0]}: the number before the slash is too large; run it again")
+    return of
 
 
 def _number(shard: str) -> int:

@@ -30,6 +30,7 @@ __all__ = [
     "Labels",
     "RunSummary",
     "ScenarioResult",
+    "ShardName",
     "Verdict",
     "worst",
 ]
@@ -38,6 +39,9 @@ FORMAT = 2
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """A whole number that every JSON reader reads exactly."""
+
+ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$")]
+"""``I/N``, or empty."""
 
 
 class Verdict(StrEnum):
@@ -291,7 +295,7 @@ class RunSummary:
     required: list[str] = field(default_factory=list)
     interrupted: bool = False
     started: str = ""
-    shard: str = ""
+    shard: ShardName = ""
     missing_shards: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 

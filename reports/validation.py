@@ -94,12 +94,26 @@ def checked(value: Any, kind: type[T], *, at: Sequence[Step] = ()) -> T:
     """
     try:
         return msgspec.convert(value, kind)
+    except UnicodeEncodeError:  # A lone surrogate where no text belongs, or in a name that the type does not have.
+        checked(_encodable(value, values=True), kind, at=at)
+        return checked(_encodable(value, values=False), kind, at=at)
     except msgspec.ValidationError as error:
         message, _, where = str(error).rpartition(" - at `$")
         if not message:  # The value itself is refused, so there is no path.
             message, where = where, ""
         path = [*at, *_named(value, kind, where)]
         raise Invalid(*_in_words(path, message)) from None
+
+
+def _encodable(value: Any, *, values: bool) -> Any:
+    """Return a copy with lone surrogates escaped: in names, and in values if that is wanted."""
+    if isinstance(value, dict):
+        return {_encodable(name, values=True): _encodable(part, values=values) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_encodable(part, values=values) for part in value]
+    if isinstance(value, str) and values:
+        return value.encode(errors="backslashreplace").decode()
+    return value
 
 
 class _NotANumber(Exception):
@@ -217,6 +231,8 @@ def _fails(document: Any, kind: Any) -> bool:
         msgspec.convert(document, kind)
     except msgspec.ValidationError:
         return True
+    except UnicodeEncodeError:  # Further on: this part is not what is refused.
+        return False
     return False
 
 

@@ -1,5 +1,6 @@
 """A small run, for tests of what is done with one."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,11 @@ def summary(results: list[ScenarioResult], **other: Any) -> RunSummary:
     experiments = {"kill": ExperimentSummary.of(results, 2.5, details)} if results else {}
     fields: dict[str, Any] = {"target": "reference", "seed": 3, "options": {"budget": 10}, "versions": {"kernel": "6"}}
     return RunSummary(experiments=experiments, **{**fields, **other})
+
+
+def plain(document: Any) -> Any:
+    """A document as a reader of its file gets it."""
+    return json.loads(json.dumps(document))
 
 
 def found() -> tuple[RunSummary, list[ScenarioResult]]:

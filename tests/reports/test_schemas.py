@@ -11,14 +11,9 @@ import pytest
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.reports.schemas import result_schema, summary_schema
 from tests import ROOT
-from tests.reports.samples import found, hostile, result, summary
+from tests.reports.samples import found, hostile, plain, result, summary
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {"result": result_schema, "summary": summary_schema}
-
-
-def plain(document: Any) -> Any:
-    """As it is in the file."""
-    return json.loads(json.dumps(document))
 
 
 def published(name: str, schema: dict[str, Any]) -> dict[str, Any]:
