@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.reports.findings import better
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
 from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
@@ -162,9 +163,8 @@ def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
     found: dict[str, Finding] = {}
     for finding in (finding for summary in summaries for finding in summary.findings):
         known = found.get(finding.id, finding)
-        best = max(known, finding, key=lambda one: (one.tested is True, bool(one.timeline), len(one.explanation)))
         count = known.count + finding.count if finding.id in found else finding.count
-        found[finding.id] = replace(best, count=count)
+        found[finding.id] = replace(better(known, finding), count=count)
     return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
 
 

@@ -47,7 +47,7 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
         counts[result.point][result.verdict] += 1
     present = [verdict for verdict in Verdict if any(verdict in row for row in counts.values())]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(points, no_wrap=True)
+    table.add_column(_plain(points), no_wrap=True)
     for verdict in present:
         table.add_column(verdict.value, justify="right", style=_STYLE.get(verdict, "bold red"))
     for point in sorted(counts):

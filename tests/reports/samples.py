@@ -168,5 +168,5 @@ def hostile() -> tuple[RunSummary, list[ScenarioResult]]:
         [], target=text, versions={text: text}, options={text: text}, not_run={f"{text}2": text}, started="2026-01-31T12:00:00",
         findings=[finding], missing_shards=[text],
     )  # fmt: skip
-    run.experiments[text] = ExperimentSummary.of([bad], 1.0, details)
+    run.experiments[text] = ExperimentSummary.of([bad], 1.0, details, labels=Labels(text, text))
     return run, [bad]
