@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import re
 from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reports import ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import KnownDetails, KnownRecording
 from crashmatrix.reports.validation import Invalid
 from tests import ROOT
 from tests.reports.samples import found, result, summary
@@ -180,12 +182,43 @@ def test_a_missing_shard_is_at_best_unknown() -> None:
 
 
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text()
+TYPES = (ScenarioResult, RunSummary, ExperimentSummary, Labels, Finding, Event)
+FIELDS = {"format", "verdict", *(field.name for kind in TYPES for field in fields(kind))}
+RECORDED = {*KnownDetails.__struct_fields__, *KnownRecording.__struct_fields__}
 
 
-@pytest.mark.parametrize("name", sorted({*result().to_json(), *summary([]).to_json(), *Finding.__dataclass_fields__}))
+def rows(text: str, cells_max: int = 2) -> set[str]:
+    """What stands in code in the first cells of the documentation's tables."""
+    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split("|")[1 : 1 + cells_max]]
+    return set(re.findall("`([^`]+)`", " ".join(cells)))
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS - {"repeatable", "hit", "point"} | RECORDED - {"notes", "recordings"}))
 def test_documented(name: str) -> None:
-    """Every stored field has its line in the documentation."""
-    assert any(f"`{name}`" in line.split("|")[1] for line in DOCUMENTED.splitlines() if line.startswith("|"))
+    """Every stored field has its row in the documentation."""
+    assert name in rows(DOCUMENTED)
+
+
+@pytest.mark.parametrize("name", ["repeatable", "hit", "point", "notes", "recordings"])
+def test_described(name: str) -> None:
+    """Those that stand within another are at least named."""
+    assert f"`{name}`" in DOCUMENTED
+
+
+def methods() -> set[str]:
+    """Every value that the experiments give to a result's `method`."""
+    found: set[str] = set()
+    for path in (ROOT / "scenarios").rglob("*.py"):
+        text = path.read_text()
+        given = re.findall(r'\bmethod(?:: str)? ?= ?"([a-z-]+)"(?: if [\w.]+ else "([a-z-]+)")?', text)
+        found |= {name for pair in given for name in pair if name}
+    return found
+
+
+def test_documented_methods() -> None:
+    """So has every method, and no other."""
+    table = DOCUMENTED.partition("| method | meaning |")[2].partition("\n\n")[0]
+    assert rows(table, 1) == methods() != set()
 
 
 @pytest.mark.parametrize("verdict", Verdict)

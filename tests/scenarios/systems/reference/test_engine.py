@@ -34,7 +34,9 @@ def test_main_job(budget: list[str], tmp_path: Path) -> None:
     assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"] >= 20
     lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
     assert len(lines) == part["scenarios"]
-    assert len({line["point"] for line in lines}) == part["details"]["failpoints_declared"] + 1  # and the workload's end
+    assert (
+        len({line["point"] for line in lines}) == part["details"]["failpoints_declared"] + 1
+    )  # and the workload's end
     last = run.stdout.replace("\n", " ").rstrip()
     assert "reference: safe" in last
     assert last.endswith(f"report: {report}")
