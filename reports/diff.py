@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crashmatrix.reports.findings import Group, finding_id, group
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.store import ReportError
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["Difference", "compare"]
 

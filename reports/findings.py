@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from crashmatrix.reports.result import Finding, ScenarioResult, Verdict
+from crashmatrix.reports.result import Finding, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["Group", "better", "finding_id", "group", "normalised"]
 

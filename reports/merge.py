@@ -15,8 +15,9 @@ from typing import Any
 
 from crashmatrix.reports.findings import better
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
-from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
+from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = ["Merged", "merge", "merge_directories"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError
-from crashmatrix.reports.result import Verdict
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["refuse_foreign", "refuse_links"]
 

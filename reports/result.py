@@ -9,14 +9,13 @@ the published JSON Schemas are made from (`crashmatrix.reports.schemas`). `docs/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
 
 from crashmatrix.reports.validation import Invalid, checked
+from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = [
     "FORMAT",
@@ -31,8 +30,6 @@ __all__ = [
     "RunSummary",
     "ScenarioResult",
     "ShardName",
-    "Verdict",
-    "worst",
 ]
 
 FORMAT = 2
@@ -42,63 +39,6 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$")]
 """``I/N``, or empty."""
-
-
-class Verdict(StrEnum):
-    """What became of the promise in one crash, best first."""
-
-    SAFE = "safe"
-    UNMOUNTABLE = "unmountable"
-    """The filesystem itself refused the crashed disk: no verdict on the system that used it."""
-    UNKNOWN = "unknown"
-    """The fault never fired, the checker crashed, or nothing differed: the scenario says nothing."""
-    HANGS = "hangs"
-    REORDERED = "reordered"
-    PHANTOM = "phantom"
-    """Something came back that was never attempted."""
-    DUPLICATE = "duplicate"
-    HOLE = "hole"
-    """An acknowledged item is gone though a later one came back."""
-    LOSES = "loses"
-    CANNOT_OPEN = "cannot-open"
-    CORRUPT = "corrupt"
-    """Something came back with the wrong content."""
-
-    @property
-    def broken(self) -> bool:
-        """Whether a promise was broken."""
-        return self not in (Verdict.SAFE, Verdict.UNMOUNTABLE, Verdict.UNKNOWN)
-
-    @property
-    def exit_status(self) -> int:
-        """The status a run with this verdict exits with."""
-        return {Verdict.SAFE: 0, Verdict.UNMOUNTABLE: 3, Verdict.UNKNOWN: 3}.get(self, 1)
-
-    @property
-    def meaning(self) -> str:
-        """What it says, in a sentence."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    Verdict.SAFE: "The promise was kept.",
-    Verdict.UNMOUNTABLE: "The filesystem itself refused the crashed disk.",
-    Verdict.UNKNOWN: "Nothing can be said: the fault did not fire, or a check failed.",
-    Verdict.HANGS: "Recovery did not come to an end.",
-    Verdict.REORDERED: "What was stored came back in another order.",
-    Verdict.PHANTOM: "Something came back that was never attempted.",
-    Verdict.DUPLICATE: "Something came back more often than it was stored.",
-    Verdict.HOLE: "Acknowledged data is gone, though later data came back.",
-    Verdict.LOSES: "Acknowledged data is gone.",
-    Verdict.CANNOT_OPEN: "Recovery failed on what the crash left.",
-    Verdict.CORRUPT: "Something came back with the wrong content.",
-}
-
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst verdict: any broken promise beats unknown, unknown beats safe; none at all is unknown."""
-    order = list(Verdict)
-    return max(verdicts, key=order.index, default=Verdict.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from crashmatrix.reports.diff import Difference
 from crashmatrix.reports.findings import group
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 

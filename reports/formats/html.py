@@ -21,7 +21,8 @@ from crashmatrix.reports.findings import finding_id, group
 from crashmatrix.reports.formats.matrix import heat_map
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["render"]
 

@@ -18,7 +18,8 @@ from xml.etree import ElementTree as ET
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["render"]
 

@@ -15,7 +15,8 @@ from itertools import groupby
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["SIZE_BYTES_MAX", "render"]
 

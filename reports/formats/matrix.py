@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crashmatrix.reports.result import ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import ScenarioResult
+from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "Row", "heat_map"]
 

@@ -1,6 +1,5 @@
 """Verdicts: how they add up, what a run exits with, and that plain data comes back as it was."""
 
-import itertools
 import json
 import re
 from dataclasses import fields
@@ -8,49 +7,13 @@ from dataclasses import fields
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict
 from crashmatrix.reports.result import KnownDetails, KnownRecording
 from crashmatrix.reports.validation import Invalid
 from tests import ROOT
 from tests.reports.samples import found, result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT
-BROKEN = [
-    Verdict(word) for word in ["hangs", "reordered", "phantom", "duplicate", "hole", "loses", "cannot-open", "corrupt"]
-]
-"""The broken promises, the least bad first."""
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "expected"),
-    [
-        ([], UNKNOWN),
-        ([SAFE], SAFE),
-        ([SAFE, SAFE], SAFE),
-        ([SAFE, UNKNOWN], UNKNOWN),
-        *[([SAFE, UNKNOWN, verdict], verdict) for verdict in BROKEN],
-        ([Verdict.HANGS, Verdict.HOLE, LOSES], LOSES),
-        ([CORRUPT, LOSES, Verdict.CANNOT_OPEN], CORRUPT),
-    ],
-)
-def test_worst(verdicts: list[Verdict], expected: Verdict) -> None:
-    """Any broken promise beats unknown, unknown beats safe, and nothing at all is unknown, in whatever order they come."""
-    assert {worst(order) for order in itertools.permutations(verdicts)} == {expected}
-
-
-@pytest.mark.parametrize("verdict", Verdict)
-def test_exit_status(verdict: Verdict) -> None:
-    """A run exits with 0 when safe and never else, with 1 when a promise was broken, with 3 when nothing is known."""
-    assert verdict.exit_status == (1 if verdict in BROKEN else 0 if verdict is SAFE else 3)
-    assert verdict.broken == (verdict in BROKEN)
-
-
-def test_order_of_verdicts() -> None:
-    """From best to worst: safe, what says nothing, what is broken."""
-    assert next(iter(Verdict)) is SAFE
-    assert list(Verdict)[-len(BROKEN) - 1 :] == [UNKNOWN, *BROKEN]
-
-
 texts = st.text(alphabet='aé"\\\n\u2028\udcff[', max_size=5)
 results = st.builds(
     ScenarioResult,
@@ -219,9 +182,3 @@ def test_documented_methods() -> None:
     """So has every method, and no other."""
     table = DOCUMENTED.partition("| method | meaning |")[2].partition("\n\n")[0]
     assert rows(table, 1) == methods() != set()
-
-
-@pytest.mark.parametrize("verdict", Verdict)
-def test_documented_verdicts(verdict: Verdict) -> None:
-    """So has every verdict."""
-    assert f"`{verdict}`" in DOCUMENTED
