@@ -1,7 +1,7 @@
 """Hundreds of failing scenarios with one cause are one finding: a pure function of the stored results.
 
-Scenarios belong together that have the same experiment, verdict and cause. Where nobody has looked for the cause, the
-explanation stands for it, without what differs from scenario to scenario: numbers, digests, quoted names.
+Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, the explanation stands for it,
+stripped of what differs from scenario to scenario: numbers, digests, quoted names.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LIST = re.compile(r"[\[{]#[\]}]|#(?:, ?| and |: )#(?: more)?")
 
 @dataclass(frozen=True)
 class Group:
-    """A finding and the scenarios that show it, in the order of the results."""
+    """A finding, and the scenarios that show it in the order of the results."""
 
     finding: Finding
     results: list[ScenarioResult]
 
     @property
     def points(self) -> Counter[str]:
-        """Where it shows, and in how many scenarios each."""
+        """The points at which it shows, with the number of scenarios at each."""
         return Counter(result.point for result in self.results)
 
 
@@ -60,7 +60,7 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
     """Group all results that are not safe, worst verdict first, then the most frequent, then the first.
 
     Args:
-        known: findings somebody explained (`RunSummary.findings`); they replace what is made up here, but for the count.
+        known: explained findings (`RunSummary.findings`); they replace those made here, except for the count.
     """
     members: dict[str, list[ScenarioResult]] = {}
     for result in results:
@@ -85,7 +85,7 @@ def better(one: Finding, other: Finding) -> Finding:
 
 
 def _plain(name: str, found: list[ScenarioResult]) -> Finding:
-    """What can be said without looking further: the simplest scenario and its own explanation."""
+    """Return a finding made from the results alone: the simplest scenario and its own explanation."""
     example = min(found, key=lambda result: result.depth)
     return Finding(
         id=name,

@@ -1,4 +1,4 @@
-"""What a run found: the result types, and how verdicts add up. Plain data; everything shown to people derives from it.
+"""The results of a run, as plain data. Everything shown to people is made from them.
 
 `results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both. The number grows
 when a field moves, changes its meaning or goes; `crashmatrix.reports.upgrade` reads what older versions wrote. Readers ignore
@@ -48,15 +48,17 @@ class ScenarioResult:
     Attributes:
         id: names the scenario; ``crashmatrix replay ID`` runs it again.
         experiment: ``kill``, ``power``, ...
-        point: where it struck: the failpoint (for crashes during recovery: the last one).
-        hit: which hit of that failpoint, from 1.
-        depth: how many crashes hit recovery itself.
-        method: ``sigkill`` (a process was killed there) or ``snapshot`` (the folder at that instant was recovered).
-        fault: in the syntax of `faults`, as one would configure it.
-        verdict, explanation: what came of it; the explanation is empty when safe.
-        state: digest of the crashed folder and the promises made by then; equal states are checked once.
+        point: where the crash happened: the failpoint (for crashes during recovery, the last one), the recording.
+        hit: which hit of that failpoint, from 1; for a power cut, its place in the trace.
+        depth: how many crashes happened during recovery.
+        method: how the scenario was run: ``sigkill`` (a process was killed there), ``snapshot`` (a copy of the folder at that
+            instant was recovered), ``power-cut``, ``clean-end``, ``unfired``; docs/results.md explains each.
+        fault: the fault in the syntax that configures it: a failpoint's action, a crash state's name.
+        verdict: the outcome.
+        explanation: the outcome in words; empty when safe.
+        state: digest of what the crash left and of what was acknowledged by then; equal states are checked once.
         replay: the command that runs it again.
-        cause: what broke the promise, in words that are the same for all scenarios of one cause; empty if nobody looked.
+        cause: why the contract was broken, in the same words for all scenarios of one cause; empty if not looked for.
     """
 
     id: str
@@ -87,9 +89,9 @@ class Event:
     """One line of a finding's timeline.
 
     Attributes:
-        at: its place in the total order of the recorded run; equal places stand in the order given.
+        at: its place in the total order of the recorded run; events at equal places are in the order given.
         kind: ``attempt``, ``ack``, ``hit`` (of a failpoint), ``write``, ``flush``, ``cut`` (the crash), ``recovered``,
-            ``note``; renderers show any other as a note.
+            ``note``; renderers show any other kind as a note.
         text: what happened: the item, the failpoint's name, the file and byte range written.
         fate: what the crash did to a write: ``durable`` (flushed before), ``kept``, ``lost``, ``torn``; empty otherwise.
         detail: where: ``wal/segment.py:120``, a sector range.
@@ -104,19 +106,21 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Scenarios that show the same thing, as one.
+    """One kind of violation, and the scenarios that show it.
 
     Attributes:
         id: the same for the same experiment, verdict and cause in every run (`crashmatrix.reports.findings.finding_id`).
-        experiment, verdict: those of its scenarios.
+        experiment: the experiment of its scenarios.
+        verdict: the verdict of its scenarios.
         title: what happened, in one line.
         cause: why, in one line; empty if unknown.
         count: how many scenarios show it.
-        example: the id of the simplest of them; ``replay`` is the command that runs it.
-        explanation: the story of the example, in paragraphs.
+        example: the id of the simplest scenario that shows it.
+        replay: the command that runs the example.
+        explanation: what happened in the example, in paragraphs.
         lost: the writes that did not survive: file and byte range, or the metadata they are.
-        suggestion: what would mend it; empty if nothing is suggested.
-        tested: whether the example was run again with the suggestion and held (True) or not (False); None: not tried.
+        suggestion: a possible fix; empty if nothing is suggested.
+        tested: whether the contract held when the suggestion was tried; null: not tried, or the trial was inconclusive.
         timeline: the example, event by event.
     """
 
@@ -137,7 +141,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Labels:
-    """How to read an experiment's results: given by the experiment, so that no renderer knows an experiment by name.
+    """How to read an experiment's results. The experiment gives them, so that no renderer knows an experiment by name.
 
     Attributes:
         point: what `ScenarioResult.point` names: ``failpoint``, ``recording``.
@@ -177,7 +181,16 @@ class KnownDetails(msgspec.Struct):
 
 @dataclass(kw_only=True)
 class ExperimentSummary:
-    """One experiment's count. ``details`` holds what only this experiment knows (coverage, states, samples, notes)."""
+    """The counts of one experiment.
+
+    Attributes:
+        verdict: the worst verdict of its scenarios.
+        scenarios: how many scenarios were run.
+        verdicts: how many scenarios have each verdict.
+        seconds: how long the experiment took.
+        details: what only this experiment knows: coverage, samples, notes.
+        labels: how to read its results.
+    """
 
     verdict: Verdict
     scenarios: Count
@@ -207,7 +220,7 @@ class ExperimentSummary:
 
 
 REQUIRED = ("target", "seed", "options", "versions", "experiments", "not_run", "interrupted")
-"""Fields that every `summary.json` has, though a `RunSummary` in the making need not be given them all."""
+"""Fields that every `summary.json` has. A `RunSummary` need not be given all of them when it is made."""
 
 
 @dataclass(kw_only=True)
@@ -215,15 +228,18 @@ class RunSummary:
     """A whole run, or one shard of it.
 
     Attributes:
-        target, options: what was tested, so that a scenario can be replayed from the report.
-        versions: of what took part: the kernel, Python, packages.
-        not_run: each experiment left out, with the reason and the remedy; of one, what was left out: ``power on ext4``.
-        required: experiments without which nothing is known.
-        interrupted: the run was stopped before its plan was through.
+        target: the target that was tested.
+        options: the options of the run, from which ``replay`` rebuilds its plan.
+        experiments: the experiments that were run, by name.
+        seed: the seed of every random choice.
+        versions: versions of the kernel, Python and packages, by name.
+        not_run: each experiment that was left out, or part of one (``power on ext4``), with the reason and the remedy.
+        required: experiments without which the verdict is at best unknown.
+        interrupted: whether the run was stopped before it finished its plan.
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
-        shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
-        missing_shards: the parts that a merged report lacks: it says nothing of them.
-        findings: what was found out about causes; `reports.findings` groups the results where there is nothing better.
+        shard: ``I/N`` if this is the I-th of N parts of a run: the verdict covers that part only.
+        missing_shards: the parts that a merged report lacks.
+        findings: explained kinds of violation; `crashmatrix.reports.findings` groups all other results.
     """
 
     target: str
@@ -254,10 +270,10 @@ class RunSummary:
 
     @property
     def gaps(self) -> dict[str, str]:
-        """What the run does not speak of, and why: each with the remedy where there is one."""
+        """What the run did not cover, with the reason and, where there is one, the remedy."""
         gaps = dict(self.not_run)
         if self.shard:
-            gaps["the other shards"] = f"this is shard {self.shard}; put them together with: crashmatrix merge"
+            gaps["the other shards"] = f"this is shard {self.shard}; merge all shards with: crashmatrix merge"
         for shard in self.missing_shards:
             gaps[f"shard {shard}"] = "its report is missing; run it, and merge again"
         if self.interrupted:

@@ -35,7 +35,7 @@ def document_schema(kind: type, title: str, *also: type) -> dict[str, Any]:
 
 def result_schema() -> dict[str, Any]:
     """Return the schema of one line of `results.jsonl`."""
-    return document_schema(ScenarioResult, "One line of results.jsonl: a scenario and what came of it")
+    return document_schema(ScenarioResult, "One line of results.jsonl: a scenario and its outcome")
 
 
 def summary_schema() -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
+"""A report directory: results as they come, then the whole report. Whatever ends a run, its results so far are there.
 
-    results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    results.jsonl     appended line by line during the run, rewritten in the plan's order at its end
     run.lock          held while a run writes there, and not empty until it has finished (`crashmatrix.reports.lock`)
-    traces/           recorded disks, of the experiments that need one to be replayed
-    summary.json      written at the end, by rename: a directory without it is a run that was cut short
-    junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
+    traces/           recorded disks, for experiments that need them for a replay
+    summary.json      written at the end, by rename: a directory without it holds an interrupted run
+    junit.xml, summary.md, index.html    for people; made from the others, and `render` makes them again
 
-The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else, nor
-through a link (`crashmatrix.reports.ownership`, `crashmatrix.reports.folder`).
+The directory belongs to crashmatrix: it is created, or emptied of an earlier report. A directory with anything else in it is
+refused, and so is a link (`crashmatrix.reports.ownership`, `crashmatrix.reports.folder`).
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
     "summary.md": markdown.render,
     "index.html": html.render,
 }
-"""What is made of the stored results, by file name."""
+"""Makes each file for people from the stored results, by file name."""
 
 _NOT_UNICODE = "backslashreplace"
-"""File names need not be Unicode; what is not becomes an escape, which within a JSON string reads back as it was."""
+"""File names need not be Unicode. The rest becomes escapes, which a JSON string reads back unchanged."""
 
 TRACES = "traces"
-"""Folder, in the report directory, of what it takes to rebuild crashed disks."""
+"""Folder, in the report directory, of the traces from which crashed disks are rebuilt."""
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
 _OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES, LOCK}
@@ -90,7 +90,9 @@ class ReportWriter:
         foreign = present - _OURS
         if foreign:
             what = ", ".join(sorted(foreign)[:3])
-            raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
+            raise ReportError(
+                f"{self.directory} holds files that do not belong to a report ({what}); name another with --report"
+            )
         self._lock = self._take_lock()
 
     def _take_lock(self) -> RunLock:
@@ -104,16 +106,16 @@ class ReportWriter:
             raise ReportError(f"{self.directory}/{LOCK}: {error.strerror}; name another with --report") from None
 
     def _begin(self, text: str) -> None:
-        """Put the first lines of `results.jsonl` in the place of the whole report before this one.
+        """Replace the whole previous report by the first lines of `results.jsonl`.
 
-        Called with the first result, so that a run which finds nothing replaces nothing. That file never holds less
-        than a line while a run goes on: by its first line a run that was cut short is known as ours.
+        Called with the first result, so that a run without results replaces nothing. During a run, that file always
+        has at least one line: by it, an interrupted run is recognised as ours.
         """
         try:
             self._stay()
             self._folder.check_writable("results.jsonl")
             for name in ("summary.json", *RENDERERS, *filter(is_leftover, self._folder.names())):
-                self._folder.remove(name)  # First, or they would speak of other results.
+                self._folder.remove(name)  # First, since they describe other results.
             with self._folder.replace("results.jsonl") as lines:
                 lines.write(_encoded(text))
             self._lines = lines
@@ -126,7 +128,7 @@ class ReportWriter:
             raise ReportError(f"{self.directory} was replaced during the run; run again, or name another with --report")
 
     def add(self, result: ScenarioResult) -> None:
-        """Append one result; it is on file before this returns."""
+        """Append one result. When this returns, the result is in the file."""
         if self._lines is None:
             self._begin(_line(result))
             return
@@ -137,8 +139,8 @@ class ReportWriter:
             raise self._unwritable(error) from None
 
     def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
-        """Write all results in the order given, then the summary, then what is derived from both."""
-        if self._lines is None:  # A run that found nothing takes the place of the report before it all the same.
+        """Write all results in the order given, then the summary, then the files made from both."""
+        if self._lines is None:  # A run without results still replaces the previous report.
             self._begin("")
         self._stay()
         try:
@@ -157,10 +159,10 @@ class ReportWriter:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if self._lines is not None:
-            with contextlib.suppress(OSError):  # Of what could not be written before.
+            with contextlib.suppress(OSError):  # It was reported when the write failed.
                 self._lines.close()
         self._folder.close()
-        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # It could not begin.
+        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # The run could not begin.
         if self._finished or unchanged:
             self._lock.finished()
         self._lock.release()
@@ -174,7 +176,7 @@ def read_summary(directory: Path) -> RunSummary:
 
 
 def read_results(directory: Path) -> list[ScenarioResult]:
-    """Read a report's scenarios; a last line that a dying run left unfinished does not count. Raises ReportError."""
+    """Read a report's scenarios, without a last line that an interrupted run left unfinished. Raises ReportError."""
     form = _summary(directory)[1] if (directory / "summary.json").exists() else FORMAT
     return _results(directory, form)
 
@@ -188,7 +190,7 @@ def read_report(directory: Path) -> tuple[RunSummary, list[ScenarioResult]]:
 
 
 def _summary(directory: Path) -> tuple[RunSummary, int]:
-    """The summary, and the format in which it and the results are stored."""
+    """Return the summary, and the format in which it and the results are stored."""
     with _readable(directory / "summary.json"):
         try:
             document = parsed(_read(directory / "summary.json"))
@@ -221,7 +223,7 @@ def _result(path: Path, number: int, text: bytes, form: int) -> ScenarioResult:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what may go wrong while a file is read into a ReportError that says what to do."""
+    """Turn each error of reading a file into a ReportError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -235,13 +237,13 @@ def _unreadable(path: Path, why: str) -> ReportError:
 
 
 class _Format(msgspec.Struct):
-    """The first thing to know about a summary."""
+    """The field of a summary that says how to read the others."""
 
     format: Annotated[int, msgspec.Meta(ge=1)]
 
 
 def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) -> None:
-    """Write what people read into a report directory. Raises ReportError."""
+    """Write the files for people into a report directory. Raises ReportError."""
     try:
         with Folder.open(directory) as folder:
             refuse_links(folder, _OURS - {TRACES}, {TRACES})
@@ -253,7 +255,7 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
 
 
 def keep_trace(trace: Path, traces: Path) -> None:
-    """Copy a recording's trace into a report's folder of traces, which is made if need be. Raises ReportError."""
+    """Copy a recording's trace into a report's folder of traces, and create the folder if needed. Raises ReportError."""
     try:
         with (
             Folder.open(traces.parent) as report,
@@ -266,7 +268,7 @@ def keep_trace(trace: Path, traces: Path) -> None:
 
 
 def has_trace(trace: Path) -> bool:
-    """Whether a report's trace is there. Raises ReportError if it, or the folder of traces, is a link or else no file."""
+    """Whether a report's trace exists. Raises ReportError if it is not a file, or its folder is a link."""
     try:
         with Folder.open(trace.parent) as traces, traces.open_file(trace.name):
             return True

@@ -117,7 +117,7 @@ def _encodable(value: Any, *, values: bool) -> Any:
 
 
 class _NotANumber(Exception):
-    """The JSON text has a number that no Python number stands for, or only one that cannot be printed."""
+    """The JSON text has a number that Python cannot hold, or cannot print."""
 
 
 class _Unreadable:

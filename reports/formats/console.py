@@ -1,6 +1,6 @@
-"""What a run looks like in a terminal: a progress bar, the matrix failpoint x outcome, findings, one line of verdict.
+"""A run in a terminal: a progress bar, the matrix of points and verdicts, findings, the verdict in one line.
 
-Plain text without colours when the output is no terminal or NO_COLOR is set (rich sees to both).
+The text has no colours when the output is not a terminal or NO_COLOR is set (rich takes care of both).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from crashmatrix.reports.verdict import Verdict
 __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 
 FINDINGS_MAX = 5
-"""How many findings the terminal shows in full; the report directory has them all."""
+"""How many findings the terminal shows in full; the report directory has all of them."""
 
 _STYLE = {Verdict.SAFE: "green", Verdict.UNMOUNTABLE: "yellow", Verdict.UNKNOWN: "yellow"}
 
 
 def progress(console: Console) -> Progress:
-    """Return the live bar; in a pipe it stays silent."""
+    """Return the progress bar; in a pipe it prints nothing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -42,7 +42,7 @@ def progress(console: Console) -> Progress:
 
 
 def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table:
-    """Return the table failpoint x verdict, a count in each cell; crashes during recovery count at their last failpoint."""
+    """Return the table of points and verdicts, a count in each cell. A crash during recovery counts at its last point."""
     counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for result in results:
         counts[result.point][result.verdict] += 1
@@ -57,7 +57,7 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
 
 
 def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
-    """Print the whole account of a run, the verdict last."""
+    """Print a run: the matrices, the findings, the notes, and the verdict last."""
     for name, experiment in summary.experiments.items():
         mine = [result for result in results if result.experiment == name]
         console.print(matrix(mine, points=experiment.labels.point))
@@ -67,13 +67,13 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
             console.print(_plain(f"{name}: {note}", "dim"))
     for name, reason in summary.gaps.items():
         if name in summary.not_run:
-            continue  # The line of verdict says so.
+            continue  # The verdict line says so.
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
 
 
 def show_difference(console: Console, difference: Difference) -> None:
-    """Print what changed between two reports, what got worse last."""
+    """Print the changes between two reports, the worst last."""
     for title, groups, style in (
         ("newly fixed", difference.newly_fixed, "green"),
         ("newly broken", difference.newly_broken, "bold red"),
@@ -131,5 +131,5 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
 
 
 def _plain(text: str, style: str = "") -> Text:
-    """Return text on one line that is shown as it is: no markup, no emoji, and nothing in it that would move the cursor."""
+    """Return text on one line that is shown as it is: without markup, emoji or control characters."""
     return Text(visible(text).replace("\n", "\\n"), style)

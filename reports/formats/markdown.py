@@ -21,7 +21,7 @@ from crashmatrix.reports.verdict import Verdict
 __all__ = ["SIZE_BYTES_MAX", "render"]
 
 SIZE_BYTES_MAX = 2**20 - 2**14
-"""Size of the document at most, in UTF-8; what is spare of GitHub's 1 MiB is for what else a job step writes."""
+"""Size of the document at most, in UTF-8; the rest of GitHub's 1 MiB is for other output of the job step."""
 
 _PARAGRAPH_MAX = 2_000
 _PLAIN = re.compile(r"""[("]*(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+(?:,\d{3})*)[.,;:!?)"]*""")
@@ -32,7 +32,7 @@ _SIGN = {Verdict.SAFE: "✅", Verdict.UNMOUNTABLE: "❔", Verdict.UNKNOWN: "❔"
 
 
 def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max: int = SIZE_BYTES_MAX) -> str:
-    """Return the document; parts for which there is no room are left out, from the end, and counted."""
+    """Return the document. If it would be too large, the last parts are left out and counted."""
     parts = [*_head(summary), *_gaps(summary)]
     groups = group(results, summary.findings)
     if groups:
@@ -112,7 +112,7 @@ def _coverage(summary: RunSummary) -> Iterator[str]:
 
 
 def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[str]:
-    """A table point x verdict for each experiment, the broken points first."""
+    """Make a table of points and verdicts for each experiment, the broken points first."""
     for name in summary.experiments:
         counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
         for result in results:
@@ -148,7 +148,7 @@ def _line(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """A code span on one line, in which backticks, markup and mentions are text."""
+    """Return a code span on one line, in which backticks, markup and mentions are text."""
     plain = _line(text)
     fence = "`" * (_longest_run(plain) + 1)
     pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""
@@ -176,12 +176,12 @@ def _words(text: str, plain: bool) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph; one of several lines, such as a traceback, keeps them."""
+    """Return a paragraph; several lines, such as a traceback, become a code block."""
     return _block(text) if "\n" in text.strip() else _prose(text)
 
 
 def _block(text: str) -> str:
-    """A code block that its text cannot end."""
+    """Return a code block that its text cannot end."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}text\n{visible(text)}\n{fence}"
 

@@ -3,8 +3,8 @@
 A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
 they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root.
 
-A journal line must be handed to the kernel whole and at once (no buffering: flush), `attempt` before the system is told to
-store the item, `ack` once it has called it durable. The program may start others; all of them die with the crash.
+Each journal line must be written to the kernel in one piece and at once (flush it): `attempt` before the system is given the
+item, `ack` when it has reported the item durable. The program may start other programs; all of them die with the crash.
 """
 
 from __future__ import annotations

@@ -87,11 +87,11 @@ def test_what_no_shard_ran_is_named() -> None:
     ("parts", "message"),
     [
         ([part(1), part(1)], "name each of them once"),
-        ([part(1), part(2, 4)], "no parts of one run"),
-        ([part(1), part(2, seed=9)], "another seed"),
-        ([part(1), part(2, target="other")], "another target"),
-        ([part(1), part(2, options={"budget": 9})], "another options"),
-        ([(summary([result()]), [result()])], "is no shard"),
+        ([part(1), part(2, 4)], "not the parts of one run"),
+        ([part(1), part(2, seed=9)], "differ in seed (3, 9), so they are not one run"),
+        ([part(1), part(2, target="other")], "differ in target"),
+        ([part(1), part(2, options={"budget": 9})], "differ in options"),
+        ([(summary([result()]), [result()])], "is not a shard"),
     ],
 )
 def test_refused(parts: list[Part], message: str) -> None:

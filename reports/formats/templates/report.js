@@ -93,7 +93,7 @@
     const [verdict, , meaning] = data.verdicts[row[VERDICT]];
     const fault = row[FAULT] || (row[ID].includes(":") ? row[ID].slice(row[ID].lastIndexOf(":") + 1) : "");
     const facts = {
-      "what came of it": data.explanation[row[EXPLANATION]] || meaning,
+      outcome: data.explanation[row[EXPLANATION]] || meaning,
       experiment: data.experiment[row[EXPERIMENT]], point: data.point[row[POINT]], hit: row[HIT],
       "crashes during recovery": row[DEPTH], method: data.method[row[METHOD]], fault,
       finding: data.finding[row[FINDING]], state: data.state[row[STATE]],

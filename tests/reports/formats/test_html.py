@@ -326,7 +326,7 @@ def test_well_formed(name: str) -> None:
     ("results", "sentence"),
     [
         ([result()], "In all of 1 scenarios, recovery returned what it owed."),
-        ([result(), result(hit=2, verdict=Verdict.HOLE)], "A promise was broken in 1 of 2 scenarios."),
+        ([result(), result(hit=2, verdict=Verdict.HOLE)], "The contract was broken in 1 of 2 scenarios."),
         ([], "Nothing can be said"),
     ],
 )
