@@ -180,7 +180,7 @@ def _expected(name: str) -> str:
         *getattr(hint, "__metadata__", ()),
         *(meta for part in getattr(hint, "__args__", ()) for meta in getattr(part, "__metadata__", ())),
     ]
-    return next(meta.title for meta in metadata if meta.title)
+    return next(str(meta.title) for meta in metadata if meta.title)
 
 
 def _brief(value: Any) -> str:
