@@ -49,7 +49,7 @@ def merge(
     """Put the reports of a run's shards together; what is missing is unknown."""
     merged = merge_directories(out, directories)
     for reason in merged.unreadable.values():
-        line = visible(reason).replace("\n", "\\n")
+        line = " ".join(visible(reason).split())
         print(f"crashmatrix: not merged: {line}", file=sys.stderr)  # noqa: T201  # as every other complaint
     show_run(_out, merged.summary, merged.results, out)
     raise typer.Exit(merged.summary.verdict.exit_status)

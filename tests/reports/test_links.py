@@ -298,3 +298,16 @@ def test_on_the_command_line(command: str, place: str, intruder: str, message: s
     assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
     assert message in ended.stderr
     assert seen(foreign) == before
+
+
+@pytest.mark.parametrize("command", ["report", "merge whole", "diff report"])
+def test_error_lines_show_escapes(command: str, tmp_path: Path) -> None:
+    """A name with an escape sequence or a line end is shown as text on one line of stderr, on every way there."""
+    written(tmp_path / "report")
+    name = "no\x1b[31msuch\nreport"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    arguments = [*PROGRAM, *command.split(), *(["report"] if command.startswith("merge") else []), name]
+    ended = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "\x1b" not in ended.stderr
+    assert r"no\x1b[31msuch report" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
