@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test test-quick test-all fuzz lint docs dist bench mutants false-alarms system-packages test-packages clean help
+.PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants false-alarms system-packages test-packages clean help
 
 crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crashmatrix-report/index.html
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -23,6 +23,9 @@ lint: $(VENV)/ready-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+schemas: $(VENV)/ready-dev  ## write the published JSON Schemas anew
+	CRASHMATRIX_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/reports/test_schemas.py tests/scenarios/systems/test_command_file.py -k published
 
 fuzz: $(VENV)/ready-dev  ## drive the engine through random operations and kills until stopped
 	CRASHMATRIX_FUZZ=1 $(BIN)/python -m pytest --timeout 0 -n 2 tests/reference_wal/test_state_machine.py -k agrees

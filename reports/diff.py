@@ -1,7 +1,8 @@
 """Two reports of one target compared: newly broken, newly fixed, coverage lost.
 
-A scenario is found again by its id where ids mean the same in both runs. States of a recorded disk do not: traces differ from
-run to run. There, and for scenarios that only one run has, a broken promise is new if its finding was not seen at that point.
+Scenarios are matched by id where an id means the same crash in both runs (`Labels.repeatable`). Ids of recorded crash states do
+not, because traces differ from run to run. For these, and for scenarios that only one run has, a violation is new if its finding
+was not seen at that point.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crashmatrix.reports.findings import Group, finding_id, group
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.store import ReportError
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["Difference", "compare"]
-
-_REPEATABLE = {"sigkill", "snapshot"}
-"""Methods whose scenario ids mean the same in every run of one plan."""
 
 _NAMED_MAX = 5
 
@@ -27,18 +26,18 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Difference:
-    """What changed. Findings hold only the scenarios that changed."""
+    """The changes. Findings hold only the scenarios that changed."""
 
     newly_broken: list[Group]
     newly_fixed: list[Group]
     still_broken: int
-    """Scenarios of the new report that are broken, but not newly."""
+    """How many scenarios of the new report are broken, but not newly."""
     coverage_lost: list[str]
     coverage_gained: list[str]
 
     @property
     def exit_status(self) -> int:
-        """1 if something is newly broken or no longer tested; what was broken before and still is does not count."""
+        """1 if something is newly broken or no longer tested. What was already broken does not count."""
         return 1 if self.newly_broken or self.coverage_lost else 0
 
 
@@ -61,27 +60,31 @@ def compare(old: Report, new: Report) -> Difference:
 
 
 class _Side:
-    """One report, by what it is asked for."""
+    """One report, indexed for comparison."""
 
     def __init__(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         self.summary, self.results = summary, results
         self.broken = [result for result in results if result.verdict.broken]
-        self.by_id = {result.id: result for result in results if result.method in _REPEATABLE}
+        self.by_id = {result.id: result for result in results if self._repeatable(result.experiment)}
         self.shown = {(self.place(result), finding_id(result)) for result in self.broken}
         self.places = {self.place(result) for result in results}
 
+    def _repeatable(self, experiment: str) -> bool:
+        part = self.summary.experiments.get(experiment)
+        return part is not None and part.labels.repeatable
+
     def place(self, result: ScenarioResult) -> Place:
-        """Where a scenario struck; recordings without the seed in their name."""
+        """Where a scenario crashed; without the seed in a recording's name."""
         return result.experiment, result.point.removesuffix(f"~{self.summary.seed}")
 
     def is_new(self, result: ScenarioResult, its: _Side) -> bool:
-        """Whether this older report has not seen what the result of the newer shows."""
+        """Whether a result of the newer report shows what this older report has not seen."""
         if result.id in self.by_id and result.id in its.by_id:
             return not self.by_id[result.id].verdict.broken
         return (its.place(result), finding_id(result)) not in self.shown
 
     def shows_fixed(self, result: ScenarioResult, its: _Side) -> bool:
-        """Whether this newer report shows that what the result of the older shows is gone."""
+        """Whether this newer report shows that a violation of the older report is gone."""
         if result.id in self.by_id and result.id in its.by_id:
             return self.by_id[result.id].verdict is Verdict.SAFE
         place = its.place(result)
@@ -89,7 +92,7 @@ class _Side:
 
 
 def _lost(before: _Side, after: _Side) -> Iterable[str]:
-    """What the one ran and the other did not: experiments, filesystems, points, scenarios."""
+    """What only the first report ran: experiments, filesystems, points, scenarios."""
     for name in before.summary.experiments:
         if name not in after.summary.experiments:
             reason = after.summary.not_run.get(name)

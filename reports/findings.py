@@ -1,7 +1,7 @@
 """Hundreds of failing scenarios with one cause are one finding: a pure function of the stored results.
 
-Scenarios belong together that have the same experiment, verdict and cause. Where nobody has looked for the cause, the
-explanation stands for it, without what differs from scenario to scenario: numbers, digests, quoted names.
+Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, the explanation stands for it,
+stripped of what differs from scenario to scenario: numbers, digests, quoted names.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from crashmatrix.reports.result import Finding, ScenarioResult, Verdict
+from crashmatrix.reports.result import Finding, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["Group", "finding_id", "group", "normalised"]
+__all__ = ["Group", "better", "finding_id", "group", "normalised"]
 
 _VARYING = re.compile(
     r"""
@@ -29,14 +30,14 @@ _LIST = re.compile(r"[\[{]#[\]}]|#(?:, ?| and |: )#(?: more)?")
 
 @dataclass(frozen=True)
 class Group:
-    """A finding and the scenarios that show it, in the order of the results."""
+    """A finding, and the scenarios that show it in the order of the results."""
 
     finding: Finding
     results: list[ScenarioResult]
 
     @property
     def points(self) -> Counter[str]:
-        """Where it shows, and in how many scenarios each."""
+        """The points at which it shows, with the number of scenarios at each."""
         return Counter(result.point for result in self.results)
 
 
@@ -59,13 +60,15 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
     """Group all results that are not safe, worst verdict first, then the most frequent, then the first.
 
     Args:
-        known: findings somebody explained (`RunSummary.findings`); they replace what is made up here, but for the count.
+        known: explained findings (`RunSummary.findings`); they replace those made here, except for the count.
     """
     members: dict[str, list[ScenarioResult]] = {}
     for result in results:
         if result.verdict is not Verdict.SAFE:
             members.setdefault(finding_id(result), []).append(result)
-    explained = {finding.id: finding for finding in known}
+    explained: dict[str, Finding] = {}
+    for finding in known:
+        explained[finding.id] = better(explained.get(finding.id, finding), finding)
     groups = [
         Group(replace(explained.get(name) or _plain(name, found), count=len(found)), found)
         for name, found in members.items()
@@ -74,8 +77,15 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
     return sorted(groups, key=lambda group: (-rank(group.finding.verdict), -group.finding.count))
 
 
+def better(one: Finding, other: Finding) -> Finding:
+    """Return the finding that explains more; the first if both explain the same. A kind seen twice may have two findings."""
+    return max(
+        one, other, key=lambda finding: (finding.tested is True, bool(finding.timeline), len(finding.explanation))
+    )
+
+
 def _plain(name: str, found: list[ScenarioResult]) -> Finding:
-    """What can be said without looking further: the simplest scenario and its own explanation."""
+    """Return a finding made from the results alone: the simplest scenario and its own explanation."""
     example = min(found, key=lambda result: result.depth)
     return Finding(
         id=name,

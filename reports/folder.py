@@ -1,6 +1,6 @@
 """A report directory's files, written and read without following a symbolic link.
 
-A report may come from elsewhere, out of an archive, and may lie where others write. So, whatever its names lead to:
+A report may come from an archive, or lie where others write. Whatever its names lead to:
 
 1. The directory is opened once, not through a link. All writing goes through its descriptor.
 2. A file is written under a new name of its own (`O_EXCL`), then renamed to its place. The rename replaces a link; a
@@ -36,20 +36,20 @@ class ReportError(Exception):
 
 
 class NotAFile(OSError):
-    """A name leads to no regular file; `strerror` says to what."""
+    """A name does not lead to a regular file; `strerror` says what it leads to."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def is_leftover(name: str) -> bool:
-    """Whether this is a file that was never renamed to its place, because its program died."""
+    """Whether this is a file whose program died before renaming it to its place."""
     return _LEFTOVER.fullmatch(name) is not None
 
 
 def open_file(path: str | Path, within: int | None = None) -> BinaryIO:
     """Open a regular file to read it, in the directory with the descriptor `within`. Raises NotAFile, OSError."""
-    _refuse_other_kinds(os.stat(path, dir_fd=within, follow_symlinks=False))  # Opening a device may set it going.
+    _refuse_other_kinds(os.stat(path, dir_fd=within, follow_symlinks=False))  # Opening a device may start it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=within)
     file = open(descriptor, "rb")  # noqa: SIM115  # the caller closes it
     try:
@@ -61,7 +61,7 @@ def open_file(path: str | Path, within: int | None = None) -> BinaryIO:
 
 
 def copy_file(source: Path, to: Path) -> None:
-    """Copy a regular file to a place that is ours alone. Raises NotAFile, OSError."""
+    """Copy a regular file to a new file in a folder that nobody else writes. Raises NotAFile, OSError."""
     with open_file(source) as file, open(to, "xb") as copy:
         shutil.copyfileobj(file, copy, 2**20)
 
@@ -109,7 +109,7 @@ class Folder:
         return sorted(os.listdir(self._descriptor))  # noqa: PTH208  # a descriptor has no path
 
     def kind(self, name: str) -> str:
-        """What a name is, if no regular file: ``a symbolic link``; else empty."""
+        """Return what a name is: ``a symbolic link``, ``a directory``, ...; empty for a regular file."""
         return _kind(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
 
     def is_in_place(self) -> bool:
@@ -120,11 +120,11 @@ class Folder:
             return False
 
     def open_file(self, name: str) -> BinaryIO:
-        """Open a regular file of it to read. Raises NotAFile, OSError."""
+        """Open one of its regular files to read. Raises NotAFile, OSError."""
         return open_file(name, self._descriptor)
 
     def check_writable(self, name: str) -> None:
-        """Raise OSError if there is such a file and it may not be written; it is not changed."""
+        """Raise OSError if there is such a file and it may not be written. Changes nothing."""
         if name in self.names():
             os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._descriptor))
 
@@ -134,7 +134,7 @@ class Folder:
             os.unlink(name, dir_fd=self._descriptor)
 
     def remove_tree(self, name: str) -> None:
-        """Remove a directory with all that is in it, following no link; no error if there is none."""
+        """Remove a directory and its contents, without following links; no error if there is none."""
         if name not in self.names():
             return
         if self.kind(name) == "a directory":
@@ -144,7 +144,7 @@ class Folder:
 
     @contextmanager
     def replace(self, name: str) -> Iterator[BinaryIO]:
-        """Write a new file, which takes its name when the block ends; it stays open. If the block fails, nothing changes."""
+        """Write a new file that takes its name when the block ends, and stays open. If the block fails, nothing changes."""
         temporary = f"{name}.{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = open(os.open(temporary, flags, 0o666, dir_fd=self._descriptor), "wb")  # noqa: SIM115  # it stays open

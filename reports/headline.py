@@ -1,4 +1,4 @@
-"""A run's verdict in one line, which says what was not run, too: ``safe under kill; power not run: REASON AND REMEDY``."""
+"""A run's verdict in one line, with what was not run: ``safe under kill; power not run: REASON AND REMEDY``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["headline"]
 
 
 def headline(summary: RunSummary, shown: Callable[[str], str] = str, *, reasons: bool = False) -> str:
-    """Return the line, without a line's end.
+    """Return the line, without a line end.
 
     Args:
-        shown: turns an experiment's name into what is shown of it.
+        shown: formats an experiment's name.
         reasons: whether to say why an experiment was not run, and what to do.
     """
     verdict, parts = summary.verdict, summary.experiments
@@ -25,7 +25,7 @@ def headline(summary: RunSummary, shown: Callable[[str], str] = str, *, reasons:
 
 
 def _with_filesystems(summary: RunSummary, experiment: str) -> str:
-    """The experiment's name; with the filesystems, if others were to be tried."""
+    """Return the experiment's name; with the filesystems, if they stand in for others."""
     instead = any(name.startswith(f"{experiment} on ") for name in summary.not_run)
     names = summary.options.get("filesystems", ()) if instead else ()
     return f"{experiment} on {', '.join(map(str, names))}" if names else experiment

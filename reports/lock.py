@@ -1,7 +1,7 @@
-"""`run.lock`, in a report directory: one run at a time writes there, and a run that was cut short is known.
+"""`run.lock` in a report directory: one run at a time writes there, and an interrupted run is recognised.
 
-    flock(2) held       a run writes the report now; the kernel lets go of it when the process dies, however it dies
-    not empty           a run has begun and not finished: what else the directory holds may be another run's report
+    flock(2) held       a run writes the report now; the kernel releases the lock when the process dies, however it dies
+    not empty           a run has begun and not finished: the other files may be an earlier run's report
     empty               the report is finished, or the run could not begin and has changed nothing
 
 The file stays: removing it would let two runs lock two files of one name.
@@ -19,7 +19,7 @@ __all__ = ["LOCK", "RunLock", "unfinished"]
 
 LOCK = "run.lock"
 
-_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # Neither another file by a link, nor a wait for a pipe.
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # Never follow a link, never wait for a pipe.
 _NOTE_BYTES_MAX = 200
 
 
@@ -44,7 +44,7 @@ class RunLock:
             raise
 
     def finished(self) -> None:
-        """The report is whole, or as it was before."""
+        """Record that the report is complete, or unchanged."""
         os.ftruncate(self._descriptor, 0)
 
     def release(self) -> None:
@@ -53,7 +53,7 @@ class RunLock:
 
 
 def unfinished(directory: Path) -> str:
-    """What keeps a report directory from being read, and what to do; empty if nothing does."""
+    """Return why a report directory cannot be read now, and what to do; empty if it can."""
     try:
         descriptor = os.open(directory / LOCK, os.O_RDONLY | _FLAGS)
     except OSError:

@@ -1,7 +1,7 @@
-"""The reports of a run's shards, put together: what the whole run would have said, or `unknown` where a part is missing.
+"""Merge the reports of a run's shards into the report of the whole run.
 
-counts add up; coverage is the shards' together; the verdict is the worst
-a shard without a report, an interrupted one, or shards that planned different crashes: at best ``unknown``
+Counts add up, coverage is that of all shards together, and the verdict is the worst. The verdict is at best ``unknown`` if a
+shard's report is missing or interrupted, or if the shards planned different crashes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.reports.findings import better
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
-from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
+from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = ["Merged", "merge", "merge_directories"]
 
 _LARGEST = {"depth_max", "failpoints_declared"}
-"""Numbers that all shards share; others are counts, and add up."""
+"""Numbers of which the largest counts; other numbers are counts, and add up."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A merged report, and the directories that held no finished one, with the reason."""
+    """A merged report, and the directories without a finished report, each with the reason."""
 
     summary: RunSummary
     results: list[ScenarioResult]
@@ -36,9 +38,9 @@ def merge_directories(out: Path, directories: Sequence[Path]) -> Merged:
     """Merge report directories into a new one, traces included.
 
     Raises:
-        ReportError: nothing to merge, parts that do not belong together, or ``out`` is one of them.
+        ReportError: there is nothing to merge, the parts are not of one run, or ``out`` is one of them.
     """
-    if os.path.realpath(out) in map(os.path.realpath, directories):  # Unlike Path.resolve, it bears a link to itself.
+    if os.path.realpath(out) in map(os.path.realpath, directories):  # Unlike Path.resolve, it accepts a link to itself.
         raise ReportError(
             f"{out} is one of the reports to merge; name a new directory first: crashmatrix merge OUT DIR..."
         )
@@ -60,7 +62,7 @@ def merge_directories(out: Path, directories: Sequence[Path]) -> Merged:
 
 
 def _traces(directory: Path) -> list[Path]:
-    """A report's traces. Raises ReportError if there is anything but files: links would bring in what lies elsewhere."""
+    """Return a report's traces. Raises ReportError for anything but files: a link would bring in a file from elsewhere."""
     try:
         with Folder.open(directory / TRACES) as folder:
             names = [name for name in folder.names() if not is_leftover(name)]
@@ -111,22 +113,27 @@ def merge(
 
 
 def _check(summaries: list[RunSummary]) -> int:
-    """How many shards the run has; refuses what is not one run."""
+    """Return how many shards the run has. Raises ReportError if the parts are not of one run."""
     first = summaries[0]
     for other in summaries:
         if not other.shard:
-            raise ReportError(f"a report of {other.target} is no shard: it was run without --shard, or merged before")
+            raise ReportError(
+                f"a report of {other.target} is not a shard: it was run without --shard, or is already merged"
+            )
         for what in ("target", "seed", "options"):
             one, two = getattr(first, what), getattr(other, what)
             if one != two:
                 raise ReportError(
-                    f"shards {first.shard} and {other.shard} have another {what} ({one}, {two}): no one run"
+                    f"shards {first.shard} and {other.shard} differ in {what} ({one}, {two}), so they are not one run"
                 )
     sizes = {summary.shard.partition("/")[2] for summary in summaries}
     shards = [summary.shard for summary in summaries]
     if len(sizes) > 1 or len(set(shards)) < len(shards):
-        raise ReportError(f"shards {', '.join(shards)} are no parts of one run; name each of them once")
-    return int(sizes.pop())
+        raise ReportError(f"shards {', '.join(shards)} are not the parts of one run; name each part once")
+    of = int(sizes.pop())
+    if beyond := [summary.shard for summary in summaries if _number(summary.shard) > of]:
+        raise ReportError(f"there is no shard {beyond[0]}: the number before the slash is too large; run it again")
+    return of
 
 
 def _number(shard: str) -> int:
@@ -135,7 +142,7 @@ def _number(shard: str) -> int:
 
 
 def _together(results: Iterable[ScenarioResult]) -> list[ScenarioResult]:
-    """Each scenario once; of one that several shards ran, the worst verdict counts. A failpoint fired if it did in one shard."""
+    """Return each scenario once, with its worst verdict. A failpoint that fired in one shard has fired."""
     results = list(results)
     fired = {result.point for result in results if result.method != "unfired"}
     rank = list(Verdict).index
@@ -149,19 +156,18 @@ def _together(results: Iterable[ScenarioResult]) -> list[ScenarioResult]:
 
 
 def _moved(command: str, out: Path) -> str:
-    """A replay command that names the merged report."""
+    """Return the replay command with the merged report's name."""
     start, option, _ = command.rpartition(" --report ")
     return f"{start}{option}{shlex.quote(str(out))}" if option else command
 
 
 def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
-    """Each finding once, as the shard tells it that has found out most, with the counts of all."""
+    """Return each finding once: from the shard that explains most, with the counts of all shards."""
     found: dict[str, Finding] = {}
     for finding in (finding for summary in summaries for finding in summary.findings):
         known = found.get(finding.id, finding)
-        best = max(known, finding, key=lambda one: (one.tested is True, bool(one.timeline), len(one.explanation)))
         count = known.count + finding.count if finding.id in found else finding.count
-        found[finding.id] = replace(best, count=count)
+        found[finding.id] = replace(better(known, finding), count=count)
     return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
 
 
@@ -179,7 +185,8 @@ def _experiment(name: str, summaries: list[RunSummary], results: list[ScenarioRe
     if "failpoints_never_hit" in details:
         hit = {result.point for result in results}
         details["failpoints_never_hit"] = sorted(set(details["failpoints_never_hit"]) - hit)
-    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details)
+    labels = next(iter(parts.values())).labels
+    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details, labels=labels)
     plans = {part.details.get("plan") for part in parts.values()}
     if len(plans) > 1:
         details["notes"].append(
@@ -190,13 +197,13 @@ def _experiment(name: str, summaries: list[RunSummary], results: list[ScenarioRe
 
 
 def _details(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts added, lists joined, anything else as the first shard has it."""
+    """Add counts, join lists, and take anything else from the first shard."""
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         values = [part[name] for part in parts if name in part]
-        if isinstance(values[0], list):
+        if all(isinstance(value, list) for value in values):
             merged[name] = [one for value in values for one in value]
-        elif isinstance(values[0], int | float) and not isinstance(values[0], bool):
+        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             merged[name] = max(values) if name in _LARGEST else sum(values)
         else:
             merged[name] = values[0]

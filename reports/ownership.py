@@ -1,12 +1,12 @@
-"""Whose is a directory? A report is known by its content, not by its files' names, which other tools use, too.
+"""Decide whose a directory is: a report is recognised by its content. Other tools use the same file names.
 
 | results.jsonl | summary.json | the directory is |
 |---|---|---|
-| begins with a scenario's line | any | a report, of a run cut short if there is no summary |
+| begins with a scenario's line | any | a report; without a summary, of an interrupted run |
 | anything else, or none | is a run's | a report |
-| anything else, or none | anything else, or none | somebody else's, if one of the two is there |
+| anything else, or none | anything else, or none | another program's, if one of the two files exists |
 
-A scenario's line and a run's summary have had the fields that are looked for in every version.
+The fields looked for here have been in the scenario lines and summaries of every version.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError
-from crashmatrix.reports.result import Verdict
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["refuse_foreign", "refuse_links"]
 
 _BYTES_MAX = 2**28
-"""A summary, or a line of results, has never been longer."""
+"""No summary and no line of results is longer."""
 
 
 def refuse_foreign(directory: Path, files: set[str], folders: set[str]) -> None:
-    """Raise ReportError if a directory is a link, another tool's, or has something else where a report's files are.
+    """Raise ReportError if a directory is a link, is another program's, or has something else in place of a report's files.
 
-    Nothing is changed. A directory that is not there, or that cannot be read, is left to whoever makes or opens it.
+    Changes nothing. A directory that does not exist or cannot be read is not refused here: the caller finds out.
     """
     try:
         opened = Folder.open(directory)
@@ -44,7 +44,7 @@ def refuse_foreign(directory: Path, files: set[str], folders: set[str]) -> None:
 
 
 def refuse_links(folder: Folder, files: set[str], folders: set[str]) -> None:
-    """Raise ReportError if anything of these names is a link, a device or else of the wrong kind."""
+    """Raise ReportError if one of these names is a link, a device or otherwise of the wrong kind."""
     for name in folder.names():
         kind = folder.kind(name)
         wrong = (name in files and kind) or (name in folders and kind != "a directory" and (kind or "a file"))
@@ -71,7 +71,7 @@ def _has_summary(folder: Folder) -> bool:
 
 
 def _read(folder: Folder, name: str, *, lines: bool = False) -> Any:
-    """The JSON value of a file, or of its first line; None if there is none."""
+    """Return the JSON value of a file, or of its first line; None if it has none."""
     try:
         with folder.open_file(name) as file:
             return json.loads(file.readline(_BYTES_MAX) if lines else file.read(_BYTES_MAX))

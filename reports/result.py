@@ -1,77 +1,44 @@
-"""What a run found: the result types, and how verdicts add up. Plain data; everything shown to people derives from it.
+"""The results of a run, as plain data. Everything shown to people is made from them.
 
-`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both, which changes
-only when a field changes its meaning or goes; readers ignore fields they do not know. `docs/results.md` has them all.
+`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both. The number grows
+when a field moves, changes its meaning or goes; `crashmatrix.reports.upgrade` reads what older versions wrote. Readers ignore
+fields they do not know. These types are what stored documents are checked against (`crashmatrix.reports.validation`), and what
+the published JSON Schemas are made from (`crashmatrix.reports.schemas`). `docs/results.md` describes every field.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
-__all__ = ["FORMAT", "Event", "ExperimentSummary", "Finding", "RunSummary", "ScenarioResult", "Verdict", "worst"]
+import msgspec
 
-FORMAT = 1
+from crashmatrix.reports.validation import Invalid, checked
+from crashmatrix.reports.verdict import Verdict, worst
 
+__all__ = [
+    "FORMAT",
+    "REQUIRED",
+    "Count",
+    "Event",
+    "ExperimentSummary",
+    "Finding",
+    "KnownDetails",
+    "KnownRecording",
+    "Labels",
+    "RunSummary",
+    "ScenarioResult",
+    "ShardName",
+]
 
-class Verdict(StrEnum):
-    """What became of the promise in one crash, best first."""
+FORMAT = 2
 
-    SAFE = "safe"
-    UNMOUNTABLE = "unmountable"
-    """The filesystem itself refused the crashed disk: no verdict on the system that used it."""
-    UNKNOWN = "unknown"
-    """The fault never fired, the checker crashed, or nothing differed: the scenario says nothing."""
-    HANGS = "hangs"
-    REORDERED = "reordered"
-    PHANTOM = "phantom"
-    """Something came back that was never attempted."""
-    DUPLICATE = "duplicate"
-    HOLE = "hole"
-    """An acknowledged item is gone though a later one came back."""
-    LOSES = "loses"
-    CANNOT_OPEN = "cannot-open"
-    CORRUPT = "corrupt"
-    """Something came back with the wrong content."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A whole number that every JSON reader reads exactly."""
 
-    @property
-    def broken(self) -> bool:
-        """Whether a promise was broken."""
-        return self not in (Verdict.SAFE, Verdict.UNMOUNTABLE, Verdict.UNKNOWN)
-
-    @property
-    def exit_status(self) -> int:
-        """The status a run with this verdict exits with."""
-        return {Verdict.SAFE: 0, Verdict.UNMOUNTABLE: 3, Verdict.UNKNOWN: 3}.get(self, 1)
-
-    @property
-    def meaning(self) -> str:
-        """What it says, in a sentence."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    Verdict.SAFE: "The promise was kept.",
-    Verdict.UNMOUNTABLE: "The filesystem itself refused the crashed disk.",
-    Verdict.UNKNOWN: "Nothing can be said: the fault did not fire, or a check failed.",
-    Verdict.HANGS: "Recovery did not come to an end.",
-    Verdict.REORDERED: "What was stored came back in another order.",
-    Verdict.PHANTOM: "Something came back that was never attempted.",
-    Verdict.DUPLICATE: "Something came back more often than it was stored.",
-    Verdict.HOLE: "Acknowledged data is gone, though later data came back.",
-    Verdict.LOSES: "Acknowledged data is gone.",
-    Verdict.CANNOT_OPEN: "Recovery failed on what the crash left.",
-    Verdict.CORRUPT: "Something came back with the wrong content.",
-}
-
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst verdict: any broken promise beats unknown, unknown beats safe; none at all is unknown."""
-    order = list(Verdict)
-    return max(verdicts, key=order.index, default=Verdict.UNKNOWN)
+ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$")]
+"""``I/N``, or empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +48,24 @@ class ScenarioResult:
     Attributes:
         id: names the scenario; ``crashmatrix replay ID`` runs it again.
         experiment: ``kill``, ``power``, ...
-        point: where it struck: the failpoint (for crashes during recovery: the last one).
-        hit: which hit of that failpoint, from 1.
-        depth: how many crashes hit recovery itself.
-        method: ``sigkill`` (a process was killed there) or ``snapshot`` (the folder at that instant was recovered).
-        fault: in the syntax of `faults`, as one would configure it.
-        verdict, explanation: what came of it; the explanation is empty when safe.
-        state: digest of the crashed folder and the promises made by then; equal states are checked once.
+        point: where the crash happened: the failpoint (for crashes during recovery, the last one), the recording.
+        hit: which hit of that failpoint, from 1; for a power cut, its place in the trace.
+        depth: how many crashes happened during recovery.
+        method: how the scenario was run: ``sigkill`` (a process was killed there), ``snapshot`` (a copy of the folder at that
+            instant was recovered), ``power-cut``, ``clean-end``, ``unfired``; docs/results.md explains each.
+        fault: the fault in the syntax that configures it: a failpoint's action, a crash state's name.
+        verdict: the outcome.
+        explanation: the outcome in words; empty when safe.
+        state: digest of what the crash left and of what was acknowledged by then; equal states are checked once.
         replay: the command that runs it again.
-        cause: what broke the promise, in words that are the same for all scenarios of one cause; empty if nobody looked.
+        cause: why the contract was broken, in the same words for all scenarios of one cause; empty if not looked for.
     """
 
     id: str
     experiment: str
     point: str
-    hit: int
-    depth: int
+    hit: Count
+    depth: Count
     method: str
     fault: str
     verdict: Verdict
@@ -107,13 +76,12 @@ class ScenarioResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of `results.jsonl`."""
-        return {**asdict(self), "verdict": self.verdict.value}
+        return _plain(self)
 
     @classmethod
-    def from_json(cls, line: dict[str, Any]) -> ScenarioResult:
-        """Read a line of `results.jsonl`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
-        known = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
-        return cls(**{**known, "verdict": Verdict(line["verdict"])})
+    def from_json(cls, line: Any) -> ScenarioResult:
+        """Read a line of `results.jsonl`. Raises `crashmatrix.reports.validation.Invalid`."""
+        return checked(line, cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,15 +89,15 @@ class Event:
     """One line of a finding's timeline.
 
     Attributes:
-        at: its place in the total order of the recorded run; equal places stand in the order given.
+        at: its place in the total order of the recorded run; events at equal places are in the order given.
         kind: ``attempt``, ``ack``, ``hit`` (of a failpoint), ``write``, ``flush``, ``cut`` (the crash), ``recovered``,
-            ``note``; renderers show any other as a note.
+            ``note``; renderers show any other kind as a note.
         text: what happened: the item, the failpoint's name, the file and byte range written.
         fate: what the crash did to a write: ``durable`` (flushed before), ``kept``, ``lost``, ``torn``; empty otherwise.
         detail: where: ``wal/segment.py:120``, a sector range.
     """
 
-    at: int
+    at: Count
     kind: str
     text: str
     fate: str = ""
@@ -138,19 +106,21 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Scenarios that show the same thing, as one.
+    """One kind of violation, and the scenarios that show it.
 
     Attributes:
         id: the same for the same experiment, verdict and cause in every run (`crashmatrix.reports.findings.finding_id`).
-        experiment, verdict: those of its scenarios.
+        experiment: the experiment of its scenarios.
+        verdict: the verdict of its scenarios.
         title: what happened, in one line.
         cause: why, in one line; empty if unknown.
         count: how many scenarios show it.
-        example: the id of the simplest of them; ``replay`` is the command that runs it.
-        explanation: the story of the example, in paragraphs.
+        example: the id of the simplest scenario that shows it.
+        replay: the command that runs the example.
+        explanation: what happened in the example, in paragraphs.
         lost: the writes that did not survive: file and byte range, or the metadata they are.
-        suggestion: what would mend it; empty if nothing is suggested.
-        tested: whether the example was run again with the suggestion and held (True) or not (False); None: not tried.
+        suggestion: a possible fix; empty if nothing is suggested.
+        tested: whether the contract held when the suggestion was tried; null: not tried, or the trial was inconclusive.
         timeline: the example, event by event.
     """
 
@@ -158,7 +128,7 @@ class Finding:
     experiment: str
     verdict: Verdict
     title: str
-    count: int
+    count: Count
     example: str
     cause: str = ""
     explanation: tuple[str, ...] = ()
@@ -168,35 +138,72 @@ class Finding:
     timeline: tuple[Event, ...] = ()
     replay: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding's part of `summary.json`."""
-        return {**asdict(self), "verdict": self.verdict.value}
 
-    @classmethod
-    def from_json(cls, part: dict[str, Any]) -> Finding:
-        """Read a finding's part of `summary.json`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
-        known = {name: part[name] for name in cls.__dataclass_fields__ if name in part}
-        events = [
-            {name: line[name] for name in Event.__dataclass_fields__ if name in line} for line in part["timeline"]
-        ]
-        lists = {name: tuple(part.get(name, ())) for name in ("explanation", "lost")}
-        timeline = tuple(Event(**event) for event in events)
-        return cls(**{**known, **lists, "verdict": Verdict(part["verdict"]), "timeline": timeline})
+@dataclass(frozen=True)
+class Labels:
+    """How to read an experiment's results. The experiment gives them, so that no renderer knows an experiment by name.
+
+    Attributes:
+        point: what `ScenarioResult.point` names: ``failpoint``, ``recording``.
+        hit: what `ScenarioResult.hit` counts: ``hit``, ``cut at write``.
+        repeatable: whether a scenario's id means the same crash in every run of one plan. False where ids name places in
+            a recording: recordings differ from run to run.
+    """
+
+    point: str = "failpoint"
+    hit: str = "hit"
+    repeatable: bool = True
+
+
+class KnownRecording(msgspec.Struct):
+    """The fields of a recording's account that readers rely on. There are more: docs/results.md."""
+
+    name: str
+    filesystem: str = ""
+    nudge: str = ""
+    initial: list[Any] = []
+    killed_at: Annotated[list[Count], msgspec.Meta(max_length=2)] = []
+    recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []
+    journal_before: list[str] = []
+
+
+class KnownDetails(msgspec.Struct):
+    """The details that any experiment may have. Each experiment has more of its own: docs/results.md.
+
+    Attributes:
+        notes: what was left out, and by which rule, in sentences.
+        recordings: the recordings whose crash states were judged.
+    """
+
+    notes: list[str] = []
+    recordings: list[KnownRecording] = []
 
 
 @dataclass(kw_only=True)
 class ExperimentSummary:
-    """One experiment's count. ``details`` holds what only this experiment knows (coverage, states, samples, notes)."""
+    """The counts of one experiment.
+
+    Attributes:
+        verdict: the worst verdict of its scenarios.
+        scenarios: how many scenarios were run.
+        verdicts: how many scenarios have each verdict.
+        seconds: how long the experiment took.
+        details: what only this experiment knows: coverage, samples, notes.
+        labels: how to read its results.
+    """
 
     verdict: Verdict
-    scenarios: int
-    verdicts: dict[str, int]
+    scenarios: Count
+    verdicts: dict[str, Count]
     seconds: float
     scenarios_per_second: float
     details: dict[str, Any] = field(default_factory=dict)
+    labels: Labels = Labels()
 
     @classmethod
-    def of(cls, results: list[ScenarioResult], seconds: float, details: dict[str, Any]) -> ExperimentSummary:
+    def of(
+        cls, results: list[ScenarioResult], seconds: float, details: dict[str, Any], *, labels: Labels = Labels()
+    ) -> ExperimentSummary:
         """Count the results of one experiment."""
         counts = Counter(result.verdict for result in results)
         verdicts = {verdict.value: counts[verdict] for verdict in Verdict if counts[verdict]}
@@ -208,20 +215,12 @@ class ExperimentSummary:
             seconds=round(seconds, 2),
             scenarios_per_second=rate,
             details=details,
+            labels=labels,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the experiment's part of `summary.json`; details stand beside the counts."""
-        plain = asdict(self)
-        details = plain.pop("details")
-        return {**plain, "verdict": self.verdict.value, **details}
 
-    @classmethod
-    def from_json(cls, part: dict[str, Any]) -> ExperimentSummary:
-        """Read an experiment's part of `summary.json`. Raises KeyError, ValueError."""
-        counts = {name: part[name] for name in ("scenarios", "verdicts", "seconds", "scenarios_per_second")}
-        details = {name: value for name, value in part.items() if name not in counts and name != "verdict"}
-        return cls(verdict=Verdict(part["verdict"]), details=details, **counts)
+REQUIRED = ("target", "seed", "options", "versions", "experiments", "not_run", "interrupted")
+"""Fields that every `summary.json` has. A `RunSummary` need not be given all of them when it is made."""
 
 
 @dataclass(kw_only=True)
@@ -229,15 +228,18 @@ class RunSummary:
     """A whole run, or one shard of it.
 
     Attributes:
-        target, options: what was tested, so that a scenario can be replayed from the report.
-        versions: of what took part: the kernel, Python, packages.
-        not_run: each experiment left out, with the reason and the remedy; of one, what was left out: ``power on ext4``.
-        required: experiments without which nothing is known.
-        interrupted: the run was stopped before its plan was through.
+        target: the target that was tested.
+        options: the options of the run, from which ``replay`` rebuilds its plan.
+        experiments: the experiments that were run, by name.
+        seed: the seed of every random choice.
+        versions: versions of the kernel, Python and packages, by name.
+        not_run: each experiment that was left out, or part of one (``power on ext4``), with the reason and the remedy.
+        required: experiments without which the verdict is at best unknown.
+        interrupted: whether the run was stopped before it finished its plan.
         started: when, in UTC: ``2026-01-31T12:00:00``; empty if unknown.
-        shard: ``I/N`` if this is the I-th of N parts of a run, whose verdict is on that part only.
-        missing_shards: the parts that a merged report lacks: it says nothing of them.
-        findings: what was found out about causes; `reports.findings` groups the results where there is nothing better.
+        shard: ``I/N`` if this is the I-th of N parts of a run: the verdict covers that part only.
+        missing_shards: the parts that a merged report lacks.
+        findings: explained kinds of violation; `crashmatrix.reports.findings` groups all other results.
     """
 
     target: str
@@ -249,7 +251,7 @@ class RunSummary:
     required: list[str] = field(default_factory=list)
     interrupted: bool = False
     started: str = ""
-    shard: str = ""
+    shard: ShardName = ""
     missing_shards: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -268,10 +270,10 @@ class RunSummary:
 
     @property
     def gaps(self) -> dict[str, str]:
-        """What the run does not speak of, and why: each with the remedy where there is one."""
+        """What the run did not cover, with the reason and, where there is one, the remedy."""
         gaps = dict(self.not_run)
         if self.shard:
-            gaps["the other shards"] = f"this is shard {self.shard}; put them together with: crashmatrix merge"
+            gaps["the other shards"] = f"this is shard {self.shard}; merge all shards with: crashmatrix merge"
         for shard in self.missing_shards:
             gaps[f"shard {shard}"] = "its report is missing; run it, and merge again"
         if self.interrupted:
@@ -290,28 +292,19 @@ class RunSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return `summary.json`."""
-        return {
-            "format": FORMAT,
-            "target": self.target,
-            "verdict": self.verdict.value,
-            "seed": self.seed,
-            "started": self.started,
-            "shard": self.shard,
-            "missing_shards": self.missing_shards,
-            "interrupted": self.interrupted,
-            "options": self.options,
-            "versions": self.versions,
-            "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
-            "not_run": self.not_run,
-            "required": self.required,
-            "findings": [finding.to_json() for finding in self.findings],
-        }
+        return {"format": FORMAT, "verdict": self.verdict.value, **_plain(self)}
 
     @classmethod
-    def from_json(cls, summary: dict[str, Any]) -> RunSummary:
-        """Read `summary.json`. Raises KeyError, ValueError, TypeError."""
-        names = ("target", "seed", "options", "versions", "interrupted", "not_run")
-        later = {name: summary[name] for name in ("started", "shard", "missing_shards", "required") if name in summary}
-        experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
-        findings = [Finding.from_json(part) for part in summary.get("findings", [])]
-        return cls(experiments=experiments, findings=findings, **later, **{name: summary[name] for name in names})
+    def from_json(cls, summary: Any) -> RunSummary:
+        """Read `summary.json`. Raises `crashmatrix.reports.validation.Invalid`."""
+        run = checked(summary, cls)
+        if missing := [name for name in REQUIRED if name not in summary]:
+            raise Invalid(missing[:1], "is missing")
+        for name, part in run.experiments.items():
+            checked(part.details, KnownDetails, at=("experiments", name, "details"))
+        return run
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

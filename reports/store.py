@@ -1,13 +1,13 @@
-"""A report directory: results as they come, then the whole, so that whatever ends a run, what it found is there.
+"""A report directory: results as they come, then the whole report. Whatever ends a run, its results so far are there.
 
-    results.jsonl     appended line by line while the run goes on, rewritten in the plan's order at its end
+    results.jsonl     appended line by line during the run, rewritten in the plan's order at its end
     run.lock          held while a run writes there, and not empty until it has finished (`crashmatrix.reports.lock`)
-    traces/           recorded disks, of the experiments that need one to be replayed
-    summary.json      written at the end, by rename: a directory without it is a run that was cut short
-    junit.xml, summary.md, index.html    for people; derived from the others, `render` writes them again
+    traces/           recorded disks, for experiments that need them for a replay
+    summary.json      written at the end, by rename: a directory without it holds an interrupted run
+    junit.xml, summary.md, index.html    for people; made from the others, and `render` makes them again
 
-The directory belongs to crashmatrix: it is made, or emptied of an earlier report, but never taken from anything else, nor
-through a link (`crashmatrix.reports.ownership`, `crashmatrix.reports.folder`).
+The directory belongs to crashmatrix: it is created, or emptied of an earlier report. A directory with anything else in it is
+refused, and so is a link (`crashmatrix.reports.ownership`, `crashmatrix.reports.folder`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Annotated, BinaryIO
+
+import msgspec
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
 from crashmatrix.reports.formats import html, junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
+from crashmatrix.reports.upgrade import upgrade_result, upgrade_summary
+from crashmatrix.reports.validation import Invalid, checked, parsed
 
 __all__ = [
     "RENDERERS",
@@ -45,13 +49,13 @@ RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
     "summary.md": markdown.render,
     "index.html": html.render,
 }
-"""What is made of the stored results, by file name."""
+"""Makes each file for people from the stored results, by file name."""
 
 _NOT_UNICODE = "backslashreplace"
-"""File names need not be Unicode; what is not becomes an escape, which within a JSON string reads back as it was."""
+"""File names need not be Unicode. The rest becomes escapes, which a JSON string reads back unchanged."""
 
 TRACES = "traces"
-"""Folder, in the report directory, of what it takes to rebuild crashed disks."""
+"""Folder, in the report directory, of the traces from which crashed disks are rebuilt."""
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
 _OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES, LOCK}
@@ -86,7 +90,9 @@ class ReportWriter:
         foreign = present - _OURS
         if foreign:
             what = ", ".join(sorted(foreign)[:3])
-            raise ReportError(f"{self.directory} holds files that are no report's ({what}); name another with --report")
+            raise ReportError(
+                f"{self.directory} holds files that do not belong to a report ({what}); name another with --report"
+            )
         self._lock = self._take_lock()
 
     def _take_lock(self) -> RunLock:
@@ -100,16 +106,16 @@ class ReportWriter:
             raise ReportError(f"{self.directory}/{LOCK}: {error.strerror}; name another with --report") from None
 
     def _begin(self, text: str) -> None:
-        """Put the first lines of `results.jsonl` in the place of the whole report before this one.
+        """Replace the whole previous report by the first lines of `results.jsonl`.
 
-        Called with the first result, so that a run which finds nothing replaces nothing. That file never holds less
-        than a line while a run goes on: by its first line a run that was cut short is known as ours.
+        Called with the first result, so that a run without results replaces nothing. During a run, that file always
+        has at least one line: by it, an interrupted run is recognised as ours.
         """
         try:
             self._stay()
             self._folder.check_writable("results.jsonl")
             for name in ("summary.json", *RENDERERS, *filter(is_leftover, self._folder.names())):
-                self._folder.remove(name)  # First, or they would speak of other results.
+                self._folder.remove(name)  # First, since they describe other results.
             with self._folder.replace("results.jsonl") as lines:
                 lines.write(_encoded(text))
             self._lines = lines
@@ -122,7 +128,7 @@ class ReportWriter:
             raise ReportError(f"{self.directory} was replaced during the run; run again, or name another with --report")
 
     def add(self, result: ScenarioResult) -> None:
-        """Append one result; it is on file before this returns."""
+        """Append one result. When this returns, the result is in the file."""
         if self._lines is None:
             self._begin(_line(result))
             return
@@ -133,8 +139,8 @@ class ReportWriter:
             raise self._unwritable(error) from None
 
     def finish(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
-        """Write all results in the order given, then the summary, then what is derived from both."""
-        if self._lines is None:  # A run that found nothing takes the place of the report before it all the same.
+        """Write all results in the order given, then the summary, then the files made from both."""
+        if self._lines is None:  # A run without results still replaces the previous report.
             self._begin("")
         self._stay()
         try:
@@ -153,51 +159,91 @@ class ReportWriter:
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if self._lines is not None:
-            with contextlib.suppress(OSError):  # Of what could not be written before.
+            with contextlib.suppress(OSError):  # It was reported when the write failed.
                 self._lines.close()
         self._folder.close()
-        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # It could not begin.
+        unchanged = self._lines is None and (kind is None or issubclass(kind, Exception))  # The run could not begin.
         if self._finished or unchanged:
             self._lock.finished()
         self._lock.release()
 
 
-def read_summary(directory: Path) -> dict[str, Any]:
+def read_summary(directory: Path) -> RunSummary:
     """Read a report's summary. Raises ReportError with the remedy."""
     if reason := unfinished(directory):
         raise ReportError(f"{directory}: {reason}")
-    try:
-        summary: dict[str, Any] = json.loads(_read(directory / "summary.json"))
-        if summary["format"] > FORMAT:
-            raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
-    except (FileNotFoundError, NotADirectoryError):
-        raise ReportError(
-            f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
-    return summary
+    return _summary(directory)[0]
 
 
 def read_results(directory: Path) -> list[ScenarioResult]:
-    """Read a report's scenarios; a last line that a dying run left unfinished does not count. Raises ReportError."""
-    try:
-        lines = _read(directory / "results.jsonl").split(b"\n")[:-1]
-        return [ScenarioResult.from_json(json.loads(line)) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
+    """Read a report's scenarios, without a last line that an interrupted run left unfinished. Raises ReportError."""
+    form = _summary(directory)[1] if (directory / "summary.json").exists() else FORMAT
+    return _results(directory, form)
 
 
 def read_report(directory: Path) -> tuple[RunSummary, list[ScenarioResult]]:
     """Read a whole report. Raises ReportError."""
+    if reason := unfinished(directory):
+        raise ReportError(f"{directory}: {reason}")
+    summary, form = _summary(directory)
+    return summary, _results(directory, form)
+
+
+def _summary(directory: Path) -> tuple[RunSummary, int]:
+    """Return the summary, and the format in which it and the results are stored."""
+    with _readable(directory / "summary.json"):
+        try:
+            document = parsed(_read(directory / "summary.json"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ReportError(
+                f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
+            ) from None
+        form = checked(document, _Format).format
+        if form > FORMAT:
+            raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
+        upgrade_summary(document, form)
+        return RunSummary.from_json(document), form
+
+
+def _results(directory: Path, form: int) -> list[ScenarioResult]:
+    path = directory / "results.jsonl"
+    with _readable(path):
+        lines = _read(path).split(b"\n")[:-1]
+        return [_result(path, number, line, form) for number, line in enumerate(lines, 1)]
+
+
+def _result(path: Path, number: int, text: bytes, form: int) -> ScenarioResult:
     try:
-        return RunSummary.from_json(read_summary(directory)), read_results(directory)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
+        line = parsed(text)
+        upgrade_result(line, form)
+        return ScenarioResult.from_json(line)
+    except Invalid as error:
+        raise _unreadable(path, f"line {number:,}: {error}") from None
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn each error of reading a file into a ReportError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from None
+    except Invalid as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: Path, why: str) -> ReportError:
+    return ReportError(f"{path}: {why}; run again to replace it")
+
+
+class _Format(msgspec.Struct):
+    """The field of a summary that says how to read the others."""
+
+    format: Annotated[int, msgspec.Meta(ge=1)]
 
 
 def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) -> None:
-    """Write what people read into a report directory. Raises ReportError."""
+    """Write the files for people into a report directory. Raises ReportError."""
     try:
         with Folder.open(directory) as folder:
             refuse_links(folder, _OURS - {TRACES}, {TRACES})
@@ -209,7 +255,7 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
 
 
 def keep_trace(trace: Path, traces: Path) -> None:
-    """Copy a recording's trace into a report's folder of traces, which is made if need be. Raises ReportError."""
+    """Copy a recording's trace into a report's folder of traces, and create the folder if needed. Raises ReportError."""
     try:
         traces.parent.mkdir(parents=True, exist_ok=True)  # There is one already, unless no run writes a report.
         with (
@@ -223,7 +269,7 @@ def keep_trace(trace: Path, traces: Path) -> None:
 
 
 def has_trace(trace: Path) -> bool:
-    """Whether a report's trace is there. Raises ReportError if it, or the folder of traces, is a link or else no file."""
+    """Whether a report's trace exists. Raises ReportError if it is not a file, or its folder is a link."""
     try:
         with Folder.open(trace.parent) as traces, traces.open_file(trace.name):
             return True

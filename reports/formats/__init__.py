@@ -1,1 +1,1 @@
-"""How a report is shown: a function of what is stored, one module a format. `RENDERERS` in `reports.store` lists the files."""
+"""The formats of a report, one module each: functions of the stored results. `RENDERERS` in `reports.store` lists the files."""

@@ -1,6 +1,6 @@
-"""What a run looks like in a terminal: a progress bar, the matrix failpoint x outcome, findings, one line of verdict.
+"""A run in a terminal: a progress bar, the matrix of points and verdicts, findings, the verdict in one line.
 
-Plain text without colours when the output is no terminal or NO_COLOR is set (rich sees to both).
+The text has no colours when the output is not a terminal or NO_COLOR is set (rich takes care of both).
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from crashmatrix.reports.diff import Difference
 from crashmatrix.reports.findings import group
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 
 FINDINGS_MAX = 5
-"""How many findings the terminal shows in full; the report directory has them all."""
-
-_POINTS = {"power": "recording"}
-"""What an experiment's points are called, where they are no failpoints."""
+"""How many findings the terminal shows in full; the report directory has all of them."""
 
 _STYLE = {Verdict.SAFE: "green", Verdict.UNMOUNTABLE: "yellow", Verdict.UNKNOWN: "yellow"}
 
 
 def progress(console: Console) -> Progress:
-    """Return the live bar; in a pipe it stays silent."""
+    """Return the progress bar; in a pipe it prints nothing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -44,13 +42,13 @@ def progress(console: Console) -> Progress:
 
 
 def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table:
-    """Return the table failpoint x verdict, a count in each cell; crashes during recovery count at their last failpoint."""
+    """Return the table of points and verdicts, a count in each cell. A crash during recovery counts at its last point."""
     counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for result in results:
         counts[result.point][result.verdict] += 1
     present = [verdict for verdict in Verdict if any(verdict in row for row in counts.values())]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(points, no_wrap=True)
+    table.add_column(_plain(points), no_wrap=True)
     for verdict in present:
         table.add_column(verdict.value, justify="right", style=_STYLE.get(verdict, "bold red"))
     for point in sorted(counts):
@@ -59,24 +57,23 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
 
 
 def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
-    """Print the whole account of a run, the verdict last."""
-    for name in summary.experiments:
-        console.print(
-            matrix([result for result in results if result.experiment == name], points=_POINTS.get(name, "failpoint"))
-        )
+    """Print a run: the matrices, the findings, the notes, and the verdict last."""
+    for name, experiment in summary.experiments.items():
+        mine = [result for result in results if result.experiment == name]
+        console.print(matrix(mine, points=experiment.labels.point))
     _show_findings(console, summary, results, directory)
     for name, experiment in summary.experiments.items():
         for note in experiment.details.get("notes", []):
             console.print(_plain(f"{name}: {note}", "dim"))
     for name, reason in summary.gaps.items():
         if name in summary.not_run:
-            continue  # The line of verdict says so.
+            continue  # The verdict line says so.
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
 
 
 def show_difference(console: Console, difference: Difference) -> None:
-    """Print what changed between two reports, what got worse last."""
+    """Print the changes between two reports, the worst last."""
     for title, groups, style in (
         ("newly fixed", difference.newly_fixed, "green"),
         ("newly broken", difference.newly_broken, "bold red"),
@@ -134,5 +131,5 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
 
 
 def _plain(text: str, style: str = "") -> Text:
-    """Return text on one line that is shown as it is: no markup, no emoji, and nothing in it that would move the cursor."""
+    """Return text on one line that is shown as it is: without markup, emoji or control characters."""
     return Text(visible(text).replace("\n", "\\n"), style)

@@ -1,8 +1,8 @@
-"""`index.html`: the run as one page that needs nothing else, neither network nor server.
+"""`index.html`: the run as one page, without network or server.
 
-Overview, findings and matrix are in the page as HTML; the scenarios, thousands of them, as compact JSON that the page's
-script shows in pages of a table. The page's content security policy admits its own style and script, by their digests, and
-nothing else. Whatever comes from the system under test passes through `visible` and is then escaped.
+Overview, findings and matrix are HTML. The scenarios, often thousands, are compact JSON that the page's script shows as a paged
+table. The page's content security policy admits only its own style and script, by their digests. Text from the system under
+test passes through `visible` and is then escaped.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ from crashmatrix.reports.findings import finding_id, group
 from crashmatrix.reports.formats.matrix import heat_map
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["render"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ID = "\0"
-"""Stands for the scenario's id in a replay command; no visible text holds it."""
+"""Stands for the scenario's id in a replay command; visible text never contains it."""
 _STATE_LENGTH = 16
 _EVENTS_MAX = 400
-
-_POINTS = {"power": ("recording", "cut at write")}
-"""What an experiment's points and hits are called, where they are not those of failpoints."""
 
 
 def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
@@ -54,7 +52,6 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
             broken=sum(result.verdict.broken for result in results),
             unknown=sum(not result.verdict.broken and result.verdict is not Verdict.SAFE for result in results),
             maps=[heat_map(name, results) for name in summary.experiments],
-            points=lambda name: _POINTS.get(name, ("failpoint", "hit")),
             verdicts=[verdict for verdict in Verdict if any(result.verdict is verdict for result in results)],
         )
     )
@@ -84,14 +81,14 @@ def _digest(text: str) -> str:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that cannot end the element it stands in."""
+    """Return JSON that cannot end the element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     text = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     return Markup(text)  # noqa: S704  # what would end the script element has just been escaped
 
 
 class _Index:
-    """Gives each distinct text a number."""
+    """Numbers each distinct text."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
@@ -101,7 +98,7 @@ class _Index:
 
 
 def _scenarios(results: list[ScenarioResult]) -> dict[str, Any]:
-    """The results as rows of numbers and the texts they stand for; `report.js` names the columns in the same order."""
+    """Return the results as rows of numbers, and the texts they stand for; `report.js` names the columns in this order."""
     texts = {name: _Index() for name in ("experiment", "point", "method", "explanation", "finding", "replay", "state")}
     rank = list(Verdict).index
     rows = [
@@ -126,7 +123,7 @@ def _scenarios(results: list[ScenarioResult]) -> dict[str, Any]:
 
 
 def _template(result: ScenarioResult) -> str:
-    """The replay command with a mark for the id, which most scenarios then share."""
+    """Return the replay command with a mark in place of the id: most scenarios share it."""
     name, command = visible(result.id), visible(result.replay)
     return command.replace(name, _ID) if name else command
 
@@ -136,7 +133,7 @@ def _kind(verdict: Verdict) -> str:
 
 
 def _words(name: str) -> str:
-    """A field's name as one would say it."""
+    """Return a field's name in words."""
     return name.replace("_", " ")
 
 
@@ -147,5 +144,5 @@ def _number(value: Any) -> str:
 
 
 def _events(finding: Finding) -> list[Any]:
-    """The timeline's events; of a long one the last, which lead to the crash and come after it."""
+    """Return the timeline's events: the last ones of a long timeline, around the crash."""
     return list(finding.timeline[-_EVENTS_MAX:])

@@ -1,13 +1,14 @@
-"""`junit.xml`: the run in the form every CI server can show and compare over time.
+"""`junit.xml`: the run in the format that CI servers show and compare over time.
 
     <testsuite>   one experiment
-    <testcase>    one point of it: a failpoint, a recording. Points keep their names from run to run, scenarios are too many
-    <failure>     a promise was broken there: each finding with a count, an explanation, and the command that replays it
-    <error>       nothing can be said of a scenario there
+    <testcase>    one of its points: a failpoint, a recording. Points keep their names from run to run; scenarios are too many
+    <failure>     the contract was broken there: each finding with a count, an explanation, and the command that replays it
+    <error>       a scenario there is unknown
     <skipped>     an experiment that was not run, with the reason and the remedy
 
-What makes a whole run say nothing (an interrupt, a missing shard) is an error in a suite named ``run``. A case's time is its
-scenarios' share of the experiment's. The file is valid under both schemas in use, the strict one for Ant's and Jenkins'.
+A reason why the whole run is unknown (an interrupt, a missing shard) is an error in a suite named ``run``. A case's time is the
+share of its scenarios in the experiment's time. The file is valid under both schemas in use: the strict one of Ant, and that of
+Jenkins.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from xml.etree import ElementTree as ET
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["render"]
 
@@ -58,7 +60,7 @@ def _experiment(
 
 
 def _outcome(groups: list[Group], scenarios: int) -> tuple[str, str, str] | None:
-    """The child of a case, its message and its text; None if every scenario was safe. The worst finding comes first."""
+    """Return the child of a case, its message and its text, the worst finding first; None if every scenario was safe."""
     if not groups:
         return None
     worst = groups[0].finding
@@ -88,13 +90,13 @@ def _account(found: Group) -> str:
 
 
 def _whole(root: ET.Element, summary: RunSummary) -> None:
-    """What the run as a whole lacks."""
+    """Add what the run as a whole lacks."""
     missing = {what: why for what, why in summary.gaps.items() if what not in summary.not_run}
     if not missing:
         return
     suite = _suite(root, summary, "run", 0.0)
     for what, why in missing.items():
-        alone = summary.shard and not summary.interrupted  # One shard of several is no failure by itself.
+        alone = summary.shard and not summary.interrupted  # One shard of several is not a failure by itself.
         _case(suite, summary, "run", what, 0.0, ("skipped" if alone else "error", why, why))
 
 
@@ -131,7 +133,7 @@ def _case(
 
 
 def _close(suite: ET.Element, number: int) -> None:
-    """Number a suite, count its cases, and end it with what the strict schema wants there."""
+    """Number a suite, count its cases, and add the elements that the strict schema requires at its end."""
     suite.set("id", str(number))
     suite.set("tests", str(len(suite.findall("testcase"))))
     for name, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
@@ -142,5 +144,5 @@ def _close(suite: ET.Element, number: int) -> None:
 
 
 def _line(text: str) -> str:
-    """Text on one line: attributes hold no line ends."""
+    """Return text on one line: attributes cannot hold line ends."""
     return " ".join(visible(text).split())

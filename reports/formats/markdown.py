@@ -1,7 +1,7 @@
 """`summary.md`: the run as GitHub's step summary or a pull request's comment shows it; the verdict first.
 
-GitHub refuses a step summary above 1 MiB whole, so this one stays below and says what it left out. Everything that comes
-from the system under test stands in code, where neither markup nor mentions work.
+GitHub refuses a step summary larger than 1 MiB, so this one stays below that and says what it left out. Names stand in code,
+where neither markup nor mentions work. Sentences are prose: `_prose` puts a word in code unless it is a plain word or number.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import RunSummary, ScenarioResult
+from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["SIZE_BYTES_MAX", "render"]
 
 SIZE_BYTES_MAX = 2**20 - 2**14
-"""Size of the document at most, in UTF-8; what is spare of GitHub's 1 MiB is for what else a job step writes."""
+"""Size of the document at most, in UTF-8; the rest of GitHub's 1 MiB is for other output of the job step."""
 
 _PARAGRAPH_MAX = 2_000
+_PLAIN = re.compile(r"""[("]*(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+(?:,\d{3})*)[.,;:!?)"]*""")
+"""Words that mean nothing else in Markdown, to GitHub or in HTML: letters, or a number."""
 _LOST_MAX = 20
 _POINTS_MAX = 200
 _SIGN = {Verdict.SAFE: "✅", Verdict.UNMOUNTABLE: "❔", Verdict.UNKNOWN: "❔"}
 
 
 def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max: int = SIZE_BYTES_MAX) -> str:
-    """Return the document; parts for which there is no room are left out, from the end, and counted."""
+    """Return the document. If it would be too large, the last parts are left out and counted."""
     parts = [*_head(summary), *_gaps(summary)]
     groups = group(results, summary.findings)
     if groups:
@@ -67,7 +71,7 @@ def _head(summary: RunSummary) -> Iterator[str]:
 def _gaps(summary: RunSummary) -> Iterator[str]:
     if summary.gaps:
         yield "## Not run"
-        yield "\n".join(f"- {_code(what)}: {_code(why)}" for what, why in summary.gaps.items())
+        yield "\n".join(f"- {_code(what)}: {_prose(why)}" for what, why in summary.gaps.items())
 
 
 def _finding(found: Group) -> str:
@@ -79,9 +83,9 @@ def _finding(found: Group) -> str:
     if len(finding.lost) > _LOST_MAX:
         lost.append(f"- and {len(finding.lost) - _LOST_MAX:,} more")
     parts = [
-        f"### {finding.verdict}: {_code(finding.cause) if finding.cause else finding.title}",
+        f"### {finding.verdict}: {_prose(finding.cause or finding.title)}",
         f"{_count(finding.count, 'scenario')} of {_code(finding.experiment)}, at {where}{more}.",
-        *(_block(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
+        *(_paragraph(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
         *(["Lost:\n\n" + "\n".join(lost)] if lost else []),
         *filter(None, [_suggestion(found)]),
         f"Again:\n\n{_block(finding.replay)}" if finding.replay else "",
@@ -94,12 +98,12 @@ def _suggestion(found: Group) -> str:
     if not finding.suggestion:
         return ""
     tested = {None: "Not tried.", True: "Tried: with it the promise holds.", False: "Tried: it does not help."}
-    return f"Suggestion: {_code(finding.suggestion)} {tested[finding.tested]}"
+    return f"Suggestion: {_prose(finding.suggestion)} {tested[finding.tested]}"
 
 
 def _coverage(summary: RunSummary) -> Iterator[str]:
     notes = [
-        f"- {_code(name)}: {_code(str(note))}"
+        f"- {_code(name)}: {_prose(str(note))}"
         for name, part in summary.experiments.items()
         for note in part.details.get("notes", [])
     ]
@@ -108,7 +112,7 @@ def _coverage(summary: RunSummary) -> Iterator[str]:
 
 
 def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[str]:
-    """A table point x verdict for each experiment, the broken points first."""
+    """Make a table of points and verdicts for each experiment, the broken points first."""
     for name in summary.experiments:
         counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
         for result in results:
@@ -144,15 +148,40 @@ def _line(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """A code span on one line, in which backticks, markup and mentions are text."""
+    """Return a code span on one line, in which backticks, markup and mentions are text."""
     plain = _line(text)
     fence = "`" * (_longest_run(plain) + 1)
     pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
 
 
+def _prose(text: str) -> str:
+    """Return sentences on one line; words that could be markup, a link or a mention are code."""
+    words = _line(text).split()
+    if not words:
+        return ""
+    plain = [_PLAIN.fullmatch(word) is not None for word in words]
+    plain[0] = plain[0] and not words[0][0].isdigit()  # `1.` would begin a list.
+    groups = groupby(zip(words, plain, strict=True), key=lambda pair: pair[1])
+    return " ".join(_words(" ".join(word for word, _ in pairs), is_plain) for is_plain, pairs in groups)
+
+
+def _words(text: str, plain: bool) -> str:
+    if plain:
+        return text
+    body = text.rstrip(".,;:")
+    if not body or body.endswith(" "):
+        body = text
+    return _code(body) + text[len(body) :]
+
+
+def _paragraph(text: str) -> str:
+    """Return a paragraph; several lines, such as a traceback, become a code block."""
+    return _block(text) if "\n" in text.strip() else _prose(text)
+
+
 def _block(text: str) -> str:
-    """A code block that its text cannot end."""
+    """Return a code block that its text cannot end."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}text\n{visible(text)}\n{fence}"
 

@@ -1,4 +1,4 @@
-"""The matrix point x hit of each experiment, as a heat map's cells: what was tried where, and what came of it."""
+"""The matrix of points and hits of each experiment, as the cells of a heat map: what was run where, with which verdict."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from crashmatrix.reports.result import ScenarioResult, Verdict, worst
+from crashmatrix.reports.result import ScenarioResult
+from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "Row", "heat_map"]
 
 COLUMNS_MAX = 40
-"""How many columns a map has at most; with more hits than that, each stands for a range of them."""
+"""How many columns a map has at most. With more hits, each column stands for a range of hits."""
 
 _MANY, _FEW = 20, 3
 
@@ -41,7 +42,7 @@ class Cell:
 
     @property
     def heat(self) -> int:
-        """From 1 to 3: how many scenarios are safe, or how large a share is not."""
+        """From 1 to 3: how many scenarios are safe, or which share is not safe."""
         if self.kind == "safe":
             return 1 + (self.scenarios > _FEW) + (self.scenarios > _MANY)
         share = 1 - self.counts[Verdict.SAFE] / max(1, self.scenarios)

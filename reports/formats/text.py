@@ -1,4 +1,4 @@
-"""Text that came from the system under test, made harmless to show: names and values may hold anything."""
+"""Make text from the system under test harmless to show: names and values may hold anything."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ __all__ = ["shortened", "visible"]
 
 
 def visible(text: str) -> str:
-    """Return text in which whatever would not show, or would do something, is an escape: ``\\\\x1b``, ``\\\\u202e``.
+    """Return text with escapes for each character that is not printable: ``\\\\x1b``, ``\\\\u202e``.
 
-    That covers control characters, marks that turn the direction of writing, and what no file encoding can hold.
-    Line ends stay.
+    These are control characters, marks that change the direction of writing, and lone surrogates. Line ends stay.
     """
     if text.isprintable():
         return text
@@ -20,4 +19,5 @@ def shortened(text: str, length_max: int) -> str:
     """Return at most so many characters of a text, and how many there are more."""
     if len(text) <= length_max:
         return text
-    return f"{text[:length_max]}… ({len(text) - length_max:,} characters more)"
+    more = len(text) - length_max
+    return f"{text[:length_max]}… ({more:,} character{'' if more == 1 else 's'} more)"

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from crashmatrix.faults.disk import InvalidState
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult, Verdict, read_summary
 from crashmatrix.reports.folder import copy_file
 from crashmatrix.reports.store import TRACES, has_trace
+from crashmatrix.reports.validation import Invalid, checked
 from crashmatrix.scenarios.campaign.explain import explanations_of
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
@@ -49,6 +52,16 @@ __all__ = [
 
 EXPERIMENTS = ("kill", "power")
 """Experiments this version runs."""
+
+
+class _Settings(msgspec.Struct):
+    """What a report says of its plan (`Plan.settings`)."""
+
+    target: str
+    options: dict[str, Any]
+    mutant: str
+    budget: int | None
+    filesystems: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +99,13 @@ class Plan:
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_summary(cls, summary: dict[str, Any], report: Path) -> Plan:
+    def from_summary(cls, summary: RunSummary, report: Path) -> Plan:
         """Rebuild the plan of a report. Raises UsageError."""
         try:
-            options = {**summary["options"], "filesystems": tuple(summary["options"]["filesystems"])}
-            return cls(seed=summary["seed"], report=report, **options)
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{report}/summary.json does not say what was run ({error}); run again") from None
+            settings = checked(summary.options, _Settings, at=["options"])
+        except Invalid as error:
+            raise UsageError(f"{report}/summary.json: {error}; run again to replace it") from None
+        return cls(seed=summary.seed, report=report, **msgspec.structs.asdict(settings))
 
 
 class Listener:
@@ -184,7 +197,9 @@ class Campaign:
             experiment.details["notes"] = [*remarks, *experiment.details.get("notes", [])]
             if results:
                 self.results += results
-                self.summary.experiments[name] = ExperimentSummary.of(results, seconds, experiment.details)
+                self.summary.experiments[name] = ExperimentSummary.of(
+                    results, seconds, experiment.details, labels=experiment.labels
+                )
         self._explain(experiment)
 
     def _explain(self, experiment: KillExperiment | PowerExperiment) -> None:
@@ -251,7 +266,7 @@ def _check_new(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be made ({error.strerror}); name another folder with --keep") from None
 
 
-def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[Recording, str]:
+def kept_recording(scenario: str, plan: Plan, summary: RunSummary) -> tuple[Recording, str]:
     """The recording that a power cut's scenario is of, its trace in the report directory, and the crash state's id.
 
     Raises:
@@ -259,17 +274,23 @@ def kept_recording(scenario: str, plan: Plan, summary: dict[str, Any]) -> tuple[
         EnvironmentLacks: its images cannot be mounted here.
     """
     name, state = parse_power_id(scenario)
-    recordings = summary["experiments"].get("power", {}).get("recordings", [])
+    power = summary.experiments.get("power")
+    recordings = power.details.get("recordings", []) if power else []
     known = next((recording for recording in recordings if recording["name"] == name), None)
     trace = trace_path(plan.report / TRACES, name)
     if known is None or not has_trace(trace):
         raise UsageError(f"{plan.report} has no trace of {name!r}: only those with findings are kept; run again")
-    if reason := lacking([known["filesystem"]]):
+    if reason := lacking([known.get("filesystem", "")]):
         raise EnvironmentLacks(reason)
-    return Recording.from_account(known, plan.seed, trace), state
+    try:
+        return Recording.from_account(known, plan.seed, trace), state
+    except (KeyError, IndexError) as error:
+        raise UsageError(
+            f"{plan.report}/summary.json: the account of recording {name!r} lacks {error}; run again to replace it"
+        ) from None
 
 
-def _replay_power(scenario: str, plan: Plan, summary: dict[str, Any], keep: Path | None) -> Replayed:
+def _replay_power(scenario: str, plan: Plan, summary: RunSummary, keep: Path | None) -> Replayed:
     kept_trace, state = kept_recording(scenario, plan, summary)
     with workbench(plan) as (checker, _):
         copy = checker.folder() / "trace"  # the judge works beside it

@@ -17,11 +17,11 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.reports import Labels, ScenarioResult, Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken, unfired
@@ -53,6 +53,7 @@ T = TypeVar("T")
 class KillExperiment:
     """One kill experiment on one target. ``on_result`` hears of each result as it comes, ``on_plan`` of each new total."""
 
+    labels: ClassVar[Labels] = Labels("failpoint", "hit")
     checker: Checker
     workers: int
     seed: int

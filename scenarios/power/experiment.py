@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from crashmatrix.faults.disk import requirements
-from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.reports import Labels, ScenarioResult, Verdict
 from crashmatrix.reports.store import keep_trace
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
@@ -84,6 +84,7 @@ class PowerExperiment:
     shard: Shard = WHOLE
     nudges: tuple[str, ...] = NUDGES
     restarts: int = RESTARTS
+    labels: ClassVar[Labels] = Labels("recording", "cut at write", repeatable=False)
     until_broken: bool = False
     """Stop at the first promise broken (each judge of a recording at its own): quick proof that a bug is found."""
     keep_traces: bool = True

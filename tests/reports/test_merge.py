@@ -86,16 +86,16 @@ def test_what_no_shard_ran_is_named() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ([part(1), part(1)], "name each of them once"),
-        ([part(1), part(2, 4)], "no parts of one run"),
-        ([part(1), part(2, seed=9)], "another seed"),
-        ([part(1), part(2, target="other")], "another target"),
-        ([part(1), part(2, options={"budget": 9})], "another options"),
-        ([(summary([result()]), [result()])], "is no shard"),
+        ([part(1), part(1)], "name each part once"),
+        ([part(1), part(2, 4)], "not the parts of one run"),
+        ([part(1), part(2, seed=9)], r"differ in seed \(3, 9\), so they are not one run"),
+        ([part(1), part(2, target="other")], "differ in target"),
+        ([part(1), part(2, options={"budget": 9})], "differ in options"),
+        ([(summary([result()]), [result()])], "is not a shard"),
     ],
 )
 def test_refused(parts: list[Part], message: str) -> None:
-    """Reports that are no parts of one run are refused in one line."""
+    """Reports that are not parts of one run are refused in one line."""
     with pytest.raises(ReportError, match=message) as refused:
         merge(parts, OUT)
     assert "\n" not in str(refused.value)
@@ -153,7 +153,7 @@ def test_directories_refused(tmp_path: Path) -> None:
 
 
 def test_of_two_tellings_of_a_finding_the_better_one_stays() -> None:
-    """A finding that two shards explained is told as by the one whose remedy helped; counts add up all the same."""
+    """If two shards explained a finding, the explanation whose remedy helped is kept; the counts add up."""
     parts = [part(number, verdict=Verdict.LOSES) for number in (1, 2, 3)]
     for (run, results), tested in zip(parts, (None, True, False), strict=True):
         example = next(one for one in results if one.verdict is Verdict.LOSES)

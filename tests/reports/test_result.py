@@ -1,53 +1,19 @@
 """Verdicts: how they add up, what a run exits with, and that plain data comes back as it was."""
 
-import itertools
 import json
+import re
 from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.result import KnownDetails, KnownRecording
+from crashmatrix.reports.validation import Invalid
 from tests import ROOT
 from tests.reports.samples import found, result, summary
 
 SAFE, UNKNOWN, LOSES, CORRUPT = Verdict.SAFE, Verdict.UNKNOWN, Verdict.LOSES, Verdict.CORRUPT
-BROKEN = [
-    Verdict(word) for word in ["hangs", "reordered", "phantom", "duplicate", "hole", "loses", "cannot-open", "corrupt"]
-]
-"""The broken promises, the least bad first."""
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "expected"),
-    [
-        ([], UNKNOWN),
-        ([SAFE], SAFE),
-        ([SAFE, SAFE], SAFE),
-        ([SAFE, UNKNOWN], UNKNOWN),
-        *[([SAFE, UNKNOWN, verdict], verdict) for verdict in BROKEN],
-        ([Verdict.HANGS, Verdict.HOLE, LOSES], LOSES),
-        ([CORRUPT, LOSES, Verdict.CANNOT_OPEN], CORRUPT),
-    ],
-)
-def test_worst(verdicts: list[Verdict], expected: Verdict) -> None:
-    """Any broken promise beats unknown, unknown beats safe, and nothing at all is unknown, in whatever order they come."""
-    assert {worst(order) for order in itertools.permutations(verdicts)} == {expected}
-
-
-@pytest.mark.parametrize("verdict", Verdict)
-def test_exit_status(verdict: Verdict) -> None:
-    """A run exits with 0 when safe and never else, with 1 when a promise was broken, with 3 when nothing is known."""
-    assert verdict.exit_status == (1 if verdict in BROKEN else 0 if verdict is SAFE else 3)
-    assert verdict.broken == (verdict in BROKEN)
-
-
-def test_order_of_verdicts() -> None:
-    """From best to worst: safe, what says nothing, what is broken."""
-    assert next(iter(Verdict)) is SAFE
-    assert list(Verdict)[-len(BROKEN) - 1 :] == [UNKNOWN, *BROKEN]
-
-
 texts = st.text(alphabet='aé"\\\n\u2028\udcff[', max_size=5)
 results = st.builds(
     ScenarioResult,
@@ -86,21 +52,35 @@ def test_missing_fields(name: str) -> None:
     if name in {"explanation", "state", "replay", "cause"}:
         assert getattr(ScenarioResult.from_json(line), name) == ""
     else:
-        with pytest.raises((KeyError, TypeError)):
+        with pytest.raises(Invalid, match=f"^{name}: is missing$"):
             ScenarioResult.from_json(line)
+
+
+@pytest.mark.parametrize("name", summary([]).to_json())
+def test_missing_fields_of_a_summary(name: str) -> None:
+    """So it is with a summary; its verdict follows from the rest, and its format was looked at before."""
+    stored = summary([]).to_json()
+    del stored[name]
+    if name in {"format", "verdict", "started", "shard", "missing_shards", "required", "findings"}:
+        assert RunSummary.from_json(stored) == summary([])
+    else:
+        with pytest.raises(Invalid, match=f"^{name}: is missing$"):
+            RunSummary.from_json(stored)
 
 
 def test_experiment_counts() -> None:
     """An experiment's summary counts each verdict that occurred, and takes the worst."""
     found = [result(hit=1), result(hit=2), result(hit=3, verdict=LOSES), result(hit=4, verdict=UNKNOWN)]
-    part = ExperimentSummary.of(found, 2.0, {"samples": 5})
-    assert part.to_json() == {
+    run = summary([])
+    run.experiments["scan"] = ExperimentSummary.of(found, 2.0, {"samples": 5}, labels=Labels("file", "byte"))
+    assert run.to_json()["experiments"]["scan"] == {
         "verdict": "loses",
         "scenarios": 4,
         "verdicts": {"safe": 2, "unknown": 1, "loses": 1},
         "seconds": 2.0,
         "scenarios_per_second": 2.0,
-        "samples": 5,
+        "details": {"samples": 5},
+        "labels": {"point": "file", "hit": "byte", "repeatable": True},
     }
 
 
@@ -165,15 +145,40 @@ def test_a_missing_shard_is_at_best_unknown() -> None:
 
 
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text()
+TYPES = (ScenarioResult, RunSummary, ExperimentSummary, Labels, Finding, Event)
+FIELDS = {"format", "verdict", *(field.name for kind in TYPES for field in fields(kind))}
+RECORDED = {*KnownDetails.__struct_fields__, *KnownRecording.__struct_fields__}
 
 
-@pytest.mark.parametrize("name", sorted({*result().to_json(), *summary([]).to_json(), *Finding.__dataclass_fields__}))
+def rows(text: str, cells_max: int = 2) -> set[str]:
+    """What stands in code in the first cells of the documentation's tables."""
+    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split("|")[1 : 1 + cells_max]]
+    return set(re.findall("`([^`]+)`", " ".join(cells)))
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS - {"repeatable", "hit", "point"} | RECORDED - {"notes", "recordings"}))
 def test_documented(name: str) -> None:
-    """Every stored field has its line in the documentation."""
-    assert any(f"`{name}`" in line.split("|")[1] for line in DOCUMENTED.splitlines() if line.startswith("|"))
+    """Every stored field has its row in the documentation."""
+    assert name in rows(DOCUMENTED)
 
 
-@pytest.mark.parametrize("verdict", Verdict)
-def test_documented_verdicts(verdict: Verdict) -> None:
-    """So has every verdict."""
-    assert f"`{verdict}`" in DOCUMENTED
+@pytest.mark.parametrize("name", ["repeatable", "hit", "point", "notes", "recordings"])
+def test_described(name: str) -> None:
+    """Those that stand within another are at least named."""
+    assert f"`{name}`" in DOCUMENTED
+
+
+def methods() -> set[str]:
+    """Every value that the experiments give to a result's `method`."""
+    found: set[str] = set()
+    for path in (ROOT / "scenarios").rglob("*.py"):
+        text = path.read_text()
+        given = re.findall(r'\bmethod(?:: str)? ?= ?"([a-z-]+)"(?: if [\w.]+ else "([a-z-]+)")?', text)
+        found |= {name for pair in given for name in pair if name}
+    return found
+
+
+def test_documented_methods() -> None:
+    """So has every method, and no other."""
+    table = DOCUMENTED.partition("| method | meaning |")[2].partition("\n\n")[0]
+    assert rows(table, 1) == methods() != set()

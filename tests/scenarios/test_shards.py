@@ -93,7 +93,7 @@ def test_power_shards(tmp_path: Path) -> None:
                           "--report", f"s{number}", cwd=tmp_path)  # fmt: skip
         assert shard.returncode == 1, shard.stdout + shard.stderr
         summary = json.loads((tmp_path / f"s{number}" / "summary.json").read_text())
-        made = summary["experiments"]["power"]["recordings"]
+        made = summary["experiments"]["power"]["details"]["recordings"]
         recordings += [recording["nudge"] for recording in made if not recording["recovery_of"]]
     assert recordings == ["mixed", "async"]
     assert crashmatrix("merge", "merged", "s1", "s4", cwd=tmp_path).returncode == 1

@@ -201,7 +201,16 @@ def test_the_address_keeps_the_filter(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fragment", ["#?cell={", "#?cell=null", "#?sort=constructor&page=-7", "#?page=999&q=%00", "#?verdict=x"]
+    "fragment",
+    [
+        "#?sort=__proto__",
+        "#?sort=toString&down=1",
+        "#?cell={",
+        "#?cell=null",
+        "#?sort=constructor&page=-7",
+        "#?page=999&q=%00",
+        "#?verdict=x",
+    ],
 )
 def test_a_broken_address(page: Page, tmp_path: Path, fragment: str) -> None:
     """An address that was cut short or made up shows a list all the same."""
@@ -317,7 +326,7 @@ def test_well_formed(name: str) -> None:
     ("results", "sentence"),
     [
         ([result()], "In all of 1 scenarios, recovery returned what it owed."),
-        ([result(), result(hit=2, verdict=Verdict.HOLE)], "A promise was broken in 1 of 2 scenarios."),
+        ([result(), result(hit=2, verdict=Verdict.HOLE)], "The contract was broken in 1 of 2 scenarios."),
         ([], "Nothing can be said"),
     ],
 )

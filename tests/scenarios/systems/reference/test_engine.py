@@ -42,12 +42,13 @@ def all_is_well(report: Path) -> None:
     assert summary["verdict"] == "safe"
     assert part["verdicts"] == {"safe": part["scenarios"]}
     assert part["scenarios"] >= 300
-    assert part["during_recovery"] >= 100
-    assert part["failpoints_never_hit"] == []
-    assert part["killed_for_real"] == part["agreed_with_snapshot"] >= 20
+    assert part["details"]["during_recovery"] >= 100
+    assert part["details"]["failpoints_never_hit"] == []
+    assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"] >= 20
     lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
     assert len(lines) == part["scenarios"]
-    assert len({line["point"] for line in lines}) == part["failpoints_declared"] + 1  # and the workload's end
+    points = {line["point"] for line in lines}
+    assert len(points) == part["details"]["failpoints_declared"] + 1  # and the workload's end
 
 
 @pytest.mark.slow
