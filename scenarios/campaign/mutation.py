@@ -66,7 +66,7 @@ def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
         report=Path("crashmatrix-mutant"),
     )
     with workbench(plan) as (checker, _):
-        if name and "kill" not in mutant(name).experiments:
+        if name and mutant(name).dies == "machine":
             results, confirmed = _cut_power(plan, checker), True
         else:
             kill = experiment_of(plan, checker)

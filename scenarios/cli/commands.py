@@ -213,9 +213,9 @@ def mutants(
 
     chosen = [mutant(name).name for name in names or MUTANTS]
     if only_list:
-        table = _table("planted bug", "may be found by", "what is broken")
+        table = _table("planted bug", "what dies", "what is broken")
         for row in map(mutant, chosen):
-            table.add_row(row.name, ", ".join(row.experiments), escape(row.broken))
+            table.add_row(row.name, row.dies, escape(row.broken))
         _out.print(table)
         return
     hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]

@@ -53,7 +53,7 @@ BUILT_IN = {
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
         "crashmatrix.scenarios.systems.reference.log:ReferenceLog",
-        "the reference log, four threads on one table (for --experiments power)",
+        "the reference log, four threads on one table (meant for power cuts)",
         {"threads": 4},
     ),
     "reference:no-log": BuiltIn(

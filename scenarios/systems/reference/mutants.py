@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from crashmatrix.reference_wal import spill
 from crashmatrix.reference_wal.buffers import SeriesBuffers
@@ -40,12 +40,19 @@ NO_LOG = "reference:no-log"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug: ``experiments`` on ``target`` may find it, those that cut power on ``filesystems``."""
+    """One planted bug.
+
+    Attributes:
+        plant: breaks the engine in the calling process.
+        dies: what must die for the bug to show: the process, or the machine with its page cache.
+        filesystems: where the machine's death is tried.
+        target: the system whose workload reaches the bug.
+    """
 
     name: str
     broken: str
     plant: Callable[[], None]
-    experiments: tuple[str, ...] = ("kill",)
+    dies: Literal["process", "machine"] = "process"
     filesystems: tuple[str, ...] = ("ext4",)
     target: str = "reference"
 
@@ -58,7 +65,7 @@ def mutant(name: str) -> Mutant:
 
 
 def _unsynced(name: str, broken: str, module: Any, step: str) -> Mutant:
-    return Mutant(name, broken, change(module, step, planting.Unsynced), ("power",))
+    return Mutant(name, broken, change(module, step, planting.Unsynced), dies="machine")
 
 
 def _unnamed(name: str, broken: str, module: Any, step: str, *, target: str = "reference") -> Mutant:
@@ -184,7 +191,7 @@ MUTANTS = _rows(
             "spill-trusted-when-torn",
             "a spill file found at start is replayed without its checksum being looked at",
             change(spill, "_checksum", planting_tables.always_fits),
-            ("power",),
+            dies="machine",
             target=NO_LOG,
         ),
         Mutant(
@@ -212,7 +219,7 @@ MUTANTS = _rows(
             "clean-up-before-verify",
             "commits are deleted as soon as a checkpoint is written",
             change(checkpoint, "write", planting_tables.cleaned_up_first),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "orphans-kept",
@@ -250,28 +257,28 @@ MUTANTS = _rows(
                 change(SegmentedLog, "_write_group", planting_log.ids_before_sync),
                 change(AppendQueue, "settle", planting_log.nobody_waits_for_the_turn),
             ),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "everybody-leads",
             "several threads lead groups at the same time",
             change(AppendQueue, "__init__", planting_log.everybody_leads),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "durable-by-hearsay",
             "a record's seal says that those before it in its group were durable",
             change(SealForm, "write", planting_log.durable_by_hearsay),
-            ("power",),
+            dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "no-sync-set",
             "the set of persisted batches is named before it is synced",
             change(persisted, "PERSIST", planting.unsynced_file),
-            ("power",),
+            dies="machine",
             target="reference-log",
         ),
         _unsynced("no-sync-record", "append returns before its record is synced", active_segment, "SYNC_RECORD"),
@@ -302,25 +309,25 @@ MUTANTS = _rows(
                 change(delta_commit, "SYNC_LOG", planting.Postponed),
                 change(SegmentedLog, "mark_persisted", planting.sync_postponed),
             ),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "log-unsettled",
             "recovery closes and builds upon a segment whose last record may be in the page cache only",
             change(recovery, "settle", planting.nothing),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "commit-unsettled",
             "recovery forgets batches whose commit may be in the page cache only",
             change(delta_recovery, "settle", planting.nothing),
-            ("power",),
+            dies="machine",
         ),
         Mutant(
             "no-sync-anywhere",
             "nothing is synced at all",
             together(change(os, "fsync", planting.nothing), change(os, "fdatasync", planting.nothing)),
-            ("power",),
+            dies="machine",
         ),
     ]
 )
