@@ -22,23 +22,18 @@ from rich.table import Table
 from crashmatrix.faults.disk import Filesystem, InvalidOption
 from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
-from crashmatrix.scenarios.campaign.campaign import (
-    EXPERIMENTS,
-    Campaign,
-    Listener,
-    Plan,
-    experiment_of,
-    replay,
-    workbench,
-)
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
-from crashmatrix.scenarios.kill.plan import BUDGET
-from crashmatrix.scenarios.power.experiment import STATES_MAX
+from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 
@@ -50,6 +45,7 @@ JOBS_PER_PROCESSOR_MAX = 16
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
+_BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[
@@ -106,15 +102,13 @@ def run(
         ),
     ] = None,
     require: Annotated[
-        str, typer.Option(help="Experiments without which the exit status is 3 (unknown): kill,power.")
+        str, typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}.")
     ] = "",
     jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
     seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."
-        ),
+        typer.Option(min=1, max=10**9, help=f"How much to try at most. Default: {_BUDGETS}."),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
@@ -130,13 +124,13 @@ def run(
         **_target(target),
         options=_options(target, data, timestamp, tags),
         experiments=_experiments(experiments)
-        or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        or (() if fs is None else tuple(EXPERIMENTS)),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
         workers=_workers(jobs),
         budget=budget,
         filesystems=filesystems,
-        or_posix=fs is None,
+        or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,
     )
@@ -154,15 +148,17 @@ def run(
 
 @app.command(name="replay")
 def replay_(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As in the report: kill:FAILPOINT@HIT.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As the report names it, after `again:`.")],
     report: Report = Path("crashmatrix-report"),
-    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed tree in.")] = None,
-    shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crashed tree, before recovery.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed folder in.")] = None,
+    shell: Annotated[
+        bool, typer.Option("--shell", help="Open a shell in the crashed folder, before recovery.")
+    ] = False,
 ) -> None:
-    """Run one scenario of a report again, with a real SIGKILL."""
+    """Run one scenario of a report again: kill the process, or rebuild the disk that a power cut left."""
     if shell:
         if keep is not None:
-            raise UsageError("--shell and --keep are two runs; ask for one at a time")
+            raise UsageError("--shell and --keep are two runs; choose one of them")
         open_shell(scenario, report, _say)
         return
     found = replay(scenario, report, keep)
@@ -170,7 +166,7 @@ def replay_(
     if found.checked.explanation:
         _say(f"  {found.checked.explanation}")
     if found.kept is not None:
-        _say(f"  crashed tree, journal and recovered tree: {found.kept}")
+        _say(f"  kept in {found.kept}: {', '.join(sorted(entry.name for entry in found.kept.iterdir()))}")
     raise typer.Exit(found.checked.verdict.exit_status)
 
 
@@ -188,10 +184,10 @@ def failpoints(target: TargetName = "reference") -> None:
     """List a target's failpoints, and how often its undisturbed workload hits each."""
     plan = Plan(**_target(target))
     with workbench(plan) as (checker, _):
-        profile = experiment_of(plan, checker).prepare().profile
+        points = [point for kind in EXPERIMENTS.values() for point in kind.points(checker)]
     table = _table("failpoint", "hits", "what a crash there finds")
-    for name, (description, _) in sorted(profile.declared.items()):
-        table.add_row(escape(name), str(sum(hit == name for hit, _ in profile.hits) or ""), escape(description))
+    for point in points:
+        table.add_row(escape(point.name), str(point.hits or ""), escape(point.description))
     _out.print(table)
 
 
@@ -281,10 +277,7 @@ def _workers(jobs: int | None) -> int:
 
 def _experiments(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, text.split(","))))
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
-    return names
+    return tuple(experiment_named(name).name for name in names)
 
 
 def _filesystems(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.experiment import KillExperiment
+from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, CrashPath, parse_id
 from crashmatrix.scenarios.power.explain.causes import acknowledged, shown
 from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX
@@ -29,7 +29,7 @@ _CHANGES_SHOWN = 4
 class KillExplainer:
     """Explains what a kill experiment found, from its snapshots."""
 
-    def __init__(self, experiment: KillExperiment) -> None:
+    def __init__(self, experiment: KillExploration) -> None:
         self._experiment = experiment
         self.notes: list[str] = []
         self._order = {path: number for number, path in enumerate(experiment.paths)}

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix import Journal, SystemUnderTest
-from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from tests.scenarios.experiments import power_of
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import Verdict, read_report
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.shards import WHOLE, Shard

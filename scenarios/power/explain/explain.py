@@ -19,7 +19,6 @@ from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, Named, in_
 from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging.locations import declared_places
-from crashmatrix.scenarios.power.experiment import circumstances, result_of
 from crashmatrix.scenarios.power.explain.causes import (
     Cause,
     acknowledged,
@@ -37,6 +36,7 @@ from crashmatrix.scenarios.power.explain.unsynced import Missing, lines_before, 
 from crashmatrix.scenarios.power.judge import judging
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line
 from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.power.results import circumstances, result_of
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target

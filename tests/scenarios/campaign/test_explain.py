@@ -17,13 +17,14 @@ import pytest
 from crashmatrix.faults.disk import CrashState, Note
 from crashmatrix.reports import Finding, Verdict
 from crashmatrix.reports.findings import finding_id
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan, experiment_of, power_of, workbench
-from crashmatrix.scenarios.campaign.explain import explanations_of
-from crashmatrix.scenarios.kill import experiment as kill
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.kill.plan import parse_id
 from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX, timeline
 from tests.faults.disk.support import synthetic_trace
 from tests.scenarios.cli.test_commands import CRASHMATRIX, crashmatrix
+from tests.scenarios.experiments import kill_of, power_of
 
 pytestmark = pytest.mark.usefixtures("disk")
 
@@ -50,17 +51,17 @@ def explained_power(target: str, fs: str, budget: int, tmp_path: Path, *, restar
         experiment.restarts = restarts
         experiment.nudges = ("writeback",)
         experiment.run()
-        findings, _ = explanations_of(experiment)
+        findings, _ = experiment.explain()
     return findings
 
 
-def explained_kill(target: str, mutant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    monkeypatch.setattr(kill, "DEPTH_MAX", 0)
+def explained_kill(target: str, mutant: str, tmp_path: Path) -> list[Finding]:
     plan = Plan(target=target, mutant=mutant, budget=100, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
+        experiment.depth_max = 0
         experiment.run()
-        findings, notes = explanations_of(experiment)
+        findings, notes = experiment.explain()
     assert not notes
     return findings
 
@@ -76,7 +77,7 @@ def told(finding: Finding) -> str:
         f"tested: {finding.tested}",
     ]
     text = "\n".join(parts) + "\n"
-    text = re.sub(r"(\.py):\d+", r"\1:#", text)
+    text = re.sub(r"(\.py):\d+", r"\1:#", text).replace("src/crashmatrix/", "")
     return re.sub(r"it: \d+ of \d+", "it: # of #", text)
 
 
@@ -102,9 +103,9 @@ def test_power(name: str, target: str, fs: str, budget: int, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)
-def test_kill(name: str, target: str, mutant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
     """The step that breaks the promise is named, and the place before it, where a crash was safe."""
-    findings = explained_kill(target, mutant, tmp_path, monkeypatch)
+    findings = explained_kill(target, mutant, tmp_path)
     agrees_with_golden(name, findings[0])
     assert findings[0].timeline[-2].kind == "cut"
     assert parse_id(findings[0].example)
@@ -228,7 +229,7 @@ def test_a_program_with_a_journal_of_its_own_is_not_tried(tmp_path: Path) -> Non
 
 def test_results_stand_if_they_cannot_be_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in explaining takes no result away; the notes name what was not explained."""
-    monkeypatch.setattr("crashmatrix.scenarios.campaign.explain.explain_power.explain", no_explanation)
+    monkeypatch.setattr("crashmatrix.scenarios.power.explain.explain.explain", no_explanation)
     plan = Plan(
         target="replace:fsync", budget=10, filesystems=("posix",), experiments=("power",), report=tmp_path / "report"
     )
@@ -248,7 +249,7 @@ def test_an_interrupt_while_explaining_keeps_the_results(tmp_path: Path, monkeyp
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crashmatrix.scenarios.campaign.campaign.explanations_of", interrupted)
+    monkeypatch.setattr("crashmatrix.scenarios.campaign.campaign.explanation_of", interrupted)
     plan = Plan(target=f"{TOYS}:Buffered", experiments=("kill",), report=tmp_path / "report")
     with pytest.raises(KeyboardInterrupt):
         Campaign(plan).run()

@@ -12,11 +12,15 @@ import psutil
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
+from crashmatrix.scenarios.kill.profile import prepare
+from crashmatrix.scenarios.kill.real_kills import crash
+from tests.scenarios.experiments import kill_of
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -41,7 +45,7 @@ VERDICTS = [
 def run(toy: str, **changes: object) -> KillExperiment:
     plan = Plan(target=f"{TOYS}:{toy}", **changes)  # type: ignore[arg-type]
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
         experiment.run()
     return experiment
 
@@ -125,14 +129,13 @@ def test_real_kills_agree_with_snapshots() -> None:
 
 def test_a_snapshot_that_lies_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a real kill leaves another folder than the snapshot shows, the scenario is unknown."""
-    crash = KillExperiment.crash
 
-    def crash_and_lose(self: KillExperiment, *args: Any) -> CrashState | Checked:
-        state = crash(self, *args)
+    def crash_and_lose(*args: Any) -> CrashState | Checked:
+        state = crash(*args)
         assert isinstance(state, CrashState)
         return replace(state, tree=Tree(state.tree.entries[:-1]))
 
-    monkeypatch.setattr(KillExperiment, "crash", crash_and_lose)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.real_kills.crash", crash_and_lose)
     experiment = run("Store")
     assert experiment.details["agreed_with_snapshot"] < experiment.details["killed_for_real"]
     unknown = next(result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN)
@@ -162,8 +165,7 @@ def test_what_the_workload_started_is_ended() -> None:
     """A process that the workload leaves behind is ended with it."""
     plan = Plan(target=f"{TOYS}:Spawning")
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
-        experiment.prepare()
+        prepare(checker)
         pid = int((Path(checker.target.workspace) / "pid").read_text())
         assert is_gone(pid)
 

@@ -14,7 +14,8 @@ from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout
 from crashmatrix.faults.disk.block.sectors import content
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.prediction import FORETOLD_TO_MOUNTED, WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording

@@ -1,0 +1,39 @@
+"""Where the work of a run is done: scratch space, worker processes, the target set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.scratch import scratch_folder
+from crashmatrix.scenarios.systems.loading import Target
+
+__all__ = ["workbench"]
+
+
+@contextmanager
+def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
+    """Set up the plan's target; yields what judges its crashes, and the target's remarks for the report.
+
+    Raises:
+        UsageError: the target cannot be set up.
+    """
+    with scratch_folder() as scratch:
+        workspace = scratch / "workspace"
+        workspace.mkdir()
+        target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
+        store = SnapshotStore(scratch, names=2)
+        with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
+            checker = Checker(jobs, store, target, scratch)
+            ended = jobs.run(work.setup, target, seconds_max=600)
+            if ended.raised is not None and "UsageError" in ended.raised.kinds:
+                raise UsageError(ended.raised.message)
+            if not ended.returned:
+                raise UsageError(f"target {plan.name} cannot be set up: it {ended}")
+            yield checker, list(ended.value)

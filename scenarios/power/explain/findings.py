@@ -1,0 +1,181 @@
+"""From broken crash states to findings: each kind is minimised, explained, and its remedy tried on new recordings.
+
+The work is bounded: so many findings a run, so many extra judgements a finding. The notes say what was left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.reports import Finding, ScenarioResult
+from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.store import TRACES
+from crashmatrix.scenarios.errors import ForkServerDied
+from crashmatrix.scenarios.power import recording as power_record
+from crashmatrix.scenarios.power.explain import explain as explain_power
+from crashmatrix.scenarios.power.explain.explain import Told
+from crashmatrix.scenarios.power.explain.trials import Trial, Trials
+from crashmatrix.scenarios.power.exploring import PowerExploration
+from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.results import parse_power_id, power_id
+from crashmatrix.scenarios.processes.parallel import side_by_side
+
+__all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer"]
+
+FINDINGS_MAX = 8
+"""How many kinds of finding a run explains."""
+
+JUDGED_MAX = 40
+"""How many states are judged at most to minimise one."""
+
+SECONDS_MAX = 60
+"""Findings are begun in the first half of so many seconds; remedies are tried until all of them are over."""
+
+_STATES_MAX = 500
+
+
+@dataclass
+class PowerExplainer:
+    """Explains what a power experiment found, from the traces it kept. Uses the experiment's worker processes."""
+
+    exploration: PowerExploration
+    notes: list[str] = field(default_factory=list)
+    _asked: Recording | None = None
+    _asked_for: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        power = self.exploration
+        accounts = [account for account in power.details["recordings"] if "judged" in account]
+        judged, seconds = sum(a["judged"] for a in accounts), sum(a["seconds"].get("all", 0.0) for a in accounts)
+        states = Trials.affordable(judged, seconds)
+        self._checker, self._options = power.checker, power.options
+        self._scratch = self._checker.folder()
+        self._trials = Trials(self._checker.jobs, self._checker.target, self._scratch, self._options.workers, states)
+
+    def findings(self) -> list[Finding]:
+        """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
+        start = time.perf_counter()
+        groups = [found for found in group(self.exploration.ordered()) if found.finding.verdict.broken]
+        stories: dict[int, tuple[Recording, Told] | None] = {}
+        workers = self._options.workers
+        for at in range(0, min(len(groups), FINDINGS_MAX), workers):
+            # Not all at once: what is begun late may be one too many.
+            if time.perf_counter() - start < SECONDS_MAX / 2:
+                some = range(at, min(at + workers, len(groups), FINDINGS_MAX))
+                stories.update(side_by_side(self._checker.jobs, workers, lambda each: self._tell(groups[each]), some))
+        told = [(groups[each], *story) for each, story in sorted(stories.items()) if story]
+        findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
+        if left := len(groups) - len(stories):
+            self.notes.append(
+                f"{left} more were not explained, for lack of budget: {FINDINGS_MAX} findings, begun in {SECONDS_MAX // 2} s"
+            )
+        if groups:
+            of = f"{len(groups)} kind{'s' if len(groups) > 1 else ''} of finding"
+            self.notes.append(f"{len(findings)} of {of} explained, in {time.perf_counter() - start:.1f} s")
+        return findings
+
+    def _tell(self, found: Group) -> tuple[Recording, Told] | None:
+        """The story of a finding; None if it has none, for a reason that is noted."""
+        reason = "judged again, its states were not broken so"
+        try:
+            recording, states = self._simplest(found.results)
+            if recording is None:
+                reason = "no trace of it was kept"
+            else:
+                told: Told | None = self._run(
+                    explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
+                )
+                if told:
+                    return recording, told
+        except ForkServerDied:
+            raise
+        except Exception as error:  # The results stand, whatever becomes of their explanation.
+            reason = f"{type(error).__name__}: {error}"
+        self.notes.append(f"{found.finding.id} was not explained: {reason}")
+        return None
+
+    def _with_trial(self, found: Group, recording: Recording, told: Told, *, late: bool) -> Finding:
+        trial = None
+        if recording.of is None and not late:
+            remedies = [suspect.remedy for suspect in told.cause.every]
+            trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
+        name = power_id(recording.name, told.state)
+        return replace(
+            found.finding,
+            example=name,
+            replay=self._options.replay_command(name),
+            cause=_cause(told, trial),
+            explanation=told.explanation,
+            lost=told.lost,
+            suggestion=_suggestion(told, trial),
+            tested=trial.helps if trial else None,
+            timeline=told.timeline,
+        )
+
+    def _simplest(self, results: Sequence[ScenarioResult]) -> tuple[Recording | None, list[str]]:
+        """The recording that shows it most simply, and its states that do."""
+        accounts = {account["name"]: account for account in self.exploration.details["recordings"]}
+
+        def complexity(result: ScenarioResult) -> tuple[Any, ...]:
+            account = accounts[parse_power_id(result.id)[0]]
+            return result.depth, bool(account["killed_at"]), result.hit, result.id
+
+        for result in sorted(results, key=complexity):
+            name, _ = parse_power_id(result.id)
+            trace = trace_path(self._options.report / TRACES, name)
+            if trace.exists():
+                states = [state for other, state in map(parse_power_id, (each.id for each in results)) if other == name]
+                recording = Recording.from_account(accounts[name], self._options.seed, trace)
+                return recording, states[:_STATES_MAX]
+        return None, []
+
+    def _asked_by(self, recording: Recording) -> Recording | None:
+        """The workload recorded on `posix`, where each of its system calls is in the trace; made once."""
+        if recording.of or recording.killed or not Filesystem.parse(recording.filesystem).on_disk:
+            return None
+        with self._lock:
+            if not self._asked_for:
+                self._asked_for = True
+                name = f"posix~asked~{self._options.seed}"
+                trace = trace_path(self._scratch, name)
+                of_calls = Recording(name, "posix", "none", self._options.seed, trace)
+                ended = self._job(power_record.record_run, of_calls)
+                self._asked = ended.value if ended.returned else None
+            return self._asked
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        ended = self._job(function, *args)
+        if not ended.returned:
+            raise RuntimeError(f"the explaining process {ended}")
+        return ended.value
+
+    def _job(self, function: Callable[..., Any], *args: Any) -> Any:
+        seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
+        return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
+
+
+def _cause(told: Told, trial: Trial | None) -> str:
+    """The cause: the missing sync that helped, if one did."""
+    causes = {suspect.remedy: suspect.cause for suspect in reversed(told.cause.every)}
+    if trial and trial.helps:
+        return causes[trial.remedy]
+    if told.cause.otherwise:
+        return told.cause.otherwise
+    if trial and trial.eases:
+        return f"among other things: {causes[trial.remedy]}"
+    cause = told.cause.cause
+    doubted = trial and (trial.helps is False or len(told.cause.suspects) > 1)
+    return f"not confirmed: {cause}" if cause and doubted else cause
+
+
+def _suggestion(told: Told, trial: Trial | None) -> str:
+    remedy = trial.remedy if trial else next((suspect.remedy for suspect in told.cause.suspects), None)
+    if remedy is None:
+        return ""
+    return f"Try {remedy.text}.{f' {trial.text}' if trial else ''}"
