@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
 
-.PHONY: crash-matrix test test-all fuzz lint bench mutants false-alarms system-packages test-packages clean
+.PHONY: crash-matrix test test-all fuzz lint schemas bench mutants false-alarms system-packages test-packages clean
 
 crash-matrix: $(VENV)/ready
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -20,6 +20,9 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+schemas: $(VENV)/ready-dev
+	CRASHMATRIX_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/reports/test_schemas.py tests/scenarios/systems/test_command_file.py -k published
 
 fuzz: $(VENV)/ready-dev
 	CRASHMATRIX_FUZZ=1 $(BIN)/python -m pytest --timeout 0 -n 2 tests/reference_wal/test_state_machine.py -k agrees

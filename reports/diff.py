@@ -15,9 +15,6 @@ from crashmatrix.reports.store import ReportError
 
 __all__ = ["Difference", "compare"]
 
-_REPEATABLE = {"sigkill", "snapshot"}
-"""Methods whose scenario ids mean the same in every run of one plan."""
-
 _NAMED_MAX = 5
 
 Report = tuple[RunSummary, list[ScenarioResult]]
@@ -66,9 +63,13 @@ class _Side:
     def __init__(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         self.summary, self.results = summary, results
         self.broken = [result for result in results if result.verdict.broken]
-        self.by_id = {result.id: result for result in results if result.method in _REPEATABLE}
+        self.by_id = {result.id: result for result in results if self._repeatable(result.experiment)}
         self.shown = {(self.place(result), finding_id(result)) for result in self.broken}
         self.places = {self.place(result) for result in results}
+
+    def _repeatable(self, experiment: str) -> bool:
+        part = self.summary.experiments.get(experiment)
+        return part is not None and part.labels.repeatable
 
     def place(self, result: ScenarioResult) -> Place:
         """Where a scenario struck; recordings without the seed in their name."""

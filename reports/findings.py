@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from crashmatrix.reports.result import Finding, ScenarioResult, Verdict
 
-__all__ = ["Group", "finding_id", "group", "normalised"]
+__all__ = ["Group", "better", "finding_id", "group", "normalised"]
 
 _VARYING = re.compile(
     r"""
@@ -65,13 +65,22 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
     for result in results:
         if result.verdict is not Verdict.SAFE:
             members.setdefault(finding_id(result), []).append(result)
-    explained = {finding.id: finding for finding in known}
+    explained: dict[str, Finding] = {}
+    for finding in known:
+        explained[finding.id] = better(explained.get(finding.id, finding), finding)
     groups = [
         Group(replace(explained.get(name) or _plain(name, found), count=len(found)), found)
         for name, found in members.items()
     ]
     rank = list(Verdict).index
     return sorted(groups, key=lambda group: (-rank(group.finding.verdict), -group.finding.count))
+
+
+def better(one: Finding, other: Finding) -> Finding:
+    """Return the finding that explains more; the first if both explain the same. A kind seen twice may have two findings."""
+    return max(
+        one, other, key=lambda finding: (finding.tested is True, bool(finding.timeline), len(finding.explanation))
+    )
 
 
 def _plain(name: str, found: list[ScenarioResult]) -> Finding:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.reports.findings import better
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
 from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
@@ -126,7 +127,10 @@ def _check(summaries: list[RunSummary]) -> int:
     shards = [summary.shard for summary in summaries]
     if len(sizes) > 1 or len(set(shards)) < len(shards):
         raise ReportError(f"shards {', '.join(shards)} are no parts of one run; name each of them once")
-    return int(sizes.pop())
+    of = int(sizes.pop())
+    if beyond := [summary.shard for summary in summaries if _number(summary.shard) > of]:
+        raise ReportError(f"there is no shard {beyond[0]}: the number before the slash is too large; run it again")
+    return of
 
 
 def _number(shard: str) -> int:
@@ -159,9 +163,8 @@ def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
     found: dict[str, Finding] = {}
     for finding in (finding for summary in summaries for finding in summary.findings):
         known = found.get(finding.id, finding)
-        best = max(known, finding, key=lambda one: (one.tested is True, bool(one.timeline), len(one.explanation)))
         count = known.count + finding.count if finding.id in found else finding.count
-        found[finding.id] = replace(best, count=count)
+        found[finding.id] = replace(better(known, finding), count=count)
     return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
 
 
@@ -179,7 +182,8 @@ def _experiment(name: str, summaries: list[RunSummary], results: list[ScenarioRe
     if "failpoints_never_hit" in details:
         hit = {result.point for result in results}
         details["failpoints_never_hit"] = sorted(set(details["failpoints_never_hit"]) - hit)
-    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details)
+    labels = next(iter(parts.values())).labels
+    merged = ExperimentSummary.of(results, sum(part.seconds for part in parts.values()), details, labels=labels)
     plans = {part.details.get("plan") for part in parts.values()}
     if len(plans) > 1:
         details["notes"].append(
@@ -194,9 +198,9 @@ def _details(parts: list[dict[str, Any]]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         values = [part[name] for part in parts if name in part]
-        if isinstance(values[0], list):
+        if all(isinstance(value, list) for value in values):
             merged[name] = [one for value in values for one in value]
-        elif isinstance(values[0], int | float) and not isinstance(values[0], bool):
+        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             merged[name] = max(values) if name in _LARGEST else sum(values)
         else:
             merged[name] = values[0]

@@ -1,30 +1,47 @@
 """What a run found: the result types, and how verdicts add up. Plain data; everything shown to people derives from it.
 
-`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both, which changes
-only when a field changes its meaning or goes; readers ignore fields they do not know. `docs/results.md` has them all.
+`results.jsonl` holds one `ScenarioResult` a line, `summary.json` one `RunSummary` and the `FORMAT` of both. The number grows
+when a field moves, changes its meaning or goes; `crashmatrix.reports.upgrade` reads what older versions wrote. Readers ignore
+fields they do not know. These types are what stored documents are checked against (`crashmatrix.reports.validation`), and what
+the published JSON Schemas are made from (`crashmatrix.reports.schemas`). `docs/results.md` describes every field.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+
+from crashmatrix.reports.validation import Invalid, checked
 
 __all__ = [
     "FORMAT",
+    "REQUIRED",
+    "Count",
     "Event",
     "ExperimentSummary",
     "Finding",
+    "KnownDetails",
+    "KnownRecording",
     "Labels",
     "RunSummary",
     "ScenarioResult",
+    "ShardName",
     "Verdict",
     "worst",
 ]
 
-FORMAT = 1
+FORMAT = 2
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A whole number that every JSON reader reads exactly."""
+
+ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$")]
+"""``I/N``, or empty."""
 
 
 class Verdict(StrEnum):
@@ -105,8 +122,8 @@ class ScenarioResult:
     id: str
     experiment: str
     point: str
-    hit: int
-    depth: int
+    hit: Count
+    depth: Count
     method: str
     fault: str
     verdict: Verdict
@@ -117,13 +134,12 @@ class ScenarioResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of `results.jsonl`."""
-        return {**asdict(self), "verdict": self.verdict.value}
+        return _plain(self)
 
     @classmethod
-    def from_json(cls, line: dict[str, Any]) -> ScenarioResult:
-        """Read a line of `results.jsonl`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
-        known = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
-        return cls(**{**known, "verdict": Verdict(line["verdict"])})
+    def from_json(cls, line: Any) -> ScenarioResult:
+        """Read a line of `results.jsonl`. Raises `crashmatrix.reports.validation.Invalid`."""
+        return checked(line, cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +155,7 @@ class Event:
         detail: where: ``wal/segment.py:120``, a sector range.
     """
 
-    at: int
+    at: Count
     kind: str
     text: str
     fate: str = ""
@@ -168,7 +184,7 @@ class Finding:
     experiment: str
     verdict: Verdict
     title: str
-    count: int
+    count: Count
     example: str
     cause: str = ""
     explanation: tuple[str, ...] = ()
@@ -177,21 +193,6 @@ class Finding:
     tested: bool | None = None
     timeline: tuple[Event, ...] = ()
     replay: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding's part of `summary.json`."""
-        return {**asdict(self), "verdict": self.verdict.value}
-
-    @classmethod
-    def from_json(cls, part: dict[str, Any]) -> Finding:
-        """Read a finding's part of `summary.json`; unknown fields are ignored. Raises KeyError, ValueError, TypeError."""
-        known = {name: part[name] for name in cls.__dataclass_fields__ if name in part}
-        events = [
-            {name: line[name] for name in Event.__dataclass_fields__ if name in line} for line in part["timeline"]
-        ]
-        lists = {name: tuple(part.get(name, ())) for name in ("explanation", "lost")}
-        timeline = tuple(Event(**event) for event in events)
-        return cls(**{**known, **lists, "verdict": Verdict(part["verdict"]), "timeline": timeline})
 
 
 @dataclass(frozen=True)
@@ -210,13 +211,37 @@ class Labels:
     repeatable: bool = True
 
 
+class KnownRecording(msgspec.Struct):
+    """The fields of a recording's account that readers rely on. There are more: docs/results.md."""
+
+    name: str
+    filesystem: str = ""
+    nudge: str = ""
+    initial: list[Any] = []
+    killed_at: Annotated[list[Count], msgspec.Meta(max_length=2)] = []
+    recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []
+    journal_before: list[str] = []
+
+
+class KnownDetails(msgspec.Struct):
+    """The details that any experiment may have. Each experiment has more of its own: docs/results.md.
+
+    Attributes:
+        notes: what was left out, and by which rule, in sentences.
+        recordings: the recordings whose crash states were judged.
+    """
+
+    notes: list[str] = []
+    recordings: list[KnownRecording] = []
+
+
 @dataclass(kw_only=True)
 class ExperimentSummary:
     """One experiment's count. ``details`` holds what only this experiment knows (coverage, states, samples, notes)."""
 
     verdict: Verdict
-    scenarios: int
-    verdicts: dict[str, int]
+    scenarios: Count
+    verdicts: dict[str, Count]
     seconds: float
     scenarios_per_second: float
     details: dict[str, Any] = field(default_factory=dict)
@@ -240,21 +265,9 @@ class ExperimentSummary:
             labels=labels,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the experiment's part of `summary.json`; details stand beside the counts."""
-        plain = asdict(self)
-        details, labels = plain.pop("details"), plain.pop("labels")
-        return {**plain, "verdict": self.verdict.value, "labels": labels, **details}
 
-    @classmethod
-    def from_json(cls, part: dict[str, Any]) -> ExperimentSummary:
-        """Read an experiment's part of `summary.json`. Raises KeyError, ValueError."""
-        counts = {name: part[name] for name in ("scenarios", "verdicts", "seconds", "scenarios_per_second")}
-        details = {
-            name: value for name, value in part.items() if name not in counts and name not in ("verdict", "labels")
-        }
-        labels = Labels(**part.get("labels", {}))
-        return cls(verdict=Verdict(part["verdict"]), details=details, labels=labels, **counts)
+REQUIRED = ("target", "seed", "options", "versions", "experiments", "not_run", "interrupted")
+"""Fields that every `summary.json` has, though a `RunSummary` in the making need not be given them all."""
 
 
 @dataclass(kw_only=True)
@@ -282,7 +295,7 @@ class RunSummary:
     required: list[str] = field(default_factory=list)
     interrupted: bool = False
     started: str = ""
-    shard: str = ""
+    shard: ShardName = ""
     missing_shards: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -323,28 +336,19 @@ class RunSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return `summary.json`."""
-        return {
-            "format": FORMAT,
-            "target": self.target,
-            "verdict": self.verdict.value,
-            "seed": self.seed,
-            "started": self.started,
-            "shard": self.shard,
-            "missing_shards": self.missing_shards,
-            "interrupted": self.interrupted,
-            "options": self.options,
-            "versions": self.versions,
-            "experiments": {name: experiment.to_json() for name, experiment in self.experiments.items()},
-            "not_run": self.not_run,
-            "required": self.required,
-            "findings": [finding.to_json() for finding in self.findings],
-        }
+        return {"format": FORMAT, "verdict": self.verdict.value, **_plain(self)}
 
     @classmethod
-    def from_json(cls, summary: dict[str, Any]) -> RunSummary:
-        """Read `summary.json`. Raises KeyError, ValueError, TypeError."""
-        names = ("target", "seed", "options", "versions", "interrupted", "not_run")
-        later = {name: summary[name] for name in ("started", "shard", "missing_shards", "required") if name in summary}
-        experiments = {name: ExperimentSummary.from_json(part) for name, part in summary["experiments"].items()}
-        findings = [Finding.from_json(part) for part in summary.get("findings", [])]
-        return cls(experiments=experiments, findings=findings, **later, **{name: summary[name] for name in names})
+    def from_json(cls, summary: Any) -> RunSummary:
+        """Read `summary.json`. Raises `crashmatrix.reports.validation.Invalid`."""
+        run = checked(summary, cls)
+        if missing := [name for name in REQUIRED if name not in summary]:
+            raise Invalid(missing[:1], "is missing")
+        for name, part in run.experiments.items():
+            checked(part.details, KnownDetails, at=("experiments", name, "details"))
+        return run
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

@@ -16,16 +16,20 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Annotated, BinaryIO
+
+import msgspec
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
 from crashmatrix.reports.formats import html, junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
+from crashmatrix.reports.upgrade import upgrade_result, upgrade_summary
+from crashmatrix.reports.validation import Invalid, checked, parsed
 
 __all__ = [
     "RENDERERS",
@@ -162,38 +166,78 @@ class ReportWriter:
         self._lock.release()
 
 
-def read_summary(directory: Path) -> dict[str, Any]:
+def read_summary(directory: Path) -> RunSummary:
     """Read a report's summary. Raises ReportError with the remedy."""
     if reason := unfinished(directory):
         raise ReportError(f"{directory}: {reason}")
-    try:
-        summary: dict[str, Any] = json.loads(_read(directory / "summary.json"))
-        if summary["format"] > FORMAT:
-            raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
-    except (FileNotFoundError, NotADirectoryError):
-        raise ReportError(
-            f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
-    return summary
+    return _summary(directory)[0]
 
 
 def read_results(directory: Path) -> list[ScenarioResult]:
     """Read a report's scenarios; a last line that a dying run left unfinished does not count. Raises ReportError."""
-    try:
-        lines = _read(directory / "results.jsonl").split(b"\n")[:-1]
-        return [ScenarioResult.from_json(json.loads(line)) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReportError(f"{directory}/results.jsonl is unreadable ({error}); run again to replace it") from None
+    form = _summary(directory)[1] if (directory / "summary.json").exists() else FORMAT
+    return _results(directory, form)
 
 
 def read_report(directory: Path) -> tuple[RunSummary, list[ScenarioResult]]:
     """Read a whole report. Raises ReportError."""
+    if reason := unfinished(directory):
+        raise ReportError(f"{directory}: {reason}")
+    summary, form = _summary(directory)
+    return summary, _results(directory, form)
+
+
+def _summary(directory: Path) -> tuple[RunSummary, int]:
+    """The summary, and the format in which it and the results are stored."""
+    with _readable(directory / "summary.json"):
+        try:
+            document = parsed(_read(directory / "summary.json"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ReportError(
+                f"no finished report in {directory}; name its directory with --report, or make one: crashmatrix run"
+            ) from None
+        form = checked(document, _Format).format
+        if form > FORMAT:
+            raise ReportError(f"{directory} was written by a newer crashmatrix; upgrade to read it")
+        upgrade_summary(document, form)
+        return RunSummary.from_json(document), form
+
+
+def _results(directory: Path, form: int) -> list[ScenarioResult]:
+    path = directory / "results.jsonl"
+    with _readable(path):
+        lines = _read(path).split(b"\n")[:-1]
+        return [_result(path, number, line, form) for number, line in enumerate(lines, 1)]
+
+
+def _result(path: Path, number: int, text: bytes, form: int) -> ScenarioResult:
     try:
-        return RunSummary.from_json(read_summary(directory)), read_results(directory)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReportError(f"{directory}/summary.json is unreadable ({error}); run again to replace it") from None
+        line = parsed(text)
+        upgrade_result(line, form)
+        return ScenarioResult.from_json(line)
+    except Invalid as error:
+        raise _unreadable(path, f"line {number:,}: {error}") from None
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what may go wrong while a file is read into a ReportError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from None
+    except Invalid as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: Path, why: str) -> ReportError:
+    return ReportError(f"{path}: {why}; run again to replace it")
+
+
+class _Format(msgspec.Struct):
+    """The first thing to know about a summary."""
+
+    format: Annotated[int, msgspec.Meta(ge=1)]
 
 
 def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) -> None:

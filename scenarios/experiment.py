@@ -115,10 +115,10 @@ class CrashedFolder:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A report, as a replay needs it. ``account`` is the experiment's part of `summary.json`, empty if there is none."""
+    """A report, as a replay needs it. ``details`` are the experiment's in `summary.json`, empty if it was not run."""
 
     options: ExperimentOptions
-    account: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Experiment(Protocol):

@@ -24,9 +24,6 @@ __all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
 FINDINGS_MAX = 5
 """How many findings the terminal shows in full; the report directory has them all."""
 
-_POINTS = {"power": "recording"}
-"""What an experiment's points are called, where they are no failpoints."""
-
 _STYLE = {Verdict.SAFE: "green", Verdict.UNMOUNTABLE: "yellow", Verdict.UNKNOWN: "yellow"}
 
 
@@ -50,7 +47,7 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
         counts[result.point][result.verdict] += 1
     present = [verdict for verdict in Verdict if any(verdict in row for row in counts.values())]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column(points, no_wrap=True)
+    table.add_column(_plain(points), no_wrap=True)
     for verdict in present:
         table.add_column(verdict.value, justify="right", style=_STYLE.get(verdict, "bold red"))
     for point in sorted(counts):
@@ -60,10 +57,9 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
 
 def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
     """Print the whole account of a run, the verdict last."""
-    for name in summary.experiments:
-        console.print(
-            matrix([result for result in results if result.experiment == name], points=_POINTS.get(name, "failpoint"))
-        )
+    for name, experiment in summary.experiments.items():
+        mine = [result for result in results if result.experiment == name]
+        console.print(matrix(mine, points=experiment.labels.point))
     _show_findings(console, summary, results, directory)
     for name, experiment in summary.experiments.items():
         for note in experiment.details.get("notes", []):

@@ -31,9 +31,6 @@ _ID = "\0"
 _STATE_LENGTH = 16
 _EVENTS_MAX = 400
 
-_POINTS = {"power": ("recording", "cut at write")}
-"""What an experiment's points and hits are called, where they are not those of failpoints."""
-
 
 def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
     """Return the page."""
@@ -54,7 +51,6 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
             broken=sum(result.verdict.broken for result in results),
             unknown=sum(not result.verdict.broken and result.verdict is not Verdict.SAFE for result in results),
             maps=[heat_map(name, results) for name in summary.experiments],
-            points=lambda name: _POINTS.get(name, ("failpoint", "hit")),
             verdicts=[verdict for verdict in Verdict if any(result.verdict is verdict for result in results)],
         )
     )

@@ -1,7 +1,7 @@
 """`summary.md`: the run as GitHub's step summary or a pull request's comment shows it; the verdict first.
 
-GitHub refuses a step summary above 1 MiB whole, so this one stays below and says what it left out. Everything that comes
-from the system under test stands in code, where neither markup nor mentions work.
+GitHub refuses a step summary larger than 1 MiB, so this one stays below that and says what it left out. Names stand in code,
+where neither markup nor mentions work. Sentences are prose: `_prose` puts a word in code unless it is a plain word or number.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.text import shortened, visible
@@ -22,6 +23,8 @@ SIZE_BYTES_MAX = 2**20 - 2**14
 """Size of the document at most, in UTF-8; what is spare of GitHub's 1 MiB is for what else a job step writes."""
 
 _PARAGRAPH_MAX = 2_000
+_PLAIN = re.compile(r"""[("]*(?:[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d+(?:,\d{3})*)[.,;:!?)"]*""")
+"""Words that mean nothing else in Markdown, to GitHub or in HTML: letters, or a number."""
 _LOST_MAX = 20
 _POINTS_MAX = 200
 _SIGN = {Verdict.SAFE: "✅", Verdict.UNMOUNTABLE: "❔", Verdict.UNKNOWN: "❔"}
@@ -67,7 +70,7 @@ def _head(summary: RunSummary) -> Iterator[str]:
 def _gaps(summary: RunSummary) -> Iterator[str]:
     if summary.gaps:
         yield "## Not run"
-        yield "\n".join(f"- {_code(what)}: {_code(why)}" for what, why in summary.gaps.items())
+        yield "\n".join(f"- {_code(what)}: {_prose(why)}" for what, why in summary.gaps.items())
 
 
 def _finding(found: Group) -> str:
@@ -79,9 +82,9 @@ def _finding(found: Group) -> str:
     if len(finding.lost) > _LOST_MAX:
         lost.append(f"- and {len(finding.lost) - _LOST_MAX:,} more")
     parts = [
-        f"### {finding.verdict}: {_code(finding.cause) if finding.cause else finding.title}",
+        f"### {finding.verdict}: {_prose(finding.cause or finding.title)}",
         f"{_count(finding.count, 'scenario')} of {_code(finding.experiment)}, at {where}{more}.",
-        *(_block(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
+        *(_paragraph(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
         *(["Lost:\n\n" + "\n".join(lost)] if lost else []),
         *filter(None, [_suggestion(found)]),
         f"Again:\n\n{_block(finding.replay)}" if finding.replay else "",
@@ -94,12 +97,12 @@ def _suggestion(found: Group) -> str:
     if not finding.suggestion:
         return ""
     tested = {None: "Not tried.", True: "Tried: with it the promise holds.", False: "Tried: it does not help."}
-    return f"Suggestion: {_code(finding.suggestion)} {tested[finding.tested]}"
+    return f"Suggestion: {_prose(finding.suggestion)} {tested[finding.tested]}"
 
 
 def _coverage(summary: RunSummary) -> Iterator[str]:
     notes = [
-        f"- {_code(name)}: {_code(str(note))}"
+        f"- {_code(name)}: {_prose(str(note))}"
         for name, part in summary.experiments.items()
         for note in part.details.get("notes", [])
     ]
@@ -149,6 +152,31 @@ def _code(text: str) -> str:
     fence = "`" * (_longest_run(plain) + 1)
     pad = " " if plain.startswith("`") or plain.endswith("`") or not plain else ""
     return f"{fence}{pad}{plain}{pad}{fence}"
+
+
+def _prose(text: str) -> str:
+    """Return sentences on one line; words that could be markup, a link or a mention are code."""
+    words = _line(text).split()
+    if not words:
+        return ""
+    plain = [_PLAIN.fullmatch(word) is not None for word in words]
+    plain[0] = plain[0] and not words[0][0].isdigit()  # `1.` would begin a list.
+    groups = groupby(zip(words, plain, strict=True), key=lambda pair: pair[1])
+    return " ".join(_words(" ".join(word for word, _ in pairs), is_plain) for is_plain, pairs in groups)
+
+
+def _words(text: str, plain: bool) -> str:
+    if plain:
+        return text
+    body = text.rstrip(".,;:")
+    if not body or body.endswith(" "):
+        body = text
+    return _code(body) + text[len(body) :]
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph; one of several lines, such as a traceback, keeps them."""
+    return _block(text) if "\n" in text.strip() else _prose(text)
 
 
 def _block(text: str) -> str:

@@ -20,4 +20,5 @@ def shortened(text: str, length_max: int) -> str:
     """Return at most so many characters of a text, and how many there are more."""
     if len(text) <= length_max:
         return text
-    return f"{text[:length_max]}… ({len(text) - length_max:,} characters more)"
+    more = len(text) - length_max
+    return f"{text[:length_max]}… ({more:,} character{'' if more == 1 else 's'} more)"

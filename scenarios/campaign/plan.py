@@ -6,11 +6,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from crashmatrix.reports import RunSummary
+from crashmatrix.reports.validation import Invalid, checked
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.shards import WHOLE, Shard
 
 __all__ = ["Plan"]
+
+
+class _Settings(msgspec.Struct):
+    """What a report says of its plan (`Plan.settings`)."""
+
+    target: str
+    options: dict[str, Any]
+    mutant: str
+    budget: int | None
+    filesystems: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +78,10 @@ class Plan:
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_summary(cls, summary: dict[str, Any], report: Path) -> Plan:
+    def from_summary(cls, summary: RunSummary, report: Path) -> Plan:
         """Rebuild the plan of a report. Raises UsageError."""
         try:
-            options = {**summary["options"], "filesystems": tuple(summary["options"]["filesystems"])}
-            return cls(seed=summary["seed"], report=report, **options)
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{report}/summary.json does not say what was run ({error}); run again") from None
+            settings = checked(summary.options, _Settings, at=["options"])
+        except Invalid as error:
+            raise UsageError(f"{report}/summary.json: {error}; run again to replace it") from None
+        return cls(seed=summary.seed, report=report, **msgspec.structs.asdict(settings))

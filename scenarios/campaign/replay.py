@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from crashmatrix.reports import read_summary
+from crashmatrix.reports import RunSummary, read_summary
 from crashmatrix.scenarios.campaign.experiments import kind_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -58,9 +57,10 @@ def crashed(scenario: str, report: Path) -> Iterator[CrashedFolder]:
         yield left
 
 
-def _scenario(name: str, plan: Plan, summary: dict[str, Any]) -> Scenario:
+def _scenario(name: str, plan: Plan, summary: RunSummary) -> Scenario:
     kind = kind_of(name)
-    return kind.scenario(name, StoredRun(plan.experiment_options, summary["experiments"].get(kind.name, {})))
+    part = summary.experiments.get(kind.name)
+    return kind.scenario(name, StoredRun(plan.experiment_options, part.details if part else {}))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.console import Console
 from crashmatrix.reports import read_report, render
 from crashmatrix.reports.diff import compare
 from crashmatrix.reports.formats.console import show_difference, show_run
+from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.merge import merge_directories
 
 __all__ = ["app"]
@@ -48,6 +49,7 @@ def merge(
     """Put the reports of a run's shards together; what is missing is unknown."""
     merged = merge_directories(out, directories)
     for reason in merged.unreadable.values():
-        print(f"crashmatrix: not merged: {reason}", file=sys.stderr)  # noqa: T201  # as every other complaint
+        line = visible(reason).replace("\n", "\\n")
+        print(f"crashmatrix: not merged: {line}", file=sys.stderr)  # noqa: T201  # as every other complaint
     show_run(_out, merged.summary, merged.results, out)
     raise typer.Exit(merged.summary.verdict.exit_status)

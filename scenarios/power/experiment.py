@@ -175,15 +175,20 @@ class Power:
         """
         recorded, state = parse_power_id(name)
         options = stored.options
-        known = next((account for account in stored.account.get("recordings", []) if account["name"] == recorded), None)
+        known = next((account for account in stored.details.get("recordings", []) if account["name"] == recorded), None)
         trace = trace_path(options.report / TRACES, recorded)
         if known is None or not has_trace(trace):
             raise UsageError(
                 f"{options.report} has no trace of {recorded!r}: only those with findings are kept; run again"
             )
-        if reason := lacking([known["filesystem"]]):
+        if reason := lacking([known.get("filesystem", "")]):
             raise EnvironmentLacks(reason)
-        return PowerScenario(Recording.from_account(known, options.seed, trace), state)
+        try:
+            return PowerScenario(Recording.from_account(known, options.seed, trace), state)
+        except (KeyError, IndexError) as error:
+            raise UsageError(
+                f"{options.report}/summary.json: the account of recording {recorded!r} lacks {error}; run again to replace it"
+            ) from None
 
 
 POWER = Power()

@@ -1,21 +1,6 @@
-"""A system in any language, described by a TOML file: commands to run, and what they promise.
+"""A system in any language, described by a TOML file: commands to run, and what they promise. `command_file.py` has its keys.
 
-    contract = "exactly-once"               # or "prefix", "latest"; the default
-    build    = "make kvlog"                 # once per run, before anything else
-    prepare  = "./kvlog init {root}"        # may print items that recovery owes from the start
-    workload = "./kvlog fill {root}"        # appends `attempt <json>` and `ack <json>` lines to $CRASHMATRIX_JOURNAL
-    recover  = ["./kvlog", "dump", "{root}"]    # prints what it finds, one JSON value a line
-    seconds_max = 30                        # for recover; the workload has ten times that
-    disk_bytes = 4_000_000_000              # under power cuts, if the usual 1 GiB is too small
-    ignore   = ["LOCK", "*.log"]            # files in which two runs may differ
-    failpoints = ["before_rename"]          # names of fail-rs's or gofail's failpoints, or
-    list_failpoints = "./kvlog failpoints"  # a command that prints one a line
-
-    [environment]
-    KVLOG_SYNC = "1"
-
-A command is a list of arguments, or a string that is split as a shell would; no shell runs it, so name one where it is wanted:
-``["sh", "-c", "..."]``. It runs in the folder of the TOML file. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
+A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
 they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root.
 
 A journal line must be handed to the kernel whole and at once (no buffering: flush), `attempt` before the system is told to
@@ -29,25 +14,22 @@ import hashlib
 import json
 import os
 import select
-import shlex
 import shutil
 import signal
 import sys
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import signal_name
-from crashmatrix.scenarios.target.contract import contract_named
+from crashmatrix.scenarios.systems.command_file import COMMANDS, CommandSpec, read_spec
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CommandFailed", "CommandSpec", "CommandSystem", "command_system", "read_spec"]
+__all__ = ["CommandFailed", "CommandSystem", "command_system"]
 
 _TICK_SECONDS = 0.002
 _SHOWN_CHARACTERS_MAX = 300
@@ -56,90 +38,7 @@ _PLACEHOLDERS = ("{root}", "{seed}")
 
 
 class CommandFailed(UsageError):
-    """A command ended otherwise than with status 0. In recovery that is a verdict, elsewhere the user's to mend."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandSpec:
-    """What the TOML file says, checked. Commands are argument lists; an empty one is not given."""
-
-    folder: Path
-    workload: tuple[str, ...]
-    recover: tuple[str, ...]
-    build: tuple[str, ...] = ()
-    prepare: tuple[str, ...] = ()
-    list_failpoints: tuple[str, ...] = ()
-    failpoints: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    contract: str = "exactly-once"
-    seconds_max: float = 30.0
-    disk_bytes: int = 0
-    stable_recovery: bool = False
-
-
-_COMMANDS = ("build", "prepare", "workload", "recover", "list_failpoints")
-_LISTS = ("failpoints", "ignore")
-_KEYS = sorted(set(CommandSpec.__dataclass_fields__) - {"folder"})
-
-
-def read_spec(path: Path) -> CommandSpec:
-    """Read a TOML file. Raises UsageError with the key at fault and the remedy."""
-    try:
-        data = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(
-            f"no file {path}; name it relative to the current directory, or write one: crashmatrix init"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
-    if unknown := sorted(set(data) - set(_KEYS)):
-        raise UsageError(f"{path}: unknown key {unknown[0]!r}; there are {', '.join(_KEYS)}")
-    if missing := [name for name in ("workload", "recover") if name not in data]:
-        raise UsageError(
-            f"{path} lacks {' and '.join(missing)}: the command to run, as a string or a list of arguments"
-        )
-    values = {name: _value(path, name, value) for name, value in data.items()}
-    return CommandSpec(folder=path.resolve().parent, **values)
-
-
-def _value(path: Path, name: str, value: Any) -> Any:
-    """Return a key's value in the type that `CommandSpec` has."""
-    text = isinstance(value, str)
-    texts = isinstance(value, list) and all(isinstance(part, str) for part in value)
-    if name in _COMMANDS and (text or texts) and value:
-        return _arguments(path, name, value)
-    if name in _LISTS and texts:
-        return tuple(value)
-    if name == "environment" and isinstance(value, dict) and all(isinstance(part, str) for part in value.values()):
-        return value
-    if name == "contract" and text:
-        return contract_named(value) and value
-    if name == "seconds_max" and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(value)
-    if name == "disk_bytes" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if name == "stable_recovery" and isinstance(value, bool):
-        return value
-    what = {
-        **dict.fromkeys(_COMMANDS, "a command: a string, or a list of strings"),
-        **dict.fromkeys(_LISTS, "a list of strings"),
-        "environment": "a table of strings",
-        "contract": "a string",
-        "seconds_max": "a number of seconds above 0",
-        "disk_bytes": "a whole number above 0",
-        "stable_recovery": "true or false",
-    }[name]
-    raise UsageError(f"{path}: {name} must be {what}, not {value!r:.60}")
-
-
-def _arguments(path: Path, name: str, command: str | list[str]) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(command) if isinstance(command, str) else command)
-    except ValueError as error:
-        raise UsageError(f"{path}: {name} cannot be split into arguments ({error}); give a list of them") from None
+    """A command did not end with status 0. In recovery this is a verdict; elsewhere the user has to fix it."""
 
 
 def command_system(path: Path) -> type[CommandSystem]:
@@ -158,7 +57,7 @@ class CommandSystem(SystemUnderTest):
         """Build, look for every command, and ask for the failpoints."""
         if self.spec.build:
             self._run("build", None)
-        for name in _COMMANDS:
+        for name in COMMANDS:
             self._find(name)
         names = [*self.spec.failpoints]
         if self.spec.list_failpoints:
@@ -207,7 +106,7 @@ class CommandSystem(SystemUnderTest):
         command = getattr(self.spec, name)
         if command and shutil.which(_from(self.spec.folder, command[0])) is None:
             raise UsageError(
-                f"{name}: there is no program {command[0]!r} to run; install or build it, or mend the file (its commands run "
+                f"{name}: there is no program {command[0]!r} to run; install or build it, or correct the file (its commands run "
                 f"in {self.spec.folder})"
             )
 

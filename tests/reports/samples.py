@@ -1,9 +1,10 @@
 """A small run, for tests of what is done with one."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
-from crashmatrix.reports import Event, ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict
 from crashmatrix.reports.findings import finding_id
 
 
@@ -28,6 +29,11 @@ def summary(results: list[ScenarioResult], **other: Any) -> RunSummary:
     return RunSummary(experiments=experiments, **{**fields, **other})
 
 
+def plain(document: Any) -> Any:
+    """A document as a reader of its file gets it."""
+    return json.loads(json.dumps(document))
+
+
 def found() -> tuple[RunSummary, list[ScenarioResult]]:
     """A run with everything in it: two experiments, all kinds of verdict, an explained finding with its timeline."""
     points = [f"wal.{area}.{side}_{step}" for area, step in STEPS for side in ("before", "after")]
@@ -46,10 +52,11 @@ def found() -> tuple[RunSummary, list[ScenarioResult]]:
     )
     for name in ("kill", "power"):
         mine = [one for one in results if one.experiment == name]
-        run.experiments[name] = ExperimentSummary.of(mine, 12.5, DETAILS[name])
+        run.experiments[name] = ExperimentSummary.of(mine, 12.5, DETAILS[name], labels=LABELS[name])
     return run, results
 
 
+LABELS = {"kill": Labels(), "power": Labels("recording", "cut at write", repeatable=False)}
 STEPS = [
     ("append", "write"), ("append", "sync"), ("close_segment", "rename"), ("close_segment", "sync_name"), ("retire", "unlink"),
 ]  # fmt: skip
@@ -161,5 +168,5 @@ def hostile() -> tuple[RunSummary, list[ScenarioResult]]:
         [], target=text, versions={text: text}, options={text: text}, not_run={f"{text}2": text}, started="2026-01-31T12:00:00",
         findings=[finding], missing_shards=[text],
     )  # fmt: skip
-    run.experiments[text] = ExperimentSummary.of([bad], 1.0, details)
+    run.experiments[text] = ExperimentSummary.of([bad], 1.0, details, labels=Labels(text, text))
     return run, [bad]

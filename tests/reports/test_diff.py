@@ -9,7 +9,7 @@ from rich.console import Console
 from crashmatrix.reports import ExperimentSummary, ReportError, RunSummary, ScenarioResult, Verdict
 from crashmatrix.reports.diff import compare
 from crashmatrix.reports.formats.console import show_difference
-from tests.reports.samples import result, summary
+from tests.reports.samples import LABELS, result, summary
 
 Report = tuple[RunSummary, list[ScenarioResult]]
 LOST, AWAY = "acknowledged, but gone: 3", "recovery failed"
@@ -20,8 +20,8 @@ def run(*results: ScenarioResult, **other: Any) -> Report:
     for name in dict.fromkeys(one.experiment for one in results):
         mine = [one for one in results if one.experiment == name]
         filesystems = dict.fromkeys(one.point.partition("~")[0] for one in mine if name == "power")
-        details = {"recordings": [{"filesystem": filesystem} for filesystem in filesystems]}
-        made.experiments[name] = ExperimentSummary.of(mine, 1.0, details)
+        details = {"recordings": [{"name": filesystem, "filesystem": filesystem} for filesystem in filesystems]}
+        made.experiments[name] = ExperimentSummary.of(mine, 1.0, details, labels=LABELS[name])
     return made, list(results)
 
 

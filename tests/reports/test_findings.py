@@ -1,11 +1,12 @@
 """Findings: what belongs together is one, what does not is two, in every run alike."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.reports.findings import finding_id, group, normalised
+from crashmatrix.reports.findings import better, finding_id, group, normalised
 from tests.reports.samples import found, result
 
 LOST = "acknowledged, but gone: "
@@ -86,6 +87,35 @@ def test_explained_findings_replace_plain_ones() -> None:
     first = group(results, run.findings)[0].finding
     assert first == replace(run.findings[0], count=24)
     assert group(results)[0].finding.explanation != first.explanation
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_explained_example_is_shown(turn: int) -> None:
+    """A kind found twice, on two filesystems say, is shown as the finding that explains more, whichever came first."""
+    run, results = found()
+    explained = run.findings[0]
+    bare = replace(
+        explained, example="power:posix~0:1-1", explanation=(), lost=(), suggestion="", tested=None, timeline=()
+    )
+    first = group(results, [explained, bare][::turn])[0].finding
+    assert (first.example, first.explanation, first.tested) == (explained.example, explained.explanation, True)
+    assert first.count == 24
+
+
+@pytest.mark.parametrize(
+    ("worse", "best"),
+    [
+        ({"explanation": ("a", "b"), "tested": False}, {"explanation": (), "tested": True}),
+        ({"explanation": ("a", "b", "c"), "timeline": ()}, {"explanation": ("a",)}),
+        ({"explanation": ("a",), "tested": None}, {"explanation": ("a", "b"), "tested": False}),
+    ],
+)
+def test_better(worse: dict[str, Any], best: dict[str, Any]) -> None:
+    """A remedy that helped counts most, then a timeline, then how much is said; of equals the first stays."""
+    finding = replace(found()[0].findings[0], tested=None)
+    one, other = replace(finding, **worse), replace(finding, **best)
+    assert better(one, other) == better(other, one) == other
+    assert better(other, replace(other, example="elsewhere")) == other
 
 
 def test_ids_do_not_change() -> None:

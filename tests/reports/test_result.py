@@ -7,7 +7,8 @@ from dataclasses import fields
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reports import ExperimentSummary, Finding, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.validation import Invalid
 from tests import ROOT
 from tests.reports.samples import found, result, summary
 
@@ -86,21 +87,35 @@ def test_missing_fields(name: str) -> None:
     if name in {"explanation", "state", "replay", "cause"}:
         assert getattr(ScenarioResult.from_json(line), name) == ""
     else:
-        with pytest.raises((KeyError, TypeError)):
+        with pytest.raises(Invalid, match=f"^{name}: is missing$"):
             ScenarioResult.from_json(line)
+
+
+@pytest.mark.parametrize("name", summary([]).to_json())
+def test_missing_fields_of_a_summary(name: str) -> None:
+    """So it is with a summary; its verdict follows from the rest, and its format was looked at before."""
+    stored = summary([]).to_json()
+    del stored[name]
+    if name in {"format", "verdict", "started", "shard", "missing_shards", "required", "findings"}:
+        assert RunSummary.from_json(stored) == summary([])
+    else:
+        with pytest.raises(Invalid, match=f"^{name}: is missing$"):
+            RunSummary.from_json(stored)
 
 
 def test_experiment_counts() -> None:
     """An experiment's summary counts each verdict that occurred, and takes the worst."""
     found = [result(hit=1), result(hit=2), result(hit=3, verdict=LOSES), result(hit=4, verdict=UNKNOWN)]
-    part = ExperimentSummary.of(found, 2.0, {"samples": 5})
-    assert part.to_json() == {
+    run = summary([])
+    run.experiments["scan"] = ExperimentSummary.of(found, 2.0, {"samples": 5}, labels=Labels("file", "byte"))
+    assert run.to_json()["experiments"]["scan"] == {
         "verdict": "loses",
         "scenarios": 4,
         "verdicts": {"safe": 2, "unknown": 1, "loses": 1},
         "seconds": 2.0,
         "scenarios_per_second": 2.0,
-        "samples": 5,
+        "details": {"samples": 5},
+        "labels": {"point": "file", "hit": "byte", "repeatable": True},
     }
 
 

@@ -141,7 +141,7 @@ class Empty:
 
     def scenario(self, name: str, stored: StoredRun) -> EmptyScenario:
         point = name.partition(":")[2]
-        if not stored.account:
+        if not stored.details:
             raise UsageError(f"{stored.options.report} has no experiment {self.name}")
         return EmptyScenario(point)
 

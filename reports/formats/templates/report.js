@@ -110,24 +110,24 @@
   // The address remembers the filter, so that it can be sent to somebody
 
   function remember() {
-    const told = new URLSearchParams();
-    for (const name of [...fields, "sort"]) if (state[name]) told.set(name, state[name]);
-    if (state.down) told.set("down", "1");
-    if (state.page) told.set("page", String(state.page + 1));
-    if (state.cell) told.set("cell", JSON.stringify(state.cell));
-    const text = told.toString(), hash = text ? `#?${text}` : location.hash.startsWith("#?") ? "#" : location.hash;
+    const saved = new URLSearchParams();
+    for (const name of [...fields, "sort"]) if (state[name]) saved.set(name, state[name]);
+    if (state.down) saved.set("down", "1");
+    if (state.page) saved.set("page", String(state.page + 1));
+    if (state.cell) saved.set("cell", JSON.stringify(state.cell));
+    const text = saved.toString(), hash = text ? `#?${text}` : location.hash.startsWith("#?") ? "#" : location.hash;
     try { history.replaceState(null, "", hash || location.pathname); } catch { /* a page without an address of its own */ }
   }
 
   function recall() {
     if (!location.hash.startsWith("#?")) return;
-    const told = new URLSearchParams(location.hash.slice(2));
-    for (const name of fields) $(name).value = state[name] = told.get(name) || "";
-    state.sort = told.get("sort") in keys ? told.get("sort") : "";
-    state.down = told.has("down");
-    state.page = Math.max(0, (Number.parseInt(told.get("page"), 10) || 1) - 1);
+    const saved = new URLSearchParams(location.hash.slice(2));
+    for (const name of fields) $(name).value = state[name] = saved.get(name) || "";
+    state.sort = Object.hasOwn(keys, saved.get("sort")) ? saved.get("sort") : "";
+    state.down = saved.has("down");
+    state.page = Math.max(0, (Number.parseInt(saved.get("page"), 10) || 1) - 1);
     try {
-      const { experiment, point, from, to } = JSON.parse(told.get("cell"));
+      const { experiment, point, from, to } = JSON.parse(saved.get("cell"));
       state.cell = { experiment, point, from, to };
     } catch { state.cell = null; }
   }

@@ -13,7 +13,7 @@ from rich.console import Console
 from crashmatrix.reports import Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.reports.formats.console import FINDINGS_MAX, progress, show_run
-from tests.reports.samples import result, summary
+from tests.reports.samples import hostile, result, summary
 
 GOLDEN = Path(__file__).parent / "golden"
 COLOUR = re.compile("\x1b\\[[0-9;]*3[0-9]m")
@@ -83,6 +83,18 @@ def test_hostile_names_show_as_text() -> None:
     """Whatever a name holds is shown as it reads: no markup, no emoji, nothing that moves the cursor or cannot be encoded."""
     text = shown("hostile")
     assert text.count(r"[red]x[/]\n:boom: \x1b[31m \udcff") >= 6
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+def test_hostile_labels_show_as_text() -> None:
+    """So is what a stored report calls its points, and all else that it holds."""
+    console = Console(file=io.StringIO(), width=1_000, force_terminal=True, color_system=None)
+    run, results = hostile()
+    show_run(console, run, results, Path("out"))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert text.splitlines()[0].startswith("</script ><!--<script>")
+    assert r"[a](b) @everyone \x1b[31m\u202e\udcff" in text.splitlines()[0]
     assert all(character.isprintable() or character == "\n" for character in text)
 
 

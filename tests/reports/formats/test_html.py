@@ -201,7 +201,16 @@ def test_the_address_keeps_the_filter(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fragment", ["#?cell={", "#?cell=null", "#?sort=constructor&page=-7", "#?page=999&q=%00", "#?verdict=x"]
+    "fragment",
+    [
+        "#?sort=__proto__",
+        "#?sort=toString&down=1",
+        "#?cell={",
+        "#?cell=null",
+        "#?sort=constructor&page=-7",
+        "#?page=999&q=%00",
+        "#?verdict=x",
+    ],
 )
 def test_a_broken_address(page: Page, tmp_path: Path, fragment: str) -> None:
     """An address that was cut short or made up shows a list all the same."""
