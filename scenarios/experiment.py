@@ -31,7 +31,7 @@ __all__ = [
     "Experiment",
     "ExperimentKind",
     "ExperimentOptions",
-    "Explanation",
+    "Explained",
     "Listener",
     "Scenario",
     "StoredRun",
@@ -81,7 +81,7 @@ class Listener:
         """One scenario has its verdict. May be called from several threads, one at a time."""
 
 
-class Explanation(NamedTuple):
+class Explained(NamedTuple):
     """Why promises were broken, and remarks on what was not explained."""
 
     findings: list[Finding]
@@ -141,7 +141,7 @@ class Experiment(Protocol):
     def ordered(self) -> list[ScenarioResult]:
         """Return the results so far in an order that does not depend on which finished first."""
 
-    def explain(self) -> Explanation:
+    def explain(self) -> Explained:
         """Explain each kind of broken promise among the results. Bounded in time."""
 
     @property

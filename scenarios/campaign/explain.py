@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from crashmatrix.scenarios.experiment import Experiment, Explanation
+from crashmatrix.scenarios.experiment import Experiment, Explained
 
 __all__ = ["explanation_of"]
 
 
-def explanation_of(experiment: Experiment) -> Explanation:
+def explanation_of(experiment: Experiment) -> Explained:
     """Explain what an experiment found. An error while explaining becomes a note."""
     try:
         return experiment.explain()
     except Exception as error:  # An explanation is not worth losing a result.
-        return Explanation([], [f"what was found could not be explained: {type(error).__name__}: {error}"])
+        return Explained([], [f"what was found could not be explained: {type(error).__name__}: {error}"])

@@ -15,18 +15,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
-from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging import second_recovery, worker as work
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree, frozen
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
@@ -175,9 +174,9 @@ class Checker:
         items, declared = job.ended.value
         return items, declared
 
-    def _judge(self, promises: Promises, items: Sequence[Item], when: str = "") -> None:
+    def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
         if violation := self._violation(promises, items):
-            raise _Found(violation.verdict, when + violation.explanation)
+            raise _Found(violation.verdict, violation.explanation)
 
     def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""
@@ -226,16 +225,11 @@ class Checker:
     def _compare(
         self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
     ) -> None:
-        first, second = [item_key(item) for item in items], [item_key(item) for item in again]
-        if Counter(first) != Counter(second):
-            self._judge(promises, again, "after a second recovery: ")
-            other = sorted((Counter(first) - Counter(second)) + (Counter(second) - Counter(first)))[:5]
-            raise _Found(Verdict.CORRUPT, f"a second recovery returned other items than the first: {', '.join(other)}")
-        if first != second:
-            raise _Found(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
+        if violation := second_recovery.other_items(items, again, partial(self._violation, promises)):
+            raise _Found(violation.verdict, violation.explanation)
         changed = before.difference(self._capture(root))
-        if changed and self.system.stable_recovery:
-            raise _Found(Verdict.CORRUPT, f"a second recovery changed the folder: {', '.join(changed[:5])}")
+        if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):
+            raise _Found(violation.verdict, violation.explanation)
 
 
 def snapshot_job(job: Job, store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None) -> None:

@@ -22,7 +22,7 @@ from crashmatrix.scenarios.experiment import (
     CrashedFolder,
     CrashPoint,
     ExperimentOptions,
-    Explanation,
+    Explained,
     Listener,
     StoredRun,
     Workbench,
@@ -58,10 +58,10 @@ class KillExperiment(KillExploration):
         RealKills(self, prepared, comparable, self.sample_min).run()
         self._account(prepared)
 
-    def explain(self) -> Explanation:
+    def explain(self) -> Explained:
         """Explain each kind of broken promise, from the snapshots; runs nothing."""
         explainer = KillExplainer(self)
-        return Explanation(explainer.findings(), explainer.notes)
+        return Explained(explainer.findings(), explainer.notes)
 
     @property
     def confirmed(self) -> bool:

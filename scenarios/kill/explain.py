@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, CrashPath, parse_id
-from crashmatrix.scenarios.power.explain.causes import acknowledged, shown
-from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["KillExplainer", "changes_between"]
@@ -114,13 +114,8 @@ class KillExplainer:
         self, path: CrashPath, before: CrashState | None, state: CrashState, example: ScenarioResult
     ) -> tuple[str, str, str, tuple[str, ...]]:
         """Cause, a sentence more, suggestion and what was lost; each empty where the snapshots do not say."""
-        if "second recovery" in example.explanation.partition(":")[0]:
-            return (
-                "recovery does not leave what it found: a second recovery has another result",
-                "The first recovery kept the promise; the second one began with what the first had left.",
-                "",
-                (),
-            )
+        if second_recovery.is_about(example.explanation):
+            return *second_recovery.CAUSE, "", ()
         verdict = example.verdict
         events = state.promises.events
         changes = changes_between(before.tree, state.tree) if before else []

@@ -38,7 +38,7 @@ from crashmatrix.scenarios.experiment import (
     CrashedFolder,
     CrashPoint,
     ExperimentOptions,
-    Explanation,
+    Explained,
     Listener,
     StoredRun,
     Workbench,
@@ -63,10 +63,10 @@ before another sync, and the bug may lie behind any. Each search records anew, f
 class PowerExperiment(PowerExploration):
     """One power experiment on one target."""
 
-    def explain(self) -> Explanation:
+    def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
         explainer = PowerExplainer(self)
-        return Explanation(explainer.findings(), explainer.notes)
+        return Explained(explainer.findings(), explainer.notes)
 
     @property
     def confirmed(self) -> bool:

@@ -22,7 +22,7 @@ from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import result_of
 from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
-from crashmatrix.scenarios.power.state_verdict import Judged, account_of
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
 from crashmatrix.scenarios.shards import WHOLE
 from crashmatrix.scenarios.target.contract import Violation
 
@@ -61,7 +61,7 @@ class PowerExploration:
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
-    _verified: frozenset[int] = frozenset()
+    _verified: frozenset[Check] = frozenset()
     _budget_left: int = 0
     _reserved: dict[str, int] = field(default_factory=dict)
     _exploring: float = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.power.state_verdict import Check, Judged
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import Ended
@@ -23,14 +23,14 @@ def judge_together(
     budget: int,
     on_judged: Callable[[Judged], None],
     *,
-    verified: frozenset[int] = frozenset(),
+    verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
 ) -> list[Ended]:
-    """Judge up to ``budget`` states; returns how each judge ended, with its `power_account.Share` if in order.
+    """Judge up to ``budget`` states; returns how each judge ended, with its `state_verdict.Share` if in order.
 
     Args:
         on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
-        verified, until_broken: see `power_judge.judge`.
+        verified, until_broken: see `judge.judge`.
     """
     share = max(1, budget // workers)
     seconds_max = 60 + (share + 2) * 3 * load(target.name).seconds_max

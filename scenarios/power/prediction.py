@@ -1,7 +1,8 @@
-"""Which folder a crash state becomes, told without mounting it, and how far that is believed.
+"""Which folder a crash state becomes, predicted without mounting it, and how far the prediction is believed.
 
-`faults.disk.CrashStates.outcomes` says which states become the same folder; so it is known of all once it was seen of one. Some
-are mounted all the same. If one then shows another folder, nothing is predicted any more, and what was is to be looked at.
+`faults.disk.CrashStates.outcomes` says which states become the same folder. Once one of them was mounted, the folder of the
+others is known. Some are mounted all the same. If one of these shows another folder, nothing is predicted any more, and the
+states judged by a prediction are judged again.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from crashmatrix.faults.disk import CrashState
 from crashmatrix.faults.disk.state import StateNames
 
-__all__ = ["FORETOLD_TO_MOUNTED", "WRONG", "Prediction"]
+__all__ = ["MOUNTED_EACH", "WRONG", "Prediction"]
 
-FORETOLD_TO_MOUNTED = 32
-"""Of how many states whose folder is predicted one is mounted all the same."""
+MOUNTED_EACH = 32
+"""Of this many predicted states, one is mounted all the same."""
 
 WRONG = (
     "mounted, this image showed another folder than was predicted from one with the same outcome: either its filesystem does not "
@@ -21,7 +22,7 @@ WRONG = (
 
 
 class Prediction:
-    """What is known of one trace's states; ``outcomes`` tells which of them become the same folder."""
+    """Predicts the folders of one trace's states; ``outcomes`` names states alike that become the same folder."""
 
     def __init__(self, outcomes: StateNames) -> None:
         self._outcomes = outcomes
@@ -37,14 +38,14 @@ class Prediction:
         return self._folders.get(self._outcome(state)) if self._holds else None
 
     def _outcome(self, state: CrashState) -> int:
-        if self._latest is None or self._latest[0] != state:  # Who asks for a folder tells, often, what it saw instead.
+        if self._latest is None or self._latest[0] != state:  # Often `saw` follows `folder`.
             self._latest = state, self._outcomes.of(state)
         return self._latest[1]
 
     def suffices(self, state: CrashState) -> bool:
-        """Whether to go by what was predicted of a state, this time."""
+        """Whether to go by the prediction this time, without mounting the state."""
         self.count += 1
-        if self.count % FORETOLD_TO_MOUNTED == 0:
+        if self.count % MOUNTED_EACH == 0:
             return False
         self._unseen.append(state)
         return True

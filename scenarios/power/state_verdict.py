@@ -7,7 +7,12 @@ from typing import Any
 
 from crashmatrix.reports import Verdict
 
-__all__ = ["Judged", "Share", "account_of"]
+__all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of"]
+
+VERIFIED, REPEATED = "verified", "repeated"
+
+Check = tuple[str, int]
+"""A further check, made once after each journal line: the system checked itself, or recovery was repeated; after how many."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class Share:
     distinct_recovered: int = 0
     judged: int = 0
     mounted: int = 0
-    verified: set[int] = field(default_factory=set)
-    """Numbers of journal lines after which the system checked itself."""
+    verified: set[Check] = field(default_factory=set)
+    """The further checks that were passed."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.experiment import (
     CrashedFolder,
     CrashPoint,
     ExperimentOptions,
-    Explanation,
+    Explained,
     Listener,
     StoredRun,
     Workbench,
@@ -80,9 +80,9 @@ class EmptyExperiment:
     def ordered(self) -> list[ScenarioResult]:
         return list(self.results)
 
-    def explain(self) -> Explanation:
+    def explain(self) -> Explained:
         found = [each for each in group(self.results) if each.finding.verdict.broken]
-        return Explanation(
+        return Explained(
             [replace(each.finding, cause=f"{each.results[0].point} was emptied") for each in found],
             ["explained by a toy"],
         )

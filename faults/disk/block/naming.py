@@ -28,7 +28,7 @@ from crashmatrix.faults.disk.crash_images import CrashImages
 from crashmatrix.faults.disk.errors import MountRefused
 from crashmatrix.faults.disk.linux.extents import extents_of
 from crashmatrix.faults.disk.state import CrashState
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named, is_about_folder
 from crashmatrix.faults.disk.trace.operations import Flush, Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
@@ -275,8 +275,8 @@ def _joined(parts: list[Named], *, nodes: bool) -> Iterator[Named]:
     """
     journal = [part for part in parts if part.kind == JOURNAL]
     if journal:
-        directory = next((part for part in journal if part.what.startswith("directory ")), journal[0])
-        ranked = sorted(journal, key=lambda part: not part.what.startswith("directory "))
+        directory = next((part for part in journal if is_about_folder(part.what)), journal[0])
+        ranked = sorted(journal, key=lambda part: not is_about_folder(part.what))
         words = _listed(replace(part, kind=METADATA) for part in ranked if part.what != "the descriptor")
         yield replace(directory, what=words or journal[0].what)
     last: Named | None = None

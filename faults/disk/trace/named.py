@@ -3,7 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["DATA", "JOURNAL", "METADATA", "NAMES", "SIZE", "UNKNOWN", "Named", "in_words"]
+__all__ = [
+    "DATA",
+    "JOURNAL",
+    "METADATA",
+    "NAMES",
+    "SIZE",
+    "UNKNOWN",
+    "Named",
+    "folder_in_words",
+    "in_words",
+    "is_about_folder",
+]
 
 DATA, SIZE, NAMES = "data", "size", "names"
 METADATA, JOURNAL, UNKNOWN = "metadata", "journal", "unknown"
@@ -39,12 +50,25 @@ class Named:
             case "size":
                 return f"{self.path}, its size: {self.stop:,} bytes"
             case "names":
-                return f"directory {self.path}: {self.what}"
+                return f"{folder_in_words(self.path)}: {self.what}"
             case "journal":
                 return f"the filesystem's journal: {self.what}"
             case "metadata":
                 return f"metadata of the filesystem: {self.what}" if self.what else "metadata of the filesystem"
         return f"a part of the disk that no file has{f': {self.what}' if self.what else ''}"
+
+
+_STORE_FOLDER = "the store's folder"
+
+
+def folder_in_words(path: str) -> str:
+    """A directory by its path; the directory under test is the store's folder."""
+    return _STORE_FOLDER if path == "." else f"directory {path}"
+
+
+def is_about_folder(words: str) -> bool:
+    """Whether words begin with a directory, as `folder_in_words` names it."""
+    return words.startswith((_STORE_FOLDER, "directory "))
 
 
 def in_words(changes: Iterable[Named]) -> list[str]:

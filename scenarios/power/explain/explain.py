@@ -1,9 +1,9 @@
-"""What explains one finding of the power experiment, in a process of its own: minimise its simplest crash, and tell it.
+"""What explains one finding of the power experiment, in a process of its own.
 
 1. of the finding's crash states, take the one with the fewest crashes and the earliest cut
-2. the first cut at which it is still broken; then the fewest lost writes (`minimise`)
-3. name what was lost: block by block (`faults.disk.block.naming`), and by what the workload had asked for (`unsynced`)
-4. say why in terms of what was not synced before it was acknowledged (`story`)
+2. find the first cut at which it is still broken; then the fewest lost writes (`minimise`)
+3. name what was lost: block by block (`faults.disk.block.naming`), and by the workload's own calls (`losses`, `unsynced`)
+4. derive the cause: which sync was missing before the acknowledgement (`causes`), or which step broke the promise
 """
 
 from __future__ import annotations
@@ -11,28 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crashmatrix.faults.disk import Change, CrashImages, CrashState, Note, Trace, enter_private_namespace, load_trace
-from crashmatrix.faults.disk.change_names import changes_named
-from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk import CrashState, Note, Trace, enter_private_namespace, load_trace
 from crashmatrix.faults.disk.posix.naming import tree_syncs
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, Named, in_words
 from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
-from crashmatrix.scenarios.power.explain.causes import (
-    Cause,
-    acknowledged,
-    cause_of,
-    cause_of_later,
-    cause_of_restart,
-    journal_lines,
-    place_of,
-    shown,
-    where,
-)
+from crashmatrix.scenarios.judging.words import acknowledged, shown
+from crashmatrix.scenarios.power.explain.causes import Cause, cause_of, cause_of_later, cause_of_restart
+from crashmatrix.scenarios.power.explain.last_step import last_step, step_in_words
+from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
+from crashmatrix.scenarios.power.explain.places import journal_lines, where
 from crashmatrix.scenarios.power.explain.timeline import timeline
-from crashmatrix.scenarios.power.explain.unsynced import Missing, lines_before, lost_in, missing_from, same_names
 from crashmatrix.scenarios.power.judge import judging
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line
 from crashmatrix.scenarios.power.restarts import restarted_at
@@ -41,20 +32,42 @@ from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["Told", "explain", "judge_like"]
+__all__ = ["Crash", "Explanation", "cause_in", "cuts_of", "explain", "explained", "judge_like"]
 
-_LOST_SHOWN = 24
 _EARLIER_TRIES = 12
 _LIKE_MAX = 16
-_LATER = 60
 _UNKNOWN_IN_MEMORY = (
     "What was in memory only is not known: recorded again, the workload did not do the same in the same order."
 )
 
 
 @dataclass(frozen=True)
-class Told:
-    """A finding's story. ``state`` is the minimised crash state, ``judged`` how many were judged to find it."""
+class Crash:
+    """A minimised crash. ``safe_before`` says whether one right before its last step keeps the promise."""
+
+    trace: Trace
+    recording: Recording
+    state: CrashState
+    judged: Judged
+    tries: int
+    """How many states were judged to find it."""
+    safe_before: bool
+
+    @property
+    def lines(self) -> list[str]:
+        """The journal up to the cut."""
+        return journal_lines(self.trace, self.state.cut, self.recording)
+
+    @property
+    def last_acknowledged(self) -> tuple[int, str]:
+        """The number of the journal line that acknowledged last, and its item; 0 if none did."""
+        acks = [(number, line) for number, line in enumerate(self.lines, 1) if line.startswith("ack ")]
+        return (acks[-1][0], shown(acks[-1][1].removeprefix("ack "))) if acks else (0, "")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a promise was broken. ``state`` is the minimised crash state, ``judged`` how many were judged to find it."""
 
     state: str
     judged: int
@@ -73,15 +86,15 @@ def explain(
     states: Sequence[str],
     finding: str,
     budget: int,
-    asked: Recording | None,
-) -> Told | None:
+    calls: Recording | None,
+) -> Explanation | None:
     """Explain a finding.
 
     Args:
         states: ids of crash states of the recording that show it.
         finding: its id: a state shows it if its result has this one.
         budget: how many states to judge at most.
-        asked: the same workload recorded on the `posix` filesystem, if there is such a recording.
+        calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
 
     Returns:
         None if no state given shows it when judged again.
@@ -93,6 +106,13 @@ def explain(
     target.make()  # Imports it: its failpoints are declared.
     known = [CrashState.parse(state, trace) for state in states]
     first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
+    crash = _minimised(target, recording, trace, first, finding, budget)
+    return explained(crash, loss_of(trace, crash.state, calls), declared_places()) if crash else None
+
+
+def _minimised(
+    target: Target, recording: Recording, trace: Trace, first: CrashState, finding: str, budget: int
+) -> Crash | None:
     last: dict[CrashState, Judged] = {}
     with judging(target, recording, trace) as judge:
 
@@ -103,12 +123,13 @@ def explain(
         most = Budget(broken, budget)
         if not most.broken(first):
             return None
-        state = earliest(trace, replace(first, tears=(), kept=0), _cuts(trace, recording), most, _EARLIER_TRIES)
+        cuts = cuts_of(trace, recording)
+        state = earliest(trace, replace(first, tears=(), kept=0), cuts, most, _EARLIER_TRIES)
         state = fewest_lost(state if most.broken(state) else first, most)
-        state = earliest(trace, state, _cuts(trace, recording), most, _EARLIER_TRIES)
-        start = _last_step(trace, state)[0]
+        state = earliest(trace, state, cuts, most, _EARLIER_TRIES)
+        start, _ = last_step(trace, state)
         safe_before = judge(CrashState.whole(trace, start)).verdict is Verdict.SAFE
-    return _tell(trace, recording, state, last[state], budget - most.left, asked, safe_before)
+    return Crash(trace, recording, state, last[state], budget - most.left, safe_before)
 
 
 def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> list[Judged]:
@@ -128,8 +149,8 @@ def judge_like(_: Channel, target: Target, recording: Recording, notes: int) -> 
         return [judge(state) for state in states[:_LIKE_MAX]]
 
 
-def _cuts(trace: Trace, recording: Recording) -> list[int]:
-    """Right after each journal line, from the workload's start or restart on; in a recovery, which has none, after each hit."""
+def cuts_of(trace: Trace, recording: Recording) -> list[int]:
+    """The cuts to try: right after each journal line, from the workload's start or restart on; in a recovery, after each hit."""
     first = max(trace.start, restarted_at(trace))
     in_recovery = recording.of or recording.killed
     return [
@@ -139,145 +160,50 @@ def _cuts(trace: Trace, recording: Recording) -> list[int]:
     ]
 
 
-def _tell(
-    trace: Trace,
-    recording: Recording,
-    state: CrashState,
-    judged: Judged,
-    count: int,
-    asked: Recording | None,
-    safe_before: bool,
-) -> Told:
-    on_disk = Filesystem.parse(trace.filesystem).on_disk
-    with CrashImages(trace) as images:
-        names = changes_named(trace, state.cut, images)
-        missing, unsynced = _missing(trace, state, images, asked) if on_disk else lost_in(trace, state)
-        later = _later(trace, state.cut, images) if missing is None else []
-    pending = trace.pending(state.cut)
-    gone = [at for index, at in enumerate(pending) if not state.kept >> index & 1]
-    torn = [pending[tear.write] for tear in state.tears]
-    lost = [
-        *in_words(each for at in gone for each in names[at]),
-        *(f"{line} (torn)" for line in in_words(each for at in torn for each in names[at])),
-    ]
-    in_memory = (
-        [f"in memory only: {line}" for line in in_words(each.named for each in missing or ())] if on_disk else []
-    )
-    lines = journal_lines(trace, state.cut, recording)
-    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
-    acked = acks[-1] if acks else 0
-    declared = declared_places()
-    item = shown(lines[acked - 1].removeprefix("ack ")) if acked else ""
-    cause = cause_of_restart()
-    since = restarted_at(trace)
-    if not recording.killed or (gone and min(gone) >= since):  # What recovery itself wrote is lost, not what it read.
-        loses = judged.verdict in (Verdict.LOSES, Verdict.HOLE)
-        took = missing or _written(trace, gone, names)
-        cause = cause_of(took, acked - len(recording.before), item, loses=loses, unsynced=unsynced)
-    unknown = missing is None and not recording.of and not recording.killed
-    if unknown and not cause.cause and acked > len(recording.before):
-        cause = cause_of_later(later, item)
-    if safe_before and not gone and not torn and not in_memory and not unknown:
-        cause = replace(cause, otherwise=_step(trace, state, names, recording, declared))
-    told = [
-        acknowledged(lines, len(recording.initial)),
+def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanation:
+    """Put a crash and what it took into words; ``declared`` is where failpoints are declared, by name."""
+    trace, recording, state, judged = crash.trace, crash.recording, crash.state, crash.judged
+    cause = cause_in(crash, loss, declared)
+    sentences = [
+        acknowledged(crash.lines, len(recording.initial)),
         where(trace, state.cut, recording, declared),
-        _fate(len(gone), len(torn), len(pending), lost, in_memory, on_disk),
-        _UNKNOWN_IN_MEMORY if unknown else "",
+        loss.text,
+        _UNKNOWN_IN_MEMORY if _is_unknown(crash, loss) else "",
         f"Then: {circumstances(recording, judged.explanation)}.",
         cause.because,
     ]
-    synced = {} if on_disk else tree_syncs(trace, state.cut)
-    events = timeline(trace, state, names, declared, outcome=judged.explanation, synced=synced)
-    shown_lost = [*in_memory, *lost]
-    if len(shown_lost) > _LOST_SHOWN:
-        shown_lost = [*shown_lost[:_LOST_SHOWN], f"and {len(shown_lost) - _LOST_SHOWN:,} more"]
-    return Told(
-        str(state),
-        count,
-        tuple(filter(None, told)),
-        cause,
-        tuple(shown_lost),
-        events,
-        len(trace.notes_before(state.cut)),
+    synced = {} if loss.on_disk else tree_syncs(trace, state.cut)
+    return Explanation(
+        state=str(state),
+        judged=crash.tries,
+        explanation=tuple(filter(None, sentences)),
+        cause=cause,
+        lost=loss.listed,
+        timeline=timeline(trace, state, loss.names, declared, outcome=judged.explanation, synced=synced),
+        notes=len(trace.notes_before(state.cut)),
     )
 
 
-def _missing(
-    trace: Trace, state: CrashState, images: CrashImages, asked: Recording | None
-) -> tuple[list[Missing] | None, list[Missing]]:
-    """What the workload had asked for, had not synced, and the mounted crash state has not, None if nothing is known; and
-    all that it had not synced."""
-    if asked is None or restarted_at(trace):
-        return None, []
-    calls = load_trace(asked.trace)
-    with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
-        if root.is_symlink() or not same_names(root, calls):
-            return None, []
-    with images.mounted(state) as root:
-        if root.is_symlink():  # It leads out of the image.
-            return None, []
-        return missing_from(root, calls, trace.notes_before(state.cut)) or (None, [])
+def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
+    """Derive why a crash breaks its promise."""
+    if second_recovery.is_about(crash.judged.explanation):
+        return Cause(*second_recovery.CAUSE)
+    line, item = crash.last_acknowledged
+    line -= len(crash.recording.before)
+    cause = cause_of_restart()
+    # After a restart, either what recovery itself wrote is lost, or what it had read.
+    if not crash.recording.killed or (loss.gone and min(loss.gone) >= restarted_at(crash.trace)):
+        loses = crash.judged.verdict in (Verdict.LOSES, Verdict.HOLE)
+        cause = cause_of(loss.of_workload(crash.trace), line, item, loses=loses, unsynced=loss.unsynced)
+    unknown = _is_unknown(crash, loss)
+    if unknown and not cause.cause and line > 0:
+        cause = cause_of_later(loss.later, item)
+    if crash.safe_before and loss.nothing and not unknown:
+        step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared)
+        cause = replace(cause, otherwise=step)
+    return cause
 
 
-def _written(trace: Trace, gone: Sequence[int], names: Mapping[int, tuple[Named, ...]]) -> list[Missing]:
-    """The lost writes to a disk that are about a file, or a directory's names."""
-    lines = lines_before(trace)
-    return [Missing(at, lines[at], each) for at in gone for each in names[at] if each.kind in (DATA, NAMES)]
-
-
-def _last_step(trace: Trace, state: CrashState) -> tuple[int, list[int]]:
-    """The changes before a cut, back to the note that came before them; and the position right after that note."""
-    changes: list[int] = []
-    for at in range(state.cut - 1, -1, -1):
-        if isinstance(trace.operations[at], Change):
-            changes.insert(0, at)
-        elif changes and isinstance(trace.operations[at], Note):
-            return at + 1, changes
-    return 0, changes
-
-
-def _step(
-    trace: Trace,
-    state: CrashState,
-    names: Mapping[int, tuple[Named, ...]],
-    recording: Recording,
-    declared: Mapping[str, str],
-) -> str:
-    """What was written last before a crash that took nothing: the step on which the promise breaks; empty if nothing was."""
-    start, changes = _last_step(trace, state)
-    telling = list(filter(None, (_short(each) for at in changes for each in names[at])))
-    if not telling:
-        return ""
-    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= start else "of the workload"
-    after = f", after {place_of(trace.operations[start - 1], declared)}" if start else ""
-    return f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:3])}"
-
-
-def _short(named: Named) -> str:
-    """A change in few words; empty if it is the filesystem's own affair."""
-    if named.kind == JOURNAL:
-        first = named.what.partition("; ")[0]
-        return first if first.startswith("directory ") else ""
-    return named.text if named.kind in (DATA, NAMES) else ""
-
-
-def _later(trace: Trace, cut: int, images: CrashImages) -> list[Named]:
-    """What the run that was recorded, whose power did not fail, wrote to the disk next."""
-    stop = min(cut + _LATER, trace.finish)
-    names = changes_named(trace, stop, images)
-    return [each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES)]
-
-
-def _fate(gone: int, torn: int, pending: int, lost: list[str], in_memory: list[str], on_disk: bool) -> str:
-    what, sync = ("writes to the disk", "flush") if on_disk else ("changes", "sync")
-    if gone or torn:
-        how = "Lost or torn" if gone and torn else "Torn" if torn else "Lost"
-        text = f"{how}: {gone + torn} of {pending} {what} that no {sync} had made durable: {'; '.join(lost[:4])}."
-    elif on_disk:
-        text = "Nothing that had been written to the disk was lost."
-    else:
-        text = "Nothing was lost."
-    if in_memory:
-        text += f" Still in memory, and so lost: {'; '.join(line.partition(': ')[2] for line in in_memory[:4])}."
-    return text
+def _is_unknown(crash: Crash, loss: Loss) -> bool:
+    """Whether it is not known what was in memory only."""
+    return loss.missing is None and not crash.recording.of and not crash.recording.killed

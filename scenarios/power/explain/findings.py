@@ -18,8 +18,9 @@ from crashmatrix.reports.store import TRACES
 from crashmatrix.scenarios.errors import ForkServerDied
 from crashmatrix.scenarios.power import recording as power_record
 from crashmatrix.scenarios.power.explain import explain as explain_power
-from crashmatrix.scenarios.power.explain.explain import Told
-from crashmatrix.scenarios.power.explain.trials import Trial, Trials
+from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
+from crashmatrix.scenarios.power.explain.explain import Explanation
+from crashmatrix.scenarios.power.explain.trials import Trials
 from crashmatrix.scenarios.power.exploring import PowerExploration
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.results import parse_power_id, power_id
@@ -62,7 +63,7 @@ class PowerExplainer:
         """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
         start = time.perf_counter()
         groups = [found for found in group(self.exploration.ordered()) if found.finding.verdict.broken]
-        stories: dict[int, tuple[Recording, Told] | None] = {}
+        stories: dict[int, tuple[Recording, Explanation] | None] = {}
         workers = self._options.workers
         for at in range(0, min(len(groups), FINDINGS_MAX), workers):
             # Not all at once: what is begun late may be one too many.
@@ -80,7 +81,7 @@ class PowerExplainer:
             self.notes.append(f"{len(findings)} of {of} explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
-    def _tell(self, found: Group) -> tuple[Recording, Told] | None:
+    def _tell(self, found: Group) -> tuple[Recording, Explanation] | None:
         """The story of a finding; None if it has none, for a reason that is noted."""
         reason = "judged again, its states were not broken so"
         try:
@@ -88,7 +89,7 @@ class PowerExplainer:
             if recording is None:
                 reason = "no trace of it was kept"
             else:
-                told: Told | None = self._run(
+                told: Explanation | None = self._run(
                     explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
                 )
                 if told:
@@ -100,7 +101,7 @@ class PowerExplainer:
         self.notes.append(f"{found.finding.id} was not explained: {reason}")
         return None
 
-    def _with_trial(self, found: Group, recording: Recording, told: Told, *, late: bool) -> Finding:
+    def _with_trial(self, found: Group, recording: Recording, told: Explanation, *, late: bool) -> Finding:
         trial = None
         if recording.of is None and not late:
             remedies = [suspect.remedy for suspect in told.cause.every]
@@ -110,10 +111,10 @@ class PowerExplainer:
             found.finding,
             example=name,
             replay=self._options.replay_command(name),
-            cause=_cause(told, trial),
-            explanation=told.explanation,
+            cause=cause_with(told, trial),
+            explanation=sentences_with(told, trial),
             lost=told.lost,
-            suggestion=_suggestion(told, trial),
+            suggestion=suggestion_with(told, trial),
             tested=trial.helps if trial else None,
             timeline=told.timeline,
         )
@@ -158,24 +159,3 @@ class PowerExplainer:
     def _job(self, function: Callable[..., Any], *args: Any) -> Any:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
         return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
-
-
-def _cause(told: Told, trial: Trial | None) -> str:
-    """The cause: the missing sync that helped, if one did."""
-    causes = {suspect.remedy: suspect.cause for suspect in reversed(told.cause.every)}
-    if trial and trial.helps:
-        return causes[trial.remedy]
-    if told.cause.otherwise:
-        return told.cause.otherwise
-    if trial and trial.eases:
-        return f"among other things: {causes[trial.remedy]}"
-    cause = told.cause.cause
-    doubted = trial and (trial.helps is False or len(told.cause.suspects) > 1)
-    return f"not confirmed: {cause}" if cause and doubted else cause
-
-
-def _suggestion(told: Told, trial: Trial | None) -> str:
-    remedy = trial.remedy if trial else next((suspect.remedy for suspect in told.cause.suspects), None)
-    if remedy is None:
-        return ""
-    return f"Try {remedy.text}.{f' {trial.text}' if trial else ''}"

@@ -1,7 +1,7 @@
-"""Syncs that the harness makes in the system's stead, to try whether they would mend it.
+"""Syncs that the harness makes in the system's stead, to try whether they would fix it.
 
 They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
-What a program of another language acknowledges or renames by itself goes past here: then nothing is made, and the count says so.
+A program of another language acknowledges and renames by itself: then no sync is made, and the count says so.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any
 __all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
 
 BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
-_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}|\d[\d-]*")
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
+_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!{_UUID}))*")
 _PATHS_SHOWN = 4
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",

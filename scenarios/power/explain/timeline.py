@@ -8,11 +8,9 @@ from crashmatrix.faults.disk import Change, CrashState, Failure, Flush, Mark, No
 from crashmatrix.faults.disk.trace.named import Named, in_words
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Data, Write, sectors_of
 from crashmatrix.reports import Event
+from crashmatrix.scenarios.judging.words import EVENTS_MAX
 
-__all__ = ["EVENTS_MAX", "timeline"]
-
-EVENTS_MAX = 200
-"""How many events before the cut are shown."""
+__all__ = ["timeline"]
 
 
 def timeline(

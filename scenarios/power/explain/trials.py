@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def eases(self) -> bool:
-        """Whether it does away with half of the broken states at least, but not with all: there is more to mend."""
+        """Whether at least half of the broken states, but not all, are safe with it: there is more to fix."""
         return self.helps is False and 2 * self.broken * self.judged_without <= self.broken_without * self.judged
 
     @property

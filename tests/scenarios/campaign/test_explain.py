@@ -14,15 +14,12 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.faults.disk import CrashState, Note
 from crashmatrix.reports import Finding, Verdict
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.kill.plan import parse_id
-from crashmatrix.scenarios.power.explain.timeline import EVENTS_MAX, timeline
-from tests.faults.disk.support import synthetic_trace
 from tests.scenarios.cli.test_commands import CRASHMATRIX, crashmatrix
 from tests.scenarios.experiments import kill_of, power_of
 
@@ -46,6 +43,7 @@ KILL = [
 
 def explained_power(target: str, fs: str, budget: int, tmp_path: Path, *, restarts: int = 0) -> list[Finding]:
     plan = Plan(target=target, budget=budget, filesystems=(fs,), report=tmp_path / "report")
+    plan.report.mkdir()
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
         experiment.restarts = restarts
@@ -256,15 +254,6 @@ def test_an_interrupt_while_explaining_keeps_the_results(tmp_path: Path, monkeyp
     summary = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert (summary["verdict"], summary["interrupted"], summary["findings"]) == ("loses", True, [])
     assert (tmp_path / "report" / "results.jsonl").read_text().count('"loses"')
-
-
-def test_a_timeline_is_bounded() -> None:
-    """Of a long recording, the last events before the cut are shown, and it is said that there were more."""
-    trace = synthetic_trace([Note(b"ack %d" % number) for number in range(500)])
-    events = timeline(trace, CrashState(400, 0, (), 0), {}, {}, outcome="nothing")
-    assert len(events) == EVENTS_MAX + 3
-    assert (events[0].kind, events[0].text) == ("note", "what came before is left out")
-    assert [event.kind for event in events[-3:]] == ["ack", "cut", "recovered"]
 
 
 def no_explanation(*_: Any) -> None:

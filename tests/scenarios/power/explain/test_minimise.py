@@ -8,7 +8,6 @@ import pytest
 
 from crashmatrix.faults.disk import CrashState, Flush, Note, Tear, Write
 from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
-from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy, pattern_of
 from tests.faults.disk.support import synthetic_trace
 
 
@@ -59,10 +58,3 @@ def test_the_earliest_cut() -> None:
     assert found.cut == cuts[1]
     assert lost_of(found) == {0}
     assert earliest(trace, state, cuts, Budget(lambda _: False, 50), 10) == state
-
-
-def test_patterns() -> None:
-    """A pattern is a path with its numbers left out; what is special to patterns is meant as it is."""
-    assert pattern_of("wal/t/4-4.arrows") == pattern_of("wal/t/17-.arrows") == "wal/t/*.arrows"
-    remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
-    assert [path for path in ("./", "a[1].x", "b[*]", "b*", "c/") if remedy.matches(path)] == ["./", "a[1].x", "b[*]"]

@@ -1,0 +1,40 @@
+"""Words that the explanations of all experiments share: what had been acknowledged, and long texts shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
+
+EVENTS_MAX = 200
+"""How many events before a crash a finding's timeline shows."""
+
+_SHOWN_CHARACTERS = 80
+
+
+def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
+    """How much was acknowledged, and by which journal line last; ``initial`` items were there before the workload."""
+    there = f" {counted(initial, 'item')} {'was' if initial == 1 else 'were'} there from the start." if initial else ""
+    acks = [number for number, line in enumerate(lines, 1) if line.startswith("ack ")]
+    attempts = sum(line.startswith("attempt ") for line in lines)
+    if not acks:
+        attempted = f"{counted(attempts, 'item')} {'was' if attempts == 1 else 'were'} attempted"
+        return f"Nothing was acknowledged yet; {attempted}.{there}"
+    last = acks[-1]
+    item = shown(lines[last - 1].removeprefix("ack "))
+    if len(acks) == attempts == 1:
+        return f"Item {item} was acknowledged (journal line {last}).{there}"
+    some = f"{len(acks):,} of {counted(attempts, 'attempted item')} {'was' if len(acks) == 1 else 'were'}"
+    if len(acks) == attempts:
+        some = f"All {attempts:,} attempted items were"
+    return f"{some} acknowledged, the last one, {item}, by journal line {last}.{there}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 item", "1,000 items"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    """Text, shortened."""
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."

@@ -1,0 +1,49 @@
+"""What a finding says in the end: its cause, its suggestion and its explanation, in the light of the trial made, if any.
+
+the sync helps            it is the cause, and suggested with its figures
+it eases                  it is the cause among other things, and suggested with its figures
+it was refuted            the cause is not confirmed; nothing is suggested, the explanation says that it was tried
+it could not be tried     the likeliest cause; suggested, with the reason why it was not tried
+"""
+
+from __future__ import annotations
+
+from crashmatrix.scenarios.power.explain.explain import Explanation
+from crashmatrix.scenarios.power.explain.trials import Trial
+
+__all__ = ["cause_with", "sentences_with", "suggestion_with"]
+
+
+def cause_with(found: Explanation, trial: Trial | None) -> str:
+    """Return the cause: the missing sync that helped, if one did."""
+    causes = {suspect.remedy: suspect.cause for suspect in reversed(found.cause.every)}
+    if trial and trial.helps:
+        return causes[trial.remedy]
+    if found.cause.otherwise:
+        return found.cause.otherwise
+    if trial and trial.eases:
+        return f"among other things: {causes[trial.remedy]}"
+    cause = found.cause.cause
+    doubted = trial and (trial.helps is False or len(found.cause.suspects) > 1)
+    return f"not confirmed: {cause}" if cause and doubted else cause
+
+
+def suggestion_with(found: Explanation, trial: Trial | None) -> str:
+    """Return what to try, with the figures of the trial; empty if there is nothing, or if the trial refuted it."""
+    if _refuted(trial):
+        return ""
+    remedy = trial.remedy if trial else next((suspect.remedy for suspect in found.cause.suspects), None)
+    if remedy is None:
+        return ""
+    return f"Try {remedy.text}.{f' {trial.text}' if trial else ''}"
+
+
+def sentences_with(found: Explanation, trial: Trial | None) -> tuple[str, ...]:
+    """Return the explanation; one that a trial refuted says so."""
+    if trial is None or not _refuted(trial):
+        return found.explanation
+    return (*found.explanation, f"It did not help to add {trial.remedy.text}. {trial.text}")
+
+
+def _refuted(trial: Trial | None) -> bool:
+    return trial is not None and trial.helps is False and not trial.eases

@@ -1,0 +1,58 @@
+"""The last step before a crash that took nothing: if a crash before it was safe, it is the step that breaks the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from crashmatrix.faults.disk import Change, CrashState, Note, Trace
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, Named, is_about_folder
+from crashmatrix.scenarios.power.explain.places import place_of
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.restarts import restarted_at
+
+__all__ = ["last_step", "step_in_words"]
+
+_CHANGES_SHOWN = 3
+
+
+def last_step(trace: Trace, state: CrashState) -> tuple[int, tuple[int, ...]]:
+    """Return the changes before a cut, back to the note before them; and the position right after that note."""
+    changes: list[int] = []
+    for at in range(state.cut - 1, -1, -1):
+        if isinstance(trace.operations[at], Change):
+            changes.insert(0, at)
+        elif changes and isinstance(trace.operations[at], Note):
+            return at + 1, tuple(changes)
+    return 0, tuple(changes)
+
+
+def step_in_words(
+    trace: Trace,
+    state: CrashState,
+    names: Mapping[int, tuple[Named, ...]],
+    recording: Recording,
+    declared: Mapping[str, str],
+) -> str:
+    """Return the last step as a cause; empty if nothing was written in it.
+
+    Args:
+        names: what each change is about, by position.
+        declared: where failpoints are declared, by name.
+    """
+    start, changes = last_step(trace, state)
+    telling = list(filter(None, (_short(each) for at in changes for each in names[at])))
+    if not telling:
+        return ""
+    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= start else "of the workload"
+    after = f", after {place_of(trace.operations[start - 1], declared)}" if start else ""
+    return (
+        f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:_CHANGES_SHOWN])}"
+    )
+
+
+def _short(named: Named) -> str:
+    """A change in few words; empty if it concerns only the filesystem."""
+    if named.kind == JOURNAL:
+        first = named.what.partition("; ")[0]
+        return first if is_about_folder(first) else ""
+    return named.text if named.kind in (DATA, NAMES) else ""

@@ -1,0 +1,141 @@
+"""What a crash took, by name: writes that the disk lacks, and changes that had not even reached it.
+
+On a real filesystem a change may be in memory only, where the recording does not show it. It is known by comparison with
+the workload's calls, recorded on the `posix` filesystem (`unsynced`), if there is such a recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from crashmatrix.faults.disk import CrashImages, CrashState, Trace, load_trace
+from crashmatrix.faults.disk.change_names import changes_named
+from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, in_words
+from crashmatrix.scenarios.power.explain.unsynced import Missing, lines_before, lost_in, missing_from, same_names
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.restarts import restarted_at
+
+__all__ = ["Loss", "loss_of"]
+
+_LATER_OPERATIONS = 60
+_LOST_SHOWN, _IN_TEXT = 24, 4
+_IN_MEMORY = "in memory only: "
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a crash state lacks of what was written before its cut.
+
+    Attributes:
+        names: what each change before the cut is about, by position.
+        gone, torn: positions of the changes that are missing, or missing in part.
+        pending: how many changes were not durable at the cut.
+        missing: the workload's changes that are missing; None if that is not known.
+        unsynced: all the workload's changes that nothing had synced.
+        later: what the recorded run wrote next; known only where ``missing`` is not.
+    """
+
+    on_disk: bool
+    names: Mapping[int, tuple[Named, ...]]
+    gone: tuple[int, ...]
+    torn: tuple[int, ...]
+    pending: int
+    missing: tuple[Missing, ...] | None
+    unsynced: tuple[Missing, ...] = ()
+    later: tuple[Named, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lost writes to the disk, or on `posix` the lost changes, each in one line."""
+        lost = in_words(each for at in self.gone for each in self.names[at])
+        return (*lost, *(f"{line} (torn)" for line in in_words(each for at in self.torn for each in self.names[at])))
+
+    @property
+    def in_memory(self) -> tuple[str, ...]:
+        """What had not reached the disk, each in one line."""
+        return tuple(in_words(each.named for each in self.missing or ())) if self.on_disk else ()
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the crash took nothing, as far as is known."""
+        return not (self.gone or self.torn or self.in_memory)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """What is lost, for the finding: no more than fits."""
+        lines = [*(f"{_IN_MEMORY}{line}" for line in self.in_memory), *self.lines]
+        more = len(lines) - _LOST_SHOWN
+        return (*lines[:_LOST_SHOWN], *([f"and {more:,} more"] if more > 0 else []))
+
+    @property
+    def text(self) -> str:
+        """What became of the changes that were not durable, in a sentence or two."""
+        what, sync = ("writes to the disk", "flush") if self.on_disk else ("changes", "sync")
+        count = len(self.gone) + len(self.torn)
+        if count:
+            how = "Lost or torn" if self.gone and self.torn else "Torn" if self.torn else "Lost"
+            listed = "; ".join(self.lines[:_IN_TEXT])
+            text = f"{how}: {count} of {self.pending} {what} that no {sync} had made durable: {listed}."
+        else:
+            text = "No write that had reached the disk was lost." if self.on_disk else "Nothing was lost."
+        if self.in_memory:
+            text += f" Still in memory, and therefore lost: {'; '.join(self.in_memory[:_IN_TEXT])}."
+        return text
+
+    def of_workload(self, trace: Trace) -> tuple[Missing, ...]:
+        """The workload's changes that are missing; if that is not known, the lost writes about files and names."""
+        if self.missing:
+            return self.missing
+        lines = lines_before(trace)
+        written = [(at, each) for at in self.gone for each in self.names[at] if each.kind in (DATA, NAMES)]
+        return tuple(Missing(at, lines[at], each) for at, each in written)
+
+
+def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
+    """Find out what a crash state lacks. Mounts it.
+
+    Args:
+        calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
+    """
+    on_disk = Filesystem.parse(trace.filesystem).on_disk
+    pending = trace.pending(state.cut)
+    with CrashImages(trace) as images:
+        names = changes_named(trace, state.cut, images)
+        missing, unsynced = _missing(trace, state, images, calls) if on_disk else lost_in(trace, state)
+        later = _later(trace, state.cut, images) if missing is None else ()
+    return Loss(
+        on_disk=on_disk,
+        names=names,
+        gone=tuple(at for index, at in enumerate(pending) if not state.kept >> index & 1),
+        torn=tuple(pending[tear.write] for tear in state.tears),
+        pending=len(pending),
+        missing=None if missing is None else tuple(missing),
+        unsynced=tuple(unsynced),
+        later=later,
+    )
+
+
+def _missing(
+    trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None
+) -> tuple[Sequence[Missing] | None, Sequence[Missing]]:
+    """What the workload had called for, had not synced, and the mounted crash state has not, None if nothing is known; and
+    everything that it had not synced."""
+    if calls is None or restarted_at(trace):
+        return None, []
+    called = load_trace(calls.trace)
+    with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
+        if root.is_symlink() or not same_names(root, called):
+            return None, []
+    with images.mounted(state) as root:
+        if root.is_symlink():  # It leads out of the image.
+            return None, []
+        return missing_from(root, called, trace.notes_before(state.cut)) or (None, [])
+
+
+def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:
+    """What the recorded run, whose power did not fail, wrote to the disk next."""
+    stop = min(cut + _LATER_OPERATIONS, trace.finish)
+    names = changes_named(trace, stop, images)
+    return tuple(each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES))

@@ -1,0 +1,186 @@
+"""The verdict of one folder that a power cut left, mounted: recover it, judge the contract, check further where that is due.
+
+    1. recover in a forked process, unless this folder was recovered before, whatever had been acknowledged then
+    2. judge the items that came back against the promises made before the cut
+    3. the system's own `verify`
+    4. recover a second time, in another process: the same items, and for systems that promise it the same folder
+
+Steps 1 and 2 are done for every folder. Steps 3 and 4 are a sample: once after each journal line, over all recordings of a
+run. Step 4 is left out where the first recovery changed nothing, since a second one then starts from the same bytes. Where
+single states are judged, to replay or to minimise one, each folder gets all four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.judging import second_recovery
+from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
+from crashmatrix.scenarios.processes.forked_check import judge_apart, run_checker
+from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+from crashmatrix.scenarios.target.system import SystemUnderTest
+
+__all__ = ["FolderJudge"]
+
+Recovery = tuple[list[Item], str]
+"""What recovery returned, and the digest of the folder it left."""
+
+
+class FolderJudge:
+    """Judges folders of one recording, and remembers them by their digests.
+
+    Args:
+        promises_at: the promises made before a position of the trace.
+        capture: takes a snapshot of a folder.
+        checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        promises_at: Callable[[int], Promises],
+        capture: Callable[[Path], Tree],
+        checks: Iterable[Check] | None = None,
+    ) -> None:
+        self._target, self._promises_at, self._capture = target, promises_at, capture
+        self._kind = load(target.name)
+        self._contract: Contract = contract_named(self._kind.contract)
+        self._verdicts: dict[tuple[str, int], Judged] = {}
+        self._recoveries: dict[str, Recovery] = {}
+        self._repeatable: set[tuple[str, str]] = set()
+        self._thorough = checks is None
+        self.checks: set[Check] = set(checks or ())
+        """The checks of steps 3 and 4 that were passed, by this judge or before."""
+
+    @property
+    def folders(self) -> int:
+        """How many different folders have a verdict."""
+        return len({folder for folder, _ in self._verdicts})
+
+    @property
+    def recovered(self) -> int:
+        """How many different folders recovery led to."""
+        return len({judged.recovered for judged in self._verdicts.values()} - {""})
+
+    def undisturbed(self, root: Path, cut: int) -> tuple[Promises, list[Item] | None]:
+        """Recover the orderly end of a recording; returns what was promised, and what came back, None if nothing did."""
+        verdict, items = run_checker(
+            lambda _: recovered_items(self._target.make().recover(root)), self._kind.seconds_max
+        )
+        return self._promises_at(cut), items if verdict is Verdict.SAFE else None
+
+    def violation_apart(self, promises: Promises, items: Iterable[Item]) -> Violation | None:
+        """Apply the contract in a process of its own."""
+        return judge_apart(self._contract, self._kind.seconds_max, promises, list(items))
+
+    def known(self, folder: str, cut: int, events: int) -> Judged | None:
+        """Return the verdict of a folder that was recovered before, without doing so again; None if it takes a process.
+
+        Args:
+            events: how many journal lines were written before the cut.
+        """
+        known, recovery = self._verdicts.get((folder, events)), self._recoveries.get(folder)
+        if known or not recovery or self._verifies(events) or not is_built_in(self._contract):
+            return known
+        items, left = recovery
+        judged = Judged("", Verdict.SAFE, digest=folder, events=events, recovered=left)
+        if violation := judge_safely(self._contract, self._promises_at(cut), items):
+            judged = replace(judged, verdict=violation.verdict, explanation=violation.explanation, recovered="")
+        self._verdicts[folder, events] = judged
+        return judged
+
+    def check(self, root: Path, folder: str, cut: int, events: int) -> Judged:
+        """Judge a folder that lies at ``root``; its state is not named yet."""
+        verifies = self._verifies(events)
+        known = None if verifies else self._recoveries.get(folder)
+        promises = self._promises_at(cut)
+        verdict, content = run_checker(
+            partial(self._first_recovery, root, promises, known, verifies),
+            (3 if verifies else 1) * self._kind.seconds_max,
+        )
+        left = ""
+        if verdict is Verdict.SAFE:
+            if verifies:
+                self.checks.add((VERIFIED, events))
+            items, left = content
+            if known is None and (violation := self._second_recovery(root, folder, (items, left), promises, events)):
+                verdict, content, left = violation.verdict, violation.explanation, ""
+            else:
+                self._recoveries[folder] = items, left
+        explanation = "" if verdict is Verdict.SAFE else str(content).replace(str(root), "ROOT")
+        judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left)
+        self._verdicts[folder, events] = judged
+        return judged
+
+    def forget(self, judged: Judged) -> None:
+        """Judge this folder anew when it comes again."""
+        self._verdicts.pop((judged.digest, judged.events), None)
+        self._recoveries.pop(judged.digest, None)
+
+    def _verifies(self, events: int) -> bool:
+        """Whether the system is to check itself: on the first folder after each promise. The contract judges all."""
+        return self._kind.verify is not SystemUnderTest.verify and self._is_due(VERIFIED, events)
+
+    def _is_due(self, check: str, events: int) -> bool:
+        return self._thorough or (check, events) not in self.checks
+
+    def _first_recovery(
+        self, root: Path, promises: Promises, known: Recovery | None, verifies: bool, recovered: Callable[[], None]
+    ) -> Recovery:
+        """Recover, unless it is known what that leads to; and compare. Runs in a process of its own."""
+        system = self._target.make()
+        recovery = known or self._recover(system, root)
+        recovered()
+        if violation := judge_safely(self._contract, promises, recovery[0]):
+            raise PromiseBroken(violation.verdict, violation.explanation)
+        if verifies:
+            system.verify(root, promises)
+        return recovery
+
+    def _recover(self, system: SystemUnderTest, root: Path) -> Recovery:
+        items = recovered_items(system.recover(root))
+        return items, self._left(root).digest
+
+    def _left(self, root: Path) -> Tree:
+        """Take a snapshot of a recovered folder, if it still is one."""
+        tree = self._capture(root)
+        if tree.unusable:
+            verdict, text = tree.unusable
+            raise PromiseBroken(verdict, f"after recovery, {text}")
+        return tree
+
+    def _second_recovery(
+        self, root: Path, folder: str, first: Recovery, promises: Promises, events: int
+    ) -> Violation | None:
+        """Recover the recovered folder again, where that is due; returns what is wrong then."""
+        items, left = first
+        key = left, "\n".join(map(item_key, items))
+        if left == folder or key in self._repeatable or not self._is_due(REPEATED, events):
+            return None
+        verdict, content = run_checker(partial(self._repeat, root, items, promises), self._kind.seconds_max)
+        if verdict is not Verdict.SAFE:
+            return Violation(verdict, second_recovery.named(str(content)))
+        self._repeatable.add(key)
+        self.checks.add((REPEATED, events))
+        return None
+
+    def _repeat(self, root: Path, items: list[Item], promises: Promises, recovered: Callable[[], None]) -> None:
+        """Recover again, and compare with the first recovery. Runs in a process of its own."""
+        before = self._capture(root)
+        again = recovered_items(self._target.make().recover(root))
+        changed = before.difference(self._left(root))
+        recovered()
+        violation = second_recovery.other_items(items, again, partial(judge_safely, self._contract, promises))
+        if violation is None and self._kind.stable_recovery:
+            violation = second_recovery.changed_folder(changed)
+        if violation:
+            raise PromiseBroken(violation.verdict, violation.explanation)

@@ -1,0 +1,172 @@
+"""The verdicts of one trace's crash states: mount each, unless the folder that it becomes is known, and judge the folder.
+
+A folder met before after the same promises has the same verdict. Which folder a state becomes may be predicted
+(`prediction`). A state found broken is always mounted, and judged a second time.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Filesystem,
+    MountRefused,
+    StateOptions,
+    Trace,
+)
+from crashmatrix.faults.disk.state import StateNames
+from crashmatrix.faults.disk.stopwatch import Stopwatch
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
+from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
+from crashmatrix.scenarios.power.dealing import Dealer
+from crashmatrix.scenarios.power.folder_judge import FolderJudge
+from crashmatrix.scenarios.power.prediction import WRONG, Prediction
+from crashmatrix.scenarios.power.recording import Recording, promises_before
+from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
+from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.target.contract import Violation
+
+__all__ = ["StateJudge"]
+
+_REFUSED = "refused"
+
+
+class StateJudge:
+    """Judges crash states of one trace, one at a time. Use it in a ``with`` block.
+
+    Args:
+        checks: further checks that need not be made again; None if every folder is to get them (`folder_judge`).
+        predict: makes the prediction from the outcomes of the trace's states.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        recording: Recording,
+        trace: Trace,
+        checks: Iterable[Check] | None = None,
+        *,
+        predict: Callable[[StateNames], Prediction] = Prediction,
+    ) -> None:
+        self._target, self._recording, self._trace, self._checks = target, recording, trace, checks
+        # What a restart's workload did until it was killed is what the other recordings are about.
+        options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
+        self._states = CrashStates(trace, options)
+        self._dealer = Dealer(trace, self._states, lines_before=len(recording.before))
+        self._watch = Stopwatch("predict", "snapshot", "check")
+        self.prediction = predict(self._states.outcomes)
+        self.share = Share()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            scratch = stack.enter_context(own_folder(self._recording.trace.parent))
+            self._images = stack.enter_context(CrashImages(self._trace))
+            names = 1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
+            self._store = SnapshotStore(scratch, keep=False, names=names)
+            self._folders = FolderJudge(
+                self._target,
+                lambda cut: promises_before(self._trace, cut, self._recording),
+                self._store.capture,
+                self._checks,
+            )
+            with self._images.mounted(self._states.clean) as root:
+                self._clean = self._store.capture(root).digest
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.share.seconds.update(self._images.seconds | self._watch.seconds)
+        self._stack.__exit__(*error)
+
+    def undisturbed(self) -> Violation | None:
+        """Judge the orderly end by the contract alone."""
+        with self._images.mounted(self._states.clean) as root:
+            promises, items = self._folders.undisturbed(root, self._states.clean.cut)
+        return judge_undisturbed(promises, items, self._folders.violation_apart)
+
+    def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
+        """Judge the share of judge ``number`` of so many, until ``budget`` different images are judged."""
+        if number == 0:
+            yield replace(self.judge(self._states.clean), differs=False)
+        start = time.perf_counter()
+        for batch in self._dealer.batches(number, workers, budget):
+            for state in batch:
+                yield from self.judge_surely(state)
+        coverage = self._states.coverage
+        self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
+        self.share.possible_log2 = round(coverage.possible_log2, 1)
+        self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
+        self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
+        self.share.verified = self._folders.checks
+        self.share.seconds["all"] = time.perf_counter() - start
+
+    def judge_surely(self, state: CrashState) -> Iterator[Judged]:
+        """Judge a state, a broken one twice; then those whose prediction turned out wrong."""
+        self.share.judged += 1
+        found = self.judge(state)
+        yield self._confirm(state, found) if found.verdict.broken else found
+        for each in self.prediction.refuted():
+            yield from self.judge_surely(each)
+
+    def judge(self, state: CrashState) -> Judged:
+        """Judge a state: by what is known of its folder, if that is predicted, else mounted."""
+        events = self._dealer.events(state.cut)
+        with self._watch.timed("predict"):
+            predicted = self.prediction.folder(state)
+        known = self._folders.known(predicted, state.cut, events) if predicted else None
+        if known and self.prediction.suffices(state):
+            return self._of_state(known, state)
+        try:
+            with self._images.mounted(state) as root:
+                self.share.mounted += 1
+                return self._mounted(root, state, events)
+        except MountRefused as error:
+            if not self.prediction.saw(state, _REFUSED):
+                return Judged(str(state), Verdict.UNKNOWN, WRONG, events=events)
+            return Judged(str(state), Verdict.UNMOUNTABLE, str(error), events=events)
+
+    def _mounted(self, root: Path, state: CrashState, events: int) -> Judged:
+        with self._watch.timed("snapshot"):
+            tree = self._snapshot(root)
+        folder = tree.digest
+        if not self.prediction.saw(state, folder):
+            return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
+        if tree.unusable:
+            return self._of_state(Judged("", *tree.unusable, digest=folder, events=events), state)
+        with self._watch.timed("check"):
+            known = self._folders.known(folder, state.cut, events)
+            return self._of_state(known or self._folders.check(root, folder, state.cut, events), state)
+
+    def _snapshot(self, root: Path) -> Tree:
+        try:
+            return self._store.capture(root)
+        except OSError as error:
+            place = str(error.filename or "a file").replace(str(root), "ROOT")
+            where = place if place.startswith("ROOT") else f"{place} under ROOT"  # Opened relative to its folder.
+            raise MountRefused(f"reading {where} once mounted", error.errno or errno.EIO, "none: it is lost") from error
+
+    def _of_state(self, judged: Judged, state: CrashState) -> Judged:
+        return replace(judged, state=str(state), differs=judged.digest != self._clean)
+
+    def _confirm(self, state: CrashState, found: Judged) -> Judged:
+        self._folders.forget(found)
+        again = self.judge(state)
+        if again.verdict is found.verdict:
+            return again
+        first, then = (
+            f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
+            for each, when in ((found, "first"), (again, "again"))
+        )
+        return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")

@@ -1,0 +1,51 @@
+"""The sentences that all explanations share."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix.scenarios.judging.words import acknowledged, counted, shown
+
+ACKNOWLEDGED = [
+    ([], 0, "Nothing was acknowledged yet; 0 items were attempted."),
+    (["attempt 0"], 0, "Nothing was acknowledged yet; 1 item was attempted."),
+    (
+        ["attempt 0", "attempt 1"],
+        1,
+        "Nothing was acknowledged yet; 2 items were attempted. 1 item was there from the start.",
+    ),
+    (["attempt 0", "ack 0"], 0, "Item 0 was acknowledged (journal line 2)."),
+    (["attempt 0", "ack 0"], 2, "Item 0 was acknowledged (journal line 2). 2 items were there from the start."),
+    (
+        ["attempt 0", "ack 0", "attempt 1"],
+        0,
+        "1 of 2 attempted items was acknowledged, the last one, 0, by journal line 2.",
+    ),
+    (
+        ["attempt 0", "ack 0", "attempt 1", "ack 1", "attempt 2"],
+        0,
+        "2 of 3 attempted items were acknowledged, the last one, 1, by journal line 4.",
+    ),
+    (
+        ["attempt 0", "attempt 1", "ack 1", "ack 0"],
+        0,
+        "All 2 attempted items were acknowledged, the last one, 0, by journal line 4.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "initial", "text"), ACKNOWLEDGED)
+def test_acknowledged(lines: list[str], initial: int, text: str) -> None:
+    """How much was acknowledged, with the line that proves it."""
+    assert acknowledged(lines, initial) == text
+
+
+def test_long_texts_are_shortened() -> None:
+    """Up to 80 characters are shown as they are."""
+    assert shown("x" * 80) == "x" * 80
+    assert shown("x" * 81) == "x" * 77 + "..."
+
+
+def test_counted() -> None:
+    """One thing has no plural; thousands have commas."""
+    assert [counted(number, "item") for number in (0, 1, 1000)] == ["0 items", "1 item", "1,000 items"]

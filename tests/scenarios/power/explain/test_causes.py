@@ -1,0 +1,212 @@
+"""From what a crash took to its cause: a table of inputs, one for each branch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, SIZE, Named
+from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of, cause_of_later, cause_of_restart
+from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, BEFORE_RECOVERY, BEFORE_RENAME, Remedy
+from crashmatrix.scenarios.power.explain.unsynced import Missing
+
+
+def data(path: str, now: str | None = None) -> Named:
+    return Named(kind=DATA, path=path, now=path if now is None else now, start=0, stop=8)
+
+
+def size(path: str, now: str | None = None) -> Named:
+    return Named(kind=SIZE, path=path, now=path if now is None else now, stop=8)
+
+
+def names(folder: str, what: str) -> Named:
+    return Named(kind=NAMES, path=folder, now=folder, what=what)
+
+
+def missing(*changes: tuple[int, Named]) -> list[Missing]:
+    """The changes in order, each called for after so many journal lines."""
+    return [Missing(at, lines, named) for at, (lines, named) in enumerate(changes)]
+
+
+def ack(*paths: str) -> Remedy:
+    return Remedy(BEFORE_ACK, paths)
+
+
+DATA_CAUSE = "no fsync of log between the write to it and the acknowledgement of 0"
+RENAMED = "no fsync of db.new before its rename to db"
+EARLY = "The name was durable before the content: nothing had synced the file before its rename."
+LOST = "Nothing had synced what was acknowledged, so it was not durable: "
+
+
+CAUSES: list[Any] = [
+    pytest.param([], {}, Cause(), id="nothing was lost"),
+    pytest.param(
+        [(1, data("log"))],
+        {},
+        Cause(DATA_CAUSE, f"{LOST}log, bytes 0 to 7.", (Suspect(DATA_CAUSE, ack("log")),)),
+        id="the content of a file",
+    ),
+    pytest.param(
+        [(1, names(".", "db.new becomes db"))],
+        {},
+        Cause(
+            "no fsync of the store's folder between 'db.new becomes db' and the acknowledgement of 0",
+            f"{LOST}the store's folder: db.new becomes db.",
+            (
+                Suspect(
+                    "no fsync of the store's folder between 'db.new becomes db' and the acknowledgement of 0", ack("./")
+                ),
+            ),
+        ),
+        id="a name in the store's folder",
+    ),
+    pytest.param(
+        [(1, names("wal/t7", "4.log made"))],
+        {},
+        Cause(
+            "no fsync of directory wal/t7 between '4.log made' and the acknowledgement of 0",
+            f"{LOST}directory wal/t7: 4.log made.",
+            (
+                Suspect(
+                    "no fsync of directory wal/t7 between '4.log made' and the acknowledgement of 0", ack("wal/t*/")
+                ),
+            ),
+        ),
+        id="a name in a folder below, with a number in it",
+    ),
+    pytest.param(
+        [(0, data("log")), (1, names(".", "log made"))],
+        {},
+        Cause(
+            "no fsync of the store's folder between 'log made' and the acknowledgement of 0; and 1 more like it",
+            f"{LOST}log, bytes 0 to 7; the store's folder: log made.",
+            (
+                Suspect("no fsync of the store's folder between 'log made' and the acknowledgement of 0", ack("./")),
+                Suspect(DATA_CAUSE, ack("log")),
+                Suspect(
+                    "no fsync of the store's folder between 'log made' and the acknowledgement of 0; and 1 more like it",
+                    ack("./", "log"),
+                ),
+            ),
+        ),
+        id="two things: the latest first, then both together",
+    ),
+    pytest.param(
+        [(1, data("log"))],
+        {"unsynced": [(0, names(".", "log made")), (1, data("log")), (2, data("later"))]},
+        Cause(
+            DATA_CAUSE,
+            f"{LOST}log, bytes 0 to 7.",
+            (Suspect(DATA_CAUSE, ack("log")),),
+            Suspect(f"{DATA_CAUSE}; nor of ./, which this crash spared", ack("log", "./")),
+        ),
+        id="what the crash spared is suspected too, unless it came after the acknowledgement",
+    ),
+    pytest.param(
+        [(1, data("db.new", "db"))],
+        {"loses": False},
+        Cause(
+            RENAMED,
+            EARLY,
+            (
+                Suspect(RENAMED, Remedy(BEFORE_RENAME, ("db.new",))),
+                Suspect("no fsync of db between the write to it and the acknowledgement of 0", ack("db")),
+            ),
+        ),
+        id="a name durable before its content, and something is wrong",
+    ),
+    pytest.param(
+        [(1, data("db.new", "db"))],
+        {},
+        Cause(
+            "no fsync of db between the write to it and the acknowledgement of 0",
+            f"{LOST}db.new, bytes 0 to 7.",
+            (
+                Suspect("no fsync of db between the write to it and the acknowledgement of 0", ack("db")),
+                Suspect(RENAMED, Remedy(BEFORE_RENAME, ("db.new",))),
+            ),
+        ),
+        id="a name durable before its content, and something is gone: the rename is suspected last",
+    ),
+    pytest.param(
+        [(2, size("db.new", "db"))],
+        {},
+        Cause(RENAMED, EARLY, (Suspect(RENAMED, Remedy(BEFORE_RENAME, ("db.new",))),)),
+        id="nothing lost was acknowledged: a rename before its content",
+    ),
+    pytest.param(
+        [(2, names(".", "old removed")), (2, data("log"))],
+        {},
+        Cause(
+            "later changes survived without this one: the store's folder: old removed",
+            "Nothing made the store's folder durable before the changes after it, so the disk may keep any of them without it.",
+        ),
+        id="nothing lost was acknowledged: a name",
+    ),
+    pytest.param(
+        [(2, data("log"))],
+        {},
+        Cause(
+            "later changes survived without this one: log, bytes 0 to 7",
+            "Nothing made log durable before the changes after it, so the disk may keep any of them without it.",
+        ),
+        id="nothing lost was acknowledged: content",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "how", "expected"), CAUSES)
+def test_cause_of(changes: list[tuple[int, Named]], how: dict[str, Any], expected: Cause) -> None:
+    """Item 0 was acknowledged by journal line 2; what was called for before it and is lost is to blame."""
+    how = {**how, "unsynced": missing(*how.get("unsynced", ()))}
+    assert cause_of(missing(*changes), 2, "0", **how) == expected
+
+
+def test_no_more_is_suspected_than_can_be_tried() -> None:
+    """Three alone, the latest first, then all together; files that differ in numbers only are one pattern."""
+    cause = cause_of(missing(*((0, data(f"{name}1.log")) for name in "abcde"), (0, data("a2.log"))), 2, "0")
+    paths = [suspect.remedy.paths for suspect in cause.suspects]
+    assert paths == [("a*.log",), ("e*.log",), ("d*.log",), ("a*.log", "e*.log", "d*.log", "c*.log", "b*.log")]
+    assert cause.cause.endswith("; and 5 more like it")
+    assert cause.every == cause.suspects
+
+
+def test_only_three_of_the_spared_are_named() -> None:
+    """All of them are synced in the trial."""
+    cause = cause_of(missing((0, data("a"))), 2, "0", unsynced=missing(*((0, data(name)) for name in "abcde")))
+    assert cause.together is not None
+    assert cause.together.cause.endswith("; nor of b and c and d, which this crash spared")
+    assert cause.together.remedy.paths == tuple("abcde")
+    assert cause.every == (*cause.suspects, cause.together)
+
+
+LATER: list[Any] = [
+    pytest.param([], [], id="nothing"),
+    pytest.param([data("(outside)/x"), Named(kind=METADATA)], [], id="nothing of the store's"),
+    pytest.param([data("log")], [("no fsync of log before the acknowledgement of 0", ("log",))], id="one file"),
+    pytest.param(
+        [data("log"), names(".", "log made"), data("log")],
+        [
+            ("no fsync of log before the acknowledgement of 0", ("log",)),
+            ("no fsync of the store's folder before the acknowledgement of 0", ("./",)),
+            ("no fsync of what 0 consists of before its acknowledgement", ("log", "./")),
+        ],
+        id="a file and a name, then both",
+    ),
+]
+
+
+@pytest.mark.parametrize(("later", "suspects"), LATER)
+def test_cause_of_later(later: list[Named], suspects: list[tuple[str, tuple[str, ...]]]) -> None:
+    """What was written next is suspected, and named as the cause only once tried."""
+    cause = cause_of_later(later, "0")
+    assert cause.cause == ""
+    assert [(suspect.cause, suspect.remedy.paths) for suspect in cause.suspects] == suspects
+    assert cause.because.startswith("In the recorded run, the next writes") is bool(suspects)
+
+
+def test_cause_of_restart() -> None:
+    """Recovery believed the page cache; to sync everything before it is the remedy to try."""
+    (suspect,) = cause_of_restart().suspects
+    assert suspect.remedy == Remedy(BEFORE_RECOVERY, ("*",))

@@ -1,0 +1,45 @@
+"""What a finding says in the light of its trial."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix.scenarios.power.explain.causes import Cause, Suspect
+from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
+from crashmatrix.scenarios.power.explain.explain import Explanation
+from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy
+from crashmatrix.scenarios.power.explain.trials import Trial
+
+LOG, FOLDER = Remedy(BEFORE_ACK, ("log",)), Remedy(BEFORE_ACK, ("./",))
+ONE = Cause("no fsync of log", "", (Suspect("no fsync of log", LOG),))
+TWO = Cause("no fsync of log; and 1 more", "", (Suspect("no fsync of log", LOG), Suspect("no fsync of ./", FOLDER)))
+STEP = Cause("no fsync of log", "", (Suspect("no fsync of log", LOG),), otherwise="this step")
+NONE = Cause("a second recovery differs")
+HELPS, EASES = Trial(FOLDER, 9, 0, 80, 20, 80), Trial(FOLDER, 9, 10, 80, 20, 80)
+REFUTED, UNTRIED = Trial(LOG, 9, 4, 89, 4, 89), Trial(LOG, 0, 4, 89, 4, 89)
+TRY_LOG, TRY_FOLDER = f"Try {LOG.text}.", f"Try {FOLDER.text}."
+
+
+@pytest.mark.parametrize(
+    ("cause", "trial", "concluded", "suggestion"),
+    [
+        (NONE, None, "a second recovery differs", ""),
+        (ONE, None, "no fsync of log", TRY_LOG),
+        (TWO, None, "no fsync of log; and 1 more", TRY_LOG),
+        (TWO, HELPS, "no fsync of ./", f"{TRY_FOLDER} {HELPS.text}"),
+        (TWO, EASES, "among other things: no fsync of ./", f"{TRY_FOLDER} {EASES.text}"),
+        (ONE, REFUTED, "not confirmed: no fsync of log", ""),
+        (TWO, REFUTED, "not confirmed: no fsync of log; and 1 more", ""),
+        (ONE, UNTRIED, "no fsync of log", f"{TRY_LOG} {UNTRIED.text}"),
+        (TWO, UNTRIED, "not confirmed: no fsync of log; and 1 more", f"{TRY_LOG} {UNTRIED.text}"),
+        (STEP, REFUTED, "this step", ""),
+        (STEP, Trial(LOG, 9, 0, 80, 20, 80), "no fsync of log", f"{TRY_LOG} {Trial(LOG, 9, 0, 80, 20, 80).text}"),
+    ],
+)
+def test_conclusions(cause: Cause, trial: Trial | None, concluded: str, suggestion: str) -> None:
+    """The sync that helped is the cause; one that was refuted is not suggested, and the explanation says that it was tried."""
+    found = Explanation("5-none", 1, ("Why.",), cause, (), (), 0)
+    assert cause_with(found, trial) == concluded
+    assert suggestion_with(found, trial) == suggestion
+    refuted = ("Why.", f"It did not help to add {LOG.text}. {REFUTED.text}")
+    assert sentences_with(found, trial) == (refuted if trial is REFUTED else ("Why.",))

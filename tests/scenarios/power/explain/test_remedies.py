@@ -1,0 +1,106 @@
+"""Syncs made in a system's stead: of what, when, and how many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.power.explain.remedies import (
+    BEFORE_ACK,
+    BEFORE_RECOVERY,
+    BEFORE_RENAME,
+    Remedy,
+    Syncing,
+    pattern_of,
+    syncs_made,
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root" / "wal").mkdir(parents=True)
+    (tmp_path / "root" / "wal" / "1.log").touch()
+    (tmp_path / "root" / "wal" / "22.log").touch()
+    (tmp_path / "root" / "db").touch()
+    return tmp_path / "root"
+
+
+@pytest.fixture(autouse=True)
+def calls_as_before() -> Iterator[None]:
+    """A remedy before renames is at work in its process for ever: here, until the test is over."""
+    rename, replace = os.rename, os.replace
+    yield
+    os.rename, os.replace = rename, replace
+
+
+def test_patterns() -> None:
+    """A pattern is a path with its numbers left out; what is special to patterns is meant as it is."""
+    assert pattern_of("wal/t/4-4.arrows") == pattern_of("wal/t/17-.arrows") == "wal/t/*.arrows"
+    assert pattern_of("part-00000-1c2d3e4f-1111-2222-3333-444455556666.parquet") == "part-*-*.parquet"
+    remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
+    assert [path for path in ("./", "a[1].x", "b[*]", "b*", "c/") if remedy.matches(path)] == ["./", "a[1].x", "b[*]"]
+
+
+@pytest.mark.parametrize(
+    ("remedy", "text"),
+    [
+        (Remedy(BEFORE_ACK, ("log", "./")), "os.fsync of log and ./ before each acknowledgement"),
+        (Remedy(BEFORE_RENAME, ("db.new",)), "os.fsync of db.new before each rename of it"),
+        (Remedy(BEFORE_RECOVERY, ("*",)), "os.fsync of everything before recovery reads it, after a restart"),
+        (Remedy(BEFORE_ACK, tuple("abcdef")), "os.fsync of a and b and c and d and 2 more before each acknowledgement"),
+    ],
+)
+def test_text(remedy: Remedy, text: str) -> None:
+    """What to sync, and when."""
+    assert remedy.text == text
+
+
+LINE, RECOVERY = "line", "recovery"
+
+
+@pytest.mark.parametrize(
+    ("before", "paths", "when", "count"),
+    [
+        (BEFORE_ACK, ("wal/*.log",), b"ack 0", 2),
+        (BEFORE_ACK, ("wal/*.log", "wal/", "./"), b"ack 0", 4),
+        (BEFORE_ACK, ("*",), b"ack 0", 5),
+        (BEFORE_ACK, ("none",), b"ack 0", 0),
+        (BEFORE_ACK, ("*",), b"attempt 0", 0),
+        (BEFORE_ACK, ("*",), None, 0),
+        (BEFORE_RECOVERY, ("*",), None, 5),
+        (BEFORE_RECOVERY, ("*",), b"ack 0", 0),
+        (BEFORE_RENAME, ("*",), b"ack 0", 0),
+    ],
+)
+def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: int, root: Path) -> None:
+    """Made at the moment that the remedy names, and at no other: of what is there then. ``when`` is a line, or recovery."""
+    counted = root.parent / "count"
+    syncing = Syncing(Remedy(before, paths), root, counted)
+    if when is None:
+        syncing.before_recovery()
+    else:
+        syncing.before_line(when)
+    assert syncs_made(counted) == count
+
+
+@pytest.mark.parametrize("how", ["rename", "replace"])
+def test_syncs_before_a_rename(how: str, root: Path) -> None:
+    """A file that is meant is synced, then renamed; another is renamed without; one that is not there fails as ever."""
+    counted = root.parent / "count"
+    Syncing(Remedy(BEFORE_RENAME, ("db",)), root, counted)
+    getattr(os, how)(root / "wal" / "1.log", root / "wal" / "3.log")
+    assert syncs_made(counted) == 0
+    getattr(os, how)(root / "db", root / "db2")
+    assert syncs_made(counted) == 1
+    assert (root / "db2").exists()
+    with pytest.raises(FileNotFoundError):
+        getattr(os, how)(root / "db", root / "db3")
+    assert syncs_made(counted) == 1
+
+
+def test_none_were_made(tmp_path: Path) -> None:
+    """A remedy that never came to work has no count."""
+    assert syncs_made(tmp_path / "none") == 0

@@ -1,0 +1,89 @@
+"""One judge, one trace: what a judge spares itself changes no verdict.
+
+How much is spared is asserted on the `posix` filesystem only, whose traces hold what the system called, and nothing of the
+kernel's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+from crashmatrix.faults.disk import CrashState
+from crashmatrix.faults.disk.state import StateNames
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.power.judge import load_alone
+from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, WRONG, Prediction
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.power.state_judge import StateJudge
+from crashmatrix.scenarios.power.state_verdict import Judged, Share
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.systems.loading import Target
+
+TOYS = "tests.scenarios.toy_systems"
+
+
+class RightAtFirst:
+    """Outcomes that are right when asked so often, and then all the same."""
+
+    def __init__(self, right: StateNames, times: int) -> None:
+        self._right, self._times = right, times
+
+    def of(self, state: CrashState, /) -> int:
+        self._times -= 1
+        return self._right.of(state) if self._times >= 0 else 0
+
+
+class AllDifferent:
+    """Outcomes by which nothing is ever predicted."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def of(self, _: CrashState, /) -> int:
+        return next(self._numbers)
+
+
+PREDICTIONS: dict[str, Callable[[StateNames], Prediction]] = {
+    "right": Prediction,
+    "none": lambda _: Prediction(AllDifferent()),
+    "misleading": lambda outcomes: Prediction(RightAtFirst(outcomes, 25)),
+}
+
+
+def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tuple[list[Judged], Share, int]:
+    trace = load_alone(recording)
+    with StateJudge(target, recording, trace, frozenset(), predict=PREDICTIONS[kind]) as judge:
+        return list(judge.all(0, 1, 100)), judge.share, judge.prediction.count
+
+
+def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
+    """All that one judge says of a recording, by state; for each kind of prediction, with its account and predictions."""
+    with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
+        recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
+        ends = [checker.jobs.run(judge_all, checker.target, recording, kind, seconds_max=250.0) for kind in kinds]
+    assert all(ended.returned for ended in ends), ends
+    found = [ended.value for ended in ends]
+    return [({each.state: each for each in states}, share, count) for states, share, count in found]
+
+
+def test_a_folder_that_is_predicted_need_not_be_mounted(tmp_path: Path) -> None:
+    """A judge spares itself the mounts of predicted folders, but one of so many, and their verdicts are the same."""
+    predicted, mounted = judged("Synced", ("right", "none"), tmp_path / "report")
+    assert predicted[0] == mounted[0]
+    (_, share, count), (_, all_of_them, _) = predicted, mounted
+    assert share.mounted == share.judged + 1 - count + count // MOUNTED_EACH  # The clean end is not counted as judged.
+    assert share.mounted < 0.6 * all_of_them.mounted
+
+
+def test_a_wrong_prediction_is_found_out(tmp_path: Path) -> None:
+    """The state that shows it is unknown, and those judged by predictions until then are judged once more."""
+    (truth, _, _), (wrong, share, misled) = judged("Unsynced", ("none", "misleading"), tmp_path / "report")
+    found_out = [each for each in wrong.values() if WRONG in each.explanation]
+    assert [each.verdict for each in found_out] == [Verdict.UNKNOWN]
+    assert wrong == {**truth, found_out[0].state: found_out[0]}
+    assert misled
+    assert share.judged > len(truth) - 1
