@@ -182,6 +182,7 @@ class Kill:
     def alternative(self, options: ExperimentOptions) -> Alternative | None:
         """None is needed."""
         del options
+        return None
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

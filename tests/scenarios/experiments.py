@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
@@ -13,6 +15,9 @@ def kill_of(plan: Plan, checker: Checker) -> KillExperiment:
     return KILL.experiment(checker, plan.experiment_options)
 
 
-def power_of(plan: Plan, checker: Checker) -> PowerExperiment:
+def power_of(
+    plan: Plan, checker: Checker, *, until_broken: bool = False, keep_evidence: bool = True
+) -> PowerExperiment:
     """The plan's power experiment, not yet begun."""
-    return POWER.experiment(checker, plan.experiment_options)
+    options = replace(plan.experiment_options, until_broken=until_broken, keep_evidence=keep_evidence)
+    return POWER.experiment(checker, options)

@@ -12,6 +12,7 @@ import pytest
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.kill.profile import prepare
 from crashmatrix.scenarios.power.experiment import lacking
 from crashmatrix.scenarios.systems.loading import load
 from tests import ROOT
@@ -68,7 +69,7 @@ def kill(target: Path, budget: int) -> dict[str, int]:
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
         experiment.run()
-        profile = experiment.prepare().profile
+        profile = prepare(checker).profile
     assert verdicts(experiment.ordered()) == {"safe"}
     assert experiment.details["agreed_with_snapshot"] == experiment.details["killed_for_real"] > 0
     names = [name for name, _ in profile.hits]

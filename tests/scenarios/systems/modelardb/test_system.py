@@ -76,8 +76,7 @@ def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> 
     """What a power cut shows on ext4."""
     plan = Plan(target=f"modelardb:{target}", budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
-        experiment = power_of(plan, checker)
-        experiment.until_broken, experiment.keep_traces = True, False
+        experiment = power_of(plan, checker, until_broken=True, keep_evidence=False)
         experiment.run()
     found = {result.verdict.value for result in experiment.ordered()}
     assert found - {"safe"} <= expected
