@@ -1,4 +1,4 @@
-"""What takes part in a run: its versions go into the report."""
+"""The versions of everything that takes part in a run, for the report."""
 
 from __future__ import annotations
 

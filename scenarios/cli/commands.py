@@ -51,10 +51,10 @@ Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[
     str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
 ]
-Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Draws everything random.")]
-Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
-Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
-Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
+Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
+Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
+Tags = Annotated[str | None, typer.Option(help="Columns of --data that name a series: A,B.")]
 
 
 class _Bar(Listener):
@@ -76,10 +76,10 @@ class _Bar(Listener):
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="Of the file to write: my_store.")],
+    name: Annotated[str, typer.Argument(help="Name of the file to write: my_store.")],
     language: Annotated[
         str | None,
-        typer.Option(help=f"{' or '.join(LANGUAGES)}; the latter is for any other language.", show_default="python"),
+        typer.Option(help=f"{' or '.join(LANGUAGES)}; toml is for every other language.", show_default="python"),
     ] = None,
 ) -> None:
     """Write a commented target file to start from."""
@@ -88,23 +88,25 @@ def init(
     _say(f"  crashmatrix run {shlex.quote(target)}")
 
 
-@app.command()
+@app.command(short_help="Crash a target everywhere, recover, and judge it.")
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
+        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: all that this machine can run.")
     ] = "",
     fs: Annotated[
         str | None,
         typer.Option(
-            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest. "
-            "Default: ext4; posix, where only that is possible."
+            help="Filesystems for power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix is the weakest. "
+            "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,
     require: Annotated[
         str, typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}.")
     ] = "",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Scenarios judged at a time. Default: one per processor.")
+    ] = None,
     seed: Seed = 0,
     budget: Annotated[
         int | None,
@@ -146,9 +148,9 @@ def run(
     raise typer.Exit(campaign.summary.verdict.exit_status)
 
 
-@app.command(name="replay")
+@app.command(name="replay", short_help="Run one scenario of a report again.")
 def replay_(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As the report names it, after `again:`.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="Id of the scenario; the report lists them.")],
     report: Report = Path("crashmatrix-report"),
     keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed folder in.")] = None,
     shell: Annotated[
@@ -179,9 +181,9 @@ def targets() -> None:
     _out.print(table)
 
 
-@app.command()
+@app.command(short_help="List the failpoints of a target.")
 def failpoints(target: TargetName = "reference") -> None:
-    """List a target's failpoints, and how often its undisturbed workload hits each."""
+    """List the failpoints of a target, and how often its undisturbed workload hits each."""
     plan = Plan(**_target(target))
     with workbench(plan) as (checker, _):
         points = [point for kind in EXPERIMENTS.values() for point in kind.points(checker)]
@@ -191,16 +193,16 @@ def failpoints(target: TargetName = "reference") -> None:
     _out.print(table)
 
 
-@app.command()
+@app.command(short_help="Plant bugs, and see whether each is found.")
 def mutants(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Planted bugs to try; all, and the unbroken engine.")
+        list[str] | None, typer.Argument(help="Planted bugs to try. Default: all, and the unbroken engine.")
     ] = None,
-    only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List them; run nothing.")] = False,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to try, from --seed on.")] = 1,
 ) -> None:
-    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
+    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit with 1 if one is not."""
     from crashmatrix.scenarios.campaign.mutation import try_mutant
     from crashmatrix.scenarios.systems.reference.mutants import (  # imports the reference engine, which no other command needs
         MUTANTS,
@@ -214,20 +216,20 @@ def mutants(
             table.add_row(row.name, row.dies, escape(row.broken))
         _out.print(table)
         return
-    hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
+    runs = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
     missed = 0
-    for name, of_seed in hunts:
+    for name, of_seed in runs:
         found = try_mutant(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
         missed += not found.as_it_should_be
         mark = "ok    " if found.as_it_should_be else "MISSED"
         where = found.found.id if found.found else ""
         what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
         _out.print(f"{mark} {name or 'the unbroken engine':<24} {what}", markup=False, highlight=False, soft_wrap=True)
-    _out.print(f"{len(hunts) - missed} of {len(hunts)} as they should be", highlight=False)
+    _out.print(f"{len(runs) - missed} of {len(runs)} as they should be", highlight=False)
     raise typer.Exit(1 if missed else 0)
 
 
-@app.command()
+@app.command(short_help="Say what this machine can run.")
 def doctor() -> None:
     """Say what this machine can run, and what is missing for the rest."""
     findings = examine()
@@ -271,7 +273,7 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
 def _workers(jobs: int | None) -> int:
     processors = len(os.sched_getaffinity(0))
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
-        raise UsageError(f"--jobs {jobs} is more than {processors} processors are good for; {most} at most")
+        raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors
 
 
@@ -296,13 +298,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
     debug: Annotated[
         bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
     ] = False,  # main takes it
 ) -> None:
-    """Crash a storage system everywhere, recover, and see whether it kept its promises."""
+    """Crash a storage system everywhere, let it recover, and see whether it kept its promises."""
 
 
 def call(arguments: Sequence[str]) -> int:
