@@ -103,7 +103,7 @@ def test_rooms_are_small() -> None:
 
 TWINS = [
     ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "naming"}),
-    ("scenarios/kill", "scenarios/power", {"experiment"}),
+    ("scenarios/kill", "scenarios/power", {"experiment", "exploring"}),
 ]
 
 

@@ -55,10 +55,10 @@ class Outcome:
         """The verdict; then, if it is not safe, the worst scenarios with cause and replay command."""
         said = headline(self.summary, reasons=True)
         if self.verdict is Verdict.SAFE:
-            return f"{self.system} ({self.promise}): {said}; {len(self.results)} crashes; report: {self.report}"
+            return f"{self.system} ({self.promise}): {said}; {_crashes(len(self.results))}; report: {self.report}"
         wrong = [result for result in self.results if result.verdict is not Verdict.SAFE]
         head = f"{self.system} breaks its promise" if self.verdict.broken else f"{self.system}: nothing can be said"
-        lines = [f"{head} ({self.promise}): {headline(self.summary)} in {len(wrong)} of {len(self.results)} crashes"]
+        lines = [f"{head} ({self.promise}): {headline(self.summary)} in {len(wrong)} of {_crashes(len(self.results))}"]
         causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}
         for result in _first_of_each_kind(wrong)[:_SHOWN_MAX]:
             cause = causes.get(finding_id(result), "")
@@ -70,6 +70,10 @@ class Outcome:
             ]
         lines += [f"  not run: {name}: {reason}" for name, reason in self.not_run.items()]
         return "\n".join([*lines, f"  all of them: crashmatrix report {self.report}"])
+
+
+def _crashes(number: int) -> str:
+    return f"{number:,} crash{'' if number == 1 else 'es'}"
 
 
 def _first_of_each_kind(wrong: list[ScenarioResult]) -> list[ScenarioResult]:

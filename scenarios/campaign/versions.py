@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 
-__all__ = ["versions"]
+__all__ = ["PACKAGES", "versions"]
 
-_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
+PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Return the versions of Python, the kernel and packages, by name."""
     found = {"python": platform.python_version(), "kernel": platform.release()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

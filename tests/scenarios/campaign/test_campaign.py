@@ -1,4 +1,4 @@
-"""What a machine cannot run stands beside the verdict, as a user without root sees it."""
+"""A campaign runs what this machine can run; what it cannot stands beside the verdict, as a user without root sees it."""
 
 from __future__ import annotations
 
