@@ -52,14 +52,16 @@ def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
         ({"a": "1"}, {}, ["a removed"]),
         ({"a": "1"}, {"a": "2"}, ["a written"]),
         ({"a": "1"}, {"b": "1"}, ["a becomes b"]),
-        ({"a": "1", "b": "2"}, {"b": "1"}, ["a removed", "b written"]),
+        ({"a": "1", "b": "2"}, {"b": "3"}, ["a removed", "b written"]),
         ({"a": "1"}, {"a": "1"}, []),
     ],
 )
 def test_changes_between(before: dict[str, str], after: dict[str, str], words: list[str], tmp_path: Path) -> None:
     """Two snapshots of a folder differ by what was made, written, renamed and removed."""
     trees: list[Tree] = []
-    store = SnapshotStore(tmp_path / "scratch")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    store = SnapshotStore(scratch)
     for number, content in enumerate((before, after)):
         folder = tmp_path / str(number)
         folder.mkdir()
