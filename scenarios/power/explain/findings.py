@@ -32,10 +32,10 @@ FINDINGS_MAX = 8
 """How many kinds of finding a run explains."""
 
 JUDGED_MAX = 40
-"""How many states are judged at most to minimise one."""
+"""How many states are judged at most to minimise one finding."""
 
 SECONDS_MAX = 60
-"""Findings are begun in the first half of so many seconds; remedies are tried until all of them are over."""
+"""Explanations begin in the first half of this time; remedies are tried until its end."""
 
 _STATES_MAX = 500
 
@@ -60,19 +60,21 @@ class PowerExplainer:
         self._trials = Trials(self._checker.jobs, self._checker.target, self._scratch, self._options.workers, states)
 
     def findings(self) -> list[Finding]:
-        """Explain each kind of broken promise; what is not is grouped all the same, by whoever shows the results."""
+        """Explain each kind of broken promise. Renderers group the scenarios of a kind that is not explained."""
         start = time.perf_counter()
         groups = [found for found in group(self.exploration.ordered()) if found.finding.verdict.broken]
-        stories: dict[int, tuple[Recording, Explanation] | None] = {}
+        explanations: dict[int, tuple[Recording, Explanation] | None] = {}
         workers = self._options.workers
         for at in range(0, min(len(groups), FINDINGS_MAX), workers):
-            # Not all at once: what is begun late may be one too many.
+            # In batches, so that none begins once half of the time is over.
             if time.perf_counter() - start < SECONDS_MAX / 2:
                 some = range(at, min(at + workers, len(groups), FINDINGS_MAX))
-                stories.update(side_by_side(self._checker.jobs, workers, lambda each: self._tell(groups[each]), some))
-        told = [(groups[each], *story) for each, story in sorted(stories.items()) if story]
+                explanations.update(
+                    side_by_side(self._checker.jobs, workers, lambda each: self._explain(groups[each]), some)
+                )
+        told = [(groups[each], *explained) for each, explained in sorted(explanations.items()) if explained]
         findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
-        if left := len(groups) - len(stories):
+        if left := len(groups) - len(explanations):
             self.notes.append(
                 f"{left} more were not explained, for lack of budget: {FINDINGS_MAX} findings, begun in {SECONDS_MAX // 2} s"
             )
@@ -81,9 +83,9 @@ class PowerExplainer:
             self.notes.append(f"{len(findings)} of {of} explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
-    def _tell(self, found: Group) -> tuple[Recording, Explanation] | None:
-        """The story of a finding; None if it has none, for a reason that is noted."""
-        reason = "judged again, its states were not broken so"
+    def _explain(self, found: Group) -> tuple[Recording, Explanation] | None:
+        """Explain a finding from its simplest crash; None if that fails, with the reason in the notes."""
+        reason = "judged again, its states were not broken in this way"
         try:
             recording, states = self._simplest(found.results)
             if recording is None:
@@ -96,7 +98,7 @@ class PowerExplainer:
                     return recording, told
         except ForkServerDied:
             raise
-        except Exception as error:  # The results stand, whatever becomes of their explanation.
+        except Exception as error:  # An explanation is not worth losing a result.
             reason = f"{type(error).__name__}: {error}"
         self.notes.append(f"{found.finding.id} was not explained: {reason}")
         return None
@@ -120,7 +122,7 @@ class PowerExplainer:
         )
 
     def _simplest(self, results: Sequence[ScenarioResult]) -> tuple[Recording | None, list[str]]:
-        """The recording that shows it most simply, and its states that do."""
+        """Return the recording with the simplest crash of a finding, and its states that show the finding."""
         accounts = {account["name"]: account for account in self.exploration.details["recordings"]}
 
         def complexity(result: ScenarioResult) -> tuple[Any, ...]:
@@ -137,7 +139,7 @@ class PowerExplainer:
         return None, []
 
     def _asked_by(self, recording: Recording) -> Recording | None:
-        """The workload recorded on `posix`, where each of its system calls is in the trace; made once."""
+        """Return the workload recorded on `posix`, whose trace has each of its system calls; recorded once."""
         if recording.of or recording.killed or not Filesystem.parse(recording.filesystem).on_disk:
             return None
         with self._lock:

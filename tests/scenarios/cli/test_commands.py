@@ -137,7 +137,7 @@ def test_replay_kills_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([f"kill:a@{HUGE}"], "is no scenario id"),
+        ([f"kill:a@{HUGE}"], "is not a scenario id"),
         (
             ["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"],
             "cannot be made (Not a directory)",
