@@ -61,7 +61,7 @@ BAD_INPUT = [
     (["run", "--seed", HUGE], "Invalid value for '--seed'"),
     (["run", "--seed", "7" * 100], "Invalid value for '--seed'"),
     (["run", "--budget", HUGE], "Invalid value for '--budget'"),
-    (["run", "--jobs", "2000"], "--jobs 2000 is more than"),
+    (["run", "--jobs", "2000"], "--jobs 2000 is too many for"),
     (["run", "--experiments", "kill", "--require", "flood"], "no experiment 'flood'"),
     (["run", "--nosuch"], "No such option: --nosuch; see: crashmatrix run --help"),
     (["nosuch"], "No such command 'nosuch'; see: crashmatrix --help"),
