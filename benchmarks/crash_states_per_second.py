@@ -178,7 +178,9 @@ def print_recording(filesystem: str, rounds: int) -> Trace:
 
 def print_runs(targets: list[str], filesystem: str, states: int) -> None:
     """Whole power experiments, as `crashmatrix run` makes them."""
-    from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench  # Forks of what is above stay small.
+    from crashmatrix.scenarios.campaign.plan import Plan  # Here, so that forks of what is above stay small.
+    from crashmatrix.scenarios.campaign.workbench import workbench
+    from crashmatrix.scenarios.power.experiment import POWER
 
     print(
         f"{'a whole run':<20}{'recordings':>12}{'states':>8}{'mounted':>9}{'seconds':>9}{'states/s':>10}{'judging alone':>15}"
@@ -187,7 +189,7 @@ def print_runs(targets: list[str], filesystem: str, states: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             plan = Plan(target=target, budget=states, filesystems=(filesystem,), report=Path(folder))
             with workbench(plan) as (checker, _):
-                experiment = power_of(plan, checker)
+                experiment = POWER.experiment(checker, plan.experiment_options)
                 start = time.perf_counter()
                 experiment.run()
                 seconds = time.perf_counter() - start

@@ -14,7 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
 
 SAFE = (
     *("reference", "sqlite:wal-full", "sqlite:wal-extra", "sqlite:delete-extra", "sqlite:truncate-extra"),

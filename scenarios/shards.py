@@ -1,7 +1,7 @@
 """Parts of a run, for several machines: ``--shard 2/4`` runs the second quarter of the plan.
 
 Every shard makes the same plan from the same seed and takes its own part, so that the parts are disjoint and cover the plan
-without speaking to each other. A shard's verdict is on its part; only `crashmatrix.reports.merge` says something about the whole.
+without communicating. A shard's verdict covers its part; `crashmatrix.reports.merge` makes the verdict on the whole.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Shard:
         return f"{self.number}/{self.of}" if self.of > 1 else ""
 
     def block(self, items: Sequence[T]) -> list[T]:
-        """This shard's share as one run of neighbours: for items of which neighbours share work."""
+        """Return this shard's share as one block of neighbours, for items whose neighbours share work."""
         start, end = (len(items) * part // self.of for part in (self.number - 1, self.number))
         return list(items[start:end])
 
     def deal(self, items: Sequence[T]) -> list[T]:
-        """This shard's share as every ``of``-th item: for few and large ones."""
+        """Return every ``of``-th item, for few and large items."""
         return list(items[self.number - 1 :: self.of])
 
     def share(self, budget: int) -> int:
-        """This shard's part of a number that is for all of them, at least 1."""
+        """Return this shard's part of a number that all shards share, at least 1."""
         return -(-budget // self.of)
 
 
@@ -59,5 +59,5 @@ WHOLE = Shard()
 
 
 def plan_digest(items: Iterable[object]) -> str:
-    """Return what must be equal in all shards of a run: if their plans differ, their parts do not add up."""
+    """Return a digest of a plan. It must be equal in all shards of a run; otherwise their parts do not add up."""
     return hashlib.sha256("\n".join(map(str, items)).encode()).hexdigest()[:16]

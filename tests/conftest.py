@@ -2,7 +2,8 @@
 
 - A test that records or mounts asks for the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`), and
   is skipped with the reason where that is missing; in continuous integration that is a failure.
-- A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`.
+- A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
+  because its module imports what runs one.
 
 All others are what `make test-quick` runs. There (CRASHMATRIX_QUICK=1) the devices cannot be opened, nor does an experiment
 begin, so a test that lacks its fixture or its mark fails.
@@ -17,7 +18,7 @@ import pytest
 
 from crashmatrix.faults.disk import Missing, requirements
 from crashmatrix.faults.disk.linux.kernel import make_propagation_private, mount, unshare_mounts
-from crashmatrix.scenarios.campaign import campaign
+from crashmatrix.scenarios.campaign import workbench
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # In the background of a shell script; children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,23 +32,31 @@ _LONGEST = (
     "reference/test_engine.py",
     "power/test_experiment.py",
     "power/test_posix.py",
-    "campaign/test_explain.py",
+    "explain/test_findings.py",
+    "judging/test_out_of_bounds.py",
+    "kill/test_experiment.py",
     "cli/test_commands.py",
     "cli/test_main.py",
 )
 """First, so that no worker begins with one of them when the others are done."""
 
 
+_RUNNING = ("Campaign", "CRASHMATRIX", "crashmatrix", "workbench")
+"""A module with one of these names runs experiments, or the program."""
+
+
 def pytest_configure() -> None:
     if QUICK:
         _forbid_devices()
-        campaign.workbench = _refuse  # type: ignore[assignment]  # before any test has imported it
+        workbench.workbench = _refuse  # type: ignore[assignment]  # before any test has imported it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"disk", "fuse"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.recorded)
+        if any(hasattr(getattr(item, "module", None), name) for name in _RUNNING):
+            item.add_marker(pytest.mark.experiment)
     items.sort(key=_rank)
 
 

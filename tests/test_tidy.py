@@ -104,6 +104,8 @@ def test_rooms_are_small() -> None:
 WITHOUT_NAMESAKE = {
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
+    "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
+    "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
     "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
@@ -119,6 +121,7 @@ LAYERS: list[set[str]] = [
     {"processes"},
     {"systems"},
     {"judging"},
+    {"experiment"},
     {"kill", "power", "stateful"},
     {"campaign"},
     {"cli", "pytest_fixture"},
@@ -173,7 +176,7 @@ def test_layers_rule_itself(path: str, text: str, wrong: list[str]) -> None:
 
 TWINS = [
     ("faults/disk/block", "faults/disk/posix", {"recorder", "stage", "images", "digests", "naming"}),
-    ("scenarios/kill", "scenarios/power", {"experiment"}),
+    ("scenarios/kill", "scenarios/power", {"experiment", "exploring"}),
 ]
 
 

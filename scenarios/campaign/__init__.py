@@ -1,1 +1,1 @@
-"""A whole run: which experiments, in what order, what becomes of their results; mutation runs."""
+"""A whole run: the registry of experiments, the plan, the report; replays and mutation runs."""

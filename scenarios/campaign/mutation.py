@@ -1,34 +1,30 @@
-"""The harness tried on bugs that are known to be there: each planted bug must be found, and the unbroken engine be safe."""
+"""Mutation runs: each planted bug must be found, and the unbroken engine be safe."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports import ScenarioResult, Verdict, worst
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.errors import EnvironmentLacks
+from crashmatrix.scenarios.experiment import Experiment, ExperimentKind
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.systems.reference.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutants import mutant
 
-__all__ = ["MutantRun", "try_mutant"]
-
-
-_PASSES = ((500, 30), (4000, 400), (16_000, 400))
-"""Crash states to look at, and restarts to record at most: a few of each first, then every place to kill, then many states.
-
-More restarts than in a run: each is killed before another sync, and the bug may lie behind any. In each pass all is recorded
-anew, for no two traces are the same.
-"""
+__all__ = ["MutantRun", "kinds_for", "try_mutant"]
 
 
 @dataclass(frozen=True)
 class MutantRun:
     """What became of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
 
-    ``scenarios`` counts those run until then; ``confirmed`` says that the finding held when it was tried again: by a real
-    SIGKILL, or on the same crash state a second time.
+    ``scenarios`` counts those run until then; ``confirmed`` says that the finding held when it was tried a second time.
     """
 
     mutant: str
@@ -44,40 +40,35 @@ class MutantRun:
         return self.confirmed and (self.found is not None if self.mutant else self.verdict is Verdict.SAFE)
 
 
+def kinds_for(dies: str) -> list[ExperimentKind]:
+    """Return the experiments that find bugs which show when the ``process`` or the ``machine`` dies."""
+    return [kind for kind in EXPERIMENTS.values() if kind.dies == dies]
+
+
 def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
-    """Run the experiment that may find one bug planted in the reference engine, until a promise is broken.
+    """Run the experiments that may find one bug planted in the reference engine, until a promise is broken.
 
     Args:
-        name: a planted bug's name; empty for the unbroken engine, whose kill experiment is run to the end.
+        name: a planted bug's name; empty for the unbroken engine, whose process is killed everywhere.
 
     Raises:
         UsageError: no such bug.
-        EnvironmentLacks: it takes the power experiment, which this machine cannot run.
+        EnvironmentLacks: this machine cannot run any of these experiments.
     """
     start = time.perf_counter()
-    filesystems = mutant(name).filesystems if name else Plan.filesystems
-    target = mutant(name).target if name else Plan.target
-    plan = Plan(
-        target=target,
-        mutant=name,
-        seed=seed,
-        workers=workers,
-        filesystems=filesystems,
-        report=Path("crashmatrix-mutant"),
-    )
+    bug = mutant(name) if name else None
+    plan = _plan(bug, seed, workers)
+    results, confirmed = list[ScenarioResult](), True
     with workbench(plan) as (checker, _):
-        if name and mutant(name).dies == "machine":
-            results, confirmed = _cut_power(plan, checker), True
-        else:
-            kill = experiment_of(plan, checker)
-            kill.until_broken = bool(name)
-            kill.run()
-            results = kill.ordered()
-            confirmed = kill.details["killed_for_real"] == kill.details["agreed_with_snapshot"]
-    broken = [result for result in results if result.verdict.broken]
+        for experiment in _searches(plan, kinds_for(bug.dies if bug else "process"), checker):
+            experiment.run()
+            results += experiment.ordered()
+            confirmed = experiment.confirmed
+            if any(result.verdict.broken for result in results):
+                break
     return MutantRun(
         mutant=name,
-        found=broken[0] if broken else None,
+        found=next((result for result in results if result.verdict.broken), None),
         verdict=worst(result.verdict for result in results),
         scenarios=len(results),
         seconds=time.perf_counter() - start,
@@ -85,15 +76,19 @@ def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
     )
 
 
-def _cut_power(plan: Plan, checker: Checker) -> list[ScenarioResult]:
-    results: list[ScenarioResult] = []
-    for budget, restarts in _PASSES:
-        power = power_of(replace(plan, budget=budget), checker)
-        power.until_broken, power.keep_traces = True, False
-        # Where one recording says what several do elsewhere, its own states are worth more than restarts.
-        power.restarts = restarts if all(Filesystem.parse(name).nudges for name in plan.filesystems) else 0
-        power.run()
-        results += power.ordered()
-        if any(result.verdict.broken for result in results):
-            break
-    return results
+def _plan(bug: Mutant | None, seed: int, workers: int) -> Plan:
+    plan = Plan(seed=seed, workers=workers, report=Path("crashmatrix-mutant"))
+    if bug is None:
+        return plan
+    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems)
+
+
+def _searches(plan: Plan, kinds: list[ExperimentKind], checker: Checker) -> Iterator[Experiment]:
+    """The experiments to run in turn. The unbroken engine's run to their end."""
+    options = replace(plan.experiment_options, until_broken=bool(plan.mutant), keep_evidence=False)
+    lacking = {kind.name: kind.lacking(options) for kind in kinds}
+    if all(lacking.values()):
+        raise EnvironmentLacks("; ".join(f"{name}: {reason}" for name, reason in lacking.items()))
+    for kind in kinds:
+        if not lacking[kind.name]:
+            yield from kind.searches(checker, options)

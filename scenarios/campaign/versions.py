@@ -1,19 +1,20 @@
-"""What takes part in a run: its versions go into the report."""
+"""The versions of everything that takes part in a run, for the report."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 
-__all__ = ["versions"]
+__all__ = ["PACKAGES", "versions"]
 
-_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
+PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Return the versions of Python, the kernel and packages, by name."""
     found = {"python": platform.python_version(), "kernel": platform.release()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

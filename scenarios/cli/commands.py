@@ -22,24 +22,19 @@ from rich.table import Table
 from crashmatrix.faults.disk import Filesystem, InvalidOption
 from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
-from crashmatrix.scenarios.campaign.campaign import (
-    EXPERIMENTS,
-    Campaign,
-    Listener,
-    Plan,
-    experiment_of,
-    replay,
-    workbench,
-)
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
+from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.extras import extra_installed
-from crashmatrix.scenarios.kill.plan import BUDGET
-from crashmatrix.scenarios.power.experiment import STATES_MAX
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 
@@ -51,15 +46,16 @@ JOBS_PER_PROCESSOR_MAX = 16
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 _out = Console(soft_wrap=False)
+_BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[
     str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
 ]
-Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Draws everything random.")]
-Data = Annotated[str | None, typer.Option(help="Parquet or CSV file with your own rows (target reference).")]
-Timestamp = Annotated[str | None, typer.Option(help="Its time column.")]
-Tags = Annotated[str | None, typer.Option(help="Its columns that name a series: A,B.")]
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
+Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
+Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
+Tags = Annotated[str | None, typer.Option(help="Columns of --data that name a series: A,B.")]
 
 
 class _Bar(Listener):
@@ -81,10 +77,10 @@ class _Bar(Listener):
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="Of the file to write: my_store.")],
+    name: Annotated[str, typer.Argument(help="Name of the file to write: my_store.")],
     language: Annotated[
         str | None,
-        typer.Option(help=f"{' or '.join(LANGUAGES)}; the latter is for any other language.", show_default="python"),
+        typer.Option(help=f"{' or '.join(LANGUAGES)}; toml is for every other language.", show_default="python"),
     ] = None,
 ) -> None:
     """Write a commented target file to start from."""
@@ -93,29 +89,29 @@ def init(
     _say(f"  crashmatrix run {shlex.quote(target)}")
 
 
-@app.command()
+@app.command(short_help="Crash a target everywhere, recover, and judge it.")
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Which to run, of {','.join(EXPERIMENTS)}; default: all this machine can.")
+        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: all that this machine can run.")
     ] = "",
     fs: Annotated[
         str | None,
         typer.Option(
-            help="Filesystems under power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix: the weakest. "
-            "Default: ext4; posix, where only that is possible."
+            help="Filesystems for power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix is the weakest. "
+            "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,
     require: Annotated[
-        str, typer.Option(help="Experiments without which the exit status is 3 (unknown): kill,power.")
+        str, typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}.")
     ] = "",
-    jobs: Annotated[int | None, typer.Option(min=1, help="Scenarios at a time; default: one a processor.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Scenarios judged at a time. Default: one per processor.")
+    ] = None,
     seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=10**9, help=f"At most so many hits (kill; {BUDGET}) and crash states (power; {STATES_MAX})."
-        ),
+        typer.Option(min=1, max=10**9, help=f"How much to try at most. Default: {_BUDGETS}."),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
@@ -131,13 +127,13 @@ def run(
         **_target(target),
         options=_options(target, data, timestamp, tags),
         experiments=_experiments(experiments)
-        or (() if fs is None else EXPERIMENTS),  # Who names a filesystem wants it.
+        or (() if fs is None else tuple(EXPERIMENTS)),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
         workers=_workers(jobs),
         budget=budget,
         filesystems=filesystems,
-        or_posix=fs is None,
+        or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,
     )
@@ -153,17 +149,19 @@ def run(
     raise typer.Exit(campaign.summary.verdict.exit_status)
 
 
-@app.command(name="replay")
+@app.command(name="replay", short_help="Run one scenario of a report again.")
 def replay_(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="As in the report: kill:FAILPOINT@HIT.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="Id of the scenario; the report lists them.")],
     report: Report = Path("crashmatrix-report"),
-    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed tree in.")] = None,
-    shell: Annotated[bool, typer.Option("--shell", help="Open a shell in the crashed tree, before recovery.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed folder in.")] = None,
+    shell: Annotated[
+        bool, typer.Option("--shell", help="Open a shell in the crashed folder, before recovery.")
+    ] = False,
 ) -> None:
-    """Run one scenario of a report again, with a real SIGKILL."""
+    """Run one scenario of a report again: kill the process, or rebuild the disk that a power cut left."""
     if shell:
         if keep is not None:
-            raise UsageError("--shell and --keep are two runs; ask for one at a time")
+            raise UsageError("--shell and --keep are two runs; choose one of them")
         open_shell(scenario, report, _say)
         return
     found = replay(scenario, report, keep)
@@ -171,7 +169,7 @@ def replay_(
     if found.checked.explanation:
         _say(f"  {found.checked.explanation}")
     if found.kept is not None:
-        _say(f"  crashed tree, journal and recovered tree: {found.kept}")
+        _say(f"  kept in {found.kept}: {', '.join(sorted(entry.name for entry in found.kept.iterdir()))}")
     raise typer.Exit(found.checked.verdict.exit_status)
 
 
@@ -184,28 +182,28 @@ def targets() -> None:
     _out.print(table)
 
 
-@app.command()
+@app.command(short_help="List the failpoints of a target.")
 def failpoints(target: TargetName = "reference") -> None:
-    """List a target's failpoints, and how often its undisturbed workload hits each."""
+    """List the failpoints of a target, and how often its undisturbed workload hits each."""
     plan = Plan(**_target(target))
     with workbench(plan) as (checker, _):
-        profile = experiment_of(plan, checker).prepare().profile
+        points = [point for kind in EXPERIMENTS.values() for point in kind.points(checker)]
     table = _table("failpoint", "hits", "what a crash there finds")
-    for name, (description, _) in sorted(profile.declared.items()):
-        table.add_row(escape(name), str(sum(hit == name for hit, _ in profile.hits) or ""), escape(description))
+    for point in points:
+        table.add_row(escape(point.name), str(point.hits or ""), escape(point.description))
     _out.print(table)
 
 
-@app.command()
+@app.command(short_help="Plant bugs, and see whether each is found.")
 def mutants(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Planted bugs to try; all, and the unbroken engine.")
+        list[str] | None, typer.Argument(help="Planted bugs to try. Default: all, and the unbroken engine.")
     ] = None,
-    only_list: Annotated[bool, typer.Option("--list", help="Name them, run nothing.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List them; run nothing.")] = False,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from --seed on.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to try, from --seed on.")] = 1,
 ) -> None:
-    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit 1 if one is not."""
+    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit with 1 if one is not."""
     with extra_installed("crashmatrix mutants"):  # Here: no other command needs the reference engine.
         from crashmatrix.scenarios.campaign.mutation import try_mutant
         from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
@@ -217,20 +215,20 @@ def mutants(
             table.add_row(row.name, row.dies, escape(row.broken))
         _out.print(table)
         return
-    hunts = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
+    runs = [(name, seed + more) for name in ([*chosen] if names else [*chosen, ""]) for more in range(seeds)]
     missed = 0
-    for name, of_seed in hunts:
+    for name, of_seed in runs:
         found = try_mutant(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
         missed += not found.as_it_should_be
         mark = "ok    " if found.as_it_should_be else "MISSED"
         where = found.found.id if found.found else ""
         what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
         _out.print(f"{mark} {name or 'the unbroken engine':<24} {what}", markup=False, highlight=False, soft_wrap=True)
-    _out.print(f"{len(hunts) - missed} of {len(hunts)} as they should be", highlight=False)
+    _out.print(f"{len(runs) - missed} of {len(runs)} as they should be", highlight=False)
     raise typer.Exit(1 if missed else 0)
 
 
-@app.command()
+@app.command(short_help="Say what this machine can run.")
 def doctor() -> None:
     """Say what this machine can run, and what is missing for the rest."""
     findings = examine()
@@ -274,16 +272,13 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
 def _workers(jobs: int | None) -> int:
     processors = len(os.sched_getaffinity(0))
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
-        raise UsageError(f"--jobs {jobs} is more than {processors} processors are good for; {most} at most")
+        raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors
 
 
 def _experiments(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, text.split(","))))
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise UsageError(f"no experiment {name!r}; this version runs {', '.join(EXPERIMENTS)}")
-    return names
+    return tuple(experiment_named(name).name for name in names)
 
 
 def _filesystems(text: str) -> tuple[str, ...]:
@@ -302,13 +297,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
     debug: Annotated[
         bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
     ] = False,  # main takes it
 ) -> None:
-    """Crash a storage system everywhere, recover, and see whether it kept its promises."""
+    """Crash a storage system everywhere, let it recover, and see whether it kept its promises."""
 
 
 def call(arguments: Sequence[str]) -> int:

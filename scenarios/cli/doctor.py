@@ -1,4 +1,4 @@
-"""What this machine can run, and what it would take to run the rest."""
+"""Which experiments this machine can run, and what it lacks for the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SYSTEM_PROGRAMS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``needed`` says whether every experiment of this version needs it."""
+    """One thing examined. ``needed``: no experiment runs without it."""
 
     what: str
     well: bool
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the machine; changes nothing."""
+    """Examine the machine; changes nothing."""
     return [
         *_interpreter(),
         *(_library(extra, name) for extra, names in EXTRAS.items() for name in names),
@@ -69,9 +69,9 @@ def _machine() -> list[Finding]:
             f"{free / 2**30:.1f} GiB free in {shm}; with less than 1, runs use the disk",
             False,
         ),
-        Finding("processors", cores > 1, f"{cores}; --jobs follows", False),
+        Finding("processors", cores > 1, f"{cores}; the default of --jobs", False),
         Finding(
-            "system calls held",
+            "stopping at system calls",
             not lacking(),
             lacking() or "systems without failpoints are killed at each of their calls",
             needed=False,

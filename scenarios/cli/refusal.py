@@ -1,4 +1,4 @@
-"""How a command ends that could not do its work: what `main` and the commands tell each other. Standard library only."""
+"""How a command that could not do its work ends: the exceptions that `main` turns into one line. Standard library only."""
 
 from __future__ import annotations
 

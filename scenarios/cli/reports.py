@@ -21,7 +21,7 @@ app = typer.Typer()
 _out = Console(soft_wrap=False)
 
 
-@app.command()
+@app.command(short_help="Show a report again, and write its pages again.")
 def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("crashmatrix-report")) -> None:
     """Show a report again, and write its pages again from the stored results."""
     summary, results = read_report(directory)
@@ -30,23 +30,23 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("cra
     raise typer.Exit(summary.verdict.exit_status)
 
 
-@app.command()
+@app.command(short_help="Compare two reports.")
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A report directory.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one of the same target.")],
 ) -> None:
-    """Compare two reports; exit 1 if something is newly broken, or no longer tested."""
+    """Compare two reports; exit with 1 if something is newly broken, or no longer tested."""
     difference = compare(read_report(old), read_report(new))
     show_difference(_out, difference)
     raise typer.Exit(difference.exit_status)
 
 
-@app.command()
+@app.command(short_help="Put the reports of shards together.")
 def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Report directory to make.")],
     directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The shards' report directories.")],
 ) -> None:
-    """Put the reports of a run's shards together; what is missing is unknown."""
+    """Put the reports of a run's shards together; a missing shard makes the verdict unknown."""
     merged = merge_directories(out, directories)
     for reason in merged.unreadable.values():
         line = " ".join(visible(reason).split())

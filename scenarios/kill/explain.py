@@ -17,7 +17,7 @@ from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.experiment import KillExperiment
+from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, CrashPath, parse_id
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
@@ -29,7 +29,7 @@ _CHANGES_SHOWN = 4
 class KillExplainer:
     """Explains what a kill experiment found, from its snapshots."""
 
-    def __init__(self, experiment: KillExperiment) -> None:
+    def __init__(self, experiment: KillExploration) -> None:
         self._experiment = experiment
         self.notes: list[str] = []
         self._order = {path: number for number, path in enumerate(experiment.paths)}

@@ -47,7 +47,7 @@ _STEP = re.compile(r"([^+].*?)@([0-9]{1,18})(?:\+|\Z)", re.DOTALL)
 """One crash of an id; a failpoint's name may itself hold a plus sign."""
 
 CrashPath = tuple[Hit, ...]
-"""Where the crashes of one scenario strike: in the workload, then in each recovery."""
+"""Where the crashes of one scenario happen: in the workload, then in each recovery."""
 
 
 def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:
@@ -116,7 +116,7 @@ def parse_id(text: str) -> CrashPath:
         path.append((step[1], int(step[2])))
         end = step.end()
     if kind != "kill" or not path or end < len(rest) or rest.endswith("+") or not all(number for _, number in path):
-        raise UsageError(f"{text!r} is no scenario id; they read kill:FAILPOINT@HIT, see results.jsonl")
+        raise UsageError(f"{text!r} is not a scenario id; ids read kill:FAILPOINT@HIT, see results.jsonl")
     return tuple(path)
 
 

@@ -34,7 +34,7 @@ class Prepared:
     final: Tree
     """The folder at the end of the undisturbed run."""
     promises: Promises
-    """All those of the undisturbed run."""
+    """The promises of the undisturbed run."""
     unseen: str = ""
     """Why the failpoints of a program cannot be seen here."""
     note: str = ""
@@ -42,7 +42,7 @@ class Prepared:
 
 
 def prepare(checker: Checker) -> Prepared:
-    """Do it; sets the checker's target to watch system calls if that is how it is to be crashed.
+    """Prepare and profile; sets the checker's target to watch system calls if it is to be crashed at those.
 
     Raises:
         UsageError: the system does not work undisturbed.
@@ -63,7 +63,7 @@ def prepare(checker: Checker) -> Prepared:
         note = lacking()
         if not note:
             checker.target = replace(checker.target, watch_calls=True)
-            again = checker.folder()  # Not the same one: who knows what the workload made of that.
+            again = checker.folder()  # Another folder: the workload may have changed the first one in any way.
             journal = again / "journal"
             checker.store.restore(tree, again / "root")
             profile, final = _profile(checker, again / "root", journal)

@@ -1,278 +1,195 @@
 """The `power` experiment: the machine dies; what its disk had flushed survives, and any subset of what it had not.
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
-       (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last ones
-       the process is killed on the way and restarted (`power_record`)
+       (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last
+       recordings the process is killed on the way and restarted (`schedule`, `recording`, `restarts`)
     2. from each trace the crash states are enumerated (`faults.disk.crash_states`), mounted, recovered and judged against
-       what had been promised before the cut (`power_judge`)
+       what had been promised before the cut (`exploring`, `judge`)
     3. a state found bad is judged a second time before it is reported
     4. on one state of each recording, recovery itself is recorded, and the crash states of that trace are judged, too
 
-Traces of one seed differ from run to run, so those with findings are kept in the report directory; a scenario's id names
-recording and state, and with the kept trace it is the same image, bit for bit.
+Traces of one seed differ from run to run, so those with findings are kept in the report directory. A scenario's id names
+recording and state; with the kept trace it means the same image, bit for bit.
 """
 
 from __future__ import annotations
 
-import random
-import threading
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Literal
 
-from crashmatrix.faults.disk import requirements
-from crashmatrix.reports import Labels, ScenarioResult, Verdict
-from crashmatrix.reports.store import keep_trace
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    Filesystem,
+    InvalidState,
+    MountRefused,
+    enter_private_namespace,
+    load_trace,
+)
+from crashmatrix.reports import Labels, Verdict
+from crashmatrix.reports.folder import copy_file
+from crashmatrix.reports.store import TRACES, has_trace
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
-from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
+from crashmatrix.scenarios.experiment import (
+    Alternative,
+    CrashedFolder,
+    CrashPoint,
+    ExperimentOptions,
+    Explained,
+    Listener,
+    StoredRun,
+    Workbench,
+)
+from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.judge_pool import judge_together
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
-from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.processes.result import Returned
-from crashmatrix.scenarios.shards import WHOLE, Shard
-from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.power.explain.findings import PowerExplainer
+from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration, lacking
+from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.results import parse_power_id
+from crashmatrix.scenarios.processes.result import Raised, Returned
 
-__all__ = [
-    "RESTARTS",
-    "STATES_MAX",
-    "TRACES_BYTES_MAX",
-    "PowerExperiment",
-    "circumstances",
-    "lacking",
-    "parse_power_id",
-    "result_of",
-]
+__all__ = ["POWER", "Power", "PowerExperiment", "PowerScenario", "lacking"]
 
-RESTARTS = 3
-"""How many more are made in which the process is killed and restarted before the power goes."""
+_SEARCHES = ((500, 30), (4000, 400), (16_000, 400))
+"""Crash states to judge, and restarts to record at most, in search of a bug that is known to be there.
 
-_RECOVERY_SHARE = 0.2
-"""How much of a recording's budget goes to crashes during recovery."""
-
-STATES_MAX = 1000
-"""Default number of crash states judged in a run, over all its recordings."""
-
-TRACES_BYTES_MAX = 256 * 2**20
-"""How much of a report directory kept traces may take, in bytes."""
+A few of each come first, then every place to kill, then many states. There are more restarts than in a run: each is killed
+before another sync, and the bug may lie behind any. Each search records anew, for no two traces are the same.
+"""
 
 
-def lacking(filesystems: Iterable[str]) -> str:
-    """Return what this machine lacks for the experiment, with the remedy; empty if nothing."""
-    names = tuple(name.partition(":")[0] for name in filesystems)
-    return "; ".join(f"{missing.what}: {missing.cause}; {missing.remedy}" for missing in requirements(names))
+class PowerExperiment(PowerExploration):
+    """One power experiment on one target."""
 
+    def explain(self) -> Explained:
+        """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
+        explainer = PowerExplainer(self)
+        return Explained(explainer.findings(), explainer.notes)
 
-@dataclass(kw_only=True)
-class PowerExperiment:
-    """One power experiment on one target. Results come in the order of recordings and states."""
-
-    jobs: Jobs
-    target: Target
-    scratch: Path
-    workers: int
-    seed: int
-    budget: int
-    filesystems: tuple[str, ...]
-    keep: Path
-    """Where traces with findings are kept."""
-    shard: Shard = WHOLE
-    nudges: tuple[str, ...] = NUDGES
-    restarts: int = RESTARTS
-    labels: ClassVar[Labels] = Labels("recording", "cut at write", repeatable=False)
-    until_broken: bool = False
-    """Stop at the first promise broken (each judge of a recording at its own): quick proof that a bug is found."""
-    keep_traces: bool = True
-    replay: Callable[[str], str] = lambda name: f"crashmatrix replay {name}"
-    on_result: Callable[[ScenarioResult], None] = lambda _: None
-    on_plan: Callable[[str, int], None] = lambda _, __: None
-    results: dict[str, ScenarioResult] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    _notes: list[str] = field(default_factory=list)
-    _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
-    _verified: frozenset[Check] = frozenset()
-    _budget_left: int = 0
-    _reserved: dict[str, int] = field(default_factory=dict)
-    _exploring: float = 0.0
-    _kept_bytes: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def run(self) -> None:
-        """Run it all; results so far stand even when this is interrupted.
-
-        Raises:
-            EnvironmentLacks: no root, FUSE, loop devices or filesystem tools.
-            UsageError: the workload does not work on a recorded disk.
-        """
-        if reason := lacking(self.filesystems):
-            raise EnvironmentLacks(reason)
-        self.details.update(notes=self._notes, recordings=[])
-        restarts = [restart(number) for number in range(1, self.restarts + 1)]
-        kinds = [(fs, kind) for fs in self.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
-        mine = self.shard.deal(kinds)
-        self._budget_left = max(1, self.budget * len(mine) // len(kinds))
-        with Recordings(self.jobs, self.target, self.scratch, self.seed, mine) as recordings:
-            for recording in recordings:
-                if self._says_nothing(recording):
-                    break
-                self._look_into(recording, recordings)
-                if self.until_broken and any(result.verdict.broken for result in self.results.values()):
-                    break
-        self._account()
-
-    def _says_nothing(self, recording: Recording) -> bool:
-        """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.
-
-        A planted bug may show without a crash, and is to be found all the same.
-        """
-        if self.results or recording.problem or recording.killed or self.target.mutant:
-            return False
-        seconds_max = 60 + 3 * load(self.target.name).seconds_max
-        result = self.jobs.run(power_judge.undisturbed, self.target, recording, seconds_max=seconds_max)
-        violation = result.value if isinstance(result, Returned) else None
-        if violation is None:
-            return False
-        refuse_if_broken(self.target.name, violation, load(self.target.name).contract)
-        self.details["recordings"].append(recording.account())
-        self._add(recording, Judged("none", violation.verdict, violation.explanation))
+    @property
+    def confirmed(self) -> bool:
+        """Always: a broken state is judged a second time before it is reported."""
         return True
 
-    def _look_into(self, recording: Recording, recordings: Recordings) -> None:
-        """Explore a recording, with its part of what is left of the budget; then have a recovery from it recorded."""
-        if recording.problem:
-            self._budget_left += self._reserved.pop(recording.name, 0)
-            self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
-            return
-        part = max(1, self._budget_left // (recordings.left + 1))
-        of_recovery = int(part * _RECOVERY_SHARE)
-        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery
-        state = ""
-        self.on_plan(recording.point, len(self.results) + budget)
+
+@dataclass(frozen=True)
+class PowerScenario:
+    """One crash state of a recording whose trace is in the report directory: the same image, bit for bit."""
+
+    recording: Recording
+    state: str
+
+    def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
+        """Mount, recover and judge the state; ``keep`` gets ``image``, ``crashed`` and ``journal``."""
+        with workbench() as checker:
+            copy = checker.folder() / "trace"  # the judge works beside it
+            copy_file(self.recording.trace, copy)
+            recording = replace(self.recording, trace=copy)
+            seconds = 60 + 3 * checker.system.seconds_max
+            result = checker.jobs.run(
+                power_judge.judge_one, checker.target, recording, self.state, seconds_max=seconds, keep_going=True
+            )
+            if isinstance(result, Raised) and result.is_a(InvalidState):
+                raise UsageError(result.message)
+            if not isinstance(result, Returned):
+                return Checked(Verdict.UNKNOWN, f"the judge {result}")
+            if keep is not None:
+                self._keep(checker, recording, keep, seconds)
+            return Checked(result.value.verdict, result.value.explanation)
+
+    def _keep(self, checker: Checker, recording: Recording, keep: Path, seconds: float) -> None:
+        keep.mkdir(parents=True)
+        kept = checker.jobs.run(power_judge.keep_state, recording, self.state, keep.absolute(), seconds_max=seconds)
+        if not isinstance(kept, Returned):
+            raise UsageError(f"{keep}: keeping the crashed tree {kept}")
+
+    @contextmanager
+    def crashed(self, workbench: Workbench) -> Iterator[CrashedFolder]:
+        """Mount the image for the block; it needs no workbench. The calling thread stays in a mount namespace of its own."""
+        del workbench
+        enter_private_namespace()  # Before the trace is loaded: where there is no root, this takes a process of one thread.
+        trace = load_trace(self.recording.trace)
         try:
-            judged = self._explore(recording, budget)
-            if not recording.of and of_recovery and (state := self._state_to_recover(recording)):
-                self._reserved[f"{recording.name}/{state}"] = of_recovery
-                judged += of_recovery
-            self._budget_left += (budget if recording.of else 0) - judged
-        finally:
-            self._keep(recording)
-            if not state:
-                recording.trace.unlink()
-        if state:
-            recordings.recover(recording, state)
-
-    def _state_to_recover(self, recording: Recording) -> str:
-        """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
-        safe = [each for each in self._judged.get(recording.name, {}).values() if each.recovered and each.differs]
-        promised = sorted(each.events for each in safe)
-        rich = [each for each in safe if each.events >= promised[len(safe) // 2]]
-        states = sorted(each.state for each in rich if each.recovered != each.digest) or sorted(e.state for e in rich)
-        return random.Random(f"{self.seed} {recording.name}").choice(states) if states else ""
-
-    def ordered(self) -> list[ScenarioResult]:
-        """Return the results so far in an order that does not depend on which finished first."""
-        return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
-
-    def _explore(self, recording: Recording, budget: int) -> int:
-        """Share the states out among the workers, and gather what they find; returns how many they judged."""
-        account, begun = recording.account(), time.perf_counter()
-        self.details["recordings"].append(account)
-        ends = judge_together(
-            self.jobs, self.target, recording, self.workers, budget, partial(self._add, recording),
-            verified=self._verified, until_broken=self.until_broken,
-        )  # fmt: skip
-        self._exploring += time.perf_counter() - begun
-        for end in ends:
-            if not isinstance(end, Returned):
-                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
-        shares = [end.value for end in ends if isinstance(end, Returned)]
-        self._verified = self._verified.union(*(share.verified for share in shares))
-        account.update(account_of(shares))
-        self._distrust(recording)
-        return sum(share.judged for share in shares)
-
-    def _add(self, recording: Recording, judged: Judged) -> None:
-        result = result_of(recording, judged)
-        result = replace(result, replay=self.replay(result.id))
-        with self._lock:
-            self.results[result.id] = result
-            self._judged.setdefault(recording.name, {})[judged.state] = judged
-            self.on_result(result)
-
-    def _distrust(self, recording: Recording) -> None:
-        """An undisturbed recording whose states could not have differed says nothing."""
-        of_this = self._judged.get(recording.name, {}).values()
-        reason = ""
-        if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
-            return
-        if not recording.events and not recording.initial:
-            reason = "the journal has no line: nothing was promised"
-        elif not recording.flushes:
-            reason = "the disk was never flushed"
-        elif not any(judged.differs for judged in of_this):
-            reason = "no crash state differed from the clean end"
-        if reason:
-            self._add(recording, Judged("none", Verdict.UNKNOWN, reason))
-
-    def _keep(self, recording: Recording) -> None:
-        """Keep the trace if something was found in it, as far as there is room."""
-        found = any(judged.verdict is not Verdict.SAFE for judged in self._judged.get(recording.name, {}).values())
-        found, size = found and self.keep_traces, recording.trace.stat().st_size
-        if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
-            keep_trace(recording.trace, self.keep)
-            self._kept_bytes += size
-        elif found:
-            self._notes.append(f"the trace {recording.name} ({size:,} bytes) was not kept: there is no room for more")
-
-    def _account(self) -> None:
-        recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
-        judged = sum(recording["judged"] for recording in recordings)
-        self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
-        mounted = sum(recording["mounted"] for recording in recordings)
-        images = sum(recording["distinct_images"] for recording in recordings)
-        recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
-        restarts = sum(bool(recording["killed_at"]) for recording in recordings)
-        identities = {recording["trace"] for recording in recordings}
-        self._notes.append(
-            f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
-            f"and {recoveries} of a recovery; {len(identities)} different traces; "
-            f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
-        )
-        safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
-        if safe and self.shard == WHOLE and "posix" not in self.filesystems:
-            asked = " and ".join(self.filesystems)
-            self._notes.append(f"{asked} kept every promise; --fs posix asks the weakest filesystem that POSIX allows")
+            state = CrashState.parse(self.state, trace)
+            with CrashImages(trace) as images, images.mounted(state) as root:
+                filesystem = self.recording.filesystem
+                about = f"the {filesystem} that the power cut {self.state} left, before recovery"
+                yield CrashedFolder(root, about)
+        except InvalidState as error:
+            raise UsageError(str(error)) from None
+        except MountRefused as error:
+            raise EnvironmentLacks(f"this state cannot be mounted: {error}") from None
 
 
-def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
-    """The result that a judged crash state of a recording is, without the command that replays it."""
-    cut = judged.state.partition("-")[0]
-    return ScenarioResult(
-        id=f"power:{recording.name}:{judged.state}", experiment="power", point=recording.point,
-        hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of else 0,
-        method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
-        explanation=circumstances(recording, judged.explanation), state=judged.digest,
-    )  # fmt: skip
+class Power:
+    """The kind of experiment; see `crashmatrix.scenarios.experiment.ExperimentKind`."""
+
+    name = "power"
+    dies: Literal["machine"] = "machine"
+    budget = STATES_MAX
+    counts = "crash states"
+    labels = Labels("recording", "cut at write", repeatable=False)
+
+    def lacking(self, options: ExperimentOptions) -> str:
+        """Root, FUSE, loop devices or filesystem tools."""
+        return lacking(options.filesystems)
+
+    def described(self, options: ExperimentOptions) -> str:
+        """Its name and the filesystems."""
+        return f"{self.name} on {', '.join(options.filesystems)}"
+
+    def alternative(self, options: ExperimentOptions) -> Alternative | None:
+        """The filesystem `posix`, which needs no root, where this machine can have it."""
+        if lacking(["posix"]):
+            return None
+        return Alternative(replace(options, filesystems=("posix",)), "--fs posix can run here")
+
+    def experiment(
+        self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None
+    ) -> PowerExperiment:
+        """Return the experiment, not yet begun."""
+        return PowerExperiment(checker, options, listener or Listener())
+
+    def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
+        """Return experiments with more and more states and restarts."""
+        # Where one recording says what several do elsewhere, its own states are worth more than restarts.
+        may_restart = all(Filesystem.parse(name).nudges for name in options.filesystems)
+        for budget, restarts in _SEARCHES:
+            experiment = self.experiment(checker, replace(options, budget=budget))
+            experiment.restarts = restarts if may_restart else 0
+            yield experiment
+
+    def points(self, checker: Checker) -> Sequence[CrashPoint]:
+        """None has a name before it is recorded."""
+        del checker
+        return ()
+
+    def scenario(self, name: str, stored: StoredRun) -> PowerScenario:
+        """Return the scenario of an id.
+
+        Raises:
+            UsageError: this is not an id, or the report has no such trace.
+            EnvironmentLacks: images of its filesystem cannot be mounted here.
+        """
+        recorded, state = parse_power_id(name)
+        options = stored.options
+        known = next((account for account in stored.details.get("recordings", []) if account["name"] == recorded), None)
+        trace = trace_path(options.report / TRACES, recorded)
+        if known is None or not has_trace(trace):
+            raise UsageError(
+                f"{options.report} has no trace of {recorded!r}: only those with findings are kept; run again"
+            )
+        if reason := lacking([known.get("filesystem", "")]):
+            raise EnvironmentLacks(reason)
+        try:
+            return PowerScenario(Recording.from_account(known, options.seed, trace), state)
+        except (KeyError, IndexError) as error:
+            raise UsageError(
+                f"{options.report}/summary.json: the account of recording {recorded!r} lacks {error}; run again to replace it"
+            ) from None
 
 
-def circumstances(recording: Recording, explanation: str) -> str:
-    """The explanation, with what happened besides one power cut."""
-    if explanation and recording.of:
-        return f"power went again during the recovery from {recording.of[1]}: {explanation}"
-    if explanation and recording.killed:
-        return f"the process was killed {recording.killed} and restarted, then the power went: {explanation}"
-    return explanation
-
-
-def parse_power_id(text: str) -> tuple[str, str]:
-    """Split ``power:RECORDING:STATE``; a recording's name may hold colons. Raises UsageError."""
-    kind, _, rest = text.partition(":")
-    name, _, state = rest.rpartition(":")
-    if kind != "power" or not name or not state:
-        raise UsageError(f"{text!r} is no scenario id; they read power:RECORDING:STATE, see results.jsonl")
-    return name, state
+POWER = Power()

@@ -1,17 +1,18 @@
 """Crash a storage system everywhere, let it recover, and say whether it kept its promises.
 
-    from crashmatrix import SystemUnderTest, run
+    import crashmatrix
+    from my_store import MyStore                # a subclass of crashmatrix.SystemUnderTest, in a file
 
-    outcome = run(MyStore())                    # every crash this machine can make
+    outcome = crashmatrix.run(MyStore())        # every crash this machine can make
     assert outcome.verdict == "safe", outcome
 
-`SystemUnderTest` is what you subclass; ``crashmatrix run my_store.py:MyStore`` does the same on the command line.
-`CrashStateMachine` is for property-based tests, and needs Hypothesis. The packages below are `crashmatrix.faults`
-(failpoints, recorded disks), `crashmatrix.scenarios` (experiments), `crashmatrix.reports` (evidence) and
-`crashmatrix.reference_wal` (the reference log and engine).
+``crashmatrix run my_store.py:MyStore`` does the same on the command line. `CrashMatrix` is the type of the pytest fixture
+``crash_matrix``. `CrashStateMachine` is for property-based tests, and needs Hypothesis. The packages below are
+`crashmatrix.faults` (failpoints, recorded disks), `crashmatrix.scenarios` (experiments), `crashmatrix.reports` (evidence)
+and `crashmatrix.reference_wal` (the reference log and engine).
 
 The folders of these packages lie at the top of the repository; here are links to them, so that every tool that knows
-packages (installers, type checkers, editors, tracebacks) finds one package without being told of a mapping.
+packages (installers, type checkers, editors, tracebacks) finds one package without a mapping.
 """
 
 from importlib import import_module
@@ -19,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crashmatrix.reports import Verdict
+    from crashmatrix.scenarios.campaign.library import run
+    from crashmatrix.scenarios.campaign.outcome import Outcome
     from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError, UsageError
+    from crashmatrix.scenarios.pytest_fixture import CrashMatrix
     from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine
     from crashmatrix.scenarios.systems.loading import Target
     from crashmatrix.scenarios.target.contract import Contract, Violation
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Contract",
+    "CrashMatrix",
     "CrashStateMachine",
     "EnvironmentLacks",
     "Item",
     "Journal",
+    "Outcome",
     "PromiseBroken",
     "Promises",
     "ScenarioError",
@@ -40,11 +46,15 @@ __all__ = [
     "UsageError",
     "Verdict",
     "Violation",
+    "run",
 ]
 
 _HOMES = {
     "reports": ("Verdict",),
+    "scenarios.campaign.library": ("run",),
+    "scenarios.campaign.outcome": ("Outcome",),
     "scenarios.errors": ("EnvironmentLacks", "PromiseBroken", "ScenarioError", "UsageError"),
+    "scenarios.pytest_fixture": ("CrashMatrix",),
     "scenarios.stateful.state_machine": ("CrashStateMachine",),
     "scenarios.target.contract": ("Contract", "Violation"),
     "scenarios.target.journal": ("Item", "Journal", "Promises"),
@@ -54,7 +64,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, when it is: pytest loads our plugin in every project, and Hypothesis is optional."""
+    """Import a name when it is used: pytest loads our plugin in every project, and Hypothesis is optional."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"crashmatrix.{module}"), name)

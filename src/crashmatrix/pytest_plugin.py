@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from crashmatrix.scenarios.pytest_fixture import CrashMatrix, Outcome
+    from crashmatrix.scenarios.pytest_fixture import CrashMatrix
 
-__all__ = ["CrashMatrix", "Outcome", "crash_matrix", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
+__all__ = ["CrashMatrix", "crash_matrix", "pytest_addoption", "pytest_configure", "pytest_generate_tests"]
 
 BUDGET = 300
 """Default number of hits and of crash states; a run on the command line takes more."""
@@ -69,9 +69,9 @@ def crash_matrix(request: pytest.FixtureRequest, tmp_path: Path) -> CrashMatrix:
 
 
 def __getattr__(name: str) -> Any:
-    """`CrashMatrix` and `Outcome`, for annotations; imported when asked for."""
-    if name in ("CrashMatrix", "Outcome"):
+    """`CrashMatrix`, for annotations; imported when needed."""
+    if name == "CrashMatrix":
         from crashmatrix.scenarios import pytest_fixture
 
-        return getattr(pytest_fixture, name)
+        return pytest_fixture.CrashMatrix
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from crashmatrix.faults.disk import RecordOptions, Trace, load_trace, record, save_trace
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.schedule import Recordings
 from tests.faults.disk.block import test_naming
 from tests.faults.disk.block.ext4 import test_outcomes

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix import Journal, SystemUnderTest
-from crashmatrix.scenarios.campaign.campaign import Plan, power_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from tests.scenarios.experiments import power_of
 
 OLD, NEW = b"o" * 4096, b"n" * 4096
 
@@ -140,7 +142,7 @@ def exposed(target: str, nudge: str, seed: int, budget: int = 150) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(target=target, seed=seed, budget=budget, report=Path(folder) / "report")
         with workbench(plan) as (checker, _):
-            experiment = power_of(plan, checker)
-            experiment.nudges, experiment.restarts, experiment.keep_traces = (nudge,), 0, False
+            experiment = power_of(plan, checker, keep_evidence=False)
+            experiment.nudges, experiment.restarts = (nudge,), 0
             experiment.run()
             return {result.verdict.value for result in experiment.ordered() if result.verdict.broken}

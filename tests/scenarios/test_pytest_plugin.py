@@ -118,7 +118,7 @@ def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
 MISSING = """
 import crashmatrix.scenarios.power.experiment
 def test_it(crash_matrix, monkeypatch):
-    monkeypatch.setattr(crashmatrix.scenarios.power.experiment, "lacking", lambda filesystems: "power: no root; run as root")
+    monkeypatch.setattr(crashmatrix.scenarios.power.experiment, "lacking", lambda filesystems: "no root; run as root")
     crash_matrix(Store(in_place={in_place}), budget=12).assert_safe()
 """
 
@@ -130,7 +130,7 @@ def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome
     result = pytester.runpytest_subprocess("-rs")
     result.assert_outcomes(**outcome)
     if not in_place:
-        result.stdout.fnmatch_lines(["*power cannot run here: power: no root; run as root"])
+        result.stdout.fnmatch_lines(["*power not run: no root; run as root"])
 
 
 def test_costs_nothing_unused(tmp_path: Path) -> None:

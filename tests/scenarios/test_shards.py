@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import Verdict, read_report
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.shards import WHOLE, Shard
 from tests.scenarios.cli.test_commands import KILL, TOYS
@@ -103,14 +104,3 @@ def test_power_shards(tmp_path: Path) -> None:
         broken = next(result for result in results if nudge in result.point and result.verdict.broken)
         assert broken.replay.endswith("--report merged")
         assert crashmatrix("replay", broken.id, "--report", "merged", cwd=tmp_path).returncode == 1
-
-
-@pytest.mark.experiment
-def test_a_run_that_fails_halfway_is_not_safe(tmp_path: Path) -> None:
-    """If a later experiment cannot be run, the report of the earlier ones says that the run was cut short."""
-    plan = Plan(target=f"{TOYS}:Store", experiments=("kill", "power"), filesystems=("nosuchfs",), report=tmp_path / "r")
-    with pytest.raises(Exception, match="nosuchfs"):
-        Campaign(plan).run()
-    summary, results = read_report(tmp_path / "r")
-    assert results
-    assert (summary.interrupted, summary.verdict) == (True, Verdict.UNKNOWN)

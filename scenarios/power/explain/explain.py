@@ -18,7 +18,6 @@ from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
-from crashmatrix.scenarios.power.experiment import circumstances, result_of
 from crashmatrix.scenarios.power.explain.causes import Cause, cause_of, cause_of_later, cause_of_restart
 from crashmatrix.scenarios.power.explain.last_step import last_step, step_in_words
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
@@ -28,6 +27,7 @@ from crashmatrix.scenarios.power.explain.timeline import timeline
 from crashmatrix.scenarios.power.judge import judging
 from crashmatrix.scenarios.power.recording import Recording, is_journal_line
 from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.power.results import circumstances, result_of
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target

@@ -12,11 +12,11 @@ from pathlib import Path
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.power import recording as power_record
-from crashmatrix.scenarios.power.experiment import result_of
 from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy, syncs_made
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.results import result_of
 from crashmatrix.scenarios.power.schedule import run_recorder
 from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Jobs

@@ -55,7 +55,7 @@ BAD_INPUT = [
     (["run", "--seed", HUGE], "Invalid value for '--seed'"),
     (["run", "--seed", "7" * 100], "Invalid value for '--seed'"),
     (["run", "--budget", HUGE], "Invalid value for '--budget'"),
-    (["run", "--jobs", "2000"], "--jobs 2000 is more than"),
+    (["run", "--jobs", "2000"], "--jobs 2000 is too many for"),
     (["run", "--experiments", "kill", "--require", "flood"], "no experiment 'flood'"),
     (["run", "--nosuch"], "No such option: --nosuch; see: crashmatrix run --help"),
     (["nosuch"], "No such command 'nosuch'; see: crashmatrix --help"),
@@ -131,7 +131,7 @@ def test_replay_kills_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([f"kill:a@{HUGE}"], "is no scenario id"),
+        ([f"kill:a@{HUGE}"], "is not a scenario id"),
         (
             ["kill:toy.put.after_write@1", "--keep", "crashmatrix-report/summary.md/x"],
             "cannot be made (Not a directory)",

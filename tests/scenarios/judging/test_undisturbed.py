@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.seccomp import lacking
+from tests.scenarios.experiments import kill_of, power_of
 from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
 
 ODD = "tests.scenarios.odd_systems"
@@ -36,13 +38,6 @@ recover = ["sh", "-c", 'cat "$CRASHMATRIX_ROOT/data" 2>/dev/null; true']
 """
 
 
-@pytest.fixture(autouse=True)
-def _few_real_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are tested elsewhere, and take most of the time."""
-    monkeypatch.setattr("crashmatrix.scenarios.kill.experiment.SAMPLE_MIN", 2)
-    monkeypatch.setattr("crashmatrix.scenarios.kill.experiment.DEPTH_MAX", 0)
-
-
 def results(
     experiment: str, target: str, tmp_path: Path, *, mutant: str = "", budget: int = 24, **options: object
 ) -> list[ScenarioResult]:
@@ -52,7 +47,8 @@ def results(
     )
     with workbench(plan) as (checker, _):
         if experiment == "kill":
-            kill = experiment_of(plan, checker)
+            kill = kill_of(plan, checker)
+            kill.sample_min, kill.depth_max = 2, 0  # These take most of the time, and have tests of their own.
             kill.run()
             return kill.ordered()
         power = power_of(plan, checker)

@@ -14,13 +14,19 @@ import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign import campaign
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan, power_of, replay, workbench
+from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.mutation import try_mutant
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.experiment import RESTARTS, PowerExperiment, parse_power_id
+from crashmatrix.scenarios.power.experiment import PowerExperiment
+from crashmatrix.scenarios.power.exploring import RESTARTS
+from crashmatrix.scenarios.power.results import parse_power_id
 from crashmatrix.scenarios.power.schedule import NUDGES
 from tests.processes import alive, descendants
 from tests.scenarios.command_line import CRASHMATRIX
+from tests.scenarios.experiments import power_of
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -269,5 +275,5 @@ def test_ids(text: str, parts: tuple[str, str]) -> None:
     """An id names recording and state; a filesystem's options may hold colons."""
     assert parse_power_id(text) == parts
     assert parse_power_id("power:ext4:data=writeback~mixed~0:1-none") == ("ext4:data=writeback~mixed~0", "1-none")
-    with pytest.raises(UsageError, match="no scenario id"):
+    with pytest.raises(UsageError, match="not a scenario id"):
         parse_power_id("power:1-none")

@@ -14,7 +14,8 @@ from crashmatrix.faults.disk.block.base import BaseDisk
 from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout
 from crashmatrix.faults.disk.block.sectors import content
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import Recordings

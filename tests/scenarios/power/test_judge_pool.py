@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.power.state_verdict import Judged

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.faults.disk import Note, load_trace
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.restarts import KillPoint, restarted_at
 from crashmatrix.scenarios.power.schedule import Recordings
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.restarts import KillPoint, Places
 from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, in_turns, nudges_on, restart

@@ -13,7 +13,8 @@ from pathlib import Path
 from crashmatrix.faults.disk import CrashState
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge import load_alone
 from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording

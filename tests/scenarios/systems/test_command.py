@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.kill.profile import prepare
 from crashmatrix.scenarios.systems.loading import load
 from tests import ROOT
+from tests.scenarios.experiments import kill_of, power_of
 from tests.scenarios.kill.test_experiment import verdicts
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -64,9 +67,9 @@ def kill(target: Path, budget: int) -> dict[str, int]:
     """Return the hits of each crash point, after a run that must be safe."""
     plan = Plan(target=str(target), budget=budget)
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
         experiment.run()
-        profile = experiment.prepare().profile
+        profile = prepare(checker).profile
     assert verdicts(experiment.ordered()) == {"safe"}
     assert experiment.details["agreed_with_snapshot"] == experiment.details["killed_for_real"] > 0
     names = [name for name, _ in profile.hits]

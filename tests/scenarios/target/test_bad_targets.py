@@ -9,11 +9,13 @@ import psutil
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import ScenarioError
 from crashmatrix.scenarios.processes.seccomp import lacking
 from tests.processes import alive
 from tests.scenarios.bad_systems import LEFT_BEHIND
+from tests.scenarios.experiments import kill_of
 from tests.scenarios.kill.test_experiment import verdicts
 
 BAD = "tests.scenarios.bad_systems"
@@ -89,16 +91,11 @@ REFUSED_COMMANDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _few_real_kills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are tested elsewhere, and take most of the time."""
-    monkeypatch.setattr("crashmatrix.scenarios.kill.experiment.SAMPLE_MIN", 3)
-
-
 def check(target: str, expected: set[str], explanation: str, *, budget: int = 20) -> None:
     plan = Plan(target=target, budget=budget)
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
+        experiment.sample_min = 3  # Real kills take most of the time, and have tests of their own.
         experiment.run()
     results = experiment.ordered()
     if results[-1].verdict.broken and results[-1].point == "workload.end":

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.kill.plan import parse_id
+from crashmatrix.scenarios.kill.profile import prepare
+from crashmatrix.scenarios.kill.real_kills import crash
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.modelardb.log import FLAWS
+from tests.scenarios.experiments import kill_of, power_of
 
 FOUND = [
     ("376", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
@@ -40,8 +44,7 @@ def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> 
     """A real SIGKILL there has the consequence that the case study names."""
     plan = Plan(target=f"modelardb:{target}")
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
-        state = experiment.crash(experiment.prepare(), parse_id(f"kill:{scenario}"), checker.folder())
+        state = crash(checker, prepare(checker), parse_id(f"kill:{scenario}"), checker.folder())
         assert isinstance(state, CrashState), state
         checked: Checked = checker.check(state)
     assert (checked.verdict.value, explanation in checked.explanation) == (verdict, True), checked.explanation
@@ -53,7 +56,7 @@ def test_fixed_log_is_safe_under_kill() -> None:
     """The port without the flaws is safe, so that what it does with one is the flaw's doing."""
     plan = Plan(target="modelardb:fixed", budget=50)
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
         experiment.run()
     assert {result.verdict.value for result in experiment.ordered()} == {"safe"}
 
@@ -74,8 +77,7 @@ def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> 
     """What a power cut shows on ext4."""
     plan = Plan(target=f"modelardb:{target}", budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
-        experiment = power_of(plan, checker)
-        experiment.until_broken, experiment.keep_traces = True, False
+        experiment = power_of(plan, checker, until_broken=True, keep_evidence=False)
         experiment.run()
     found = {result.verdict.value for result in experiment.ordered()}
     assert found - {"safe"} <= expected

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.scenarios.campaign.campaign import Campaign, Plan
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.kill import experiment as kill
 from tests.scenarios.command_line import CRASHMATRIX
 

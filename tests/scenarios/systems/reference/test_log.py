@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.campaign.campaign import Plan, experiment_of, power_of, workbench
 from crashmatrix.scenarios.campaign.mutation import try_mutant
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from tests.scenarios.experiments import kill_of, power_of
 
 pytestmark = pytest.mark.experiment
 
@@ -17,7 +19,7 @@ def test_killed(tmp_path: Path) -> None:
     """Every failpoint of the log is hit, every scenario is safe, real kills agree."""
     plan = Plan(target="reference-log", budget=30, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
-        experiment = experiment_of(plan, checker)
+        experiment = kill_of(plan, checker)
         experiment.run()
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert experiment.details["failpoints_never_hit"] == []

@@ -1,4 +1,4 @@
-"""What a machine cannot run stands beside the verdict, as a user without root sees it."""
+"""A campaign runs what this machine can run; what it cannot stands beside the verdict, as a user without root sees it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_was_asked_for_is_an_error(options: list[str], folder: Path) -> Non
     """An experiment or filesystem that was named and cannot be run is refused before anything is crashed."""
     run = crashmatrix(CLOSED_FUSE, *STORE, *options, cwd=folder)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.startswith("crashmatrix: power cuts on ext4: CAP_SYS_ADMIN")
+    assert run.stderr.startswith("crashmatrix: power on ext4: CAP_SYS_ADMIN")
     assert len(run.stderr.splitlines()) == 1
 
 

@@ -1,0 +1,40 @@
+"""Where the work of a run is done: scratch space, worker processes, the target set up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Raised, Returned
+from crashmatrix.scenarios.processes.scratch import scratch_folder
+from crashmatrix.scenarios.systems.loading import Target
+
+__all__ = ["workbench"]
+
+
+@contextmanager
+def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
+    """Set up the plan's target; yields what judges its crashes, and the target's remarks for the report.
+
+    Raises:
+        UsageError: the target cannot be set up.
+    """
+    with scratch_folder() as scratch:
+        workspace = scratch / "workspace"
+        workspace.mkdir()
+        target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
+        store = SnapshotStore(scratch, names=2)
+        with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
+            checker = Checker(jobs, store, target, scratch)
+            result = jobs.run(work.setup, target, seconds_max=600)
+            if isinstance(result, Raised) and result.is_a(UsageError):
+                raise UsageError(result.message)
+            if not isinstance(result, Returned):
+                raise UsageError(f"target {plan.name} cannot be set up: it {result}")
+            yield checker, list(result.value)

@@ -1,0 +1,184 @@
+"""Steps 2 and 3 of the kill experiment: snapshot the workload at each chosen hit, and judge every state a kill would leave.
+
+A snapshot of the folder stands for a kill; `real_kills` checks a sample of them. Two scenarios that left the same folder
+after the same promises are judged once. Recovery is snapshotted, too: each of its hits is a crash during recovery, judged
+in turn, breadth first, to `DEPTH_MAX` crashes deep.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from crashmatrix.faults.disk.linux.folders import read_file
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
+from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.plan import BUDGET, DEPTH_MAX, END, CrashPath, crash_fault, scenario_id, thin_states
+from crashmatrix.scenarios.kill.profile import Prepared, shrunk
+from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
+from crashmatrix.scenarios.target.journal import Promises
+
+__all__ = ["KillExploration"]
+
+T = TypeVar("T")
+
+
+@dataclass
+class KillExploration:
+    """The states that kills of one target leave, and their verdicts."""
+
+    checker: Checker
+    options: ExperimentOptions = field(default_factory=ExperimentOptions)
+    listener: Listener = field(default_factory=Listener)
+    depth_max: int = DEPTH_MAX
+    results: dict[CrashPath, ScenarioResult] = field(default_factory=dict)
+    """By path; `ordered` has them in the plan's order."""
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    declared: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Description and location of each failpoint, by name."""
+    paths: list[CrashPath] = field(default_factory=list)
+    """The plan's order."""
+    states: dict[CrashPath, CrashState] = field(default_factory=dict)
+    checked: dict[str, Checked] = field(default_factory=dict)
+    """By the state's digest."""
+
+    @property
+    def budget(self) -> int:
+        """How many hits of the workload to crash at, at most."""
+        return self.options.budget or BUDGET
+
+    def ordered(self) -> list[ScenarioResult]:
+        """Return the results so far in an order that does not depend on which finished first."""
+        return [self.results[path] for path in self.paths if path in self.results]
+
+    def broken(self) -> list[CrashPath]:
+        """Return the paths that broke a promise."""
+        return [path for path, result in self.results.items() if result.verdict.broken]
+
+    def side_by_side(
+        self, function: Callable[[CrashPath], T], paths: Iterable[CrashPath]
+    ) -> Iterator[tuple[CrashPath, T]]:
+        """Yield each path with what ``function`` returns for it, several at a time, in the order in which they finish."""
+        return side_by_side(self.checker.jobs, self.options.workers, function, paths)
+
+    def snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
+        """Snapshot the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
+        folder, snapshots = self.checker.folder(), list[Snapshot]()
+        root, journal = folder / "root", folder / "journal"
+        self.checker.store.restore(prepared.tree, root)
+        self.listener.planned("taking snapshots", len(chosen))
+        job = self.checker.jobs.start(
+            work.workload, self.checker.target, root, journal, set(chosen), None,
+            seconds_max=10 * self.checker.system.seconds_max,
+        )  # fmt: skip
+        snapshot_job(job, self.checker.store, root, snapshots, journal)
+        self.checker.must("the workload whose snapshots were taken", job.wait())
+        written = read_file(journal)
+        snapshots.append(Snapshot(END, self.checker.store.capture(root), len(written)))
+        sizes = [snapshot.journal_bytes for snapshot in snapshots]
+        if sizes != sorted(sizes):
+            raise shrunk(self.checker)
+        for snapshot in snapshots:
+            promises = Promises.parse(written[: snapshot.journal_bytes], prepared.items)
+            self.states[(snapshot.hit,)] = CrashState(snapshot.tree, promises)
+        self.paths += [
+            (hit,) for hit in self.options.shard.block([*chosen, END])
+        ]  # Neighbours often left the same folder.
+        self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
+        different = "left different folders" if self.checker.difference(prepared.final, snapshots[-1].tree) else ""
+        if [snapshot.hit for snapshot in snapshots] != [*chosen, END]:
+            different = "met their crash points in another order"
+        if different:
+            self.notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
+        remove_tree(folder)
+        return not different
+
+    def _miss(self, hits: list[Hit]) -> None:
+        """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
+        calls = [hit for hit in hits if hit[0] in DESCRIPTIONS]
+        for hit in hits:
+            if hit not in calls:
+                text = "the failpoint fired in one run of the workload, not in the next"
+                self.report((hit,), Checked(Verdict.UNKNOWN, text))
+        if calls:
+            self.notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
+
+    def explore(self) -> None:
+        """Judge every state, then the states its recovery passes through, one depth after the other."""
+        level = {path: self.states[path] for path in self.paths if path in self.states}
+        if self.options.until_broken:
+            self._check_all(level, snapshot=False)  # Quicker, and enough for most bugs.
+            if self.broken():
+                return
+            self.checked.clear()
+        for depth in range(self.depth_max + 1):
+            self.listener.planned(f"recovering, depth {depth}", len(self.results) + len(level))
+            found = self._check_all(level, snapshot=depth < self.depth_max)
+            if self.options.until_broken and self.broken():
+                return
+            level = self._thin_states(depth + 1, self._next_level(found))
+            self.states.update(level)
+            self.paths += level
+
+    def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
+        """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
+        new = {path: state.digest for path, state in level.items() if state.digest not in self.checked}
+        keep, note = thin_states(depth, new, self.options.shard.share(self.budget), self.options.seed)
+        self.notes += [note] if note else []
+        known = self.checked.keys() | keep
+        return {path: state for path, state in level.items() if state.digest in known}
+
+    def _check_all(
+        self, level: dict[CrashPath, CrashState], *, snapshot: bool
+    ) -> list[tuple[CrashPath, CrashState, Checked]]:
+        """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
+        first: dict[str, CrashPath] = {}
+        for path, state in level.items():
+            if state.digest not in self.checked:
+                first.setdefault(state.digest, path)
+        self._report_known(level)
+        jobs = {path: level[path] for path in first.values()}
+        if self.options.until_broken:
+            paths = list(jobs)
+            random.Random(f"{self.options.seed} order").shuffle(paths)
+            jobs = {path: jobs[path] for path in paths}
+        for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
+            self.checked[level[path].digest] = checked
+            self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
+            if self.options.until_broken and checked.verdict.broken:
+                break
+        return [(path, level[path], self.checked[digest]) for digest, path in first.items() if digest in self.checked]
+
+    def _report_known(self, level: dict[CrashPath, CrashState]) -> None:
+        for path, state in level.items():
+            if path not in self.results and state.digest in self.checked:
+                self.report(path, self.checked[state.digest], state)
+
+    def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
+        return {
+            (*path, snapshot.hit): CrashState(snapshot.tree, state.promises)
+            for path, state, checked in found
+            for snapshot in checked.recovery
+        }
+
+    def report(
+        self, path: CrashPath, checked: Checked, state: CrashState | None = None, method: str = "snapshot"
+    ) -> None:
+        """Store the verdict of one scenario, and tell the listener."""
+        name = scenario_id(path)
+        point, number = path[-1]
+        result = ScenarioResult(
+            id=name, experiment="kill", point=point, hit=number, depth=len(path) - 1, method=method,
+            fault=crash_fault(path[-1]), verdict=checked.verdict, explanation=checked.explanation,
+            state=state.digest if state else "", replay=self.options.replay_command(name),
+        )  # fmt: skip
+        self.results[path] = result
+        self.listener.result(result)

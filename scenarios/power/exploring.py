@@ -1,0 +1,218 @@
+"""Steps 1 to 4 of the power experiment: record the workload, judge the crash states of each recording, keep its evidence."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from crashmatrix.faults.disk import requirements
+from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.reports.store import TRACES, keep_trace
+from crashmatrix.scenarios.errors import EnvironmentLacks
+from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
+from crashmatrix.scenarios.power import judge as power_judge
+from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.results import result_of
+from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
+from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.shards import WHOLE
+
+__all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration", "lacking"]
+
+RESTARTS = 3
+"""How many more recordings are made in which the process is killed and restarted before the power goes."""
+
+_RECOVERY_SHARE = 0.2
+"""How much of a recording's budget goes to crashes during recovery."""
+
+STATES_MAX = 1000
+"""Default number of crash states judged in a run, over all its recordings."""
+
+TRACES_BYTES_MAX = 256 * 2**20
+"""How much of a report directory kept traces may take, in bytes."""
+
+
+def lacking(filesystems: Iterable[str]) -> str:
+    """Return what this machine lacks for the experiment, with the remedy; empty if nothing."""
+    names = tuple(name.partition(":")[0] for name in filesystems)
+    return "; ".join(f"{missing.what}: {missing.cause}; {missing.remedy}" for missing in requirements(names))
+
+
+@dataclass
+class PowerExploration:
+    """The crash states of recordings of one target, and their verdicts. Results come in the order of recordings and states."""
+
+    checker: Checker
+    options: ExperimentOptions = field(default_factory=ExperimentOptions)
+    listener: Listener = field(default_factory=Listener)
+    nudges: tuple[str, ...] = NUDGES
+    restarts: int = RESTARTS
+    results: dict[str, ScenarioResult] = field(default_factory=dict)
+    """By id."""
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
+    _verified: frozenset[Check] = frozenset()
+    _budget_left: int = 0
+    _reserved: dict[str, int] = field(default_factory=dict)
+    _exploring: float = 0.0
+    _kept_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """Run it all; results so far stand even when this is interrupted.
+
+        Raises:
+            EnvironmentLacks: no root, FUSE, loop devices or filesystem tools.
+            UsageError: the workload does not work on a recorded disk.
+        """
+        if reason := lacking(self.options.filesystems):
+            raise EnvironmentLacks(reason)
+        self.details.update(notes=self.notes, recordings=[])
+        restarts = [restart(number) for number in range(1, self.restarts + 1)]
+        kinds = [(fs, kind) for fs in self.options.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
+        mine = self.options.shard.deal(kinds)
+        self._budget_left = max(1, (self.options.budget or STATES_MAX) * len(mine) // len(kinds))
+        with Recordings(
+            self.checker.jobs, self.checker.target, self.checker.folder(), self.options.seed, mine
+        ) as recordings:
+            for recording in recordings:
+                if self._says_nothing(recording):
+                    break
+                self._look_into(recording, recordings)
+                if self.options.until_broken and any(result.verdict.broken for result in self.results.values()):
+                    break
+        self._account()
+
+    def _says_nothing(self, recording: Recording) -> bool:
+        """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.
+
+        A planted bug may show without a crash, and is to be found all the same.
+        """
+        if self.results or recording.problem or recording.killed or self.checker.target.mutant:
+            return False
+        seconds_max = 60 + 3 * self.checker.system.seconds_max
+        result = self.checker.jobs.run(power_judge.undisturbed, self.checker.target, recording, seconds_max=seconds_max)
+        violation = result.value if isinstance(result, Returned) else None
+        if violation is None:
+            return False
+        refuse_if_broken(self.checker.target.name, violation, self.checker.system.contract)
+        self.details["recordings"].append(recording.account())
+        self._add(recording, Judged("none", violation.verdict, violation.explanation))
+        return True
+
+    def _look_into(self, recording: Recording, recordings: Recordings) -> None:
+        """Explore a recording, with its part of what is left of the budget; then have a recovery from it recorded."""
+        if recording.problem:
+            self._budget_left += self._reserved.pop(recording.name, 0)
+            self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
+            return
+        part = max(1, self._budget_left // (recordings.left + 1))
+        of_recovery = int(part * _RECOVERY_SHARE)
+        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery
+        state = ""
+        self.listener.planned(recording.point, len(self.results) + budget)
+        try:
+            judged = self._explore(recording, budget)
+            if not recording.of and of_recovery and (state := self._state_to_recover(recording)):
+                self._reserved[f"{recording.name}/{state}"] = of_recovery
+                judged += of_recovery
+            self._budget_left += (budget if recording.of else 0) - judged
+        finally:
+            self._keep(recording)
+            if not state:
+                recording.trace.unlink()
+        if state:
+            recordings.recover(recording, state)
+
+    def _state_to_recover(self, recording: Recording) -> str:
+        """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
+        safe = [each for each in self._judged.get(recording.name, {}).values() if each.recovered and each.differs]
+        promised = sorted(each.events for each in safe)
+        rich = [each for each in safe if each.events >= promised[len(safe) // 2]]
+        states = sorted(each.state for each in rich if each.recovered != each.digest) or sorted(e.state for e in rich)
+        return random.Random(f"{self.options.seed} {recording.name}").choice(states) if states else ""
+
+    def ordered(self) -> list[ScenarioResult]:
+        """Return the results so far in an order that does not depend on which finished first."""
+        return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
+
+    def _explore(self, recording: Recording, budget: int) -> int:
+        """Share the states out among the workers, and gather what they find; returns how many they judged."""
+        account, begun = recording.account(), time.perf_counter()
+        self.details["recordings"].append(account)
+        ends = judge_together(
+            self.checker.jobs, self.checker.target, recording, self.options.workers, budget, partial(self._add, recording),
+            verified=self._verified, until_broken=self.options.until_broken,
+        )  # fmt: skip
+        self._exploring += time.perf_counter() - begun
+        for end in ends:
+            if not isinstance(end, Returned):
+                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
+        shares = [end.value for end in ends if isinstance(end, Returned)]
+        self._verified = self._verified.union(*(share.verified for share in shares))
+        account.update(account_of(shares))
+        self._distrust(recording)
+        return sum(share.judged for share in shares)
+
+    def _add(self, recording: Recording, judged: Judged) -> None:
+        result = result_of(recording, judged)
+        result = replace(result, replay=self.options.replay_command(result.id))
+        with self._lock:
+            self.results[result.id] = result
+            self._judged.setdefault(recording.name, {})[judged.state] = judged
+            self.listener.result(result)
+
+    def _distrust(self, recording: Recording) -> None:
+        """An undisturbed recording whose states could not have differed says nothing."""
+        of_this = self._judged.get(recording.name, {}).values()
+        reason = ""
+        if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
+            return
+        if not recording.events and not recording.initial:
+            reason = "the journal has no line: nothing was promised"
+        elif not recording.flushes:
+            reason = "the disk was never flushed"
+        elif not any(judged.differs for judged in of_this):
+            reason = "no crash state differed from the clean end"
+        if reason:
+            self._add(recording, Judged("none", Verdict.UNKNOWN, reason))
+
+    def _keep(self, recording: Recording) -> None:
+        """Keep the trace if something was found in it, as far as there is room."""
+        found = any(judged.verdict is not Verdict.SAFE for judged in self._judged.get(recording.name, {}).values())
+        found, size = found and self.options.keep_evidence, recording.trace.stat().st_size
+        if found and self._kept_bytes + size <= TRACES_BYTES_MAX:
+            self.options.report.mkdir(parents=True, exist_ok=True)
+            keep_trace(recording.trace, self.options.report / TRACES)
+            self._kept_bytes += size
+        elif found:
+            self.notes.append(f"the trace {recording.name} ({size:,} bytes) was not kept: there is no room for more")
+
+    def _account(self) -> None:
+        recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
+        judged = sum(recording["judged"] for recording in recordings)
+        self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
+        mounted = sum(recording["mounted"] for recording in recordings)
+        images = sum(recording["distinct_images"] for recording in recordings)
+        recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
+        restarts = sum(bool(recording["killed_at"]) for recording in recordings)
+        identities = {recording["trace"] for recording in recordings}
+        self.notes.append(
+            f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
+            f"and {recoveries} of a recovery; {len(identities)} different traces; "
+            f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
+        )
+        safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
+        if safe and self.options.shard == WHOLE and "posix" not in self.options.filesystems:
+            asked = " and ".join(self.options.filesystems)
+            self.notes.append(f"{asked} kept every promise; --fs posix asks the weakest filesystem that POSIX allows")

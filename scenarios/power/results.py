@@ -1,0 +1,44 @@
+"""Judged crash states as results of the power experiment, and the ids of its scenarios."""
+
+from __future__ import annotations
+
+from crashmatrix.reports import ScenarioResult
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.state_verdict import Judged
+
+__all__ = ["circumstances", "parse_power_id", "power_id", "result_of"]
+
+
+def power_id(recording: str, state: str) -> str:
+    """Return the id of a crash state of a recording: ``power:RECORDING:STATE``."""
+    return f"power:{recording}:{state}"
+
+
+def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
+    """The result that a judged crash state of a recording is, without the command that replays it."""
+    cut = judged.state.partition("-")[0]
+    return ScenarioResult(
+        id=power_id(recording.name, judged.state), experiment="power", point=recording.point,
+        hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of else 0,
+        method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
+        explanation=circumstances(recording, judged.explanation), state=judged.digest,
+    )  # fmt: skip
+
+
+def circumstances(recording: Recording, explanation: str) -> str:
+    """The explanation, with what happened besides one power cut."""
+    if explanation and recording.of:
+        return f"power went again during the recovery from {recording.of[1]}: {explanation}"
+    if explanation and recording.killed:
+        return f"the process was killed {recording.killed} and restarted, then the power went: {explanation}"
+    return explanation
+
+
+def parse_power_id(text: str) -> tuple[str, str]:
+    """Split ``power:RECORDING:STATE``; a recording's name may hold colons. Raises UsageError."""
+    kind, _, rest = text.partition(":")
+    name, _, state = rest.rpartition(":")
+    if kind != "power" or not name or not state:
+        raise UsageError(f"{text!r} is not a scenario id; ids read power:RECORDING:STATE, see results.jsonl")
+    return name, state

@@ -1,0 +1,97 @@
+"""The registry is the only place that knows which experiments there are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named, kind_of
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.experiment import ExperimentOptions
+from tests import ROOT
+from tests.house import PATHS, imports
+
+REGISTRY = Path("scenarios/campaign/experiments.py")
+READS_OLD_REPORTS = Path("reports/upgrade.py")
+FOLDERS = {name: Path(type(kind).__module__.replace(".", "/")).parent for name, kind in EXPERIMENTS.items()}
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    """Yield the string literals of a module, parts of f-strings among them, without docstrings."""
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    yield from (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose
+    )
+
+
+def mentions(path: Path, text: str, name: str, folder: Path) -> list[str]:
+    """Return the literals and imports by which a module knows an experiment."""
+    module = ".".join(folder.parts)
+    return [
+        *(one for one in strings(ast.parse(text)) if one == name or one.startswith(f"{name}:")),
+        *(one for one in imports(path, text) if one == module or one.startswith(f"{module}.")),
+    ]
+
+
+OTHERS = [
+    path for path in PATHS if path.parts[0] in ("scenarios", "reports") and path not in (REGISTRY, READS_OLD_REPORTS)
+]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_other_module_knows_an_experiment(name: str) -> None:
+    """Campaign, replay, command line, pytest plugin, mutation runs and renderers go through the interface."""
+    folder = FOLDERS[name]
+    inside = folder.relative_to("crashmatrix")
+    known = {
+        str(path): mentions(path, (ROOT / path).read_text(), name, folder)
+        for path in OTHERS
+        if not path.is_relative_to(inside)
+    }
+    assert {path: found for path, found in known.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('x = "kill"', ["kill"]),
+        ('x.startswith("kill:")', ["kill:"]),
+        ('x = f"kill:{point}"', ["kill:"]),
+        ('x = {"kill": 1}', ["kill"]),
+        ("from crashmatrix.scenarios.kill.plan import BUDGET", ["crashmatrix.scenarios.kill.plan"]),
+        ("def f():\n    import crashmatrix.scenarios.kill", ["crashmatrix.scenarios.kill"]),
+        ('"""kill"""\ndef f():\n    """kill:a@1"""', []),
+        ('x = "killed"; y = "a kill"; kill = 1', []),
+    ],
+)
+def test_the_rule_itself(text: str, found: list[str]) -> None:
+    """The rule sees literals, ids and imports, and lets prose be."""
+    assert mentions(Path("scenarios/x.py"), text, "kill", Path("crashmatrix/scenarios/kill")) == found
+
+
+def test_each_experiment_is_found_by_its_name_and_ids() -> None:
+    """A name leads to its experiment, an id to the one that it begins with."""
+    for name, kind in EXPERIMENTS.items():
+        assert kind.name == name
+        assert experiment_named(name) is kind_of(f"{name}:a@1") is kind
+        assert kind.described(ExperimentOptions()).startswith(name)
+        assert kind.budget > 0 < len(kind.counts)
+    assert {kind.dies for kind in EXPERIMENTS.values()} == {"process", "machine"}
+
+
+@pytest.mark.parametrize("text", ["", "kill", "flood:a@1", "KILL:a@1", ":kill", "a@1", "killa:1"])
+def test_what_is_not_an_id_is_refused(text: str) -> None:
+    """The refusal says what ids begin with, and where they are."""
+    with pytest.raises(UsageError, match=r"is not a scenario id; ids begin with kill:, power:; results\.jsonl"):
+        kind_of(text)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """The refusal lists the experiments."""
+    with pytest.raises(UsageError, match="no experiment 'flood'; there are kill, power"):
+        experiment_named("flood")

@@ -1,0 +1,54 @@
+"""A scenario is run again from the report alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.errors import UsageError
+from tests.scenarios.cli.test_commands import KILL, TOYS
+from tests.scenarios.cli.test_shell import look
+from tests.scenarios.command_line import crashmatrix
+
+
+@pytest.mark.usefixtures("disk")
+def test_the_minimised_scenario_is_replayed_and_looked_at(tmp_path: Path) -> None:
+    """Its id is not among the results, and yet it is replayed from the report; a shell opens in what it left."""
+    ran = crashmatrix(
+        *("run", "replace:fsync", "--experiments", "power", "--fs", "posix", "--budget", "40"), cwd=tmp_path
+    )
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    report = tmp_path / "crashmatrix-report"
+    summary = json.loads((report / "summary.json").read_text())
+    (finding,) = summary["findings"]
+    results = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
+    assert finding["count"] == sum(result["verdict"] == "loses" for result in results)
+    again = crashmatrix("replay", finding["example"], cwd=tmp_path)
+    assert again.returncode == 1
+    assert again.stdout.startswith(f"{finding['example']}: loses")
+    shell = look("replay", finding["example"], "--shell", cwd=tmp_path)
+    assert shell.returncode == 0, shell.stderr
+    first, *listed = shell.stdout.splitlines()
+    assert "the posix that the power cut" in first
+    assert listed == ["settings", "settings.new"]
+    assert "settings.new becomes settings" in (report / "index.html").read_text()
+    assert crashmatrix("replay", finding["example"], "--shell", "--keep", "kept", cwd=tmp_path).returncode == 2
+
+
+def test_what_a_replay_refuses(tmp_path: Path) -> None:
+    """A folder that exists is not written to, and an id that no experiment knows is not run."""
+    ran = crashmatrix("run", f"{TOYS}:Store", *KILL, "--budget", "4", "--report", "report", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    report = tmp_path / "report"
+    with pytest.raises(UsageError, match="exists; name a new folder with --keep"):
+        replay("kill:workload.end@1", report, tmp_path)
+    with pytest.raises(UsageError, match="cannot be made"):
+        replay("kill:workload.end@1", report, report / "summary.md" / "x")
+    with pytest.raises(UsageError, match="is not a scenario id"):
+        replay("workload.end@1", report, None)
+    kept = replay("kill:workload.end@1", report, tmp_path / "kept").kept
+    assert kept is not None
+    assert {entry.name for entry in kept.iterdir()} == {"crashed", "journal", "recovered"}

@@ -1,0 +1,71 @@
+"""A finding of kills names the step that breaks the promise, and the place before it, where a crash was safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import Finding
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
+from crashmatrix.scenarios.kill.explain import changes_between
+from crashmatrix.scenarios.kill.plan import parse_id
+from tests.scenarios.experiments import kill_of
+from tests.scenarios.explained import agrees_with_golden
+
+TOYS = "tests.scenarios.toy_systems"
+GOLDEN = Path(__file__).parent / "golden"
+
+KILL = [
+    ("acknowledged-before-written", "reference-log", "ack-before-write"),
+    ("retired-too-early", "reference-log", "retire-before-set"),
+    ("doubled-by-recovery", f"{TOYS}:RepeatsOnRecovery", ""),
+]
+
+
+def explained_kill(target: str, mutant: str, tmp_path: Path) -> list[Finding]:
+    plan = Plan(target=target, mutant=mutant, budget=100, report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        experiment = kill_of(plan, checker)
+        experiment.depth_max = 0
+        experiment.run()
+        findings, notes = experiment.explain()
+    assert not notes
+    return findings
+
+
+@pytest.mark.parametrize(("name", "target", "mutant"), KILL)
+def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
+    """The step that breaks the promise is named, and the place before it, where a crash was safe."""
+    findings = explained_kill(target, mutant, tmp_path)
+    agrees_with_golden(GOLDEN / f"{name}.txt", findings[0])
+    assert findings[0].timeline[-2].kind == "cut"
+    assert parse_id(findings[0].example)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({}, {"a": "1"}, ["a made"]),
+        ({"a": "1"}, {}, ["a removed"]),
+        ({"a": "1"}, {"a": "2"}, ["a written"]),
+        ({"a": "1"}, {"b": "1"}, ["a becomes b"]),
+        ({"a": "1", "b": "2"}, {"b": "3"}, ["a removed", "b written"]),
+        ({"a": "1"}, {"a": "1"}, []),
+    ],
+)
+def test_changes_between(before: dict[str, str], after: dict[str, str], words: list[str], tmp_path: Path) -> None:
+    """Two snapshots of a folder differ by what was made, written, renamed and removed."""
+    trees: list[Tree] = []
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    store = SnapshotStore(scratch)
+    for number, content in enumerate((before, after)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, text in content.items():
+            (folder / name).write_text(text)
+        trees.append(store.capture(folder))
+    assert changes_between(*trees) == words

@@ -1,0 +1,29 @@
+"""Every chosen hit is a crash, in the workload and in recovery."""
+
+from __future__ import annotations
+
+from crashmatrix.reports import Verdict
+from tests.scenarios.kill.test_experiment import run
+
+
+def test_a_fault_that_did_not_fire_is_unknown() -> None:
+    """A hit of the undisturbed run that does not come again is unknown, never safe."""
+    missed = next(result for result in run("FiresOnce").ordered() if result.point == "toy.put.between_halves")
+    assert missed.verdict is Verdict.UNKNOWN
+    assert "not in the next" in missed.explanation
+
+
+def test_crashes_during_recovery_are_found() -> None:
+    """A recovery that is safe only if it is not interrupted is found out by interrupting it."""
+    results = run("ForgetsOnRecovery").ordered()
+    assert {result.depth for result in results if result.verdict is Verdict.LOSES} == {1, 2}
+
+
+def test_every_hit_is_a_scenario() -> None:
+    """Each hit of each failpoint, journal positions and the end among them, is crashed at exactly once."""
+    results = [result for result in run("Store").ordered() if result.depth == 0]
+    points = [(result.point, result.hit) for result in results]
+    assert len(points) == len(set(points)) == 4 * 6 + 1
+    assert points[-1] == ("workload.end", 1)
+    assert results[0].fault == "journal.after_attempt=kill"
+    assert results[5].fault == "toy.put.before_write=1*off->kill"

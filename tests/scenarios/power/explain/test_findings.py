@@ -1,0 +1,128 @@
+"""A finding of power cuts names the right cause, and a remedy that was tried."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crashmatrix.reports import Finding, Verdict
+from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from tests.scenarios.experiments import power_of
+from tests.scenarios.explained import agrees_with_golden
+
+pytestmark = pytest.mark.usefixtures("disk")
+
+TOYS = "tests.scenarios.toy_systems"
+GOLDEN = Path(__file__).parent / "golden"
+COMMITS_SELDOM = "ext4:commit=300"
+"""What is said of a crash must not depend on what the kernel commits by itself."""
+
+POWER: list[Any] = [
+    ("data-not-synced", f"{TOYS}:Unsynced", COMMITS_SELDOM, 40),
+    ("rename-not-synced", "replace:fsync", "posix", 40),
+    pytest.param("unlink-not-synced", "sqlite:delete-full", COMMITS_SELDOM, 60, marks=pytest.mark.slow),
+    ("renamed-before-its-data", f"{TOYS}:NamedTooEarly", "posix", 40),
+]
+
+
+def explained_power(target: str, fs: str, budget: int, tmp_path: Path, *, restarts: int = 0) -> list[Finding]:
+    plan = Plan(target=target, budget=budget, filesystems=(fs,), report=tmp_path / "report")
+    plan.report.mkdir()
+    with workbench(plan) as (checker, _):
+        experiment = power_of(plan, checker)
+        experiment.restarts = restarts
+        experiment.nudges = ("writeback",)
+        experiment.run()
+        findings, _ = experiment.explain()
+    return findings
+
+
+@pytest.mark.parametrize(("name", "target", "fs", "budget"), POWER)
+def test_power(name: str, target: str, fs: str, budget: int, tmp_path: Path) -> None:
+    """The missing sync is named, and with it the promise holds."""
+    findings = explained_power(target, fs, budget, tmp_path)
+    worst = findings[0]
+    agrees_with_golden(GOLDEN / f"{name}.txt", worst)
+    assert worst.tested is True
+    assert re.search(r"Recorded again with it: 0 of \d+ .* without it: [1-9]\d* of", worst.suggestion)
+    assert worst.timeline[-2].kind == "cut"
+    assert worst.timeline[-1].kind == "recovered"
+    assert {event.fate for event in worst.timeline if event.kind == "write"} <= {"durable", "kept", "lost", "torn"}
+    assert all(event.text != "a change" for event in worst.timeline)
+
+
+def test_a_workload_that_is_never_the_same(tmp_path: Path) -> None:
+    """Of what was in memory nothing is claimed; what the run wrote next is suspected, and named as the cause once tried."""
+    (finding,) = explained_power(f"{TOYS}:UnsyncedInAnyOrder", COMMITS_SELDOM, 40, tmp_path)
+    assert re.fullmatch(r"no fsync of data before the acknowledgement of \d+", finding.cause)
+    assert finding.tested is True
+    assert any("in memory only is not known" in paragraph for paragraph in finding.explanation)
+    assert not any("in memory" in line for line in finding.lost)
+
+
+def test_two_syncs_that_only_help_together(tmp_path: Path) -> None:
+    """The crash took one name and spared the other: synced alone, neither helps; together they are named, and do."""
+    (finding,) = explained_power(f"{TOYS}:NoNameIsSynced", "posix", 80, tmp_path)
+    assert finding.tested is True
+    assert (
+        "os.fsync of folder/ and ./ before" in finding.suggestion or "os.fsync of ./ and folder/" in finding.suggestion
+    )
+    assert finding.cause.endswith(("; nor of ./, which this crash spared", "; nor of folder/, which this crash spared"))
+
+
+def test_a_sync_that_is_part_of_the_remedy(tmp_path: Path) -> None:
+    """Where promises are broken in more ways, the sync that mends most is named, as one thing among others."""
+    finding = explained_power(f"{TOYS}:NoNameIsSyncedNorAllContent", "posix", 80, tmp_path)[0]
+    assert finding.tested is False
+    assert finding.cause.startswith("among other things: no fsync of")
+    (broken, judged), (broken_without, judged_without) = re.findall(r"it: (\d+) of (\d+)", finding.suggestion)
+    assert 0 < int(broken) / int(judged) <= int(broken_without) / int(judged_without) / 2
+
+
+@pytest.mark.slow
+def test_recovery_that_believed_the_page_cache(tmp_path: Path) -> None:
+    """What shows after a restart only is told so, and syncing before recovery mends it."""
+    findings = explained_power(f"{TOYS}:BelievesTheCache", "ext4", 100, tmp_path, restarts=2)
+    assert findings[0].verdict is Verdict.CANNOT_OPEN
+    assert findings[0].cause == "recovery built upon what only the page cache had"
+    assert findings[0].tested is True
+
+
+def test_a_program_with_a_journal_of_its_own_is_not_tried(tmp_path: Path) -> None:
+    """What acknowledges past the harness cannot be given a sync: not tried, and said so."""
+    (tmp_path / "store.toml").write_text(
+        'contract = "exactly-once"\n'
+        "workload = ['sh', '-c', 'for i in 0 1 2; do echo attempt $i >>$CRASHMATRIX_JOURNAL; echo $i >>$CRASHMATRIX_ROOT/data;"
+        " echo ack $i >>$CRASHMATRIX_JOURNAL; done']\n"
+        "recover = ['sh', '-c', 'cat $CRASHMATRIX_ROOT/data 2>/dev/null || true']\n"
+    )
+    finding = explained_power(str(tmp_path / "store.toml"), "posix", 20, tmp_path)[0]
+    assert finding.tested is None
+    assert "writes its journal itself" in finding.suggestion
+    assert finding.cause
+
+
+def test_results_stand_if_they_cannot_be_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in explaining takes no result away; the notes name what was not explained."""
+    monkeypatch.setattr("crashmatrix.scenarios.power.explain.explain.explain", no_explanation)
+    plan = Plan(
+        target="replace:fsync", budget=10, filesystems=("posix",), experiments=("power",), report=tmp_path / "report"
+    )
+    campaign = Campaign(plan)
+    campaign.run()
+    assert campaign.summary.verdict is Verdict.LOSES
+    assert campaign.summary.findings == []
+    notes = campaign.summary.experiments["power"].details["notes"]
+    assert any("was not explained" in note and "no way" in note for note in notes)
+    broken = [result for result in campaign.results if result.verdict.broken]
+    assert any(finding_id(broken[0]) in note for note in notes)
+
+
+def no_explanation(*_: Any) -> None:
+    raise RuntimeError("no way")
