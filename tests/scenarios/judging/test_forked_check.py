@@ -82,7 +82,7 @@ def test_value(value: Any) -> None:
         (dying(close_all, after=True), Verdict.UNKNOWN, "the check exited with status 1"),
         (dying(open_others, after=True), Verdict.UNKNOWN, "the check exited with status 1"),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_failure(check: Callable[[Recovered], None], verdict: Verdict, text: str) -> None:
     """Before recovery returned, the failure is the system's; afterwards it is the check's."""

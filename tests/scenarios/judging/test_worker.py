@@ -36,7 +36,11 @@ def test_items(recovered: Any, items: list[Any]) -> None:
     assert [type(item) for item in found] == [type(item) for item in items]
 
 
-@pytest.mark.parametrize("recovered", [None, 7, "ab", b"ab", {"k": 1}, [object()], [{1, 2}], [b"x"]], ids=repr)
+@pytest.mark.parametrize(
+    "recovered",
+    [None, 7, "ab", b"ab", {"k": 1}, [object()], [{1, 2}], [b"x"]],
+    ids=lambda value: None if "object at" in repr(value) else repr(value),
+)
 def test_not_items(recovered: Any) -> None:
     """A mapping or a text is not taken for a list of its parts."""
     with pytest.raises(UsageError, match="recover must return a list of JSON values, not "):
