@@ -133,7 +133,9 @@ UPWARD: set[tuple[str, str]] = set()
 
 
 def layer(room: str) -> int:
-    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+    found = [number for number, rooms in enumerate(LAYERS) if room in rooms]
+    assert found, f"scenarios/{room} has no place in LAYERS"
+    return found[0]
 
 
 def wrong_layers(path: Path, text: str) -> list[str]:

@@ -20,7 +20,6 @@ __all__ = ["Missing", "check_requirements", "requirements"]
 
 _CAP_SYS_ADMIN = 21  # linux/capability.h
 _MISC_MAJOR = 10  # linux/major.h; minors are in linux/miscdevice.h
-_PACKAGES = {"ext4": "e2fsprogs", "ext2": "e2fsprogs", "xfs": "xfsprogs", "btrfs": "btrfs-progs"}
 _PROGRAM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -142,7 +141,7 @@ _TREE_CHECKS: tuple[_Check, ...] = (_linux, _namespace, _fuse_device)
 def _missing_programs(filesystems: list[Filesystem]) -> Iterator[Missing]:
     for filesystem in filesystems:
         if not shutil.which(filesystem.program, path=_PROGRAM_PATH):
-            package = _PACKAGES[filesystem.name]
+            package = filesystem.package
             yield Missing(
                 what=filesystem.program, cause="not installed", remedy=f"install {package} (apt-get install {package})"
             )

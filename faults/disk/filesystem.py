@@ -35,6 +35,7 @@ _E2FSCK_REPAIRED, _E2FSCK_REBOOT = 1, 2  # e2fsck(8), exit code
 class _Kind:
     size_mib: int  # room for systems that allocate ahead; a disk is sparse, and where nothing was written costs nothing
     make: tuple[str, ...]
+    package: str = ""  # Debian's name for what has the program that makes it
     always: tuple[str, ...] = ()
     images: tuple[str, ...] = ()  # make mounting a crash image cheaper: no power cut will come
     atomic_bytes: int = 512  # the disk has to write this much whole
@@ -51,18 +52,23 @@ _KINDS = {
             *("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "4096", "-O", "^resize_inode"),
             *("-U", "{uuid}", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0,hash_seed={uuid}"),
         ),
+        package="e2fsprogs",
         images=("nobarrier",),
     ),
     "ext2": _Kind(
         size_mib=128,  # All of it is checked before it is mounted.
         make=("mkfs.ext2", "-q", "-F", "-b", "4096", "-m", "0", "-N", "4096", "-O", "^resize_inode", *_EXT_SEED),
+        package="e2fsprogs",
         atomic_bytes=4096,
         check=("e2fsck", "-f", "-y"),
     ),
-    "xfs": _Kind(size_mib=1024, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), always=("nouuid",)),
+    "xfs": _Kind(
+        size_mib=1024, make=("mkfs.xfs", "-q", "-f", "-K", "-m", "uuid={uuid}"), package="xfsprogs", always=("nouuid",)
+    ),
     "btrfs": _Kind(
         size_mib=1024,
         make=("mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single", "-U", "{uuid}"),
+        package="btrfs-progs",
         always=("nodiscard",),
         images=("nobarrier",),
         # A superblock with half its sectors old fails its checksum, and the kernel tries no other copy.
@@ -125,6 +131,11 @@ class Filesystem:
     def program(self) -> str:
         """The program that makes it."""
         return _KINDS[self.name].make[0]
+
+    @property
+    def package(self) -> str:
+        """The Debian package that has the program."""
+        return _KINDS[self.name].package
 
     @property
     def default_size_bytes(self) -> int:

@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 from rich.table import Table
 
-from crashmatrix.faults.disk import Filesystem, InvalidOption
+from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
 from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
 from crashmatrix.scenarios.campaign.campaign import Campaign
@@ -98,7 +98,7 @@ def run(
     fs: Annotated[
         str | None,
         typer.Option(
-            help="Filesystems for power cuts: ext4,xfs,btrfs,ext2, ext4:data=writeback; posix is the weakest. "
+            help=f"Filesystems for power cuts: {', '.join(FILESYSTEMS)}, or with options: ext4:data=writeback. "
             "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,

@@ -10,17 +10,11 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from crashmatrix.faults.disk import requirements
+from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, requirements
 from crashmatrix.scenarios.extras import EXTRAS, install_command
 from crashmatrix.scenarios.processes.seccomp import lacking
 
 __all__ = ["Finding", "examine"]
-
-_SYSTEM_PROGRAMS = {
-    "mkfs.ext4": "e2fsprogs",
-    "mkfs.xfs": "xfsprogs",
-    "mkfs.btrfs": "btrfs-progs",
-}
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ def examine() -> list[Finding]:
         *_interpreter(),
         *(_library(extra, name) for extra, names in EXTRAS.items() for name in names),
         *_machine(),
-        *(_program(name) for name in _SYSTEM_PROGRAMS),
+        *(_program(each) for each in map(Filesystem.parse, FILESYSTEMS) if each.on_disk),
         *(_power_cuts(name) for name in ("ext4", "posix")),
     ]
 
@@ -80,10 +74,10 @@ def _machine() -> list[Finding]:
     ]
 
 
-def _program(name: str) -> Finding:
+def _program(filesystem: Filesystem) -> Finding:
+    name = filesystem.program
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    package = _SYSTEM_PROGRAMS[name]
-    return Finding(name, found is not None, found or f"missing; run: sudo apt-get install {package}", False)
+    return Finding(name, found is not None, found or f"missing; run: sudo apt-get install {filesystem.package}", False)
 
 
 def _power_cuts(filesystem: str) -> Finding:
