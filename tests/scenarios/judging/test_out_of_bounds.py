@@ -179,9 +179,24 @@ def crashmatrix(tmp_path: Path, way: str, *how: str, when: str = "workload") -> 
     return done.stdout, {each["explanation"]: each["verdict"] for each in results}
 
 
+FIRST = {("link", "workload"), ("link", "recovery"), ("bind", "workload"), ("bind_over", "recovery"), ("fifo", "workload"),
+         ("linked_parent", "recovery"), ("nested", "workload")}  # fmt: skip
+"""What is run each day; `test_removing_harms_nothing` goes every way, in a moment."""
+
+
+def runs(ways: list[Any], whens: tuple[str, ...] = ("workload", "recovery")) -> list[Any]:
+    """Each way at each time, slow but for the first."""
+    found = []
+    for way in ways:
+        name, marks = (way.values[0], list(way.marks)) if hasattr(way, "values") else (way, [])
+        for when in whens:
+            slow = [] if (name, when) in FIRST else [pytest.mark.slow]
+            found.append(pytest.param(name, when, marks=[*marks, *slow]))
+    return found
+
+
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
-@pytest.mark.parametrize("when", ["workload", "recovery"])
-@pytest.mark.parametrize("way", ways("immutable", "plain", "deep"))
+@pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "deep")))
 def test_kill(way: str, when: str, tmp_path: Path) -> None:
     """Each way has its verdict, whether the workload or recovery goes it."""
     if (way, when) == ("linked_parent", "workload"):
@@ -192,16 +207,15 @@ def test_kill(way: str, when: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(bool(requirements(("posix",))), reason="needs FUSE")
-@pytest.mark.parametrize("way", ways("immutable", "plain", "linked_parent", "deep"))
-def test_power_posix(way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "linked_parent", "deep"), ("workload",)))
+def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
     """Recovery goes each way in the folder of a crash state."""
     said, verdicts = crashmatrix(tmp_path, way, "--experiments", "power", "--fs", "posix", when="recovery")
     judge(way, verdicts, said)
 
 
 @pytest.mark.skipif(bool(requirements(("ext4",))), reason="needs root, FUSE and loop devices")
-@pytest.mark.parametrize("when", ["workload", "recovery"])
-@pytest.mark.parametrize("way", ["link", "file", "fifo", "bind", "bind_over", "nested", "names"])
+@pytest.mark.parametrize(("way", "when"), runs(["link", "file", "fifo", "bind", "bind_over", "nested", "names"]))
 def test_power_ext4(way: str, when: str, tmp_path: Path) -> None:
     """A crash image may hold a link where the folder was; a mount that recovery makes is in nobody's way afterwards."""
     said, verdicts = crashmatrix(tmp_path, way, "--experiments", "power", "--fs", "ext4", when=when)

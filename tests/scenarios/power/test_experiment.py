@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
-from crashmatrix.scenarios.campaign import campaign
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import replay
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.experiment import PowerExperiment
+from crashmatrix.scenarios.power.experiment import Power, PowerExperiment
 from crashmatrix.scenarios.power.exploring import RESTARTS
 from crashmatrix.scenarios.power.results import parse_power_id
 from crashmatrix.scenarios.power.schedule import NUDGES
@@ -65,12 +64,14 @@ def run_with_report(
 ) -> list[ScenarioResult]:
     """A run whose scenarios can be replayed, of few recordings."""
 
-    def few(*args: Any) -> PowerExperiment:
-        experiment = power_of(*args)
+    whole = Power.experiment
+
+    def few(*arguments: Any) -> PowerExperiment:
+        experiment = whole(*arguments)
         experiment.nudges, experiment.restarts = nudges, 0
         return experiment
 
-    monkeypatch.setattr(campaign, "power_of", few)
+    monkeypatch.setattr(Power, "experiment", few)
     plan = Plan(target=target, budget=budget, filesystems=(COMMITS_SELDOM,), experiments=("power",), report=report)
     running = Campaign(plan)
     running.run()

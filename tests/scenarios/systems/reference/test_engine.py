@@ -11,7 +11,7 @@ import pytest
 
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.kill import experiment as kill
+from crashmatrix.scenarios.kill.experiment import Kill, KillExperiment
 from tests.scenarios.command_line import CRASHMATRIX
 
 pytestmark = pytest.mark.experiment
@@ -19,7 +19,14 @@ pytestmark = pytest.mark.experiment
 
 def test_safe_wherever_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every failpoint of the engine is hit, every crash of the workload and of one recovery is safe, real kills agree."""
-    monkeypatch.setattr(kill, "DEPTH_MAX", 1)  # The second recovery is crashed, too, by the test below.
+    whole = Kill.experiment
+
+    def shallow(*arguments: Any) -> KillExperiment:
+        experiment = whole(*arguments)
+        experiment.depth_max = 1  # The second recovery is crashed, too, by the test below.
+        return experiment
+
+    monkeypatch.setattr(Kill, "experiment", shallow)
     Campaign(Plan(experiments=("kill",), budget=60, report=tmp_path / "report")).run()
     all_is_well(tmp_path / "report")
 
