@@ -102,6 +102,9 @@ def test_rooms_are_small() -> None:
 
 
 WITHOUT_NAMESAKE = {
+    "scenarios/judging/checker.py": "judges with real jobs; test_undisturbed.py, test_out_of_bounds.py and kill's tests drive it",
+    "scenarios/power/exploring.py": "records and judges; power/test_experiment.py and test_posix.py drive it",
+    "scenarios/stateful/sessions.py": "the other end of a state machine; test_state_machine.py drives it",
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
@@ -113,6 +116,14 @@ WITHOUT_NAMESAKE = {
     "scenarios/target/system.py": "an interface without logic; every system of the tests implements it",
 }
 """Modules that need no test file of their own name, and why."""
+
+
+def test_each_module_has_a_test_of_its_name() -> None:
+    """A reader finds a module's test without a search; what needs none says why."""
+    modules = {
+        str(path): ROOT / "tests" / path.parent / f"test_{path.name}" for path in PATHS if path.stem != "__init__"
+    }
+    assert sorted(name for name, test in modules.items() if not test.is_file()) == sorted(WITHOUT_NAMESAKE)
 
 
 LAYERS: list[set[str]] = [

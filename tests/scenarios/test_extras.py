@@ -78,7 +78,7 @@ def test_it(crash_matrix):
 """
 
 
-def test_pytest_plugin(bare: dict[str, str], tmp_path: Path) -> None:
+def test_pytest_fixture(bare: dict[str, str], tmp_path: Path) -> None:
     """A project's tests crash its store with the plugin."""
     (tmp_path / "test_project.py").write_text(PROJECT)
     plugins = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")

@@ -1,0 +1,62 @@
+"""The ids of power cuts, and how a judged state becomes a result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.power.restarts import KillPoint
+from crashmatrix.scenarios.power.results import circumstances, parse_power_id, power_id, result_of
+from crashmatrix.scenarios.power.state_verdict import Judged
+
+RECORDING = Recording("ext4~commit~0", "ext4", "commit", 0, Path("trace"))
+
+
+@pytest.mark.parametrize("recording", ["ext4~commit~0", "ext4:commit=300~mixed~7", "ext4~commit~0/12-none"])
+def test_ids_are_taken_apart_again(recording: str) -> None:
+    """A recording's name may hold colons, a state's does not."""
+    assert parse_power_id(power_id(recording, "12-none")) == (recording, "12-none")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "power", "power:", "power::", "power:a", "power:a:", "power::b", "kill:a:b", "a:b:c"]
+)
+def test_what_is_not_an_id(text: str) -> None:
+    """It is refused with the form that ids have."""
+    with pytest.raises(UsageError, match="power:RECORDING:STATE"):
+        parse_power_id(text)
+
+
+@pytest.mark.parametrize(
+    ("recording", "state", "differs", "expected"),
+    [
+        (RECORDING, "12-none", True, ("power:ext4~commit~0:12-none", 12, 0, "power-cut", "gone")),
+        (RECORDING, "12-all", False, ("power:ext4~commit~0:12-all", 12, 0, "clean-end", "gone")),
+        (RECORDING, "none", True, ("power:ext4~commit~0:none", 0, 0, "power-cut", "gone")),
+        (
+            replace(RECORDING, of=("other", "3-none")), "4-all", True,
+            ("power:ext4~commit~0:4-all", 4, 1, "power-cut", "power went again during the recovery from 3-none: gone"),
+        ),
+        (
+            replace(RECORDING, killed=KillPoint(note=2)), "4-all", True,
+            (
+                "power:ext4~commit~0:4-all", 4, 0, "power-cut",
+                "the process was killed at note 2 and restarted, then the power went: gone",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_results(recording: Recording, state: str, differs: bool, expected: tuple[str, int, int, str, str]) -> None:
+    """A result says which state of which recording it is, how deep, and what happened besides the power cut."""
+    result = result_of(recording, Judged(state, Verdict.LOSES, "gone", differs=differs))
+    assert (result.id, result.hit, result.depth, result.method, result.explanation) == expected
+
+
+def test_nothing_is_said_of_a_safe_state() -> None:
+    """Without an explanation, the circumstances explain nothing."""
+    assert circumstances(replace(RECORDING, of=("other", "3-none")), "") == ""
