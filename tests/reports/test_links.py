@@ -1,13 +1,15 @@
 """Links, devices and other tools' files in a report directory: nothing outside changes, nothing is waited for."""
 
+import itertools
 import json
 import os
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,9 +136,23 @@ def look_for_trace(report: Path) -> None:
     has_trace(report / TRACES / TRACE)
 
 
-@pytest.mark.parametrize("use", [run, run_on, render_again, merge_from, merge_into, read, look_for_trace])
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("intruder", INTRUDERS)
+def every_pair(*axes: Iterable[Any]) -> list[Any]:
+    """All combinations, slow but for a set in which each value meets each of the next axis."""
+    sizes = [list(axis) for axis in axes]
+    combinations = itertools.product(*(range(len(axis)) for axis in sizes))
+    return [
+        pytest.param(
+            *(axis[at] for axis, at in zip(sizes, each, strict=True)),
+            marks=[] if sum(each) % len(sizes[-1]) == 0 else pytest.mark.slow,
+        )
+        for each in combinations
+    ]
+
+
+@pytest.mark.parametrize(
+    ("intruder", "place", "use"),
+    every_pair(INTRUDERS, PLACES, [run, run_on, render_again, merge_from, merge_into, read, look_for_trace]),
+)
 def test_nothing_outside_changes(
     use: Callable[[Path], None], place: str, intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,9 +172,12 @@ def test_nothing_outside_changes(
         assert not copied or intruder in ("hard link", "folder")
 
 
-@pytest.mark.parametrize("use", [run, render_again, merge_into])
-@pytest.mark.parametrize("place", [*PLACES[:-1], "."])
-@pytest.mark.parametrize("intruder", [name for name in INTRUDERS if name != "hard link"])
+@pytest.mark.parametrize(
+    ("intruder", "place", "use"),
+    every_pair(
+        [name for name in INTRUDERS if name != "hard link"], [*PLACES[:-1], "."], [run, render_again, merge_into]
+    ),
+)
 def test_refused_before_anything_is_written(
     use: Callable[[Path], None], place: str, intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
