@@ -40,7 +40,7 @@ class CrashMatrix:
         seed: int | None = None,
         filesystems: Iterable[str] = ("ext4",),
     ) -> FixtureOutcome:
-        """Run the experiments, by default all that this machine can run; `FixtureOutcome.assert_safe` passes or fails the test.
+        """Run experiments, by default every one that this machine can run. `FixtureOutcome.assert_safe` passes or fails the test.
 
         Args:
             budget, seed: instead of ``--crash-budget`` and ``--crash-seed``.

@@ -93,7 +93,7 @@ def init(
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: all that this machine can run.")
+        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: every one that this machine can run.")
     ] = "",
     fs: Annotated[
         str | None,

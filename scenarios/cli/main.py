@@ -130,7 +130,7 @@ def _internal(error: BaseException, debug: bool) -> str:
     text = "".join(traceback.format_exception(error))
     if debug:
         with contextlib.suppress(OSError):
-            print(text, end="", file=sys.stderr)  # noqa: T201  # it was asked for
+            print(text, end="", file=sys.stderr)  # noqa: T201  # --debug requests it
         enclosed = "the traceback above"
     else:
         enclosed = _stored(text)

@@ -3,8 +3,8 @@
 Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an acknowledgement without an
 attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
 
-An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight for
-good: the journal does not tell it from one that the crash cut short.
+An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight until
+the end: in the journal it looks the same as an attempt that the crash cut short.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Contract(ABC):
             key = item_key(event.item)
             open_attempts[key] += 1 if event.kind == "attempt" else -1
             if open_attempts[key] < 0:
-                raise UsageError(f"the workload acknowledged {key} without attempting it, or twice; mend the workload")
+                raise UsageError(f"the workload acknowledged {key} without attempting it, or twice; fix the workload")
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:

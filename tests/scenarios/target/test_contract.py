@@ -212,7 +212,7 @@ def test_initial_items_are_owed(contract: Contract, recovered: list[Item], expec
 @pytest.mark.parametrize("journal", ['["a",1]!', '["a",1] ["a",1]!', '["a",1]? ["a",2]!', '["a",1]! ["a",1]?'])
 def test_senseless_journal(contract: Contract, journal: str) -> None:
     """An acknowledgement without an attempt of its own is the workload's mistake, said in one line, and no verdict."""
-    with pytest.raises(UsageError, match="mend the workload") as refused:
+    with pytest.raises(UsageError, match="fix the workload") as refused:
         contract.judge(promises(journal), [])
     assert "\n" not in str(refused.value)
 
