@@ -95,7 +95,10 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
 
 
 class _Growth:
-    """Watches a file that may only grow. Threads need no lock: the size read first is never larger than the size read next."""
+    """Watches a file that may only grow.
+
+    Threads need no lock: ``known`` is read before ``size``, so it is the larger one only if the file shrank.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._largest = path, 0
