@@ -42,7 +42,7 @@ _WORDS = {
     re.compile(rf"(?<![\w`'./:~-])({words})(?![\w`'/:~-]|\.\w)", re.IGNORECASE): instead
     for words, instead in INSTEAD.items()
 }
-_OPENING = re.compile(rf"(?:^|[.!?:] |[.!?]\n\s*|\n\n\s*)({'|'.join(OPENINGS)})", re.MULTILINE)
+_OPENING = re.compile(rf"(?:^[ *>-]*|[.!?:][)*_]* |[(])({'|'.join(OPENINGS)})", re.MULTILINE)
 _CODE = re.compile(r"```.*?```|``[^`]*``|`[^`]*`|^(?: {4}|\t)[^\n]*$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r'(?<!")"\w+"(?!")')
 """One quoted word is a name: `photograph` and `foretell` were words of report format 1, which is still read."""
@@ -89,6 +89,16 @@ def test_width_of_a_guide(name: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "#")) and " " in line.strip()]
     assert [line for line in prose if len(line) > WIDTH and "](" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Of two", "Done. That is", "- **What was lost** is", "(What it says)", "One. (Two.) Of them", "so:\nWhat it does"],
+)
+def test_openings_are_found(text: str) -> None:
+    """A sentence begins a line, a list item or a parenthesis, or follows a full stop."""
+    assert len(_OPENING.findall(text)) == 1
+    assert _OPENING.findall(f"The word: {text.lower()}") == []
 
 
 @pytest.mark.parametrize(
