@@ -3,7 +3,7 @@
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
 
-What runs a campaign is imported at the first call.
+The modules that run a campaign are imported at the first call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run is to do: the target, the experiments and their options."""
+"""The plan of a run: the target, the experiments and their options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Plan"]
 
 
 class _Settings(msgspec.Struct):
-    """What a report says of its plan (`Plan.settings`)."""
+    """The plan as a report stores it (`Plan.settings`)."""
 
     target: str
     options: dict[str, Any]
@@ -29,7 +29,7 @@ class _Settings(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run.
+    """The plan of a run.
 
     Attributes:
         target: its name (`crashmatrix.scenarios.systems.loading`); ``options`` go to its constructor.

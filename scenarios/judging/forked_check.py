@@ -1,6 +1,6 @@
 """Run a check in a forked process: it may die, hang or raise, and each of these is an answer.
 
-A judge has many modules loaded and forks cheaply (2 ms). The process that forks must run no other thread, see `fork_server`.
+A judge has many modules loaded and forks cheaply (2 ms). A process must be safe to fork, see `fork_server`.
 A checker dies with its judge. It answers through a pipe: one byte once the system has recovered, then its verdict and the
 details, as JSON.
 """

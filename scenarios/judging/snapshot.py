@@ -112,7 +112,7 @@ class SnapshotStore:
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
                 text = f"the folder under test cannot be copied: {why}, at {name!r}"
                 return Tree((("", Entry(_UNREADABLE, 0, text)),))
-            except OSError as error:  # Of descriptors; say where it was.
+            except OSError as error:  # Calls on descriptors name no path; add it.
                 name = error.filename if isinstance(error.filename, str) else ""
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 

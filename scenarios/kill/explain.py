@@ -184,7 +184,7 @@ class KillExplainer:
 
 
 def changes_between(before: Tree, after: Tree) -> list[str]:
-    """What became of a folder, path by path, in words."""
+    """Return the changes to a folder in words, path by path."""
     if unusable := after.unusable or before.unusable:
         return [unusable[1]] if before.digest != after.digest else []
     mine, theirs = dict(before.entries), dict(after.entries)

@@ -1,9 +1,9 @@
 """Preloaded by multiprocessing's fork server, in that process only: it imports what children need and ties it to us.
 
 The server dies with the process that started it, and each child dies with the server, so a SIGKILL of crashmatrix leaves
-no job running. It adopts what dead jobs leave behind, in whatever session, so that it can be found and ended. It opens
-nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely, one that
-has merely imported them can.
+no job running. It adopts the processes that dead jobs leave behind, in any session, so that they can be found and ended. It
+opens nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely; one
+that has only imported them can.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ class JobServer:
         return self._process
 
     def use(self, preload: tuple[str, ...], *, busy: bool) -> None:
-        """See to it that a server runs that has loaded this, and nothing else unless the one there is ``busy``.
+        """Start a server that has loaded exactly these modules; keep the present one if it has, or if it is ``busy``.
 
-        What is loaded costs each child nothing, and what is not, its time; the failpoints declared by it are those a system
-        is said to have. Raises EnvironmentLacks.
+        A module loaded here costs no child any time; each child loads the others itself. The failpoints that the loaded
+        modules declare are those reported for a system. Raises EnvironmentLacks.
         """
         check_proc()
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # Inherited; nobody can wait for a child then.

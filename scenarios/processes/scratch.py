@@ -109,7 +109,7 @@ def _place_of_sockets() -> Path:
 
 
 def _content(name: str, inode: int) -> bytes:
-    """What the lock file of this very folder says: a copy of the folder has another inode, a renamed one another name."""
+    """The content of this very folder's lock file: a copy of the folder has another inode, a renamed one another name."""
     return b"scratch of crashmatrix, removed once no process locks this file: %s %d\n" % (os.fsencode(name), inode)
 
 

@@ -31,7 +31,7 @@ ARCHITECTURES: Final = {"x86_64": (0xC000003E, 317), "aarch64": (0xC00000B7, 277
 """Machine to its number in linux/audit.h and the number of seccomp(2)."""
 
 _SET_MODE_FILTER, _FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE, _FLAG_CONTINUE = 1, 8, 32, 1
-_HOLDS = b"holds"  # What comes with a listener whose received calls wait undisturbed.
+_HOLDS = b"holds"  # Sent with a listener whose received calls wait undisturbed.
 _GET_NOTIF_SIZES = 3
 _PR_SET_NO_NEW_PRIVS = 38
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101

@@ -78,7 +78,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a step came to: a value, or an error's text; ``hits`` of failpoints on the way."""
+    """The outcome of a step: a value, or an error's text; ``hits`` are the failpoints hit during it."""
 
     value: Any = None
     error: str = ""

@@ -34,7 +34,7 @@ class Violation:
 
 
 class Contract(ABC):
-    """What a system promises. Subclass it to promise something else."""
+    """The promise of a system. Subclass it to promise something else."""
 
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.
@@ -184,7 +184,7 @@ def is_built_in(contract: Contract) -> bool:
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:
     """A hole if something acknowledged after the first lost item came back, else a loss of the tail.
 
-    Of an item acknowledged several times, the first ones are taken to have come back.
+    If an item was acknowledged several times and came back fewer times, the later acknowledgements count as lost.
     """
     order = [item_key(item) for item in promises.acknowledged]
     left, gone, survivor = Counter(found), False, None
