@@ -55,6 +55,9 @@ def _listed(*patterns: str) -> list[str]:
 
 GUIDES = _listed("*.md")
 MODULES = _listed("*.py")
+OTHERS = _listed(
+    "*.toml", "*.yml", "*.yaml", "Makefile", ".ci/*", "*.py.txt", "*.toml.txt", "*.html", "*.js", "*.css", "*.c"
+)
 
 
 def prose_of(source: str) -> Iterator[tuple[int, str]]:
@@ -81,6 +84,12 @@ def test_words_of_a_guide(name: str) -> None:
     text = _CODE.sub("", (ROOT / name).read_text())
     assert wrong_words(text) == []
     assert _OPENING.findall(text) == []
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_words_of_another_file(name: str) -> None:
+    """Templates, pages, settings and scripts use plain words."""
+    assert wrong_words((ROOT / name).read_text()) == []
 
 
 @pytest.mark.parametrize("name", GUIDES)
