@@ -78,6 +78,13 @@ def test_words_of_a_module(name: str) -> None:
     assert [f"{line}: {wrong}" for line, text in prose for wrong in wrong_words(text)] == []
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("tests/")])
+def test_openings_of_a_module(name: str) -> None:
+    """Sentences of docstrings and comments begin with their subject; for tests, only the words are checked."""
+    prose = prose_of((ROOT / name).read_text())
+    assert [(line, found) for line, text in prose for found in _OPENING.findall(text.strip('# "'))] == []
+
+
 @pytest.mark.parametrize("name", GUIDES)
 def test_words_of_a_guide(name: str) -> None:
     """Guides use plain words, and sentences that begin with their subject."""
