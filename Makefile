@@ -25,7 +25,7 @@ lint: $(VENV)/ready-dev  ## ruff and mypy
 	$(BIN)/mypy
 
 schemas: $(VENV)/ready-dev  ## write the published JSON Schemas anew
-	CRASHMATRIX_REWRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/reports/test_schemas.py tests/scenarios/systems/test_command_file.py -k published
+	CRASHMATRIX_REWRITE=1 $(BIN)/python -m pytest -q tests/reports/test_schemas.py tests/scenarios/systems/test_command_file.py -k published
 
 fuzz: $(VENV)/ready-dev  ## drive the engine through random operations and kills until stopped
 	CRASHMATRIX_FUZZ=1 $(BIN)/python -m pytest --timeout 0 -n 2 tests/reference_wal/test_state_machine.py -k agrees

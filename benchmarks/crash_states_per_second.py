@@ -163,7 +163,7 @@ def print_recording(filesystem: str, rounds: int) -> Trace:
             with tempfile.TemporaryDirectory(dir=directory) as folder, get_context("fork").Pool(1) as child:
                 plain.append(
                     child.apply(work, (Path(folder),))
-                )  # What was loaded once, as deltalake, does not survive a fork.
+                )  # Loaded packages such as deltalake do not survive a fork.
             start = time.perf_counter()
             trace = record(partial(note_seconds, work), options=RecordOptions(filesystem=filesystem))
             whole.append(time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What it costs to check stored results: by hand, and by each library that was considered.
+"""The cost of checking stored results: by hand, and with each library that was considered.
 
 python -m pip install cattrs pydantic; python -m benchmarks.validation
 

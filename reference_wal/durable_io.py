@@ -120,7 +120,7 @@ def settle(path: Path) -> None:
 def names_in(folder: Path) -> list[str]:
     """Return the names in a folder, sorted; an empty list if the folder does not exist."""
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208  # Path.glob takes ten times as long; openings ask often.
+        return sorted(os.listdir(folder))  # noqa: PTH208  # Path.glob takes ten times as long; openings call it often.
     except (FileNotFoundError, NotADirectoryError):
         return []
 

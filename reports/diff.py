@@ -37,7 +37,7 @@ class Difference:
 
     @property
     def exit_status(self) -> int:
-        """1 if something is newly broken or no longer tested. What was already broken does not count."""
+        """1 if something is newly broken or no longer tested. Scenarios that were already broken do not count."""
         return 1 if self.newly_broken or self.coverage_lost else 0
 
 
@@ -92,7 +92,7 @@ class _Side:
 
 
 def _lost(before: _Side, after: _Side) -> Iterable[str]:
-    """What only the first report ran: experiments, filesystems, points, scenarios."""
+    """Everything that only the first report ran: experiments, filesystems, points, scenarios."""
     for name in before.summary.experiments:
         if name not in after.summary.experiments:
             reason = after.summary.not_run.get(name)
@@ -108,7 +108,7 @@ def _lost(before: _Side, after: _Side) -> Iterable[str]:
                 result.id
                 for result in before.by_id.values()
                 if result.experiment == name
-                and result.depth == 0  # What recovery passes through depends on what it recovers from.
+                and result.depth == 0  # The points of a recovery depend on the folder that it recovers.
                 and result.id not in after.by_id
                 and before.place(result) in after.places
             ]

@@ -105,7 +105,7 @@ class Folder:
         self.close()
 
     def names(self) -> list[str]:
-        """What it holds, sorted."""
+        """The names of its entries, sorted."""
         return sorted(os.listdir(self._descriptor))  # noqa: PTH208  # a descriptor has no path
 
     def kind(self, name: str) -> str:

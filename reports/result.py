@@ -270,7 +270,7 @@ class RunSummary:
 
     @property
     def gaps(self) -> dict[str, str]:
-        """What the run did not cover, with the reason and, where there is one, the remedy."""
+        """Everything that the run did not cover, with the reason and the remedy, if there is one."""
         gaps = dict(self.not_run)
         if self.shard:
             gaps["the other shards"] = f"this is shard {self.shard}; merge all shards with: crashmatrix merge"

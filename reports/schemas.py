@@ -24,7 +24,7 @@ def document_schema(kind: type, title: str, *also: type) -> dict[str, Any]:
     """Return the schema of a type: its own keywords at the top, the types it is made of under ``$defs``.
 
     Args:
-        also: more types to define. What a docstring says of an attribute becomes its property's description.
+        also: more types to define. An attribute's docstring becomes its property's description.
     """
     (schema, *_), components = msgspec.json.schema_components([kind, *also], ref_template="#/$defs/{name}")
     for part in components.values():

@@ -1,4 +1,4 @@
-"""What older versions wrote, in today's form: the only place that knows old names.
+"""Reports of older versions, brought into today's form: the only module that knows old names.
 
 | format | what changed from the format before |
 |---|---|

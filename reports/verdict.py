@@ -49,7 +49,7 @@ _MEANINGS = {
     Verdict.UNMOUNTABLE: "The filesystem itself refused the crashed disk.",
     Verdict.UNKNOWN: "Nothing can be said: the fault did not fire, or a check failed.",
     Verdict.HANGS: "Recovery did not come to an end.",
-    Verdict.REORDERED: "What was stored came back in another order.",
+    Verdict.REORDERED: "The stored items came back in another order.",
     Verdict.PHANTOM: "Something came back that was never attempted.",
     Verdict.DUPLICATE: "Something came back more often than it was stored.",
     Verdict.HOLE: "Acknowledged data is gone, though later data came back.",

@@ -1,4 +1,4 @@
-"""Experiments on storage systems: kill the process, cut the power, and see whether recovery keeps what was promised.
+"""Experiments on storage systems: kill the process, cut the power, and see whether recovery keeps every promise.
 
-What users write is exported by `crashmatrix` itself.
+`crashmatrix` itself exports the names that users need.
 """

@@ -1,4 +1,4 @@
-"""What keeps an experiment from being run, as opposed to what it finds (that is a verdict).
+"""Errors that keep an experiment from running, as opposed to its findings (those are verdicts).
 
 ScenarioError
 ├── UsageError         the user's input cannot be used: unknown target, unreadable data, malformed scenario id

@@ -107,7 +107,7 @@ class CrashPoint:
 
 @dataclass(frozen=True)
 class CrashedFolder:
-    """What a crash left, before recovery. ``about`` describes it in one line."""
+    """The folder that a crash left, before recovery. ``about`` describes it in one line."""
 
     folder: Path
     about: str
@@ -179,7 +179,7 @@ class ExperimentKind(Protocol):
 
     @property
     def dies(self) -> Literal["process", "machine"]:
-        """What dies: the process, or the machine with its page cache."""
+        """The part that dies: the process, or the machine with its page cache."""
 
     @property
     def budget(self) -> int:
@@ -187,11 +187,11 @@ class ExperimentKind(Protocol):
 
     @property
     def counts(self) -> str:
-        """What the budget bounds: ``hits``."""
+        """The unit that the budget bounds: ``hits``."""
 
     @property
     def labels(self) -> Labels:
-        """What its points and hits are called, and whether a result repeats exactly."""
+        """The names of its points and hits, and whether a result repeats exactly."""
 
     def lacking(self, options: ExperimentOptions) -> str:
         """Return what this machine lacks for it, with the remedy; empty if nothing."""

@@ -3,7 +3,7 @@
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
 
-What runs a campaign is imported at the first call.
+The modules that run a campaign are imported at the first call.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CrashMatrix:
         seed: int | None = None,
         filesystems: Iterable[str] = ("ext4",),
     ) -> FixtureOutcome:
-        """Run the experiments, by default all that this machine can run; `FixtureOutcome.assert_safe` passes or fails the test.
+        """Run experiments, by default every one that this machine can run. `FixtureOutcome.assert_safe` passes or fails the test.
 
         Args:
             budget, seed: instead of ``--crash-budget`` and ``--crash-seed``.

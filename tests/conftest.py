@@ -1,12 +1,12 @@
 """Which tests this machine can run, which are quick, and in which order they come.
 
-- A test that records or mounts asks for the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`), and
-  is skipped with the reason where that is missing; in continuous integration that is a failure.
+- A test that records or mounts uses the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`). It is
+  skipped with the reason if the machine lacks these; in continuous integration that is a failure.
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
-  because its module imports what runs one.
+  because its module imports the code that runs one.
 
-All others are what `make test-quick` runs. There (CRASHMATRIX_QUICK=1) the devices cannot be opened, nor does an experiment
-begin, so a test that lacks its fixture or its mark fails.
+`make test-quick` runs all other tests. There (CRASHMATRIX_QUICK=1) the devices cannot be opened and no experiment can begin, so
+a test that lacks its fixture or its mark fails.
 """
 
 import os
@@ -70,7 +70,7 @@ def _refuse(*_: object) -> NoReturn:
 
 
 def _forbid_devices() -> None:
-    """For this process and all that it starts. Who is not root sees to it by `requirements` alone."""
+    """Hide the devices from this process and its children. Without root, `requirements` alone does so."""
     if os.geteuid() or not Path("/dev/fuse").exists():
         return
     unshare_mounts()
@@ -82,13 +82,13 @@ def _forbid_devices() -> None:
 
 @pytest.fixture
 def disk() -> None:
-    """Ask for it in each test that records on a real filesystem, or mounts one."""
+    """Use it in each test that records on a real filesystem, or mounts one."""
     _need(requirements())
 
 
 @pytest.fixture
 def fuse() -> None:
-    """Ask for it in each test that records on `posix` only."""
+    """Use it in each test that records on `posix` only."""
     _need(requirements(("posix",)))
 
 

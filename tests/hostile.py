@@ -1,7 +1,7 @@
-"""What a program may make of its folder: each function here is one way, given that folder and another one, outside, which must
-survive it. The same ways are a system under test (`Hostile`); `python -m tests.hostile WAY STATE OUTSIDE` removes and reports.
+"""Ways in which a program may damage its folder. Each function is one way; it gets that folder and another one, outside, which
+must survive. The same ways are a system under test (`Hostile`); `python -m tests.hostile WAY STATE OUTSIDE` removes and reports.
 
-Those in `MOUNTING` are only for a mount namespace of their own (`in_namespace`).
+Those in `MOUNTING` may run only in a mount namespace of their own (`in_namespace`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def outside_folder(place: Path) -> Path:
 
 
 def innocents(place: Path) -> dict[str, Any]:
-    """All that there is in a folder: by path, mode and content."""
+    """Every entry of a folder: path, mode and content."""
     found: dict[str, Any] = {}
     for path in sorted((place, *place.rglob("*"))):
         mode = stat.filemode(path.lstat().st_mode)
@@ -120,7 +120,7 @@ def tmpfs(root: Path, outside: Path) -> None:
 
 
 def rbind_of_shared(root: Path, outside: Path) -> None:
-    """Detaching the copy must not detach what is mounted in the original, as it would if both told each other."""
+    """Detaching the copy must not detach the mounts of the original, as it would if mount events passed between the two."""
     original = root.parent.parent / "original"
     original.mkdir()
     _mount("--bind", original, original)

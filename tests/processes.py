@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """Take hold of all that a process has started, so that another one with the same id is not taken for them."""
+    """Return the processes that a process has started, held so that none is confused with a later one of the same id."""
     return psutil.Process(pid).children(recursive=True)
 
 
@@ -26,7 +26,7 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """A zombie runs nothing: it waits for whoever adopted it."""
+    """A zombie runs nothing: it waits for the process that adopted it."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -83,7 +83,7 @@ def test_so_does_the_source_distribution(built: Path) -> None:
 
 
 def test_the_wheel_is_the_same_from_both(built: Path) -> None:
-    """Whoever builds from the source distribution gets the wheel that is published, byte for byte."""
+    """A build from the source distribution gives the published wheel, byte for byte."""
     assert wheel(built).read_bytes() == wheel(built / "tree").read_bytes()
 
 
@@ -106,7 +106,7 @@ def test_pythons() -> None:
 
 @pytest.mark.slow  # Downloads the core's dependencies.
 def test_installed_alone(built: Path, tmp_path: Path) -> None:
-    """In an environment with nothing but the wheel and what it asks for, the core runs; no part of this tree is seen."""
+    """In an environment with only the wheel and its dependencies, the core runs; no part of this tree is seen."""
     venv.create(tmp_path / "bare", with_pip=True)
     python, program = tmp_path / "bare" / "bin" / "python", tmp_path / "bare" / "bin" / "crashmatrix"
     called(python, "-m", "pip", "install", "--quiet", wheel(built), cwd=tmp_path)

@@ -145,7 +145,7 @@ def test_one_name_is_enough(python: Path, name: str, tmp_path: Path) -> None:
     "options", [[], ["--collect-only"], ["--fixtures"], ["--markers"], ["--fixtures-per-test"], ["--help"]]
 )
 def test_unused_it_imports_nothing(python: Path, options: list[str], tmp_path: Path) -> None:
-    """Tests that do not ask for `crash_matrix` run with none of our modules but the plugin's."""
+    """Tests that do not use `crash_matrix` run with none of our modules but the plugin's."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_unrelated.py").write_text(UNRELATED)
     seen = tmp_path / "seen.json"
@@ -156,7 +156,7 @@ def test_unused_it_imports_nothing(python: Path, options: list[str], tmp_path: P
 
 
 def test_used_it_is_there(tmp_path: Path) -> None:
-    """The fixture and the classes that its annotations name come when they are asked for."""
+    """The fixture and the classes that its annotations name are imported when they are used."""
     (tmp_path / "test_used.py").write_text(
         "from crashmatrix.pytest_plugin import CrashMatrix, Outcome\n"
         "def test_it(crash_matrix: CrashMatrix): assert type(crash_matrix) is CrashMatrix and Outcome.assert_safe\n"

@@ -195,7 +195,7 @@ TWINS = [
 
 @pytest.mark.parametrize(("one", "other", "roles"), TWINS)
 def test_twins_name_the_same_roles_alike(one: str, other: str, roles: set[str]) -> None:
-    """Whoever knows one of two twins finds the way in the other."""
+    """A reader who knows one of two twins finds the same file names in the other."""
     for room in (one, other):
         assert roles <= {path.stem for path in (ROOT / room).glob("*.py")}
 

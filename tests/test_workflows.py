@@ -57,7 +57,7 @@ def steps(workflow: Any) -> list[Any]:
 
 @each_workflow
 def test_a_job_may_read_only(path: Path) -> None:
-    """No job may write anything, except that the upload may ask for its identity, and does so alone, in an environment."""
+    """No job may write anything. Only the upload may request its identity token; it runs alone, in an environment."""
     workflow = parsed(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     granted = {name: job["permissions"] for name, job in workflow["jobs"].items() if "permissions" in job}
@@ -77,7 +77,7 @@ def test_a_job_ends(path: Path) -> None:
 
 @each_workflow
 def test_actions_have_a_version(path: Path) -> None:
-    """No action is taken from a branch that moves without notice; majors are, and the uploader's, as its authors ask."""
+    """No action is taken from a branch that moves without notice; majors are, and the uploader's, as its authors recommend."""
     versions = [
         step["uses"].partition("@")[2] for step in steps(parsed(path.read_text())) if "@" in step.get("uses", "")
     ]
@@ -117,7 +117,7 @@ def test_pre_commit_runs_what_lint_does() -> None:
 
 @pytest.mark.parametrize("text", [WORKFLOW.read_text(), example()], ids=["workflow", "example"])
 def test_inputs_exist(text: str) -> None:
-    """Whoever uses the action gives it inputs that it has."""
+    """Workflows give the action only inputs that it has."""
     inputs = parsed(ACTION.read_text())["inputs"]
     uses = [step["with"] for step in steps(parsed(text)) if step.get("uses") in ("./", "OWNER/crashmatrix@main")]
     assert uses

@@ -25,7 +25,7 @@ class Queue:
         self.save()
 
     def items(self):
-        """What the queue holds: the contract compares it with what was pushed."""
+        """The items in the queue: the contract compares them with the items pushed."""
         return list(self.values)
 
     def save(self):

@@ -4,8 +4,8 @@
     crashmatrix run docs/examples/sqlite_store.py:Normal --experiments kill                     # safe
     crashmatrix run docs/examples/sqlite_store.py:Normal --experiments power --fs posix         # loses
 
-There is no failpoint in here, and none is needed: without them, the process is killed before each system call that changes
-its folder. What makes the two differ is one pragma. https://sqlite.org/pragma.html#pragma_synchronous says of NORMAL in WAL
+This store has no failpoints and needs none: the process is then killed before each system call that changes its folder. The
+two stores differ in one pragma. https://sqlite.org/pragma.html#pragma_synchronous says of NORMAL in WAL
 mode that "a transaction committed in WAL mode with synchronous=NORMAL might roll back following a power loss".
 """
 

@@ -54,7 +54,7 @@ class StateOptions:
 
 @dataclass(kw_only=True)
 class Coverage:
-    """What was enumerated so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
+    """The numbers enumerated so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
 
     cuts: int
     pending_most: int

@@ -33,7 +33,7 @@ class Tear:
 
 @dataclass(frozen=True, slots=True)
 class CrashState:
-    """What is left after a cut at position `cut`: pending change i if bit i of `kept` is set, less the sectors torn off."""
+    """The disk after a cut at position `cut`: pending change i if bit i of `kept` is set, less the sectors torn off."""
 
     cut: int
     kept: int

@@ -1,10 +1,10 @@
-"""Group commit: many threads append, one of them at a time leads, and one sync makes durable what all of them queued.
+"""Group commit: many threads append, one of them at a time leads, and one sync makes every queued message durable.
 
 A caller queues its message and takes the *turn* if the turn is free: then it leads. The leader takes a group from the head of
 the queue, writes the group, and settles each of its entries with an id or an error. The callers of a
 written group wake each other, one by one, so that the next group is on its way meanwhile. The thread that gives the turn back
-wakes the first caller that still queues. That caller leads next, unless another one was quicker, which then begins at the head
-of the queue as well. So one group is written while the next one gathers.
+wakes the first caller that still queues. This caller leads next, unless another one was quicker; either begins at the head of
+the queue. So one group is written while the next one gathers.
 
 An interrupted waiter leaves its entry to the next leader. It may have been chosen to lead, so it wakes all others; and no caller
 waits to be woken by it.

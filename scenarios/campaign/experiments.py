@@ -1,4 +1,4 @@
-"""The registry: all that this version runs, one line per experiment, in the order in which they run."""
+"""The registry of experiments: one line for each, in the order in which they run."""
 
 from __future__ import annotations
 

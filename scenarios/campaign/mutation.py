@@ -22,7 +22,7 @@ __all__ = ["MutantRun", "kinds_for", "try_mutant"]
 
 @dataclass(frozen=True)
 class MutantRun:
-    """What became of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
+    """The outcome of one planted bug. ``found`` is the first scenario that broke a promise, None if none did.
 
     ``scenarios`` counts those run until then; ``confirmed`` says that the finding held when it was tried a second time.
     """

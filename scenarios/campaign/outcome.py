@@ -1,4 +1,4 @@
-"""What came of a run, for programs and tests."""
+"""The outcome of a run, for programs and tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN_MAX = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the crashes left. ``print`` it for the verdict, the causes and the commands that reproduce them.
+    """The outcome of a run. ``print`` it for the verdict, the causes and the commands that reproduce them.
 
     Attributes:
         system: the name of the system's class, or of the target.

@@ -1,4 +1,4 @@
-"""What a run is to do: the target, the experiments and their options."""
+"""The plan of a run: the target, the experiments and their options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Plan"]
 
 
 class _Settings(msgspec.Struct):
-    """What a report says of its plan (`Plan.settings`)."""
+    """The plan as a report stores it (`Plan.settings`)."""
 
     target: str
     options: dict[str, Any]
@@ -29,12 +29,12 @@ class _Settings(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to run.
+    """The plan of a run.
 
     Attributes:
         target: its name (`crashmatrix.scenarios.systems.loading`); ``options`` go to its constructor.
         mutant: a bug to plant in it; empty: none.
-        experiments: names; empty for all that this machine can run. One that is named and cannot be run is an error.
+        experiments: names; empty for every one that this machine can run. Naming one that it cannot run is an error.
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.

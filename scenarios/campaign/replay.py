@@ -20,7 +20,7 @@ __all__ = ["Replayed", "crashed", "replay"]
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay found, and where it left the crashed folder (``--keep``)."""
+    """The outcome of a replay, and the path of the crashed folder (``--keep``)."""
 
     checked: Checked
     kept: Path | None

@@ -93,7 +93,7 @@ def init(
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: all that this machine can run.")
+        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: every one that this machine can run.")
     ] = "",
     fs: Annotated[
         str | None,
@@ -322,6 +322,6 @@ def call(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: Any) -> str:
-    """What the option parser says, and where to read more."""
+    """Return the option parser's message, and where to read more."""
     command = error.ctx.command_path if getattr(error, "ctx", None) else "crashmatrix"
     return f"{error.format_message().rstrip('.')}; see: {command} --help"

@@ -11,7 +11,7 @@ from crashmatrix.scenarios.errors import UsageError
 __all__ = ["LANGUAGES", "write_target"]
 
 LANGUAGES = {"python": ".py", "toml": ".toml"}
-"""What can be written, and the ending of its file."""
+"""The kinds of target files, each with the ending of its name."""
 
 
 def write_target(name: str, language: str | None) -> tuple[Path, str]:

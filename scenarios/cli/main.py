@@ -42,7 +42,7 @@ _REMEDIES = {
     errno.ENOMEM: _MEMORY,
     errno.EAGAIN: _MEMORY,
 }
-"""What to do where the machine is at fault, whatever was being done."""
+"""Remedies for errors that are the machine's fault, by errno."""
 
 
 class _Output(io.FileIO):
@@ -110,7 +110,7 @@ def _failed(error: BaseException, interruption: Interruption, debug: bool) -> in
 
 
 def _cause(error: BaseException) -> str:
-    """What the user or the machine is at fault for, and what to do; empty if it is none of their fault."""
+    """Say what the user or the machine is at fault for, and the remedy; empty if neither is at fault."""
     if isinstance(error, Refused | SystemExit):
         return str(error)
     if isinstance(error, OutputFailed):
@@ -130,7 +130,7 @@ def _internal(error: BaseException, debug: bool) -> str:
     text = "".join(traceback.format_exception(error))
     if debug:
         with contextlib.suppress(OSError):
-            print(text, end="", file=sys.stderr)  # noqa: T201  # it was asked for
+            print(text, end="", file=sys.stderr)  # noqa: T201  # --debug requests it
         enclosed = "the traceback above"
     else:
         enclosed = _stored(text)

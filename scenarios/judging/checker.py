@@ -45,7 +45,7 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True)
 class CrashState:
-    """What a crash left: the folder, and what had been promised by then."""
+    """The state that a crash left: the folder, and the promises made by then."""
 
     tree: Tree
     promises: Promises
@@ -147,7 +147,7 @@ class Checker:
         try:
             return self.check_folder(state, folder / "root", snapshot=snapshot)
         finally:
-            remove_tree(folder)  # What is left of it, the scratch folder's own removal says.
+            remove_tree(folder)  # If some of it stays, the removal of the scratch folder reports it.
 
     def check_folder(self, state: CrashState, root: Path, *, snapshot: bool = False) -> Checked:
         """Judge one state, laying it out at ``root``, which stays there as recovery left it."""

@@ -1,7 +1,8 @@
-"""Run a check in a forked process: it may die, hang or raise, and each is an answer.
+"""Run a check in a forked process: it may die, hang or raise, and each of these is an answer.
 
-For judges that have much loaded and fork cheaply (2 ms); whoever forks must be quiet, see `fork_server`. A checker dies with
-its judge. It answers through a pipe: a byte once the system has recovered, then its verdict and what goes with it, as JSON.
+A judge has many modules loaded and forks cheaply (2 ms). A process must be safe to fork, see `fork_server`.
+A checker dies with its judge. It answers through a pipe: one byte once the system has recovered, then its verdict and the
+details, as JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where failpoints are declared, as a path that means something to whoever reads the report."""
+"""Where failpoints are declared, as a path that means something to a reader of the report."""
 
 from __future__ import annotations
 

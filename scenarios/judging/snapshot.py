@@ -1,15 +1,16 @@
 """Snapshots: what a SIGKILL at this instant would leave, taken without killing.
 
-A SIGKILL leaves exactly what the kernel had been handed: the folder's content at that instant (and the journal's). So the
-process stops itself at a failpoint by SIGSTOP, all its threads with it, the folder is read, and the process goes on. One run
-of a workload so yields the crashed folder of every hit.
+A SIGKILL preserves everything already passed to the kernel: the content of the folder, and of the journal, at that instant.
+So the process stops itself and all its threads at a failpoint (SIGSTOP), the folder is read, and the process continues. One
+run of a workload therefore yields the crashed folder of every hit.
 
-What this does not cover: a kill that lands inside another thread's write system call, which the kernel may cut short at a
-page; and processes the system started itself, which are not stopped. Files are kept by content, so a thousand snapshots
-of a folder in which little changes cost little.
+Not covered: a kill inside another thread's write system call, which the kernel may cut short at a page; and processes that
+the system started itself, which are not stopped. Files are stored by content, so a thousand snapshots of a folder that
+changes little take little space.
 
-The folder belongs to a program that may do anything with it. So it is read and laid out by descriptors, through no link and into
-no mount (`linux.folders`); a folder that is none any more is a tree of a kind of its own, which nobody lays out.
+The folder belongs to a program that may do anything with it. So it is read and laid out through descriptors, which follow no
+link and enter no mount (`linux.folders`). A path that is no longer a folder is a kind of tree of its own, which is never laid
+out.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class SnapshotStore:
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
                 text = f"the folder under test cannot be copied: {why}, at {name!r}"
                 return Tree((("", Entry(_UNREADABLE, 0, text)),))
-            except OSError as error:  # Of descriptors; say where it was.
+            except OSError as error:  # Calls on descriptors name no path; add it.
                 name = error.filename if isinstance(error.filename, str) else ""
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
@@ -170,7 +171,7 @@ class SnapshotStore:
         with suppress(FileExistsError):
             root.mkdir()
         with opened_folder(root.parent.resolve() / root.name) as folder, Cursor(folder) as cursor:
-            # By its names, not its text: all that is in one folder comes together.
+            # Sorted by the parts of the path, not by its text, so the entries of one folder are neighbours.
             entries = sorted((path.split("/"), entry) for path, entry in tree.entries)
             for (*above, name), entry in entries:
                 cursor.go(above)

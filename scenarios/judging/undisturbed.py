@@ -1,4 +1,4 @@
-"""What an undisturbed run says before anything is crashed: whether there is anything that a crash could break.
+"""Judge the undisturbed run before anything is crashed: is there a promise that a crash could break?
 
 nothing acknowledged           `unknown`: no crash could break a promise
 the journal makes no sense,

@@ -1,9 +1,9 @@
-"""What runs in the child processes: each function is one job's whole life, on a folder, with one system.
+"""The functions that run in child processes: each is one whole job, on one folder, with one system.
 
-Every one takes the `Channel` to its driver first. Crash points are watched in one of three ways: counted, copied (the
-driver is told of each hit while we are stopped, and lets us go on once it has its snapshot), or armed to kill. They are
-the failpoints of this process, or for a target that says so (``watch_calls``) the system calls of the system and of all it
-starts: then it runs in a process tree below this one.
+Each function's first argument is the `Channel` to its driver. Crash points are watched in one of three ways: counted, copied
+(we stop at each hit and report it; the driver takes its snapshot and continues us), or armed to kill. They are the failpoints
+of this process. For a target with ``watch_calls`` they are the system calls of the system and of every process it starts; the
+system then runs in a process tree below this one.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
 
 
 class _Growth:
-    """Watches a file that may only grow. Threads need no lock: a size seen before another is asked for is not the larger."""
+    """Watches a file that may only grow.
+
+    Threads need no lock: ``known`` is read before ``size``, so it is the larger one only if the file shrank.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._largest = path, 0
@@ -155,7 +158,7 @@ def judge(_: Channel, target: Target, promises: Promises, items: Sequence[Item])
 
 
 def fingerprint(_: Channel, target: Target, root: Path) -> str | None:
-    """Ask the system for its folder's digest."""
+    """Return the system's digest of its folder."""
     return target.make().fingerprint(root)
 
 

@@ -1,7 +1,7 @@
 """From the broken scenarios of the kill experiment to findings: the earliest crash, and what happened just before it.
 
-Nothing is run again. The snapshots say what changed, in the folder and in the journal, between the last place where a crash
-was safe and the first where it is not; a process that dies loses nothing else than what it had in memory.
+Nothing is run again. The snapshots show what changed, in the folder and in the journal, between the last point where a crash
+was safe and the first where it was not. A process that dies loses only what it had in memory.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class KillExplainer:
         what = "; ".join((gone or changes)[:2])
         suggestion = ""
         if gone and verdict in (Verdict.LOSES, Verdict.HOLE, Verdict.CANNOT_OPEN):
-            suggestion = "Remove it only once recovery finds all that it held elsewhere."
+            suggestion = "Remove it only once recovery finds its whole content elsewhere."
         when = "during recovery" if len(path) > 1 else "in the workload"
         return f"the promise breaks with this step {when}: {what}", "", suggestion, ()
 
@@ -184,7 +184,7 @@ class KillExplainer:
 
 
 def changes_between(before: Tree, after: Tree) -> list[str]:
-    """What became of a folder, path by path, in words."""
+    """Return the changes to a folder in words, path by path."""
     if unusable := after.unusable or before.unusable:
         return [unusable[1]] if before.digest != after.digest else []
     mine, theirs = dict(before.entries), dict(after.entries)

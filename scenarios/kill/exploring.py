@@ -102,7 +102,7 @@ class KillExploration:
         return not different
 
     def _miss(self, hits: list[Hit]) -> None:
-        """A failpoint that did not fire again is ``unknown``; a system call that was not made again is no place to crash."""
+        """A failpoint that did not fire again is ``unknown``; a system call that was not made again is left out."""
         calls = [hit for hit in hits if hit[0] in DESCRIPTIONS]
         for hit in hits:
             if hit not in calls:

@@ -26,7 +26,7 @@ _JOURNAL = "journal."
 
 @dataclass
 class Prepared:
-    """What every run of the workload starts from."""
+    """The state from which every run of the workload starts."""
 
     tree: Tree
     items: tuple[Item, ...]
@@ -38,7 +38,7 @@ class Prepared:
     unseen: str = ""
     """Why the failpoints of a program cannot be seen here."""
     note: str = ""
-    """What the report should say about where it crashes."""
+    """A note for the report on where the system is crashed."""
 
 
 def prepare(checker: Checker) -> Prepared:

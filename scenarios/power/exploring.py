@@ -214,5 +214,7 @@ class PowerExploration:
         )
         safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
         if safe and self.options.shard == WHOLE and "posix" not in self.options.filesystems:
-            asked = " and ".join(self.options.filesystems)
-            self.notes.append(f"{asked} kept every promise; --fs posix asks the weakest filesystem that POSIX allows")
+            tested = " and ".join(self.options.filesystems)
+            self.notes.append(
+                f"every promise was kept on {tested}; --fs posix tests the weakest filesystem that POSIX allows"
+            )

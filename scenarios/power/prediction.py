@@ -13,7 +13,7 @@ from crashmatrix.faults.disk.state import StateNames
 __all__ = ["MOUNTED_EACH", "WRONG", "Prediction"]
 
 MOUNTED_EACH = 32
-"""Of this many predicted states, one is mounted all the same."""
+"""One in this many predicted states is mounted all the same."""
 
 WRONG = (
     "mounted, this image showed another folder than was predicted from one with the same outcome: either its filesystem does not "

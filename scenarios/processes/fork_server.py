@@ -1,9 +1,9 @@
 """Preloaded by multiprocessing's fork server, in that process only: it imports what children need and ties it to us.
 
 The server dies with the process that started it, and each child dies with the server, so a SIGKILL of crashmatrix leaves
-no job running. It adopts what dead jobs leave behind, in whatever session, so that it can be found and ended. It opens
-nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely, one that
-has merely imported them can.
+no job running. It adopts the processes that dead jobs leave behind, in any session, so that they can be found and ended. It
+opens nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely; one
+that has only imported them can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
 adopt_orphans()
-warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")  # That was one of those.
+warnings.filterwarnings(
+    "ignore", message="forkserver: waitpid returned unexpected pid"
+)  # The pid of an adopted orphan.
 for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     try:
         if _module.endswith(".py"):

@@ -27,7 +27,7 @@ _PF_EXITING = 0x4  # linux/sched.h
 
 
 class HeldProcess:
-    """One process. Whoever makes one has seen that it is the right one."""
+    """One process. The caller has verified that the descriptor is that of the right process."""
 
     def __init__(self, pid: int, descriptor: int) -> None:
         self.pid, self._descriptor, self._owner = pid, descriptor, os.getpid()
@@ -67,7 +67,7 @@ class HeldProcess:
         return [child for child in held if child is not None]
 
     def descendants(self) -> list[HeldProcess]:
-        """Return all that run below it, parents first."""
+        """Return every process that runs below it, parents first."""
         return [below for child in self.children() for below in (child, *child.descendants())]
 
     def _child(self, pid: int) -> HeldProcess | None:
@@ -83,7 +83,7 @@ class HeldProcess:
         return self._child(pid)
 
     def kill_all(self) -> None:
-        """SIGKILL it and all that is below it now."""
+        """SIGKILL it and every process that is below it now."""
         for process in (self, *self.descendants()):
             process.send(signal.SIGKILL)
 
@@ -117,7 +117,7 @@ def this_process() -> HeldProcess:
 
 
 def end_strangers(of: HeldProcess, *, but: Collection[int]) -> None:
-    """SIGKILL a process's children in other sessions than its own, and all below them, but for some of the children."""
+    """SIGKILL a process's children in other sessions than its own, with every process below them; spare those in ``but``."""
     for child in of.children():
         if child.pid not in but and not _same_session(child, of):
             child.kill_all()
@@ -132,7 +132,7 @@ def check_proc() -> None:
     if seen != str(os.getpid()):
         raise EnvironmentLacks(
             f"/proc is not that of this PID namespace (it shows {seen} for process {os.getpid()}), so processes cannot be "
-            "told from each other; mount it: unshare --mount-proc, or mount -t proc proc /proc"
+            "distinguished; mount it: unshare --mount-proc, or mount -t proc proc /proc"
         )
 
 

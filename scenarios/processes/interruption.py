@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """What the signals do in this process. ``status`` is 128 plus the number of the one that came; 0: none has."""
+    """The handling of signals in this process. ``status`` is 128 plus the number of the signal that came; 0: none has."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -65,7 +65,7 @@ class Interruption:
             raise Interrupted
 
     def _unraisable(self, lost: Any) -> None:
-        """What is raised in a destructor goes no further: send the signal again."""
+        """An exception raised in a destructor goes no further: send the signal again."""
         if not issubclass(lost.exc_type, Interrupted):
             sys.__unraisablehook__(lost)
             return

@@ -19,9 +19,9 @@ __all__ = ["Channel", "live"]
 
 
 class Channel:
-    """The child's end: `send` to whoever drives the job, `receive` its answer.
+    """The child's end: `send` a message to the driver of the job, `receive` its answer.
 
-    A function that forks may come out of it in two processes; the copy ends at the first of these calls, or at its end.
+    A function that forks may return in two processes; the copy ends at the first of these calls, or when the function ends.
     """
 
     def __init__(self, connection: Connection) -> None:

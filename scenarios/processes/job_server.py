@@ -1,11 +1,11 @@
-"""The process that jobs are forked from: multiprocessing's fork server, held, watched, and told from every other process.
+"""The process that jobs are forked from: multiprocessing's fork server, held by a descriptor, and watched.
 
-It is our own child, known by a pidfd from its start. multiprocessing itself starts another one where that has died; here that
-is the end of the run, since how the jobs of a dead server ended says nothing about the system.
+The server is our own child, known by a pidfd from its start. If it dies, multiprocessing would start another one. Here the run
+ends, because the way in which the jobs of a dead server ended says nothing about the system.
 
-A server that somebody stops (SIGSTOP) is let go on by a thread that looks at it ten times a second, and so are jobs that never
-stop themselves. One that is stopped over and over is killed, which ends the run with ForkServerDied: no start of a job and no
-wait for one hangs for ever.
+A thread looks at the server ten times a second, and continues it if somebody stopped it (SIGSTOP). It does the same for jobs
+that never stop themselves. A server that is stopped again and again is killed, which ends the run with ForkServerDied. So
+neither the start of a job nor a wait for one hangs for ever.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class JobServer:
         return self._process
 
     def use(self, preload: tuple[str, ...], *, busy: bool) -> None:
-        """See to it that a server runs that has loaded this, and nothing else unless the one there is ``busy``.
+        """Start a server that has loaded exactly these modules; keep the present one if it has, or if it is ``busy``.
 
-        What is loaded costs each child nothing, and what is not, its time; the failpoints declared by it are those a system
-        is said to have. Raises EnvironmentLacks.
+        A module loaded here costs no child any time; each child loads the others itself. The failpoints that the loaded
+        modules declare are those reported for a system. Raises EnvironmentLacks.
         """
         check_proc()
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # Inherited; nobody can wait for a child then.

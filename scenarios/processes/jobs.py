@@ -35,7 +35,7 @@ from crashmatrix.scenarios.processes.scratch import OwnFolder, own_folder
 __all__ = ["Channel", "Job", "Jobs"]
 
 _OUTPUT_TAIL_BYTES = 2000
-_LOCK = threading.Lock()  # Of all objects here: multiprocessing has one fork server for the whole process.
+_LOCK = threading.Lock()  # Shared by all objects here: multiprocessing has one fork server for the whole process.
 _END_SECONDS_MAX = 10.0
 """How long to wait for a killed process to end."""
 

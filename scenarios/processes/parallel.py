@@ -15,9 +15,9 @@ R = TypeVar("R")
 
 
 def side_by_side(jobs: Jobs, workers: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yield each item with what ``function`` returns for it, as it comes, ``workers`` at a time.
+    """Yield each item with the result of ``function``, in the order in which they end; ``workers`` run at a time.
 
-    An exception, or an interrupt, stops the jobs and not only the waiting for them; who stops asking begins no more.
+    An exception or an interrupt stops the jobs too, not only the wait for them. A caller that stops iterating starts no more.
     """
     with ThreadPoolExecutor(workers) as pool:
         pending: dict[Future[R], tuple[int, T]] = {

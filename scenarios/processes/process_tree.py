@@ -1,9 +1,10 @@
-"""A process and all it starts, which can be stopped, killed and waited for as one, and cannot outlive whoever started it.
+"""A process and every process it starts: stopped, killed and waited for together, and never outliving their starter.
 
     we ── fork ──> keeper ── fork ──> the body, and whatever it starts, daemons and orphans too
 
-The keeper is a subreaper: what loses its parent becomes its child, so it can find, kill and reap everything. It does when
-the body has ended, and when the pipe to us closes: because we say so, or because we are dead. It needs no privilege.
+The keeper is a subreaper: a process that loses its parent becomes the keeper's child, so the keeper can find, kill and reap
+all of them. It does so when the body has ended, and when the pipe to us closes (we close it, or we are dead). It needs no
+privilege.
 """
 
 from __future__ import annotations
@@ -108,8 +109,8 @@ class ProcessTree:
 
 
 def _keep(body: Callable[[], None], control: int, ended: int) -> NoReturn:
-    """The keeper's life."""
-    os.setsid()  # Whoever kills our starter's process group shall not kill the one that cleans up.
+    """Run the keeper: start the body, wait for its end or ours, then end every process below."""
+    os.setsid()  # A signal to our starter's process group must not kill the keeper, which cleans up.
     adopt_orphans()
 
     def live() -> None:

@@ -124,7 +124,7 @@ def signal_name(number: int) -> str:
 def describe(error: BaseException) -> Raised:
     """Put an exception into words that can be sent."""
     kinds = tuple(kind.__name__ for kind in type(error).__mro__ if kind is not object)
-    broken = issubclass(type(error), PromiseBroken)  # isinstance would ask the exception for its class.
+    broken = issubclass(type(error), PromiseBroken)  # isinstance would read the exception's own `__class__`.
     return Raised(kinds, text_of(error), _traceback(), claim_of(error) if broken else None)
 
 

@@ -1,18 +1,18 @@
-"""Room for what a run makes on the way: folders that any later run may remove once the process that made them has gone.
+"""Scratch folders of a run. Any later run may remove them once the process that made them has ended.
 
-A folder is ours to remove if it holds the file `_LOCK_NAME`, which names this very folder, and nobody holds a lock on that file
-any more. Its name, and what number a process has, say nothing: other programs and other PID namespaces have theirs.
+A folder is ours to remove if it holds the file `_LOCK_NAME`, which names this very folder, and no process holds a lock on that
+file. The folder's name and a process id prove nothing: other programs and other PID namespaces use the same ones.
 
 Order in which a folder is made (`OwnFolder`); a SIGKILL in between leaves an empty folder, which nobody removes:
 (1) mkdtemp; (2) the lock file, under a name that nobody looks for, locked and written; (3) its rename to `_LOCK_NAME`. So it is
 never seen unlocked while its maker lives.
 
-Order in which one is removed: (1) everything but the lock file, (2) the lock file, (3) the folder, all of it under the lock. So
-a removal that is cut short is taken up by the next run, and no two remove at once.
+Order in which a folder is removed, all of it under the lock: (1) everything but the lock file, (2) the lock file, (3) the
+folder. So the next run finishes a removal that was cut short, and no two runs remove at once.
 
-The lock is flock(2): it ends with the process, however that ends, and is seen across PID and mount namespaces. The fork server
-and what it starts are other programs by exec, which closes the file, so jobs that outlive a killed run do not keep it. A
-plain fork of this process would, and then the folder stays as long as the copy does: too long rather than too short.
+The lock is flock(2): it ends with the process in any case, and is seen across PID and mount namespaces. The fork server and
+its jobs run another program (exec closes the file), so jobs that outlive a killed run do not hold the lock. A plain fork of
+this process would hold it. The folder then stays as long as the copy does: too long rather than too short.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class OwnFolder:
         self._finalizer = weakref.finalize(self, _remove_own, self.path, held, os.getpid())
 
     def cleanup(self) -> None:
-        """Remove it with all that is in it."""
+        """Remove it with everything in it."""
         self._finalizer()
 
     def __enter__(self) -> Path:
@@ -109,7 +109,7 @@ def _place_of_sockets() -> Path:
 
 
 def _content(name: str, inode: int) -> bytes:
-    """What the lock file of this very folder says: a copy of the folder has another inode, a renamed one another name."""
+    """The content of this very folder's lock file: a copy of the folder has another inode, a renamed one another name."""
     return b"scratch of crashmatrix, removed once no process locks this file: %s %d\n" % (os.fsencode(name), inode)
 
 
@@ -149,7 +149,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 @contextmanager
 def _abandoned(folder: Path) -> Iterator[bool]:
-    """Whether a folder is ours to remove; if so, it is locked for the block. Raises OSError where it cannot be told."""
+    """Whether a folder is ours to remove; if so, it is locked for the block. Raises OSError if this cannot be determined."""
     with contextlib.ExitStack() as stack:
         within = _opened(stack, folder, os.O_DIRECTORY)
         seen, outside = os.fstat(within), folder.parent.stat()

@@ -1,12 +1,12 @@
-"""Seccomp user notification: a process tree whose chosen system calls wait until somebody else has looked at them.
+"""Seccomp user notification: a process tree whose chosen system calls wait until another process has examined them.
 
-A child installs a filter on itself, which its own children inherit and nothing takes off again, and sends the filter's
-listener to whoever watches. Each chosen call then blocks before it does anything, until the listener lets it go on,
-answers in the kernel's place, or is closed (every later one of these calls then fails with ENOSYS).
+A child installs a filter on itself and sends the filter's listener to the process that watches. Its own children inherit the
+filter, and nothing removes it. Each chosen call then blocks before it does anything, until the listener continues it, answers
+in the kernel's place, or is closed (every later one of these calls then fails with ENOSYS).
 
-Needs no privilege, only Linux 5.5 or newer. From 5.19 on, no signal but a deadly one disturbs a thread once its call has been
-received. Before, a waiting thread that a signal interrupts, a stop among them, makes its call anew afterwards: `Listener` knows
-such a call again and does not report it twice, unless the signal came at the very moment of its answer.
+This needs no privilege, only Linux 5.5 or newer. From 5.19 on, only a fatal signal disturbs a thread whose call has been
+received. Before 5.19, a thread that a signal interrupts (a stop, too) makes its call again afterwards. `Listener` recognises
+such a call and does not report it twice, unless the signal came at the very moment of its answer.
 
 Sources: seccomp_unotify(2), linux/seccomp.h, linux/filter.h.
 """
@@ -31,7 +31,7 @@ ARCHITECTURES: Final = {"x86_64": (0xC000003E, 317), "aarch64": (0xC00000B7, 277
 """Machine to its number in linux/audit.h and the number of seccomp(2)."""
 
 _SET_MODE_FILTER, _FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE, _FLAG_CONTINUE = 1, 8, 32, 1
-_HOLDS = b"holds"  # What comes with a listener whose received calls wait undisturbed.
+_HOLDS = b"holds"  # Sent with a listener whose received calls wait undisturbed.
 _GET_NOTIF_SIZES = 3
 _PR_SET_NO_NEW_PRIVS = 38
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
@@ -54,7 +54,7 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True)
 class CallFilter:
-    """A system call to be told of; with ``flags``, only if its argument number ``flags_at`` has one of these bits."""
+    """A system call to report; with ``flags``, only if its argument number ``flags_at`` has one of these bits."""
 
     number: int
     flags_at: int = 0
@@ -175,7 +175,7 @@ class Listener:
             self._interrupted[_again(call)] = flags  # Or dead, and then it never comes.
 
     def close(self) -> None:
-        """Watch no longer: the calls of whoever still has the filter fail."""
+        """Stop watching: calls of processes that still have the filter fail."""
         os.close(self._descriptor)
 
 

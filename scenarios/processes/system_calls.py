@@ -34,7 +34,7 @@ from crashmatrix.scenarios.processes.seccomp import Call, CallFilter, Listener, 
 __all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "failpoint_environment", "run_watched"]
 
 PREFIX = "call."
-"""What the names of system calls as crash points begin with."""
+"""The prefix of crash points that are system calls."""
 
 JOURNAL_LINE = "journal.line"
 
@@ -97,7 +97,7 @@ DESCRIPTIONS: Final = {
     JOURNAL_LINE: "about to write to the journal",
     **{PREFIX + name: f"about to {name} in the folder" for name in _KINDS},
 }
-"""Of each crash point there can be without failpoints."""
+"""The description of each crash point of a system without failpoints."""
 
 
 def failpoint_environment(names: Sequence[str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ Make = Callable[..., Any]
 """Opens a store; pickled by its name, so it is a class or function of an importable module, or a partial of one."""
 
 STATES_MAX = 256
-"""How many crash states of a recording can be asked for."""
+"""How many crash states of a recording a caller can choose from."""
 
 _ENUMERATED_MAX = 4 * STATES_MAX
 
@@ -69,7 +69,7 @@ class Kill:
 
 @dataclass
 class Session:
-    """What one process is told; it dies after the last step, if not before."""
+    """The steps of one process; it dies after the last step, if not before."""
 
     first: Kill
     """In force while the store is opened."""
@@ -78,7 +78,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a step came to: a value, or an error's text; ``hits`` of failpoints on the way."""
+    """The outcome of a step: a value, or an error's text; ``hits`` are the failpoints hit during it."""
 
     value: Any = None
     error: str = ""

@@ -311,7 +311,7 @@ def _lacking(filesystem: str) -> str:
 
 @functools.cache
 def _workshop(module: str) -> tuple[Jobs, Path]:
-    """What all machines of this process share: the server that their stores' processes come from, and recordings."""
+    """The parts that all machines of this process share: the server that forks their stores' processes, and recordings."""
     workshop = contextlib.ExitStack()
     folder = workshop.enter_context(scratch_folder())
     jobs = workshop.enter_context(Jobs(preload=[module, "crashmatrix.scenarios.stateful.sessions"], scratch=folder))

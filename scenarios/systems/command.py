@@ -54,7 +54,7 @@ class CommandSystem(SystemUnderTest):
     spec: ClassVar[CommandSpec]
 
     def setup(self) -> Sequence[str]:
-        """Build, look for every command, and ask for the failpoints."""
+        """Build, find the program of every command, and list the failpoints."""
         if self.spec.build:
             self._run("build", None)
         for name in COMMANDS:

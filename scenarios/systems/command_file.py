@@ -85,7 +85,7 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         dict[str, str], Meta(title="a table of strings", description="Environment variables of every command.")
     ] = {}
     contract: Annotated[
-        str, Meta(title="a string", description="What recovery owes: exactly-once, prefix or latest.")
+        str, Meta(title="a string", description="The promise that recovery owes: exactly-once, prefix or latest.")
     ] = "exactly-once"
     seconds_max: Annotated[
         float,
@@ -108,7 +108,7 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec:
-    """What the TOML file says, checked. Commands are argument lists; an empty one is not given."""
+    """The checked content of the TOML file. Commands are argument lists; an empty list means that the command is not given."""
 
     folder: Path
     workload: tuple[str, ...]

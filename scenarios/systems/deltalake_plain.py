@@ -1,4 +1,4 @@
-"""delta-rs as most programs use it: append with ``write_deltalake``, and take its return for a promise."""
+"""delta-rs as most programs use it: append with ``write_deltalake``, and treat its return as the promise."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _SCHEMA = pa.schema([pa.field("number", pa.int64()), pa.field("row", pa.int64())
 class PlainDeltaLake(SystemUnderTest):
     """A Delta table on a local path, one append an item.
 
-    Delta's protocol (https://github.com/delta-io/delta/blob/master/PROTOCOL.md) asks of the store that a commit file
-    appear whole and once, and leaves durability to it; delta-rs writes local files by rename and hard link, and syncs none
-    of them (https://github.com/apache/arrow-rs-object-store, ``LocalFileSystem``). So it is ``safe`` under kill, and under
-    power ``loses`` or ``cannot-open``: commits vanish, or they, checkpoints and data files come back empty.
+    Delta's protocol (https://github.com/delta-io/delta/blob/master/PROTOCOL.md) requires of the store that a
+    commit file appears whole and once, and leaves durability to the store. delta-rs writes local files by rename and hard
+    link, and syncs none of them (https://github.com/apache/arrow-rs-object-store, ``LocalFileSystem``). So the table is
+    ``safe`` under kill, and ``loses`` or ``cannot-open`` under power: commits vanish, or commits, checkpoints and data files
+    come back empty.
     """
 
     contract = "prefix"
@@ -40,7 +41,7 @@ class PlainDeltaLake(SystemUnderTest):
         DeltaTable.create(str(root / "table"), schema=_SCHEMA, configuration=interval)
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Append each item's rows; the return is what a program would take for the promise."""
+        """Append each item's rows; a program would treat the return as the promise."""
         for number in range(ITEMS):
             with journal.attempt(number):
                 write_deltalake(str(root / "table"), self._rows(number), mode="append")

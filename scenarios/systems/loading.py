@@ -47,7 +47,7 @@ class Target:
         """Return the target that makes this system again, of the same class with the same arguments.
 
         Raises:
-            UsageError: other processes could not find its class, or could not be told its arguments.
+            UsageError: other processes could not find its class, or its arguments could not be passed to them.
         """
         kind = type(system)
         path = getattr(sys.modules.get(kind.__module__), "__file__", None)
@@ -175,7 +175,7 @@ def _load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # A script without a main guard must not end us with its status.
         del sys.modules[name]
-        raise UsageError(f"{path} cannot be imported ({_in_one_line(error)}); mend it") from error
+        raise UsageError(f"{path} cannot be imported ({_in_one_line(error)}); fix it, then run again") from error
     return module
 
 

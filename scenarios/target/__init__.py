@@ -1,1 +1,1 @@
-"""What a user writes, and what it is judged by: system, journal, contract."""
+"""The parts that a user writes, and those that judge them: system, journal, contract."""

@@ -3,8 +3,8 @@
 Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an acknowledgement without an
 attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
 
-An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight for
-good: the journal does not tell it from one that the crash cut short.
+An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight until
+the end: in the journal it looks the same as an attempt that the crash cut short.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Violation:
 
 
 class Contract(ABC):
-    """What a system promises. Subclass it to promise something else."""
+    """The promise of a system. Subclass it to promise something else."""
 
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.
@@ -52,7 +52,7 @@ class Contract(ABC):
             key = item_key(event.item)
             open_attempts[key] += 1 if event.kind == "attempt" else -1
             if open_attempts[key] < 0:
-                raise UsageError(f"the workload acknowledged {key} without attempting it, or twice; mend the workload")
+                raise UsageError(f"the workload acknowledged {key} without attempting it, or twice; fix the workload")
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
@@ -184,7 +184,7 @@ def is_built_in(contract: Contract) -> bool:
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:
     """A hole if something acknowledged after the first lost item came back, else a loss of the tail.
 
-    Of an item acknowledged several times, the first ones are taken to have come back.
+    If an item was acknowledged several times and came back fewer times, the later acknowledgements count as lost.
     """
     order = [item_key(item) for item in promises.acknowledged]
     left, gone, survivor = Counter(found), False, None

@@ -101,7 +101,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Promises:
-    """What recovery owes: the items there from the start, and the journal up to the crash."""
+    """The promises that recovery owes: the items there from the start, and the journal up to the crash."""
 
     initial: tuple[Item, ...] = ()
     events: tuple[Event, ...] = ()

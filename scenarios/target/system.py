@@ -29,7 +29,7 @@ __all__ = ["SystemUnderTest"]
 
 
 class SystemUnderTest(ABC):
-    """What an experiment needs to know of a system. Each method runs in a fresh process; share nothing but the disk.
+    """A system under test, as an experiment sees it. Each method runs in a fresh process; share nothing but the disk.
 
     Attributes:
         contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.

@@ -140,7 +140,7 @@ FAIL_ACCEPTS: list[tuple[str, str, list[tuple[Task, int | str | None, float, int
     ("CODE", "1e999%off", [(Task.OFF, None, ALWAYS, None)]),
     ("CODE", "inf%off", [(Task.OFF, None, ALWAYS, None)]),
     ("CODE", "+Infinity%off", [(Task.OFF, None, ALWAYS, None)]),
-    ("CODE", "NaN%off", [(Task.OFF, None, ALWAYS, None)]),  # It asks whether the frequency is below 1.
+    ("CODE", "NaN%off", [(Task.OFF, None, ALWAYS, None)]),  # fail-rs checks that the frequency is below 1.
     ("CODE", "-nan%off", [(Task.OFF, None, ALWAYS, None)]),
     ("CODE", "0*off", [(Task.OFF, None, ALWAYS, 0)]),
     ("CODE", "+3*off", [(Task.OFF, None, ALWAYS, 3)]),
@@ -479,7 +479,7 @@ def test_sleep_and_delay_take_milliseconds() -> None:
 
 
 def test_yield_gives_up_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`yield` asks the scheduler to run somebody else."""
+    """`yield` lets the scheduler run another thread."""
     calls: list[str] = []
     monkeypatch.setattr(os, "sched_yield", lambda: calls.append("sched_yield"))
     assert perform(parse("yield")[0], "x") is None

@@ -85,7 +85,7 @@ def test_compare(old: Report, new: Report, broken: list[str], fixed: list[str], 
 
 
 def test_coverage_gained() -> None:
-    """More than before is told, and no failure."""
+    """New coverage is reported, and is not a failure."""
     difference = compare(run(A), run(A, B, cut("1-0")))
     assert difference.coverage_gained == ["kill: 1 point: b", "experiment power"]
     assert difference.exit_status == 0

@@ -1,4 +1,4 @@
-"""Findings: what belongs together is one, what does not is two, in every run alike."""
+"""Findings: scenarios with one cause are one finding, others are separate, and the same in every run."""
 
 from dataclasses import replace
 from typing import Any
@@ -68,7 +68,7 @@ def test_kept_apart() -> None:
 
 
 def test_order() -> None:
-    """Worst verdict first, then the most frequent; safe is no finding."""
+    """Worst verdict first, then the most frequent; `safe` is not a finding."""
     results = [
         result(verdict=Verdict.UNKNOWN, explanation="?"),
         result(verdict=Verdict.LOSES, explanation="rare"),

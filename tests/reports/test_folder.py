@@ -103,7 +103,7 @@ def test_a_link_to_a_directory_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_removed(tmp_path: Path) -> None:
-    """A file, a link or a tree is removed by its name, nothing beyond a link; a name that is not there is no error."""
+    """A file, a link or a tree is removed by its name, nothing beyond a link. A missing name is not an error."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "precious").touch()
     (tmp_path / "in" / "tree" / "deep").mkdir(parents=True)

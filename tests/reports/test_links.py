@@ -181,7 +181,7 @@ def test_nothing_outside_changes(
 def test_refused_before_anything_is_written(
     use: Callable[[Path], None], place: str, intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is no file of a report is left as it is, and so is the report around it; the line names it and the remedy."""
+    """An entry that is not a report's file is left as it is, with the report around it. The error names both entry and remedy."""
     monkeypatch.chdir(tmp_path)
     report, foreign = written(tmp_path / "report"), outside(tmp_path / "foreign")
     if place in (".", TRACES) and intruder == "folder":
@@ -215,7 +215,7 @@ def test_a_second_name_keeps_what_it_had(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("intruder", [name for name in INTRUDERS if name != "hard link"])
 def test_merge_takes_files_only(intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One trace that is no file refuses the whole merge, with the trace's name, and nothing is written."""
+    """If one trace is not a regular file, the whole merge is refused with the trace's name, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     report, foreign = written(tmp_path / "report"), outside(tmp_path / "foreign")
     put(report / TRACES / "second.trace", intruder, foreign)
@@ -240,7 +240,7 @@ def test_merge_takes_the_traces(tmp_path: Path) -> None:
 def test_a_directory_that_is_a_link_is_not_written_through(
     use: Callable[[Path], None], to: str, tmp_path: Path
 ) -> None:
-    """A link in the place of the report directory is refused with the remedy; reading through it is no harm."""
+    """A link in place of the report directory is refused with the remedy; reading through it is harmless."""
     written(tmp_path / "report")
     (tmp_path / "empty").mkdir()
     before = seen(tmp_path / "report"), seen(tmp_path / "empty")

@@ -19,7 +19,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {"result": result_schema, "summ
 def published(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The file in the documentation, made anew if that is wanted."""
     path = ROOT / "docs" / "schemas" / f"{name}.schema.json"
-    if os.environ.get("CRASHMATRIX_REWRITE_GOLDEN") == "1":
+    if os.environ.get("CRASHMATRIX_REWRITE") == "1":
         path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
     stored: dict[str, Any] = json.loads(path.read_text())
     return stored

@@ -114,7 +114,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_results_survive_a_killed_run(tmp_path: Path) -> None:
-    """What a run has added is on file even if it is killed before it can finish; there is no summary then."""
+    """The results that a run has added are on disk even if it is killed before it finishes; there is no summary then."""
     ended = subprocess.run([sys.executable, "-c", DYING_RUN, str(tmp_path / "report")], cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL
     assert read_results(tmp_path / "report") == FOUND
@@ -167,7 +167,7 @@ def test_run_that_finds_nothing_keeps_the_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["\u2028 \x85 \x1c \r", "\udcff.arrows", "é [red]", '"\\n'])
 def test_any_text_comes_back(tmp_path: Path, text: str) -> None:
-    """A result with separators, quotes or a file name that is no Unicode comes back as it was."""
+    """A result with separators, quotes or a file name that is not Unicode is read back unchanged."""
     hostile = result(explanation=text, point=text)
     with ReportWriter(tmp_path) as writer:
         writer.add(hostile)
@@ -197,7 +197,7 @@ def leave(directory: Path, *names: str) -> Path:
     ids=["other files", "a folder", "a report and another file", "a file", "a file on the way", "no place for it"],
 )
 def test_refused_directory(tmp_path: Path, make: Callable[[Path], Path], remedy: str) -> None:
-    """A directory that is no report's is refused in one line with the remedy, and nothing in it changes."""
+    """A directory that does not hold a report is refused in one line with the remedy, and nothing in it changes."""
     directory = make(tmp_path / "x")
     before = content(tmp_path)
     with pytest.raises(ReportError) as refused:

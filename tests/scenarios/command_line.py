@@ -16,7 +16,7 @@ CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import
 
 _FORKING = """
 import json, os, sys
-from crashmatrix.scenarios.cli import commands  # Already imported when `main` asks for it.
+from crashmatrix.scenarios.cli import commands  # Already imported when `main` imports it.
 from crashmatrix.scenarios.cli.main import main
 
 def begin(call):

@@ -30,7 +30,7 @@ def test_parts_are_the_whole(of: int, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "a/b", "1/2/3", " 1/2"])
 def test_no_shard(text: str) -> None:
-    """What is no shard is refused with what one looks like."""
+    """Text that is not a shard is refused with the syntax of a shard."""
     with pytest.raises(UsageError, match="--shard I/N"):
         Shard.parse(text)
 

@@ -134,7 +134,7 @@ class Hanging(Store):
 
 
 class Nonsense(Store):
-    """Recovery returns what is no JSON value."""
+    """Recovery returns a value that is not JSON."""
 
     def recover(self, root: Path) -> Sequence[Any]:
         return [object()]
@@ -244,7 +244,7 @@ class SyncsTwiceAndHitsOnce(SyncsTwice):
 
 
 class AllocatesAhead(Synced):
-    """Needs more room than it asks for."""
+    """Needs more room than it requests."""
 
     disk_bytes = 16 << 20
 

@@ -105,7 +105,7 @@ class _BlockMap:
             named[at] = tuple(_joined(parts, nodes=self._kind == "btrfs"))
         return named
 
-    # What is where.
+    # Places of blocks.
 
     def _places(self) -> list[int]:
         """The positions of the samples: some flushes before the cut, the cut, and the end."""

@@ -38,7 +38,7 @@ __all__ = ["Crash", "Explanation", "cause_in", "cuts_of", "explain", "explained"
 _EARLIER_TRIES = 12
 _LIKE_MAX = 16
 _UNKNOWN_IN_MEMORY = (
-    "What was in memory only is not known: recorded again, the workload did not do the same in the same order."
+    "Changes in memory only are not known: recorded again, the workload did not do the same in the same order."
 )
 
 

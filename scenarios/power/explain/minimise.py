@@ -34,8 +34,8 @@ class Budget:
 def earliest(trace: Trace, state: CrashState, cuts: Iterable[int], budget: Budget, tries_max: int) -> CrashState:
     """Return the state at the first of the cuts at which losing the same breaks the promise, else the state itself.
 
-    What is lost there are the state's lost writes that are pending there. Where none is, and the state has some to
-    lose, everything pending is.
+    At an earlier cut, the state's lost writes that are pending there are lost. If none of them is pending there, and the
+    state has lost some, every pending write is lost.
     """
     pending = trace.pending(state.cut)
     lost = {position for index, position in enumerate(pending) if not state.kept >> index & 1}

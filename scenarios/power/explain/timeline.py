@@ -66,7 +66,7 @@ def _event(
             words = {"start": "the workload starts", "finish": "the workload has ended"}
             return Event(at=at, kind="note", text=words.get(mark, mark))
         case Flush():
-            return Event(at=at, kind="flush", text="all that was written before is on the disk")
+            return Event(at=at, kind="flush", text="everything written before is on the disk")
         case Sync():
             return Event(at=at, kind="flush", text=f"fsync of {synced[at]}" if synced.get(at) else "fsync")
         case Failure(request, _, _, errno):

@@ -245,7 +245,7 @@ def test_an_older_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 
 
 def test_a_name_without_a_checksum_is_not_taken_for_the_file(tmp_path: Path) -> None:
-    """Taking the checksum off a file's name does not get around it: the commit asks for the full name."""
+    """Removing the checksum from a file's name does not avoid the check: the commit has the full name."""
     with opened(tmp_path) as engine:
         file = engine.files("t")[0]
     file.rename(file.with_name(file.name[: 2 * 20 + 1] + ".parquet"))

@@ -22,7 +22,7 @@ ZEROS = [
 
 @pytest.mark.parametrize(("end", "preallocate", "maximum", "zeros"), ZEROS)
 def test_zeros_ahead(end: int, preallocate: int, maximum: int, zeros: int) -> None:
-    """A segment is filled as far as asked, never beyond its maximal size."""
+    """A segment is filled ahead as far as configured, never beyond its maximal size."""
     sizes = SegmentSizes(segment_bytes_max=maximum, preallocate_bytes=preallocate)
     assert sizes.zeros_bytes(end) == zeros
 

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal, word for word: see `golden/`. CRASHMATRIX_REWRITE_GOLDEN=1 writes it anew."""
+"""What a run looks like in a terminal, word for word: see `golden/`. CRASHMATRIX_REWRITE=1 writes it anew."""
 
 import io
 import os
@@ -69,7 +69,7 @@ def without_padding(lines: Iterable[str]) -> str:
 def test_transcript(name: str) -> None:
     """A run's account reads exactly as the golden transcript: plain text, findings worst first, the verdict last."""
     path, text = GOLDEN / f"{name}.txt", without_padding(shown(name).split("\n")[:-1])
-    if os.environ.get("CRASHMATRIX_REWRITE_GOLDEN") == "1":
+    if os.environ.get("CRASHMATRIX_REWRITE") == "1":
         path.write_text(text)
     assert text == path.read_text()
 

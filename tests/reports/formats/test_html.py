@@ -57,7 +57,7 @@ def choose(page: Page, field: str, value: str) -> None:
 
 
 def test_opens_quietly_and_alone(page: Page) -> None:
-    """The page shows everything, worst first, asks for no other file and makes no complaint."""
+    """The page shows everything, worst first, requests no other file and logs no error."""
     assert status(page) == "1,320 scenarios"
     assert ids(page)[:2] == ["kill:wal.retire.after_unlink@3", "kill:wal.retire.after_unlink@10"]
     assert len(ids(page)) == 100

@@ -1,4 +1,4 @@
-"""The report names the versions of all that took part."""
+"""The report names the version of everything that took part."""
 
 import platform
 from importlib import metadata

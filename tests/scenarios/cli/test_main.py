@@ -160,7 +160,7 @@ def test_internal_error_with_debug(tmp_path: Path) -> None:
     ],
 )
 def test_the_machine_is_at_fault(error: str, said: str, tmp_path: Path) -> None:
-    """Want of memory, files or room is no error of ours, and no broken promise."""
+    """Lack of memory, files or disk space is neither an internal error nor a broken promise."""
     run = patched(f"def wrong(): raise {error}\ncli.examine = wrong", "doctor", cwd=tmp_path)
     assert run.returncode == 2
     assert run.stderr.startswith(f"crashmatrix: {said}" if said else "")

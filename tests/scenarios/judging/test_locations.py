@@ -1,4 +1,4 @@
-"""Where a failpoint is declared is told as a path that says something, never as this machine's."""
+"""A failpoint's declaration is reported as a meaningful path, never as a path of this machine."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_folders_without_permissions() -> None:
     "way", ["plain", "bind", "bind_file", "bind_over", "bind_twice", "link", "linked_parent", "deep"]
 )
 def test_without_openat2(way: str, tmp_path: Path) -> None:
-    """Where the kernel does not have it, mounts are told by their numbers: the same comes of it."""
+    """On a kernel without openat2, mounts are recognised by their numbers, with the same result."""
     outside = outside_folder(tmp_path / "outside")
     before = innocents(outside)
     state = tmp_path / "mine" / "state"

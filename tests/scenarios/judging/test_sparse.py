@@ -1,4 +1,4 @@
-"""Files are told apart by what is in them, however it is laid out, and copied without their nothing."""
+"""Files are compared by content, whatever their layout on disk, and copied with their holes."""
 
 from __future__ import annotations
 

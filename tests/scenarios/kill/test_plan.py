@@ -121,7 +121,7 @@ def test_ids_round_trip(path: tuple[Hit, ...]) -> None:
     ],
 )  # fmt: skip
 def test_malformed_ids(text: str) -> None:
-    """What is no scenario id is refused in one line that says how they read and where to find them."""
+    """A malformed scenario id is refused in one line that shows the syntax and where to find ids."""
     with pytest.raises(UsageError, match=r"kill:FAILPOINT@HIT, see results.jsonl") as refused:
         parse_id(text)
     assert "\n" not in str(refused.value)

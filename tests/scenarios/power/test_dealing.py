@@ -1,4 +1,4 @@
-"""States are dealt out among judges: each to one, no more than are asked for, in an order that does not depend on others."""
+"""States are dealt out among judges: each to one judge, no more than requested, in an order independent of other judges."""
 
 from __future__ import annotations
 

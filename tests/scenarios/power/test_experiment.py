@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.usefixtures("disk"), pytest.mark.experiment]
 
 
 COMMITS_SELDOM = "ext4:commit=300"
-"""The kernel commits what nobody asked for only after five minutes, on however busy a machine."""
+"""The kernel commits unsynced changes only after five minutes, however busy the machine is."""
 
 SAFE, BROKEN = ("mixed", "storm"), ("writeback",)
 """Nudges for systems that must never break, and those under which nothing is durable that a system did not sync itself: what it
@@ -164,7 +164,7 @@ def test_power_going_after_a_restart(store: str, tmp_path: Path) -> None:
 
 
 def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path: Path) -> None:
-    """Recovery that a mere kill breaks is told of, as unknown, and all other recordings are judged."""
+    """If a kill alone breaks recovery, that recording is reported as unknown, and all others are judged."""
     experiment = run(f"{TOYS}:FailsOnceKilled", tmp_path, restarts=RESTARTS)
     unknown = [result for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN]
     assert unknown and all(
@@ -194,7 +194,7 @@ def test_hanging_is_a_verdict(tmp_path: Path) -> None:
 
 
 def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
-    """A workload that dies by itself is the user's to mend."""
+    """A workload that dies by itself is the user's mistake: the run is refused."""
     with pytest.raises(UsageError, match="recording"):
         run(f"{TOYS}:DiesByItself", tmp_path)
 

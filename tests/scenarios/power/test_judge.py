@@ -32,7 +32,7 @@ TOYS = "tests.scenarios.toy_systems"
 
 
 def judged(target: str, report: Path, checks: frozenset[Check], budget: int = 200) -> list[Judged]:
-    """All that one judge says of a recording on the weakest filesystem."""
+    """Every judgement of one judge on a recording, on the weakest filesystem."""
     with workbench(Plan(target=target, report=report)) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         job = checker.jobs.start(power_judge.judge, checker.target, recording, 0, 1, budget, checks, seconds_max=250.0)

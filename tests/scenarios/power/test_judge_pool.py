@@ -29,7 +29,7 @@ def test_shares_add_up(tmp_path: Path) -> None:
 
 
 def test_until_broken(tmp_path: Path) -> None:
-    """A judge stops at the first broken promise, where that is all that matters."""
+    """A judge stops at the first broken promise if the run needs no more."""
     with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         judged: list[Judged] = []

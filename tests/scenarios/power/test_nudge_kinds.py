@@ -9,7 +9,7 @@ from tests.scenarios.nudge_systems import EXPOSED_BY, exposed
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("disk"), pytest.mark.experiment]
 
 RECORDINGS_MAX = 4
-"""A kernel is no clockwork: under load one recording may miss what the next one shows."""
+"""Kernels write at times of their own: under load one recording may miss what the next one shows."""
 
 
 @pytest.mark.parametrize("kind", EXPOSED_BY)

@@ -43,7 +43,7 @@ EXPECTED = [
 
 @pytest.mark.parametrize(("target", "expected", "budget"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_path: Path) -> None:
-    """On the weakest filesystem, a system keeps what it syncs by the book, and loses what it leaves to the filesystem."""
+    """On the weakest filesystem, a system keeps what it syncs in the standard way, and loses what it leaves to the filesystem."""
     assert verdicts_of(target, tmp_path, budget) == expected
 
 

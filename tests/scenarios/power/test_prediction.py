@@ -31,7 +31,7 @@ def test_a_folder_is_known_once_it_was_seen() -> None:
 
 
 def test_an_outcome_is_computed_once_for_each_state() -> None:
-    """What is asked and then seen of one state takes one computation."""
+    """Predicting a state and then observing it takes one computation."""
     outcomes = OfKept()
     prediction = Prediction(outcomes)
     prediction.folder(state(1))

@@ -1,4 +1,4 @@
-"""Restarts: a workload is killed where something waits in memory for its sync, whether it has failpoints there or not."""
+"""Restarts: a workload is killed where a change in memory waits for its sync, with or without a failpoint there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def recordings(target: str, report: Path) -> Iterator[Recordings]:
 
 
 def test_places() -> None:
-    """A place is told in words, and comes back from its numbers."""
+    """A kill point prints in words, and can be made again from its numbers."""
     assert str(KillPoint(7)) == "at note 7"
     assert str(KillPoint(0, 2)) == "before sync 2 after line 0 of the journal"
     assert KillPoint.of(KillPoint(0, 2).numbers) == KillPoint(0, 2)
@@ -78,7 +78,7 @@ def test_places_of_a_system_with_few_failpoints(store: str, tmp_path: Path) -> N
 
 
 def test_places_of_a_system_full_of_failpoints(tmp_path: Path) -> None:
-    """They are at its failpoints, by whose names they are told."""
+    """The kill points are at its failpoints and print their names."""
     with recordings(f"{TOYS}:BelievesTheCache", tmp_path / "report") as making:
         recording = making.record("posix", "none")
         assert "toy.put.after_write" in recording.places

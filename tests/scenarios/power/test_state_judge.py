@@ -29,7 +29,7 @@ TOYS = "tests.scenarios.toy_systems"
 
 
 class RightAtFirst:
-    """Outcomes that are right when asked so often, and then all the same."""
+    """Outcomes that are right for a number of calls, then the same for every state."""
 
     def __init__(self, right: StateNames, times: int) -> None:
         self._right, self._times = right, times
@@ -63,7 +63,7 @@ def judge_all(_: Channel, target: Target, recording: Recording, kind: str) -> tu
 
 
 def judged(store: str, kinds: tuple[str, ...], report: Path) -> list[tuple[dict[str, Judged], Share, int]]:
-    """All that one judge says of a recording, by state; for each kind of prediction, with its account and predictions."""
+    """Every judgement of one judge on a recording, by state; for each kind of prediction, with its account and predictions."""
     with workbench(Plan(target=f"{TOYS}:{store}", report=report)) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 1, []).record("posix", "none")
         found = [

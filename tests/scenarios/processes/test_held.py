@@ -1,4 +1,4 @@
-"""Processes known by a descriptor: ours are told from those of others, and nothing is signalled by its number."""
+"""Processes known by a descriptor: ours are distinguished from others, and no process is signalled by its number."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The fork server: whatever becomes of it, no process of others is signalled, nothing hangs, and the run says so in a line."""
+"""The fork server: whatever happens to it, no foreign process is signalled, nothing hangs, and the run says so in one line."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ def killed_between(fds):
     while not children.read_text():
         time.sleep(0.001)
     job = int(children.read_text().split()[0])
-    wait([connection[0]])  # The server has told the job's number,
+    wait([connection[0]])  # The server has sent the job's number,
     pipe = os.readlink(f"/proc/self/fd/{connection[0]}")
     while pipe in map(link, Path(f"/proc/{job}/fd").iterdir()):  # and the job has closed the server's files.
         time.sleep(0.001)
@@ -180,7 +180,7 @@ def test_another_namespaces_proc(tmp_path: Path) -> None:
 
 
 def test_death_while_a_job_runs(jobs: Jobs) -> None:
-    """How the jobs of a dead server ended says nothing: whoever waits for one is told, and no other starts a server anew."""
+    """If the server dies, a caller that waits for a job gets an error, and no other caller starts a new server."""
     with pytest.raises(ForkServerDied, match="died by SIGKILL"):
         jobs.run(do.kill_parent, seconds_max=SECONDS)
     with pytest.raises(ForkServerDied):
@@ -204,7 +204,7 @@ def test_a_status_that_looks_like_death(jobs: Jobs, status: int) -> None:
 
 
 def test_stopped_server_goes_on(jobs: Jobs) -> None:
-    """A job that stops the server gets its result told, and others start after it."""
+    """A job that stops the server still returns its result, and others start after it."""
     for number in range(3):
         assert jobs.run(do.stop_parent, number, seconds_max=SECONDS) == Returned(number)
     assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)

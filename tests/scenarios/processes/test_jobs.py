@@ -67,7 +67,7 @@ def test_value(jobs: Jobs, value: Any) -> None:
     ],
 )
 def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, claim: object) -> None:
-    """An exception of any kind is told by its classes' names, message and traceback; its class need not exist here."""
+    """An exception of any kind is reported by its classes' names, message and traceback; its class need not exist here."""
     raised = jobs.run(do.fail, name, seconds_max=SECONDS)
     assert isinstance(raised, Raised)
     assert (raised.kinds[: len(kinds)], raised.message, raised.claim) == (kinds, message, claim)
@@ -88,7 +88,7 @@ def test_exception(jobs: Jobs, name: str, kinds: tuple[str, ...], message: str, 
     ids=["SIGKILL", "SIGTERM", "real-time signal", "SIGSEGV", "exit 0", "exit 7"],
 )
 def test_death(jobs: Jobs, function: Any, args: tuple[int, ...], died: int, said: str) -> None:
-    """A death by a signal or `os._exit`, even with status 0, is told as that, never as a return."""
+    """A death by a signal or `os._exit`, even with status 0, is reported as a death, never as a return."""
     result = jobs.run(function, *args, seconds_max=SECONDS)
     assert isinstance(result, Died)
     assert (result.exit_code, str(result)) == (died, said)
@@ -100,7 +100,7 @@ def test_nothing_runs_at_exit(jobs: Jobs) -> None:
 
 
 def test_value_that_cannot_be_sent(jobs: Jobs) -> None:
-    """A value that cannot be pickled is no return, and the reason is in what the job printed."""
+    """A value that cannot be pickled is not a return, and the job's output has the reason."""
     result = jobs.run(do.give_unpicklable, seconds_max=SECONDS)
     assert isinstance(result, Died)
     assert result.exit_code == 1
@@ -148,7 +148,7 @@ def test_messages_both_ways(jobs: Jobs) -> None:
 
 
 def test_answer_to_the_dead(jobs: Jobs) -> None:
-    """An answer to a child that died meanwhile is no error; its death is told next."""
+    """An answer to a child that died meanwhile is not an error; its death is reported next."""
     job = jobs.start(do.converse, seconds_max=SECONDS)
     assert job.next_message() == 0
     process = watch([job.pid])

@@ -40,7 +40,7 @@ def test_nothing_is_left_behind(jobs: Jobs, how: str, tmp_path: Path) -> None:
 
 
 def test_the_starters_death_ends_the_tree(jobs: Jobs, tmp_path: Path) -> None:
-    """Whoever started the tree may be killed without warning: the tree goes with it."""
+    """The starter of the tree may be killed without warning: the tree ends with it."""
     job = jobs.start(do.leave_and_hang, tmp_path, seconds_max=SECONDS)
     assert message(job) == "ready"
     processes = mentions(tmp_path)

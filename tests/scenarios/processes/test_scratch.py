@@ -106,7 +106,7 @@ NOT_OURS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "copy": ("crashmatrix-99999999-e", copy_of_one_left),
     "renamed": ("crashmatrix-99999999-f", renamed),
     "another user's": ("crashmatrix-99999999-g", another_users),
-    "name that is no Unicode": ("crashmatrix-99999999-\udcff", folder),
+    "name that is not Unicode": ("crashmatrix-99999999-\udcff", folder),
 }
 
 

@@ -145,7 +145,7 @@ def test_process_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("reaped", [False, True])
 def test_process_that_is_gone(tmp_path: Path, reaped: bool) -> None:
-    """A process that died before it stopped is told as gone at once, whether or not its parent has noticed."""
+    """A process that died before it stopped is reported as gone at once, whether or not its parent has reaped it."""
     with child("", tmp_path) as process:
         gone = held(process)
         os.waitid(os.P_PID, process.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))

@@ -23,5 +23,5 @@ def adopted() -> None:
 
 
 def test_orphans_are_adopted() -> None:
-    """The process that asked for it, and not init, becomes the parent."""
+    """The subreaper, and not init, becomes the parent of an orphan."""
     assert run_forked(adopted) == 0

@@ -78,6 +78,6 @@ def test_failpoints_of_fail_rs(jobs: Jobs, root: Path) -> None:
 
 
 def test_failpoints_of_gofail(jobs: Jobs, root: Path) -> None:
-    """The line that gofail's `print` writes is a hit; other output is not, nor is a name that was not asked for."""
+    """The line that gofail's `print` writes is a hit; other output is not, nor is a name that was not requested."""
     program = "import os\nfor name in (b'a/b', b'c', b'a/b'): os.write(1, b'failpoint print: %s\\n' % name); os.write(1, name)"
     assert value(jobs.run(do.run_program, root, program, ["a/b"], seconds_max=SECONDS)) == ["a/b", "a/b"]

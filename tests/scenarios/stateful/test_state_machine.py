@@ -155,7 +155,7 @@ def test_what_a_crash_cut_short_is_no_gap() -> None:
     [("get", "get raised KeyError: 'a'"), ("die", "the store died by SIGABRT"), ("hang", "the store hung")],
 )
 def test_operation_that_fails(operation: str, message: str) -> None:
-    """A store that raises, dies or hangs without a crash fails the rule, and the reason is told."""
+    """A store that raises, dies or hangs without a crash fails the rule, and the message gives the reason."""
     run = machine(Puts, toy_stores.Rewriting)()
     run.seconds_max = 3.0 if operation == "hang" else 30.0  # type: ignore[misc]
     with pytest.raises(OperationFailed, match=message):
@@ -190,7 +190,7 @@ def test_documented_example(tmp_path: Path) -> None:
 
 
 def test_without_hypothesis() -> None:
-    """Without Hypothesis everything else works, and asking for the machine says what to install."""
+    """Without Hypothesis everything else works, and using the machine says what to install."""
     program = "import sys; sys.modules['hypothesis'] = None; import crashmatrix; crashmatrix.CrashStateMachine"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.stderr.splitlines()[-1] == (

@@ -131,7 +131,7 @@ for item in range(3):
     "listed", ['failpoints = ["store.before_write"]', 'list_failpoints = "echo store.before_write"']
 )
 def test_failpoints_of_a_program(listed: str, tmp_path: Path) -> None:
-    """A program that follows FAILPOINTS is killed at its failpoints, listed in the file or asked from it."""
+    """A program that follows FAILPOINTS is killed at its failpoints, listed in the file or printed by the program."""
     (tmp_path / "store.py").write_text(FAILPOINTS)
     path = os.pathsep.join([str(EXAMPLES.parents[1]), os.environ.get("PYTHONPATH", "")])
     (tmp_path / "store.toml").write_text(

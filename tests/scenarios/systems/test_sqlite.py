@@ -58,7 +58,7 @@ def test_not_a_database(filled: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "log"), [("wal", "wal"), ("delete", "delete"), ("persist", "persist")])
 def test_journal_mode(mode: str, log: str, tmp_path: Path) -> None:
-    """The mode asked for is the mode that the database is in."""
+    """The database is in the requested journal mode."""
     SQLite(journal_mode=mode).prepare(tmp_path)
     connection = sqlite3.connect(tmp_path / "rows.db")
     (found,) = connection.execute("PRAGMA journal_mode").fetchone()

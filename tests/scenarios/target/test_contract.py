@@ -211,15 +211,15 @@ def test_initial_items_are_owed(contract: Contract, recovered: list[Item], expec
 @pytest.mark.parametrize("contract", [EXACTLY_ONCE, PREFIX, LATEST], ids=["exactly-once", "prefix", "latest"])
 @pytest.mark.parametrize("journal", ['["a",1]!', '["a",1] ["a",1]!', '["a",1]? ["a",2]!', '["a",1]! ["a",1]?'])
 def test_senseless_journal(contract: Contract, journal: str) -> None:
-    """An acknowledgement without an attempt of its own is the workload's mistake, said in one line, and no verdict."""
-    with pytest.raises(UsageError, match="mend the workload") as refused:
+    """An acknowledgement without an attempt of its own is the workload's mistake: an error in one line, not a verdict."""
+    with pytest.raises(UsageError, match="fix the workload") as refused:
         contract.judge(promises(journal), [])
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("item", ["7", "[1]", "[1,2,3]", '"ab"', '{"a":1,"b":2}', "null"])
 def test_latest_needs_pairs(item: str) -> None:
-    """Where contract `latest` meets an item that is no [key, value], in the journal or recovered, it says so."""
+    """Contract `latest` reports an item that is not a [key, value], in the journal or recovered."""
     for journal, recovered in (
         (item, []),
         (f"{item}?", []),

@@ -94,7 +94,7 @@ NO_VALUES = [{1}, b"x", object(), [1, {2}], {"a": b""}, {(1, 2): 3}, 1j, CIRCLE]
 
 @pytest.mark.parametrize("item", NO_VALUES, ids=lambda item: type(item).__name__)
 def test_no_json_value_is_refused(path: Path, item: Item) -> None:
-    """An item that is no JSON value is refused before anything is written or any failpoint hit."""
+    """An item that is not a JSON value is refused before anything is written or any failpoint hit."""
     faults.configure("journal.after_attempt", "panic")
     with pytest.raises((TypeError, ValueError)):
         Journal(path).attempt(item)

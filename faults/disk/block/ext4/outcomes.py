@@ -170,7 +170,7 @@ class DiskOutcomes:
             ]
         return self._in_use[maps]
 
-    # What is durable.
+    # The durable part.
 
     def _rewind(self) -> None:
         self._position, self._durable = 0, dict(self._first)

@@ -82,7 +82,7 @@ def test_refusals_are_typed_errors(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_a_busy_mount_is_waited_for() -> None:
-    """It is unmounted once no process uses it; until then the answer is no, and it stays."""
+    """A mount is removed once no process uses it; until then the call returns False and the mount stays."""
 
     def run() -> tuple[bool, bool, bool]:
         folder = enter_private_namespace() / "busy"

@@ -77,7 +77,7 @@ def test_two_syncs_that_only_help_together(tmp_path: Path) -> None:
 
 
 def test_a_sync_that_is_part_of_the_remedy(tmp_path: Path) -> None:
-    """Where promises are broken in more ways, the sync that mends most is named, as one thing among others."""
+    """If promises break in several ways, the report names the sync that fixes most of them, as one of several fixes."""
     finding = explained_power(f"{TOYS}:NoNameIsSyncedNorAllContent", "posix", 80, tmp_path)[0]
     assert finding.tested is False
     assert finding.cause.startswith("among other things: no fsync of")
@@ -87,7 +87,7 @@ def test_a_sync_that_is_part_of_the_remedy(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_recovery_that_believed_the_page_cache(tmp_path: Path) -> None:
-    """What shows after a restart only is told so, and syncing before recovery mends it."""
+    """A violation that shows only after a restart is reported as such, and a sync before recovery fixes it."""
     findings = explained_power(f"{TOYS}:BelievesTheCache", "ext4", 100, tmp_path, restarts=2)
     assert findings[0].verdict is Verdict.CANNOT_OPEN
     assert findings[0].cause == "recovery built upon what only the page cache had"

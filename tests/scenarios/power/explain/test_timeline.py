@@ -20,7 +20,7 @@ EVENTS: list[tuple[Operation, Event]] = [
     (Note(b"hit put.done 3"), Event(at=1, kind="hit", text="put.done, hit 3", detail="store.py:7")),
     (Note(b"hit other 3"), Event(at=1, kind="hit", text="other, hit 3")),
     (Note(b"hello there"), Event(at=1, kind="note", text="hello there")),
-    (Flush(), Event(at=1, kind="flush", text="all that was written before is on the disk")),
+    (Flush(), Event(at=1, kind="flush", text="everything written before is on the disk")),
     (Sync(2), Event(at=1, kind="flush", text="fsync of log")),
     (Failure("write", 0, 512, 5), Event(at=1, kind="note", text="the disk fails a write with errno 5")),
 ]

@@ -1,4 +1,4 @@
-"""What a workload had called for and no sync of its own made durable, told from its trace and from a crashed folder."""
+"""Calls of a workload that no sync of its own made durable, found in its trace and in a crashed folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def words(missing: Sequence[Missing]) -> list[str]:
     ],
 )
 def test_lost_in(kept: int, tears: tuple[Tear, ...], lost: list[str]) -> None:
-    """What a crash state does not keep, or keeps in part; beside all that it could have lost."""
+    """The changes that a crash state loses in whole or in part, beside every change that it could have lost."""
     state = CrashState(AFTER_ACK, kept, tears, 3)
     missing, could = lost_in(PUT, state)
     assert words(missing) == lost

@@ -53,6 +53,6 @@ def test_bug_can_be_planted(jobs: Jobs, name: str) -> None:
 
 
 def test_unknown_bug_is_refused() -> None:
-    """Asking for a planted bug that does not exist says where the names are."""
+    """The error for an unknown planted bug says where the names are listed."""
     with pytest.raises(UsageError, match="crashmatrix mutants"):
         mutant("no-such")

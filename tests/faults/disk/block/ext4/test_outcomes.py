@@ -1,7 +1,7 @@
-"""Outcomes: crash images said to become the same folder do, whatever the filesystem has to replay or to refuse.
+"""Outcomes: crash images predicted to become the same folder do so, whatever the filesystem has to replay or to refuse.
 
-How much can be told depends on what the kernel writes and when. So that is counted in kept recordings (`tests/kept`); of those
-made here and now, only what is told has to be true.
+How many images get a prediction depends on what the kernel writes, and when. So the number is tested on kept recordings
+(`tests/kept`). For recordings made here and now, only the predictions made must be true.
 """
 
 import contextlib
