@@ -1,7 +1,7 @@
 """The functions that run in child processes: each is one whole job, on one folder, with one system.
 
 Each function's first argument is the `Channel` to its driver. Crash points are watched in one of three ways: counted, copied
-(we stop at each hit and report it; the driver takes its snapshot and continues us), or armed to kill. They are the failpoints
+(we stop at each hit and report it; the driver takes its snapshot and lets us continue), or armed to kill. They are the failpoints
 of this process. For a target with ``watch_calls`` they are the system calls of the system and of every process it starts; the
 system then runs in a process tree below this one.
 """

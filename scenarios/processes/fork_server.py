@@ -23,9 +23,8 @@ PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
 adopt_orphans()
-warnings.filterwarnings(
-    "ignore", message="forkserver: waitpid returned unexpected pid"
-)  # The pid of an adopted orphan.
+# An adopted orphan's pid is unexpected there.
+warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
 for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     try:
         if _module.endswith(".py"):
