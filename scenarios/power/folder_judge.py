@@ -71,8 +71,13 @@ class FolderJudge:
         """How many different folders recovery led to."""
         return len({judged.recovered for judged in self._verdicts.values()} - {""})
 
-    def undisturbed(self, root: Path, cut: int) -> tuple[Promises, list[Item] | None]:
-        """Recover the orderly end of a recording; returns what was promised, and what came back, None if nothing did."""
+    def undisturbed(self, root: Path, cut: int, *, unusable: bool) -> tuple[Promises, list[Item] | None]:
+        """Recover the orderly end of a recording; returns what was promised, and what came back, None if nothing did.
+
+        An ``unusable`` folder, such as a link in its place, is not recovered: that would leave the folder under test.
+        """
+        if unusable:
+            return self._promises_at(cut), None
         verdict, items = run_checker(
             lambda _: recovered_items(self._target.make().recover(root)), self._kind.seconds_max
         )

@@ -93,7 +93,8 @@ class StateJudge:
     def undisturbed(self) -> Violation | None:
         """Judge the orderly end by the contract alone."""
         with self._images.mounted(self._states.clean) as root:
-            promises, items = self._folders.undisturbed(root, self._states.clean.cut)
+            unusable = bool(self._snapshot(root).unusable)
+            promises, items = self._folders.undisturbed(root, self._states.clean.cut, unusable=unusable)
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
     def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
