@@ -61,7 +61,7 @@ def expected() -> dict[str, bytes]:
     """Every file of the packages that is under version control, or would be."""
     listed = called("git", "ls-files", "--cached", "--others", "--exclude-standard", *PACKAGES, cwd=ROOT).splitlines()
     files = {f"{NAME}/{name}": (ROOT / name).read_bytes() for name in listed if (ROOT / name).is_file()}
-    own = ("__init__.py", "py.typed")
+    own = ("__init__.py", "py.typed", "pytest_plugin.py")
     return files | {f"{NAME}/{name}": (ROOT / "src" / NAME / name).read_bytes() for name in own}
 
 

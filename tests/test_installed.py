@@ -158,7 +158,7 @@ def test_unused_it_imports_nothing(python: Path, options: list[str], tmp_path: P
 def test_used_it_is_there(tmp_path: Path) -> None:
     """The fixture and the classes that its annotations name are imported when they are used."""
     (tmp_path / "test_used.py").write_text(
-        "from crashmatrix.pytest_plugin import CrashMatrix, Outcome\n"
+        "from crashmatrix import CrashMatrix, Outcome\n"
         "def test_it(crash_matrix: CrashMatrix): assert type(crash_matrix) is CrashMatrix and Outcome.assert_safe\n"
     )
     run = run_pytest(Path(sys.executable), tmp_path)

@@ -77,9 +77,9 @@ def main() -> NoReturn:
 
 def _run(arguments: Sequence[str], interruption: Interruption, debug: bool) -> int:
     try:
+        _check_folder()  # Before imports, which look there, too.
         from crashmatrix.scenarios.cli import commands as cli
 
-        _check_folder()
         interruption.interrupt()
         status = cli.call(arguments)
         sys.stdout.flush()

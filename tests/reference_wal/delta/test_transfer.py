@@ -84,7 +84,7 @@ def test_refusals(tmp_path: Path) -> None:
         for place, problem in {
             "other": "has columns",
             "parts": "partitioned by",
-            "full": "no Delta table",
+            "full": "not a Delta table",
             "engine/tables/u": "engine's own tables",
         }.items():
             with pytest.raises(InvalidInput, match=problem):

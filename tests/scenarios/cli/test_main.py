@@ -307,7 +307,8 @@ def test_a_run_ended_before_its_first_result(tmp_path: Path) -> None:
     """Nor when it was ended by a signal."""
     run = start_slow_run(tmp_path)
     run.terminate()
-    assert run.wait(timeout=60) == 143
+    run.communicate(timeout=60)
+    assert run.returncode == 143
     assert "safe" not in crashmatrix("report", cwd=tmp_path).stdout
 
 

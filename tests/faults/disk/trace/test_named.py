@@ -10,7 +10,7 @@ from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, 
     [
         (Named(kind=DATA, path="f", start=1000, stop=5096), "f, bytes 1,000 to 5,095"),
         (Named(kind=SIZE, path="f", stop=4096), "f, its size: 4,096 bytes"),
-        (Named(kind=NAMES, path=".", what="a made"), "directory .: a made"),
+        (Named(kind=NAMES, path=".", what="a made"), "the store's folder: a made"),
         (Named(kind=JOURNAL, what="the commit"), "the filesystem's journal: the commit"),
         (Named(kind=METADATA, what="inodes"), "metadata of the filesystem: inodes"),
         (Named(kind=METADATA), "metadata of the filesystem"),

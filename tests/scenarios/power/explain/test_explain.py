@@ -110,9 +110,9 @@ def test_explained() -> None:
 def test_explained_where_memory_is_not_known() -> None:
     """It is said that it is not known; and in a recovery, that power failed twice."""
     found = explained(crash(), UNKNOWN, {})
-    assert any("in memory only is not known" in sentence for sentence in found.explanation)
+    assert any("in memory only are not known" in sentence for sentence in found.explanation)
     found = explained(crash(RECOVERY), replace(UNKNOWN, later=()), {})
-    assert not any("in memory only is not known" in sentence for sentence in found.explanation)
+    assert not any("in memory only are not known" in sentence for sentence in found.explanation)
     assert "Then: power went again during the recovery from 5-none: gone." in found.explanation
 
 

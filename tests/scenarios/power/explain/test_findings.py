@@ -62,7 +62,7 @@ def test_a_workload_that_is_never_the_same(tmp_path: Path) -> None:
     (finding,) = explained_power(f"{TOYS}:UnsyncedInAnyOrder", COMMITS_SELDOM, 40, tmp_path)
     assert re.fullmatch(r"no fsync of data before the acknowledgement of \d+", finding.cause)
     assert finding.tested is True
-    assert any("in memory only is not known" in paragraph for paragraph in finding.explanation)
+    assert any("in memory only are not known" in paragraph for paragraph in finding.explanation)
     assert not any("in memory" in line for line in finding.lost)
 
 
