@@ -11,6 +11,7 @@ a test that lacks its fixture or its mark fails.
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -78,6 +79,14 @@ def _forbid_devices() -> None:
     for device in (Path("/dev/fuse"), Path("/dev/loop-control")):
         mount(str(device), device, "none", _MS_BIND)
         mount("none", device, "none", _MS_BIND | _MS_REMOUNT | _MS_NODEV)
+
+
+@pytest.fixture(autouse=True)
+def _stays_in_its_namespace() -> Iterator[None]:
+    """A test that moved its process would change what every later test of the same worker sees of the machine."""
+    before = Path("/proc/thread-self/ns/mnt").readlink()
+    yield
+    assert Path("/proc/thread-self/ns/mnt").readlink() == before, "the test left this process in another mount namespace"
 
 
 @pytest.fixture

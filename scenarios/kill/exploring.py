@@ -140,10 +140,10 @@ class KillExploration:
         self, level: dict[CrashPath, CrashState], *, snapshot: bool
     ) -> list[tuple[CrashPath, CrashState, Checked]]:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
-        first: dict[str, CrashPath] = {}
+        alike: dict[str, dict[CrashPath, CrashState]] = {}
         for path, state in level.items():
-            if state.digest not in self.checked:
-                first.setdefault(state.digest, path)
+            alike.setdefault(state.digest, {})[path] = state
+        first = {digest: next(iter(states)) for digest, states in alike.items() if digest not in self.checked}
         self._report_known(level)
         jobs = {path: level[path] for path in first.values()}
         if self.options.until_broken:
@@ -152,7 +152,7 @@ class KillExploration:
             jobs = {path: jobs[path] for path in paths}
         for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
             self.checked[level[path].digest] = checked
-            self._report_known({p: s for p, s in level.items() if s.digest == level[path].digest})
+            self._report_known(alike[level[path].digest])
             if self.options.until_broken and checked.verdict.broken:
                 break
         return [(path, level[path], self.checked[digest]) for digest, path in first.items() if digest in self.checked]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -24,6 +23,7 @@ from crashmatrix.scenarios.power import recording as power_record, restarts
 from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.restarts import KillPoint, Places
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
+from crashmatrix.scenarios.processes.parallel import Threads
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.processes.seccomp import lacking
@@ -58,26 +58,26 @@ class Recordings:
     def __init__(self, jobs: Jobs, target: Target, scratch: Path, seed: int, kinds: Iterable[tuple[str, str]]) -> None:
         self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
         self._kinds = deque(kinds)
-        self._line: deque[tuple[bool, Future[Recording | None]]] = deque()
+        self._maker = Threads[Recording | None](jobs, 1)
+        self._line = 0
+        """How many recordings are being made or about to be."""
         self._unflushed: dict[str, Recording] = {}
         self._places: dict[str, list[KillPoint]] = {}
         self.left = len(self._kinds)
         """How many recordings of the workload are still to come; some restarts may turn out to have no place."""
 
     def __enter__(self) -> Self:
-        self._maker = ThreadPoolExecutor(1)
+        self._maker.__enter__()
         return self
 
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        if error is not None and not isinstance(error, Exception):
-            self._jobs.stop_all()  # An interrupt stops the recording, not only the waiting for it.
-        self._maker.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None) -> None:
+        self._maker.__exit__(kind, error, place)
 
     def __iter__(self) -> Iterator[Recording]:
         self._go_ahead()
         while self._line:
-            of_workload, made = self._line.popleft()
-            recording = made.result()
+            of_workload, recording = self._maker.next_ended()
+            self._line -= 1
             self.left -= of_workload
             if not self._line:
                 self._go_ahead()
@@ -86,7 +86,8 @@ class Recordings:
 
     def recover(self, parent: Recording, state: str) -> None:
         """Have recovery on one crash state of a recording recorded, too; then that recording's trace is removed."""
-        self._line.append((False, self._maker.submit(self._record_recovery, parent, state)))
+        self._line += 1
+        self._maker.submit(False, self._record_recovery, parent, state)
 
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
@@ -107,7 +108,8 @@ class Recordings:
 
     def _go_ahead(self) -> None:
         if self._kinds:
-            self._line.append((True, self._maker.submit(self._record_kind, *self._kinds.popleft())))
+            self._line += 1
+            self._maker.submit(True, self._record_kind, *self._kinds.popleft())
 
     def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
         if not kind.startswith(_RESTART):

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.power.explain.unsynced import Missing
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.restarts import KillPoint
 from crashmatrix.scenarios.power.state_verdict import Judged
-from tests.faults.disk.support import synthetic_trace
+from tests.faults.disk.support import in_child, synthetic_trace
 from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
 
 RUN = Recording("run", "ext4", "none", 0, Path("trace"))
@@ -93,7 +93,9 @@ def test_explained() -> None:
     state = CrashState(trace.finish, 0b110, (), 3)
     recording = replace(RUN, filesystem="posix", initial=(8,))
     judged = Judged(str(state), Verdict.LOSES, "acknowledged, but gone: 0")
-    found = explained(Crash(trace, recording, state, judged, 7, False), loss_of(trace, state, None), {})
+    found = in_child(
+        lambda: explained(Crash(trace, recording, state, judged, 7, False), loss_of(trace, state, None), {})
+    )
     assert found.explanation == (
         "Item 0 was acknowledged (journal line 2). 1 item was there from the start.",
         "The power failed after line 2 of the journal (ack 0).",
