@@ -86,7 +86,9 @@ def _stays_in_its_namespace() -> Iterator[None]:
     """A test that moved its process would change what every later test of the same worker sees of the machine."""
     before = Path("/proc/thread-self/ns/mnt").readlink()
     yield
-    assert Path("/proc/thread-self/ns/mnt").readlink() == before, "the test left this process in another mount namespace"
+    assert Path("/proc/thread-self/ns/mnt").readlink() == before, (
+        "the test left this process in another mount namespace"
+    )
 
 
 @pytest.fixture

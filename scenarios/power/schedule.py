@@ -70,7 +70,9 @@ class Recordings:
         self._maker.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
         self._maker.__exit__(kind, error, place)
 
     def __iter__(self) -> Iterator[Recording]:

@@ -34,7 +34,9 @@ class Threads(Generic[R]):
 
     def __init__(self, jobs: Jobs, workers: int) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        self._pool = ThreadPoolExecutor(workers, initializer=signal.pthread_sigmask, initargs=(signal.SIG_SETMASK, before))
+        self._pool = ThreadPoolExecutor(
+            workers, initializer=signal.pthread_sigmask, initargs=(signal.SIG_SETMASK, before)
+        )
         self._jobs, self._ended = jobs, SimpleQueue[tuple[Any, Future[R]]]()
 
     def __enter__(self) -> Self:
