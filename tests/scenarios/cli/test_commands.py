@@ -63,6 +63,7 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.daily(15)
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
@@ -128,6 +129,7 @@ def test_replay_kills_again(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (2, "crashmatrix: kept exists; name a new folder with --keep\n")
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -236,6 +238,7 @@ def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["short", "long" * 30])
 def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) -> None:
     """No file outside the report directory is left for long, whatever end a run came to, wherever temporary files go."""
