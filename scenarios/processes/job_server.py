@@ -19,7 +19,7 @@ from typing import Any
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, check_proc, child_of_ours
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.interruption import signals_held_back
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.scratch import own_sockets
 
@@ -176,11 +176,8 @@ def _how(server: HeldProcess) -> str:
 def _ensure_running() -> None:
     """Start a server unless one runs, deaf to what ends us: that may go to the whole process group; it ends when we do."""
     resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
-    was = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
+    with signals_held_back():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, was)
 
 
 def _server() -> HeldProcess | None:
