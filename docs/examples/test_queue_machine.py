@@ -1,6 +1,6 @@
 """Property-based: Hypothesis pushes and kills in any order, and shrinks what fails to its shortest steps.
 
-    pip install 'crashmatrix[hypothesis]'
+    pip install '.[hypothesis]'                     # in a clone of the repository
     pytest docs/examples/test_queue_machine.py       # TestQueue passes; TestInPlaceQueue fails: cannot-open
 
 The queue itself is in `queue_store.py`: another process imports it, and needs no Hypothesis.
