@@ -143,3 +143,7 @@ def identity(_: Channel) -> tuple[int, int, str, bool]:
     """Process group and session are our own; the main module; whether an interrupt would end us."""
     main = getattr(sys.modules["__main__"], "__file__", None) or ""
     return os.getpgrp(), os.getsid(0), Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def look(_: Channel, root: Path) -> Any:
+    return str(root), os.getpid(), os.listdir("/proc"), os.listdir("/tmp"), open("/proc/net/dev").read(), os.getcwd(), Path("/proc/self/mountinfo").read_text()
