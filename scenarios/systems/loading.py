@@ -90,6 +90,12 @@ class Target:
         name = _place(self.name).rpartition(":")[0]
         return name or None
 
+    @property
+    def place(self) -> str | None:
+        """The file that the system lives in, as named; None for a module."""
+        name = self.name if self.name.endswith(".toml") else self.module
+        return name if name and name.endswith((".toml", ".py")) else None
+
 
 def load(name: str) -> type[SystemUnderTest]:
     """Return the class that a target's name means.
