@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
@@ -33,7 +33,7 @@ from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
-from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, needed_folders, without_paths
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
@@ -94,7 +94,7 @@ class Checker:
         self.system: type[SystemUnderTest] = load(target.name)
         self.contract: Contract = contract_named(self.system.contract)
         self._scratch = scratch
-        self._visible = needed_folders([Path(target.place)] if target.place else [])
+        self._view = target.view()
         self._numbers = itertools.count()
         self._verified: set[tuple[str, str]] = set()
 
@@ -106,8 +106,7 @@ class Checker:
 
     def view(self, root: Path | None = None) -> View:
         """Return what a job of the target sees of the machine's files, if ``root`` is its folder under test."""
-        workspace = (Path(self.target.workspace),) if self.target.workspace else ()
-        return View(root and root.parent, visible=self._visible, writable=workspace)
+        return replace(self._view, folder=root and root.parent)
 
     def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts, root: Path | None = None) -> JobResult[T]:
         """Run a job on the target to its end, with the time limit of a workload; ``root`` is its folder under test."""

@@ -14,16 +14,13 @@ import os
 import warnings
 
 from crashmatrix.faults.disk import die_with_parent
-from crashmatrix.scenarios.processes.sandbox.cell import Cell, become_user_of_cells
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
-__all__ = ["CELLS", "CELLS_VARIABLE", "PRELOAD_VARIABLE", "SERVER_PID"]
+__all__ = ["CELLS", "PRELOAD_VARIABLE", "SERVER_PID"]
 
 PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 """Environment variable naming the modules and Python files to import, a line each."""
-
-CELLS_VARIABLE = "CRASHMATRIX_CELLS"
-"""Environment variable that says whether there are cells here: empty if not."""
 
 
 class _Cells:
@@ -75,7 +72,7 @@ class _Cells:
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
 CELLS = _Cells()
-if os.environ.get(CELLS_VARIABLE):
+if available():
     become_user_of_cells()  # Before anything is imported that starts threads.
 adopt_orphans()
 # An adopted orphan's pid is unexpected there.
@@ -88,5 +85,5 @@ for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
             importlib.import_module(_module)
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue
-if os.environ.get(CELLS_VARIABLE):
+if available():
     os.register_at_fork(before=CELLS.begin, after_in_parent=CELLS.end, after_in_child=CELLS.leave)

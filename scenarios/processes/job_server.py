@@ -32,7 +32,6 @@ _PRELOAD = (
     "multiprocessing.connection",
 )
 _PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-_CELLS_VARIABLE = "CRASHMATRIX_CELLS"
 _LOOK_SECONDS = 0.1
 _LOOKS_STOPPED_MAX = 100
 
@@ -54,7 +53,7 @@ class JobServer:
     @property
     def has_cells(self) -> bool:
         """Whether nothing that a job leaves outlives it, since each job has a cell."""
-        return bool(os.environ.get(_CELLS_VARIABLE))
+        return sandbox.available()
 
     def use(self, preload: tuple[str, ...], *, busy: bool) -> None:
         """Start a server that has loaded exactly these modules; keep the present one if it has, or if it is ``busy``.
@@ -68,7 +67,7 @@ class JobServer:
         own_sockets()
         settings = {
             _PRELOAD_VARIABLE: "\n".join((*_PRELOAD, *preload)),
-            _CELLS_VARIABLE: "" if sandbox.lacking() else "yes",
+            sandbox.CELLS_VARIABLE: "" if sandbox.lacking() else "yes",
         }
         if not busy and any(os.environ.get(name) != value for name, value in settings.items()):
             os.environ.update(settings)

@@ -128,5 +128,5 @@ def shout(_: Channel, count: int, last: bytes) -> None:
 def identity(_: Channel) -> tuple[bool, bool, str, bool]:
     """Whether process group and session are our own; the main module; whether an interrupt would end us."""
     main = getattr(sys.modules["__main__"], "__file__", None) or ""
-    return os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid(), Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-
+    own = os.getpid()
+    return os.getpgrp() == own, os.getsid(0) == own, Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL

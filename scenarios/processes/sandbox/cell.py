@@ -21,11 +21,12 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.faults.disk.linux.containment import run_forked
@@ -33,7 +34,17 @@ from crashmatrix.scenarios.processes.sandbox import calls
 from crashmatrix.scenarios.processes.sandbox.limits import breach
 from crashmatrix.scenarios.processes.sandbox.view import View, show_machine
 
-__all__ = ["Cell", "CellInUse", "become_user_of_cells", "hand_over_none", "lacking", "receive_cell"]
+__all__ = [
+    "CELLS_VARIABLE",
+    "Cell",
+    "CellInUse",
+    "ConfinedHere",
+    "available",
+    "become_user_of_cells",
+    "hand_over_none",
+    "lacking",
+    "receive_cell",
+]
 
 _BEGUN, _ENDED = b"b", b"e"
 _READY = b"ready"
@@ -45,6 +56,20 @@ _FIRST_NUMBER, _NUMBERS_EACH, _NUMBERED = 300, 4000, 8
 _NUMBERS = Path("/proc/sys/kernel/ns_last_pid")
 _CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 """How many ports stay in use for a minute after their process has ended: none, as the next job has nothing to do with it."""
+
+
+CELLS_VARIABLE = "CRASHMATRIX_CELLS"
+"""Environment variable that says whether there are cells here: empty if not."""
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # a fact about the process
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 class Cell:
@@ -108,6 +133,26 @@ class Cell:
         calls.leave_namespaces(calls.MOUNTS)
         calls.make_private()
         calls.mount("proc", Path("/proc"), source="proc")
+
+    def start(self, function: Callable[[], object], view: View) -> int:
+        """In the maker: run a function in the cell, in a process that dies with this thread; returns the process's id at once.
+
+        As `start_forked`. The caller has to wait for the process, and to call `empty` then.
+        """
+        before, status = _forks, 1
+        self.begin_forking()
+        try:
+            if pid := os.fork():
+                return pid
+            die_with_parent(0)
+            self.enter(view)
+            function()
+            status = 0
+        finally:
+            if _forks != before:  # The number may be the maker's, in another namespace.
+                os._exit(status)
+            self.end_forking()
+        raise AssertionError("the child has ended above")
 
     def hand_over(self, to: socket.socket) -> None:
         """In a job: pass the cell to the driver, which takes it by `receive_cell`; from then on it is not the job's."""
@@ -181,6 +226,34 @@ def become_user_of_cells() -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
         Path("/proc/self", name).write_text(text)
     calls.make_private()
+
+
+@dataclass(frozen=True)
+class ConfinedHere:
+    """A process that moves into a view of the files and a network of its own, in the PID namespace where it is."""
+
+    view: View
+
+    def enter(self) -> None:
+        """Move this process, which has one thread. Raises OSError."""
+        opened, folder = self.view.open(), os.getcwd()  # noqa: PTH109  # as it is
+        calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
+        show_machine()
+        calls.start_loopback()
+        opened.show()
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        if os.geteuid():
+            calls.drop_capabilities()
+
+    def inside(self, path: Path) -> Path:
+        """The path at which it has a path of ours."""
+        return cast(Path, self.view.inside(path))
+
+
+def available() -> bool:
+    """Whether there are cells on this machine: in jobs, which know it from their driver."""
+    return bool(os.environ.get(CELLS_VARIABLE))
 
 
 @cache

@@ -10,7 +10,7 @@ image of a disk that lost power. It lies below /tmp: every machine has /tmp, and
 nothing of the machine's can be in the way, and no folder has to be made on the machine itself.
 
 A folder below /tmp or /dev/shm that the target needs (its own file's, the current folder, those of ``sys.path``) stays visible
-at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows through: a private layer over it takes the writes.
+at its path, read-only. Where that is /tmp or /dev/shm itself, its content shows through, and a private layer takes the writes.
 
 The folder above the root is bound, and not the root: a program may replace or remove its root, and that must show.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -51,7 +52,7 @@ class View:
 
     Attributes:
         folder: holds the folder under test; None if the job has none.
-        notes: another folder that the target writes to.
+        notes: a file elsewhere that the target writes to.
         visible: further folders, read-only, that may lie where the target has a filesystem of its own.
         writable: folders that the target may write to, at their own paths.
     """
@@ -70,7 +71,8 @@ class View:
         return value
 
     def _moved(self) -> list[tuple[Path, Path]]:
-        pairs = ((self.folder, FOLDER), (self.notes if self.notes != self.folder else None, NOTES))
+        apart = self.notes and not (self.folder and self.notes.is_relative_to(self.folder))
+        pairs = ((self.folder, FOLDER), (self.notes if apart else None, NOTES))
         return [(ours, place) for ours, place in pairs if ours is not None]
 
     def open(self) -> Opened:
@@ -97,11 +99,18 @@ class Opened:
                 calls.mount("tmpfs", private, "mode=1777")
         for path, tree in self.trees:
             if path not in layered:
-                path.mkdir(parents=True, exist_ok=True)
+                _make_place(tree, path)
                 calls.attach_tree(tree, path)
             os.close(tree)
         os.environ.update({name: str(_PRIVATE[0]) for name in _TEMPORARY if name in os.environ})
         tempfile.tempdir = None
+
+
+def _make_place(tree: int, path: Path) -> None:
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path.touch()
 
 
 def _layer(private: Path, tree: int) -> None:
