@@ -187,7 +187,7 @@ def _on_stage(
             stage.command(f"fail {fault}")
         machine = stage.machine(options.nudge, options.seed, confined.inside)
         with stage.nudging(options.nudge, options.seed):
-            outcome = run(lambda: workload(machine))
+            outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
         stage.command("mark finish")
         if options.disk_faults:
             stage.command("heal")

@@ -13,7 +13,7 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -72,6 +72,10 @@ class Machine:
     notes: Path
     nudger: Nudger = field(repr=False)
     descriptor: int = field(repr=False)
+
+    def opened_here(self) -> "Machine":
+        """The machine for a process that has another view of the files: its open files are known by the paths there."""
+        return replace(self, descriptor=os.open(self.notes, os.O_WRONLY | os.O_CLOEXEC))
 
     def note(self, text: bytes) -> None:
         """Record a line at this point; then perhaps nudge. Raises OSError once the recorder is gone."""
