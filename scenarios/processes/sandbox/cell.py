@@ -83,7 +83,6 @@ class Cell:
     def __init__(self, number: int = 0, freed: int = -1) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._here = os.pidfd_open(os.getpid())
-        self._confines_users = os.geteuid() != 0
         calls.leave_namespaces(calls.PROCESSES)
         try:
             pid = os.fork()
@@ -125,8 +124,7 @@ class Cell:
         opened.show()
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        if self._confines_users:
-            calls.drop_capabilities()
+        calls.drop_capabilities()
 
     def enter_outside(self) -> None:
         """In a job that works for us on the machine itself: only /proc is the cell's. Raises OSError."""
@@ -243,8 +241,7 @@ class ConfinedHere:
         opened.show()
         with contextlib.suppress(OSError):
             os.chdir(folder)
-        if os.geteuid():
-            calls.drop_capabilities()
+        calls.drop_capabilities()
 
     def inside(self, path: Path) -> Path:
         """The path at which it has a path of ours."""
