@@ -1,5 +1,6 @@
 """An inode, as a recorder keeps it."""
 
+import os
 import stat
 import time
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ class Inode:
 
     number: int
     mode: int
-    uid: int = 0
-    gid: int = 0
+    uid: int = field(default_factory=os.geteuid)
+    gid: int = field(default_factory=os.getegid)
     device: int = 0
     target: bytes = b""
     links: int = 0

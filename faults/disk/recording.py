@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from crashmatrix.faults.disk.capabilities import check_requirements
 from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
@@ -29,11 +30,38 @@ from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained, run_forked
 from crashmatrix.faults.disk.media import medium_of
 from crashmatrix.faults.disk.nudges import check_nudge
-from crashmatrix.faults.disk.stage import DATA, DiskFault, Machine, Stage
+from crashmatrix.faults.disk.stage import DiskFault, Machine, Stage
 from crashmatrix.faults.disk.state import CrashState
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["RecordOptions", "record"]
+__all__ = ["Confine", "Confined", "RecordOptions", "record"]
+
+
+class Confined(Protocol):
+    """Where and how the workload's processes run."""
+
+    def enter(self) -> None:
+        """In a process of the workload: leave whatever it is not to see or reach. Raises OSError."""
+
+    def inside(self, path: Path) -> Path:
+        """The path at which such a process has a path of ours."""
+
+
+class _Unconfined:
+    """The workload sees the machine as it is."""
+
+    def __init__(self, _: Path, __: Path) -> None:
+        pass
+
+    def enter(self) -> None:
+        pass
+
+    def inside(self, path: Path) -> Path:
+        return path
+
+
+Confine = Callable[[Path, Path], Confined]
+"""Gets the directory that holds the one of the system under test, and the file for notes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +88,15 @@ def record(
     *,
     prepare: Callable[[Path], None] | None = None,
     crashed: tuple[Trace, CrashState] | None = None,
+    confine: Confine | None = None,
     options: RecordOptions | None = None,
 ) -> Trace:
     """Run `workload` on a recorded disk and return the trace.
 
     The disk has a new filesystem or, with `crashed`, everything that a crash state of an earlier trace left, filesystem and size
     included: so a power cut can hit a recovery.
+
+    With `confine`, the processes of both callables are confined first, and see directory and notes where it says.
 
     Both callables run in forked children as root: `prepare` gets the directory, `workload` a Machine. To run another
     program, have the workload exec or start it with `machine.root` and `machine.notes`. Call from a thread that
@@ -89,7 +120,7 @@ def record(
             image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
         )
         try:
-            _run_stage(lambda: _on_stage(stage, workload, prepare, options), reply)
+            _run_stage(lambda: _on_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
             status, error = _read_reply(reply)
         except DiskError as failed:
             if not isinstance(failed, WorkloadFailed):
@@ -130,23 +161,33 @@ def _on_stage(
     stage: Stage,
     workload: Callable[[Machine], None],
     prepare: Callable[[Path], None] | None,
+    confine: Confine,
     options: RecordOptions,
 ) -> tuple[int, str]:
     limit = options.time_limit_seconds
     with stage:
         stage.open_disk()
-        root = stage.mount_point / DATA
+        confined = confine(stage.mount_point, stage.notes)
+
+        def run(function: Callable[[], None]) -> tuple[int, str]:
+            def enter_and_run() -> None:
+                confined.enter()
+                function()
+
+            return run_contained(enter_and_run, time_limit_seconds=limit)
+
         if prepare:
-            status, error = run_contained(lambda: prepare(root), time_limit_seconds=limit)
+            root = confined.inside(stage.root)
+            status, error = run(lambda: prepare(root))
             if status:
                 raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "fix it")
         stage.settle()
         stage.command("mark start")
         for fault in options.disk_faults:
             stage.command(f"fail {fault}")
-        machine = stage.machine(options.nudge, options.seed)
+        machine = stage.machine(options.nudge, options.seed, confined.inside)
         with stage.nudging(options.nudge, options.seed):
-            outcome = run_contained(lambda: workload(machine), time_limit_seconds=limit)
+            outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
         stage.command("mark finish")
         if options.disk_faults:
             stage.command("heal")

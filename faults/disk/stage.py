@@ -12,8 +12,8 @@ import json
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -72,6 +72,10 @@ class Machine:
     notes: Path
     nudger: Nudger = field(repr=False)
     descriptor: int = field(repr=False)
+
+    def opened_here(self) -> "Machine":
+        """The machine for a process that has another view of the files: its open files are known by the paths there."""
+        return replace(self, descriptor=os.open(self.notes, os.O_WRONLY | os.O_CLOEXEC))
 
     def note(self, text: bytes) -> None:
         """Record a line at this point; then perhaps nudge. Raises OSError once the recorder is gone."""
@@ -166,10 +170,20 @@ class Stage(ABC):
             raise RecorderFailed("the recorder's control file is missing", self._advice())
         return state
 
-    def machine(self, nudge: str, seed: int) -> Machine:
-        """The machine to pass to the workload."""
-        nudger, root = self._nudger(nudge, seed), self.mount_point / DATA
-        return Machine(root=root, notes=self._files / NOTES_NAME, nudger=nudger, descriptor=self._notes)
+    @property
+    def root(self) -> Path:
+        """The directory of the system under test."""
+        return self.mount_point / DATA
+
+    @property
+    def notes(self) -> Path:
+        """The file for notes."""
+        return self._files / NOTES_NAME
+
+    def machine(self, nudge: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Machine:
+        """The machine to pass to the workload, which has a path of ours at ``inside(path)``."""
+        nudger = self._nudger(nudge, seed, inside)
+        return Machine(root=inside(self.root), notes=inside(self.notes), nudger=nudger, descriptor=self._notes)
 
     @contextlib.contextmanager
     def nudging(self, nudge: str, seed: int) -> Iterator[None]:
@@ -185,9 +199,9 @@ class Stage(ABC):
             end_child(pid)
             os.waitpid(pid, 0)
 
-    def _nudger(self, kind: str, seed: int) -> Nudger:
+    def _nudger(self, kind: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Nudger:
         device = "" if self._filesystem.journaled else self._device
-        return Nudger(kind, seed, self.mount_point / DATA, self.mount_point / _UNRELATED, device)
+        return Nudger(kind, seed, inside(self.root), inside(self.mount_point / _UNRELATED), device)
 
     def close_disk(self, *, tolerant: bool = False) -> None:
         """Unmount in an orderly way; `tolerant` of a disk that failed. Raises RecordingFailed."""

@@ -12,12 +12,14 @@ The first broken promise is the verdict. Whatever keeps the check itself from fi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
@@ -31,6 +33,7 @@ from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
@@ -91,6 +94,7 @@ class Checker:
         self.system: type[SystemUnderTest] = load(target.name)
         self.contract: Contract = contract_named(self.system.contract)
         self._scratch = scratch
+        self._view = target.view()
         self._numbers = itertools.count()
         self._verified: set[tuple[str, str]] = set()
 
@@ -100,14 +104,20 @@ class Checker:
         path.mkdir()
         return path
 
-    def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
-        """Run a job on the target to its end, with the time limit of a workload."""
-        return self.jobs.run(function, self.target, *args, seconds_max=10 * self.system.seconds_max)
+    def view(self, root: Path | None = None) -> View:
+        """Return what a job of the target sees of the machine's files, if ``root`` is its folder under test."""
+        return replace(self._view, folder=root and root.parent)
+
+    def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts, root: Path | None = None) -> JobResult[T]:
+        """Run a job on the target to its end, with the time limit of a workload; ``root`` is its folder under test."""
+        seconds_max = 10 * self.system.seconds_max
+        return self.jobs.run(function, self.target, *args, seconds_max=seconds_max, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises UsageError if the job ended otherwise."""
         if not isinstance(result, Returned):
-            raise UsageError(f"{what} of {self.target.name} {result}; it must work before it can be crashed")
+            how = without_paths(str(result))
+            raise UsageError(f"{what} of {self.target.name} {how}; it must work before it can be crashed{_advice(how)}")
         return result.value
 
     def difference(self, one: Tree, other: Tree) -> str | None:
@@ -121,8 +131,9 @@ class Checker:
         if tree.unusable:
             return None
         folder = self.folder()
-        self.store.restore(tree, folder / "root")
-        result = self.run(work.fingerprint, folder / "root")
+        root = folder / ROOT_NAME
+        self.store.restore(tree, root)
+        result = self.run(work.fingerprint, root, root=root)
         remove_tree(folder)
         return result.value if isinstance(result, Returned) else None
 
@@ -132,10 +143,12 @@ class Checker:
             return judge_undisturbed(end.promises, None, self._violation)
         folder = self.folder()
         try:
-            self.store.restore(end.tree, folder / "root")
+            root = folder / ROOT_NAME
+            self.store.restore(end.tree, root)
             result = self.jobs.run(
-                work.recover, self.target, folder / "root", False, None, seconds_max=self.system.seconds_max
-            )
+                work.recover, self.target, root, False, None,
+                seconds_max=self.system.seconds_max, view=self.view(root),
+            )  # fmt: skip
             items = result.value[0] if isinstance(result, Returned) else None
             return judge_undisturbed(end.promises, items, self._violation)
         finally:
@@ -145,7 +158,7 @@ class Checker:
         """Judge one state."""
         folder = self.folder()
         try:
-            return self.check_folder(state, folder / "root", snapshot=snapshot)
+            return self.check_folder(state, folder / ROOT_NAME, snapshot=snapshot)
         finally:
             remove_tree(folder)  # If some of it stays, the removal of the scratch folder reports it.
 
@@ -160,7 +173,7 @@ class Checker:
             self._judge(state.promises, items)
             self._verify(root, items, state.promises)
         except _Found as found:
-            return Checked(found.verdict, found.explanation.replace(str(root), "ROOT"), tuple(recovery))
+            return Checked(found.verdict, without_paths(found.explanation, root), tuple(recovery))
         except ForkServerDied:
             raise
         except (OSError, ScenarioError) as error:
@@ -170,7 +183,10 @@ class Checker:
     def _recover(
         self, root: Path, recovery: list[Snapshot], snapshot: bool
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-        job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=self.system.seconds_max)
+        job = self.jobs.start(
+            work.recover, self.target, root, snapshot, None,
+            seconds_max=self.system.seconds_max, view=self.view(root),
+        )  # fmt: skip
         snapshot_job(job, self.store, root, recovery)
         result = job.wait()
         if not isinstance(result, Returned):
@@ -185,7 +201,8 @@ class Checker:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""
         if is_built_in(self.contract):
             return judge_safely(self.contract, promises, items)
-        match self.jobs.run(work.judge, self.target, promises, items, seconds_max=self.system.seconds_max):
+        seconds_max = self.system.seconds_max
+        match self.jobs.run(work.judge, self.target, promises, items, seconds_max=seconds_max, view=self.view()):
             case Returned(violation):
                 return violation
             case TimedOut():
@@ -213,7 +230,10 @@ class Checker:
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
-        job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=2 * self.system.seconds_max)
+        job = self.jobs.start(
+            work.recover_again, self.target, root, promises,
+            seconds_max=2 * self.system.seconds_max, view=self.view(root),
+        )  # fmt: skip
         again = job.next_message()
         if again is None:
             raise _failed_recovery("a second recovery", job.wait())
@@ -245,6 +265,12 @@ def snapshot_job(
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
             into.append(Snapshot(hit, store.capture(root), size))
         job.grant(time.monotonic() - begun)  # Being copied does not count as being slow.
+
+
+def _advice(how: str) -> str:
+    if os.strerror(errno.EROFS) not in how:
+        return ""
+    return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"
 
 
 def _failed_recovery(which: str, result: JobResult[object]) -> _Found:

@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from crashmatrix.faults.disk import end_child
@@ -19,24 +20,37 @@ from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
 from crashmatrix.scenarios.processes.result import claim_of, exit_text
+from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.processes.sandbox.view import View
 from crashmatrix.scenarios.target.contract import Contract, Violation, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises
 
-__all__ = ["judge_apart", "run_checker"]
+__all__ = ["Apart", "judge_apart", "run_checker"]
 
 _RECOVERED = b"R"
 
 
-def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: float) -> tuple[Verdict, Any]:
+@dataclass(frozen=True)
+class Apart:
+    """A cell in which checks run, one at a time, and what they see of the machine's files."""
+
+    cell: Cell
+    view: View
+
+
+def run_checker(
+    function: Callable[[Callable[[], None]], Any], seconds_max: float, apart: Apart | None = None
+) -> tuple[Verdict, Any]:
     """Run in a forked process; returns ``safe`` and its result, or how it failed and why.
 
     Args:
+        apart: the cell in which it runs; whatever it leaves there has ended when this returns.
         function: returns a JSON value. It is given a function to call once the system has recovered. Until then whatever goes
             wrong is the system's fault (``cannot-open``, ``hangs``), unless it raises PromiseBroken; after it, the check's
             (``unknown``).
     """
     reader, writer = os.pipe()
-    pid = start_forked(lambda: _checker(function, writer))
+    pid = _start(lambda: _checker(function, writer), apart)
     os.close(writer)
     in_time = False
     try:
@@ -46,8 +60,11 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
         if not in_time:
             end_child(pid)
         _, status = os.waitpid(pid, 0)
+        over_limit = apart.cell.empty() if apart else ""
     recovered = data[:1] == _RECOVERED
     what = "the check" if recovered else "recovery"
+    if over_limit:
+        return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} was killed: {over_limit}"
     if not in_time:
         return Verdict.UNKNOWN if recovered else Verdict.HANGS, f"{what} was still running at its time limit"
     try:
@@ -58,7 +75,13 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
         return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} {how}"
 
 
-def judge_apart(contract: Contract, seconds_max: float, promises: Promises, items: Sequence[Item]) -> Violation | None:
+def _start(function: Callable[[], object], apart: Apart | None) -> int:
+    return apart.cell.start(function, apart.view) if apart else start_forked(function)
+
+
+def judge_apart(
+    contract: Contract, seconds_max: float, promises: Promises, items: Sequence[Item], apart: Apart | None = None
+) -> Violation | None:
     """Apply a contract in a forked process: a user's may do anything."""
 
     def check(recovered: Callable[[], None]) -> list[str] | None:
@@ -66,7 +89,7 @@ def judge_apart(contract: Contract, seconds_max: float, promises: Promises, item
         violation = judge_safely(contract, promises, items)
         return [violation.verdict, violation.explanation] if violation else None
 
-    verdict, found = run_checker(check, seconds_max)
+    verdict, found = run_checker(check, seconds_max, apart)
     if verdict is not Verdict.SAFE:
         return Violation(verdict, str(found))
     return Violation(Verdict(found[0]), found[1]) if found else None

@@ -87,16 +87,17 @@ class SnapshotStore:
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
-    def capture(self, root: Path) -> Tree:
+    def capture(self, root: Path, names: int | None = None) -> Tree:
         """Snapshot the folder; nobody must be writing to it (see `frozen`). One that is gone looks like an empty one.
 
         No link is followed and no mount entered: what that leads to is not the folder's. `Tree.unusable` says so.
+        ``names`` is as in the constructor, where the folder is seen elsewhere.
 
         Raises:
             OSError: it cannot be read.
         """
         try:
-            with opened_folder(root, self._names) as folder:
+            with opened_folder(root, self._names if names is None else names) as folder:
                 return self._capture(folder, root)
         except FileNotFoundError:
             return Tree(())

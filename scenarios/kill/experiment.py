@@ -34,6 +34,7 @@ from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import BUDGET, END, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["KILL", "Kill", "KillExperiment", "KillScenario"]
@@ -142,7 +143,7 @@ class KillScenario:
                 if not state.tree.unusable:
                     checker.store.restore(state.tree, keep / "crashed")
                 shutil.copyfile(folder / "journal", keep / "journal")
-            root = folder / "judged"
+            root = checker.folder() / ROOT_NAME
             checked = checker.check_folder(state, root)
             if keep is not None and not (recovered := checker.store.capture(root)).unusable:
                 checker.store.restore(recovered, keep / "recovered")
@@ -157,7 +158,7 @@ class KillScenario:
             if isinstance(left, Checked):
                 raise UsageError(f"{self.name} left nothing to look at: {left.explanation}")
             about = f"the folder that the kill left, before recovery; the journal is {folder / 'journal'}"
-            yield CrashedFolder(folder / "root", about)
+            yield CrashedFolder(folder / ROOT_NAME, about)
 
 
 class Kill:

@@ -22,6 +22,7 @@ from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import BUDGET, DEPTH_MAX, END, CrashPath, crash_fault, scenario_id, thin_states
 from crashmatrix.scenarios.kill.profile import Prepared, shrunk
 from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -72,12 +73,12 @@ class KillExploration:
     def snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
         """Snapshot the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
         folder, snapshots = self.checker.folder(), list[Snapshot]()
-        root, journal = folder / "root", folder / "journal"
+        root, journal = folder / ROOT_NAME, folder / "journal"
         self.checker.store.restore(prepared.tree, root)
         self.listener.planned("taking snapshots", len(chosen))
         job = self.checker.jobs.start(
             work.workload, self.checker.target, root, journal, set(chosen), None,
-            seconds_max=10 * self.checker.system.seconds_max,
+            seconds_max=10 * self.checker.system.seconds_max, view=self.checker.view(root),
         )  # fmt: skip
         snapshot_job(job, self.checker.store, root, snapshots, journal)
         self.checker.must("the workload whose snapshots were taken", job.wait())

@@ -16,6 +16,7 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.worker import Profile
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.target.journal import Item, Promises
 
@@ -49,9 +50,9 @@ def prepare(checker: Checker) -> Prepared:
         EnvironmentLacks: it could be crashed nowhere, because this machine cannot watch system calls.
     """
     folder = checker.folder()
-    root = folder / "root"
+    root = folder / ROOT_NAME
     root.mkdir()
-    items = checker.must("prepare", checker.run(work.prepare, root))
+    items = checker.must("prepare", checker.run(work.prepare, root, root=root))
     tree = checker.store.capture(root)
     if tree.unusable:
         raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
@@ -65,8 +66,8 @@ def prepare(checker: Checker) -> Prepared:
             checker.target = replace(checker.target, watch_calls=True)
             again = checker.folder()  # Another folder: the workload may have changed the first one in any way.
             journal = again / "journal"
-            checker.store.restore(tree, again / "root")
-            profile, final = _profile(checker, again / "root", journal)
+            checker.store.restore(tree, again / ROOT_NAME)
+            profile, final = _profile(checker, again / ROOT_NAME, journal)
         elif not profile.hits:
             raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
         else:
@@ -78,7 +79,7 @@ def prepare(checker: Checker) -> Prepared:
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
-    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal, root=root))
     if profile.shrunk:
         raise shrunk(checker)
     return profile, checker.store.capture(root)

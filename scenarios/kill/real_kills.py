@@ -19,6 +19,7 @@ from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.processes.result import JobResult, was_killed
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RealKills", "crash"]
@@ -83,16 +84,16 @@ class RealKills:
 
 def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:
     """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened."""
-    root, journal = folder / "root", folder / "journal"
+    root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     for depth, hit in enumerate(path):
         kill = None if hit == END else hit
         if depth == 0:
-            result: JobResult[object] = checker.run(work.workload, root, journal, (), kill)
+            result: JobResult[object] = checker.run(work.workload, root, journal, (), kill, root=root)
         elif unusable := checker.store.capture(root).unusable:
             return Checked(*unusable)
         else:
-            result = checker.run(work.recover, root, False, kill)
+            result = checker.run(work.recover, root, False, kill, root=root)
         if kill is not None and not was_killed(result):
             return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
     written = read_file(journal)

@@ -20,10 +20,12 @@ from pathlib import Path
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
-from crashmatrix.scenarios.judging.forked_check import judge_apart, run_checker
+from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
 from crashmatrix.scenarios.judging.snapshot import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
+from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
@@ -40,8 +42,9 @@ class FolderJudge:
 
     Args:
         promises_at: the promises made before a position of the trace.
-        capture: takes a snapshot of a folder.
+        capture: takes a snapshot of a folder, in the process of a check.
         checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
+        cell: where the checks run, if there is one.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class FolderJudge:
         promises_at: Callable[[int], Promises],
         capture: Callable[[Path], Tree],
         checks: Iterable[Check] | None = None,
+        cell: Cell | None = None,
     ) -> None:
+        self._cell, self._view = cell, target.view()
         self._target, self._promises_at, self._capture = target, promises_at, capture
         self._kind = load(target.name)
         self._contract: Contract = contract_named(self._kind.contract)
@@ -78,14 +83,23 @@ class FolderJudge:
         """
         if unusable:
             return self._promises_at(cut), None
+        root, apart = self._inside(root)
         verdict, items = run_checker(
-            lambda _: recovered_items(self._target.make().recover(root)), self._kind.seconds_max
+            lambda _: recovered_items(self._target.make().recover(root)), self._kind.seconds_max, apart
         )
         return self._promises_at(cut), items if verdict is Verdict.SAFE else None
 
     def violation_apart(self, promises: Promises, items: Iterable[Item]) -> Violation | None:
         """Apply the contract in a process of its own."""
-        return judge_apart(self._contract, self._kind.seconds_max, promises, list(items))
+        apart = Apart(self._cell, self._view) if self._cell else None
+        return judge_apart(self._contract, self._kind.seconds_max, promises, list(items), apart)
+
+    def _inside(self, root: Path) -> tuple[Path, Apart | None]:
+        """Return where a check finds the folder, and the cell that it runs in."""
+        if self._cell is None:
+            return root, None
+        view = replace(self._view, folder=root.parent)
+        return view.inside(root), Apart(self._cell, view)
 
     def known(self, folder: str, cut: int, events: int) -> Judged | None:
         """Return the verdict of a folder that was recovered before, without doing so again; None if it takes a process.
@@ -108,8 +122,9 @@ class FolderJudge:
         verifies = self._verifies(events)
         known = None if verifies else self._recoveries.get(folder)
         promises = self._promises_at(cut)
+        inside, apart = self._inside(root)
         verdict, content = run_checker(
-            partial(self._first_recovery, root, folder, promises, events, known), self._seconds_max(verifies)
+            partial(self._first_recovery, inside, folder, promises, events, known), self._seconds_max(verifies), apart
         )
         left = ""
         if verdict is Verdict.SAFE:
@@ -122,7 +137,7 @@ class FolderJudge:
             else:
                 self._recoveries[folder] = items, left
                 self.checks.update({(VERIFIED, events)} if verifies else ())
-        explanation = "" if verdict is Verdict.SAFE else str(content).replace(str(root), "ROOT")
+        explanation = "" if verdict is Verdict.SAFE else without_paths(str(content), root)
         judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left)
         self._verdicts[folder, events] = judged
         return judged
@@ -178,8 +193,9 @@ class FolderJudge:
     def _second_recovery(self, root: Path, first: Recovery, promises: Promises, events: int) -> Violation | None:
         """Recover the recovered folder again; returns what is wrong then."""
         verifies = self._verifies(events)
+        root, apart = self._inside(root)
         verdict, content = run_checker(
-            partial(self._repeat, root, first[0], promises, verifies), self._seconds_max(verifies)
+            partial(self._repeat, root, first[0], promises, verifies), self._seconds_max(verifies), apart
         )
         if verdict is not Verdict.SAFE:
             return Violation(verdict, second_recovery.named(str(content)))

@@ -35,6 +35,7 @@ from crashmatrix.faults.disk import (
     record,
     save_trace,
 )
+from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
@@ -45,7 +46,7 @@ from crashmatrix.scenarios.power.restarts import (
     until_killed,
 )
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.notes import HitNote, parse
@@ -161,11 +162,10 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     system = target.make()
 
     def prepare(root: Path) -> None:
-        items.write_text(json.dumps(list(system.prepare(root) or ())))
+        os.pwrite(items, json.dumps(list(system.prepare(root) or ())).encode(), 0)
 
     def workload(machine: Machine) -> None:
-        remedy = recording.remedy
-        syncing = Syncing(remedy, machine.root, recording.syncs_count) if remedy else None
+        syncing = Syncing(recording.remedy, machine.root, count) if recording.remedy else None
         if recording.killed:
             until_killed(
                 machine, recording.killed,
@@ -178,12 +178,15 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         else:
             _work(system, machine, _MachineJournal(machine, syncing=syncing))
 
-    with own_folder(recording.trace.parent) as folder:
-        items = folder / "items"
+    # Open before the workload is confined, which cannot open them.
+    counted = recording.syncs_count if recording.remedy else Path(os.devnull)
+    with anonymous_file("items") as items, counted.open("ab") as syncs:
+        count = syncs.fileno()
         start = time.perf_counter()
         trace = _record(target, recording, workload, prepare=prepare)
         seconds = time.perf_counter() - start
-        recording = replace(recording, initial=tuple(json.loads(items.read_text())))
+        initial = json.loads(os.pread(items, os.fstat(items).st_size, 0))
+        recording = replace(recording, initial=tuple(initial))
     return _completed(recording, trace, seconds)
 
 
@@ -223,8 +226,9 @@ def _record(target: Target, recording: Recording, workload: Callable[[Machine], 
         seed=recording.seed,
         time_limit_seconds=10 * kind.seconds_max,
     )
+    confine = (lambda folder, notes: ConfinedHere(target.view(folder, notes))) if available() else None
     try:
-        return record(workload, options=options, **how)
+        return record(workload, options=options, confine=confine, **how)
     except WorkloadFailed as error:
         full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
         remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""

@@ -25,6 +25,7 @@ from crashmatrix.scenarios.power.restarts import KillPoint, Places
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.parallel import Threads
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.systems.loading import Target, load
@@ -135,10 +136,10 @@ class Recordings:
     @cached_property
     def _places_at_syncs(self) -> Places:
         with own_folder(self._scratch) as folder:
-            root, journal = folder / "root", folder / "journal"
+            root, journal, view = folder / ROOT_NAME, folder / "journal", self._target.view(folder)
             root.mkdir()
-            run_recorder(self._jobs, work.prepare, self._target, root)
-            result = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
+            run_recorder(self._jobs, work.prepare, self._target, root, view=view)
+            result = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal, view=view)
         return result.value if isinstance(result, Returned) else {}
 
     def _record_recovery(self, parent: Recording, state: str) -> Recording:
@@ -154,9 +155,11 @@ class Recordings:
         return result.value
 
 
-def run_recorder(jobs: Jobs, function: Callable[[Channel, Target, *Ts], T], target: Target, *args: *Ts) -> JobResult[T]:
+def run_recorder(
+    jobs: Jobs, function: Callable[[Channel, Target, *Ts], T], target: Target, *args: *Ts, view: View | None = None
+) -> JobResult[T]:
     """Run a job that makes a recording of a target, or takes as long as one, with the time limit for it."""
-    return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max)
+    return jobs.run(function, target, *args, seconds_max=60 + 20 * load(target.name).seconds_max, view=view)
 
 
 def in_turns(at_notes: Places, at_syncs: Places, seed: int) -> list[KillPoint]:

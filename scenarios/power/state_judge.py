@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ from crashmatrix.scenarios.power.prediction import WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.contract import Violation
@@ -75,11 +77,13 @@ class StateJudge:
             self._images = stack.enter_context(CrashImages(self._trace))
             names = 1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
             self._store = SnapshotStore(scratch, keep=False, names=names)
+            cell = stack.enter_context(closing(Cell())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,
                 lambda cut: promises_before(self._trace, cut, self._recording),
-                self._store.capture,
+                partial(self._store.capture, names=1 if cell else None),
                 self._checks,
+                cell,
             )
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._store.capture(root).digest

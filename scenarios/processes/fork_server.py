@@ -1,13 +1,14 @@
 """Preloaded by multiprocessing's fork server, in that process only: it imports what children need and ties it to us.
 
 The server dies with the process that started it, and each child dies with the server, so a SIGKILL of crashmatrix leaves
-no job running. It adopts the processes that dead jobs leave behind, in any session, so that they can be found and ended. It
-opens nothing and starts no work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely; one
-that has only imported them can.
+no job running. Each child is forked into a cell (`sandbox.cell`) that no other job uses; where there are none, the server adopts
+the processes that dead jobs leave behind, in any session, so that they can be found and ended. It opens nothing and starts no
+work: a process that has run deltalake or has a busy pyarrow thread cannot be forked safely; one that has only imported them can.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -15,12 +16,60 @@ import warnings
 
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.scenarios.processes.job_server import SAFE_PATH, SYS_PATH
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
-__all__ = ["PRELOAD_VARIABLE", "SERVER_PID"]
+__all__ = ["CELLS", "PRELOAD_VARIABLE", "SERVER_PID"]
 
 PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 """Environment variable naming the modules and Python files to import, a line each."""
+
+
+class _Cells:
+    """The cells of the jobs of this server: as many as have ever run at the same time."""
+
+    def __init__(self) -> None:
+        self._cells: list[Cell] = []
+        self._freed, self._free = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._making = False
+        self.mine: Cell | None = None
+        """The cell of the next job that is forked, and in a job its own."""
+
+    def begin(self) -> None:
+        """Called before each fork."""
+        if self._making:
+            return
+        self.mine = None
+        number = self._next()
+        self._cells[number].begin_forking()
+        self.mine = self._cells[number]
+
+    def _next(self) -> int:
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self._freed, 1)[0]
+        self._making = True  # To make one forks, too.
+        try:
+            self._cells.append(Cell(len(self._cells), self._free))
+        finally:
+            self._making = False
+        return len(self._cells) - 1
+
+    def end(self) -> None:
+        """Called after each fork in the server."""
+        if self.mine and not self._making:
+            self.mine.end_forking()
+
+    def leave(self) -> None:
+        """Called after each fork in the child: the cells of others are not its own to use."""
+        if self._making:
+            return
+        self._making = True  # What it forks is forked where it is.
+        for cell in self._cells:
+            if cell is not self.mine:
+                cell.close_copy()
+        os.close(self._freed)
+        os.close(self._free)
+
 
 if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
     del os.environ["PYTHONSAFEPATH"]  # Not for what targets start.
@@ -28,6 +77,9 @@ if folders := os.environ.pop(SYS_PATH, ""):
     sys.path[:] = folders.split("\n")
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
+CELLS = _Cells()
+if available():
+    become_user_of_cells()  # Before anything is imported that starts threads.
 adopt_orphans()
 # An adopted orphan's pid is unexpected there.
 warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
@@ -39,3 +91,5 @@ for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
             importlib.import_module(_module)
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue
+if available():
+    os.register_at_fork(before=CELLS.begin, after_in_parent=CELLS.end, after_in_child=CELLS.leave)

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from crashmatrix.scenarios.processes.result import Relayed, describe
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, hand_over_none
+from crashmatrix.scenarios.processes.sandbox.view import View
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["Channel", "live"]
@@ -50,11 +53,19 @@ class Channel:
         os._exit(1)
 
 
-def live(connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """Run ``function(channel, *args)`` and send its result; the process ends here. ``output`` is the file it prints to."""
+def live(
+    connection: Connection, output: str, function: Callable[..., Any], args: tuple[Any, ...], view: View | None
+) -> None:
+    """Run ``function(channel, *args)`` and send its result; the process ends here.
+
+    Args:
+        output: the file it prints to.
+        view: what it sees of the machine's files, where jobs have cells; None for everything as it is.
+    """
     from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
 
-    die_with_parent(fork_server.SERVER_PID)
+    cell = fork_server.CELLS.mine
+    die_with_parent(0 if cell else fork_server.SERVER_PID)  # A parent outside the namespace has no number in it.
     adopt_orphans()
     os.setsid()
     for number in ENDING_SIGNALS:
@@ -66,6 +77,7 @@ def live(connection: Connection, output: str, function: Callable[..., Any], args
         _redirect_output(output)
     except FileNotFoundError:  # An interrupt has ended the run, and this process is on its way.
         os._exit(1)
+    args = _enter(cell, view, connection, args)
     channel = Channel(connection)
     try:
         result = ("value", function(channel, *args))
@@ -77,6 +89,20 @@ def live(connection: Connection, output: str, function: Callable[..., Any], args
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         connection.send(result)
     os._exit(0)
+
+
+def _enter(cell: Cell | None, view: View | None, connection: Connection, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Move this process into its cell; returns the arguments with the paths by which it finds them there."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as driver:
+        if cell is None:
+            hand_over_none(driver)
+            return args
+        if view is None:
+            cell.enter_outside()
+        else:
+            cell.enter(view)
+        cell.hand_over(driver)
+    return args if view is None else tuple(map(view.inside, args))
 
 
 def _redirect_output(path: str) -> None:

@@ -23,6 +23,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, check_proc, child_of_ours
 from crashmatrix.scenarios.processes.interruption import signals_held_back
 from crashmatrix.scenarios.processes.result import signal_name
+from crashmatrix.scenarios.processes.sandbox import cell as sandbox
 from crashmatrix.scenarios.processes.scratch import own_sockets
 
 __all__ = ["SAFE_PATH", "SERVER", "SYS_PATH", "JobServer", "death"]
@@ -55,6 +56,11 @@ class JobServer:
         assert self._process is not None, "use it first"
         return self._process
 
+    @property
+    def has_cells(self) -> bool:
+        """Whether nothing that a job leaves outlives it, since each job has a cell."""
+        return sandbox.available()
+
     def use(self, preload: tuple[str, ...], *, busy: bool) -> None:
         """Start a server that has loaded exactly these modules; keep the present one if it has, or if it is ``busy``.
 
@@ -65,9 +71,12 @@ class JobServer:
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # Inherited; nobody can wait for a child then.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         own_sockets()
-        text = "\n".join((*_PRELOAD, *preload))
-        if os.environ.get(_PRELOAD_VARIABLE) != text and not busy:
-            os.environ[_PRELOAD_VARIABLE] = text
+        settings = {
+            _PRELOAD_VARIABLE: "\n".join((*_PRELOAD, *preload)),
+            sandbox.CELLS_VARIABLE: "" if sandbox.lacking() else "yes",
+        }
+        if not busy and any(os.environ.get(name) != value for name, value in settings.items()):
+            os.environ.update(settings)
             _end_server()
         _ensure_running()
         process = _server()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import socket
 import sys
 import threading
 import time
@@ -30,11 +31,15 @@ from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
 from crashmatrix.scenarios.processes.job_child import Channel, live
 from crashmatrix.scenarios.processes.job_server import SERVER, death
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.sandbox.cell import CellInUse, receive_cell
+from crashmatrix.scenarios.processes.sandbox.view import View
 from crashmatrix.scenarios.processes.scratch import OwnFolder, own_folder
 
 __all__ = ["Channel", "Job", "Jobs"]
 
 _OUTPUT_TAIL_BYTES = 2000
+_OVER_LIMIT = "OverLimit"
+"""The kind of error of a job that was killed because it used too much memory, or too many processes."""
 _LOCK = threading.Lock()  # Shared by all objects here: multiprocessing has one fork server for the whole process.
 _END_SECONDS_MAX = 10.0
 """How long to wait for a killed process to end."""
@@ -63,6 +68,9 @@ class Job(Generic[R]):
         self._held, self.server = held, SERVER.process
         self._deadline = time.monotonic() + min(seconds_max, _SECONDS_MAX)
         self.pid: int = process.pid
+        self._cell: CellInUse | None = None
+        self._heard = False
+        """Whether it has handed over its cell."""
         self.result: JobResult[R] | None = None
 
     def next_message(self) -> Any | None:
@@ -79,6 +87,9 @@ class Job(Generic[R]):
         if not self._ready(self._connection, self._process.sentinel):
             self._time_out()
             return None
+        if not self._heard and self._connection.poll():
+            self._take_cell()
+            return self._receive()
         match self._read():
             case ("message", content):
                 return (content,)
@@ -95,6 +106,11 @@ class Job(Generic[R]):
 
     def _ready(self, *what: Any) -> bool:
         return bool(wait(what, max(0.0, self._deadline - time.monotonic())))
+
+    def _take_cell(self) -> None:
+        self._heard = True
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as sender, contextlib.suppress(OSError):
+            self._cell = receive_cell(sender)
 
     def _read(self) -> tuple[str, Any]:
         try:
@@ -147,11 +163,19 @@ class Job(Generic[R]):
         """Note the result, which ``result_of`` makes of exit code and output."""
         wait([self._process.sentinel])
         exit_code, server_died = self._jobs.reap(self, self._process)
-        self.result = result_of(exit_code, self._read_output())
+        broken = self._empty_cell()
+        output = self._read_output()
+        self.result = Raised((_OVER_LIMIT,), broken, "", output=output) if broken else result_of(exit_code, output)
         self._connection.close()
         if server_died:
             self.stop()
             raise server_died
+
+    def _empty_cell(self) -> str:
+        """Wait until all that it left has ended; returns the limit that it broke, if any."""
+        if not self._heard and self._connection.poll():
+            self._take_cell()
+        return self._cell.empty() if self._cell else ""
 
     def _read_output(self) -> str:
         """Return the end of what it printed, which may be gigabytes."""
@@ -202,11 +226,18 @@ class Jobs:
         self._scratch.cleanup()
 
     def start(
-        self, function: Callable[[Channel, *Ts], R], *args: *Ts, seconds_max: float, keep_going: bool = False
+        self,
+        function: Callable[[Channel, *Ts], R],
+        *args: *Ts,
+        seconds_max: float,
+        view: View | None = None,
+        keep_going: bool = False,
     ) -> Job[R]:
         """Run ``function(channel, *args)`` in a fresh process, for at most ``seconds_max``. Raises ForkServerDied.
 
         Args:
+            view: what it sees of the machine's files, where processes can be confined; None for all of them, and the network.
+                A path in ``args`` that the job sees elsewhere is given to it as it sees it.
             keep_going: it never stops itself, so let it go on if something that it runs has stopped it.
         """
         assert self._scratch is not None, "enter it first"
@@ -216,7 +247,7 @@ class Jobs:
                 raise EnvironmentLacks("stopped")
             self._count += 1
             output = self._scratch.path / str(self._count)
-            process = self._context.Process(target=live, args=(theirs, str(output), function, args), daemon=True)
+            process = self._context.Process(target=live, args=(theirs, str(output), function, args, view), daemon=True)
             with _without_main():
                 held = SERVER.start(process)
             if held and keep_going:
@@ -228,10 +259,15 @@ class Jobs:
         return job
 
     def run(
-        self, function: Callable[[Channel, *Ts], R], *args: *Ts, seconds_max: float, keep_going: bool = False
+        self,
+        function: Callable[[Channel, *Ts], R],
+        *args: *Ts,
+        seconds_max: float,
+        view: View | None = None,
+        keep_going: bool = False,
     ) -> JobResult[R]:
         """Run ``function(channel, *args)`` in a fresh process to its end. See `start`."""
-        return self.start(function, *args, seconds_max=seconds_max, keep_going=keep_going).wait()
+        return self.start(function, *args, seconds_max=seconds_max, view=view, keep_going=keep_going).wait()
 
     def stop_all(self) -> None:
         """SIGKILL every running job; no other will start."""
@@ -254,8 +290,9 @@ class Jobs:
             process.join()
             exit_code: int = process.exitcode
             process.close()
-            # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
-            end_strangers(SERVER.process, but={job.pid for job in _running_everywhere})
+            if not SERVER.has_cells:
+                # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.
+                end_strangers(SERVER.process, but={job.pid for job in _running_everywhere})
         return exit_code, server_died
 
     def _end_what_nobody_drives(self) -> None:

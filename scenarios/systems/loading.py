@@ -17,6 +17,7 @@ from typing import Any
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.extras import extra_installed
+from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.command import command_system
 from crashmatrix.scenarios.systems.import_path import look_in
@@ -90,6 +91,17 @@ class Target:
         """The module or Python file the system lives in, None for a TOML file."""
         name = _place(self.name).rpartition(":")[0]
         return name or None
+
+    def view(self, folder: Path | None = None, notes: Path | None = None) -> View:
+        """Return what a process of the target sees of the machine's files, if ``folder`` holds its folder under test."""
+        workspace = (Path(self.workspace),) if self.workspace else ()
+        return View(folder, notes, needed_folders([Path(self.place)] if self.place else ()), workspace)
+
+    @property
+    def place(self) -> str | None:
+        """The file that the system lives in, as named; None for a module."""
+        name = self.name if self.name.endswith(".toml") else self.module
+        return name if name and name.endswith((".toml", ".py")) else None
 
 
 def load(name: str) -> type[SystemUnderTest]:

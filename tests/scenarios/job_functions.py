@@ -49,20 +49,6 @@ def die(_: Channel, by: int) -> None:
     threading.Event().wait()
 
 
-def parent(_: Channel) -> int:
-    return os.getppid()
-
-
-def kill_parent(_: Channel) -> None:
-    os.kill(os.getppid(), signal.SIGKILL)
-    threading.Event().wait()
-
-
-def stop_parent(_: Channel, value: int) -> int:
-    os.kill(os.getppid(), signal.SIGSTOP)
-    return value
-
-
 def stop_itself(_: Channel) -> str:
     os.kill(os.getpid(), signal.SIGSTOP)
     return "went on"
@@ -139,7 +125,8 @@ def shout(_: Channel, count: int, last: bytes) -> None:
     os._exit(4)
 
 
-def identity(_: Channel) -> tuple[int, int, str, bool]:
-    """Process group and session are our own; the main module; whether an interrupt would end us."""
+def identity(_: Channel) -> tuple[bool, bool, str, bool]:
+    """Whether process group and session are our own; the main module; whether an interrupt would end us."""
     main = getattr(sys.modules["__main__"], "__file__", None) or ""
-    return os.getpgrp(), os.getsid(0), Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    own = os.getpid()
+    return os.getpgrp() == own, os.getsid(0) == own, Path(main).name, signal.getsignal(signal.SIGINT) is signal.SIG_DFL

@@ -56,11 +56,10 @@ class Remedy:
 
 
 class Syncing:
-    """A remedy at work in a workload's process. Every sync made is a byte in the file ``count``."""
+    """A remedy at work in a workload's process. Every sync made is a byte in the open file ``count``."""
 
-    def __init__(self, remedy: Remedy, root: Path, count: Path) -> None:
-        self._remedy, self._root = remedy, root
-        self._count = os.open(count, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def __init__(self, remedy: Remedy, root: Path, count: int) -> None:
+        self._remedy, self._root, self._count = remedy, root, count
         if remedy.before == BEFORE_RENAME:
             os.rename = self._renaming(os.rename)
             os.replace = self._renaming(os.replace)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
+from crashmatrix.scenarios.processes.job_server import SERVER
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Died, Returned, TimedOut
 from tests import ROOT
-from tests.processes import value
 from tests.scenarios import job_functions as do
 from tests.scenarios.namespaces import INNOCENTS, run_apart
 
@@ -67,8 +67,10 @@ from pathlib import Path
 
 from crashmatrix.scenarios.errors import ScenarioError
 from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.sandbox import cell
 from tests.scenarios import job_functions as do
 
+cell.lacking = lambda: "as on a machine without namespaces"
 original = forkserver.connect_to_new_process
 
 def link(path):
@@ -147,14 +149,33 @@ def test_number_that_another_process_has(tmp_path: Path) -> None:
     assert (done.status, done.output) == (0, "None\n"), done.errors
 
 
-@pytest.mark.parametrize("target", ["KillsItsParent", "KillsTheServer", "StopsTheServer"])
-def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:
-    """A target that kills or stops what it runs under harms nobody else: it gets a verdict, or the run one line."""
+MAIN = """
+import sys
+from crashmatrix.scenarios.cli.main import main
+from crashmatrix.scenarios.processes.sandbox import cell
+
+if sys.argv.pop(1) == "without":
+    cell.lacking = lambda: "as on a machine without namespaces"
+main()
+"""
+
+
+@pytest.mark.parametrize(("target", "status"), [("KillsItsParent", 1), ("KillsTheServer", 3), ("StopsTheServer", 1)])
+def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, status: int) -> None:
+    """The fork server does not exist for it: it gets a verdict."""
     (tmp_path / "targets.py").write_text(TARGETS)
     run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "20")
-    done = run_apart(
-        sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()", *run, cwd=tmp_path
-    )
+    done = run_apart(sys.executable, "-c", MAIN, "with", *run, cwd=tmp_path)
+    assert (done.status, done.alive) == (status, INNOCENTS), done.errors
+    assert "Traceback" not in done.output + done.errors
+
+
+@pytest.mark.parametrize("target", ["KillsItsParent", "KillsTheServer", "StopsTheServer"])
+def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:
+    """Without cells, a target that kills or stops what it runs under harms nobody else: a verdict, or one line."""
+    (tmp_path / "targets.py").write_text(TARGETS)
+    run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "20")
+    done = run_apart(sys.executable, "-c", MAIN, "without", *run, cwd=tmp_path)
     assert done.alive == INNOCENTS
     assert "Traceback" not in done.output + done.errors
     if target == "StopsTheServer":
@@ -181,8 +202,11 @@ def test_another_namespaces_proc(tmp_path: Path) -> None:
 
 def test_death_while_a_job_runs(jobs: Jobs) -> None:
     """If the server dies, a caller that waits for a job gets an error, and no other caller starts a new server."""
+    job = jobs.start(do.hang_alone, seconds_max=SECONDS)
+    assert job.next_message() == "here"
+    SERVER.process.send(signal.SIGKILL)
     with pytest.raises(ForkServerDied, match="died by SIGKILL"):
-        jobs.run(do.kill_parent, seconds_max=SECONDS)
+        job.wait()
     with pytest.raises(ForkServerDied):
         jobs.start(do.give, 1, seconds_max=SECONDS)
     with Jobs() as others:
@@ -191,8 +215,8 @@ def test_death_while_a_job_runs(jobs: Jobs) -> None:
 
 def test_death_while_nothing_runs(jobs: Jobs) -> None:
     """A server that died between two jobs is not replaced unnoticed."""
-    server = value(jobs.run(do.parent, seconds_max=SECONDS))
-    os.kill(server, signal.SIGKILL)
+    assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
+    SERVER.process.send(signal.SIGKILL)
     with pytest.raises(ForkServerDied):
         jobs.run(do.give, 1, seconds_max=SECONDS)
 
@@ -204,9 +228,10 @@ def test_a_status_that_looks_like_death(jobs: Jobs, status: int) -> None:
 
 
 def test_stopped_server_goes_on(jobs: Jobs) -> None:
-    """A job that stops the server still returns its result, and others start after it."""
+    """Jobs start and return, though somebody stops the server again and again."""
     for number in range(3):
-        assert jobs.run(do.stop_parent, number, seconds_max=SECONDS) == Returned(number)
+        SERVER.process.send(signal.SIGSTOP)
+        assert jobs.run(do.give, number, seconds_max=SECONDS) == Returned(number)
     assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
 
 

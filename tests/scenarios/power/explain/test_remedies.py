@@ -78,7 +78,7 @@ LINE, RECOVERY = "line", "recovery"
 def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: int, root: Path) -> None:
     """Made at the moment that the remedy names, and at no other: of what is there then. ``when`` is a line, or recovery."""
     counted = root.parent / "count"
-    syncing = Syncing(Remedy(before, paths), root, counted)
+    syncing = Syncing(Remedy(before, paths), root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
     if when is None:
         syncing.before_recovery()
     else:
@@ -90,7 +90,7 @@ def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: i
 def test_syncs_before_a_rename(how: str, root: Path) -> None:
     """A file that is meant is synced, then renamed; another is renamed without; one that is not there fails as ever."""
     counted = root.parent / "count"
-    Syncing(Remedy(BEFORE_RENAME, ("db",)), root, counted)
+    Syncing(Remedy(BEFORE_RENAME, ("db",)), root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
     getattr(os, how)(root / "wal" / "1.log", root / "wal" / "3.log")
     assert syncs_made(counted) == 0
     getattr(os, how)(root / "db", root / "db2")

@@ -1,0 +1,359 @@
+"""Cells: namespaces in which a job of a target runs, and with which everything dies that the job leaves behind.
+
+    the maker ── fork ──> init, process 1 of a PID namespace, with a network of its own and a read-only view of the files
+        └────── fork ──> the job: in that PID namespace from its start; `enter` moves it into the rest
+
+A cell is made once and used for one job after the other. Between two jobs, init kills every process of its namespace; the kernel
+does that in one step, so no process escapes by forking. A new PID namespace for each job would cost another fork of a large
+process, a new network as much again. What a job must not share with the one before is made new for each: the mount namespace with
+its temporary files. Process numbers go on from job to job: a lock file of a crashed job never names a process of the next.
+
+Init dies with its maker (parent-death signal), and with init its namespace. So nothing outlives a killed run.
+
+The job must not be process 1 itself: signals that it sends to itself would then be ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NoReturn, cast
+
+from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.faults.disk.linux.containment import run_forked
+from crashmatrix.scenarios.processes.sandbox import calls
+from crashmatrix.scenarios.processes.sandbox.limits import breach
+from crashmatrix.scenarios.processes.sandbox.view import View, show_machine
+
+__all__ = [
+    "CELLS_VARIABLE",
+    "Cell",
+    "CellInUse",
+    "ConfinedHere",
+    "available",
+    "become_user_of_cells",
+    "hand_over_none",
+    "lacking",
+    "receive_cell",
+]
+
+_BEGUN, _ENDED = b"b", b"e"
+_READY = b"ready"
+_ANSWER_BYTES_MAX = 4096
+_LOOK_SECONDS = 0.2
+_END_SECONDS_MAX = 10.0
+_POLL_SECONDS = 0.0001
+_FIRST_NUMBER, _NUMBERS_EACH, _NUMBERED = 300, 4000, 8
+_NUMBERS = Path("/proc/sys/kernel/ns_last_pid")
+_CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
+"""How many ports stay in use for a minute after their process has ended: none, as the next job has nothing to do with it."""
+
+
+CELLS_VARIABLE = "CRASHMATRIX_CELLS"
+"""Environment variable that says whether there are cells here: empty if not."""
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # a fact about the process
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
+
+
+class Cell:
+    """One cell, made by the process that forks its jobs. Call from a process with one thread. Raises OSError.
+
+    Args:
+        number: cells of different numbers begin with different process numbers.
+        freed: a descriptor to which init writes the number, as a byte, whenever the cell is empty again.
+    """
+
+    def __init__(self, number: int = 0, freed: int = -1) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._here = os.pidfd_open(os.getpid())
+        calls.leave_namespaces(calls.PROCESSES)
+        try:
+            pid = os.fork()
+            if not pid:
+                _guard(theirs, number, freed)
+        finally:
+            calls.enter_namespaces(self._here, calls.PROCESSES)
+        theirs.close()
+        self._init = os.pidfd_open(pid)
+        self._pid = pid
+        answer = self._control.recv(_ANSWER_BYTES_MAX)
+        if answer != _READY:
+            raise OSError(0, answer.decode(errors="replace") or "its first process died")
+
+    @contextmanager
+    def forking(self) -> Iterator[None]:
+        """Within the block, processes are forked into the cell; the forked process has to leave the block, too."""
+        self.begin_forking()
+        try:
+            yield
+        finally:
+            self.end_forking()
+
+    def begin_forking(self) -> None:
+        """The next process that is forked is one of the cell."""
+        calls.enter_namespaces(self._init, calls.PROCESSES)
+
+    def end_forking(self) -> None:
+        """Processes are forked as before; call it in the maker."""
+        calls.enter_namespaces(self._here, calls.PROCESSES)
+
+    def enter(self, view: View) -> None:
+        """In a job: see only what the target is to see, and have only the cell's network. Raises OSError."""
+        self._control.send(_BEGUN)
+        opened = view.open()
+        folder = os.getcwd()  # noqa: PTH109  # as it is
+        calls.enter_namespaces(self._init, calls.MOUNTS | calls.NETWORK)
+        calls.leave_namespaces(calls.MOUNTS)
+        opened.show()
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        calls.drop_capabilities()
+
+    def enter_outside(self) -> None:
+        """In a job that works for us on the machine itself: only /proc is the cell's. Raises OSError."""
+        calls.leave_namespaces(calls.MOUNTS)
+        calls.make_private()
+        calls.mount("proc", Path("/proc"), source="proc")
+
+    def start(self, function: Callable[[], object], view: View) -> int:
+        """In the maker: run a function in the cell, in a process that dies with this thread; returns the process's id at once.
+
+        As `start_forked`. The caller has to wait for the process, and to call `empty` then.
+        """
+        before, status = _forks, 1
+        self.begin_forking()
+        try:
+            if pid := os.fork():
+                return pid
+            die_with_parent(0)
+            self.enter(view)
+            function()
+            status = 0
+        finally:
+            if _forks != before:  # The number may be the maker's, in another namespace.
+                os._exit(status)
+            self.end_forking()
+        raise AssertionError("the child has ended above")
+
+    def hand_over(self, to: socket.socket) -> None:
+        """In a job: pass the cell to the driver, which takes it by `receive_cell`; from then on it is not the job's."""
+        socket.send_fds(to, [_READY], [self._control.fileno(), self._init])
+        self._control.close()
+
+    def empty(self) -> str:
+        """In the maker: as `CellInUse.empty`."""
+        return _emptied(self._control, self._init)
+
+    def close_copy(self) -> None:
+        """In another process than the maker: let go of it."""
+        self._control.close()
+        os.close(self._init)
+        os.close(self._here)
+
+    def close(self) -> None:
+        """End the cell and everything in it."""
+        signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        self.close_copy()
+        os.waitpid(self._pid, 0)
+
+
+class CellInUse:
+    """The cell of one job, held by the driver of the job."""
+
+    def __init__(self, control: socket.socket, init: int) -> None:
+        self._control, self._init = control, init
+
+    def empty(self) -> str:
+        """End all that the job has left, once the job itself has ended; returns the limit that was broken, if any."""
+        try:
+            return _emptied(self._control, self._init)
+        finally:
+            self._control.close()
+            os.close(self._init)
+
+
+def _emptied(control: socket.socket, init: int) -> str:
+    try:
+        control.settimeout(_END_SECONDS_MAX)
+        control.send(_ENDED)
+        return control.recv(_ANSWER_BYTES_MAX).decode().removeprefix(_READY.decode())
+    except OSError:  # A process that does not die: the cell is given up, and the kernel waits for the process.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(init, signal.SIGKILL)
+        select.select([init], [], [], _END_SECONDS_MAX)
+        return ""
+
+
+def receive_cell(sender: socket.socket) -> CellInUse | None:
+    """Return the cell of a job, of which `Cell.hand_over` is the first message; None if it has none, or has died."""
+    _, descriptors, _, _ = socket.recv_fds(sender, len(_READY), 2)
+    return CellInUse(socket.socket(fileno=descriptors[0]), descriptors[1]) if len(descriptors) == 2 else None
+
+
+def hand_over_none(to: socket.socket) -> None:
+    """The message of a job that has no cell."""
+    to.send(_READY)
+
+
+def become_user_of_cells() -> None:
+    """Without root, move this process into a user namespace where it may make cells; its user stays the same. Raises OSError.
+
+    Call from a process with one thread, before it makes anything.
+    """
+    if os.geteuid() == 0:
+        return
+    user, group = os.geteuid(), os.getegid()
+    calls.leave_namespaces(calls.USERS | calls.MOUNTS)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        Path("/proc/self", name).write_text(text)
+    calls.make_private()
+
+
+@dataclass(frozen=True)
+class ConfinedHere:
+    """A process that moves into a view of the files and a network of its own, in the PID namespace where it is."""
+
+    view: View
+
+    def enter(self) -> None:
+        """Move this process, which has one thread. Raises OSError."""
+        opened, folder = self.view.open(), os.getcwd()  # noqa: PTH109  # as it is
+        calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
+        show_machine()
+        calls.start_loopback()
+        opened.show()
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        calls.drop_capabilities()
+
+    def inside(self, path: Path) -> Path:
+        """The path at which it has a path of ours."""
+        return cast(Path, self.view.inside(path))
+
+
+def available() -> bool:
+    """Whether there are cells on this machine: in jobs, which know it from their driver."""
+    return bool(os.environ.get(CELLS_VARIABLE))
+
+
+@cache
+def lacking() -> str:
+    """Return why processes cannot be confined on this machine, with the remedy; empty if they can."""
+    reader, writer = os.pipe()
+    try:
+        run_forked(lambda: os.write(writer, _refusal().encode()))
+        os.close(writer)
+        return os.read(reader, _ANSWER_BYTES_MAX).decode().removeprefix(_READY.decode())
+    finally:
+        os.close(reader)
+
+
+def _refusal() -> str:
+    """Try it. Runs in a process of its own."""
+    try:
+        become_user_of_cells()
+        cell = Cell()
+        with cell.forking():
+            pid = os.fork()
+            if not pid:
+                _try_to_enter(cell)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except OSError as error:
+        return f"{error.strerror}; it takes Linux 5.12 or newer, and root or user namespaces"
+    return _READY.decode() if not status else f"a process could not enter its namespaces ({os.strerror(status)})"
+
+
+def _try_to_enter(cell: Cell) -> NoReturn:
+    status = 1
+    try:
+        cell.enter(View())
+        status = 0
+    except OSError as error:
+        status = error.errno or 1
+    finally:
+        os._exit(status)
+
+
+def _guard(control: socket.socket, number: int, freed: int) -> NoReturn:
+    """The life of init."""
+    try:
+        die_with_parent(0)  # A parent outside the namespace has no number in it.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel then reaps every orphan.
+        _close_all_but({0, 1, 2, control.fileno(), freed})
+        try:
+            _set_up(number)
+        except OSError as error:
+            control.send((error.strerror or str(error)).encode())
+            return os._exit(1)
+        control.send(_READY)
+        for _ in _jobs(control):
+            if freed >= 0:
+                os.write(freed, bytes([number]))
+    finally:
+        os._exit(1)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    """Close what this process inherited: files of jobs, whose end somebody waits for."""
+    below = 0
+    for descriptor in sorted(kept - {-1}):
+        if descriptor > below:  # An empty range from 0 is every file.
+            os.closerange(below, descriptor)
+        below = descriptor + 1
+    os.closerange(below, os.sysconf("SC_OPEN_MAX"))
+
+
+def _set_up(number: int) -> None:
+    calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
+    for setting, value in ((_NUMBERS, _FIRST_NUMBER + number % _NUMBERED * _NUMBERS_EACH), (_CLOSED_PORTS, 0)):
+        with contextlib.suppress(OSError):  # A kernel may lack it.
+            setting.write_text(str(value))
+    show_machine()
+    calls.start_loopback()
+
+
+def _jobs(control: socket.socket) -> Iterator[None]:
+    """Watch over one job after the other, until nobody is there to send another; yields after each."""
+    busy, broken = False, ""
+    while True:
+        if not select.select([control], [], [], _LOOK_SECONDS if busy and not broken else None)[0]:
+            if broken := breach():
+                _kill_all()
+            continue
+        message = control.recv(len(_ENDED))
+        if message == _BEGUN:
+            busy = True
+            continue
+        if not message:
+            return
+        while _kill_all():
+            time.sleep(_POLL_SECONDS)
+        control.send(_READY + broken.encode())
+        yield
+        busy, broken = False, ""
+
+
+def _kill_all() -> bool:
+    """SIGKILL every process of this namespace but this one; returns whether there was one."""
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
