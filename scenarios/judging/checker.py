@@ -26,7 +26,8 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import second_recovery, worker as work
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
@@ -52,9 +53,14 @@ class CrashState:
 
     @cached_property
     def digest(self) -> str:
-        """Equal states are judged once."""
+        """The state's name: equal for equal folders and promises, whenever their files were changed."""
         text = f"{self.tree.digest} {self.promises}".encode()
         return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+    @cached_property
+    def key(self) -> str:
+        """States with one key are judged once. It also has the order in which files were changed."""
+        return f"{self.digest} {self.tree.order}"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class KillExploration:
     """The plan's order."""
     states: dict[CrashPath, CrashState] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
-    """By the state's digest."""
+    """By the state's key."""
 
     @property
     def budget(self) -> int:
@@ -130,11 +130,10 @@ class KillExploration:
 
     def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
         """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
-        new = {path: state.digest for path, state in level.items() if state.digest not in self.checked}
+        new = {path: state.digest for path, state in level.items() if state.key not in self.checked}
         keep, note = thin_states(depth, new, self.options.shard.share(self.budget), self.options.seed)
         self.notes += [note] if note else []
-        known = self.checked.keys() | keep
-        return {path: state for path, state in level.items() if state.digest in known}
+        return {path: state for path, state in level.items() if state.key in self.checked or state.digest in keep}
 
     def _check_all(
         self, level: dict[CrashPath, CrashState], *, snapshot: bool
@@ -142,8 +141,8 @@ class KillExploration:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
         alike: dict[str, dict[CrashPath, CrashState]] = {}
         for path, state in level.items():
-            alike.setdefault(state.digest, {})[path] = state
-        first = {digest: next(iter(states)) for digest, states in alike.items() if digest not in self.checked}
+            alike.setdefault(state.key, {})[path] = state
+        first = {key: next(iter(states)) for key, states in alike.items() if key not in self.checked}
         self._report_known(level)
         jobs = {path: level[path] for path in first.values()}
         if self.options.until_broken:
@@ -151,16 +150,16 @@ class KillExploration:
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
         for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
-            self.checked[level[path].digest] = checked
-            self._report_known(alike[level[path].digest])
+            self.checked[level[path].key] = checked
+            self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:
                 break
-        return [(path, level[path], self.checked[digest]) for digest, path in first.items() if digest in self.checked]
+        return [(path, level[path], self.checked[key]) for key, path in first.items() if key in self.checked]
 
     def _report_known(self, level: dict[CrashPath, CrashState]) -> None:
         for path, state in level.items():
-            if path not in self.results and state.digest in self.checked:
-                self.report(path, self.checked[state.digest], state)
+            if path not in self.results and state.key in self.checked:
+                self.report(path, self.checked[state.key], state)
 
     def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
         return {

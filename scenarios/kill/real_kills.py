@@ -66,7 +66,7 @@ class RealKills:
                 return state
             if self.comparable and (difference := self._difference(state, shown)):
                 return Checked(Verdict.UNKNOWN, difference)
-            checked, expected = checker.check(state), self.exploration.checked[shown.digest]
+            checked, expected = checker.check(state), self.exploration.checked[shown.key]
             if checked.verdict is expected.verdict:
                 return None
             return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
