@@ -78,9 +78,9 @@ class SnapshotStore:
                 name = error.filename if isinstance(error.filename, str) else ""
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
-    def _keep(self, descriptor: int) -> tuple[str, Extents]:
+    def _keep(self, descriptor: int, size: int) -> tuple[str, Extents]:
         """Store an open file's content, unless it is known; returns its digest, and where it is no hole."""
-        digest, extents = look_at(descriptor)
+        digest, extents = look_at(descriptor, size)
         with self._lock:
             if self._keep_contents and digest not in self._known:
                 with open(self._blobs / digest, "wb", buffering=0) as blob:
@@ -108,7 +108,7 @@ def _unusable(kind: str, text: str) -> Tree:
 class _Capture:
     """One look at a folder, from the cursor's place on. A file with several names is read once."""
 
-    def __init__(self, cursor: Cursor, keep: Callable[[int], tuple[str, Extents]]) -> None:
+    def __init__(self, cursor: Cursor, keep: Callable[[int, int], tuple[str, Extents]]) -> None:
         self._cursor, self._keep = cursor, keep
         self._links: dict[tuple[int, int], dict[str, Entry]] = {}
         """By inode, for files that have more than one name: path to entry."""
@@ -161,10 +161,9 @@ class _Capture:
     def _read(self, name: str, state: os.stat_result) -> Entry:
         """Read one entry that is no folder."""
         folder = self._cursor.descriptor
-        kind = kind_of_mode(state.st_mode)
-        if kind == FILE:
+        if stat.S_ISREG(state.st_mode):
             return self._file(folder, name, state)
-        content = ""
+        kind, content = kind_of_mode(state.st_mode), ""
         if kind == LINK:
             content = os.readlink(name, dir_fd=folder)
         elif kind.endswith("device"):
@@ -174,9 +173,10 @@ class _Capture:
     def _file(self, folder: int, name: str, state: os.stat_result) -> Entry:
         descriptor = open_below(folder, name, _READ)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            opened = os.fstat(descriptor)
+            if not stat.S_ISREG(opened.st_mode):
                 raise OSError(errno.ESTALE, "replaced meanwhile", name)
-            digest, extents = self._keep(descriptor)
+            digest, extents = self._keep(descriptor, opened.st_size)
             return _entry(FILE, state, digest, attributes_of(descriptor), extents)
         finally:
             os.close(descriptor)

@@ -66,8 +66,10 @@ def open_below(folder: int, name: str, flags: int = _DIRECTORY) -> int:
         NotAFolder: for a directory, if it is anything else; for anything, if it is mounted there.
     """
     if not flags & os.O_PATH:
-        with contextlib.suppress(PermissionError):  # Only the owner, and root, may leave the time of access alone.
+        try:
             return _opened(folder, name, flags | os.O_NOATIME)
+        except PermissionError:
+            pass  # Only the owner, and root, may leave the time of access alone.
     return _opened(folder, name, flags)
 
 
