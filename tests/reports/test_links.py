@@ -298,6 +298,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("command", "place", "intruder", "message"), REFUSED)
 def test_on_the_command_line(command: str, place: str, intruder: str, message: str, tmp_path: Path) -> None:
     """Each command refuses in one line, ends with status 2 and leaves everything outside as it was."""

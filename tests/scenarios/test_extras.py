@@ -52,6 +52,7 @@ def test_the_packages_are_hidden(bare: dict[str, str], tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "options",
     [("--experiments", "kill"), ("--experiments", "power", "--fs", "posix")],
@@ -97,6 +98,7 @@ def test_informative_commands(command: str, bare: dict[str, str], tmp_path: Path
         assert [line.split()[:2] for line in lines] == [["no", package] for package in EXTRAS["reference"]]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("first", "extra"), sorted(NEEDED.items()))
 def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str], tmp_path: Path) -> None:
     """One line names the target, the package, and the command that installs it."""
@@ -110,6 +112,7 @@ def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str
     )
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "command", [("run",), ("failpoints",), ("mutants", "--list"), ("run", "reference+no-sync-record")]
 )

@@ -78,6 +78,7 @@ def test_safe(pytester: pytest.Pytester) -> None:
     run(pytester, "safe").assert_outcomes(passed=1)
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_failures(pytester: pytest.Pytester, name: str) -> None:
     """Whatever is wrong is said in a few lines, and none of them is the harness's stack."""
@@ -123,6 +124,7 @@ def test_it(crash_matrix, monkeypatch):
 """
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("in_place", "outcome"), [(False, {"skipped": 1}), (True, {"failed": 1})])
 def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome: dict[str, int]) -> None:
     """An experiment that this machine cannot run never lets a test pass, nor hides what the others found."""

@@ -197,6 +197,7 @@ def runs(ways: list[Any], whens: tuple[str, ...] = ("workload", "recovery")) -> 
     return found
 
 
+@pytest.mark.daily(3)
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "deep")))
 def test_kill(way: str, when: str, tmp_path: Path) -> None:
@@ -208,6 +209,7 @@ def test_kill(way: str, when: str, tmp_path: Path) -> None:
     judge(way, verdicts, said)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.skipif(bool(requirements(("posix",))), reason="needs FUSE")
 @pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "linked_parent", "deep"), ("workload",)))
 def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
@@ -216,6 +218,7 @@ def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
     judge(way, verdicts, said)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.skipif(bool(requirements(("ext4",))), reason="needs root, FUSE and loop devices")
 @pytest.mark.parametrize(("way", "when"), runs(["link", "file", "fifo", "bind", "bind_over", "nested", "names"]))
 def test_power_ext4(way: str, when: str, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
 def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
@@ -99,6 +100,7 @@ def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -
         assert any("died by signal 40" in result.explanation for result in found)
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
 def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
@@ -106,6 +108,7 @@ def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> N
     assert verdicts(results(experiment, f"{ODD}:OddVerify", tmp_path, end=end)) == {"safe", "unknown"}
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *RETURNS])
 def test_a_contract_that_ends_oddly(experiment: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

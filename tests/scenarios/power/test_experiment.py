@@ -98,6 +98,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.daily(6)
 @pytest.mark.parametrize(("target", "expected"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) -> None:
     """On ext4, the system loses what its documentation says it may lose, and nothing else."""
@@ -105,6 +106,7 @@ def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) ->
     assert verdicts(run(target, tmp_path, budget=budget, nudges=nudges, fs=COMMITS_SELDOM)) == expected
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "target", ["sqlite:wal-off", "sqlite:delete-off", "lmdb:nosync", "deltalake:plain", "replace:none"]
 )
@@ -134,6 +136,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, nudges: tuple[str, ...], t
     assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(nudges) + 1
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["no-sync-record", "no-sync-commit"])
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""

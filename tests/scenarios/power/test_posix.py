@@ -41,6 +41,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.daily(5)
 @pytest.mark.parametrize(("target", "expected", "budget"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_path: Path) -> None:
     """On the weakest filesystem, a system keeps what it syncs in the standard way, and loses what it leaves to the filesystem."""

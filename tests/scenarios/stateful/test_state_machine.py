@@ -98,6 +98,7 @@ def test_power_cut() -> None:
     assert [step.partition("(")[0] for step in steps[1:]] == ["add", "power_cut", "teardown"]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("base", "store"), [(Puts, toy_stores.Rewriting), (Adds, toy_stores.Compacting), (Adds, toy_stores.Appending)]
 )
@@ -150,6 +151,7 @@ def test_what_a_crash_cut_short_is_no_gap() -> None:
     assert heard == [[1], [1, 3]]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("operation", "message"),
     [("get", "get raised KeyError: 'a'"), ("die", "the store died by SIGABRT"), ("hang", "the store hung")],

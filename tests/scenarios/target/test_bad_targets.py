@@ -111,6 +111,7 @@ def shell(tmp_path: Path, write: str, recover: str) -> str:
     return str(tmp_path / "shell.toml")
 
 
+@pytest.mark.daily(8)
 @pytest.mark.parametrize(("name", "expected", "explanation"), PYTHON)
 def test_python(name: str, expected: set[str], explanation: str) -> None:
     """A system in Python gets the verdict it deserves, explained."""
@@ -129,12 +130,14 @@ def is_ours(process: psutil.Process) -> bool:
     return ours and process.info["cmdline"] == LEFT_BEHIND
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("write", "recover", "expected", "explanation"), COMMANDS)
 def test_commands(write: str, recover: str, expected: set[str], explanation: str, tmp_path: Path) -> None:
     """So does a program."""
     check(shell(tmp_path, write, recover), expected, explanation)
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(("name", "message"), REFUSED)
 def test_refused(name: str, message: str) -> None:
     """What does not work undisturbed cannot be crashed; the error says what it did."""

@@ -43,6 +43,7 @@ def explained_power(target: str, fs: str, budget: int, tmp_path: Path, *, restar
     return findings
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "target", "fs", "budget"), POWER)
 def test_power(name: str, target: str, fs: str, budget: int, tmp_path: Path) -> None:
     """The missing sync is named, and with it the promise holds."""

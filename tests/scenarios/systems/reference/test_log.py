@@ -26,6 +26,7 @@ def test_killed(tmp_path: Path) -> None:
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
 
 
+@pytest.mark.daily(1)
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("target", ["reference-log", "reference-log:threads"])
 def test_power_cut(target: str, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_there_are_enough() -> None:
     assert {row.dies for row in MUTANTS.values()} == {"process", "machine"}
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", FEW)
 def test_planted_bug_is_found(name: str) -> None:
