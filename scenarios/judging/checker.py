@@ -159,7 +159,16 @@ class Checker:
         """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
         if state.tree.unusable:
             return Checked(*state.tree.unusable)
-        self.store.restore(state.tree, root)
+        try:
+            self.store.restore(state.tree, root)
+        except (OSError, ScenarioError) as error:
+            return Checked(Verdict.UNKNOWN, f"the folder could not be laid out again: {error}")
+        return self.check_in_place(state, root, snapshot=snapshot)
+
+    def check_in_place(self, state: CrashState, root: Path, *, snapshot: bool = False) -> Checked:
+        """Judge the state that lies at ``root``, which stays there as recovery left it: no copy is made of it."""
+        if state.tree.unusable:
+            return Checked(*state.tree.unusable)
         recovery: list[Snapshot] = []
         try:
             items, declared = self._recover(root, recovery, snapshot)

@@ -8,7 +8,7 @@ in turn, breadth first, to `DEPTH_MAX` crashes deep.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,9 +25,35 @@ from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.target.journal import Promises
 
-__all__ = ["KillExploration"]
+__all__ = ["KillExploration", "snapshots_of"]
 
 T = TypeVar("T")
+
+
+def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) -> list[tuple[Hit, CrashState]]:
+    """Run the workload once, undisturbed; returns the state at each chosen hit that was met, and at the end, in order.
+
+    Raises:
+        UsageError: it does not work this time, or spoils its journal.
+    """
+    folder, snapshots = checker.folder(), list[Snapshot]()
+    root, journal = folder / "root", folder / "journal"
+    checker.store.restore(prepared.tree, root)
+    job = checker.jobs.start(
+        work.workload, checker.target, root, journal, set(chosen), None, seconds_max=10 * checker.system.seconds_max
+    )
+    snapshot_job(job, checker.store, root, snapshots, journal)
+    checker.must("the workload whose snapshots were taken", job.wait())
+    written = read_file(journal)
+    snapshots.append(Snapshot(END, checker.store.capture(root), len(written)))
+    sizes = [snapshot.journal_bytes for snapshot in snapshots]
+    if sizes != sorted(sizes):
+        raise shrunk(checker)
+    remove_tree(folder)
+    return [
+        (snapshot.hit, CrashState(snapshot.tree, Promises.parse(written[: snapshot.journal_bytes], prepared.items)))
+        for snapshot in snapshots
+    ]
 
 
 @dataclass
@@ -70,36 +96,25 @@ class KillExploration:
         return side_by_side(self.checker.jobs, self.options.workers, function, paths)
 
     def snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
-        """Snapshot the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
-        folder, snapshots = self.checker.folder(), list[Snapshot]()
-        root, journal = folder / "root", folder / "journal"
-        self.checker.store.restore(prepared.tree, root)
+        """Snapshot the workload at each chosen hit; returns whether its runs meet them in one order, and can be compared."""
         self.listener.planned("taking snapshots", len(chosen))
-        job = self.checker.jobs.start(
-            work.workload, self.checker.target, root, journal, set(chosen), None,
-            seconds_max=10 * self.checker.system.seconds_max,
-        )  # fmt: skip
-        snapshot_job(job, self.checker.store, root, snapshots, journal)
-        self.checker.must("the workload whose snapshots were taken", job.wait())
-        written = read_file(journal)
-        snapshots.append(Snapshot(END, self.checker.store.capture(root), len(written)))
-        sizes = [snapshot.journal_bytes for snapshot in snapshots]
-        if sizes != sorted(sizes):
-            raise shrunk(self.checker)
-        for snapshot in snapshots:
-            promises = Promises.parse(written[: snapshot.journal_bytes], prepared.items)
-            self.states[(snapshot.hit,)] = CrashState(snapshot.tree, promises)
+        found = snapshots_of(self.checker, prepared, chosen)
+        for hit, state in found:
+            self.states[(hit,)] = state
         self.paths += [
             (hit,) for hit in self.options.shard.block([*chosen, END])
         ]  # Neighbours often left the same folder.
         self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
-        different = "left different folders" if self.checker.difference(prepared.final, snapshots[-1].tree) else ""
-        if [snapshot.hit for snapshot in snapshots] != [*chosen, END]:
-            different = "met their crash points in another order"
-        if different:
-            self.notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
-        remove_tree(folder)
-        return not different
+        if [hit for hit, _ in found] != [*chosen, END]:
+            self.notes.append(
+                "two undisturbed runs met their crash points in another order, so killed runs are compared by verdict only"
+            )
+            return False
+        if self.checker.difference(prepared.final, found[-1][1].tree):
+            self.notes.append(
+                "two undisturbed runs left different folders, so killed runs are compared but for what differs there, too"
+            )
+        return True
 
     def _miss(self, hits: list[Hit]) -> None:
         """A failpoint that did not fire again is ``unknown``; a system call that was not made again is left out."""
