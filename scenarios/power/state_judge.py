@@ -74,8 +74,8 @@ class StateJudge:
         with ExitStack() as stack:
             scratch = stack.enter_context(own_folder(self._recording.trace.parent))
             self._images = stack.enter_context(CrashImages(self._trace))
-            names = 1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
-            self._store = SnapshotStore(scratch, keep=False, names=names)
+            on_disk = Filesystem.parse(self._trace.filesystem).on_disk
+            self._store = SnapshotStore(scratch, keep=False, names=1 if on_disk else 2, ordered=not on_disk)
             self._folders = FolderJudge(
                 self._target,
                 lambda cut: promises_before(self._trace, cut, self._recording),
