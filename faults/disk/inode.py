@@ -23,6 +23,8 @@ class Inode:
     links: int = 0
     content: bytearray = field(default_factory=bytearray)
     names: dict[bytes, int] = field(default_factory=dict)
+    extended: dict[bytes, bytes] = field(default_factory=dict)
+    """Extended attributes."""
     changed_ns: int = field(default_factory=time.time_ns)
     modified_ns: int = field(default_factory=time.time_ns)
     accessed_ns: int = field(default_factory=time.time_ns)
@@ -33,9 +35,9 @@ class Inode:
         """Whether it holds names and no content."""
         return stat.S_ISDIR(self.mode)
 
-    def touch(self) -> None:
-        """Its content changed just now."""
-        self.changed_ns = self.modified_ns = time.time_ns()
+    def touch(self, now_ns: int = 0) -> None:
+        """Its content changed just now, or at a given time."""
+        self.changed_ns = self.modified_ns = now_ns or time.time_ns()
 
     def attributes(self) -> Attributes:
         """The answer to stat(2)."""

@@ -28,7 +28,8 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import second_recovery, worker as work
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
@@ -55,9 +56,14 @@ class CrashState:
 
     @cached_property
     def digest(self) -> str:
-        """Equal states are judged once."""
+        """The state's name: equal for equal folders and promises, whenever their files were changed."""
         text = f"{self.tree.digest} {self.promises}".encode()
         return hashlib.blake2b(text, digest_size=12).hexdigest()
+
+    @cached_property
+    def key(self) -> str:
+        """States with one key are judged once. It also has the order in which files were changed."""
+        return f"{self.digest} {self.tree.order}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +172,16 @@ class Checker:
         """Judge one state, laying it out at ``root``, which stays there as recovery left it."""
         if state.tree.unusable:
             return Checked(*state.tree.unusable)
-        self.store.restore(state.tree, root)
+        try:
+            self.store.restore(state.tree, root)
+        except (OSError, ScenarioError) as error:
+            return Checked(Verdict.UNKNOWN, f"the folder could not be laid out again: {error}")
+        return self.check_in_place(state, root, snapshot=snapshot)
+
+    def check_in_place(self, state: CrashState, root: Path, *, snapshot: bool = False) -> Checked:
+        """Judge the state that lies at ``root``, which stays there as recovery left it: no copy is made of it."""
+        if state.tree.unusable:
+            return Checked(*state.tree.unusable)
         recovery: list[Snapshot] = []
         try:
             items, declared = self._recover(root, recovery, snapshot)

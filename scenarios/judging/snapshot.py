@@ -2,7 +2,8 @@
 
 A SIGKILL preserves everything already passed to the kernel: the content of the folder, and of the journal, at that instant.
 So the process stops itself and all its threads at a failpoint (SIGSTOP), the folder is read, and the process continues. One
-run of a workload therefore yields the crashed folder of every hit.
+run of a workload therefore yields the crashed folder of every hit. `tree` says what belongs to a folder, and `restoring`
+lays it out again. Reading changes nothing that the program could see, not even a time of access.
 
 Not covered: a kill inside another thread's write system call, which the kernel may cut short at a page; and processes that
 the system started itself, which are not stopped. Files are stored by content, so a thousand snapshots of a folder that
@@ -15,80 +16,43 @@ out.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, NotAFolder, open_below, opened_folder
-from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.judging.sparse import content_digest, copy_content
+from crashmatrix.scenarios.judging.metadata import attributes_of, kind_of_mode
+from crashmatrix.scenarios.judging.restoring import lay_out
+from crashmatrix.scenarios.judging.sparse import copy_content, look_at
+from crashmatrix.scenarios.judging.tree import DIRECTORY, FILE, LINK, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
 
-__all__ = ["Entry", "SnapshotStore", "Tree"]
+__all__ = ["SnapshotStore"]
 
-_REPLACED, _UNREADABLE = "replaced", "unreadable"
-"""Kinds of the one entry, without a name, of a tree that cannot be laid out; its content says why."""
+Extents = tuple[tuple[int, int], ...]
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A file (``content`` is its digest), directory (empty) or symbolic link (its target), with its permission bits."""
-
-    kind: str
-    mode: int
-    content: str
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A folder's content: relative path to entry."""
-
-    entries: tuple[tuple[str, Entry], ...]
-
-    @cached_property
-    def unusable(self) -> tuple[Verdict, str] | None:
-        """The verdict on a folder that cannot be laid out again, and why; None of any other.
-
-        One that was replaced cannot be opened by anybody. One with a mount in it, or a file that this user may not read, could
-        be: it is unknown what would come of that.
-        """
-        kind, text = (self.entries[0][1].kind, self.entries[0][1].content) if self.entries else ("", "")
-        verdict = {_REPLACED: Verdict.CANNOT_OPEN, _UNREADABLE: Verdict.UNKNOWN}.get(kind)
-        return (verdict, text) if verdict else None
-
-    @cached_property
-    def digest(self) -> str:
-        """Equal for equal folders, and for no others."""
-        text = repr(self.entries).encode()
-        return hashlib.blake2b(text, digest_size=12).hexdigest()
-
-    def difference(self, other: Tree) -> list[str]:
-        """Return the paths at which two folders differ, sorted."""
-        mine, theirs = dict(self.entries), dict(other.entries)
-        return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
+_READ = os.O_RDONLY | os.O_NONBLOCK
+"""How a file is opened: a FIFO that has taken a file's place is not waited for."""
 
 
 class SnapshotStore:
     """Keeps snapshots under ``scratch``, or with ``keep=False`` only their digests. Thread-safe.
 
-    ``names`` is how many of the last names of a folder's path are ours, and so must be plain folders on one mount.
+    ``names`` is how many of the last names of a folder's path are ours, and so must be plain folders on one mount. ``ordered``:
+    the order in which files were changed counts in digests (`Tree.ordered`).
     """
 
-    def __init__(self, scratch: Path, *, keep: bool = True, names: int = 1) -> None:
-        self._keep_contents, self._names = keep, names
+    def __init__(self, scratch: Path, *, keep: bool = True, names: int = 1, ordered: bool = False) -> None:
+        self._keep_contents, self._names, self._ordered = keep, names, ordered
         self._blobs = scratch / "blobs"
         self._blobs.mkdir()
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
     def capture(self, root: Path, names: int | None = None) -> Tree:
-        """Snapshot the folder; nobody must be writing to it (see `frozen`). One that is gone looks like an empty one.
+        """Snapshot the folder; nobody must be writing to it (see `frozen`). One that is gone is an empty tree.
 
         No link is followed and no mount entered: what that leads to is not the folder's. `Tree.unusable` says so.
         ``names`` is as in the constructor, where the folder is seen elsewhere.
@@ -102,96 +66,129 @@ class SnapshotStore:
         except FileNotFoundError:
             return Tree(())
         except NotAFolder as error:
-            return Tree((("", Entry(_REPLACED, 0, f"the folder under test was replaced by {error.what}")),))
+            return _unusable(REPLACED, f"the folder under test was replaced by {error.what}")
 
     def _capture(self, folder: int, root: Path) -> Tree:
         with Cursor(folder) as cursor:
             try:
-                return Tree(tuple(sorted(self._walk(cursor))))
+                entries, links = _Capture(cursor, self._keep).entries()
+                return joined(entries, links, ordered=self._ordered)
             except (NotAFolder, PermissionError) as error:
                 name = "/".join((*cursor.names, str(error.filename).rpartition("/")[2]))
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
-                text = f"the folder under test cannot be copied: {why}, at {name!r}"
-                return Tree((("", Entry(_UNREADABLE, 0, text)),))
+                return _unusable(UNREADABLE, f"the folder under test cannot be copied: {why}, at {name!r}")
             except OSError as error:  # Calls on descriptors name no path; add it.
                 name = error.filename if isinstance(error.filename, str) else ""
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
-    def _walk(self, cursor: Cursor) -> Iterator[tuple[str, Entry]]:
+    def _keep(self, descriptor: int, size: int) -> tuple[str, Extents]:
+        """Store an open file's content, unless it is known; returns its digest, and where it is no hole."""
+        digest, extents = look_at(descriptor, size)
+        with self._lock:
+            if self._keep_contents and digest not in self._known:
+                with open(self._blobs / digest, "wb", buffering=0) as blob:
+                    copy_content(descriptor, blob.fileno())
+                self._known.add(digest)
+        return digest, extents
+
+    def content(self, digest: str) -> bytes:
+        """The content of a file by its digest, if contents are kept."""
+        return (self._blobs / digest).read_bytes()
+
+    def restore(self, tree: Tree, root: Path) -> None:
+        """Lay the folder out at ``root``, which must not exist or be an empty folder; see `restoring`. Raises OSError.
+
+        Raises:
+            ScenarioError: the tree is none that can be laid out.
+        """
+        lay_out(tree, root, self._blobs)
+
+
+def _unusable(kind: str, text: str) -> Tree:
+    return Tree((("", Entry(kind, 0, text)),))
+
+
+class _Capture:
+    """One look at a folder, from the cursor's place on. A file with several names is read once."""
+
+    def __init__(self, cursor: Cursor, keep: Callable[[int, int], tuple[str, Extents]]) -> None:
+        self._cursor, self._keep = cursor, keep
+        self._links: dict[tuple[int, int], dict[str, Entry]] = {}
+        """By inode, for files that have more than one name: path to entry."""
+
+    def entries(self) -> tuple[list[tuple[str, Entry]], list[list[str]]]:
+        """Read it all; also returns the paths of each file that has several. Raises OSError."""
+        entries = list(self._walk())
+        return entries, [list(paths) for paths in self._links.values()]
+
+    def _walk(self) -> Iterator[tuple[str, Entry]]:
         """Yield what there is; one loop, since a folder may be deeper than Python's stack."""
+        cursor = self._cursor
         folders: list[list[str]] = [[]]
-        yield from self._look(cursor, folders[-1])
+        yield ROOT, self._folder()
+        yield from self._look(folders[-1])
         while True:
             if folders[-1]:
                 cursor.down(folders[-1].pop())
                 folders.append([])
-                yield from self._look(cursor, folders[-1])
+                yield "/".join(cursor.names), self._folder()
+                yield from self._look(folders[-1])
             elif cursor.names:
                 folders.pop()
                 cursor.up()
             else:
                 return
 
-    def _look(self, cursor: Cursor, folders: list[str]) -> Iterator[tuple[str, Entry]]:
-        """Yield what is in the folder the cursor is in, and note the names of the folders in it."""
-        prefix = "".join(f"{name}/" for name in cursor.names)
-        with os.scandir(cursor.descriptor) as found:
-            for item in found:
-                mode = stat.S_IMODE(item.stat(follow_symlinks=False).st_mode)
-                if item.is_symlink():
-                    target = os.readlink(item.name, dir_fd=cursor.descriptor)
-                    yield prefix + item.name, Entry("link", mode, target)
-                elif item.is_dir(follow_symlinks=False):
-                    yield prefix + item.name, Entry("directory", mode, "")
-                    folders.append(item.name)
-                elif item.is_file(follow_symlinks=False):
-                    yield prefix + item.name, Entry("file", mode, self._keep(cursor.descriptor, item.name))
+    def _folder(self) -> Entry:
+        """The folder the cursor is in."""
+        return _entry(DIRECTORY, self._cursor.state, "", attributes_of(self._cursor.descriptor))
 
-    def _keep(self, folder: int, name: str) -> str:
-        descriptor = open_below(folder, name, os.O_RDONLY)
+    def _look(self, folders: list[str]) -> Iterator[tuple[str, Entry]]:
+        """Yield what is in the folder the cursor is in, but for folders, whose names are noted."""
+        prefix = "".join(f"{name}/" for name in self._cursor.names)
+        with os.scandir(self._cursor.descriptor) as found:
+            for item in found:
+                state = item.stat(follow_symlinks=False)
+                if stat.S_ISDIR(state.st_mode):
+                    folders.append(item.name)
+                elif state.st_nlink > 1:
+                    yield prefix + item.name, self._linked(prefix + item.name, item.name, state)
+                else:
+                    yield prefix + item.name, self._read(item.name, state)
+
+    def _linked(self, path: str, name: str, state: os.stat_result) -> Entry:
+        known = self._links.setdefault((state.st_dev, state.st_ino), {})
+        known[path] = next(iter(known.values())) if known else self._read(name, state)
+        return known[path]
+
+    def _read(self, name: str, state: os.stat_result) -> Entry:
+        """Read one entry that is no folder."""
+        folder = self._cursor.descriptor
+        if stat.S_ISREG(state.st_mode):
+            return self._file(folder, name, state)
+        kind, content = kind_of_mode(state.st_mode), ""
+        if kind == LINK:
+            content = os.readlink(name, dir_fd=folder)
+        elif kind.endswith("device"):
+            content = f"{os.major(state.st_rdev)}:{os.minor(state.st_rdev)}"
+        return _entry(kind, state, content, attributes_of(folder, name))
+
+    def _file(self, folder: int, name: str, state: os.stat_result) -> Entry:
+        descriptor = open_below(folder, name, _READ)
         try:
-            digest = content_digest(descriptor)
-            with self._lock:
-                if self._keep_contents and digest not in self._known:
-                    with open(self._blobs / digest, "wb", buffering=0) as blob:
-                        copy_content(descriptor, blob.fileno())
-                    self._known.add(digest)
+            opened = os.fstat(descriptor)
+            if not stat.S_ISREG(opened.st_mode):
+                raise OSError(errno.ESTALE, "replaced meanwhile", name)
+            digest, extents = self._keep(descriptor, opened.st_size)
+            return _entry(FILE, state, digest, attributes_of(descriptor), extents)
         finally:
             os.close(descriptor)
-        return digest
 
-    def restore(self, tree: Tree, root: Path) -> None:
-        """Lay the folder out at ``root``, which must not exist or be an empty folder. Raises OSError.
 
-        Raises:
-            ScenarioError: the tree is none that can be laid out.
-        """
-        if tree.unusable:
-            raise ScenarioError(tree.unusable[1])
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            root.mkdir()
-        with opened_folder(root.parent.resolve() / root.name) as folder, Cursor(folder) as cursor:
-            # Sorted by the parts of the path, not by its text, so the entries of one folder are neighbours.
-            entries = sorted((path.split("/"), entry) for path, entry in tree.entries)
-            for (*above, name), entry in entries:
-                cursor.go(above)
-                self._lay_out(cursor.descriptor, name, entry)
-            for (*above, name), entry in reversed(entries):
-                if entry.kind == "directory":
-                    cursor.go(above)
-                    os.chmod(name, entry.mode, dir_fd=cursor.descriptor)
-
-    def _lay_out(self, folder: int, name: str, entry: Entry) -> None:
-        if entry.kind == "directory":
-            os.mkdir(name, dir_fd=folder)
-        elif entry.kind == "link":
-            os.symlink(entry.content, name, dir_fd=folder)
-        else:
-            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-            try:
-                with open(self._blobs / entry.content, "rb", buffering=0) as blob:
-                    copy_content(blob.fileno(), descriptor)
-                os.fchmod(descriptor, entry.mode)
-            finally:
-                os.close(descriptor)
+def _entry(
+    kind: str, state: os.stat_result, content: str, attributes: tuple[tuple[str, bytes], ...], extents: Extents = ()
+) -> Entry:
+    return Entry(
+        kind, stat.S_IMODE(state.st_mode), content, (state.st_uid, state.st_gid), attributes,
+        accessed_ns=state.st_atime_ns, modified_ns=state.st_mtime_ns, extents=extents,
+    )  # fmt: skip

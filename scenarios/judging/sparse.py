@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from crashmatrix.faults.disk.trace.trace import data_extents
 
-__all__ = ["chunks", "content_digest", "copy_content"]
+__all__ = ["chunks", "copy_content", "copy_ranges", "look_at"]
 
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
@@ -19,8 +19,12 @@ _ZEROS = bytes(_CHUNK)
 
 def chunks(descriptor: int) -> Iterator[tuple[int, bytes]]:
     """Yield the pieces of an open file that are not all zeros, with their offsets, which are multiples of their size."""
+    return _chunks(descriptor, data_extents(descriptor))
+
+
+def _chunks(descriptor: int, extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
     done = 0
-    for start, stop in data_extents(descriptor):
+    for start, stop in extents:
         for offset in range(max(done, start - start % _CHUNK), stop, _CHUNK):
             done = offset + _CHUNK
             data = os.pread(descriptor, _CHUNK, offset)
@@ -28,13 +32,23 @@ def chunks(descriptor: int) -> Iterator[tuple[int, bytes]]:
                 yield offset, data
 
 
-def content_digest(descriptor: int) -> str:
-    """Return a digest of an open file's content: equal for equal files, and for no others."""
-    digest = hashlib.blake2b(b"%d" % os.fstat(descriptor).st_size, digest_size=20)
-    for offset, data in chunks(descriptor):
+def look_at(descriptor: int, size: int) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a digest of an open file's content, equal for equal files and for no others, and the ranges that are no holes."""
+    digest = hashlib.blake2b(b"%d" % size, digest_size=20)
+    extents = _extents(descriptor, size)
+    for offset, data in _chunks(descriptor, extents):
         digest.update(b"at %d " % offset)
         digest.update(data)
-    return digest.hexdigest()
+    return digest.hexdigest(), extents
+
+
+def _extents(descriptor: int, size: int) -> tuple[tuple[int, int], ...]:
+    """The ranges of data; most files have no hole, which one call says."""
+    if not size:
+        return ()
+    if os.lseek(descriptor, 0, os.SEEK_HOLE) >= size:
+        return ((0, size),)
+    return tuple(data_extents(descriptor))
 
 
 def copy_content(source: int, target: int) -> None:
@@ -42,3 +56,12 @@ def copy_content(source: int, target: int) -> None:
     os.ftruncate(target, os.fstat(source).st_size)
     for offset, data in chunks(source):
         os.pwrite(target, data, offset)
+
+
+def copy_ranges(source: int, target: int, extents: Iterable[tuple[int, int]]) -> None:
+    """Make an open, empty file equal to another, with these ranges written, zeros included, and holes elsewhere."""
+    size = os.fstat(source).st_size
+    os.ftruncate(target, size)
+    for start, stop in extents:
+        for offset in range(start, min(stop, size), _CHUNK):
+            os.pwrite(target, os.pread(source, min(_CHUNK, stop - offset), offset), offset)

@@ -3,7 +3,8 @@
 1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint (`profile`)
 2. run the workload again and snapshot the folder at each hit chosen: each is a crash (`exploring`)
 3. judge every distinct crashed folder, and the folders that its recovery passes through (`exploring`)
-4. really kill, by SIGKILL, a seeded sample of all these scenarios, and compare with the snapshots (`real_kills`)
+4. really kill, by SIGKILL, a seeded sample of all these scenarios, judge what is left in place, and compare with the
+   snapshots (`real_kills`)
 """
 
 from __future__ import annotations
@@ -143,8 +144,8 @@ class KillScenario:
                 if not state.tree.unusable:
                     checker.store.restore(state.tree, keep / "crashed")
                 shutil.copyfile(folder / "journal", keep / "journal")
-            root = checker.folder() / ROOT_NAME
-            checked = checker.check_folder(state, root)
+            root = folder / ROOT_NAME
+            checked = checker.check_in_place(state, root)
             if keep is not None and not (recovered := checker.store.capture(root)).unusable:
                 checker.store.restore(recovered, keep / "recovered")
             return checked

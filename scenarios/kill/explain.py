@@ -14,7 +14,7 @@ from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
 from crashmatrix.scenarios.judging.locations import relative
-from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -83,7 +83,7 @@ class KillExplainer:
 
     def _recovery_of(self, path: CrashPath) -> tuple[Snapshot, ...]:
         """The snapshots of the recovery from what a scenario left."""
-        checked = self._experiment.checked.get(self._experiment.states[path].digest)
+        checked = self._experiment.checked.get(self._experiment.states[path].key)
         return checked.recovery if checked else ()
 
     def _where(self, path: CrashPath, lines: int) -> str:

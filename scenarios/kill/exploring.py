@@ -8,7 +8,7 @@ in turn, breadth first, to `DEPTH_MAX` crashes deep.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -26,9 +26,36 @@ from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.target.journal import Promises
 
-__all__ = ["KillExploration"]
+__all__ = ["KillExploration", "snapshots_of"]
 
 T = TypeVar("T")
+
+
+def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) -> list[tuple[Hit, CrashState]]:
+    """Run the workload once, undisturbed; returns the state at each chosen hit that was met, and at the end, in order.
+
+    Raises:
+        UsageError: it does not work this time, or spoils its journal.
+    """
+    folder, snapshots = checker.folder(), list[Snapshot]()
+    root, journal = folder / ROOT_NAME, folder / "journal"
+    checker.store.restore(prepared.tree, root)
+    job = checker.jobs.start(
+        work.workload, checker.target, root, journal, set(chosen), None,
+        seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
+    )  # fmt: skip
+    snapshot_job(job, checker.store, root, snapshots, journal)
+    checker.must("the workload whose snapshots were taken", job.wait())
+    written = read_file(journal)
+    snapshots.append(Snapshot(END, checker.store.capture(root), len(written)))
+    sizes = [snapshot.journal_bytes for snapshot in snapshots]
+    if sizes != sorted(sizes):
+        raise shrunk(checker)
+    remove_tree(folder)
+    return [
+        (snapshot.hit, CrashState(snapshot.tree, Promises.parse(written[: snapshot.journal_bytes], prepared.items)))
+        for snapshot in snapshots
+    ]
 
 
 @dataclass
@@ -49,7 +76,7 @@ class KillExploration:
     """The plan's order."""
     states: dict[CrashPath, CrashState] = field(default_factory=dict)
     checked: dict[str, Checked] = field(default_factory=dict)
-    """By the state's digest."""
+    """By the state's key."""
 
     @property
     def budget(self) -> int:
@@ -71,36 +98,25 @@ class KillExploration:
         return side_by_side(self.checker.jobs, self.options.workers, function, paths)
 
     def snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
-        """Snapshot the workload at each chosen hit; returns whether its runs can be compared byte by byte."""
-        folder, snapshots = self.checker.folder(), list[Snapshot]()
-        root, journal = folder / ROOT_NAME, folder / "journal"
-        self.checker.store.restore(prepared.tree, root)
+        """Snapshot the workload at each chosen hit; returns whether its runs meet them in one order, and can be compared."""
         self.listener.planned("taking snapshots", len(chosen))
-        job = self.checker.jobs.start(
-            work.workload, self.checker.target, root, journal, set(chosen), None,
-            seconds_max=10 * self.checker.system.seconds_max, view=self.checker.view(root),
-        )  # fmt: skip
-        snapshot_job(job, self.checker.store, root, snapshots, journal)
-        self.checker.must("the workload whose snapshots were taken", job.wait())
-        written = read_file(journal)
-        snapshots.append(Snapshot(END, self.checker.store.capture(root), len(written)))
-        sizes = [snapshot.journal_bytes for snapshot in snapshots]
-        if sizes != sorted(sizes):
-            raise shrunk(self.checker)
-        for snapshot in snapshots:
-            promises = Promises.parse(written[: snapshot.journal_bytes], prepared.items)
-            self.states[(snapshot.hit,)] = CrashState(snapshot.tree, promises)
+        found = snapshots_of(self.checker, prepared, chosen)
+        for hit, state in found:
+            self.states[(hit,)] = state
         self.paths += [
             (hit,) for hit in self.options.shard.block([*chosen, END])
         ]  # Neighbours often left the same folder.
         self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
-        different = "left different folders" if self.checker.difference(prepared.final, snapshots[-1].tree) else ""
-        if [snapshot.hit for snapshot in snapshots] != [*chosen, END]:
-            different = "met their crash points in another order"
-        if different:
-            self.notes.append(f"two undisturbed runs {different}, so killed runs are compared by verdict only")
-        remove_tree(folder)
-        return not different
+        if [hit for hit, _ in found] != [*chosen, END]:
+            self.notes.append(
+                "two undisturbed runs met their crash points in another order, so killed runs are compared by verdict only"
+            )
+            return False
+        if self.checker.difference(prepared.final, found[-1][1].tree):
+            self.notes.append(
+                "two undisturbed runs left different folders, so killed runs are compared but for what differs there, too"
+            )
+        return True
 
     def _miss(self, hits: list[Hit]) -> None:
         """A failpoint that did not fire again is ``unknown``; a system call that was not made again is left out."""
@@ -131,11 +147,10 @@ class KillExploration:
 
     def _thin_states(self, depth: int, level: dict[CrashPath, CrashState]) -> dict[CrashPath, CrashState]:
         """Leave out scenarios whose state is one too many: kept are the first of each failpoint, and a drawn rest."""
-        new = {path: state.digest for path, state in level.items() if state.digest not in self.checked}
+        new = {path: state.digest for path, state in level.items() if state.key not in self.checked}
         keep, note = thin_states(depth, new, self.options.shard.share(self.budget), self.options.seed)
         self.notes += [note] if note else []
-        known = self.checked.keys() | keep
-        return {path: state for path, state in level.items() if state.digest in known}
+        return {path: state for path, state in level.items() if state.key in self.checked or state.digest in keep}
 
     def _check_all(
         self, level: dict[CrashPath, CrashState], *, snapshot: bool
@@ -143,8 +158,8 @@ class KillExploration:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
         alike: dict[str, dict[CrashPath, CrashState]] = {}
         for path, state in level.items():
-            alike.setdefault(state.digest, {})[path] = state
-        first = {digest: next(iter(states)) for digest, states in alike.items() if digest not in self.checked}
+            alike.setdefault(state.key, {})[path] = state
+        first = {key: next(iter(states)) for key, states in alike.items() if key not in self.checked}
         self._report_known(level)
         jobs = {path: level[path] for path in first.values()}
         if self.options.until_broken:
@@ -152,16 +167,16 @@ class KillExploration:
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
         for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
-            self.checked[level[path].digest] = checked
-            self._report_known(alike[level[path].digest])
+            self.checked[level[path].key] = checked
+            self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:
                 break
-        return [(path, level[path], self.checked[digest]) for digest, path in first.items() if digest in self.checked]
+        return [(path, level[path], self.checked[key]) for key, path in first.items() if key in self.checked]
 
     def _report_known(self, level: dict[CrashPath, CrashState]) -> None:
         for path, state in level.items():
-            if path not in self.results and state.digest in self.checked:
-                self.report(path, self.checked[state.digest], state)
+            if path not in self.results and state.key in self.checked:
+                self.report(path, self.checked[state.key], state)
 
     def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
         return {

@@ -1,13 +1,18 @@
 """Step 4 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
 A snapshot stands for a kill only because the two keep agreeing: the same promises, the same folder, the same verdict. Where
-they do not, the scenario is ``unknown``.
+they do not, the scenario is ``unknown``. Recovery runs in the very folder that the killed process left. A copy of it would
+prove nothing about copies, and each snapshot is judged as one.
+
+Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold the ids of processes.
+So promises and folders need to agree only but for what differs in passing between undisturbed runs, too (`passing`).
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import read_file
@@ -15,9 +20,12 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.exploring import KillExploration
+from crashmatrix.scenarios.kill.passing import difference, same_promises
 from crashmatrix.scenarios.kill.plan import END, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
 from crashmatrix.scenarios.kill.profile import Prepared
+from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
 from crashmatrix.scenarios.processes.result import JobResult, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Promises
@@ -33,11 +41,14 @@ class RealKills:
     prepared: Prepared
     comparable: bool
     sample_min: int = SAMPLE_MIN
+    _passing: set[CrashPath] = field(init=False, default_factory=set)
+    """Where a killed run differed from its snapshot in passing only."""
 
     def run(self) -> None:
         """Kill the sample; results and details of the exploration say what came of it."""
         explored = self.exploration
         sample = self._sample()
+        self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
         agreed = 0
         for path, checked in explored.side_by_side(self.kill, sample):
@@ -47,6 +58,11 @@ class RealKills:
                 result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
             explored.results[path] = result
         explored.details.update(killed_for_real=len(sample), agreed_with_snapshot=agreed)
+        if self._passing:
+            explored.notes.append(
+                f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
+                "differ, too, such as in random names and ids of processes"
+            )
 
     def _sample(self) -> list[CrashPath]:
         explored = self.exploration
@@ -65,19 +81,30 @@ class RealKills:
             state = crash(checker, self.prepared, path, folder)
             if isinstance(state, Checked):
                 return state
-            if self.comparable and (difference := self._difference(state, shown)):
+            if self.comparable and (difference := self._difference(path, state, shown)):
                 return Checked(Verdict.UNKNOWN, difference)
-            checked, expected = checker.check(state), self.exploration.checked[shown.digest]
+            checked, expected = checker.check_in_place(state, folder / ROOT_NAME), self.exploration.checked[shown.key]
             if checked.verdict is expected.verdict:
                 return None
             return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
         finally:
             remove_tree(folder)
 
-    def _difference(self, state: CrashState, shown: CrashState) -> str:
-        if state.promises != shown.promises:
+    def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:
+        """Return how a state differs from its snapshot, otherwise than in passing; empty if it does not."""
+        for number in range(RERUNS_MAX + 1):
+            others = self._reruns.states(path, number)
+            if not (different := self._otherwise(state, shown, others)):
+                self._passing.update({path} if others else ())
+                break
+        return different
+
+    def _otherwise(self, state: CrashState, shown: CrashState, others: Sequence[CrashState]) -> str:
+        if not same_promises(state.promises, shown.promises, [other.promises for other in others]):
             return "the killed process had promised something else than the one whose snapshot was taken"
-        if place := self.exploration.checker.difference(state.tree, shown.tree):
+        checker = self.exploration.checker
+        place = difference(state.tree, shown.tree, [other.tree for other in others], checker.store.content)
+        if place and checker.difference(state.tree, shown.tree):
             return f"the killed process left another folder than the snapshot shows: {place}"
         return ""
 

@@ -21,7 +21,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
-from crashmatrix.scenarios.judging.snapshot import Tree
+from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
 from crashmatrix.scenarios.processes.sandbox.cell import Cell

@@ -27,7 +27,8 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
+from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.power.dealing import Dealer
 from crashmatrix.scenarios.power.folder_judge import FolderJudge
@@ -75,8 +76,8 @@ class StateJudge:
         with ExitStack() as stack:
             scratch = stack.enter_context(own_folder(self._recording.trace.parent))
             self._images = stack.enter_context(CrashImages(self._trace))
-            names = 1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
-            self._store = SnapshotStore(scratch, keep=False, names=names)
+            on_disk = Filesystem.parse(self._trace.filesystem).on_disk
+            self._store = SnapshotStore(scratch, keep=False, names=1 if on_disk else 2, ordered=not on_disk)
             cell = stack.enter_context(closing(Cell())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,

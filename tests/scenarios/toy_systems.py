@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,6 +203,38 @@ class Random(Store):
     def put(self, root: Path, item: int) -> None:
         (root / os.urandom(8).hex()).touch()
         super().put(root, item)
+
+
+class Replacing(SystemUnderTest):
+    """Right: replaces its file by one with a random name, and keeps its process id in a lock file."""
+
+    contract = "latest"
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        (root / "lock").write_text(f"pid {os.getpid()}\n")
+        for item in range(2):
+            with journal.attempt(["k", item]):
+                file, name = tempfile.mkstemp(dir=root)
+                os.write(file, str(item).encode())
+                os.close(file)
+                BEFORE_WRITE.hit()
+                Path(name).replace(root / "k")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [["k", int((root / "k").read_text())]] if (root / "k").exists() else []
+
+
+class SeesCopies(Store):
+    """Refuses a folder that is a copy of its own."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        (root / "inode").write_text(str(root.stat().st_ino))
+        super().workload(root, journal)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        if (root / "inode").read_text() != str(root.stat().st_ino):
+            raise ValueError("this is a copy")
+        return super().recover(root)
 
 
 class Spawning(Store):

@@ -60,9 +60,20 @@ class _How(ctypes.Structure):
 def open_below(folder: int, name: str, flags: int = _DIRECTORY) -> int:
     """Open this name (or relative path) below a folder; neither a link nor a mount is passed. Raises OSError.
 
+    Where the kernel permits it, reading changes no time of access.
+
     Raises:
         NotAFolder: for a directory, if it is anything else; for anything, if it is mounted there.
     """
+    if not flags & os.O_PATH:
+        try:
+            return _opened(folder, name, flags | os.O_NOATIME)
+        except PermissionError:
+            pass  # Only the owner, and root, may leave the time of access alone.
+    return _opened(folder, name, flags)
+
+
+def _opened(folder: int, name: str, flags: int) -> int:
     try:
         return _openat2(folder, name, flags, _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_XDEV)
     except OSError as error:

@@ -19,12 +19,14 @@ from typing import NamedTuple
 
 __all__ = [
     "DIRECT_IO",
+    "HANDLE_PRIVILEGES",
     "KEEP_CACHE",
     "Answer",
     "Attributes",
     "Opcode",
     "Request",
     "Setattr",
+    "attribute_reply",
     "attributes_reply",
     "directory_entries",
     "entry_reply",
@@ -57,6 +59,10 @@ class Opcode(IntEnum):
     STATFS = 17
     RELEASE = 18
     FSYNC = 20
+    SETXATTR = 21
+    GETXATTR = 22
+    LISTXATTR = 23
+    REMOVEXATTR = 24
     FLUSH = 25
     INIT = 26
     OPENDIR = 27
@@ -79,6 +85,9 @@ DIRECT_IO, KEEP_CACHE = 1, 2
 
 _MAJOR, _MINOR = 7, 31
 _BIG_WRITES, _MAX_PAGES = 1 << 5, 1 << 22
+HANDLE_PRIVILEGES = 1 << 28
+"""The recorder takes away set-user-ID bits and capabilities at writes: without it, the kernel looks for them at each write."""
+_WRITE_TAKES_PRIVILEGES, _SETATTR_TAKES_PRIVILEGES = 1 << 2, 11
 _WRITE_BYTES_MOST = 1 << 20
 _PAGE = 4096
 _BUFFER_BYTES = _WRITE_BYTES_MOST + 2 * _PAGE
@@ -92,10 +101,12 @@ _ATTRIBUTES_OUT = struct.Struct("=QII")
 _SETATTR = struct.Struct("=II6Q8I")
 _OPENED = struct.Struct("=QII")
 _WRITTEN = struct.Struct("=II")
+_ATTRIBUTE_SIZE = struct.Struct("=II")
 _STATFS = struct.Struct("=5Q4I24x")
 _INITIAL = struct.Struct("=4IHHIIHHI28x")
 _DIRENT = struct.Struct("=QQII")
 _WRITE = struct.Struct("=QQI20x")
+_WRITE_FLAGS = struct.Struct("=20xI")
 
 Answer = bytes | bytearray | memoryview
 """The answer to a request, without its header."""
@@ -118,6 +129,11 @@ class Request(NamedTuple):
         """The arguments of a WRITE: the file's handle, the offset, and the data, which is valid until the next request."""
         handle, offset, length = _WRITE.unpack_from(self.body)
         return handle, offset, self.body[_WRITE.size : _WRITE.size + length]
+
+    @property
+    def takes_privileges(self) -> bool:
+        """Whether a WRITE has the file lose set-user-ID bits and capabilities."""
+        return bool(_WRITE_FLAGS.unpack_from(self.body)[0] & _WRITE_TAKES_PRIVILEGES)
 
     def names(self, start: int = 0) -> list[bytes]:
         """The names, each ended by a NUL, from byte `start` of the arguments on."""
@@ -149,6 +165,7 @@ class Setattr:
     size: int | None
     accessed_ns: int | None
     modified_ns: int | None
+    takes_privileges: bool = False
 
     @classmethod
     def of(cls, request: Request) -> "Setattr":
@@ -164,8 +181,9 @@ class Setattr:
         accessed_ns = -1 if valid >> 7 & 1 else accessed * 10**9 + accessed_nsec
         modified_ns = -1 if valid >> 8 & 1 else modified * 10**9 + modified_nsec
         return cls(
-            given(0, mode), given(1, uid), given(2, gid), given(3, size), given(4, accessed_ns), given(5, modified_ns)
-        )
+            given(0, mode), given(1, uid), given(2, gid), given(3, size), given(4, accessed_ns), given(5, modified_ns),
+            bool(valid >> _SETATTR_TAKES_PRIVILEGES & 1),
+        )  # fmt: skip
 
 
 def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stall_seconds: float) -> None:
@@ -230,10 +248,13 @@ def _answer(handlers: Mapping[int, Callable[[Request], Answer]], request: Reques
         return error.errno or errno.EIO, b""
 
 
-def initial_reply(request: Request) -> bytes:
-    """The answer to INIT: the protocol's version, and writes in one request of up to 1 MiB, which the kernel does not delay."""
+def initial_reply(request: Request, wanted: int = 0) -> bytes:
+    """The answer to INIT: the protocol's version, and writes in one request of up to 1 MiB, which the kernel does not delay.
+
+    ``wanted`` are further flags, granted if the kernel offers them.
+    """
     _, _, readahead, offered = request.unpack("4I")
-    flags = offered & (_BIG_WRITES | _MAX_PAGES)
+    flags = offered & (_BIG_WRITES | _MAX_PAGES | wanted)
     return _INITIAL.pack(_MAJOR, _MINOR, readahead, flags, 0, 0, _WRITE_BYTES_MOST, 1, _WRITE_BYTES_MOST // _PAGE, 0, 0)
 
 
@@ -261,6 +282,15 @@ def statfs_reply() -> bytes:
     """The answer to STATFS: there is room."""
     blocks = 1 << 26
     return _STATFS.pack(blocks, blocks, blocks, blocks, blocks, _PAGE, 255, _PAGE, 0)
+
+
+def attribute_reply(value: bytes, length: int) -> bytes:
+    """The answer to GETXATTR and LISTXATTR: the value, or its size if no room is given. Raises OSError: too little room."""
+    if not length:
+        return _ATTRIBUTE_SIZE.pack(len(value), 0)
+    if len(value) > length:
+        raise OSError(errno.ERANGE, "extended attribute")
+    return value
 
 
 def directory_entries(entries: list[tuple[bytes, int, int]], offset: int, length: int) -> bytes:

@@ -12,7 +12,8 @@ from typing import Self
 
 from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.faults.disk.posix.tree import Trees, lay_out
+from crashmatrix.faults.disk.posix.layout import lay_out
+from crashmatrix.faults.disk.posix.tree import Trees
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.faults.disk.state import CrashState
 from crashmatrix.faults.disk.stopwatch import Stopwatch

@@ -1,10 +1,19 @@
 """Which file or directory each change of a tree's trace concerns: the trace itself has it, exactly."""
 
 import os
+import stat
 from dataclasses import replace
 
-from crashmatrix.faults.disk.trace.named import DATA, NAMES, SIZE, Named
-from crashmatrix.faults.disk.trace.operations import ROOT, Data, Entry, Names, Size, Sync
+from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.operations import (
+    ROOT,
+    Attribute,
+    Data,
+    Entry,
+    Names,
+    Size,
+    Sync,
+)
 from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["tree_changes", "tree_syncs"]
@@ -21,6 +30,8 @@ def tree_changes(trace: Trace, cut: int) -> dict[int, Named]:
                 walk.note(position, inode, Named(kind=DATA, start=offset, stop=offset + len(data)))
             case Size(inode, size):
                 walk.note(position, inode, Named(kind=SIZE, stop=size))
+            case Attribute(inode) as change:
+                walk.note(position, inode, Named(kind=ATTRIBUTE, what=_in_words(change)))
     return {at: replace(named, now=walk.path(inode)) for at, (inode, named) in walk.found.items()}
 
 
@@ -34,6 +45,20 @@ def tree_syncs(trace: Trace, cut: int) -> dict[int, str]:
             case Sync(inode):
                 found[position] = walk.path(inode)
     return found
+
+
+def _in_words(change: Attribute) -> str:
+    name, value = os.fsdecode(change.name), change.value
+    if value is None:
+        return f"attribute {name} removed"
+    match change.name:
+        case b"mode":
+            return f"permissions become {stat.S_IMODE(int(value)):o}"
+        case b"owner":
+            return f"owner becomes {value.decode().replace(' ', ':')}"
+        case b"modified" | b"accessed":
+            return f"time set at which it was {name}"
+    return f"attribute {name} set"
 
 
 class _Walk:

@@ -6,27 +6,28 @@ The log has the kinds of entries of a tree (crashmatrix.faults.disk.trace.operat
 
 Invariants:
 - Inode numbers are never used twice, and no inode is dropped: a recording is short.
-- The kernel checks permissions (`default_permissions`). Times and owners are kept for stat(2) and not logged.
+- The kernel checks permissions (`default_permissions`). `attributes` has what is logged of those, of owners and of times.
 """
 
 import errno
 import itertools
 import stat
-import time
 
 from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
 from crashmatrix.faults.disk.linux.fuse import Request, Setattr
-from crashmatrix.faults.disk.recorder import CONTROL, MOUNT, NOTES, RECORDED, Recorder
-from crashmatrix.faults.disk.trace.operations import Data, Entry, Names, Node, Operation, Size, Sync, operation_row
+from crashmatrix.faults.disk.posix.attributes import AttributeRecorder
+from crashmatrix.faults.disk.recorder import CONTROL, MOUNT, NOTES, RECORDED
+from crashmatrix.faults.disk.trace.operations import Data, Entry, Names, Node, Size, Sync
 
 __all__ = ["TreeRecorder"]
 
 _PUNCH_HOLE, _ZERO_RANGE, _KEEP_SIZE = 2, 16, 1  # linux/falloc.h
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h, renameat2
+_DATA_ONLY = 1  # linux/fuse.h, a flag of FSYNC
 
 
-class TreeRecorder(Recorder):
+class TreeRecorder(AttributeRecorder):
     """A tree in memory, with the directory `name` in it; `log` is an open file."""
 
     def __init__(self, log: int, name: str) -> None:
@@ -102,26 +103,31 @@ class TreeRecorder(Recorder):
         return fuse.entry_reply(inode.attributes())
 
     def _new(self, request: Request, mode: int, *, device: int = 0, target: bytes = b"") -> Inode:
-        inode = Inode(next(self._numbers), mode, request.uid, request.gid, device, target)
+        now = self._now()
+        inode = Inode(
+            next(self._numbers), mode, request.uid, request.gid, device, target,
+            changed_ns=now, modified_ns=now, accessed_ns=now,
+        )  # fmt: skip
         self._inodes[inode.number] = inode
-        self._append(Node(inode.number, mode, target))
+        self._append(Node(inode.number, mode, target, (request.uid, request.gid), device))
         return inode
 
     def _lead(self, *entries: Entry) -> None:
         """Change these names, at once."""
         if any(folder == MOUNT for folder, _, _ in entries):
             raise OSError(errno.EPERM, "the files beside the directory under test are fixed")
+        now = self._now()
         self._append(Names(entries))
         for folder, name, number in entries:
             names = self._inodes[folder].names
             if (before := names.pop(name, 0)) in self._inodes:
                 self._inodes[before].links -= 1
-                self._inodes[before].changed_ns = time.time_ns()
+                self._inodes[before].changed_ns = now
             if number:
                 names[name] = number
                 self._inodes[number].links += 1
-                self._inodes[number].changed_ns = time.time_ns()
-            self._inodes[folder].touch()
+                self._inodes[number].changed_ns = now
+            self._inodes[folder].touch(now)
 
     def _readlink(self, request: Request) -> bytes:
         return self._inodes[request.node].target
@@ -129,42 +135,41 @@ class TreeRecorder(Recorder):
     # Contents.
 
     def _setattr(self, request: Request) -> bytes:
-        inode, change, now = self._inodes[request.node], Setattr.of(request), time.time_ns()
-        if change.size is not None and inode.number not in (NOTES, CONTROL):  # A shell's `>` works on notes, too.
-            self._resize(inode, change.size)
-        if change.mode is not None:
-            inode.mode = stat.S_IFMT(inode.mode) | stat.S_IMODE(change.mode)
-            self._append(Node(inode.number, inode.mode, inode.target))
-        inode.uid = inode.uid if change.uid is None else change.uid
-        inode.gid = inode.gid if change.gid is None else change.gid
-        inode.changed_ns = now
-        for name, value in (("accessed_ns", change.accessed_ns), ("modified_ns", change.modified_ns)):
-            if value is not None:
-                setattr(inode, name, now if value < 0 else value)
+        inode, change = self._inodes[request.node], Setattr.of(request)
+        if inode.number not in (MOUNT, NOTES, CONTROL):  # A shell's `>` works on notes, too.
+            if change.size is not None:
+                self._resize(inode, change.size)
+            self._set(inode, change)
         return fuse.attributes_reply(inode.attributes())
 
     def _content(self, inode: int, offset: int, length: int, /) -> bytes:
         # A copy, since a view would keep the bytearray from growing.
         return bytes(memoryview(self._inodes[inode].content)[offset : offset + length])
 
+    def _write(self, request: Request) -> bytes:
+        if request.takes_privileges:
+            self._take_privileges(self._inodes[request.node])
+        return super()._write(request)
+
     def _put(self, inode: int, offset: int, data: memoryview, /) -> None:
-        file = self._inodes[inode]
+        file, now = self._inodes[inode], self._now()
         if offset + len(data) > len(file.content):
             self._resize(file, offset + len(data))
         self._append(Data(inode, offset, bytes(data)))
         file.content[offset : offset + len(data)] = data
-        file.touch()
+        file.touch(now)
 
     def _resize(self, inode: Inode, size: int) -> None:
         before = len(inode.content)
         if size == before:
             return
+        now = self._now()
         self._append(Size(inode.number, size))
         if size < before:
             del inode.content[size:]
         else:
             inode.content.extend(bytes(size - before))
-        inode.touch()
+        inode.touch(now)
 
     def _fallocate(self, request: Request) -> bytes:
         _, offset, length, mode = request.unpack("QQQI")
@@ -180,13 +185,11 @@ class TreeRecorder(Recorder):
 
     def _fsync(self, request: Request) -> bytes:
         if request.node not in (NOTES, CONTROL):
-            self._append(Sync(request.node))
+            _, flags = request.unpack("QI")
+            self._append(Sync(request.node, bool(flags & _DATA_ONLY)))
         return b""
 
     _fsyncdir = _fsync
 
     def _state(self) -> dict[str, object]:
         return {"inodes": len(self._inodes)}
-
-    def _append(self, operation: Operation) -> None:
-        self._log.append(*operation_row(operation))

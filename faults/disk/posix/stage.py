@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from crashmatrix.faults.disk.posix.layout import lay_out
 from crashmatrix.faults.disk.posix.recorder import TreeRecorder
-from crashmatrix.faults.disk.posix.tree import Trees, lay_out
+from crashmatrix.faults.disk.posix.tree import Trees
 from crashmatrix.faults.disk.stage import DATA, Stage
 
 __all__ = ["TreeStage"]

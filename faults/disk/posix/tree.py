@@ -1,41 +1,81 @@
-"""The tree of files that a crash state leaves; and how it becomes real files."""
+"""The tree of files that a crash state leaves; `layout` makes it real files.
 
-import os
+A file's time is that of the last change of it that is left: to its content, a directory's names, or the time itself.
+"""
+
 import stat
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from crashmatrix.faults.disk.posix.content import EMPTY, Content
 from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of
-from crashmatrix.faults.disk.trace.operations import ROOT, Change, Data, Names, Node, Size
+from crashmatrix.faults.disk.trace.operations import (
+    ACCESSED,
+    MODE,
+    MODIFIED,
+    OWNER,
+    ROOT,
+    Attribute,
+    Change,
+    Data,
+    Names,
+    Node,
+    Size,
+)
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["Tree", "Trees", "lay_out"]
+__all__ = ["Kept", "Tree", "Trees"]
 
 _REMEMBERED_PAGES_MOST = 500_000
 
 Value = TypeVar("Value")
+Attributes = Mapping[bytes, bytes | None]
+"""Those that were changed since the inode was made, None for one that was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An inode as a crash state leaves it. Times in nanoseconds, 0 if unknown; `set_ns` is one that a program set, else 0."""
+
+    inode: int
+    mode: int
+    target: bytes = b""
+    owner: tuple[int, int] = (0, 0)
+    device: int = 0
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
+    modified_ns: int = 0
+    accessed_ns: int = 0
+    set_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Everything reachable from the directory under test: path, node and, for a file, content; directories first."""
+    """Everything reachable from the directory under test, which is `root`: path, inode and, for a file, content.
 
-    entries: tuple[tuple[bytes, Node, Content], ...]
+    Directories come before what is in them.
+    """
+
+    entries: tuple[tuple[bytes, Kept, Content], ...]
+    root: Kept = Kept(ROOT, stat.S_IFDIR | 0o755)
 
     @cached_property
     def digest(self) -> int:
-        """128 bits that are equal for equal trees only: paths, types, permissions, contents, and hard links."""
+        """128 bits that are equal for equal trees only: paths, types, contents, hard links, attributes, and times set.
+
+        A time that came with a change of content is not in it: states would differ that no program tells apart.
+        """
         digest, first = blake2b(digest_size=16), dict[int, int]()
-        for number, (path, node, content) in enumerate(self.entries):
+        for number, (path, node, content) in enumerate([(b"", self.root, EMPTY), *self.entries]):
             same = first.setdefault(node.inode, number)
             digest.update(b"%s\0%d %d %d %x %s\0" % (path, node.mode, same, content.size, content.digest, node.target))
+            more = (node.owner, node.device, node.attributes, node.set_ns, node.accessed_ns)
+            if any(more[1:]) or any(node.owner):
+                digest.update(repr(more).encode())
         return int.from_bytes(digest.digest(), "little")
 
 
@@ -56,6 +96,20 @@ class _Versions(Generic[Value]):
         return self._values[object_][number - 1] if number else self._first
 
 
+@dataclass
+class _Over:
+    """What changes to a durable state leave: of each directory or file that changes."""
+
+    names: dict[int, dict[bytes, int]] = field(default_factory=dict)
+    contents: dict[int, Content] = field(default_factory=dict)
+    attributes: dict[int, Attributes] = field(default_factory=dict)
+    changed: dict[int, int] = field(default_factory=dict)
+
+    def change(self, inode: int, position: int, before: int) -> None:
+        """Note that an inode's time changes at a position, unless a later change is durable already."""
+        self.changed[inode] = max(position, before)
+
+
 class Trees:
     """The trees of a trace's crash states."""
 
@@ -65,6 +119,10 @@ class Trees:
         self._nodes |= {node.inode: node for node in trace.operations if isinstance(node, Node)}
         self._names = _Versions[Mapping[bytes, int]]({})
         self._contents = _Versions(EMPTY)
+        self._attributes = _Versions[Attributes]({})
+        self._changed = _Versions(-1)
+        """For each inode, where the last change of its time is."""
+        self._born = {node.inode: at for at, node in enumerate(trace.operations) if isinstance(node, Node)}
         self._laid: dict[tuple[int, ...], Content] = {}
         self._laid_pages = 0
         self._last: tuple[CrashState, Tree] | None = None
@@ -77,11 +135,15 @@ class Trees:
             if isinstance(operation, Change):
                 settled[self._trace.durability.at[position]].append(position)
         for sync in sorted(settled):
-            names, contents = self._laid_over(settled[sync], {}, sync)
-            for folder, entries in names.items():
+            over = self._laid_over(settled[sync], {}, sync)
+            for folder, entries in over.names.items():
                 self._names.put(folder, sync, entries)
-            for inode, content in contents.items():
+            for inode, content in over.contents.items():
                 self._contents.put(inode, sync, content)
+            for inode, attributes in over.attributes.items():
+                self._attributes.put(inode, sync, attributes)
+            for inode, position in over.changed.items():
+                self._changed.put(inode, sync, position)
 
     def of(self, state: CrashState) -> Tree:
         """The tree that is left in this state."""
@@ -89,8 +151,9 @@ class Trees:
             pending = self._trace.pending(state.cut)
             kept = [position for index, position in enumerate(pending) if state.kept >> index & 1]
             torn = {pending[tear.write]: tear for tear in state.tears}
-            names, contents = self._laid_over(self._with_those_before(kept, state.cut), torn, state.cut)
-            self._last = state, Tree(tuple(self._walk(state.cut, names, contents)))
+            over = self._laid_over(self._with_those_before(kept, state.cut), torn, state.cut)
+            entries = tuple(self._walk(state.cut, over.names, over))
+            self._last = state, Tree(entries, self._kept(ROOT, state.cut, over))
         return self._last[1]
 
     def _with_those_before(self, kept: list[int], cut: int) -> list[int]:
@@ -103,23 +166,29 @@ class Trees:
                     going.append(before)
         return sorted(every)
 
-    def _laid_over(
-        self, changes: list[int], torn: Mapping[int, Tear], cut: int
-    ) -> tuple[dict[int, dict[bytes, int]], dict[int, Content]]:
-        """Apply these changes, in order, to what was durable before the cut; return the directories and files that change."""
-        names: dict[int, dict[bytes, int]] = {}
+    def _laid_over(self, changes: list[int], torn: Mapping[int, Tear], cut: int) -> "_Over":
+        """Apply these changes, in order, to what was durable before the cut; return what changes."""
+        over = _Over()
         of_file: defaultdict[int, list[int]] = defaultdict(list)
         for position in changes:
             match self._trace.operations[position]:
                 case Names(entries):
                     for folder, name, inode in entries:
-                        now = names.setdefault(folder, dict(self._names.before(folder, cut)))
+                        now = over.names.setdefault(folder, dict(self._names.before(folder, cut)))
+                        over.change(folder, position, self._changed.before(folder, cut))
                         now.pop(name, None)
                         if inode:
                             now[name] = inode
                 case Data(inode) | Size(inode):
                     of_file[inode].append(position)
-        return names, {inode: self._content(inode, of_file[inode], torn, cut) for inode in of_file}
+                    over.change(inode, position, self._changed.before(inode, cut))
+                case Attribute(inode, name, value):
+                    before = over.attributes.get(inode) or self._attributes.before(inode, cut)
+                    over.attributes[inode] = {**before, name: value}
+                    if name == MODIFIED:
+                        over.change(inode, position, self._changed.before(inode, cut))
+        over.contents = {inode: self._content(inode, of_file[inode], torn, cut) for inode in of_file}
+        return over
 
     def _content(self, inode: int, changes: list[int], torn: Mapping[int, Tear], cut: int) -> Content:
         content = self._contents.before(inode, cut)
@@ -145,54 +214,37 @@ class Trees:
             self._laid_pages = 0
         self._laid[key] = content
 
+    def _kept(self, inode: int, cut: int, over: "_Over") -> Kept:
+        """An inode with the attributes that are left of it."""
+        node = self._nodes[inode]
+        attributes = over.attributes.get(inode) or self._attributes.before(inode, cut)
+        position = over.changed.get(inode, self._changed.before(inode, cut))
+        position = self._born.get(inode, -1) if position < 0 else position
+        modified, set_ns = self._trace.time_at(position) if position >= 0 else 0, 0
+        if not attributes and not modified:
+            return Kept(inode, node.mode, node.target, node.owner, node.device)
+        if position >= 0 and isinstance(change := self._trace.operations[position], Attribute):
+            modified = set_ns = int(change.value or 0)
+        user, group = (attributes.get(OWNER) or b"%d %d" % node.owner).split()
+        return Kept(
+            inode, int(attributes.get(MODE) or node.mode), node.target, (int(user), int(group)), node.device,
+            tuple(sorted((name, value) for name, value in attributes.items() if b"." in name and value is not None)),
+            modified, int(attributes.get(ACCESSED) or 0), set_ns,
+        )  # fmt: skip
+
     def _walk(
-        self, cut: int, names: Mapping[int, Mapping[bytes, int]], contents: Mapping[int, Content]
-    ) -> Iterator[tuple[bytes, Node, Content]]:
+        self, cut: int, names: Mapping[int, Mapping[bytes, int]], over: "_Over"
+    ) -> Iterator[tuple[bytes, Kept, Content]]:
         folders = [(b"", ROOT)]
         while folders:
             prefix, folder = folders.pop()
             entries = names[folder] if folder in names else self._names.before(folder, cut)
             for name in sorted(entries):
-                node = self._nodes[entries[name]]
+                node = self._kept(entries[name], cut, over)
                 if stat.S_ISDIR(node.mode):
                     folders.append((prefix + name + b"/", node.inode))
                     yield prefix + name, node, EMPTY
-                elif node.inode in contents:
-                    yield prefix + name, node, contents[node.inode]
+                elif node.inode in over.contents:
+                    yield prefix + name, node, over.contents[node.inode]
                 else:
                     yield prefix + name, node, self._contents.before(node.inode, cut)
-
-
-def lay_out(tree: Tree, root: Path) -> None:
-    """Make the tree's files in an existing empty directory. Raises OSError."""
-    made: dict[int, bytes] = {}
-    umask = os.umask(0)
-    try:
-        for path, node, content in tree.entries:
-            place = os.fsencode(root) + b"/" + path
-            if node.inode in made:
-                os.link(made[node.inode], place, follow_symlinks=False)
-                continue
-            _make(place, node, content)
-            if not stat.S_ISDIR(node.mode):
-                made[node.inode] = place
-    finally:
-        os.umask(umask)
-
-
-def _make(place: bytes, node: Node, content: Content) -> None:
-    mode = stat.S_IMODE(node.mode)
-    if stat.S_ISDIR(node.mode):
-        os.mkdir(place, mode)  # noqa: PTH102 -- a path of bytes
-    elif stat.S_ISLNK(node.mode):
-        os.symlink(node.target, place)  # noqa: PTH211 -- a path of bytes
-    elif not stat.S_ISREG(node.mode):
-        os.mknod(place, node.mode)
-    else:
-        file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            for offset, data in content.runs():
-                os.pwrite(file, data, offset)
-            os.ftruncate(file, content.size)
-        finally:
-            os.close(file)

@@ -2,8 +2,8 @@
 
     a sync       of                 makes durable, of the changes before it
     Flush        the disk           every Write
-    Sync         a file             its Data and Size
-    Sync         a directory        every Names that concerns it
+    Sync         a file             its Data and Size; its Attributes, unless it is an fdatasync
+    Sync         a directory        every Names that concerns it; its Attributes, unless it is an fdatasync
     Mark START   what is prepared   everything
 
 When a change to names becomes durable, so do all pending changes before it to the same names, in any directory, and so on:
@@ -13,14 +13,27 @@ names change in order. So a name never goes back in time, and a directory is nev
 from collections import defaultdict
 from collections.abc import Sequence
 
-from crashmatrix.faults.disk.trace.operations import Change, Data, Flush, Mark, Names, Operation, Size, Sync, Write
+from crashmatrix.faults.disk.trace.operations import (
+    Attribute,
+    Change,
+    Data,
+    Flush,
+    Mark,
+    Names,
+    Operation,
+    Size,
+    Sync,
+    Write,
+)
 
 __all__ = ["START", "Durability"]
 
 START = "start"
 """The mark before the workload: everything before it is durable."""
 
-_DISK = 0  # The object of every Write; inodes count from 1.
+_DISK = (
+    0  # The object of every Write; inodes count from 1. An inode's attributes are an object with its negative number.
+)
 
 
 class Durability:
@@ -61,8 +74,8 @@ class Durability:
         match operation:
             case Flush():
                 return [_DISK]
-            case Sync(inode):
-                return [inode]
+            case Sync(inode, data_only):
+                return [inode] if data_only else [inode, -inode]
             case Mark(name) if name == START:
                 return list(self._pending)
         return []
@@ -82,5 +95,7 @@ def _objects(change: Change) -> set[int]:
             return {_DISK}
         case Data(inode) | Size(inode):
             return {inode}
+        case Attribute(inode):
+            return {-inode}
         case Names(entries):
             return {folder for folder, _, _ in entries}

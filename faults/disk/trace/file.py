@@ -7,7 +7,7 @@ File format, version 2, all numbers little-endian: a *head* (`MAGIC`), then fram
 (u32), the payload's CRC-32 (u32), and the payload, compressed by zstd. The first frame is the header: JSON with the format's
 version, the trace's identity, the number of rows and all fields of the trace except its content. The others hold rows, about
 `_FRAME_BYTES` of them each: kind (u8), offset (i64), number (i64), length (u32), data. Rows of kind BASE come first: the
-runs of the first content that are not zero.
+runs of the first content that are not zero. The header of a trace made before there was a clock has none.
 
 Write order of `save_trace`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced.
 After (4) the trace survives a power cut. At no moment does the target's name lead to half a trace.
@@ -76,7 +76,8 @@ def load_trace(path: Path) -> Trace:
         rows = [row for payload in payloads for row in _rows(payload)]
         base = tuple((offset, data) for kind, offset, data, _ in rows if kind == _BASE)
         operations = tuple(operation_from_row(*row) for row in rows if row[0] != _BASE)
-        trace = Trace(base=base, operations=operations, **header)
+        clock = tuple((int(position), int(time)) for position, time in header.pop("clock", ()))
+        trace = Trace(base=base, operations=operations, clock=clock, **header)
     except (struct.error, zstd.ZstdError, AttributeError, StopIteration, KeyError, TypeError, ValueError) as error:
         raise InvalidTrace(f"{path} is not a trace, or a damaged one: {error}", "record anew") from error
     if count != len(rows) or identity != trace.identity:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "ATTRIBUTE",
     "DATA",
     "JOURNAL",
     "METADATA",
@@ -16,7 +17,7 @@ __all__ = [
     "is_about_folder",
 ]
 
-DATA, SIZE, NAMES = "data", "size", "names"
+DATA, SIZE, NAMES, ATTRIBUTE = "data", "size", "names", "attribute"
 METADATA, JOURNAL, UNKNOWN = "metadata", "journal", "unknown"
 
 
@@ -25,13 +26,13 @@ class Named:
     """One change, named.
 
     Attributes:
-        kind: ``data`` or ``size`` of a file, ``names`` in a directory, ``metadata`` of a filesystem, its ``journal``, or
-            ``unknown``: no file has that part of the disk.
+        kind: ``data`` or ``size`` of a file, ``names`` in a directory, an ``attribute`` of either, ``metadata`` of a filesystem,
+            its ``journal``, or ``unknown``: no file has that part of the disk.
         path: of the file or directory when it changed, relative to the directory under test, which is ``.`` itself; empty
             if there is none to name.
         now: its path at the moment of the power cut; empty if it has none there.
         start, stop: the bytes of the file, for `data`; for `size`, `stop` is the size.
-        what: how names changed; which metadata it is.
+        what: how names or an attribute changed; which metadata it is.
     """
 
     kind: str
@@ -49,6 +50,8 @@ class Named:
                 return f"{self.path}, bytes {self.start:,} to {self.stop - 1:,}"
             case "size":
                 return f"{self.path}, its size: {self.stop:,} bytes"
+            case "attribute":
+                return f"{_STORE_FOLDER if self.path == '.' else self.path}: {self.what}"
             case "names":
                 return f"{folder_in_words(self.path)}: {self.what}"
             case "journal":

@@ -1,7 +1,7 @@
 """The operations of a trace, and the form in which each is stored.
 
 Common to all media: `Note` and `Mark`. On a disk (a block device): `Write`, `Flush`, `Failure`. On a tree of files (the
-requests to a filesystem, see `crashmatrix.faults.disk.posix`): `Node`, `Names`, `Data`, `Size`, `Sync`.
+requests to a filesystem, see `crashmatrix.faults.disk.posix`): `Node`, `Names`, `Data`, `Size`, `Attribute`, `Sync`.
 
 Stored form: a row (kind, offset, data, number). `number` is the error of a Failure, or the inode of an operation on a tree.
 """
@@ -12,13 +12,20 @@ from dataclasses import dataclass
 from crashmatrix.faults.disk.trace.log import FAILED, FLUSH, MARK, NOTE, WRITE
 
 __all__ = [
+    "ACCESSED",
+    "ATTRIBUTE",
+    "CLOCK",
     "DATA",
+    "MODE",
+    "MODIFIED",
     "NAMES",
     "NODE",
+    "OWNER",
     "ROOT",
     "SECTOR_BYTES",
     "SIZE",
     "SYNC",
+    "Attribute",
     "Change",
     "Data",
     "Entry",
@@ -41,7 +48,11 @@ __all__ = [
 SECTOR_BYTES = 512
 """The unit that a disk writes whole or not at all."""
 
-NODE, NAMES, DATA, SIZE, SYNC = range(16, 21)  # beside the log's kinds, which start at 1
+NODE, NAMES, DATA, SIZE, SYNC, ATTRIBUTE, CLOCK = range(16, 23)  # beside the log's kinds, which start at 1
+"""Kinds of rows. CLOCK is no operation: it says which time the changes after it have (`Trace.clock`)."""
+
+MODE, OWNER, MODIFIED, ACCESSED = b"mode", b"owner", b"modified", b"accessed"
+"""Names of an `Attribute` that is none of the extended attributes, whose names all hold a dot."""
 
 ROOT = 2
 """The inode of a tree's own directory."""
@@ -89,14 +100,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The type of an inode, recorded when it is made and when its permissions change. A power cut cannot take this.
+    """An inode as it was made. A power cut cannot take this, only the inode's name.
 
-    `mode` is its type and permissions (stat.st_mode), `target` a symbolic link's.
+    `mode` is its type and permissions (stat.st_mode), `target` a symbolic link's, `owner` user and group. In older traces,
+    another one follows when permissions change.
     """
 
     inode: int
     mode: int
     target: bytes = b""
+    owner: tuple[int, int] = (0, 0)
+    device: int = 0
 
 
 Entry = tuple[int, bytes, int]
@@ -128,13 +142,30 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
-    """fsync of a file or directory: its data and size so far, or its names so far, are durable from here on."""
+class Attribute:
+    """Permissions, owner, a time, or an extended attribute of an inode got this value; None: the attribute was removed.
+
+    `name` is MODE (the value is st_mode), OWNER (user and group), MODIFIED or ACCESSED (nanoseconds), each as text; or that of
+    an extended attribute.
+    """
 
     inode: int
+    name: bytes
+    value: bytes | None
 
 
-Change = Write | Names | Data | Size
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """fsync of a file or directory: its data and size so far, or its names so far, are durable from here on.
+
+    So are its attributes, unless it was an fdatasync (`data_only`).
+    """
+
+    inode: int
+    data_only: bool = False
+
+
+Change = Write | Names | Data | Size | Attribute
 """The operations that a power cut can take."""
 
 Operation = Change | Flush | Sync | Node | Note | Mark | Failure
@@ -164,8 +195,9 @@ def operation_row(operation: Operation) -> Row:
             return MARK, 0, name.encode(), 0
         case Failure(request, offset, length, error):
             return FAILED, offset, b"%s %d" % (request.encode(), length), error
-        case Node(inode, mode, target):
-            return NODE, mode, target, inode
+        case Node(inode, mode, target, owner, device):
+            more = b"\0%d %d %d" % (*owner, device) if any((*owner, device)) else b""
+            return NODE, mode, target + more, inode
         case Names(entries):
             # A slash ends a name: none can hold one.
             return NAMES, 0, b"/".join(b"%d %d %s" % (folder, inode, name) for folder, name, inode in entries), 0
@@ -173,8 +205,10 @@ def operation_row(operation: Operation) -> Row:
             return DATA, offset, data, inode
         case Size(inode, size):
             return SIZE, size, b"", inode
-        case Sync(inode):
-            return SYNC, 0, b"", inode
+        case Attribute(inode, name, value):
+            return ATTRIBUTE, int(value is None), name + b"\0" + (value or b""), inode
+        case Sync(inode, data_only):
+            return SYNC, int(data_only), b"", inode
 
 
 def operation_from_row(kind: int, offset: int, data: bytes, number: int) -> Operation:
@@ -200,15 +234,27 @@ def _entry(text: bytes) -> Entry:
     return int(folder), name, int(inode)
 
 
+def _node(mode: int, data: bytes, inode: int) -> Node:
+    target, _, more = data.partition(b"\0")
+    user, group, device = map(int, more.split()) if more else (0, 0, 0)
+    return Node(inode, mode, target, (user, group), device)
+
+
+def _attribute(removed: int, data: bytes, inode: int) -> Attribute:
+    name, _, value = data.partition(b"\0")
+    return Attribute(inode, name, None if removed else value)
+
+
 _MAKERS: dict[int, Callable[[int, bytes, int], Operation]] = {
     WRITE: _write,
     FLUSH: lambda _, __, ___: Flush(),
     NOTE: lambda _, text, __: Note(text),
     MARK: lambda _, name, __: Mark(name.decode()),
     FAILED: _failure,
-    NODE: lambda mode, target, inode: Node(inode, mode, target),
+    NODE: _node,
     NAMES: lambda _, entries, __: Names(tuple(map(_entry, entries.split(b"/")))),
     DATA: lambda offset, data, inode: Data(inode, offset, data),
     SIZE: lambda size, _, inode: Size(inode, size),
-    SYNC: lambda _, __, inode: Sync(inode),
+    ATTRIBUTE: _attribute,
+    SYNC: lambda data_only, _, inode: Sync(inode, bool(data_only)),
 }

@@ -8,7 +8,7 @@ the operations before the mark. The order of operations is the order in which th
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -18,10 +18,12 @@ from crashmatrix.faults.disk.errors import InvalidTrace
 from crashmatrix.faults.disk.trace.durability import START, Durability
 from crashmatrix.faults.disk.trace.log import read_log
 from crashmatrix.faults.disk.trace.operations import (
+    CLOCK,
     Flush,
     Mark,
     Note,
     Operation,
+    Row,
     Write,
     operation_from_row,
     operation_row,
@@ -41,7 +43,8 @@ class Trace:
 
     `filesystem` is a specification (see crashmatrix.faults.disk.filesystem), `size_bytes` the disk's size (a tree's is 0),
     `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal;
-    `error` is the traceback with which it ended, or empty.
+    `error` is the traceback with which it ended, or empty. `clock` has the times of a tree's changes: pairs of a position and
+    the time from there on, in nanoseconds since 1970. It is no part of what happened, so the identity does not have it.
     """
 
     filesystem: str
@@ -53,6 +56,7 @@ class Trace:
     exit_status: int = 0
     error: str = ""
     kernel: str = field(default_factory=lambda: os.uname().release)
+    clock: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     @cached_property
     def start(self) -> int:
@@ -101,6 +105,11 @@ class Trace:
     def _flushes(self) -> list[int]:
         return [0, *(i for i, operation in enumerate(self.operations, 1) if isinstance(operation, Flush))]
 
+    def time_at(self, position: int) -> int:
+        """The time of the change at a position, in nanoseconds since 1970; 0 if it is not known, as in older traces."""
+        number = bisect_left(self.clock, (position + 1,))
+        return self.clock[number - 1][1] if number else 0
+
     def notes_before(self, cut: int) -> tuple[bytes, ...]:
         """The notes recorded before position `cut`, in order."""
         places, texts = self._notes
@@ -120,7 +129,7 @@ class Trace:
         """
         data = os.pread(log, os.fstat(log).st_size, 0)
         try:
-            operations = [operation_from_row(*entry) for entry in read_log(memoryview(data))]
+            operations, clock = _from_rows(read_log(memoryview(data)))
         except (ValueError, KeyError) as error:
             raise InvalidTrace(f"the recorder's log is damaged: {error}", "record anew") from error
         marks = [index for index, operation in enumerate(operations) if operation == Mark(START)]
@@ -129,13 +138,23 @@ class Trace:
         base = tuple(_base(image, [operation for operation in before if isinstance(operation, Write)]))
         kept = [operation for operation in before if not isinstance(operation, Write | Flush)]
         size = os.fstat(image).st_size
-        return cls(size_bytes=size, base=base, operations=(*kept, *operations[start:]), **about)
+        return cls(size_bytes=size, base=base, operations=(*kept, *operations[start:]), clock=clock, **about)
 
     def _position_after(self, name: str, otherwise: int) -> int:
         for position, operation in enumerate(self.operations):
             if isinstance(operation, Mark) and operation.name == name:
                 return position + 1
         return otherwise
+
+
+def _from_rows(rows: Iterable[Row]) -> tuple[list[Operation], tuple[tuple[int, int], ...]]:
+    operations, clock = list[Operation](), list[tuple[int, int]]()
+    for row in rows:
+        if row[0] == CLOCK:
+            clock.append((len(operations), row[3]))
+        else:
+            operations.append(operation_from_row(*row))
+    return operations, tuple(clock)
 
 
 def _base(image: int, writes: list[Write]) -> Iterator[tuple[int, bytes]]:

@@ -301,7 +301,7 @@ def _guard(control: socket.socket, number: int, freed: int) -> NoReturn:
             _set_up(number)
         except OSError as error:
             control.send((error.strerror or str(error)).encode())
-            return os._exit(1)
+            os._exit(1)
         control.send(_READY)
         for _ in _jobs(control):
             if freed >= 0:

@@ -147,7 +147,8 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
 
 def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
     """Return the folders that a Python program of this process's kind needs: the current one, where modules are, and others."""
-    named = [sys.prefix, sys.base_prefix, Path(sys.executable).parent, Path(sys.executable).resolve().parent]
+    program = Path(sys.executable)
+    named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
     paths = [Path(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)]

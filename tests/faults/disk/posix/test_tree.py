@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.faults.disk import CrashState, Data, Mark, Node, Operation, Size, Sync, Trace
-from crashmatrix.faults.disk.posix.tree import Tree, Trees, lay_out
+from crashmatrix.faults.disk.posix.layout import lay_out
+from crashmatrix.faults.disk.posix.tree import Tree, Trees
 from crashmatrix.faults.disk.trace.operations import ROOT
 from tests.faults.disk.posix.support import FILE, FOLDER, TWO, A, B, C, Files, files, made_up, name, rename
 from tests.faults.disk.support import tree

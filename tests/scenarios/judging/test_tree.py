@@ -1,0 +1,84 @@
+"""What makes two folders equal, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.tree import FILE, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
+
+ONE = Entry(FILE, 0o644, "a1", (0, 0), (("user.x", b"1"),), modified_ns=5, accessed_ns=6, extents=((0, 4096),))
+
+
+def of(**changes: object) -> Tree:
+    fields = {name: getattr(ONE, name) for name in ONE.__slots__}
+    return Tree(((ROOT, Entry("directory", 0o755)), ("f", Entry(**{**fields, **changes}))))
+
+
+@pytest.mark.parametrize(
+    ("changes", "equal"),
+    [
+        ({}, True),
+        ({"kind": "fifo"}, False),
+        ({"mode": 0o600}, False),
+        ({"content": "a2"}, False),
+        ({"owner": (0, 1)}, False),
+        ({"attributes": (("user.x", b"2"),)}, False),
+        ({"attributes": ()}, False),
+        ({"same": "e"}, False),
+        ({"modified_ns": 7, "accessed_ns": 8}, True),
+        ({"extents": ()}, True),
+    ],
+)
+def test_equal(changes: dict[str, object], *, equal: bool) -> None:
+    """All that survives and that two runs can share makes a difference, in the digest as in the list of differences."""
+    one, other = of(), of(**changes)
+    assert (one.digest == other.digest) is equal
+    assert one.difference(other) == ([] if equal else ["f"])
+
+
+@pytest.mark.parametrize(
+    ("times", "others", "equal"),
+    [
+        ((1, 2, 3), (10, 200, 3000), True),
+        ((1, 1, 2), (5, 5, 7), True),
+        ((1, 1, 2), (5, 6, 7), False),
+        ((1, 2, 3), (2, 1, 3), False),
+        ((3, 2, 1), (1, 2, 3), False),
+    ],
+)
+def test_order(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) -> None:
+    """Which file is newer counts, and by how much does not; both folders are equal otherwise."""
+    one, other = (
+        Tree(tuple((str(number), Entry(FILE, 0o644, modified_ns=time)) for number, time in enumerate(row)))
+        for row in (times, others)
+    )
+    assert (one.order == other.order) is equal
+    assert one.digest == other.digest
+
+
+def test_only_the_times_of_files_have_an_order() -> None:
+    """A folder's time changes with everything that passes through it, such as a lock file that is gone again."""
+    folders = [Tree((("d", Entry("directory", 0o755, modified_ns=at)), ("f", ONE))) for at in (1, 9)]
+    assert folders[0].order == folders[1].order
+
+
+def test_names_of_one_file() -> None:
+    """The same names and contents are another folder if they are one file, or another grouping of files."""
+    entries = [(name, Entry(FILE, 0o644, "a1")) for name in "abcd"]
+    trees = [joined(entries, groups) for groups in ((), ("ab",), ("ba",), ("ab", "cd"), ("ad", "bc"), ("abcd",))]
+    assert trees[1] == trees[2]
+    assert len({tree.digest for tree in trees}) == 5
+    assert [entry.same for _, entry in joined(entries, ["db"]).entries] == ["", "", "", "b"]
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [(REPLACED, Verdict.CANNOT_OPEN), (UNREADABLE, Verdict.UNKNOWN)])
+def test_unusable(kind: str, verdict: Verdict) -> None:
+    """A tree that stands for no folder says what its verdict is, and why."""
+    assert Tree((("", Entry(kind, 0, "why")),)).unusable == (verdict, "why")
+
+
+@pytest.mark.parametrize("tree", [Tree(()), of()])
+def test_usable(tree: Tree) -> None:
+    """So does no other, not even that of a folder that is gone."""
+    assert tree.unusable is None
