@@ -1,4 +1,4 @@
-"""Step 4 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
+"""Step 5 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
 A snapshot stands for a kill only because the two keep agreeing: the same promises, the same folder, the same verdict. Where
 they do not, the scenario is ``unknown``.
@@ -16,8 +16,9 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.plan import END, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
+from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
 from crashmatrix.scenarios.kill.profile import Prepared
+from crashmatrix.scenarios.kill.second_lives import crash_again
 from crashmatrix.scenarios.processes.result import JobResult, was_killed
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -85,7 +86,8 @@ def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -
     """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened."""
     root, journal = folder / "root", folder / "journal"
     checker.store.restore(prepared.tree, root)
-    for depth, hit in enumerate(path):
+    first = path[: path.index(RESUMED)] if RESUMED in path else path
+    for depth, hit in enumerate(first):
         kill = None if hit == END else hit
         if depth == 0:
             result: JobResult[object] = checker.run(work.workload, root, journal, (), kill)
@@ -95,5 +97,7 @@ def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -
             result = checker.run(work.recover, root, False, kill)
         if kill is not None and not was_killed(result):
             return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
+    if RESUMED in path:
+        return crash_again(checker, folder, path[-1])
     written = read_file(journal)
     return CrashState(checker.store.capture(root), Promises.parse(written, prepared.items))
