@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
@@ -56,17 +57,22 @@ class Recovered:
         return Promises.parse(journal, self.items)
 
 
-def failed_resumption(result: JobResult[object]) -> Violation:
-    """Return the verdict of a `resume` that did not return."""
+def failed_resumption(result: JobResult[object], root: Path) -> Violation:
+    """Return the verdict of a `resume` that did not return, in the folder ``root``."""
+    verdict, text = _failure(result)
+    return Violation(verdict, text.replace(str(root), "ROOT"))
+
+
+def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
     match result:
         case TimedOut():
-            return Violation(Verdict.HANGS, "when it was resumed: resume was still running at its time limit")
+            return Verdict.HANGS, "when it was resumed: resume was still running at its time limit"
         case Raised(claim=(verdict, explanation)):
-            return Violation(verdict, f"when it was resumed: {explanation}")
+            return verdict, f"when it was resumed: {explanation}"
         case Raised() as raised if raised.is_a(UsageError):
-            return Violation(Verdict.UNKNOWN, f"when it was resumed: {raised.message}")
+            return Verdict.UNKNOWN, f"when it was resumed: {raised.message}"
         case _:
-            return Violation(Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}")
+            return Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}"
 
 
 def stored_again(promises: Promises) -> str:

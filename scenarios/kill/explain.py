@@ -191,8 +191,8 @@ class KillExplainer:
             else:
                 yield Event(at=at, kind="note", text="the process is killed, and recovery begins")
             for snapshot in self._passed(before):
-                passed = self._experiment.states.get((*before, snapshot.hit))
-                after = _lines(passed.promises) if passed and passed.resumed else lines
+                known = self._experiment.states.get((*before, snapshot.hit))
+                after = _lines(known.promises) if known and known.resumed else lines
                 yield from _steps(at, lines, after, tree, snapshot.tree)
                 yield self._event(at, snapshot.hit)
                 tree, lines, at = snapshot.tree, after, at + 1

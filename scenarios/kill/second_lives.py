@@ -127,7 +127,7 @@ class SecondLives:
             result = job.wait()
             written = read_file(journal)
             end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
-            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result)
+            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
             states = {
                 snapshot.hit: CrashState(
                     snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
@@ -216,7 +216,7 @@ def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checke
     if kill is not None and not was_killed(result):
         return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}")
     if kill is None and not isinstance(result, Returned):
-        failed = second_life.failed_resumption(result)
+        failed = second_life.failed_resumption(result, root)
         return Checked(failed.verdict, failed.explanation)
     return CrashState(checker.store.capture(root), recovered.promises(read_file(journal)), resumed=True)
 
