@@ -24,7 +24,7 @@ from deltalake import DeltaTable
 
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.modelardb.log import SCHEMA, SEGMENT_BATCHES, Engine
-from crashmatrix.scenarios.systems.values import ITEMS, digest_of, value_of
+from crashmatrix.scenarios.systems.values import ITEMS, LATER, digest_of, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -73,6 +73,12 @@ class ModelarDB(SystemUnderTest):
                 engine = Engine(root, self._flaws)
             engine = self._ingest(engine, root, journal, number)
         engine.flush()
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Ingest more batches, and stop without flushing them: the next start has to replay some."""
+        engine = Engine(root, self._flaws)
+        for number in LATER:
+            engine = self._ingest(engine, root, journal, number)
 
     def _ingest(self, engine: Engine, root: Path, journal: Journal, number: int) -> Engine:
         """Ingest until it succeeds; returns the engine then open."""
