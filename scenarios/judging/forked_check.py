@@ -27,16 +27,19 @@ __all__ = ["judge_apart", "run_checker"]
 _RECOVERED = b"R"
 
 
-def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: float) -> tuple[Verdict, Any]:
+def run_checker(
+    function: Callable[[Callable[[], None]], Any], seconds_max: float, what: str = "recovery"
+) -> tuple[Verdict, Any]:
     """Run in a forked process; returns ``safe`` and its result, or how it failed and why.
 
     Args:
         function: returns a JSON value. It is given a function to call once the system has recovered. Until then whatever goes
             wrong is the system's fault (``cannot-open``, ``hangs``), unless it raises PromiseBroken; after it, the check's
             (``unknown``).
+        what: what runs until then, for the explanation.
     """
     reader, writer = os.pipe()
-    pid = start_forked(lambda: _checker(function, writer))
+    pid = start_forked(lambda: _checker(function, writer, what))
     os.close(writer)
     in_time = False
     try:
@@ -47,7 +50,7 @@ def run_checker(function: Callable[[Callable[[], None]], Any], seconds_max: floa
             end_child(pid)
         _, status = os.waitpid(pid, 0)
     recovered = data[:1] == _RECOVERED
-    what = "the check" if recovered else "recovery"
+    what = "the check" if recovered else what
     if not in_time:
         return Verdict.UNKNOWN if recovered else Verdict.HANGS, f"{what} was still running at its time limit"
     try:
@@ -72,9 +75,9 @@ def judge_apart(contract: Contract, seconds_max: float, promises: Promises, item
     return Violation(Verdict(found[0]), found[1]) if found else None
 
 
-def _checker(function: Callable[[Callable[[], None]], Any], writer: int) -> NoReturn:
+def _checker(function: Callable[[Callable[[], None]], Any], writer: int, what: str) -> NoReturn:
     owner, pipe = os.getpid(), os.fstat(writer)
-    failed, what = Verdict.CANNOT_OPEN, "recovery"
+    failed = Verdict.CANNOT_OPEN
 
     def answer(data: bytes) -> None:
         if os.getpid() != owner:

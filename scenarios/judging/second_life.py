@@ -8,6 +8,7 @@ life leaves a state like any other, with promises of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 __all__ = [
     "CAUSE",
     "Recovered",
+    "failed_check",
     "failed_resumption",
     "is_about",
     "named",
@@ -37,6 +39,7 @@ CAUSE = (
 """Why a promise broken after a second life is broken: in one line, and in a sentence more."""
 
 _AFTER = "after it was resumed"
+_ABOUT = re.compile(rf"(?:^|: )(?:{_AFTER}|when it was resumed|it could not be resumed|resume attempted)\b")
 _SHOWN = 5
 
 
@@ -75,6 +78,13 @@ def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
             return Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}"
 
 
+def failed_check(verdict: Verdict, text: str) -> Violation:
+    """Return the verdict of a `resume` that did not return, from the words of `forked_check`."""
+    if verdict is Verdict.CANNOT_OPEN and text.startswith("resume "):
+        return Violation(verdict, f"it could not be resumed after recovery: {text}")
+    return Violation(verdict, f"when it was resumed: {text}")
+
+
 def stored_again(promises: Promises) -> str:
     """Return why a second life says nothing: it attempted items that recovery had returned; empty if it did not."""
     there = {item_key(item) for item in promises.initial}
@@ -87,9 +97,9 @@ def stored_again(promises: Promises) -> str:
     )
 
 
-def nothing_stored(attempts: int) -> str:
-    """Return why second lives without an acknowledgement say nothing; ``attempts`` is how many items they attempted."""
-    done = "attempted items and acknowledged none" if attempts else "attempted and acknowledged nothing"
+def nothing_stored(attempts: int = 0) -> str:
+    """Return why second lives without an acknowledgement say nothing; ``attempts`` is how many items they attempted, if known."""
+    done = "attempted items and acknowledged none" if attempts else "acknowledged nothing"
     return (
         f"resume {done} after any crash, so there is no promise of a second life that could be broken: store new items, and "
         "acknowledge each once the system has called it durable"
@@ -109,4 +119,4 @@ def named(explanation: str, promises: Promises, items: Sequence[Item] | None) ->
 
 def is_about(explanation: str) -> bool:
     """Whether a verdict's explanation is about a second life."""
-    return _AFTER in explanation or "resumed" in explanation.partition(":")[0]
+    return bool(_ABOUT.search(explanation))

@@ -42,6 +42,7 @@ class FolderJudge:
         promises_at: the promises made before a position of the trace.
         capture: takes a snapshot of a folder.
         checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
+        resumed: whether the promises are those of a second life, whose recoveries are judged by the contract alone.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class FolderJudge:
         promises_at: Callable[[int], Promises],
         capture: Callable[[Path], Tree],
         checks: Iterable[Check] | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._target, self._promises_at, self._capture = target, promises_at, capture
         self._kind = load(target.name)
@@ -57,7 +60,7 @@ class FolderJudge:
         self._verdicts: dict[tuple[str, int], Judged] = {}
         self._recoveries: dict[str, Recovery] = {}
         self._repeatable: set[tuple[str, str]] = set()
-        self._thorough = checks is None
+        self._thorough, self._resumed = checks is None, resumed
         self.checks: set[Check] = set(checks or ())
         """The checks of steps 3 and 4 that were passed, by this judge or before."""
 
@@ -137,7 +140,7 @@ class FolderJudge:
         return self._kind.verify is not SystemUnderTest.verify and self._is_due(VERIFIED, events)
 
     def _is_due(self, check: str, events: int) -> bool:
-        return self._thorough or (check, events) not in self.checks
+        return not self._resumed and (self._thorough or (check, events) not in self.checks)
 
     def _first_recovery(
         self,

@@ -1,9 +1,10 @@
-"""Make the recordings of the power experiment, each in a process of its own. Three kinds of recording:
+"""Make the recordings of the power experiment, each in a process of its own. Four kinds of recording:
 
     a run         the workload, from a prepared and settled root
     a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
                   still has: the cuts that follow find out whether recovery trusted, and built upon, data that was never synced
     a recovery    recovery on a crash state of an earlier recording, so that power fails a second time, during recovery
+    a second life the system resumed on what recovery made of such a state, everything synced, so that power fails again then
 
 Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
 """
@@ -15,7 +16,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from crashmatrix.faults.disk import (
     save_trace,
 )
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
     KillPoint,
@@ -58,6 +60,7 @@ __all__ = [
     "promises_before",
     "record_recovery",
     "record_run",
+    "record_second_life",
     "trace_path",
 ]
 
@@ -70,7 +73,8 @@ class Recording:
 
     ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
-    crash. ``problem`` says why it could not be made.
+    crash; ``resumed`` says that it is not the recovery but the second life after it, which owes the items recovered from the
+    start (``initial``). ``problem`` says why it could not be made.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Recording:
     killed: KillPoint | None = None
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
+    resumed: bool = False
     writes: int = 0
     flushes: int = 0
     events: int = 0
@@ -100,7 +105,8 @@ class Recording:
     @property
     def point(self) -> str:
         """Its scenarios are listed under this name."""
-        return f"{self.of[0]} recovery" if self.of else self.name
+        kind = "second life" if self.resumed else "recovery"
+        return f"{self.of[0]} {kind}" if self.of else self.name
 
     @classmethod
     def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
@@ -109,7 +115,7 @@ class Recording:
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
             killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
-            before=tuple(account["journal_before"]),
+            before=tuple(account["journal_before"]), resumed=account.get("resumed", False),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
@@ -123,6 +129,7 @@ class Recording:
             "killed_at": list(self.killed.numbers) if self.killed else [],
             "recovery_of": list(self.of or ()),
             "journal_before": list(self.before),
+            "resumed": self.resumed,
             "writes": self.writes,
             "flushes": self.flushes,
             "journal_lines": self.events,
@@ -133,8 +140,11 @@ class Recording:
 class _MachineJournal(Journal):
     """A journal whose lines are notes on the recorded disk."""
 
-    def __init__(self, machine: Machine, last: int = 0, syncing: Syncing | None = None) -> None:
+    def __init__(
+        self, machine: Machine, last: int = 0, syncing: Syncing | None = None, recovered: Sequence[Item] = ()
+    ) -> None:
         self._machine, self.path, self._left = machine, machine.notes, last
+        self.recovered = tuple(recovered)
         self._syncing = syncing
 
     def append(self, line: bytes) -> None:
@@ -185,6 +195,34 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         seconds = time.perf_counter() - start
         recording = replace(recording, initial=tuple(json.loads(items.read_text())))
     return _completed(recording, trace, seconds)
+
+
+def record_second_life(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
+    """Let the system recover on the crash state ``recording.of``, and record it being resumed; returns the recording completed.
+
+    Everything is synced in between, so what recovery returned is durable, and owed like what was there from the start.
+    Raises UsageError, crashmatrix.faults.disk.DiskError.
+    """
+    assert recording.of is not None
+    trace = load_trace(parent.trace)
+    state = CrashState.parse(recording.of[1], trace)
+    system = target.make()
+
+    def prepare(root: Path) -> None:
+        items.write_text(json.dumps(recovered_items(system.recover(root))))
+
+    def resume(machine: Machine) -> None:
+        journal = _MachineJournal(machine, recovered=json.loads(items.read_text()))
+        faults.observe(journal.hit)
+        system.resume(machine.root, journal)
+
+    with own_folder(recording.trace.parent) as folder:
+        items = folder / "items"
+        start = time.perf_counter()
+        again = _record(target, recording, resume, prepare=prepare, crashed=(trace, state))
+        seconds = time.perf_counter() - start
+        recording = replace(recording, initial=tuple(json.loads(items.read_text())))
+    return _completed(recording, again, seconds)
 
 
 def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:

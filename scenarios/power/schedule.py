@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -30,7 +30,7 @@ from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 
-__all__ = ["NUDGES", "Recordings", "in_turns", "nudges_on", "restart", "run_recorder"]
+__all__ = ["NUDGES", "Recordings", "in_turns", "nudges_on", "recovery_of", "restart", "run_recorder"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -38,7 +38,7 @@ Ts = TypeVarTuple("Ts")
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
 
-_RESTART = "restart"
+_RESTART, _SECOND_LIFE = "restart", "~resumed"
 _JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
 """The notes before the syncs of a system without failpoints are about these."""
 
@@ -86,10 +86,15 @@ class Recordings:
             if recording is not None:
                 yield recording
 
-    def recover(self, parent: Recording, state: str) -> None:
-        """Have recovery on one crash state of a recording recorded, too; then that recording's trace is removed."""
-        self._line += 1
-        self._maker.submit(False, self._record_recovery, parent, state)
+    def recover(self, parent: Recording, states: Sequence[Recording]) -> None:
+        """Have recovery on a crash state of a recording recorded, too, or the second life after it; then remove its trace.
+
+        Args:
+            states: what is to be recorded, from `recovery_of`.
+        """
+        self._line += len(states)
+        for number, recording in enumerate(states, 1):
+            self._maker.submit(False, self._record_later, parent, recording, number == len(states))
 
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
@@ -141,17 +146,24 @@ class Recordings:
             result = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal)
         return result.value if isinstance(result, Returned) else {}
 
-    def _record_recovery(self, parent: Recording, state: str) -> Recording:
-        name = f"{parent.name}/{state}"
-        recording = replace(
-            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), killed=None,
-            of=(parent.name, state),
-        )  # fmt: skip
-        result = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
-        parent.trace.unlink()
+    def _record_later(self, parent: Recording, recording: Recording, last: bool) -> Recording:
+        recording = replace(recording, trace=trace_path(self._scratch, recording.name))
+        record = power_record.record_second_life if recording.resumed else power_record.record_recovery
+        result = run_recorder(self._jobs, record, self._target, parent, recording)
+        if last:
+            parent.trace.unlink()
         if not isinstance(result, Returned):
-            return replace(recording, problem=f"recording this recovery {result}")
+            what = "second life" if recording.resumed else "recovery"
+            return replace(recording, problem=f"recording this {what} {result}")
         return result.value
+
+
+def recovery_of(parent: Recording, state: str, *, resumed: bool = False) -> Recording:
+    """Return the recording, not yet made, of recovery on a crash state of another one; or of the second life after it."""
+    name = f"{parent.name}/{state}{_SECOND_LIFE if resumed else ''}"
+    return replace(
+        parent, name=name, nudge=_RECOVERY_NUDGE, killed=None, of=(parent.name, state), before=(), resumed=resumed
+    )
 
 
 def run_recorder(jobs: Jobs, function: Callable[[Channel, Target, *Ts], T], target: Target, *args: *Ts) -> JobResult[T]:

@@ -38,7 +38,7 @@ VERDICTS = [
         {"safe", "cannot-open"},
         "it could not be resumed after recovery: resume raised ValueError: ROOT/data is full",
     ),
-    ("StoresNothing", {"unknown"}, "resume attempted and acknowledged nothing after any crash"),
+    ("StoresNothing", {"unknown"}, "resume acknowledged nothing after any crash"),
     ("AcknowledgesNothing", {"unknown"}, "resume attempted items and acknowledged none after any crash"),
     ("StoresAgain", {"safe", "unknown"}, "resume attempted what recovery had returned before: 0; store new items"),
 ]
