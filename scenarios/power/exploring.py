@@ -22,7 +22,7 @@ from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import result_of
-from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, recovery_of, restart
+from crashmatrix.scenarios.power.schedule import NUDGES, RESUMED_AFTER_KILL, Recordings, nudges_on, recovery_of, restart
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE
@@ -89,6 +89,8 @@ class PowerExploration:
             raise EnvironmentLacks(reason)
         self.details.update(notes=self.notes, recordings=[])
         restarts = [restart(number) for number in range(1, self.restarts + 1)]
+        if self.checker.system.can_resume():
+            restarts.append(RESUMED_AFTER_KILL)
         kinds = [(fs, kind) for fs in self.options.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
         mine = self.options.shard.deal(kinds)
         self._budget_left = max(1, (self.options.budget or STATES_MAX) * len(mine) // len(kinds))
@@ -111,7 +113,7 @@ class PowerExploration:
 
         A planted bug may show without a crash, and is to be found all the same.
         """
-        if self.results or recording.problem or recording.killed or self.checker.target.mutant:
+        if self.results or recording.problem or recording.killed or recording.resumed or self.checker.target.mutant:
             return False
         seconds_max = 60 + 3 * self.checker.system.seconds_max
         result = self.checker.jobs.run(power_judge.undisturbed, self.checker.target, recording, seconds_max=seconds_max)
@@ -133,7 +135,11 @@ class PowerExploration:
         kinds = self._kinds_later(recording)
         of_recovery = int(part * _RECOVERY_SHARE)
         budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery * len(kinds)
-        lives = 0 if recording.of else -(-self._lives_left // (recordings.left + 1) // self.options.workers)
+        lives = (
+            0
+            if recording.of or recording.resumed
+            else -(-self._lives_left // (recordings.left + 1) // self.options.workers)
+        )
         made: list[Recording] = []
         self.listener.planned(recording.point, len(self.results) + budget)
         try:
@@ -156,7 +162,7 @@ class PowerExploration:
 
         Recoveries are recorded on each recording of the workload, a second life once on each filesystem.
         """
-        if recording.of:
+        if recording.of or recording.resumed:
             return []
         again = self.checker.system.can_resume() and recording.filesystem not in self._resumed_on
         return [False, True] if again else [False]
@@ -206,7 +212,7 @@ class PowerExploration:
         """An undisturbed recording whose states could not have differed says nothing."""
         of_this = self._judged.get(recording.name, {}).values()
         reason = ""
-        if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
+        if recording.of or recording.killed or recording.resumed or any(judged.verdict.broken for judged in of_this):
             return
         if not recording.events and not recording.initial:
             reason = "the journal has no line: nothing was promised"
@@ -234,8 +240,8 @@ class PowerExploration:
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
         mounted = sum(recording["mounted"] for recording in recordings)
         images = sum(recording["distinct_images"] for recording in recordings)
-        resumed = sum(recording["resumed"] for recording in recordings)
-        recoveries = sum(bool(recording["recovery_of"]) for recording in recordings) - resumed
+        resumed = sum(bool(recording["resumed"]) for recording in recordings)
+        recoveries = sum(bool(recording["recovery_of"]) and not recording["resumed"] for recording in recordings)
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
         identities = {recording["trace"] for recording in recordings}
         self.notes.append(

@@ -4,7 +4,8 @@
     a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
                   still has: the cuts that follow find out whether recovery trusted, and built upon, data that was never synced
     a recovery    recovery on a crash state of an earlier recording, so that power fails a second time, during recovery
-    a second life the system resumed on what recovery made of such a state, everything synced, so that power fails again then
+    a second life the system resumed on what recovery made of such a state, or of what a kill amid an item left; everything
+                  was synced before it, and power fails during it
 
 Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
 """
@@ -40,10 +41,12 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
+    CallPlace,
     KillPoint,
     Places,
     kill_points_at_notes,
     restarted_at,
+    run_until,
     until_killed,
 )
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -73,8 +76,8 @@ class Recording:
 
     ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
-    crash; ``resumed`` says that it is not the recovery but the second life after it, which owes the items recovered from the
-    start (``initial``). ``problem`` says why it could not be made.
+    crash. ``resumed`` says that it is a second life, and after which crash: it owes the items recovered then (``initial``).
+    ``problem`` says why it could not be made.
     """
 
     name: str
@@ -86,7 +89,7 @@ class Recording:
     killed: KillPoint | None = None
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
-    resumed: bool = False
+    resumed: str = ""
     writes: int = 0
     flushes: int = 0
     events: int = 0
@@ -115,7 +118,7 @@ class Recording:
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
             killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
-            before=tuple(account["journal_before"]), resumed=account.get("resumed", False),
+            before=tuple(account["journal_before"]), resumed=account.get("resumed", ""),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
@@ -197,18 +200,29 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     return _completed(recording, trace, seconds)
 
 
-def record_second_life(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
-    """Let the system recover on the crash state ``recording.of``, and record it being resumed; returns the recording completed.
+def record_second_life(
+    _: Channel, target: Target, recording: Recording, parent: Recording | None, place: CallPlace | None
+) -> Recording:
+    """Record the system being resumed after a crash and a recovery; returns the recording completed.
 
     Everything is synced in between, so what recovery returned is durable, and owed like what was there from the start.
+
+    Args:
+        parent: the crash is the state ``recording.of`` of this recording,
+        place: or a kill of the workload there.
+
     Raises UsageError, crashmatrix.faults.disk.DiskError.
     """
-    assert recording.of is not None
-    trace = load_trace(parent.trace)
-    state = CrashState.parse(recording.of[1], trace)
+    crashed = None
+    if parent and recording.of:
+        trace = load_trace(parent.trace)
+        crashed = trace, CrashState.parse(recording.of[1], trace)
     system = target.make()
 
     def prepare(root: Path) -> None:
+        if place:
+            system.prepare(root)
+            run_until(place, system, root, folder / "journal")
         items.write_text(json.dumps(recovered_items(system.recover(root))))
 
     def resume(machine: Machine) -> None:
@@ -219,7 +233,7 @@ def record_second_life(_: Channel, target: Target, parent: Recording, recording:
     with own_folder(recording.trace.parent) as folder:
         items = folder / "items"
         start = time.perf_counter()
-        again = _record(target, recording, resume, prepare=prepare, crashed=(trace, state))
+        again = _record(target, recording, resume, prepare=prepare, crashed=crashed)
         seconds = time.perf_counter() - start
         recording = replace(recording, initial=tuple(json.loads(items.read_text())))
     return _completed(recording, again, seconds)

@@ -88,7 +88,7 @@ class StateJudge:
                 lambda cut: promises_before(self._trace, cut, self._recording),
                 self._store.capture,
                 self._checks,
-                resumed=self._recording.resumed,
+                resumed=bool(self._recording.resumed),
             )
             self._lives = LifeJudge(self._target, scratch)
             with self._images.mounted(self._states.clean) as root:

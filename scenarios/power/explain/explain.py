@@ -189,7 +189,7 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
 
 def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
     """Derive why a crash breaks its promise."""
-    if second_life.is_about(crash.judged.explanation):
+    if second_life.is_about(crash.judged.explanation) or (crash.recording.resumed and loss.nothing):
         return Cause(*second_life.CAUSE)
     if second_recovery.is_about(crash.judged.explanation):
         return Cause(*second_recovery.CAUSE)
@@ -211,4 +211,5 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
 
 def _is_unknown(crash: Crash, loss: Loss) -> bool:
     """Whether it is not known what was in memory only."""
-    return loss.missing is None and not crash.recording.of and not crash.recording.killed
+    recording = crash.recording
+    return loss.missing is None and not (recording.of or recording.killed or recording.resumed)

@@ -113,7 +113,7 @@ class PowerExplainer:
 
     def _with_trial(self, found: Group, recording: Recording, told: Explanation, *, late: bool) -> Finding:
         trial = None
-        if recording.of is None and not late and not _resumed(found):
+        if recording.of is None and not recording.resumed and not late and not _resumed(found):
             remedies = [suspect.remedy for suspect in told.cause.every]
             trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
         name = power_id(recording.name, told.state)
@@ -148,7 +148,8 @@ class PowerExplainer:
 
     def _asked_by(self, recording: Recording) -> Recording | None:
         """Return the workload recorded on `posix`, whose trace has each of its system calls; recorded once."""
-        if recording.of or recording.killed or not Filesystem.parse(recording.filesystem).on_disk:
+        later = recording.of or recording.killed or recording.resumed
+        if later or not Filesystem.parse(recording.filesystem).on_disk:
             return None
         with self._lock:
             if not self._asked_for:
