@@ -59,12 +59,13 @@ class RealKills:
 
     def kill(self, path: CrashPath) -> Checked | None:
         """Kill for real along ``path``; None if that left what the snapshot shows and has its verdict."""
-        checker, shown = self.exploration.checker, self.exploration.states[path]
+        checker, shown = self.exploration.checker, self.exploration.states.get(path)
         folder = checker.folder()
         try:
             state = crash(checker, self.prepared, path, folder)
-            if isinstance(state, Checked):
-                return state
+            if isinstance(state, Checked) or shown is None:  # It could not be resumed, in the copy or now.
+                same = isinstance(state, Checked) and state.verdict is self.exploration.results[path].verdict
+                return None if same else _unlike(state, self.exploration.results[path].verdict)
             if self.comparable and (difference := self._difference(state, shown)):
                 return Checked(Verdict.UNKNOWN, difference)
             checked, expected = checker.check(state), self.exploration.checked[shown.digest]
@@ -80,6 +81,12 @@ class RealKills:
         if place := self.exploration.checker.difference(state.tree, shown.tree):
             return f"the killed process left another folder than the snapshot shows: {place}"
         return ""
+
+
+def _unlike(state: CrashState | Checked, before: Verdict) -> Checked:
+    if isinstance(state, Checked):
+        return state
+    return Checked(Verdict.UNKNOWN, f"{before} as in the snapshot, but once killed it could be resumed")
 
 
 def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:

@@ -235,7 +235,7 @@ def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
     """Return what a second life does, where these tables are there."""
     made = [Operation("create", table) for table in (SCRATCH, LATE) if table not in there]
     stored = [Operation("ingest", batch.table, batch) for batch in data.spare]
-    return [*made, *stored, Operation("flush"), Operation("transfer", SCRATCH, number=2)]
+    return [*made, Operation("flush"), Operation("transfer", SCRATCH, number=2), *stored]
 
 
 _EVENTS = {

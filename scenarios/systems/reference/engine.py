@@ -117,18 +117,20 @@ class ReferenceEngine(SystemUnderTest):
         data = self._data()
         _, during = operations(data)
         with self._open(root, "reference-later") as engine:  # A table made anew is another table than the first.
-            self._perform(during, engine, root, data, journal)
+            self._flush(engine, self._perform(during, engine, root, data, journal))
 
     def resume(self, root: Path, journal: Journal) -> None:
-        """Make the tables that are missing, store the rows kept back, flush, and move one table's rows."""
+        """Flush, move one table's rows, and store the rows kept back, which with a log the next opening has to replay."""
         data = self._data()
         with self._open(root, "reference-resumed") as engine:
             self._least_ids = _used_ids(engine, journal.recovered)
-            self._perform(operations_later(data, engine.tables), engine, root, data, journal)
+            if unflushed := self._perform(operations_later(data, engine.tables), engine, root, data, journal):
+                self._flush(engine, unflushed)
 
     def _perform(
         self, steps: Sequence[Operation], engine: StorageEngine, root: Path, data: DataSet, journal: Journal
-    ) -> None:
+    ) -> list[Attempt]:
+        """Do one operation after the other; returns those that a flush has still to acknowledge."""
         unflushed = list[Attempt]()
         for operation in steps:
             if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
@@ -145,7 +147,7 @@ class ReferenceEngine(SystemUnderTest):
                 unflushed = [one for one in unflushed if one.item[1] != operation.table]
             else:
                 unflushed.append(attempt)
-        self._flush(engine, unflushed)
+        return unflushed
 
     def _flush(self, engine: StorageEngine, unflushed: list[Attempt]) -> list[Attempt]:
         """Flush, and acknowledge what was waiting for it; nothing is any more."""
