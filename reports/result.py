@@ -165,6 +165,7 @@ class KnownRecording(msgspec.Struct):
     killed_at: Annotated[list[Count], msgspec.Meta(max_length=2)] = []
     recovery_of: Annotated[list[str], msgspec.Meta(max_length=2)] = []
     journal_before: list[str] = []
+    resumed: str = ""
 
 
 class KnownDetails(msgspec.Struct):

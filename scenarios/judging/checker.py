@@ -5,7 +5,8 @@
     3. recover a second time in another process: the same items, and for systems that say so the same folder
     4. the system's own `verify`
 
-3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict.
+3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict. A state
+that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. Whatever keeps the check itself from finishing is ``unknown``.
 """
@@ -27,7 +28,8 @@ from typing import TypeVar, TypeVarTuple
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
-from crashmatrix.scenarios.judging import second_recovery, worker as work
+from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
+from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
@@ -53,6 +55,8 @@ class CrashState:
 
     tree: Tree
     promises: Promises
+    resumed: bool = False
+    """Whether the promises are those of a second life."""
 
     @cached_property
     def digest(self) -> str:
@@ -77,12 +81,13 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checked:
-    """The judgement of one state, and the snapshots of its recovery."""
+    """The judgement of one state, the snapshots of its recovery, and what that led to, if it was safe."""
 
     verdict: Verdict
     explanation: str = ""
     recovery: tuple[Snapshot, ...] = ()
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
+    recovered: Recovered | None = None
 
 
 class _Found(Exception):
@@ -183,17 +188,20 @@ class Checker:
         if state.tree.unusable:
             return Checked(*state.tree.unusable)
         recovery: list[Snapshot] = []
+        items = recovered = None
         try:
             items, declared = self._recover(root, recovery, snapshot)
             self._judge(state.promises, items)
-            self._verify(root, items, state.promises)
+            if not state.resumed:
+                recovered = self._verify(root, items, state.promises)
         except _Found as found:
-            return Checked(found.verdict, without_paths(found.explanation, root), tuple(recovery))
+            text = second_life.named(found.explanation, state.promises, items) if state.resumed else found.explanation
+            return Checked(found.verdict, without_paths(text, root), tuple(recovery))
         except ForkServerDied:
             raise
         except (OSError, ScenarioError) as error:
             return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
-        return Checked(Verdict.SAFE, "", tuple(recovery), declared)
+        return Checked(Verdict.SAFE, "", tuple(recovery), declared, recovered)
 
     def _recover(
         self, root: Path, recovery: list[Snapshot], snapshot: bool
@@ -225,7 +233,7 @@ class Checker:
             case failed:
                 return Violation(Verdict.UNKNOWN, f"the contract's check {failed}")
 
-    def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> None:
+    def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> Recovered:
         """Recover again and let the system check itself, once for each recovered folder, its items and promises.
 
         Many crashes, above all those within a recovery, are recovered to the very same folder.
@@ -235,6 +243,7 @@ class Checker:
         if key not in self._verified:
             self._recover_again(root, items, promises, recovered.tree)
             self._verified.add(key)
+        return Recovered(recovered.tree, tuple(items))
 
     def _capture(self, root: Path) -> Tree:
         """Snapshot a recovered folder, if it still is one."""

@@ -39,7 +39,10 @@ class Apart:
 
 
 def run_checker(
-    function: Callable[[Callable[[], None]], Any], seconds_max: float, apart: Apart | None = None
+    function: Callable[[Callable[[], None]], Any],
+    seconds_max: float,
+    apart: Apart | None = None,
+    what: str = "recovery",
 ) -> tuple[Verdict, Any]:
     """Run in a forked process; returns ``safe`` and its result, or how it failed and why.
 
@@ -48,9 +51,10 @@ def run_checker(
         function: returns a JSON value. It is given a function to call once the system has recovered. Until then whatever goes
             wrong is the system's fault (``cannot-open``, ``hangs``), unless it raises PromiseBroken; after it, the check's
             (``unknown``).
+        what: what runs until then, for the explanation.
     """
     reader, writer = os.pipe()
-    pid = _start(lambda: _checker(function, writer), apart)
+    pid = _start(lambda: _checker(function, writer, what), apart)
     os.close(writer)
     in_time = False
     try:
@@ -62,7 +66,7 @@ def run_checker(
         _, status = os.waitpid(pid, 0)
         over_limit = apart.cell.empty() if apart else ""
     recovered = data[:1] == _RECOVERED
-    what = "the check" if recovered else "recovery"
+    what = "the check" if recovered else what
     if over_limit:
         return Verdict.UNKNOWN if recovered else Verdict.CANNOT_OPEN, f"{what} was killed: {over_limit}"
     if not in_time:
@@ -95,9 +99,9 @@ def judge_apart(
     return Violation(Verdict(found[0]), found[1]) if found else None
 
 
-def _checker(function: Callable[[Callable[[], None]], Any], writer: int) -> NoReturn:
+def _checker(function: Callable[[Callable[[], None]], Any], writer: int, what: str) -> NoReturn:
     owner, pipe = os.getpid(), os.fstat(writer)
-    failed, what = Verdict.CANNOT_OPEN, "recovery"
+    failed = Verdict.CANNOT_OPEN
 
     def answer(data: bytes) -> None:
         if os.getpid() != owner:

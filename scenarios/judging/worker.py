@@ -42,6 +42,7 @@ __all__ = [
     "recover",
     "recover_again",
     "recovered_items",
+    "resume",
     "setup",
     "workload",
 ]
@@ -116,13 +117,38 @@ def workload(
 ) -> None:
     """Run the workload; be copied at the hits in ``watch``, die at ``kill``."""
     system = target.make()
+    _live(channel, target, system, lambda: system.workload(root, Journal(journal)), root, journal, watch, kill)
+
+
+def resume(
+    channel: Channel,
+    target: Target,
+    root: Path,
+    journal: Path,
+    watch: Collection[Hit] | None,
+    kill: Hit | None,
+    recovered: Sequence[Item],
+) -> None:
+    """Let the system go on after it recovered these items; be copied at the hits in ``watch`` (None: at all), die at ``kill``."""
+    system = target.make()
+    _live(channel, target, system, lambda: system.resume(root, Journal(journal, recovered)), root, journal, watch, kill)
+
+
+def _live(
+    channel: Channel,
+    target: Target,
+    system: SystemUnderTest,
+    life: Callable[[], None],
+    root: Path,
+    journal: Path,
+    watch: Collection[Hit] | None,
+    kill: Hit | None,
+) -> None:
     if target.watch_calls:
-        _run_watched(
-            system, lambda: system.workload(root, Journal(journal)), root, journal, _crash_at(channel, watch, kill)
-        )
+        _run_watched(system, life, root, journal, _crash_at(channel, watch, kill))
         return
     _arm(channel, watch, kill)
-    system.workload(root, Journal(journal))
+    life()
 
 
 def recover(

@@ -3,7 +3,8 @@
 1. prepare the folder; run the workload once undisturbed and count the hits of every failpoint (`profile`)
 2. run the workload again and snapshot the folder at each hit chosen: each is a crash (`exploring`)
 3. judge every distinct crashed folder, and the folders that its recovery passes through (`exploring`)
-4. really kill, by SIGKILL, a seeded sample of all these scenarios, judge what is left in place, and compare with the
+4. let the system go on from what recoveries led to, and crash it in that second life (`second_lives`)
+5. really kill, by SIGKILL, a seeded sample of all these scenarios, judge what is left in place, and compare with the
    snapshots (`real_kills`)
 """
 
@@ -13,6 +14,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,9 +34,10 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken, unfired
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.plan import BUDGET, END, SAMPLE_MIN, CrashPath, parse_id, thin
+from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
+from crashmatrix.scenarios.kill.second_lives import SecondLives
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
@@ -48,7 +51,7 @@ class KillExperiment(KillExploration):
     sample_min: int = SAMPLE_MIN
 
     def run(self) -> None:
-        """Run all four steps; see `crashmatrix.scenarios.experiment.Experiment`."""
+        """Run all five steps; see `crashmatrix.scenarios.experiment.Experiment`."""
         prepared = prepare(self.checker)
         if self._says_nothing(prepared):
             return
@@ -56,9 +59,21 @@ class KillExperiment(KillExploration):
         self.notes += filter(None, (prepared.note, note))
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
         comparable = self.snapshot_workload(prepared, chosen)
-        self.explore()
+        lives = SecondLives(self)
+        self._explore_all(lives)
+        lives.account()
         RealKills(self, prepared, comparable, self.sample_min).run()
         self._account(prepared)
+
+    def _explore_all(self, lives: SecondLives) -> None:
+        if not self.options.until_broken:
+            self.explore()
+            lives.run()
+            return
+        for step in (self.search, lives.run, self.explore, partial(lives.run, everywhere=True)):
+            step()
+            if self.broken():
+                return
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the snapshots; runs nothing."""
@@ -87,7 +102,8 @@ class KillExperiment(KillExploration):
         for checked in self.checked.values():
             declared.update(checked.declared)
         hit = {name for path in self.results for name, _ in path} | {name for name, _ in prepared.profile.hits}
-        changed = {state.tree.digest for state in self.states.values()} - {self.states[(END,)].tree.digest}
+        first = (state for state in self.states.values() if not state.resumed)
+        changed = {state.tree.digest for state in first} - {self.states[(END,)].tree.digest}
         if not changed:
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
         never = sorted(name for name in declared if name not in hit)
@@ -96,7 +112,7 @@ class KillExperiment(KillExploration):
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
             distinct_states=len(self.checked),
-            during_recovery=sum(len(path) > 1 for path in self.results),
+            during_recovery=sum(len(path) > 1 and RESUMED not in path for path in self.results),
         )
         if (END,) in self.results and self.results[(END,)].verdict.broken:  # Another shard may have it.
             self.notes.append(
@@ -143,7 +159,9 @@ class KillScenario:
                 keep.mkdir(parents=True)
                 if not state.tree.unusable:
                     checker.store.restore(state.tree, keep / "crashed")
-                shutil.copyfile(folder / "journal", keep / "journal")
+                for name in ("journal", "resumed-journal"):
+                    if (folder / name).exists():
+                        shutil.copyfile(folder / name, keep / name)
             root = folder / ROOT_NAME
             checked = checker.check_in_place(state, root)
             if keep is not None and not (recovered := checker.store.capture(root)).unusable:

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import Group, group
-from crashmatrix.scenarios.judging import second_recovery
+from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
-from crashmatrix.scenarios.kill.plan import END, CrashPath, parse_id
+from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["KillExplainer", "changes_between"]
@@ -74,26 +74,36 @@ class KillExplainer:
             at = self._first.index(path)
             return (self._first[at - 1], states[self._first[at - 1]]) if at else (None, None)
         parent = path[:-1]
-        hits = [snapshot.hit for snapshot in self._recovery_of(parent)]
-        trees = {snapshot.hit: snapshot.tree for snapshot in self._recovery_of(parent)}
-        at = hits.index(path[-1]) if path[-1] in hits else 0
+        passed = self._passed(parent)
+        hits = [snapshot.hit for snapshot in passed]
+        at = len(hits) if path[-1] == END else hits.index(path[-1]) if path[-1] in hits else 0
         if at:
-            return (*parent, hits[at - 1]), CrashState(trees[hits[at - 1]], states[path].promises)
+            before = (*parent, hits[at - 1])
+            return before, states.get(before) or CrashState(passed[at - 1].tree, states[path].promises)
         return parent, states[parent]
 
-    def _recovery_of(self, path: CrashPath) -> tuple[Snapshot, ...]:
-        """The snapshots of the recovery from what a scenario left."""
+    def _passed(self, path: CrashPath) -> tuple[Snapshot, ...]:
+        """The snapshots of the recovery from what a scenario left, or of the second life that began there."""
+        if path[-1] == RESUMED:
+            return self._experiment.snapshots.get(path, ())
         checked = self._experiment.checked.get(self._experiment.states[path].key)
         return checked.recovery if checked else ()
 
     def _where(self, path: CrashPath, lines: int) -> str:
-        first = f"at {self._hit(path[0])}, after line {lines} of the journal" if lines else f"at {self._hit(path[0])}"
+        line = f", after line {lines} of the journal" if lines else ""
+        if RESUMED in path:
+            at = path.index(RESUMED)
+            ended = "stopped in order" if path[-1] == END else f"killed again, at {self._hit(path[-1])}{line}"
+            return f"{self._where(path[:at], 0)}; it recovered, was resumed, and was {ended}"
+        first = f"at {self._hit(path[0])}{line}"
         again = "".join(f", and again while recovering, at {self._hit(hit)}" for hit in path[1:])
         return first + again
 
     def _hit(self, hit: Hit) -> str:
         if hit == END:
             return "the workload's end"
+        if hit == RESUMED:
+            return "where it was resumed"
         text, place = self._declared.get(hit[0], ("", ""))
         about = f": {text}" if text else ""
         return f"hit {hit[1]} of {hit[0]} ({place}{about})" if place else f"hit {hit[1]} of {hit[0]}"
@@ -114,6 +124,8 @@ class KillExplainer:
         self, path: CrashPath, before: CrashState | None, state: CrashState, example: ScenarioResult
     ) -> tuple[str, str, str, tuple[str, ...]]:
         """Cause, a sentence more, suggestion and what was lost; each empty where the snapshots do not say."""
+        if RESUMED in path:
+            return *second_life.CAUSE, "", ()
         if second_recovery.is_about(example.explanation):
             return *second_recovery.CAUSE, "", ()
         verdict = example.verdict
@@ -155,8 +167,9 @@ class KillExplainer:
             left_out = Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out")
             events = [left_out, *events[-EVENTS_MAX:]]
         end = events[-1].at if events else 0
-        killed = Event(at=end, kind="cut", text="the process is killed")
-        return (*events, killed, Event(at=end, kind="recovered", text=outcome))
+        in_order = RESUMED in path and path[-1] == END
+        last = Event(at=end, kind="cut", text="the system is stopped in order" if in_order else "the process is killed")
+        return (*events, last, Event(at=end, kind="recovered", text=outcome))
 
     def _way(self, path: CrashPath) -> Iterator[Event]:
         """The places that a run passes on the way to a crash, with what happened in between."""
@@ -171,13 +184,23 @@ class KillExplainer:
             yield self._event(at, hit)
             tree, lines, at = state.tree, _lines(state.promises), at + 1
         for depth in range(1, len(path)):
-            yield Event(at=at, kind="note", text="the process is killed, and recovery begins")
-            for snapshot in self._recovery_of(path[:depth]):
-                yield from _steps(at, lines, lines, tree, snapshot.tree)
+            before = path[:depth]
+            if before[-1] == RESUMED:
+                yield Event(at=at, kind="note", text="recovery ends, and the system is resumed")
+                tree, lines = self._experiment.states[before].tree, []
+            else:
+                yield Event(at=at, kind="note", text="the process is killed, and recovery begins")
+            for snapshot in self._passed(before):
+                known = self._experiment.states.get((*before, snapshot.hit))
+                after = _lines(known.promises) if known and known.resumed else lines
+                yield from _steps(at, lines, after, tree, snapshot.tree)
                 yield self._event(at, snapshot.hit)
-                tree, at = snapshot.tree, at + 1
+                tree, lines, at = snapshot.tree, after, at + 1
                 if snapshot.hit == path[depth]:
                     break
+        if path[-1] == END and RESUMED in path:
+            end = self._experiment.states[path]
+            yield from _steps(at, lines, _lines(end.promises), tree, end.tree)
 
     def _event(self, at: int, hit: Hit) -> Event:
         return Event(at=at, kind="hit", text=f"{hit[0]}, hit {hit[1]}", detail=self._declared.get(hit[0], ("", ""))[1])

@@ -19,7 +19,16 @@ from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.plan import BUDGET, DEPTH_MAX, END, CrashPath, crash_fault, scenario_id, thin_states
+from crashmatrix.scenarios.kill.plan import (
+    BUDGET,
+    DEPTH_MAX,
+    END,
+    RESUMED,
+    CrashPath,
+    crash_fault,
+    scenario_id,
+    thin_states,
+)
 from crashmatrix.scenarios.kill.profile import Prepared, shrunk
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -75,6 +84,8 @@ class KillExploration:
     paths: list[CrashPath] = field(default_factory=list)
     """The plan's order."""
     states: dict[CrashPath, CrashState] = field(default_factory=dict)
+    snapshots: dict[CrashPath, tuple[Snapshot, ...]] = field(default_factory=dict)
+    """Those of a second life, by the path to its beginning."""
     checked: dict[str, Checked] = field(default_factory=dict)
     """By the state's key."""
 
@@ -128,17 +139,18 @@ class KillExploration:
         if calls:
             self.notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
 
+    def search(self) -> None:
+        """Judge every state that the workload leaves, but none of its recovery: quicker, and enough for most bugs."""
+        self.judge_level({path: self.states[path] for path in self.paths if path in self.states})
+
     def explore(self) -> None:
         """Judge every state, then the states its recovery passes through, one depth after the other."""
-        level = {path: self.states[path] for path in self.paths if path in self.states}
+        level = {path: self.states[path] for path in self.paths if path in self.states and RESUMED not in path}
         if self.options.until_broken:
-            self._check_all(level, snapshot=False)  # Quicker, and enough for most bugs.
-            if self.broken():
-                return
-            self.checked.clear()
+            self.checked.clear()  # Their recovery is to be seen.
         for depth in range(self.depth_max + 1):
             self.listener.planned(f"recovering, depth {depth}", len(self.results) + len(level))
-            found = self._check_all(level, snapshot=depth < self.depth_max)
+            found = self.judge_level(level, snapshot=depth < self.depth_max)
             if self.options.until_broken and self.broken():
                 return
             level = self._thin_states(depth + 1, self._next_level(found))
@@ -152,8 +164,8 @@ class KillExploration:
         self.notes += [note] if note else []
         return {path: state for path, state in level.items() if state.key in self.checked or state.digest in keep}
 
-    def _check_all(
-        self, level: dict[CrashPath, CrashState], *, snapshot: bool
+    def judge_level(
+        self, level: dict[CrashPath, CrashState], *, snapshot: bool = False
     ) -> list[tuple[CrashPath, CrashState, Checked]]:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
         alike: dict[str, dict[CrashPath, CrashState]] = {}

@@ -1,7 +1,8 @@
 """Which crashes a kill experiment tries, and how they are named: pure functions of the profile, the budget and the seed.
 
 A scenario is a path: where the workload is killed, then where its recovery is, then where the recovery of that is. Its id
-reads ``kill:wal.append.before_sync@3+recovery.replay.before_batch@1``.
+reads ``kill:wal.append.before_sync@3+recovery.replay.before_batch@1``. Behind ``workload.resumed@1`` stands where the process
+is killed once more after it recovered and went on, or ``workload.end@1`` if it is not (`second_lives`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ __all__ = [
     "DEPTH_MAX",
     "END",
     "RECOVERY_SHARE",
+    "RESUMED",
     "SAMPLE_MIN",
     "SAMPLE_SHARE",
     "CrashPath",
+    "choose",
     "crash_fault",
     "parse_id",
     "scenario_id",
@@ -42,6 +45,9 @@ SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 
 END: Hit = ("workload.end", 1)
 """A crash right after the workload's last step."""
+
+RESUMED: Hit = ("workload.resumed", 1)
+"""No crash: recovery came to its end, and the system was resumed. What follows in a path happens in its second life."""
 
 _STEP = re.compile(r"([^+].*?)@([0-9]{1,18})(?:\+|\Z)", re.DOTALL)
 """One crash of an id; a failpoint's name may itself hold a plus sign."""
@@ -102,6 +108,20 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
     )
 
 
+def choose(kinds: dict[CrashPath, str], room: int, seed: str) -> list[CrashPath]:
+    """Choose at most ``room`` paths, in a drawn order: of each kind the first one, as far as there is room, and drawn others.
+
+    Args:
+        kinds: what each path is an example of, such as the failpoint where it ends.
+    """
+    draw = random.Random(seed)
+    first = [*{kind: path for path, kind in reversed(kinds.items())}.values()]
+    others = [path for path in kinds if path not in {*first}]
+    draw.shuffle(first)
+    draw.shuffle(others)
+    return [*first, *others][:room]
+
+
 def scenario_id(path: CrashPath) -> str:
     """Return the id of a scenario: ``kill:point@hit``, one ``+point@hit`` more for each crash during recovery."""
     return "kill:" + "+".join(_at(hit) for hit in path)
@@ -115,7 +135,12 @@ def parse_id(text: str) -> CrashPath:
     while step := _STEP.match(rest, end):
         path.append((step[1], int(step[2])))
         end = step.end()
-    if kind != "kill" or not path or end < len(rest) or rest.endswith("+") or not all(number for _, number in path):
+    at = [place for place, hit in enumerate(path) if hit == RESUMED]
+    misplaced = at and at != [len(path) - 2]  # It happens once at most; exactly one crash, or the end, comes after it.
+    if (
+        kind != "kill" or not path or end < len(rest) or rest.endswith("+") or misplaced or at == [0]
+        or not all(number for _, number in path)
+    ):  # fmt: skip
         raise UsageError(f"{text!r} is not a scenario id; ids read kill:FAILPOINT@HIT, see results.jsonl")
     return tuple(path)
 

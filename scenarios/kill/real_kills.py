@@ -1,4 +1,4 @@
-"""Step 4 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
+"""Step 5 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
 A snapshot stands for a kill only because the two keep agreeing: the same promises, the same folder, the same verdict. Where
 they do not, the scenario is ``unknown``. Recovery runs in the very folder that the killed process left. A copy of it would
@@ -23,9 +23,10 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.passing import difference, same_promises
-from crashmatrix.scenarios.kill.plan import END, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
+from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
+from crashmatrix.scenarios.kill.second_lives import crash_again
 from crashmatrix.scenarios.processes.result import JobResult, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Promises
@@ -75,12 +76,13 @@ class RealKills:
 
     def kill(self, path: CrashPath) -> Checked | None:
         """Kill for real along ``path``; None if that left what the snapshot shows and has its verdict."""
-        checker, shown = self.exploration.checker, self.exploration.states[path]
+        checker, shown = self.exploration.checker, self.exploration.states.get(path)
         folder = checker.folder()
         try:
             state = crash(checker, self.prepared, path, folder)
-            if isinstance(state, Checked):
-                return state
+            if isinstance(state, Checked) or shown is None:  # It could not be resumed, in the copy or now.
+                same = isinstance(state, Checked) and state.verdict is self.exploration.results[path].verdict
+                return None if same else _unlike(state, self.exploration.results[path].verdict)
             if self.comparable and (difference := self._difference(path, state, shown)):
                 return Checked(Verdict.UNKNOWN, difference)
             checked, expected = checker.check_in_place(state, folder / ROOT_NAME), self.exploration.checked[shown.key]
@@ -109,11 +111,18 @@ class RealKills:
         return ""
 
 
+def _unlike(state: CrashState | Checked, before: Verdict) -> Checked:
+    if isinstance(state, Checked):
+        return state
+    return Checked(Verdict.UNKNOWN, f"{before} as in the snapshot, but once killed it could be resumed")
+
+
 def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:
     """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened."""
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
-    for depth, hit in enumerate(path):
+    first = path[: path.index(RESUMED)] if RESUMED in path else path
+    for depth, hit in enumerate(first):
         kill = None if hit == END else hit
         if depth == 0:
             result: JobResult[object] = checker.run(work.workload, root, journal, (), kill, root=root)
@@ -123,5 +132,7 @@ def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -
             result = checker.run(work.recover, root, False, kill, root=root)
         if kill is not None and not was_killed(result):
             return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
+    if RESUMED in path:
+        return crash_again(checker, folder, path[-1])
     written = read_file(journal)
     return CrashState(checker.store.capture(root), Promises.parse(written, prepared.items))

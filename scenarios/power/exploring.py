@@ -15,13 +15,14 @@ from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.reports.store import TRACES, keep_trace
 from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
+from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import result_of
-from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, nudges_on, restart
+from crashmatrix.scenarios.power.schedule import NUDGES, RESUMED_AFTER_KILL, Recordings, nudges_on, recovery_of, restart
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE
@@ -33,6 +34,9 @@ RESTARTS = 3
 
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
+
+LIVES_MIN, LIVES_SHARE = 40, 0.03
+"""How many second lives are judged in a run at most: this many at least, or this share of the budget."""
 
 STATES_MAX = 1000
 """Default number of crash states judged in a run, over all its recordings."""
@@ -63,6 +67,12 @@ class PowerExploration:
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[Check] = frozenset()
     _budget_left: int = 0
+    _lives_left: int = 0
+    _resumed_on: set[str] = field(default_factory=set)
+    _first: Recording | None = None
+    """The first recording that was explored."""
+    _promised: int = 0
+    """How many second lives acknowledged something."""
     _reserved: dict[str, int] = field(default_factory=dict)
     _exploring: float = 0.0
     _kept_bytes: int = 0
@@ -79,9 +89,14 @@ class PowerExploration:
             raise EnvironmentLacks(reason)
         self.details.update(notes=self.notes, recordings=[])
         restarts = [restart(number) for number in range(1, self.restarts + 1)]
+        if self.checker.system.can_resume():
+            restarts.append(RESUMED_AFTER_KILL)
         kinds = [(fs, kind) for fs in self.options.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
         mine = self.options.shard.deal(kinds)
         self._budget_left = max(1, (self.options.budget or STATES_MAX) * len(mine) // len(kinds))
+        if self.checker.system.can_resume():
+            most = max(LIVES_MIN, round(LIVES_SHARE * (self.options.budget or STATES_MAX)))
+            self._lives_left = -(-most * len(mine) // len(kinds))
         with Recordings(
             self.checker.jobs, self.checker.target, self.checker.folder(), self.options.seed, mine
         ) as recordings:
@@ -98,7 +113,7 @@ class PowerExploration:
 
         A planted bug may show without a crash, and is to be found all the same.
         """
-        if self.results or recording.problem or recording.killed or self.checker.target.mutant:
+        if self.results or recording.problem or recording.killed or recording.resumed or self.checker.target.mutant:
             return False
         seconds_max = 60 + 3 * self.checker.system.seconds_max
         result = self.checker.jobs.run(power_judge.undisturbed, self.checker.target, recording, seconds_max=seconds_max)
@@ -117,22 +132,40 @@ class PowerExploration:
             self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
             return
         part = max(1, self._budget_left // (recordings.left + 1))
+        kinds = self._kinds_later(recording)
         of_recovery = int(part * _RECOVERY_SHARE)
-        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery
-        state = ""
+        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery * len(kinds)
+        lives = (
+            0
+            if recording.of or recording.resumed
+            else -(-self._lives_left // (recordings.left + 1) // self.options.workers)
+        )
+        made: list[Recording] = []
         self.listener.planned(recording.point, len(self.results) + budget)
         try:
-            judged = self._explore(recording, budget)
-            if not recording.of and of_recovery and (state := self._state_to_recover(recording)):
-                self._reserved[f"{recording.name}/{state}"] = of_recovery
-                judged += of_recovery
+            judged = self._explore(recording, budget, lives)
+            if kinds and of_recovery and (state := self._state_to_recover(recording)):
+                made = [recovery_of(recording, state, resumed=resumed) for resumed in kinds]
+                self._reserved.update({each.name: of_recovery for each in made})
+                judged += of_recovery * len(made)
+                self._resumed_on.add(recording.filesystem)
             self._budget_left += (budget if recording.of else 0) - judged
         finally:
             self._keep(recording)
-            if not state:
+            if not made:
                 recording.trace.unlink()
-        if state:
-            recordings.recover(recording, state)
+        if made:
+            recordings.recover(recording, made)
+
+    def _kinds_later(self, recording: Recording) -> list[bool]:
+        """Return for each recording that is to be made on a crash state of this one whether it is of a second life.
+
+        Recoveries are recorded on each recording of the workload, a second life once on each filesystem.
+        """
+        if recording.of or recording.resumed:
+            return []
+        again = self.checker.system.can_resume() and recording.filesystem not in self._resumed_on
+        return [False, True] if again else [False]
 
     def _state_to_recover(self, recording: Recording) -> str:
         """Draw a safe state with much to lose, if there is one on which recovery had something to change."""
@@ -146,13 +179,14 @@ class PowerExploration:
         """Return the results so far in an order that does not depend on which finished first."""
         return sorted(self.results.values(), key=lambda result: (result.point, result.hit, result.id))
 
-    def _explore(self, recording: Recording, budget: int) -> int:
+    def _explore(self, recording: Recording, budget: int, lives: int) -> int:
         """Share the states out among the workers, and gather what they find; returns how many they judged."""
         account, begun = recording.account(), time.perf_counter()
+        self._first = self._first or recording
         self.details["recordings"].append(account)
         ends = judge_together(
             self.checker.jobs, self.checker.target, recording, self.options.workers, budget, partial(self._add, recording),
-            verified=self._verified, until_broken=self.options.until_broken,
+            verified=self._verified, until_broken=self.options.until_broken, lives=lives,
         )  # fmt: skip
         self._exploring += time.perf_counter() - begun
         for end in ends:
@@ -161,6 +195,8 @@ class PowerExploration:
         shares = [end.value for end in ends if isinstance(end, Returned)]
         self._verified = self._verified.union(*(share.verified for share in shares))
         account.update(account_of(shares))
+        self._lives_left -= account["second_lives"]
+        self._promised += sum(share.promised for share in shares)
         self._distrust(recording)
         return sum(share.judged for share in shares)
 
@@ -176,7 +212,7 @@ class PowerExploration:
         """An undisturbed recording whose states could not have differed says nothing."""
         of_this = self._judged.get(recording.name, {}).values()
         reason = ""
-        if recording.of or recording.killed or any(judged.verdict.broken for judged in of_this):
+        if recording.of or recording.killed or recording.resumed or any(judged.verdict.broken for judged in of_this):
             return
         if not recording.events and not recording.initial:
             reason = "the journal has no line: nothing was promised"
@@ -204,17 +240,30 @@ class PowerExploration:
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0
         mounted = sum(recording["mounted"] for recording in recordings)
         images = sum(recording["distinct_images"] for recording in recordings)
-        recoveries = sum(bool(recording["recovery_of"]) for recording in recordings)
+        resumed = sum(bool(recording["resumed"]) for recording in recordings)
+        recoveries = sum(bool(recording["recovery_of"]) and not recording["resumed"] for recording in recordings)
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
         identities = {recording["trace"] for recording in recordings}
         self.notes.append(
-            f"{len(recordings) - recoveries} recordings of the workload, {restarts} of them with it killed and restarted, "
-            f"and {recoveries} of a recovery; {len(identities)} different traces; "
+            f"{len(recordings) - recoveries - resumed} recordings of the workload, {restarts} of them with it killed and "
+            f"restarted, and {recoveries} of a recovery; {len(identities)} different traces; "
             f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
         )
+        if self.checker.system.can_resume():
+            self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
         safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
         if safe and self.options.shard == WHOLE and "posix" not in self.options.filesystems:
             tested = " and ".join(self.options.filesystems)
             self.notes.append(
                 f"every promise was kept on {tested}; --fs posix tests the weakest filesystem that POSIX allows"
             )
+
+    def _account_of_lives(self, lives: int, recorded: int) -> None:
+        """Say how often the system was resumed; second lives without any promise are ``unknown``."""
+        empty = f"; in {lives - self._promised} of these, resume acknowledged nothing" if self._promised < lives else ""
+        self.notes.append(
+            f"after recovery, the system was resumed from {lives:,} crash states, once in a recovered folder{empty}; power was "
+            f"cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}"
+        )
+        if lives and not self._promised and self._first:
+            self._add(self._first, Judged("none", Verdict.UNKNOWN, second_life.nothing_stored()))

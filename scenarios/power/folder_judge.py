@@ -45,6 +45,7 @@ class FolderJudge:
         capture: takes a snapshot of a folder, in the process of a check.
         checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
         cell: where the checks run, if there is one.
+        resumed: whether the promises are those of a second life, whose recoveries are judged by the contract alone.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class FolderJudge:
         capture: Callable[[Path], Tree],
         checks: Iterable[Check] | None = None,
         cell: Cell | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._cell, self._view = cell, target.view()
         self._target, self._promises_at, self._capture = target, promises_at, capture
@@ -62,7 +65,7 @@ class FolderJudge:
         self._verdicts: dict[tuple[str, int], Judged] = {}
         self._recoveries: dict[str, Recovery] = {}
         self._repeatable: set[tuple[str, str]] = set()
-        self._thorough = checks is None
+        self._thorough, self._resumed = checks is None, resumed
         self.checks: set[Check] = set(checks or ())
         """The checks of steps 3 and 4 that were passed, by this judge or before."""
 
@@ -152,7 +155,7 @@ class FolderJudge:
         return self._kind.verify is not SystemUnderTest.verify and self._is_due(VERIFIED, events)
 
     def _is_due(self, check: str, events: int) -> bool:
-        return self._thorough or (check, events) not in self.checks
+        return not self._resumed and (self._thorough or (check, events) not in self.checks)
 
     def _first_recovery(
         self,

@@ -33,17 +33,19 @@ def judge(
     budget: int,
     verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
+    lives: int = 0,
 ) -> Share:
     """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
 
     Args:
         verified: further checks that were made already, on some crash state of the run.
         until_broken: stop at the first broken promise.
+        lives: how many second lives to judge at most.
     """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
     with StateJudge(target, recording, load_alone(recording), verified) as states:
-        for judged in states.all(number, workers, budget):
+        for judged in states.all(number, workers, budget, lives):
             channel.send(judged)
             if until_broken and judged.verdict.broken:
                 break
@@ -53,7 +55,7 @@ def judge(
 def judge_one(_: Channel, target: Target, recording: Recording, state: str) -> Judged:
     """Judge one state by its id. Raises crashmatrix.faults.disk.InvalidState."""
     trace = load_alone(recording)
-    with StateJudge(target, recording, trace) as states:
+    with StateJudge(target, recording, trace, resumes=True) as states:
         return states.judge(CrashState.parse(state, trace))
 
 
@@ -64,9 +66,14 @@ def undisturbed(_: Channel, target: Target, recording: Recording) -> Violation |
 
 
 @contextmanager
-def judging(target: Target, recording: Recording, trace: Trace) -> Iterator[Callable[[CrashState], Judged]]:
-    """For the block, a function that judges one state of a trace after the other, a broken one twice."""
-    with StateJudge(target, recording, trace) as states:
+def judging(
+    target: Target, recording: Recording, trace: Trace, *, resumes: bool = False
+) -> Iterator[Callable[[CrashState], Judged]]:
+    """For the block, a function that judges one state of a trace after the other, a broken one twice.
+
+    ``resumes`` is whether safe ones get a second life, too.
+    """
+    with StateJudge(target, recording, trace, resumes=resumes) as states:
         yield lambda state: next(states.judge_surely(state))
 
 

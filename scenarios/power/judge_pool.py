@@ -25,19 +25,22 @@ def judge_together(
     *,
     verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
+    lives: int = 0,
 ) -> list[JobResult[Share]]:
     """Judge up to ``budget`` states; returns how each judge ended, with its `state_verdict.Share` if in order.
 
     Args:
         on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
         verified, until_broken: see `judge.judge`.
+        lives: how many second lives each of the workers judges at most.
     """
     share = max(1, budget // workers)
-    seconds_max = 60 + (share + 2) * 4 * load(target.name).seconds_max  # Two recoveries, and `verify` at its longest.
+    # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
+    seconds_max = 60 + ((share + 2) * 4 + lives * 3 + 24) * load(target.name).seconds_max
 
     def drive(number: int) -> JobResult[Share]:
         job = jobs.start(
-            power_judge.judge, target, recording, number, workers, share, verified, until_broken,
+            power_judge.judge, target, recording, number, workers, share, verified, until_broken, lives,
             seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:

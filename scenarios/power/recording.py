@@ -1,9 +1,11 @@
-"""Make the recordings of the power experiment, each in a process of its own. Three kinds of recording:
+"""Make the recordings of the power experiment, each in a process of its own. Four kinds of recording:
 
     a run         the workload, from a prepared and settled root
     a restart     the workload, killed by SIGKILL before one of its syncs (`restarts`), then recovery on what the page cache
                   still has: the cuts that follow find out whether recovery trusted, and built upon, data that was never synced
     a recovery    recovery on a crash state of an earlier recording, so that power fails a second time, during recovery
+    a second life the system resumed on what recovery made of such a state, or of what a kill amid an item left; everything
+                  was synced before it, and power fails during it
 
 Journal lines are notes on the recorded disk, and so are the hits of failpoints: promises and block writes share one order.
 """
@@ -14,8 +16,9 @@ import errno
 import json
 import os
 import signal
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +40,15 @@ from crashmatrix.faults.disk import (
 )
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
+    CallPlace,
     KillPoint,
     Places,
     kill_points_at_notes,
     restarted_at,
+    run_until,
     until_killed,
 )
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -59,6 +65,7 @@ __all__ = [
     "promises_before",
     "record_recovery",
     "record_run",
+    "record_second_life",
     "trace_path",
 ]
 
@@ -71,7 +78,8 @@ class Recording:
 
     ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
-    crash. ``problem`` says why it could not be made.
+    crash. ``resumed`` says that it is a second life, and after which crash: it owes the items recovered then (``initial``).
+    ``problem`` says why it could not be made.
     """
 
     name: str
@@ -83,6 +91,7 @@ class Recording:
     killed: KillPoint | None = None
     of: tuple[str, str] | None = None
     before: tuple[str, ...] = ()
+    resumed: str = ""
     writes: int = 0
     flushes: int = 0
     events: int = 0
@@ -101,7 +110,8 @@ class Recording:
     @property
     def point(self) -> str:
         """Its scenarios are listed under this name."""
-        return f"{self.of[0]} recovery" if self.of else self.name
+        kind = "second life" if self.resumed else "recovery"
+        return f"{self.of[0]} {kind}" if self.of else self.name
 
     @classmethod
     def from_account(cls, account: Mapping[str, Any], seed: int, trace: Path) -> Recording:
@@ -110,7 +120,7 @@ class Recording:
         return cls(
             account["name"], account["filesystem"], account["nudge"], seed, trace, tuple(account["initial"]),
             killed=KillPoint.of(tuple(account["killed_at"])), of=(of[0], of[1]) if of else None,
-            before=tuple(account["journal_before"]),
+            before=tuple(account["journal_before"]), resumed=account.get("resumed", ""),
         )  # fmt: skip
 
     def account(self) -> dict[str, Any]:
@@ -124,6 +134,7 @@ class Recording:
             "killed_at": list(self.killed.numbers) if self.killed else [],
             "recovery_of": list(self.of or ()),
             "journal_before": list(self.before),
+            "resumed": self.resumed,
             "writes": self.writes,
             "flushes": self.flushes,
             "journal_lines": self.events,
@@ -134,8 +145,11 @@ class Recording:
 class _MachineJournal(Journal):
     """A journal whose lines are notes on the recorded disk."""
 
-    def __init__(self, machine: Machine, last: int = 0, syncing: Syncing | None = None) -> None:
+    def __init__(
+        self, machine: Machine, last: int = 0, syncing: Syncing | None = None, recovered: Sequence[Item] = ()
+    ) -> None:
         self._machine, self.path, self._left = machine, machine.notes, last
+        self.recovered = tuple(recovered)
         self._syncing = syncing
 
     def append(self, line: bytes) -> None:
@@ -185,9 +199,52 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         start = time.perf_counter()
         trace = _record(target, recording, workload, prepare=prepare)
         seconds = time.perf_counter() - start
-        initial = json.loads(os.pread(items, os.fstat(items).st_size, 0))
-        recording = replace(recording, initial=tuple(initial))
+        recording = replace(recording, initial=tuple(_read_items(items)))
     return _completed(recording, trace, seconds)
+
+
+def record_second_life(
+    _: Channel, target: Target, recording: Recording, parent: Recording | None, place: CallPlace | None
+) -> Recording:
+    """Record the system being resumed after a crash and a recovery; returns the recording completed.
+
+    Everything is synced in between, so what recovery returned is durable, and owed like what was there from the start.
+
+    Args:
+        parent: the crash is the state ``recording.of`` of this recording,
+        place: or a kill of the workload there.
+
+    Raises UsageError, crashmatrix.faults.disk.DiskError.
+    """
+    crashed = None
+    if parent and recording.of:
+        trace = load_trace(parent.trace)
+        crashed = trace, CrashState.parse(recording.of[1], trace)
+    system = target.make()
+
+    def prepare(root: Path) -> None:
+        if place:
+            system.prepare(root)
+            with tempfile.TemporaryDirectory() as folder:
+                run_until(place, system, root, Path(folder) / "journal")
+        os.pwrite(items, json.dumps(recovered_items(system.recover(root))).encode(), 0)
+
+    def resume(machine: Machine) -> None:
+        journal = _MachineJournal(machine, recovered=_read_items(items))
+        faults.observe(journal.hit)
+        system.resume(machine.root, journal)
+
+    with anonymous_file("items") as items:  # Open before the callables are confined, which cannot open it.
+        start = time.perf_counter()
+        again = _record(target, recording, resume, prepare=prepare, crashed=crashed)
+        seconds = time.perf_counter() - start
+        recording = replace(recording, initial=tuple(_read_items(items)))
+    return _completed(recording, again, seconds)
+
+
+def _read_items(descriptor: int) -> list[Item]:
+    items: list[Item] = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+    return items
 
 
 def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:

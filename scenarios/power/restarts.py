@@ -11,20 +11,33 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
 from crashmatrix.faults.disk.linux.containment import run_forked
+from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
-from crashmatrix.scenarios.target.notes import KILLED, HitNote, parse
+from crashmatrix.scenarios.target.notes import KILLED, AttemptNote, HitNote, parse
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["KillPoint", "Places", "kill_points_at_notes", "places_at_syncs", "restarted_at", "until_killed"]
+__all__ = [
+    "CallPlace",
+    "KillPoint",
+    "Places",
+    "kill_points_at_notes",
+    "places_amid_items",
+    "places_at_syncs",
+    "restarted_at",
+    "run_until",
+    "until_killed",
+]
 
 _KILLED = Note(KILLED.encoded())
 _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
@@ -49,6 +62,18 @@ class KillPoint:
     def numbers(self) -> tuple[int, int]:
         """Both numbers."""
         return self.note, self.sync
+
+
+@dataclass(frozen=True)
+class CallPlace:
+    """Before the ``call``-th system call that changes the folder after so many journal lines; ``name`` says which it is."""
+
+    line: int
+    call: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"before {self.name}, call {self.call} after line {self.line} of the journal"
 
 
 Places = dict[str, tuple[KillPoint, ...]]
@@ -86,6 +111,59 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
     return {} if status else found
 
 
+def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> list[CallPlace]:
+    """Run the workload as `places_at_syncs` does; return the places at which an item is stored in part.
+
+    These are the calls that follow another one since the item was attempted: those that do not sync, if there are any.
+    Raises OSError where `seccomp.lacking` says so.
+    """
+    system = target.make()
+    found: list[CallPlace] = []
+
+    def at(place: CallPlace, _: ProcessTree) -> None:
+        if place.call > 1:
+            found.append(place)
+
+    if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at):
+        return []
+    lines = [parse(line) for line in read_file(journal).splitlines()]
+    amid = [place for place in found if place.line and isinstance(lines[place.line - 1], AttemptNote)]
+    return [place for place in amid if PREFIX + place.name not in _SYNCS] or amid
+
+
+def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Path) -> None:
+    """Run the workload in a prepared folder until it is killed at the place; to its end if it never comes there."""
+
+    def at(here: CallPlace, tree: ProcessTree) -> None:
+        if here == place:
+            tree.kill()
+            raise _Killed
+
+    with suppress(_Killed):
+        _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _at_calls(
+    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[CallPlace, ProcessTree], None]
+) -> int:
+    """Run the workload in a process tree held before each call; returns its exit code, negative for a signal."""
+    lines = calls = 0
+
+    def at(name: str, tree: ProcessTree) -> None:
+        nonlocal lines, calls
+        if name == JOURNAL_LINE:
+            lines, calls = lines + 1, 0
+        elif name.startswith(PREFIX):
+            calls += 1
+            see(CallPlace(lines, calls, name.removeprefix(PREFIX)), tree)
+
+    return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)
+
+
 def until_killed(
     machine: Machine, place: KillPoint, *, noting: Callable[[int], None], workload: Callable[[], None]
 ) -> None:
@@ -110,17 +188,14 @@ def restarted_at(trace: Trace) -> int:
 
 
 def _killed_at_sync(machine: Machine, place: KillPoint, workload: Callable[[], None]) -> int:
-    class Killed(Exception):
-        pass
-
     def see(here: KillPoint, _: str, tree: ProcessTree) -> None:
         if here == place:
             tree.kill()
-            raise Killed
+            raise _Killed
 
     try:
         return _at_syncs(workload, machine.root, machine.notes, see)
-    except Killed:
+    except _Killed:
         return -signal.SIGKILL
 
 

@@ -28,6 +28,8 @@ def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
 
 def circumstances(recording: Recording, explanation: str) -> str:
     """The explanation, with what happened besides one power cut."""
+    if explanation and recording.resumed:
+        return f"power went in the second life that began after {recording.resumed}: {explanation}"
     if explanation and recording.of:
         return f"power went again during the recovery from {recording.of[1]}: {explanation}"
     if explanation and recording.killed:

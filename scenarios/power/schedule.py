@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -21,7 +21,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.power import recording as power_record, restarts
 from crashmatrix.scenarios.power.recording import Recording, trace_path
-from crashmatrix.scenarios.power.restarts import KillPoint, Places
+from crashmatrix.scenarios.power.restarts import CallPlace, KillPoint, Places
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.parallel import Threads
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
@@ -31,7 +31,16 @@ from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 
-__all__ = ["NUDGES", "Recordings", "in_turns", "nudges_on", "restart", "run_recorder"]
+__all__ = [
+    "NUDGES",
+    "RESUMED_AFTER_KILL",
+    "Recordings",
+    "in_turns",
+    "nudges_on",
+    "recovery_of",
+    "restart",
+    "run_recorder",
+]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -39,7 +48,10 @@ Ts = TypeVarTuple("Ts")
 NUDGES = ("mixed", "commit", "writeback", "async", "storm")
 """The recordings made, in this order."""
 
-_RESTART = "restart"
+RESUMED_AFTER_KILL = "resumed"
+"""The recording of a second life that follows a kill."""
+
+_RESTART, _SECOND_LIFE = "restart", "~resumed"
 _JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
 """The notes before the syncs of a system without failpoints are about these."""
 
@@ -87,10 +99,15 @@ class Recordings:
             if recording is not None:
                 yield recording
 
-    def recover(self, parent: Recording, state: str) -> None:
-        """Have recovery on one crash state of a recording recorded, too; then that recording's trace is removed."""
-        self._line += 1
-        self._maker.submit(False, self._record_recovery, parent, state)
+    def recover(self, parent: Recording, states: Sequence[Recording]) -> None:
+        """Have recovery on a crash state of a recording recorded, too, or the second life after it; then remove its trace.
+
+        Args:
+            states: what is to be recorded, from `recovery_of`.
+        """
+        self._line += len(states)
+        for number, recording in enumerate(states, 1):
+            self._maker.submit(False, self._record_later, parent, recording, number == len(states))
 
     def record(self, filesystem: str, kind: str, killed: KillPoint | None = None) -> Recording:
         """Make one recording, of a restart if there is a place to kill at. A restart may have a problem; a run raises it."""
@@ -115,6 +132,8 @@ class Recordings:
             self._maker.submit(True, self._record_kind, *self._kinds.popleft())
 
     def _record_kind(self, filesystem: str, kind: str) -> Recording | None:
+        if kind == RESUMED_AFTER_KILL:
+            return self._record_after_kill(filesystem)
         if not kind.startswith(_RESTART):
             return self.record(filesystem, kind)
         place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
@@ -135,24 +154,57 @@ class Recordings:
 
     @cached_property
     def _places_at_syncs(self) -> Places:
+        return self._in_a_folder(restarts.places_at_syncs) or {}
+
+    def _in_a_folder(self, look: Callable[[Channel, Target, Path, Path], T]) -> T | None:
+        """Run the workload in an ordinary, prepared folder; None if that fails."""
         with own_folder(self._scratch) as folder:
             root, journal, view = folder / ROOT_NAME, folder / "journal", self._target.view(folder)
             root.mkdir()
             run_recorder(self._jobs, work.prepare, self._target, root, view=view)
-            result = run_recorder(self._jobs, restarts.places_at_syncs, self._target, root, journal, view=view)
-        return result.value if isinstance(result, Returned) else {}
+            result = run_recorder(self._jobs, look, self._target, root, journal, view=view)
+        return result.value if isinstance(result, Returned) else None
 
-    def _record_recovery(self, parent: Recording, state: str) -> Recording:
-        name = f"{parent.name}/{state}"
-        recording = replace(
-            parent, name=name, nudge=_RECOVERY_NUDGE, trace=trace_path(self._scratch, name), killed=None,
-            of=(parent.name, state),
-        )  # fmt: skip
-        result = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
-        parent.trace.unlink()
+    def _record_after_kill(self, filesystem: str) -> Recording | None:
+        """Record a second life after a kill amid an item; None where nothing can be killed there."""
+        places = [] if lacking() else self._in_a_folder(restarts.places_amid_items)
+        if not places:
+            return None
+        sorts: dict[str, list[CallPlace]] = {}
+        for place in places:
+            sorts.setdefault(f"{place.name} {place.call}", []).append(place)
+        draw = random.Random(f"{self._seed} resumed")
+        place = draw.choice(sorts[draw.choice(sorted(sorts))])
+        name = f"{filesystem}~{RESUMED_AFTER_KILL}~{self._seed}"
+        recording = Recording(
+            name, filesystem, _RECOVERY_NUDGE, self._seed, trace_path(self._scratch, name), resumed=f"a kill {place}"
+        )
+        result = run_recorder(self._jobs, power_record.record_second_life, self._target, recording, None, place)
         if not isinstance(result, Returned):
-            return replace(recording, problem=f"recording this recovery {result}")
+            return replace(recording, problem=f"recording this second life {result}")
         return result.value
+
+    def _record_later(self, parent: Recording, recording: Recording, last: bool) -> Recording:
+        recording = replace(recording, trace=trace_path(self._scratch, recording.name))
+        if recording.resumed:
+            result = run_recorder(self._jobs, power_record.record_second_life, self._target, recording, parent, None)
+        else:
+            result = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
+        if last:
+            parent.trace.unlink()
+        if not isinstance(result, Returned):
+            what = "second life" if recording.resumed else "recovery"
+            return replace(recording, problem=f"recording this {what} {result}")
+        return result.value
+
+
+def recovery_of(parent: Recording, state: str, *, resumed: bool = False) -> Recording:
+    """Return the recording, not yet made, of recovery on a crash state of another one; or of the second life after it."""
+    name = f"{parent.name}/{state}{_SECOND_LIFE if resumed else ''}"
+    return replace(
+        parent, name=name, nudge=_RECOVERY_NUDGE, killed=None, of=(parent.name, state), before=(),
+        resumed=f"the power cut {state}" if resumed else "",
+    )  # fmt: skip
 
 
 def run_recorder(

@@ -7,6 +7,7 @@ A folder met before after the same promises has the same verdict. Which folder a
 from __future__ import annotations
 
 import errno
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -35,10 +36,11 @@ from crashmatrix.scenarios.power.folder_judge import FolderJudge
 from crashmatrix.scenarios.power.prediction import WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.power.second_lives import LifeJudge, resumed_at
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
-from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 
 __all__ = ["StateJudge"]
@@ -51,6 +53,7 @@ class StateJudge:
 
     Args:
         checks: further checks that need not be made again; None if every folder is to get them (`folder_judge`).
+        resumes: whether each state found safe is to get a second life, too, if the system can be resumed (`second_lives`).
         predict: makes the prediction from the outcomes of the trace's states.
     """
 
@@ -61,6 +64,7 @@ class StateJudge:
         trace: Trace,
         checks: Iterable[Check] | None = None,
         *,
+        resumes: bool = False,
         predict: Callable[[StateNames], Prediction] = Prediction,
     ) -> None:
         self._target, self._recording, self._trace, self._checks = target, recording, trace, checks
@@ -68,7 +72,11 @@ class StateJudge:
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
         self._states = CrashStates(trace, options)
         self._dealer = Dealer(trace, self._states, lines_before=len(recording.before))
-        self._watch = Stopwatch("predict", "snapshot", "check")
+        self._can_resume = load(target.name).can_resume() and not recording.resumed
+        self._resumes = resumes and self._can_resume
+        self._safe: dict[str, tuple[CrashState, Judged]] = {}
+        """Of each folder that a recovery led to, the first crash state found safe."""
+        self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.prediction = predict(self._states.outcomes)
         self.share = Share()
 
@@ -85,7 +93,9 @@ class StateJudge:
                 partial(self._store.capture, names=1 if cell else None),
                 self._checks,
                 cell,
+                resumed=bool(self._recording.resumed),
             )
+            self._lives = LifeJudge(self._target, scratch, cell)
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._store.capture(root).digest
             self._stack = stack.pop_all()
@@ -102,31 +112,70 @@ class StateJudge:
             promises, items = self._folders.undisturbed(root, self._states.clean.cut, unusable=unusable)
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
-    def all(self, number: int, workers: int, budget: int) -> Iterator[Judged]:
-        """Judge the share of judge ``number`` of so many, until ``budget`` different images are judged."""
+    def all(self, number: int, workers: int, budget: int, lives: int = 0) -> Iterator[Judged]:
+        """Judge the share of judge ``number`` of so many, until ``budget`` different images are judged.
+
+        Args:
+            lives: how many second lives to judge at most; the verdicts of states come a second time if these are not safe.
+        """
         if number == 0:
             yield replace(self.judge(self._states.clean), differs=False)
         start = time.perf_counter()
         for batch in self._dealer.batches(number, workers, budget):
             for state in batch:
                 yield from self.judge_surely(state)
+        yield from self._second_lives(number, lives)
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
         self.share.verified = self._folders.checks
+        self.share.second_lives, self.share.promised = self._lives.lives, self._lives.promised
         self.share.seconds["all"] = time.perf_counter() - start
 
     def judge_surely(self, state: CrashState) -> Iterator[Judged]:
         """Judge a state, a broken one twice; then those whose prediction turned out wrong."""
         self.share.judged += 1
         found = self.judge(state)
-        yield self._confirm(state, found) if found.verdict.broken else found
+        found = self._confirm(state, found) if found.verdict.broken else found
+        if found.verdict is Verdict.SAFE and found.recovered:
+            self._safe.setdefault(found.recovered, (state, found))
+        yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
 
     def judge(self, state: CrashState) -> Judged:
+        """Judge a state, with its second life if that is wanted."""
+        found = self._first_life(state)
+        return self._second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
+
+    def _second_lives(self, number: int, most: int) -> Iterator[Judged]:
+        """Draw folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
+        if not self._can_resume:
+            return
+        new = sorted(folder for folder in self._safe if resumed_at(folder) not in self._folders.checks)
+        draw = random.Random(f"{self._recording.seed} {self._recording.name} {number} second lives")
+        for folder in draw.sample(new, min(most, len(new))):
+            if self._lives.hung:
+                return
+            state, first = self._safe[folder]
+            found = self._second_life(state, first)
+            if found.verdict.broken:
+                again = self._second_life(state, first)
+                found = again if again.verdict is found.verdict else _disagreement(found, again)
+            self._folders.checks.add(resumed_at(folder))
+            if found.verdict is not Verdict.SAFE:
+                yield found
+
+    def _second_life(self, state: CrashState, first: Judged) -> Judged:
+        """Mount a state found safe, and judge the life after its recovery."""
+        with self._watch.timed("resume"), self._images.mounted(state) as root:
+            self.share.mounted += 1
+            violation = self._lives.judge(root)
+        return replace(first, verdict=violation.verdict, explanation=violation.explanation) if violation else first
+
+    def _first_life(self, state: CrashState) -> Judged:
         """Judge a state: by what is known of its folder, if that is predicted, else mounted."""
         events = self._dealer.events(state.cut)
         with self._watch.timed("predict"):
@@ -170,8 +219,12 @@ class StateJudge:
         again = self.judge(state)
         if again.verdict is found.verdict:
             return again
-        first, then = (
-            f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
-            for each, when in ((found, "first"), (again, "again"))
-        )
-        return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")
+        return _disagreement(found, again)
+
+
+def _disagreement(found: Judged, again: Judged) -> Judged:
+    first, then = (
+        f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
+        for each, when in ((found, "first"), (again, "again"))
+    )
+    return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")

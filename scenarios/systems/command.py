@@ -1,7 +1,8 @@
 """A system in any language, described by a TOML file: commands to run, and what they promise. `command_file.py` has its keys.
 
 A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
-they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root.
+they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root. For
+`resume`, CRASHMATRIX_RECOVERED names a file with the items that recovery printed, one JSON value a line.
 
 Each journal line must be written to the kernel in one piece and at once (flush it): `attempt` before the system is given the
 item, `ack` when it has reported the item durable. The program may start other programs; all of them die with the crash.
@@ -27,7 +28,7 @@ from crashmatrix.scenarios.last_words import last_words
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.systems.command_file import COMMANDS, CommandSpec, read_spec
-from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.journal import Item, Journal, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CommandFailed", "CommandSystem", "command_system"]
@@ -77,6 +78,22 @@ class CommandSystem(SystemUnderTest):
     def workload(self, root: Path, journal: Journal) -> None:
         """Run `workload`."""
         self._run("workload", root, {"CRASHMATRIX_JOURNAL": str(journal.path)}, journal.tick)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Run `resume`."""
+        with tempfile.NamedTemporaryFile(dir=self.workspace, suffix=".recovered") as recovered:
+            recovered.writelines(item_key(item).encode() + b"\n" for item in journal.recovered)
+            recovered.flush()
+            known = {"CRASHMATRIX_JOURNAL": str(journal.path), "CRASHMATRIX_RECOVERED": recovered.name}
+            try:
+                self._run("resume", root, known, journal.tick)
+            except CommandFailed as error:
+                raise PromiseBroken("cannot-open", str(error)) from None
+
+    @classmethod
+    def can_resume(cls) -> bool:
+        """Whether there is a command for it."""
+        return bool(cls.spec.resume)
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Run `recover`; return what it prints."""

@@ -5,6 +5,7 @@
     prepare  = "./kvlog init {root}"        # may print items that recovery owes from the start
     workload = "./kvlog fill {root}"        # appends `attempt <json>` and `ack <json>` lines to $CRASHMATRIX_JOURNAL
     recover  = ["./kvlog", "dump", "{root}"]    # prints what it finds, one JSON value a line
+    resume   = "./kvlog fill {root}"        # goes on after a recovery; $CRASHMATRIX_RECOVERED holds the items found
     seconds_max = 30                        # for recover; the workload has ten times that
     disk_bytes = 4_000_000_000              # under power cuts, if the usual 1 GiB is too small
     ignore   = ["LOCK", "*.log"]            # files in which two runs may differ
@@ -41,7 +42,7 @@ from crashmatrix.scenarios.target.contract import contract_named
 
 __all__ = ["COMMANDS", "CommandSpec", "TargetFile", "read_spec", "target_schema"]
 
-COMMANDS = ("build", "prepare", "workload", "recover", "list_failpoints")
+COMMANDS = ("build", "prepare", "workload", "recover", "resume", "list_failpoints")
 """Keys that hold a command."""
 
 _SHELL = re.compile(r"\d*>{1,2}.*|<|\|{1,2}|&{1,2}|;")
@@ -70,6 +71,13 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _Command,
         Meta(
             title=_COMMAND, description="Makes what is there at first; may print items that recovery owes from then on."
+        ),
+    ] = UNSET
+    resume: Annotated[
+        _Command,
+        Meta(
+            title=_COMMAND,
+            description="Goes on after a recovery: stores new items, none of those in $CRASHMATRIX_RECOVERED.",
         ),
     ] = UNSET
     list_failpoints: Annotated[
@@ -115,6 +123,7 @@ class CommandSpec:
     recover: tuple[str, ...]
     build: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
     list_failpoints: tuple[str, ...] = ()
     failpoints: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.delta_files import delta_files
-from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.systems.values import ITEMS, LATER, check_value, digest_of, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -42,7 +42,14 @@ class PlainDeltaLake(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Append each item's rows; a program would treat the return as the promise."""
-        for number in range(ITEMS):
+        self._append(range(ITEMS), root, journal)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Append more items."""
+        self._append(LATER, root, journal)
+
+    def _append(self, numbers: Iterable[int], root: Path, journal: Journal) -> None:
+        for number in numbers:
             with journal.attempt(number):
                 write_deltalake(str(root / "table"), self._rows(number), mode="append")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
-from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, value_of
+from crashmatrix.scenarios.systems.values import ITEMS, LATER, check_value, digest_of, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -47,8 +47,15 @@ class LMDB(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Put the items, each in a transaction of its own, whose commit's return is the promise."""
+        self._put(range(ITEMS), root, journal)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Put more items."""
+        self._put(LATER, root, journal)
+
+    def _put(self, numbers: Iterable[int], root: Path, journal: Journal) -> None:
         with self._open(root) as environment:
-            for number in range(ITEMS):
+            for number in numbers:
                 with journal.attempt(number), environment.begin(write=True) as transaction:
                     transaction.put(_key(number), value_of(self.seed, number))
 

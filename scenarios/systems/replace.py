@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.values import ITEMS
+from crashmatrix.scenarios.systems.values import ITEMS, LATER
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -55,7 +55,14 @@ class Replace(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Replace it by each later version."""
-        for version in range(1, ITEMS + 1):
+        self._replace_by(range(1, ITEMS + 1), root, journal)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Go on with versions that no first life had."""
+        self._replace_by((number + 1 for number in LATER), root, journal)
+
+    def _replace_by(self, versions: Iterable[int], root: Path, journal: Journal) -> None:
+        for version in versions:
             with journal.attempt([_KEY, version]):
                 self._replace(root, self._content(version))
 
@@ -65,7 +72,7 @@ class Replace(SystemUnderTest):
             found = (root / _KEY).read_bytes()
         except FileNotFoundError:
             return []
-        for version in range(ITEMS + 1):
+        for version in range(LATER.stop + 1):
             if found == self._content(version):
                 return [[_KEY, version]]
         raise PromiseBroken(

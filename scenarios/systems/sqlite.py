@@ -7,12 +7,12 @@ so that the log is copied back, and begun anew, several times in one run.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.values import ITEMS, check_value, digest_of, file_sizes, value_of
+from crashmatrix.scenarios.systems.values import ITEMS, LATER, check_value, digest_of, file_sizes, value_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -70,8 +70,15 @@ class SQLite(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Insert the rows; each statement is a transaction, and its return the promise."""
+        self._insert(range(ITEMS), root, journal)
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Insert more rows."""
+        self._insert(LATER, root, journal)
+
+    def _insert(self, numbers: Iterable[int], root: Path, journal: Journal) -> None:
         with self._open(root) as connection:
-            for number in range(ITEMS):
+            for number in numbers:
                 with journal.attempt(number):
                     connection.execute("INSERT INTO rows VALUES (?, ?)", (number, value_of(self.seed, number)))
 

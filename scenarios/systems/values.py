@@ -13,9 +13,11 @@ from pathlib import Path
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.target.journal import Item
 
-__all__ = ["ITEMS", "check_value", "digest_of", "file_sizes", "value_of"]
+__all__ = ["ITEMS", "LATER", "check_value", "digest_of", "file_sizes", "value_of"]
 
 ITEMS = 30
+LATER = range(ITEMS, ITEMS + 5)
+"""The items of a second life: none of them was stored before."""
 
 _SMALL_BYTES, _LARGE_BYTES = (40, 300), (5_000, 14_000)
 _LARGE_EVERY = 5

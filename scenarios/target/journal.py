@@ -60,9 +60,13 @@ class Attempt:
 class Journal:
     """Appends events to the file at ``path``. Safe to share between threads: each event is one atomic append."""
 
-    def __init__(self, path: Path) -> None:
+    recovered: Sequence[Item] = ()
+    """In a second life, the items that recovery returned before it (`SystemUnderTest.resume`)."""
+
+    def __init__(self, path: Path, recovered: Sequence[Item] = ()) -> None:
         self.path = path
         """The file itself: a program in another language appends its lines there."""
+        self.recovered = tuple(recovered)
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def attempt(self, item: Item) -> Attempt:

@@ -40,6 +40,7 @@ class SystemUnderTest(ABC):
         disk_bytes: size of the disk under power cuts; 0 for the usual, which is 1 GiB (ext2: 128 MiB).
         workspace: a folder outside the crash, filled by `setup` and only read afterwards.
         seed: the run's seed; the workload derives everything random from it.
+        resumes: whether the workload goes on from what it finds, and so is the system's second life, too (`resume`).
     """
 
     contract: ClassVar[str | Contract] = "exactly-once"
@@ -48,6 +49,7 @@ class SystemUnderTest(ABC):
     stable_recovery: ClassVar[bool] = False
     seconds_max: ClassVar[float] = 30.0
     disk_bytes: ClassVar[int] = 0
+    resumes: ClassVar[bool] = False
     workspace: Path
     seed: int = 0
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
@@ -73,6 +75,18 @@ class SystemUnderTest(ABC):
     @abstractmethod
     def recover(self, root: Path) -> Sequence[Item]:
         """Recover what survived in ``root``; return the items found. Raise, and the verdict is ``cannot-open``."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        """Go on after a crash and a recovery: store new items, none of ``journal.recovered``, which are those recovered before.
+
+        Called if a class overrides it or says ``resumes = True``; then it is the workload once more.
+        """
+        self.workload(root, journal)
+
+    @classmethod
+    def can_resume(cls) -> bool:
+        """Whether the system says how to go on after a recovery."""
+        return cls.resumes or cls.resume is not SystemUnderTest.resume
 
     def verify(self, root: Path, promises: Promises) -> None:
         """Check more than the contract says, after recovery, in the same process. Raises PromiseBroken."""

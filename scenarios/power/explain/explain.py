@@ -15,7 +15,7 @@ from crashmatrix.faults.disk import CrashState, Note, Trace, enter_private_names
 from crashmatrix.faults.disk.posix.naming import tree_syncs
 from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
-from crashmatrix.scenarios.judging import second_recovery
+from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
 from crashmatrix.scenarios.power.explain.causes import Cause, cause_of, cause_of_later, cause_of_restart
@@ -88,6 +88,7 @@ def explain(
     finding: str,
     budget: int,
     calls: Recording | None,
+    resumes: bool = False,
 ) -> Explanation | None:
     """Explain a finding.
 
@@ -96,6 +97,7 @@ def explain(
         finding: its id: a state shows it if its result has this one.
         budget: how many states to judge at most.
         calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
+        resumes: whether it takes a second life to show it.
 
     Returns:
         None if no state given shows it when judged again.
@@ -107,15 +109,15 @@ def explain(
     target.make()  # Imports it: its failpoints are declared.
     known = [CrashState.parse(state, trace) for state in states]
     first = min(known, key=lambda state: (state.cut, len(state.tears), state.pending - state.kept.bit_count()))
-    crash = _minimised(target, recording, trace, first, finding, budget)
+    crash = _minimised(target, recording, trace, first, finding, budget, resumes)
     return explained(crash, loss_of(trace, crash.state, calls), declared_places()) if crash else None
 
 
 def _minimised(
-    target: Target, recording: Recording, trace: Trace, first: CrashState, finding: str, budget: int
+    target: Target, recording: Recording, trace: Trace, first: CrashState, finding: str, budget: int, resumes: bool
 ) -> Crash | None:
     last: dict[CrashState, Judged] = {}
-    with judging(target, recording, trace) as judge:
+    with judging(target, recording, trace, resumes=resumes) as judge:
 
         def broken(state: CrashState) -> bool:
             last[state] = judge(state)
@@ -187,6 +189,8 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
 
 def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
     """Derive why a crash breaks its promise."""
+    if second_life.is_about(crash.judged.explanation) or (crash.recording.resumed and loss.nothing):
+        return Cause(*second_life.CAUSE)
     if second_recovery.is_about(crash.judged.explanation):
         return Cause(*second_recovery.CAUSE)
     line, item = crash.last_acknowledged
@@ -207,4 +211,5 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
 
 def _is_unknown(crash: Crash, loss: Loss) -> bool:
     """Whether it is not known what was in memory only."""
-    return loss.missing is None and not crash.recording.of and not crash.recording.killed
+    recording = crash.recording
+    return loss.missing is None and not (recording.of or recording.killed or recording.resumed)

@@ -16,6 +16,7 @@ from crashmatrix.reports import Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.store import TRACES
 from crashmatrix.scenarios.errors import ForkServerDied
+from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.power import recording as power_record
 from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
@@ -98,8 +99,9 @@ class PowerExplainer:
                 reason = "no trace of it was kept"
             else:
                 told = self._run(
-                    explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording)
-                )
+                    explain_power.explain, recording, states, found.finding.id, JUDGED_MAX, self._asked_by(recording),
+                    _resumed(found),
+                )  # fmt: skip
                 if told:
                     return recording, told
         except ForkServerDied:
@@ -111,7 +113,7 @@ class PowerExplainer:
 
     def _with_trial(self, found: Group, recording: Recording, told: Explanation, *, late: bool) -> Finding:
         trial = None
-        if recording.of is None and not late:
+        if recording.of is None and not recording.resumed and not late and not _resumed(found):
             remedies = [suspect.remedy for suspect in told.cause.every]
             trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
         name = power_id(recording.name, told.state)
@@ -146,7 +148,8 @@ class PowerExplainer:
 
     def _asked_by(self, recording: Recording) -> Recording | None:
         """Return the workload recorded on `posix`, whose trace has each of its system calls; recorded once."""
-        if recording.of or recording.killed or not Filesystem.parse(recording.filesystem).on_disk:
+        later = recording.of or recording.killed or recording.resumed
+        if later or not Filesystem.parse(recording.filesystem).on_disk:
             return None
         with self._lock:
             if not self._asked_for:
@@ -167,3 +170,8 @@ class PowerExplainer:
     def _job(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
         return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
+
+
+def _resumed(found: Group) -> bool:
+    """Whether a finding is about second lives: no sync of the first one helps."""
+    return second_life.is_about(found.results[0].explanation)

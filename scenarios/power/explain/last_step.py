@@ -43,7 +43,8 @@ def step_in_words(
     telling = list(filter(None, (_short(each) for at in changes for each in names[at])))
     if not telling:
         return ""
-    when = "of recovery" if recording.of or 0 < restarted_at(trace) <= start else "of the workload"
+    in_recovery = recording.of or 0 < restarted_at(trace) <= start
+    when = "of the second life" if recording.resumed else "of recovery" if in_recovery else "of the workload"
     after = f", after {place_of(trace.operations[start - 1], declared)}" if start else ""
     return (
         f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:_CHANGES_SHOWN])}"

@@ -7,6 +7,7 @@ compared with what was stored, whatever the data.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "DataSet",
     "Operation",
     "operations",
+    "operations_later",
     "read_source",
 ]
 
@@ -45,7 +47,7 @@ ROWS_MAX = 20_000
 
 BATCHES = 36
 SPARE = 2
-"""Batches kept back, to go on with after a recovery."""
+"""Batches kept back, to go on with after a recovery: one for each of `MAIN` and `SCRATCH`."""
 
 TRUNCATE_AFTER = BATCHES // 2 - 2
 """The batch of median size has this number: small enough to wait still when its table is truncated, and large enough to wait in a
@@ -212,7 +214,7 @@ def _cut(rows: int, seed: int) -> tuple[list[Batch], list[Batch]]:
 
 def _table_for(number: int) -> str:
     if number >= BATCHES:
-        return MAIN
+        return (MAIN, SCRATCH)[number % SPARE]
     if number % 6 == 4:
         return SCRATCH
     return LATE if number > BATCHES // 2 and number % 6 == 1 else MAIN
@@ -227,6 +229,13 @@ def operations(data: DataSet) -> tuple[list[Operation], list[Operation]]:
         (before if early else during).append(Operation("ingest", batch.table, batch))
         during += _EVENTS.get(number, [])
     return before, during
+
+
+def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
+    """Return what a second life does, where these tables are there."""
+    made = [Operation("create", table) for table in (SCRATCH, LATE) if table not in there]
+    stored = [Operation("ingest", batch.table, batch) for batch in data.spare]
+    return [*made, Operation("flush"), Operation("transfer", SCRATCH, number=2), *stored]
 
 
 _EVENTS = {

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 
 from crashmatrix.reference_wal import spill
+from crashmatrix.reference_wal.atomic_file import AtomicFile
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta import (
     checkpoint,
@@ -218,6 +219,15 @@ MUTANTS = _rows(
             "set-in-place",
             "the set of persisted batches is written over the old one",
             change(retention, "write_persisted", planting_log.set_in_place),
+            target="reference-log",
+        ),
+        Mutant(
+            "unfinished-set-kept",
+            "recovery leaves an unfinished set where there is one, and the next set, in a second life, runs into it",
+            together(
+                change(recovery, "apply", planting_log.temporary_kept),
+                change(AtomicFile, "put", planting_log.made_anew_only),
+            ),
             target="reference-log",
         ),
         Mutant(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.reference_wal.log import persisted
+from crashmatrix.reference_wal.atomic_file import AtomicFile
+from crashmatrix.reference_wal.log import persisted, recovery
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.retention import Retention
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -20,10 +22,12 @@ __all__ = [
     "durable_by_hearsay",
     "everybody_leads",
     "ids_before_sync",
+    "made_anew_only",
     "named_at_once",
     "nobody_waits_for_the_turn",
     "retired_first",
     "set_in_place",
+    "temporary_kept",
     "uncut",
 ]
 
@@ -60,6 +64,28 @@ def set_in_place(_: Any) -> Any:
                 os.fsync(file.fileno())
 
     return write
+
+
+def temporary_kept(original: Any) -> Any:
+    """Leave the unfinished file of a set where there is a set, so that only another change of the set meets it."""
+
+    def apply(folder: Path, plan: recovery.Plan) -> None:
+        if (folder / persisted.PERSISTED).exists():
+            plan.unfinished = [path for path in plan.unfinished if path.name != f"{persisted.PERSISTED}.tmp"]
+        original(folder, plan)
+
+    return apply
+
+
+def made_anew_only(original: Any) -> Any:
+    """Refuse to write over an unfinished file."""
+
+    def put(self: AtomicFile, path: Path, data: bytes, *, temporary: str) -> None:
+        if path.with_name(temporary).exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), temporary)
+        original(self, path, data, temporary=temporary)
+
+    return put
 
 
 def retired_first(_: Any) -> Any:

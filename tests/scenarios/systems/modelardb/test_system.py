@@ -16,18 +16,19 @@ from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.modelardb.log import FLAWS
 from tests.scenarios.experiments import kill_of, power_of
 
+RESUMED = "+workload.resumed@1+workload.end@1"
+RESUMED_LOSES = "after it was resumed: the points of batch 30 came back 0 to 1 times"
+
 FOUND = [
     ("376", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
     ("forgotten-id", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
     ("389", "journal.after_attempt@18", "safe", ""),
-    ("older-segment", "journal.after_attempt@6", "loses", "the first batch ingested after recovery did not survive"),
-    (
-        "lost-leftover",
-        "modelardb.open.leftover_gone@2",
-        "loses",
-        "the first batch ingested after recovery did not survive",
-    ),
-    ("389", "modelardb.open.leftover_gone@2", "loses", "the first batch ingested after recovery did not survive"),
+    ("older-segment", f"journal.after_attempt@6{RESUMED}", "loses", RESUMED_LOSES),
+    ("older-segment", "journal.after_attempt@6", "safe", ""),
+    ("lost-leftover", f"modelardb.open.leftover_gone@2{RESUMED}", "loses", RESUMED_LOSES),
+    ("lost-leftover", "modelardb.open.leftover_gone@2", "safe", ""),
+    ("389", f"modelardb.open.leftover_gone@2{RESUMED}", "loses", RESUMED_LOSES),
+    ("fixed", f"modelardb.open.leftover_gone@2{RESUMED}", "safe", ""),
     ("389", "journal.after_ack@5", "loses", "the points of batch 0 came back 0 to 1 times"),
     ("split-batch", "journal.after_ack@5", "loses", "the points of batch 0 came back 0 to 1 times"),
     ("389", "modelardb.segment.created@2", "cannot-open", "Tried reading schema message"),

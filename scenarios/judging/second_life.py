@@ -1,0 +1,123 @@
+"""A second life: a system that recovered from a crash goes on, stores more, and is started anew, or crashes again.
+
+A log that appends behind a torn record, an id given out twice, a file of the first crash that is in the way later: a recovery
+returns the right items, and only the life after it loses some. From the moment of recovery, the items that it returned are
+owed like those that were there from the start, and the second life's journal says what is owed since. So a crash in a second
+life leaves a state like any other, with promises of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.processes.result import JobResult, Raised, TimedOut
+from crashmatrix.scenarios.processes.sandbox.view import without_paths
+from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+
+__all__ = [
+    "CAUSE",
+    "Recovered",
+    "failed_check",
+    "failed_resumption",
+    "is_about",
+    "named",
+    "nothing_stored",
+    "stored_again",
+]
+
+CAUSE = (
+    "the system does not go on rightly from what recovery left",
+    "The recovery after the first crash returned what was owed; the life after it did not keep that, or what it stored itself.",
+)
+"""Why a promise broken after a second life is broken: in one line, and in a sentence more."""
+
+_AFTER = "after it was resumed"
+_ABOUT = re.compile(rf"(?:^|: )(?:{_AFTER}|when it was resumed|it could not be resumed|resume attempted)\b")
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a recovery led to: the folder, and the items that it returned."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+
+    @cached_property
+    def key(self) -> tuple[str, str]:
+        """Equal for equal folders and items, and so for equal second lives."""
+        return self.tree.digest, "\n".join(map(item_key, self.items))
+
+    def promises(self, journal: bytes) -> Promises:
+        """Return the promises of a second life. Raises UsageError: the journal makes no sense."""
+        return Promises.parse(journal, self.items)
+
+
+def failed_resumption(result: JobResult[object], root: Path) -> Violation:
+    """Return the verdict of a `resume` that did not return, in the folder ``root``."""
+    verdict, text = _failure(result)
+    return Violation(verdict, without_paths(text, root))
+
+
+def _failure(result: JobResult[object]) -> tuple[Verdict, str]:
+    match result:
+        case TimedOut():
+            return Verdict.HANGS, "when it was resumed: resume was still running at its time limit"
+        case Raised(claim=(verdict, explanation)):
+            return verdict, f"when it was resumed: {explanation}"
+        case Raised() as raised if raised.is_a(UsageError):
+            return Verdict.UNKNOWN, f"when it was resumed: {raised.message}"
+        case _:
+            return Verdict.CANNOT_OPEN, f"it could not be resumed after recovery: resume {result}"
+
+
+def failed_check(verdict: Verdict, text: str) -> Violation:
+    """Return the verdict of a `resume` that did not return, from the words of `forked_check`."""
+    if verdict is Verdict.CANNOT_OPEN and text.startswith("resume "):
+        return Violation(verdict, f"it could not be resumed after recovery: {text}")
+    return Violation(verdict, f"when it was resumed: {text}")
+
+
+def stored_again(promises: Promises) -> str:
+    """Return why a second life says nothing: it attempted items that recovery had returned; empty if it did not."""
+    there = {item_key(item) for item in promises.initial}
+    again = [key for event in promises.events if event.kind == "attempt" and (key := item_key(event.item)) in there]
+    if not again:
+        return ""
+    return (
+        f"resume attempted what recovery had returned before: {', '.join(again[:_SHOWN])}; store new items, "
+        "journal.recovered (for a command, the file $CRASHMATRIX_RECOVERED) has those that are there"
+    )
+
+
+def nothing_stored(attempts: int = 0) -> str:
+    """Return why second lives without an acknowledgement say nothing; ``attempts`` is how many items they attempted, if known."""
+    done = "attempted items and acknowledged none" if attempts else "acknowledged nothing"
+    return (
+        f"resume {done} after any crash, so there is no promise of a second life that could be broken: store new items, and "
+        "acknowledge each once the system has called it durable"
+    )
+
+
+def named(explanation: str, promises: Promises, items: Sequence[Item] | None) -> str:
+    """The explanation of what was wrong after a second life, with what was owed and what came back, if anything did."""
+    if items is None:
+        return f"{_AFTER}: {explanation}"
+    since = sum(event.kind == "ack" for event in promises.events)
+    return (
+        f"{_AFTER}: {explanation}. Items there when it was resumed: {len(promises.initial)}; acknowledged since: {since}; "
+        f"came back: {len(items)}"
+    )
+
+
+def is_about(explanation: str) -> bool:
+    """Whether a verdict's explanation is about a second life."""
+    return bool(_ABOUT.search(explanation))

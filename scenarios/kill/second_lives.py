@@ -1,0 +1,227 @@
+"""Life after the crash, for a system that says how to go on: it is resumed from what recoveries led to, and crashed again.
+
+1. of the folders that recoveries from safe states led to, all are taken, or a drawn share (`plan.choose`)
+2. the system is resumed there, in a process of its own: it stores new items. Some of these lives are watched: a snapshot is
+   taken at each hit
+3. the end of each second life is judged, as after a clean restart, and so are the crashes in those watched, or a drawn share
+
+A path reads ``kill:wal.append.before_sync@3+workload.resumed@1+workload.end@1``: killed there, recovered, resumed, and in
+order to the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from crashmatrix.faults.disk.linux.folders import read_file
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging import second_life, worker as work
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.second_life import Recovered
+from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.exploring import KillExploration
+from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
+from crashmatrix.scenarios.processes.result import Returned, was_killed
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.target.contract import Violation, is_built_in
+
+__all__ = ["KILLS_MIN", "LIVES_MIN", "WATCHED_MAX", "Life", "SecondLives", "crash_again"]
+
+LIVES_MIN, LIVES_SHARE = 40, 0.03
+"""How many recovered folders get a second life at most: this many at least, or this share of the budget."""
+
+WATCHED_MAX = 8
+"""How many second lives are watched: at each hit a snapshot is taken."""
+
+SEARCHED = 16
+"""How many second lives are judged at a time in search of a bug that is known to be there."""
+
+KILLS_MIN, KILLS_SHARE = 40, 0.02
+"""How many distinct crashes in second lives are judged at most: this many at least, or this share of the budget."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """One second life: its end and the snapshots taken on the way, as states; or why there is no end to judge."""
+
+    end: CrashState
+    snapshots: tuple[Snapshot, ...] = ()
+    states: dict[Hit, CrashState] = field(default_factory=dict)
+    failed: Violation | None = None
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether it has a promise of its own."""
+        return any(event.kind == "ack" for event in self.end.promises.events)
+
+
+@dataclass
+class SecondLives:
+    """Resumes the system from what an exploration recovered. `run` may be called again: it does not repeat itself."""
+
+    exploration: KillExploration
+    lives: dict[CrashPath, Life] = field(default_factory=dict)
+    """By the path to the crash before."""
+    _found: dict[tuple[str, str], CrashPath] = field(default_factory=dict)
+    _watched: set[CrashPath] = field(default_factory=set)
+
+    def run(self, *, everywhere: bool = False) -> None:
+        """Resume, judge, and say in the exploration's notes and details what came of it.
+
+        Args:
+            everywhere: go on from everything that recoveries led to, however much it is.
+        """
+        explored = self.exploration
+        if not explored.checker.system.can_resume():
+            return
+        recovered = self._recovered()
+        room = len(recovered) if everywhere else self._room(LIVES_MIN, LIVES_SHARE)
+        chosen = choose(
+            {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
+        )
+        explored.listener.planned("resuming", len(explored.results) + len(chosen))
+        self._watched = {*chosen[:WATCHED_MAX]} if not everywhere else {*chosen}
+        size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
+        for part in _parts(chosen, size):
+            self._go_on({path: recovered[path] for path in part})
+            if explored.options.until_broken and explored.broken():
+                return
+
+    def _go_on(self, recovered: dict[CrashPath, Recovered]) -> None:
+        explored = self.exploration
+        for path, life in explored.side_by_side(lambda path: self._live(path, recovered[path]), recovered):
+            self.lives[path] = life
+            self._note(path, recovered[path], life)
+        self._judge([*recovered])
+
+    def _recovered(self) -> dict[CrashPath, Recovered]:
+        """Return what recoveries led to that no second life has begun with: each folder and its items once."""
+        explored, found = self.exploration, dict[CrashPath, Recovered]()
+        for path in [*explored.paths]:
+            state = explored.states.get(path)
+            checked = explored.checked.get(state.key) if state and RESUMED not in path else None
+            if checked and checked.recovered and checked.recovered.key not in self._found:
+                self._found[checked.recovered.key] = path
+                found[path] = checked.recovered
+        return found
+
+    def _room(self, least: int, share: float) -> int:
+        explored = self.exploration
+        return max(least, round(share * explored.options.shard.share(explored.budget)))
+
+    def _live(self, path: CrashPath, recovered: Recovered) -> Life:
+        """Resume in a copy of the folder."""
+        checker = self.exploration.checker
+        folder = checker.folder()
+        root, journal, snapshots = folder / ROOT_NAME, folder / "journal", list[Snapshot]()
+        try:
+            checker.store.restore(recovered.tree, root)
+            job = checker.jobs.start(
+                work.resume, checker.target, root, journal, None if path in self._watched else (), None, recovered.items,
+                seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
+            )  # fmt: skip
+            snapshot_job(job, checker.store, root, snapshots, journal)
+            result = job.wait()
+            written = read_file(journal)
+            end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
+            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
+            states = {
+                snapshot.hit: CrashState(
+                    snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
+                )
+                for snapshot in snapshots
+            }
+        except UsageError as error:  # The journal makes no sense.
+            end = CrashState(recovered.tree, recovered.promises(b""), resumed=True)
+            return Life(end, failed=Violation(Verdict.UNKNOWN, f"when it was resumed: {error}"))
+        finally:
+            remove_tree(folder)
+        again = second_life.stored_again(end.promises) if is_built_in(checker.contract) else ""
+        if again:
+            return Life(end, failed=Violation(Verdict.UNKNOWN, again))
+        return Life(end, tuple(snapshots), states, failed)
+
+    def _note(self, path: CrashPath, recovered: Recovered, life: Life) -> None:
+        """Let the exploration know the states of a second life; report one that has no end to judge."""
+        explored = self.exploration
+        before = (*path, RESUMED)
+        explored.states[before] = CrashState(recovered.tree, recovered.promises(b""), resumed=True)
+        explored.snapshots[before] = life.snapshots
+        explored.states.update({(*before, hit): state for hit, state in life.states.items()})
+        if life.failed is None:
+            explored.states[(*before, END)] = life.end
+        else:
+            explored.paths.append((*before, END))
+            explored.report((*before, END), Checked(life.failed.verdict, life.failed.explanation))
+
+    def _judge(self, paths: Collection[CrashPath]) -> None:
+        """Judge the ends of second lives, and crashes in them."""
+        explored = self.exploration
+        level = {end: explored.states[end] for path in paths if (end := (*path, RESUMED, END)) in explored.states}
+        kills = {
+            (*path, RESUMED, hit): state for path in paths for hit, state in self.lives[path].states.items()
+        }  # fmt: skip
+        first = {state.key: path for path, state in reversed(kills.items())}
+        room = len(first) if explored.options.until_broken else self._room(KILLS_MIN, KILLS_SHARE)
+        drawn = choose(
+            {path: path[-1][0] for path in first.values()}, room, f"{explored.options.seed} kills in second lives"
+        )
+        keys = {kills[path].key for path in drawn}
+        level |= {path: state for path, state in kills.items() if state.key in keys}
+        explored.paths += level
+        explored.judge_level(level)
+
+    def account(self) -> None:
+        """Say in the exploration's notes and details what was done; second lives without any promise are ``unknown``."""
+        explored, lives = self.exploration, [*self.lives.values()]
+        if not lives:
+            return
+        promised = sum(life.acknowledged for life in lives)
+        killed = {
+            explored.states[path].key
+            for path in explored.results
+            if RESUMED in path and path[-1] != END and path in explored.states
+        }
+        explored.details.update(resumed=len(lives), resumable=len(self._found), kills_after_resuming=len(killed))
+        if not promised:
+            self._distrust()
+        empty = f"; in {len(lives) - promised} of these, resume acknowledged nothing" if promised < len(lives) else ""
+        explored.notes.append(
+            f"after recovery, the system was resumed in {len(lives):,} of {len(self._found):,} distinct recovered folders"
+            f"{empty}; these second lives were crashed in {len(killed):,} distinct states"
+        )
+
+    def _distrust(self) -> None:
+        explored = self.exploration
+        reason = second_life.nothing_stored(sum(len(life.end.promises.events) for life in self.lives.values()))
+        for path, result in [*explored.results.items()]:
+            if RESUMED in path and result.verdict is Verdict.SAFE:
+                explored.results[path] = replace(result, verdict=Verdict.UNKNOWN, explanation=reason)
+
+
+def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checked:
+    """Recover in a folder's ``root``, resume there, and kill for real; returns what is left, or why there was no kill."""
+    root, journal = folder / ROOT_NAME, folder / "resumed-journal"
+    if unusable := checker.store.capture(root).unusable:
+        return Checked(*unusable)
+    recovery = checker.run(work.recover, root, False, None, root=root)
+    if not isinstance(recovery, Returned):
+        return Checked(Verdict.UNKNOWN, f"was to be resumed, but recovery {recovery}")
+    recovered = Recovered(checker.store.capture(root), tuple(recovery.value[0]))
+    kill = None if hit == END else hit
+    result = checker.run(work.resume, root, journal, (), kill, recovered.items, root=root)
+    if kill is not None and not was_killed(result):
+        return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}")
+    if kill is None and not isinstance(result, Returned):
+        failed = second_life.failed_resumption(result, root)
+        return Checked(failed.verdict, failed.explanation)
+    return CrashState(checker.store.capture(root), recovered.promises(read_file(journal)), resumed=True)
+
+
+def _parts(paths: Sequence[CrashPath], size: int) -> Iterator[Sequence[CrashPath]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]

@@ -1,0 +1,99 @@
+"""Life after the power cut: the system recovers on a mounted crash state, is resumed there, stops in order, and starts again.
+
+    1. recover, in a forked process
+    2. resume, in another one: the system stores new items, and a journal beside the disk says which it acknowledged
+    3. recover again, and judge: what was recovered before is owed, and what was acknowledged since
+
+A sample: each folder that recovery leads to is gone on from once, as far as the run's share of second lives allows
+(`state_judge`). Where single states are judged, to replay or to minimise one, each gets a second life. A power cut during a
+second life is judged in a recording of its own (`recording`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import PromiseBroken, UsageError
+from crashmatrix.scenarios.judging import second_life
+from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
+from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.power.state_verdict import Check
+from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.processes.sandbox.view import without_paths
+from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+
+__all__ = ["LifeJudge", "resumed_at"]
+
+
+def resumed_at(recovered: str) -> Check:
+    """Return the check that was made once the system was resumed in the folder of this digest."""
+    return f"resumed in {recovered}", 0
+
+
+class LifeJudge:
+    """Judges second lives of a target.
+
+    Args:
+        scratch: a folder outside the disk, for their journals.
+        cell: where they run, if there is one.
+    """
+
+    def __init__(self, target: Target, scratch: Path, cell: Cell | None) -> None:
+        self._target, self._scratch, self._cell = target, scratch, cell
+        self._kind = load(target.name)
+        self._contract = contract_named(self._kind.contract)
+        self.lives = self.promised = 0
+        """How many second lives there were, and how many of them acknowledged something."""
+        self.hung = False
+        """Whether one ran into its time limit: others would, too."""
+
+    def judge(self, root: Path) -> Violation | None:
+        """Return what is wrong with the second life that begins with recovery in a crashed folder; None if nothing is."""
+        violation = self._judge(root)
+        return Violation(violation.verdict, without_paths(violation.explanation, root)) if violation else None
+
+    def _judge(self, root: Path) -> Violation | None:
+        journal = self._scratch / f"resumed-{self.lives}"
+        journal.touch()
+        view = self._target.view(root.parent, journal)
+        apart = Apart(self._cell, view) if self._cell else None
+        inside, lines = (view.inside(root), view.inside(journal)) if apart else (root, journal)
+        verdict, items = run_checker(partial(self._recover, inside, None), self._kind.seconds_max, apart)
+        if verdict is not Verdict.SAFE:
+            return Violation(Verdict.UNKNOWN, f"recovered once more, to be resumed: {items}")
+        self.lives += 1
+        verdict, found = run_checker(
+            partial(self._resume, inside, lines, items), 10 * self._kind.seconds_max, apart, what="resume"
+        )
+        if verdict is not Verdict.SAFE:
+            self.hung = self.hung or verdict is Verdict.HANGS
+            return second_life.failed_check(verdict, str(found))
+        try:
+            promises = Promises.parse(journal.read_bytes(), items)
+        except UsageError as error:
+            return Violation(Verdict.UNKNOWN, f"when it was resumed: {error}")
+        self.promised += any(event.kind == "ack" for event in promises.events)
+        if is_built_in(self._contract) and (again := second_life.stored_again(promises)):
+            return Violation(Verdict.UNKNOWN, again)
+        verdict, found = run_checker(partial(self._recover, inside, promises), self._kind.seconds_max, apart)
+        return None if verdict is Verdict.SAFE else Violation(verdict, _named(str(found), promises))
+
+    def _recover(self, root: Path, promises: Promises | None, recovered: Callable[[], None]) -> list[Item]:
+        items = recovered_items(self._target.make().recover(root))
+        recovered()
+        if promises and (violation := judge_safely(self._contract, promises, items)):
+            raise PromiseBroken(violation.verdict, second_life.named(violation.explanation, promises, items))
+        return items
+
+    def _resume(self, root: Path, journal: Path, items: list[Item], recovered: Callable[[], None]) -> None:
+        del recovered  # Whatever goes wrong is the system's fault.
+        self._target.make().resume(root, Journal(journal, items))
+
+
+def _named(explanation: str, promises: Promises) -> str:
+    return explanation if second_life.is_about(explanation) else second_life.named(explanation, promises, None)

@@ -1,0 +1,74 @@
+"""The contract of the reference workload: which tables, with which batches, recovery may find.
+
+Items are operations: ``["create", TABLE]``, ``["ingest", TABLE, NUMBER]``, ``["truncate", TABLE]``, ``["drop", TABLE]``,
+``["transfer", TABLE, NUMBER]``. Recovery returns the tables and batches that are there, and ``["received", TABLE, NUMBER]``
+for a batch that was moved; in a second life these are what it owes from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+from crashmatrix.scenarios.systems.reference.data import ARCHIVE
+from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation
+from crashmatrix.scenarios.target.journal import Item, Promises
+
+__all__ = ["Outcome", "TableContract", "outcomes"]
+
+Outcome = dict[str, list[Item]]
+"""A possible state: each table that exists, with the items of its batches, and what was moved out under ``archive/``."""
+
+
+def outcomes(promises: Promises) -> list[Outcome]:
+    """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
+
+    An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
+    with it that no flush had acknowledged.
+    """
+    state = reduce(_apply, promises.initial, Outcome())
+    in_flight: dict[str, list[Item]] = {}
+    for event in promises.events:
+        waiting = in_flight.setdefault(event.item[1], [])
+        if event.kind == "attempt":
+            waiting.append(event.item)
+        else:
+            del waiting[: waiting.index(event.item) + 1]
+            state = _apply(state, event.item)
+    found = [state]
+    for items in in_flight.values():
+        found = [reduce(_apply, items[:some], one) for one in found for some in range(len(items) + 1)]
+    return found
+
+
+def _apply(state: Outcome, item: Item) -> Outcome:
+    kind, table = item[0], item[1]
+    if kind == "ingest":
+        return {**state, table: [*state[table], item]}
+    if kind == "drop":
+        return {name: items for name, items in state.items() if name != table}
+    if kind == "received":  # Only there from the start of a second life.
+        place = f"{ARCHIVE}/{table}"
+        return {**state, place: [*state.get(place, []), item]}
+    if kind == "transfer":
+        moved = [["received", *moved[1:]] for moved in state[table]]
+        place = f"{ARCHIVE}/{table}"
+        return {**state, table: [], place: [*state.get(place, []), *moved]}
+    return {**state, table: []}  # created or truncated
+
+
+def _items(outcome: Outcome) -> list[Item]:
+    return [item for name in sorted(outcome) for item in (*_created(name), *outcome[name])]
+
+
+def _created(name: str) -> list[Item]:
+    return [] if name.startswith(ARCHIVE) else [["create", name]]
+
+
+class TableContract(Contract):
+    """Exactly the acknowledged operations took effect, in order, and perhaps the one in flight, wholly."""
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself."""
+        judged = [ExactlyOnce().check(Promises(tuple(_items(outcome))), recovered) for outcome in outcomes(promises)]
+        return min(judged, key=len)

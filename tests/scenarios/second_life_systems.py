@@ -1,0 +1,185 @@
+"""Small stores that say how they go on after a crash; all but a few recover rightly, and are wrong only in their second life."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from crashmatrix import Contract, Journal, Promises, SystemUnderTest, Violation
+from tests.scenarios.toy_systems import AFTER_WRITE, BEFORE_WRITE, BETWEEN, ITEMS, Store, Synced
+
+LATER = range(ITEMS, ITEMS + 3)
+"""Items that no first life has stored."""
+
+
+class GoesOn(Store):
+    """Right: a line is whole, or it is not there."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in LATER:
+            with journal.attempt(item):
+                self.put(root, item)
+
+
+class GoesOnSynced(Synced):
+    """Right under power cuts, too."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in LATER:
+            with journal.attempt(item):
+                self.put(root, item)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        lines = (root / "data").read_bytes().split(b"\n")
+        with (root / "data").open("r+b") as file:
+            file.truncate(sum(len(line) + 1 for line in lines[:-1]))
+            os.fsync(file.fileno())
+        return [json.loads(line) for line in lines[:-1]]
+
+
+class TwoHalves(GoesOn):
+    """Wrong: a line is written in two halves, and a new one begins behind a torn one."""
+
+    def put(self, root: Path, item: int) -> None:
+        line = f"{item + 10}\n"
+        with (root / "data").open("a", buffering=1) as file:
+            file.write(line[:1])
+            file.flush()
+            BETWEEN.hit()
+            file.write(line[1:])
+        AFTER_WRITE.hit()
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        data = (root / "data").read_text() if (root / "data").exists() else ""
+        return [int(line) - 10 for line in data.split("\n")[:-1] if len(line) == 2]
+
+
+class TwoHalvesAgain(TwoHalves):
+    """The same: its workload is its second life."""
+
+    resumes = True
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        there = len(journal.recovered)
+        for item in range(there, there + 3):
+            with journal.attempt(item):
+                self.put(root, item)
+
+    resume = SystemUnderTest.resume
+
+
+class IdsTwice(GoesOn):
+    """Wrong: an item has the id after that of the log's last line; a log that was emptied into the base does not know it."""
+
+    def put(self, root: Path, item: int) -> None:
+        log = self._lines(root / "log")
+        number = log[-1][0] + 1 if log else getattr(self, "_next", 0)
+        self._next = number + 1  # In memory, and so right until the process dies.
+        BEFORE_WRITE.hit()
+        with (root / "log").open("a") as file:
+            file.write(json.dumps([number, item]) + "\n")
+        if len(log) == 2:
+            (root / "new").write_text("".join(json.dumps(line) + "\n" for line in self._all(root)))
+            (root / "new").rename(root / "base")
+            AFTER_WRITE.hit()
+            (root / "log").unlink()
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [item for _, item in self._all(root)]
+
+    def _all(self, root: Path) -> list[list[int]]:
+        lines = [*self._lines(root / "log"), *self._lines(root / "base")]
+        return [[number, item] for number, item in {line[0]: line[1] for line in lines}.items()]
+
+    def _lines(self, path: Path) -> list[list[int]]:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+class Trips(GoesOn):
+    """Wrong: the temporary file of the first life is in the way."""
+
+    def put(self, root: Path, item: int) -> None:
+        lines = self.recover(root)
+        with (root / "new").open("x") as file:
+            file.writelines(f"{json.dumps(line)}\n" for line in [*lines, item])
+        BETWEEN.hit()
+        (root / "new").rename(root / "data")
+
+
+class MovesWhenResumed(GoesOn):
+    """Wrong if killed again: going on, it removes the data before it writes them anew."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        items = self.recover(root)
+        (root / "data").unlink(missing_ok=True)
+        BETWEEN.hit()
+        (root / "data").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+        super().resume(root, journal)
+
+
+class Refuses(GoesOn):
+    """Wrong: it cannot go on once three items are there."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        if len(journal.recovered) >= 3:
+            raise ValueError(f"{root}/data is full")
+        super().resume(root, journal)
+
+
+class HangsResumed(GoesOn):
+    """Wrong: it never comes to an end once it is resumed."""
+
+    seconds_max = 0.3
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        time.sleep(600)
+
+
+class StoresNothing(GoesOn):
+    """Says nothing: no item is attempted."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        return
+
+
+class AcknowledgesNothing(GoesOn):
+    """Says nothing: no item is acknowledged."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        journal.attempt(LATER[0])
+
+
+class StoresAgain(GoesOn):
+    """Says nothing: it stores what was there."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            with journal.attempt(item):
+                self.put(root, item)
+
+
+class FillsUp(GoesOn):
+    """Right: it stores what is missing, and so nothing where nothing is."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        for item in range(len(journal.recovered), ITEMS):
+            with journal.attempt(item):
+                self.put(root, item)
+
+
+class Everything(Contract):
+    """All that was ever acknowledged is there."""
+
+    def check(self, promises: Promises, recovered: Sequence[Any]) -> list[Violation]:
+        gone = [item for item in promises.acknowledged if item not in recovered]
+        return [Violation("loses", f"gone: {gone}")] if gone else []  # type: ignore[arg-type]  # any word will do
+
+
+class OwnContract(TwoHalves):
+    """Wrong as `TwoHalves`, by a contract of its own."""
+
+    contract = Everything()
