@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def as_target(folder: Path, data: bytes) -> None:
     read_spec(folder / "target.toml")
 
 
-KINDS = {
+KINDS: dict[str, tuple[bytes, Callable[[Path, bytes], None], int]] = {
     "summary": (json.dumps({**plain(SUMMARY.to_json()), "shard": "1/2"}).encode(), as_summary, 1_000),
     "results": (
         "".join(json.dumps(plain(each.to_json())) + "\n" for each in RESULTS[:3]).encode(),
