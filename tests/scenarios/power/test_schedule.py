@@ -10,7 +10,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.restarts import KillPoint, Places
-from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, in_turns, nudges_on, restart
+from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, in_turns, nudges_on, recovery_of, restart
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -69,7 +69,7 @@ def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
             for recording in recordings:
                 found.append(recording)
                 if len(found) == 1:
-                    recordings.recover(recording, "5-none")
+                    recordings.recover(recording, [recovery_of(recording, "5-none")])
             assert recordings.left == 0
     first, second, third = found  # There are no 99 places to kill at.
     assert first.name == "posix~none~0"
