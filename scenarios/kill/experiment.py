@@ -93,6 +93,7 @@ class KillExperiment(KillExploration):
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
+            uncovered=self._uncovered(prepared, hit),
             distinct_states=len(self.checked),
             during_recovery=sum(len(path) > 1 for path in self.results),
         )
@@ -116,6 +117,13 @@ class KillExperiment(KillExploration):
             if name not in hit and path not in self.results:
                 self.paths.append(path)
                 self.report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
+
+    def _uncovered(self, prepared: Prepared, hit: Collection[str]) -> list[str]:
+        """What the verdict line must name, because no crash was tried there."""
+        listed = prepared.profile.listed
+        never = [name for name in listed if name not in hit]
+        some = f"{len(never)} of the {len(listed)} failpoints listed, which never fired: {', '.join(never)}"
+        return [*prepared.profile.uncovered, *([some] if never else [])]
 
     def _distrust(self, reason: str) -> None:
         for path, result in self.results.items():

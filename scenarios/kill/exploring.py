@@ -21,8 +21,8 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, 
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import BUDGET, DEPTH_MAX, END, CrashPath, crash_fault, scenario_id, thin_states
 from crashmatrix.scenarios.kill.profile import Prepared, shrunk
+from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["KillExploration"]

@@ -12,11 +12,15 @@ from collections.abc import Iterable
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.processes.calls.long_writes import CUT
+from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
 
 __all__ = [
     "BUDGET",
     "DEPTH_MAX",
     "END",
+    "INSIDE_MIN",
+    "INSIDE_SHARE",
     "RECOVERY_SHARE",
     "SAMPLE_MIN",
     "SAMPLE_SHARE",
@@ -37,6 +41,9 @@ BUDGET = 2000
 RECOVERY_SHARE = 0.05
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
 
+INSIDE_SHARE, INSIDE_MIN = 0.05, 16
+"""How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
+
 SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 """How many scenarios are killed for real: this share of all, and at least this many."""
 
@@ -54,10 +61,32 @@ def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str
     """Choose at most about ``budget`` hits, in their order, and say by what rule (empty: all were kept).
 
     Always in: the first and last hit of each failpoint, and the hits next to one whose name begins with a boundary.
-    The rest is drawn with the seed.
+    The rest is drawn with the seed. Hits inside long writes and at stores are many and much alike: few are drawn before.
     """
+    kept, rules = list(hits), list[str]()
+    for what, of in (("hits inside long writes", CUT), ("stores to mapped files", MAPPED_STORE)):
+        kept, rule = _thin_inside(kept, what, of, seed)
+        rules += [rule] if rule else []
+    chosen, rule = _thin(kept, budget, seed, boundaries)
+    return chosen, "; ".join([*rules, *([rule] if rule else [])])
+
+
+def _thin_inside(hits: list[Hit], what: str, of: str, seed: int) -> tuple[list[Hit], str]:
+    """Choose a few of the hits whose names end so; the first and the last are always in."""
+    inside = [hit for hit in hits if hit[0].endswith(of)]
+    room = max(INSIDE_MIN, round(INSIDE_SHARE * (len(hits) - len(inside))))
+    if len(inside) <= room:
+        return hits, ""
+    drawn = random.Random(f"{seed} {of}").sample(inside[1:-1], room - 2)
+    left_out = set(inside) - {inside[0], inside[-1], *drawn}
+    return [hit for hit in hits if hit not in left_out], (
+        f"of {len(inside):,} {what}, {room:,} are tried (seed {seed}): the first, the last, and others drawn"
+    )
+
+
+def _thin(hits: list[Hit], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:
     if len(hits) <= budget:
-        return list(hits), ""
+        return hits, ""
     keep: set[int] = set()
     places: dict[str, list[int]] = {}
     for place, (name, _) in enumerate(hits):
