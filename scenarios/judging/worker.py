@@ -69,6 +69,8 @@ class Profile:
     """Whether the journal was removed or truncated on the way."""
     uncovered: tuple[str, ...] = ()
     """What the workload did that no crash point lies in, in words."""
+    notes: tuple[str, ...] = ()
+    """Rules by which hits were left out."""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -102,7 +104,14 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         faults.observe(None)
         declared = _declared(system)
     growth.look()
-    return Profile(tuple(hits), declared, tuple(system.failpoints_outside()), growth.shrunk, tuple(coverage.lacks))
+    return Profile(
+        tuple(hits),
+        declared,
+        tuple(system.failpoints_outside()),
+        growth.shrunk,
+        tuple(coverage.lacks),
+        tuple(coverage.notes),
+    )
 
 
 class _Growth:
@@ -219,7 +228,7 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
 See = Callable[[Hit, ProcessTree, Callable[[], None]], None]
 """Called at a hit, with the tree, and a function that brings about what a crash there leaves."""
 
-_CUTS_IN_RECOVERY = 3
+_CUTS_IN_RECOVERY = 2
 """How many hits inside long writes each recovery is copied at."""
 
 

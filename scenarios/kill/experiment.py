@@ -51,7 +51,7 @@ class KillExperiment(KillExploration):
         if self._says_nothing(prepared):
             return
         chosen, note = thin(prepared.profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
-        self.notes += filter(None, (prepared.note, note))
+        self.notes += filter(None, (prepared.note, *prepared.profile.notes, note))
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
         comparable = self.snapshot_workload(prepared, chosen)
         self.explore()

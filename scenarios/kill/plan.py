@@ -41,8 +41,10 @@ BUDGET = 2000
 RECOVERY_SHARE = 0.05
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
 
-INSIDE_SHARE, INSIDE_MIN = 0.05, 16
+INSIDE_SHARE, INSIDE_MIN = 0.03, 8
 """How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
+
+_INSIDE = {"hits inside long writes": CUT, "stores to mapped files": MAPPED_STORE}
 
 SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 """How many scenarios are killed for real: this share of all, and at least this many."""
@@ -64,24 +66,24 @@ def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str
     The rest is drawn with the seed. Hits inside long writes and at stores are many and much alike: few are drawn before.
     """
     kept, rules = list(hits), list[str]()
-    for what, of in (("hits inside long writes", CUT), ("stores to mapped files", MAPPED_STORE)):
-        kept, rule = _thin_inside(kept, what, of, seed)
-        rules += [rule] if rule else []
-    chosen, rule = _thin(kept, budget, seed, boundaries)
-    return chosen, "; ".join([*rules, *([rule] if rule else [])])
+    for what, of in _INSIDE.items():
+        inside = [hit for hit in hits if hit[0].endswith(of)]
+        chosen = _some(inside, sum(not hit[0].endswith(tuple(_INSIDE.values())) for hit in hits), f"{seed} {of}")
+        if len(chosen) < len(inside):
+            kept = [hit for hit in kept if hit in chosen or not hit[0].endswith(of)]
+            rules.append(
+                f"of {len(inside):,} {what}, the first, the last and {len(chosen) - 2} drawn are tried (seed {seed})"
+            )
+    kept, rule = _thin(kept, budget, seed, boundaries)
+    return kept, "; ".join([*rules, *([rule] if rule else [])])
 
 
-def _thin_inside(hits: list[Hit], what: str, of: str, seed: int) -> tuple[list[Hit], str]:
-    """Choose a few of the hits whose names end so; the first and the last are always in."""
-    inside = [hit for hit in hits if hit[0].endswith(of)]
-    room = max(INSIDE_MIN, round(INSIDE_SHARE * (len(hits) - len(inside))))
+def _some(inside: list[Hit], others: int, seed: str) -> set[Hit]:
+    """Choose a few of the hits inside writes or at stores; the first and the last are always in."""
+    room = max(INSIDE_MIN, round(INSIDE_SHARE * others))
     if len(inside) <= room:
-        return hits, ""
-    drawn = random.Random(f"{seed} {of}").sample(inside[1:-1], room - 2)
-    left_out = set(inside) - {inside[0], inside[-1], *drawn}
-    return [hit for hit in hits if hit not in left_out], (
-        f"of {len(inside):,} {what}, {room:,} are tried (seed {seed}): the first, the last, and others drawn"
-    )
+        return set(inside)
+    return {inside[0], inside[-1], *random.Random(seed).sample(inside[1:-1], room - 2)}
 
 
 def _thin(hits: list[Hit], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:

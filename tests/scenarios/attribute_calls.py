@@ -39,7 +39,7 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "fchmodat2": lambda: _raw("fchmodat2", _AT_FDCWD, path, 0o600, 0),
         "chown": lambda: os.chown(old, -1, -1),
         "lchown": lambda: os.lchown(old, -1, -1),
-        "fchown": lambda: os.fchown(file, -1, -1),
+        "fchown": lambda: os.fchown(file, 1, -1),
         "fchownat": lambda: os.chown("old", -1, -1, dir_fd=inside),
         "utime": lambda: _raw("utime", path, _TIMES),
         "utimes": lambda: _raw("utimes", path, _TIMES),
@@ -73,6 +73,8 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "asynchronous read": lambda: _submit(file, 0),
         "asynchronous write elsewhere": lambda: _submit(other, 1),
         "a socket without a name": lambda: socket.socket(socket.AF_UNIX).bind("\0" + new),
+        "the owner that it has": lambda: os.fchown(file, os.getuid(), -1),
+        "the mode that it has": lambda: os.fchmod(file, 0o644),
         "reading attributes": lambda: (os.listxattr(old), os.stat(old)),
     }
 

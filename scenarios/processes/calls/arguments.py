@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.table import Kind
 
-__all__ = ["descriptor", "int32", "memory", "opened", "touched"]
+__all__ = ["changes", "descriptor", "int32", "memory", "opened", "touched"]
 
 _PATH_BYTES_MAX = 4096
 _AT_FDCWD = 2**32 - 100
@@ -27,6 +28,17 @@ def touched(call: Call, name: str, kind: Kind) -> list[str]:
     if name == "bind":
         return _bound(call)
     return [opened(call, call.arguments[at]) for at in kind.files] + [_path(call, *pair) for pair in kind.paths]
+
+
+def changes(call: Call, name: str) -> bool:
+    """Return whether a call can change anything: fchown and fchmod are often given what there is already."""
+    if name not in ("fchown", "fchmod"):
+        return True
+    now = os.stat(f"/proc/{call.pid}/fd/{int32(call.arguments[0])}")  # noqa: PTH116  # follows to what is open
+    if name == "fchmod":
+        return stat.S_IMODE(now.st_mode) != call.arguments[1] & 0o7777
+    pairs = zip(call.arguments[1:3], (now.st_uid, now.st_gid), strict=True)
+    return any(int32(wanted) != -1 and wanted & 0xFFFFFFFF != there for wanted, there in pairs)
 
 
 def opened(call: Call, number: int) -> str:

@@ -9,14 +9,16 @@ one instruction, and the program goes on; it never learns of any of this.
     a call that stores there (read into it)     EFAULT: give PROT_WRITE back, have the call made again, take it away
     mmap, munmap, mremap, mprotect              look at the mappings anew
     fork                                        give it back for the moment: the child keeps its own, and is not traced
+    many stores, and no call between them       after `STRETCH_MAX`, give it back until the next call: a memset is one change
     exec                                        there is no mapping any more
 
 Other means say less. Write protection by userfaultfd(2) reports the first store to a page, and a page takes many. Single steps
 through the whole program take hours. Snapshots at random instants meet again in no other run, and cannot be replayed.
 
-Not seen, and named in the verdict line: stores of a process with threads (while one is stepped, the others' stores would pass);
-all stores after the first `STORES_MAX`; stores on machines other than x86-64. Stores of a forked child to what it inherited, and
-those during recovery, are no crash points. A store is seen only in a run that counts stores or crashes at one.
+Not seen, and named in the verdict line: stores of a process with threads (while one is stepped, the others' stores would pass),
+and stores on machines other than x86-64. A note of the report says which were left out by `STORES_MAX` and `STRETCH_MAX`. Stores
+of a forked child to what it inherited, and stores during recovery, are no crash points. A run that neither counts stores nor
+crashes at one is not traced.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, o
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.traced import Stop, Traced, untraceable
 
-__all__ = ["MAPPED_STORE", "STORES_MAX", "MappedStores"]
+__all__ = ["MAPPED_STORE", "STORES_MAX", "STRETCH_MAX", "MappedStores"]
 
 MAPPED_STORE = "mapped.store"
 
-STORES_MAX = 10_000
-"""How many stores of a process are stopped before; the rest pass."""
+STORES_MAX, STRETCH_MAX = 2_000, 50
+"""How many stores of a process are stopped before, and how many without a system call between them; the rest pass."""
 
 _MAP_ANONYMOUS, _PROT_READ, _PROT_WRITE = 0x20, 1, 2
 _PKEY_MPROTECT = 329
@@ -59,7 +61,8 @@ class _Mapper:
     def __init__(self, pid: int) -> None:
         self.process = Traced(pid)
         self.ours: list[tuple[int, int]] = []
-        self.stores = 0
+        self.stores = self.stretch = 0
+        """All of them, and those since its last system call."""
         self.call = Stop("enters")
         """The system call it is in."""
         self.open = False
@@ -107,12 +110,17 @@ class MappedStores:
         is_inside: whether a path is in the folder.
         passed: called before each store.
         lack: called with what cannot be seen, in words.
+        note: called with the rule by which stores were left out.
     """
 
     def __init__(
-        self, is_inside: Callable[[str], bool], passed: Callable[[], None], lack: Callable[[str], None]
+        self,
+        is_inside: Callable[[str], bool],
+        passed: Callable[[], None],
+        lack: Callable[[str], None],
+        note: Callable[[str], None],
     ) -> None:
-        self._is_inside, self._passed, self._lack = is_inside, passed, lack
+        self._is_inside, self._passed, self._lack, self._note = is_inside, passed, lack, note
         self._mappers: dict[int, _Mapper] = {}
         self._wakeup, self._signalled = socket.socketpair()
         for end in (self._wakeup, self._signalled):
@@ -212,19 +220,23 @@ class MappedStores:
 
     def _enters(self, mapper: _Mapper, stop: Stop) -> bool:
         """Returns whether the process is still traced."""
-        mapper.call = stop
+        mapper.call, mapper.stretch = stop, 0
         if stop.number in (10, _PKEY_MPROTECT):
             mapper.give_back(stop.arguments[0], -(-stop.arguments[1] // _PAGE) * _PAGE)
-        if stop.number not in _OPENING or mapper.open:
+        if stop.number not in _OPENING:
             return True
-        mapper.process.put_off(stop.number)
-        mapper.protect(writable=True)
-        mapper.open = True
-        if self._starts_thread(stop, mapper.process.pid):
+        if not mapper.open:  # Now, and then it makes this call again.
+            mapper.process.put_off(stop.number)
+            self._open(mapper)
+        elif self._starts_thread(stop, mapper.process.pid):
             self._lack("stores to mapped files by a process with threads")
             self._drop(mapper, release=True)
             return False
         return True
+
+    def _open(self, mapper: _Mapper) -> None:
+        mapper.protect(writable=True)
+        mapper.open = True
 
     def _starts_thread(self, stop: Stop, pid: int) -> bool:
         flags = stop.arguments[0] if stop.number == _CLONE else 0
@@ -240,8 +252,7 @@ class MappedStores:
             mapper.open, mapper.ours = False, []  # All of it is writable now, so it is found again.
             mapper.look(self._is_inside)
         elif value == -_EFAULT and (call.number in _READ_VECTORS or any(map(mapper.covers, call.arguments))):
-            mapper.protect(writable=True)
-            mapper.open = True
+            self._open(mapper)
             mapper.process.again(call.number)
         elif call.number in _MAPS:
             mapper.look(self._is_inside)
@@ -253,11 +264,16 @@ class MappedStores:
     def _store(self, mapper: _Mapper) -> bool:
         """Pass the crash point and step over the store; returns whether the process is still traced."""
         mapper.stores += 1
+        mapper.stretch += 1
         if mapper.stores > STORES_MAX:
-            self._lack(f"all stores of a process to mapped files after the first {STORES_MAX:,}")
-            mapper.protect(writable=True)
+            self._note(f"no crash was tried at stores of a process to mapped files after its first {STORES_MAX:,}")
+            self._open(mapper)
             self._drop(mapper, release=True)
             return False
+        if mapper.stretch > STRETCH_MAX:
+            self._note(f"of stores to mapped files with no system call between them, the first {STRETCH_MAX} count")
+            self._open(mapper)
+            return True
         self._passed()
         pages: list[int] = []
         stop = Stop("signal", signal.SIGSEGV)

@@ -28,10 +28,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crashmatrix.scenarios.processes.calls.arguments import int32, memory, opened, touched
+from crashmatrix.scenarios.processes.calls.arguments import changes, int32, memory, opened, touched
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
@@ -75,11 +76,17 @@ class Coverage:
     """What a run did that no crash point lies in: words for the report."""
 
     lacks: list[str] = field(default_factory=list)
+    """Kinds of changes."""
+    notes: list[str] = field(default_factory=list)
+    """Rules by which some of a kind were left out."""
 
     def lack(self, what: str) -> None:
-        """Note it once."""
-        if what not in self.lacks:
-            self.lacks.append(what)
+        """Add a kind, once."""
+        self.lacks += [what] if what not in self.lacks else []
+
+    def note(self, rule: str) -> None:
+        """Add a rule, once."""
+        self.notes += [rule] if rule not in self.notes else []
 
 
 def failpoint_environment(names: Sequence[str]) -> dict[str, str]:
@@ -159,7 +166,8 @@ class _Watch:
         if not self._follow:
             self._answer_all(tree, at, None)
             return
-        stores = MappedStores(self._is_inside, lambda: at(MAPPED_STORE, tree, _nothing), self._coverage.lack)
+        passed, coverage = partial(at, MAPPED_STORE, tree, _nothing), self._coverage
+        stores = MappedStores(self._is_inside, passed, coverage.lack, coverage.note)
         tree.reap = stores.reap
         try:
             self._answer_all(tree, at, stores)
@@ -236,7 +244,7 @@ class _Watch:
             return failpoint, False
         if kind.files and self._journal == opened(call, call.arguments[kind.files[0]]):
             return JOURNAL_LINE, False
-        inside = kind.anywhere or any(map(self._is_inside, touched(call, name, kind)))
+        inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
         return (PREFIX + name if inside else ""), False
 
     def _is_inside(self, path: str) -> bool:

@@ -28,7 +28,7 @@ SEEN = [
     ("utimensat of a descriptor", ["call.utimensat"]),
     *[(name, []) for name in (
         "attributes elsewhere", "clone to elsewhere", "another ioctl", "asynchronous read", "asynchronous write elsewhere",
-        "a socket without a name", "reading attributes",
+        "a socket without a name", "the owner that it has", "the mode that it has", "reading attributes",
     )],
 ]  # fmt: skip
 
