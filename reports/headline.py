@@ -1,4 +1,7 @@
-"""A run's verdict in one line, with what was not run: ``safe under kill; power not run: REASON AND REMEDY``."""
+"""A run's verdict in one line, with what was not run: ``safe under kill; power not run: REASON AND REMEDY``.
+
+It also has what an experiment ran without crashing it: ``safe; kill does not cover WHAT``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ def headline(summary: RunSummary, shown: Callable[[str], str] = str, *, reasons:
     said = [f"{verdict} under {' and '.join(on)}" if summary.not_run and on else str(verdict)]
     for name, reason in summary.not_run.items():
         said.append(f"{shown(name)} not run{f': {reason}' if reasons else ''}")
+    for name, part in parts.items():
+        if uncovered := dict.fromkeys(map(str, part.details.get("uncovered", []))):
+            said.append(f"{shown(name)} does not cover {'; nor '.join(uncovered)}")
     return "; ".join([*said, *(f"{shown(name)} was required" for name in summary.lacking)])
 
 

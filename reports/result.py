@@ -173,10 +173,12 @@ class KnownDetails(msgspec.Struct):
 
     Attributes:
         notes: what was left out, and by which rule, in sentences.
+        uncovered: what no crash was tried at, though the target does it; the verdict line names it.
         recordings: the recordings whose crash states were judged.
     """
 
     notes: list[str] = []
+    uncovered: list[str] = []
     recordings: list[KnownRecording] = []
 
 

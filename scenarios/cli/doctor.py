@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, requirements
 from crashmatrix.scenarios.extras import EXTRAS, install_command
-from crashmatrix.scenarios.processes.seccomp import lacking
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 
 __all__ = ["Finding", "examine"]
 

@@ -22,11 +22,18 @@ from typing import Any, NoReturn
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
+from crashmatrix.scenarios.processes.calls.long_writes import CUT
+from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
+from crashmatrix.scenarios.processes.calls.system_calls import (
+    DESCRIPTIONS,
+    Coverage,
+    failpoint_environment,
+    run_watched,
+)
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.stopping import stop_here
-from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS, failpoint_environment, run_watched
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
@@ -61,6 +68,10 @@ class Profile:
     """Failpoints of a program, which the target says it has."""
     shrunk: bool = False
     """Whether the journal was removed or truncated on the way."""
+    uncovered: tuple[str, ...] = ()
+    """What the workload did that no crash point lies in, in words."""
+    notes: tuple[str, ...] = ()
+    """Rules by which hits were left out."""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -79,12 +90,14 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     hits: list[Hit] = []
     growth = _Growth(journal)
 
-    def see(hit: Hit, _: object = None) -> None:
+    coverage = Coverage()
+
+    def see(hit: Hit, *_: object) -> None:
         hits.append(hit)
         growth.look()
 
     if target.watch_calls:
-        _run_watched(system, lambda: system.workload(root, Journal(journal)), root, journal, see)
+        _run_watched(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
         declared = _declared_outside(system, hits)
     else:
         faults.observe(lambda point, number: see((point.name, number)))
@@ -92,7 +105,14 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         faults.observe(None)
         declared = _declared(system)
     growth.look()
-    return Profile(tuple(hits), declared, tuple(system.failpoints_outside()), growth.shrunk)
+    return Profile(
+        tuple(hits),
+        declared,
+        tuple(system.failpoints_outside()),
+        growth.shrunk,
+        tuple(coverage.lacks),
+        tuple(coverage.notes),
+    )
 
 
 class _Growth:
@@ -145,7 +165,9 @@ def _live(
     kill: Hit | None,
 ) -> None:
     if target.watch_calls:
-        _run_watched(system, life, root, journal, _crash_at(channel, watch, kill))
+        watched = [*(watch or ()), *([kill] if kill else [])]
+        stores = any(name == MAPPED_STORE for name, _ in watched)
+        _run_watched(system, life, root, journal, _crash_at(channel, watch, kill), stores=stores)
         return
     _arm(channel, watch, kill)
     life()
@@ -226,14 +248,23 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
         faults.observe(observe)
 
 
-def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> Callable[[Hit, ProcessTree], None]:
+See = Callable[[Hit, ProcessTree, Callable[[], None]], None]
+"""Called at a hit, with the tree, and a function that brings about what a crash there leaves."""
+
+_CUTS_IN_RECOVERY = 2
+"""How many hits inside long writes each recovery is copied at."""
+
+
+def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> See:
     """As `_arm`, for a process tree: it is copied, or killed, as one."""
 
-    def see(hit: Hit, tree: ProcessTree) -> None:
+    def see(hit: Hit, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
         if hit == kill:
+            bring_about()
             tree.kill()
             os.kill(os.getpid(), signal.SIGKILL)
-        if watch is None or hit in watch:
+        if hit in watch if watch is not None else hit[1] <= _CUTS_IN_RECOVERY or not hit[0].endswith(CUT):
+            bring_about()
             with tree.frozen():
                 channel.send(hit)
                 stop_here()
@@ -246,15 +277,17 @@ def _run_watched(
     function: Callable[[], Any],
     root: Path,
     journal: Path | None,
-    see: Callable[[Hit, ProcessTree], None],
+    see: See,
+    coverage: Coverage | None = None,
+    stores: bool = False,
 ) -> Any:
     """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends."""
     names = list(system.failpoints_outside())
     counts: Counter[str] = Counter()
 
-    def at(name: str, tree: ProcessTree) -> None:
+    def at(name: str, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
         counts[name] += 1
-        see((name, counts[name]), tree)
+        see((name, counts[name]), tree, bring_about)
 
     with os.fdopen(os.memfd_create("crashmatrix-answer"), "w+b") as answer:
 
@@ -263,7 +296,9 @@ def _run_watched(
             pickle.dump(_outcome(function), answer)
             answer.flush()
 
-        status = run_watched(body, root=root, journal=journal, failpoints=names, at=at)
+        status = run_watched(
+            body, root=root, journal=journal, failpoints=names, at=at, coverage=coverage, stores=stores
+        )
         answer.seek(0)
         text = answer.read()
     if not text:

@@ -56,7 +56,7 @@ class KillExperiment(KillExploration):
         if self._says_nothing(prepared):
             return
         chosen, note = thin(prepared.profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
-        self.notes += filter(None, (prepared.note, note))
+        self.notes += filter(None, (prepared.note, *prepared.profile.notes, note))
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
         comparable = self.snapshot_workload(prepared, chosen)
         lives = SecondLives(self)
@@ -111,6 +111,7 @@ class KillExperiment(KillExploration):
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
+            uncovered=self._uncovered(prepared, hit),
             distinct_states=len(self.checked),
             during_recovery=sum(len(path) > 1 and RESUMED not in path for path in self.results),
         )
@@ -134,6 +135,13 @@ class KillExperiment(KillExploration):
             if name not in hit and path not in self.results:
                 self.paths.append(path)
                 self.report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
+
+    def _uncovered(self, prepared: Prepared, hit: Collection[str]) -> list[str]:
+        """What the verdict line must name, because no crash was tried there."""
+        listed = prepared.profile.listed
+        never = [name for name in listed if name not in hit]
+        some = f"{len(never)} of the {len(listed)} failpoints listed, which never fired: {', '.join(never)}"
+        return [*prepared.profile.uncovered, *([some] if never else [])]
 
     def _distrust(self, reason: str) -> None:
         for path, result in self.results.items():

@@ -30,9 +30,9 @@ from crashmatrix.scenarios.kill.plan import (
     thin_states,
 )
 from crashmatrix.scenarios.kill.profile import Prepared, shrunk
+from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.processes.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["KillExploration", "snapshots_of"]

@@ -13,11 +13,15 @@ from collections.abc import Iterable
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.processes.calls.long_writes import CUT
+from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
 
 __all__ = [
     "BUDGET",
     "DEPTH_MAX",
     "END",
+    "INSIDE_MIN",
+    "INSIDE_SHARE",
     "RECOVERY_SHARE",
     "RESUMED",
     "SAMPLE_MIN",
@@ -40,6 +44,11 @@ BUDGET = 2000
 RECOVERY_SHARE = 0.05
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
 
+INSIDE_SHARE, INSIDE_MIN = 0.03, 8
+"""How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
+
+_INSIDE = {"hits inside long writes": CUT, "stores to mapped files": MAPPED_STORE}
+
 SAMPLE_SHARE, SAMPLE_MIN = 0.005, 24
 """How many scenarios are killed for real: this share of all, and at least this many."""
 
@@ -60,10 +69,32 @@ def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str
     """Choose at most about ``budget`` hits, in their order, and say by what rule (empty: all were kept).
 
     Always in: the first and last hit of each failpoint, and the hits next to one whose name begins with a boundary.
-    The rest is drawn with the seed.
+    The rest is drawn with the seed. Hits inside long writes and at stores are many and much alike: few are drawn before.
     """
+    kept, rules = list(hits), list[str]()
+    for what, of in _INSIDE.items():
+        inside = [hit for hit in hits if hit[0].endswith(of)]
+        chosen = _some(inside, sum(not hit[0].endswith(tuple(_INSIDE.values())) for hit in hits), f"{seed} {of}")
+        if len(chosen) < len(inside):
+            kept = [hit for hit in kept if hit in chosen or not hit[0].endswith(of)]
+            rules.append(
+                f"of {len(inside):,} {what}, the first, the last and {len(chosen) - 2} drawn are tried (seed {seed})"
+            )
+    kept, rule = _thin(kept, budget, seed, boundaries)
+    return kept, "; ".join([*rules, *([rule] if rule else [])])
+
+
+def _some(inside: list[Hit], others: int, seed: str) -> set[Hit]:
+    """Choose a few of the hits inside writes or at stores; the first and the last are always in."""
+    room = max(INSIDE_MIN, round(INSIDE_SHARE * others))
+    if len(inside) <= room:
+        return set(inside)
+    return {inside[0], inside[-1], *random.Random(seed).sample(inside[1:-1], room - 2)}
+
+
+def _thin(hits: list[Hit], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:
     if len(hits) <= budget:
-        return list(hits), ""
+        return hits, ""
     keep: set[int] = set()
     places: dict[str, list[int]] = {}
     for place, (name, _) in enumerate(hits):

@@ -16,8 +16,8 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.worker import Profile
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.processes.seccomp import lacking
 from crashmatrix.scenarios.target.journal import Item, Promises
 
 __all__ = ["Prepared", "prepare", "shrunk"]

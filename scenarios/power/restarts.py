@@ -19,9 +19,9 @@ from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
-from crashmatrix.scenarios.processes.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal
 from crashmatrix.scenarios.target.notes import KILLED, AttemptNote, HitNote, parse
@@ -153,7 +153,7 @@ def _at_calls(
     """Run the workload in a process tree held before each call; returns its exit code, negative for a signal."""
     lines = calls = 0
 
-    def at(name: str, tree: ProcessTree) -> None:
+    def at(name: str, tree: ProcessTree, _: object) -> None:
         nonlocal lines, calls
         if name == JOURNAL_LINE:
             lines, calls = lines + 1, 0
@@ -205,7 +205,7 @@ def _at_syncs(
     """Run the workload in a process tree that is held before each sync; returns its exit code, negative for a signal."""
     lines = syncs = 0
 
-    def at(name: str, tree: ProcessTree) -> None:
+    def at(name: str, tree: ProcessTree, _: object) -> None:
         nonlocal lines, syncs
         if name == JOURNAL_LINE:
             lines, syncs = lines + 1, 0

@@ -47,6 +47,8 @@ class ProcessTree:
     def __init__(self, body: Callable[[], None]) -> None:
         self.held = 0
         """A thread that somebody keeps from doing anything; 0 for none."""
+        self.reap: Callable[[], None] = lambda: None
+        """Waits for the end of processes that we trace: the keeper sees it only afterwards."""
         ours, self._control = os.pipe()
         self._ended, theirs = os.pipe()
         self._status: int | None = None
@@ -76,6 +78,7 @@ class ProcessTree:
         if self._control >= 0:
             os.close(self._control)
             self._control = -1
+            self.reap()
         self.wait()
 
     @contextmanager

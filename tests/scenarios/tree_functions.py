@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from crashmatrix.scenarios.processes.calls.system_calls import failpoint_environment, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
-from crashmatrix.scenarios.processes.system_calls import failpoint_environment, run_watched
 
 
 def _daemon() -> None:
@@ -172,7 +172,7 @@ def watch_call(_: Channel, name: str, root: Path) -> tuple[list[str], bool]:
         root=root,
         journal=root.parent / "journal",
         failpoints=(),
-        at=lambda point, _: points.append((point, _look(root) == before)),
+        at=lambda point, *_: points.append((point, _look(root) == before)),
     )
     assert status == 0
     return [point for point, _ in points], all(untouched for _, untouched in points)
@@ -199,7 +199,7 @@ def interrupt_calls(_: Channel, root: Path) -> tuple[int, int]:
                 os.write(file, b"x")
         os._exit(0)
 
-    def at(name: str, _: ProcessTree) -> None:
+    def at(name: str, *_: object) -> None:
         nonlocal seen
         seen += name == "call.write"
         time.sleep(0.0005)  # Long enough for a signal to come.
@@ -216,6 +216,6 @@ def run_program(_: Channel, root: Path, program: str, failpoints: list[str]) -> 
         os.environ.update(failpoint_environment(failpoints), ROOT=str(root))
         os.execv(sys.executable, [sys.executable, "-c", program])
 
-    status = run_watched(body, root=root, journal=None, failpoints=failpoints, at=lambda name, _: points.append(name))
+    status = run_watched(body, root=root, journal=None, failpoints=failpoints, at=lambda name, *_: points.append(name))
     assert status == 0
     return points

@@ -17,8 +17,8 @@ from crashmatrix.faults.disk import requirements
 from crashmatrix.faults.disk.linux import folders
 from crashmatrix.faults.disk.linux.folders import NotAFolder, opened_folder
 from crashmatrix.faults.disk.linux.removal import remove_tree, say_what_is_left
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.sandbox.cell import lacking as no_cells
-from crashmatrix.scenarios.processes.seccomp import lacking
 from tests import ROOT
 from tests.hostile import MOUNTING, REPLACING, WAYS, in_namespace, innocents, outside_folder
 

@@ -11,8 +11,8 @@ from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.result import signal_name
-from crashmatrix.scenarios.processes.seccomp import lacking
 from tests.scenarios.experiments import kill_of, power_of
 from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
 

@@ -12,7 +12,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.processes.seccomp import lacking
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from tests.processes import alive
 from tests.scenarios.bad_systems import LEFT_BEHIND
 from tests.scenarios.experiments import kill_of

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from crashmatrix.faults.disk.linux.containment import start_forked
-from crashmatrix.scenarios.processes.seccomp import CallFilter, install, lacking, listener_from
+from crashmatrix.scenarios.processes.calls.seccomp import CallFilter, install, lacking, listener_from
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
@@ -23,7 +23,7 @@ def test_the_watcher_answers(skipped: bool, status: int) -> None:
 
     def body() -> None:
         ours.close()
-        install([CallFilter(GETPPID[platform.machine()], 0, 0)], theirs)
+        install([CallFilter(GETPPID[platform.machine()])], theirs)
         os.getpid()  # Not watched.
         os._exit(0 if os.getppid() == 0 else 1)
 
@@ -35,7 +35,7 @@ def test_the_watcher_answers(skipped: bool, status: int) -> None:
         call = listener.receive()
         assert call is not None
         assert (call.pid, call.number) == (pid, GETPPID[platform.machine()])
-        (listener.skip if skipped else listener.let_go)(call)
+        listener.answer(call, 0) if skipped else listener.let_go(call)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
         listener.close()
 

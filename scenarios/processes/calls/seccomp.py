@@ -41,6 +41,7 @@ _RESPONSE = struct.Struct("<QqiI")
 # linux/bpf_common.h: opcodes of classic BPF
 _LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
+_X32 = 0x40000000  # asm/unistd.h: the bit that 32-bit pointers on x86-64 add to a call's number
 _NOTIFY, _ALLOW = 0x7FC00000, 0x7FFF0000
 
 
@@ -54,22 +55,28 @@ class _Program(ctypes.Structure):
 
 @dataclass(frozen=True)
 class CallFilter:
-    """A system call to report; with ``flags``, only if its argument number ``flags_at`` has one of these bits."""
+    """A system call to report.
+
+    Attributes:
+        bits: an argument, and the bits of which it must have one.
+        values: an argument, and the values of which it must be one.
+    """
 
     number: int
-    flags_at: int = 0
-    flags: int = 0
+    bits: tuple[int, int] | None = None
+    values: tuple[int, tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)
 class Call:
-    """A thread's call, not yet done. ``pid`` is the thread's."""
+    """A thread's call, not yet done. ``pid`` is the thread's. A ``foreign`` call has the numbers of another architecture."""
 
     id: int
     pid: int
     number: int
     place: int
     arguments: tuple[int, ...]
+    foreign: bool = False
 
 
 @cache
@@ -113,20 +120,26 @@ def listener_from(ours: socket.socket) -> Listener | None:
 
 
 def _program(arch: int, filters: Sequence[CallFilter]) -> _Program:
-    code = [(_LOAD, 0, 0, _ARCH_AT), (_IF_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, _NUMBER_AT)]
+    code = [(_LOAD, 0, 0, _ARCH_AT), (_IF_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _NOTIFY), (_LOAD, 0, 0, _NUMBER_AT)]
+    code += [(_IF_ANY_BIT, 0, 1, _X32), (_RETURN, 0, 0, _NOTIFY)]
     for wanted in filters:
-        if not wanted.flags:
-            code += [(_IF_EQUAL, 0, 1, wanted.number), (_RETURN, 0, 0, _NOTIFY)]
-            continue
-        code += [
-            (_IF_EQUAL, 0, 4, wanted.number),
-            (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * wanted.flags_at),
-            (_IF_ANY_BIT, 0, 1, wanted.flags),
-            (_RETURN, 0, 0, _NOTIFY),
-            (_RETURN, 0, 0, _ALLOW),
-        ]
+        block = _conditions(wanted)
+        code += [(_IF_EQUAL, 0, len(block), wanted.number), *block]
     code.append((_RETURN, 0, 0, _ALLOW))
     return _Program(len(code), (_Instruction * len(code))(*(_Instruction(*line) for line in code)))
+
+
+def _conditions(wanted: CallFilter) -> list[tuple[int, int, int, int]]:
+    """What is done with a call once its number is known."""
+    if wanted.bits is None and wanted.values is None:
+        return [(_RETURN, 0, 0, _NOTIFY)]
+    argument, test, against = 0, _IF_EQUAL, tuple[int, ...]()
+    if wanted.bits is not None:
+        argument, test, against = wanted.bits[0], _IF_ANY_BIT, (wanted.bits[1],)
+    elif wanted.values is not None:
+        argument, against = wanted.values
+    tests = [(test, len(against) - at, 0, value) for at, value in enumerate(against)]
+    return [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * argument), *tests, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _NOTIFY)]
 
 
 class Listener:
@@ -136,7 +149,7 @@ class Listener:
         self._descriptor = descriptor
         self.holds = holds
         """Whether a thread does nothing at all from when its call is received until that is answered."""
-        self._interrupted: dict[tuple[int, ...], int] = {}  # how each was answered, to no avail
+        self._interrupted: dict[tuple[int, ...], tuple[int, int, int]] = {}  # how each was answered, to no avail
 
     def fileno(self) -> int:
         """Readable while a call waits; hung up once nobody has the filter any more."""
@@ -151,28 +164,29 @@ class Listener:
             if error.errno in (errno.ENOENT, errno.EINTR):
                 return None
             raise
-        id_, pid, _, number, _, place, *arguments = _NOTIFICATION.unpack(buffer)
-        call = Call(id_, pid, number, place, tuple(arguments))
-        if (flags := self._interrupted.pop(_again(call), None)) is not None:
-            self._answer(call, flags)
+        id_, pid, _, number, arch, place, *arguments = _NOTIFICATION.unpack(buffer)
+        foreign = arch != ARCHITECTURES[platform.machine()][0] or (number > 0 and bool(number & _X32))
+        call = Call(id_, pid, number, place, tuple(arguments), foreign)
+        if (answer := self._interrupted.pop(_again(call), None)) is not None:
+            self._answer(call, *answer)
             return None
         return call
 
     def let_go(self, call: Call) -> None:
         """Let the kernel do the call."""
-        self._answer(call, _FLAG_CONTINUE)
+        self._answer(call, 0, 0, _FLAG_CONTINUE)
 
-    def skip(self, call: Call) -> None:
-        """Have the call return 0, done by nobody."""
-        self._answer(call, 0)
+    def answer(self, call: Call, value: int) -> None:
+        """Have the call return a value, negative for an error number; the kernel does nothing."""
+        self._answer(call, max(0, value), min(0, value), 0)
 
-    def _answer(self, call: Call, flags: int) -> None:
+    def _answer(self, call: Call, value: int, error: int, flags: int) -> None:
         try:
-            fcntl.ioctl(self._descriptor, _SEND, bytearray(_RESPONSE.pack(call.id, 0, 0, flags)), True)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
+            fcntl.ioctl(self._descriptor, _SEND, bytearray(_RESPONSE.pack(call.id, value, error, flags)), True)
+        except OSError as problem:
+            if problem.errno != errno.ENOENT:
                 raise
-            self._interrupted[_again(call)] = flags  # Or dead, and then it never comes.
+            self._interrupted[_again(call)] = value, error, flags  # Or dead, and then it never comes.
 
     def close(self) -> None:
         """Stop watching: calls of processes that still have the filter fail."""

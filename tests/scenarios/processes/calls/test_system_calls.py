@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Jobs
-from crashmatrix.scenarios.processes.seccomp import lacking
 from tests.processes import value
 from tests.scenarios import tree_functions as do
 from tests.scenarios.processes.test_jobs import SECONDS

@@ -1,0 +1,106 @@
+"""What a waiting call is about: its arguments, followed into the memory of the thread and the descriptors of its process."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+
+from crashmatrix.scenarios.processes.calls.seccomp import Call
+from crashmatrix.scenarios.processes.calls.table import Kind
+
+__all__ = ["changes", "descriptor", "int32", "memory", "opened", "touched"]
+
+_PATH_BYTES_MAX = 4096
+_AT_FDCWD = 2**32 - 100
+_AF_UNIX = 1
+_IOCB = struct.Struct("<QIIHhI")
+"""linux/aio_abi.h up to the descriptor: data, key, flags, opcode, priority, descriptor."""
+_IOCB_CHANGES = {1, 2, 3, 8}
+"""IOCB_CMD_PWRITE, FSYNC, FDSYNC, PWRITEV."""
+_IOCBS_MAX = 1024
+
+
+def touched(call: Call, name: str, kind: Kind) -> list[str]:
+    """Return the paths of the files that a call changes, as the kernel says them. Raises OSError, OverflowError, struct.error."""
+    if name == "io_submit":
+        return _submitted(call)
+    if name == "bind":
+        return _bound(call)
+    return [opened(call, call.arguments[at]) for at in kind.files] + [_path(call, *pair) for pair in kind.paths]
+
+
+def changes(call: Call, name: str) -> bool:
+    """Return whether a call can change anything: fchown and fchmod are often given what there is already."""
+    if name not in ("fchown", "fchmod"):
+        return True
+    now = os.stat(f"/proc/{call.pid}/fd/{int32(call.arguments[0])}")  # noqa: PTH116  # follows to what is open
+    if name == "fchmod":
+        return stat.S_IMODE(now.st_mode) != call.arguments[1] & 0o7777
+    pairs = zip(call.arguments[1:3], (now.st_uid, now.st_gid), strict=True)
+    return any(int32(wanted) != -1 and wanted & 0xFFFFFFFF != there for wanted, there in pairs)
+
+
+def opened(call: Call, number: int) -> str:
+    """Return the path of an open descriptor."""
+    return _link(call, f"fd/{int32(number)}")
+
+
+def descriptor(call: Call, number: int) -> dict[str, int]:
+    """Return what /proc says of an open descriptor: ``pos``, ``flags`` and others."""
+    with open(f"/proc/{call.pid}/fdinfo/{int32(number)}", "rb", buffering=0) as file:
+        lines = (line.split() for line in file.read(512).decode().splitlines()[:2])
+    return {name.rstrip(":"): int(value, 8 if name == "flags:" else 10) for name, value in lines}
+
+
+def memory(call: Call, address: int, length: int) -> bytes:
+    """Read a waiting thread's memory, up to the end of what is mapped. Raises OSError."""
+    with open(f"/proc/{call.pid}/mem", "rb", buffering=0) as file:
+        file.seek(address)
+        return file.read(length)
+
+
+def int32(value: int) -> int:
+    """Return the C int that an argument holds."""
+    return struct.unpack("<i", struct.pack("<I", value & 0xFFFFFFFF))[0]  # type: ignore[no-any-return]  # struct is not typed
+
+
+def _path(call: Call, directory_at: int | None, path_at: int) -> str:
+    address = call.arguments[path_at]
+    path = os.fsdecode(memory(call, address, _PATH_BYTES_MAX).partition(b"\0")[0]) if address else ""
+    return _absolute(call, path, directory_at)
+
+
+def _absolute(call: Call, path: str, directory_at: int | None = None) -> str:
+    if not path.startswith("/"):
+        path = os.path.join(_directory(call, directory_at), path)  # noqa: PTH118  # need not exist, nor be UTF-8
+    return os.path.normpath(path)
+
+
+def _directory(call: Call, at: int | None) -> str:
+    relative = at is None or call.arguments[at] & 0xFFFFFFFF == _AT_FDCWD
+    return _link(call, "cwd" if at is None or relative else f"fd/{int32(call.arguments[at])}")
+
+
+def _link(call: Call, name: str) -> str:
+    return os.readlink(f"/proc/{call.pid}/{name}")  # noqa: PTH115  # as the kernel says it
+
+
+def _submitted(call: Call) -> list[str]:
+    """The files of a batch for io_submit(2) that its writes and syncs are for."""
+    count = min(call.arguments[1], _IOCBS_MAX)
+    pointers = memory(call, call.arguments[2], 8 * count)
+    found = []
+    for (address,) in struct.iter_unpack("<Q", pointers):
+        *_, operation, _, number = _IOCB.unpack(memory(call, address, _IOCB.size))
+        if operation in _IOCB_CHANGES:
+            found.append(opened(call, number))
+    return found
+
+
+def _bound(call: Call) -> list[str]:
+    """The name that bind(2) gives to a socket; none but local sockets have one."""
+    address = memory(call, call.arguments[1], min(call.arguments[2] & 0xFFFFFFFF, 110))
+    if struct.unpack("<H", address[:2])[0] != _AF_UNIX or not (path := address[2:].partition(b"\0")[0]):
+        return []
+    return [_absolute(call, os.fsdecode(path))]

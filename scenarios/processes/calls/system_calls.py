@@ -1,0 +1,292 @@
+"""Crash points for programs that have none: every system call by which a process tree changes the folder or its journal.
+
+The calls (`table`) are made to wait (`seccomp`) until the crash there a snapshot was taken of, or happens. The hits of a call are
+counted as those of a failpoint of its name:
+
+    call.write, call.rename, ...   about to do it, to a file in the folder
+    call.write.cut, ...            a write half done, up to the end of a page of the file (`long_writes`)
+    mapped.store                   about to store to a mapped file of the folder (`mapped_stores`)
+    journal.line                   about to write to the journal
+    NAME                           a failpoint of a program in another language, see below
+
+Not seen: what is done through descriptors and paths that the kernel resolves out of our sight (a name reached by a symbolic link
+from outside the folder). `Coverage` says what else was not, and why.
+
+Failpoints of programs written with fail-rs or gofail become visible without their help. Each is configured to do something
+harmless that takes a system call: fail-rs ``sleep`` of an absurd length, which tells which failpoint it is and which we
+answer in the kernel's place at once; gofail ``print``, which writes the failpoint's name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from crashmatrix.scenarios.processes.calls.arguments import changes, int32, memory, opened, touched
+from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
+from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
+from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
+from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, REFUSED, SLEEPS, column
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+
+__all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "At", "Coverage", "failpoint_environment", "run_watched"]
+
+PREFIX = "call."
+"""The prefix of crash points that are system calls."""
+
+JOURNAL_LINE = "journal.line"
+
+_SHARED = 3, 1
+"""mmap(2): its flags, and a bit that MAP_SHARED and MAP_SHARED_VALIDATE have."""
+_PRINTED_BYTES_MAX = 4096
+_TIMER_ABSTIME = 1
+_SLEEP_SECONDS = 4_000_000
+"""Six weeks: no program sleeps that long of its own."""
+_GOFAIL_SAYS = b"failpoint print: "
+_IO_URING = (
+    "what it does by io_uring, which was refused (ENOSYS), since what a ring is given can not be held back: the way that it goes "
+    "without a ring was crashed"
+)
+_FOREIGN = "what its 32-bit programs do, whose system calls are not known"
+
+DESCRIPTIONS: Final = {
+    JOURNAL_LINE: "about to write to the journal",
+    MAPPED_STORE: "about to store to a mapped file of the folder",
+    **{PREFIX + name: f"about to {name} in the folder" for name in KINDS},
+    **{PREFIX + name + CUT: f"a {name} done up to the end of a page of the file" for name in WRITES},
+}
+"""The description of each crash point of a system without failpoints."""
+
+At = Callable[[str, ProcessTree, Callable[[], None]], None]
+"""Called with a crash point's name, the tree, and a function that brings about what a crash there leaves (for most, nothing)."""
+
+
+@dataclass
+class Coverage:
+    """What a run did that no crash point lies in: words for the report."""
+
+    lacks: list[str] = field(default_factory=list)
+    """Kinds of changes."""
+    notes: list[str] = field(default_factory=list)
+    """Rules by which some of a kind were left out."""
+
+    def lack(self, what: str) -> None:
+        """Add a kind, once."""
+        self.lacks += [what] if what not in self.lacks else []
+
+    def note(self, rule: str) -> None:
+        """Add a rule, once."""
+        self.notes += [rule] if rule not in self.notes else []
+
+
+def failpoint_environment(names: Sequence[str]) -> dict[str, str]:
+    """Return the environment in which a program's failpoints show, for `run_watched` with the same names."""
+    if not names:
+        return {}
+    sleeps = (f"{name}=sleep({(_SLEEP_SECONDS + number) * 1000})" for number, name in enumerate(names))
+    return {"FAILPOINTS": ";".join(sleeps), "GOFAIL_FAILPOINTS": ";".join(f"{name}=print" for name in names)}
+
+
+def run_watched(
+    body: Callable[[], None],
+    *,
+    root: Path,
+    journal: Path | None,
+    failpoints: Sequence[str],
+    at: At,
+    coverage: Coverage | None = None,
+    stores: bool = False,
+) -> int:
+    """Run ``body`` in a process tree of its own; returns its exit code, negative for a signal.
+
+    Args:
+        at: called at each hit of a crash point, in order, before the call is done; it may freeze or kill the tree.
+        coverage: is given what could not be seen.
+        stores: stop before stores to mapped files, too; that takes time.
+
+    Raises OSError where `seccomp.lacking` says so.
+    """
+    ours, theirs = socket.socketpair()
+
+    def filtered() -> None:
+        ours.close()
+        with theirs:
+            install(_filters(failpoints), theirs)
+        body()
+
+    with ProcessTree(filtered) as tree, ours:
+        theirs.close()
+        if listener := listener_from(ours):
+            try:
+                _Watch(listener, root, journal, failpoints, coverage or Coverage(), stores).until_end(tree, at)
+            finally:
+                listener.close()
+        return tree.wait()
+
+
+def _filters(failpoints: Sequence[str]) -> list[CallFilter]:
+    kinds = [(kind.numbers[column()], kind) for kind in KINDS.values()]
+    filters = [CallFilter(number, kind.bits, kind.values) for number, kind in kinds if number]
+    others = [*REFUSED.values(), *(SLEEPS.values() if failpoints else ())]
+    return [*filters, CallFilter(MMAP[column()], bits=_SHARED), *(CallFilter(numbers[column()]) for numbers in others)]
+
+
+class _Watch:
+    """Knows which crash points a waiting call is."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        root: Path,
+        journal: Path | None,
+        failpoints: Sequence[str],
+        coverage: Coverage,
+        stores: bool,
+    ) -> None:
+        self._listener, self._failpoints, self._coverage = listener, list(failpoints), coverage
+        self._root = os.path.realpath(root)
+        self._journal = os.path.realpath(journal) if journal else None
+        self._kinds = {kind.numbers[column()]: (name, kind) for name, kind in KINDS.items() if kind.numbers[column()]}
+        self._sleeps = {numbers[column()]: name for name, numbers in SLEEPS.items()}
+        self._follow = stores
+        self._refused = {numbers[column()] for numbers in REFUSED.values()}
+
+    def until_end(self, tree: ProcessTree, at: At) -> None:
+        """Answer call after call until the body has ended."""
+        if not self._follow:
+            self._answer_all(tree, at, None)
+            return
+        passed, coverage = partial(at, MAPPED_STORE, tree, _nothing), self._coverage
+        stores = MappedStores(self._is_inside, passed, coverage.lack, coverage.note)
+        tree.reap = stores.reap
+        try:
+            self._answer_all(tree, at, stores)
+        except BaseException:
+            tree.kill()  # While the traced ones can still be reaped.
+            raise
+        finally:
+            stores.close()
+
+    def _answer_all(self, tree: ProcessTree, at: At, stores: MappedStores | None) -> None:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(tree, select.POLLIN)
+        if stores:
+            poll.register(stores, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if stores and stores.fileno() in ready:
+                stores.go_on()
+            if ready.get(self._listener.fileno(), 0) & select.POLLIN:
+                if call := self._listener.receive():
+                    self._one(call, tree, at, stores)
+            elif tree.fileno() in ready:
+                return
+            elif self._listener.fileno() in ready:  # Nobody has the filter any more; the end is a moment away.
+                poll.unregister(self._listener)
+
+    def _one(self, call: Call, tree: ProcessTree, at: At, stores: MappedStores | None) -> None:
+        tree.held = call.pid if self._listener.holds else 0
+        try:
+            with ExitStack() as until_answered:
+                if call.number == MMAP[column()] and not call.foreign:
+                    self._mapping(call, stores)
+                elif (answer := self._passed(call, tree, at, until_answered)) is None:
+                    self._listener.let_go(call)
+                else:
+                    self._listener.answer(call, answer)
+        finally:
+            tree.held = 0
+
+    def _mapping(self, call: Call, stores: MappedStores | None) -> None:
+        if stores is None:
+            self._listener.let_go(call)
+        else:
+            stores.mapping(call, holds=self._listener.holds, let_go=lambda: self._listener.let_go(call))
+
+    def _passed(self, call: Call, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+        """Pass the crash points of a call; returns what to answer in the kernel's place, None to have it done."""
+        if call.foreign:
+            self._coverage.lack(_FOREIGN)
+            return None
+        if call.number in self._refused:
+            self._coverage.lack(_IO_URING)
+            return -errno.ENOSYS
+        try:
+            name, slept = self._point(call)
+            write = long_write(call, name.removeprefix(PREFIX)) if name.removeprefix(PREFIX) in WRITES else None
+        except (OSError, OverflowError, struct.error):
+            # It was killed meanwhile, or hands over an address that is none.
+            return None
+        if name:
+            at(name, tree, _nothing)
+        if write:
+            return _cut(write, name + CUT, tree, at, until_answered)
+        return 0 if slept else None
+
+    def _point(self, call: Call) -> tuple[str, bool]:
+        """Return the crash point's name, or nothing, and whether it is a failpoint's sleep, which is over at once."""
+        if call.number in self._sleeps:
+            failpoint = self._sleeping(call)
+            return failpoint, bool(failpoint)
+        name, kind = self._kinds[call.number]
+        if name == "write" and call.arguments[0] == 1 and (failpoint := self._printed(call)):
+            return failpoint, False
+        if kind.files and self._journal == opened(call, call.arguments[kind.files[0]]):
+            return JOURNAL_LINE, False
+        inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
+        return (PREFIX + name if inside else ""), False
+
+    def _is_inside(self, path: str) -> bool:
+        return path == self._root or path.startswith(self._root + "/")
+
+    def _sleeping(self, call: Call) -> str:
+        clocked = self._sleeps[call.number] == "clock_nanosleep"
+        address = call.arguments[2 if clocked else 0]
+        seconds, nanoseconds = struct.unpack("<qq", memory(call, address, 16))
+        length = seconds + nanoseconds / 1e9
+        if clocked and call.arguments[1] & _TIMER_ABSTIME:
+            length -= time.clock_gettime(int32(call.arguments[0]))
+        number = round(length) - _SLEEP_SECONDS
+        return self._failpoints[number] if 0 <= number < len(self._failpoints) else ""
+
+    def _printed(self, call: Call) -> str:
+        if not self._failpoints:
+            return ""
+        text = memory(call, call.arguments[1], min(call.arguments[2], _PRINTED_BYTES_MAX))
+        name = text.removeprefix(_GOFAIL_SAYS).strip().decode(errors="replace")
+        return name if text.startswith(_GOFAIL_SAYS) and name in self._failpoints else ""
+
+
+def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+    """Pass the crash points inside a write.
+
+    From the first that somebody wants until the write is whole, the tree stands still: the kernel, too, lets nobody else
+    write to the file while a write is under way.
+    """
+    frozen = False
+
+    def reach(length: int) -> None:
+        nonlocal frozen
+        if not frozen:
+            until_answered.enter_context(tree.frozen())
+            frozen = True
+        write.write_until(length)
+
+    for length in write.cuts:
+        at(name, tree, lambda length=length: reach(length))  # type: ignore[misc]  # the default binds it now
+    return write.finish()
+
+
+def _nothing() -> None:
+    pass
