@@ -1,4 +1,4 @@
-"""Which crash states are enumerated, in which order, and how they are counted. Needs no disk."""
+"""Crash states: those that are enumerated, their order, and their count. Needs no disk."""
 
 import pytest
 

@@ -36,7 +36,7 @@ def returns_something() -> str:
     ids=["returns", "raises", "leaves", "exits", "dies"],
 )
 def test_a_forked_function_ends_its_process(function: Callable[[], object], status: int) -> None:
-    """However it ends, the caller gets a status, and no second caller comes out of the fork."""
+    """The caller gets a status, however the function ends, and no second caller comes out of the fork."""
     me = os.getpid()
     assert run_forked(function) == status
     assert os.getpid() == me

@@ -1,4 +1,4 @@
-"""Where a file lies on its disk: the bytes found there are the file's."""
+"""Extents say where a file lies on its disk: the bytes found there are the file's."""
 
 import os
 import random

@@ -62,7 +62,7 @@ def test_a_file_is_read_only_if_it_is_one(tmp_path: Path) -> None:
 
 
 def test_a_cursor_goes_deeper_than_a_path_can(tmp_path: Path) -> None:
-    """One descriptor, whatever the depth; it finds the way back."""
+    """A cursor uses one descriptor at any depth, and finds the way back."""
     name, depth = "d" * 200, 40
     with opened_folder(tmp_path) as folder, Cursor(folder) as cursor:
         for _ in range(depth):

@@ -50,7 +50,7 @@ def test_attributes_to_set(valid: int, expected: Setattr) -> None:
 
 
 def test_a_directory_is_read_in_parts() -> None:
-    """However small the kernel's buffer, each name comes once, and the offset leads to the next."""
+    """Each name comes once, however small the kernel's buffer, and the offset leads to the next name."""
     entries = [(b"%d" % number * (number + 1), number + 10, 0o40755) for number in range(9)]
     for length in (64, 100, 1000):
         found: list[tuple[bytes, int, int]] = []
@@ -90,5 +90,5 @@ def test_an_unknown_request_and_a_failed_one_get_errors() -> None:
     device.close()
     answers = [struct.unpack("=IiQ", ours.recv(100)) for _ in range(2)]
     assert answers == [(16, -errno.EPERM, 1), (16, -errno.ENOSYS, 2)]
-    assert ours.recv(100) == b""  # What needs no answer got none.
+    assert ours.recv(100) == b""  # The request that needs no answer got none.
     ours.close()

@@ -45,10 +45,10 @@ def test_a_process_that_is_no_child_is_left_alone() -> None:
 
 
 def test_a_child_whose_parent_is_gone_already_ends() -> None:
-    """No signal will come for it."""
+    """A child that would wait for a signal in vain ends at once."""
 
     def outlives() -> None:
-        kernel.die_with_parent(os.getpid())  # Of another parent.
+        kernel.die_with_parent(os.getpid())  # The id of a process that is not the parent.
         os._exit(7)
 
     assert run_forked(outlives) == 1

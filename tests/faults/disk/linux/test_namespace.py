@@ -18,7 +18,7 @@ def mounts() -> list[str]:
 
 
 def test_no_other_process_sees_it() -> None:
-    """Neither the directory nor the mount, not even the parent."""
+    """Other processes, even the parent, see neither the directory nor the mount."""
 
     def run() -> str:
         scratch = enter_private_namespace()

@@ -23,7 +23,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def test_links_go_and_their_targets_stay(outside: Path, tmp_path: Path) -> None:
-    """To files, to directories, hard and symbolic, also in the place of the folder itself."""
+    """Links to files and directories go, hard and symbolic, also a link in the place of the folder itself."""
     place = tmp_path / "place"
     place.mkdir()
     (place / "directory").symlink_to(outside)

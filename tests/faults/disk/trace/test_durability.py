@@ -1,4 +1,4 @@
-"""Which sync makes which change durable, and which other changes it takes along."""
+"""Durability: the changes that each sync makes durable, and the other changes that it takes along."""
 
 import pytest
 

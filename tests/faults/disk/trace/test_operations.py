@@ -56,5 +56,5 @@ def test_an_unknown_kind_is_refused() -> None:
     ids=repr,
 )
 def test_sectors_between_which_a_change_can_tear(change: Change, sectors: int) -> None:
-    """Those of the file or disk that it touches; a name or a size is whole."""
+    """A change can tear between the sectors of the file or disk that it touches; a name or a size stays whole."""
     assert sectors_of(change) == sectors

@@ -92,7 +92,7 @@ def changed(*places: int) -> tuple[bytes, bytes]:
     ids=["no magic number", "other blocks", "meta_bg"],
 )
 def test_another_disk_has_no_plan(at: int, data: bytes, disks: dict[str, bytes]) -> None:
-    """Nothing is claimed of a disk that is not what mkfs.ext4 makes here."""
+    """A disk unlike those that mkfs.ext4 makes here gets no plan."""
     other = bytearray(disks["ext4"][: 4 * BLOCK])
     other[at : at + len(data)] = data
     assert Ext4Layout.read(reader(bytes(other).ljust(SIZE, b"\0"))) is None

@@ -81,7 +81,7 @@ def blocks_change_hands(machine: Machine) -> None:
         write_durably(folder / "a", LIKE_A_JOURNAL)
         machine.note(b"made %d" % turn)
         shutil.rmtree(folder)
-        write_durably(machine.root / "b", b"%d" % turn)  # What was freed can be had again once that is committed.
+        write_durably(machine.root / "b", b"%d" % turn)  # The freed blocks are usable again once that is committed.
         fill(machine.root / "all the rest", spare=0)
         machine.note(b"filled %d" % turn)
         (machine.root / "all the rest").unlink()
@@ -103,7 +103,7 @@ def unlinked_while_open(machine: Machine) -> None:
 def fill(path: Path, spare: int) -> None:
     """Write a file into all blocks that are left, but for a few."""
     with path.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):  # What is left may become less on the way.
+        with contextlib.suppress(OSError):  # The free space may shrink meanwhile.
             for _ in range(os.statvfs(path.parent).f_bavail - spare):
                 file.write(b"x" * 4096)
         os.fsync(file.fileno())
@@ -164,7 +164,7 @@ def shown(images: CrashImages, state: CrashState) -> str:
 @on_disk
 @pytest.mark.parametrize(("filesystem", "nudge"), KINDS)
 def test_one_outcome_one_folder(filesystem: str, nudge: str) -> None:
-    """Whatever this kernel writes, images of one outcome become one folder."""
+    """Images of one outcome become one folder, whatever this kernel writes."""
     found = folders_by_outcome(recorded(files_come_and_go, filesystem, nudge), 80)
     assert all(len(shown) == 1 for shown in found.values())
 
@@ -319,7 +319,7 @@ def test_a_log_that_ceases_to_count(what: str) -> None:
 
 
 def crc32c(data: bytes | bytearray) -> int:
-    """As ext4 uses it: not inverted at the end."""
+    """Return the checksum as ext4 uses it: not inverted at the end."""
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte
@@ -331,13 +331,13 @@ def crc32c(data: bytes | bytearray) -> int:
 @on_disk
 @pytest.mark.parametrize("filesystem", ["xfs", "btrfs", "ext2", "posix"])
 def test_elsewhere_an_outcome_is_an_image(filesystem: str) -> None:
-    """Nothing is predicted of a filesystem whose recovery is not known to the letter."""
+    """Without exact knowledge of a filesystem's recovery, each image is an outcome of its own."""
     assert not tells_more_than_digests(recorded(files_come_and_go, filesystem, "none"))
 
 
 @pytest.mark.parametrize("options", ["norecovery,ro", "nobarrier", "barrier=0"])
 def test_with_these_options_an_outcome_is_an_image(options: str) -> None:
-    """Nor of ext4, where nothing is replayed, or flushes are left out."""
+    """The same holds for ext4 with options that skip the replay of its journal, or leave out flushes."""
     assert not tells_more_than_digests(replace(kept("outcomes-0"), filesystem=f"ext4:{options}"))
 
 

@@ -104,7 +104,7 @@ def test_a_log_that_begins_later() -> None:
 
 
 def test_numbers_of_contents() -> None:
-    """One content has one number, for ever or, once settled, until it is forgotten; and then the same again."""
+    """Equal contents have one number. A number given after settling lasts until it is forgotten, and is then given again."""
     contents = Contents()
     first = contents.number(b"a")
     assert contents.number(b"a") == first != contents.number(b"b")
