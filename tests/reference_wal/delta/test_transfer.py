@@ -31,7 +31,7 @@ def store(engine: StorageEngine, *values: float) -> None:
 
 
 def received(path: Path) -> list[float]:
-    """What a Delta reader finds in the receiving table."""
+    """Return the values that a Delta reader finds in the receiving table."""
     if not (path / "_delta_log").exists():
         return []
     names = pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist()
@@ -72,7 +72,7 @@ def test_beside_other_rows(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    """What cannot receive is refused before anything changes, and the engine goes on."""
+    """A place that cannot receive the rows is refused before anything changes, and the engine goes on."""
     other = pa.table({"x": [1]})
     write_deltalake(tmp_path / "other", other)
     write_deltalake(tmp_path / "parts", pa.Table.from_batches([batch(1.0)]), partition_by=["station"])

@@ -23,7 +23,7 @@ SECONDS_MAX = 200.0
 
 
 class Appender(threading.Thread):
-    """One thread with one batch: ends with an id or an error."""
+    """A thread with one batch; ends with an id or an error."""
 
     def __init__(self, log: SegmentedLog, value: float) -> None:
         super().__init__(daemon=True)

@@ -35,7 +35,7 @@ def ids(wal: WriteAheadLog) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_set_of_ranges_is_a_set(seed: int) -> None:
-    """Whatever ranges are added in whatever order, it holds the same ids as Python's own set, in the fewest ranges."""
+    """Any ranges, added in any order, give the same ids as Python's own set, in the fewest ranges."""
     chance = random.Random(seed)
     ranges, plain = IdSet(), set[int]()
     for _ in range(chance.randint(0, 12)):
@@ -92,7 +92,7 @@ def test_truncation_survives(tmp_path: Path) -> None:
 
 
 def test_marking_twice_writes_once(tmp_path: Path) -> None:
-    """What is known already costs nothing."""
+    """Marking batches that are marked already writes nothing."""
     wal = filled(tmp_path)
     wal.mark_persisted("t", [1, 5])
     before = faults.hits("wal.persist.after_sync")
