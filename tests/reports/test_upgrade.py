@@ -74,6 +74,6 @@ def test_today_is_left_alone() -> None:
     "experiments", [None, [], 3, {"kill": 3}, {"kill": {"recordings": 3}}, {"kill": {"recordings": [3]}}]
 )
 def test_wrong_types_are_left_to_the_check(experiments: Any) -> None:
-    """What has the wrong type passes: the check that follows names it."""
+    """A value of the wrong type passes: the check that follows names it."""
     upgrade_summary({"experiments": experiments}, 1)
     upgrade_result(experiments, 1)

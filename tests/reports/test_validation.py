@@ -113,7 +113,7 @@ DEEP = b"[" * 100_000
     ],
 )
 def test_not_parsed(text: bytes, message: str) -> None:
-    """What is not JSON, or beyond its limits, is refused with its place."""
+    """Text that is not JSON, or exceeds its limits, is refused with the place."""
     with pytest.raises(Invalid) as refused:
         parsed(text)
     assert str(refused.value).startswith(message)
