@@ -1,4 +1,4 @@
-"""What the jobs of `test_jobs` do: each is a child's whole life."""
+"""The jobs of `test_jobs`: each function is a child's whole life."""
 
 import ctypes
 import os

@@ -81,7 +81,7 @@ def test_safe(pytester: pytest.Pytester) -> None:
 @pytest.mark.daily(3)
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_failures(pytester: pytest.Pytester, name: str) -> None:
-    """Whatever is wrong is said in a few lines, and none of them is the harness's stack."""
+    """A failure takes a few lines, and none of them is the harness's stack."""
     result = run(pytester, name)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(SEEN[name])

@@ -47,5 +47,5 @@ def test_long_texts_are_shortened() -> None:
 
 
 def test_counted() -> None:
-    """One thing has no plural; thousands have commas."""
+    """A count of one takes the singular; thousands have commas."""
     assert [counted(number, "item") for number in (0, 1, 1000)] == ["0 items", "1 item", "1,000 items"]

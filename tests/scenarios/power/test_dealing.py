@@ -12,7 +12,7 @@ BUDGET = 10_000
 
 
 def trace_of(promises: int, writes: int = 3) -> Trace:
-    """So many acknowledged items, each after a few writes that nothing flushes until the next."""
+    """Return a trace of acknowledged items, each after a few writes that nothing flushes until the next."""
     operations: list[Operation] = []
     for item in range(promises):
         operations += [Note(b"attempt %d" % item), Note(b"hit put.started %d" % (item + 1))]

@@ -58,7 +58,7 @@ def test_missing_sync_of_a_name_is_found(name: str) -> None:
 
 
 def test_nothing_is_nudged() -> None:
-    """What the kernel writes early decides nothing here: one recording says all."""
+    """Early writes of the kernel make no difference here, so one recording suffices."""
     assert nudges_on("posix") == ("none",)
     assert len(nudges_on("ext4")) == 5
     assert not [missing for missing in requirements(("posix",)) if "loop" in missing.what]

@@ -30,7 +30,7 @@ NOTES = [b"attempt 0", b"hit put.done 1", b"ack 0", b"attempt 1"]
     [(None, None, ()), (KillPoint(3, 1), None, ()), (None, ("ext4~mixed~0", "5-none"), ("attempt 0", "ack 0"))],
 )
 def test_account(killed: KillPoint | None, of: tuple[str, str] | None, before: tuple[str, ...], tmp_path: Path) -> None:
-    """What `summary.json` says of a recording is enough to look at its states again."""
+    """A recording's account in `summary.json` is enough to look at its states again."""
     made = Recording("n", "ext4", "mixed", 7, tmp_path / "t", ([1, 2],), killed=killed, of=of, before=before)
     account = json.loads(json.dumps(made.account()))
     assert Recording.from_account(account, 7, tmp_path / "t") == made

@@ -12,7 +12,7 @@ TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '100']); print(p.
 
 
 def test_what_is_not_our_child() -> None:
-    """Neither init nor this process nor its parent counts as a child, and none of them is signalled as one."""
+    """Init, this process and its parent are not children, and are not signalled as such."""
     for pid in (-1, 0, 1, os.getpid(), os.getppid()):
         assert child_of_ours(pid) is None
         end_child(pid)

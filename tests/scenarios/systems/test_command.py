@@ -43,7 +43,7 @@ def test_what_setup_finds(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_ignored_files(tmp_path: Path) -> None:
-    """What a file pattern ignores does not make two folders differ; everything else does."""
+    """Files that a pattern ignores do not make two folders differ; all others do."""
     (tmp_path / "system.toml").write_text(BOTH + 'ignore = ["*.log", "cache/*"]')
     system, prints = load(str(tmp_path / "system.toml"))(), []
     for change in ("a.log", "cache/x", "data"):

@@ -1,4 +1,4 @@
-"""What the built-in systems store: drawn from seed and number alone, compared byte by byte."""
+"""The values that the built-in systems store: drawn from seed and number alone, compared byte by byte."""
 
 from __future__ import annotations
 

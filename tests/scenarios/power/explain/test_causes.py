@@ -199,7 +199,7 @@ LATER: list[Any] = [
 
 @pytest.mark.parametrize(("later", "suspects"), LATER)
 def test_cause_of_later(later: list[Named], suspects: list[tuple[str, tuple[str, ...]]]) -> None:
-    """What was written next is suspected, and named as the cause only once tried."""
+    """The next write is a suspect, and becomes the cause only once it was tried."""
     cause = cause_of_later(later, "0")
     assert cause.cause == ""
     assert [(suspect.cause, suspect.remedy.paths) for suspect in cause.suspects] == suspects

@@ -66,7 +66,7 @@ CAUSES = [
 
 @pytest.mark.parametrize(("crash", "loss", "cause", "otherwise", "suspects"), CAUSES)
 def test_cause_in(crash: Crash, loss: Loss, cause: str | None, otherwise: str, suspects: int) -> None:
-    """One row for each way in which a crash breaks a promise."""
+    """Each way in which a crash breaks a promise has one row."""
     found = cause_in(crash, loss, {})
     if cause is None:
         cause = "no fsync of log between the write to it and the acknowledgement of 0"

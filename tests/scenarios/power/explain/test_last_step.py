@@ -48,7 +48,7 @@ def test_last_step(operations: list[Operation], step: tuple[int, tuple[int, ...]
     ],
 )
 def test_in_words(named: tuple[Named, ...], words: str) -> None:
-    """What is the filesystem's own affair says nothing of the system."""
+    """The filesystem's own writes are left out: they say nothing of the system."""
     trace = synthetic_trace([Note(b"hit put.start 1"), WRITE, Note(b"ack 0")])
     state = CrashState(trace.finish, 1, (), 1)
     text = step_in_words(trace, state, {2: named}, RUN, {"put.start": "store.py:7"})

@@ -1,4 +1,4 @@
-"""What a crash took, in words."""
+"""The losses of a crash, in words."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ TRACE = posix_trace(*attempted(0), *made(b"log"), *written(b"0\n"), *acknowledge
 
 
 def test_of_workload() -> None:
-    """What is known to be missing; else the lost writes that are about files or names, with the lines before them."""
+    """The losses of the workload: the changes known to be missing, or else the lost writes of files and names."""
     assert replace(NOTHING, missing=IN_MEMORY).of_workload(TRACE) == IN_MEMORY
     assert replace(NOTHING, gone=(2, 3)).of_workload(TRACE) == (Missing(2, 1, MADE),)
 

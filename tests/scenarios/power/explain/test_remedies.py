@@ -54,7 +54,7 @@ def test_patterns() -> None:
     ],
 )
 def test_text(remedy: Remedy, text: str) -> None:
-    """What to sync, and when."""
+    """A remedy says what to sync, and when."""
     assert remedy.text == text
 
 

@@ -60,7 +60,7 @@ def test_changes_of_a_tree(change: Operation, detail: str) -> None:
 
 
 def test_a_timeline_is_bounded() -> None:
-    """Of a long recording, the last events before the cut are shown, and it is said that there were more."""
+    """A long recording's timeline shows the last events before the cut, and says that there were more."""
     trace = synthetic_trace([Note(b"ack %d" % number) for number in range(500)])
     events = timeline(trace, CrashState(400, 0, (), 0), {}, {}, outcome="nothing")
     assert len(events) == EVENTS_MAX + 3

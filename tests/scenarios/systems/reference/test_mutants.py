@@ -49,7 +49,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_bug_can_be_planted(jobs: Jobs, name: str) -> None:
-    """What the bug replaces is still there to be replaced."""
+    """The code that the bug replaces is still there."""
     assert jobs.run(do.plant, name, seconds_max=250) == Returned(None)
 
 
