@@ -1,4 +1,4 @@
-"""Which tests this machine can run, which are quick, and in which order they come.
+"""Chooses the tests that this machine can run, marks the quick ones, and orders them.
 
 - A test that records or mounts uses the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`). It is
   skipped with the reason if the machine lacks these; in continuous integration that is a failure.

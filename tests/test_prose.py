@@ -36,7 +36,7 @@ OPENINGS = ("Of ", "What ", "Whoever ", "That ")
 """No sentence begins so: name the thing."""
 
 WIDTH = 100
-"""Where the prose of a guide wraps; tables, code and links may be longer."""
+"""The column at which the prose of a guide wraps; tables, code and links may be longer."""
 
 _WORDS = {
     re.compile(rf"(?<![\w`'./:~-])({words})(?![\w`'/:~-]|\.\w)", re.IGNORECASE): instead

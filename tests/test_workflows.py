@@ -1,4 +1,4 @@
-"""What runs on GitHub: valid by its schemas, true to the action's inputs, and its scripts run here as they do there."""
+"""Workflows and the action: valid by their schemas, true to the action's inputs; their scripts run here as on GitHub."""
 
 import os
 import re
@@ -98,7 +98,7 @@ def test_only_what_is_tested_is_published() -> None:
 
 @each_workflow
 def test_make_targets_exist(path: Path) -> None:
-    """What a workflow makes, the Makefile can make."""
+    """The Makefile has every target that a workflow makes."""
     called = re.findall(r"\bmake ([a-z-]+)", " ".join(step.get("run", "") for step in steps(parsed(path.read_text()))))
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [name for name in called if name not in rules] == []
