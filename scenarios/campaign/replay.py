@@ -30,7 +30,7 @@ def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
     """Crash again where a report's scenario crashed, and judge what is left.
 
     Args:
-        keep: a new folder to leave the crashed folder in.
+        keep: a new folder for the crashed folder and its journal.
 
     Raises:
         UsageError, crashmatrix.reports.ReportError: no such report or scenario, or ``keep`` exists.
