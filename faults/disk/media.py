@@ -53,7 +53,7 @@ class Medium:
 
 
 def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
-    return digests  # Nothing recovers a tree: its image is the folder.
+    return digests  # A tree needs no recovery: its image is the folder.
 
 
 _DISK = Medium(DiskStage, DiskDigests, DiskOutcomes, DiskImages)

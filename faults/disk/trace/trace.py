@@ -79,7 +79,7 @@ class Trace:
 
     @cached_property
     def durability(self) -> Durability:
-        """Where each change became durable."""
+        """The position at which each change became durable."""
         return Durability(self.operations)
 
     def pending(self, cut: int) -> tuple[int, ...]:
