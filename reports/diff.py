@@ -60,7 +60,7 @@ def compare(old: Report, new: Report) -> Difference:
 
 
 class _Side:
-    """One report, indexed for comparison."""
+    """A report, indexed for comparison."""
 
     def __init__(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         self.summary, self.results = summary, results
@@ -74,7 +74,7 @@ class _Side:
         return part is not None and part.labels.repeatable
 
     def place(self, result: ScenarioResult) -> Place:
-        """Where a scenario crashed; without the seed in a recording's name."""
+        """The place where a scenario crashed, without the seed in a recording's name."""
         return result.experiment, result.point.removesuffix(f"~{self.summary.seed}")
 
     def is_new(self, result: ScenarioResult, its: _Side) -> bool:

@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass
 class Row:
-    """One point: a failpoint, a recording."""
+    """The row of a point: a failpoint, or a recording."""
 
     point: str
     cells: list[Cell]
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass
 class HeatMap:
-    """One experiment's map. ``ranges`` are the hits of each column, first and last."""
+    """The map of an experiment. ``ranges`` are the hits of each column, first and last."""
 
     experiment: str
     ranges: list[tuple[int, int]]
