@@ -54,7 +54,7 @@ def insert(root: Path, machine: Machine | None = None) -> float:
 
 
 def ingest(root: Path) -> float:
-    """As many batches into the reference engine, which compresses and commits them ten at a time; seconds it took."""
+    """Ingest as many batches into the reference engine, which commits them ten at a time; return the seconds it took."""
     import pyarrow as pa  # Here, so that forks of what is above stay small.
 
     from crashmatrix.reference_wal import StorageEngine
@@ -101,7 +101,7 @@ def check_in_fork(root: Path, acknowledged: int) -> bool:
 
 
 def work(trace: Trace, states: list[CrashState]) -> dict[str, float]:
-    """One worker's share; seconds by phase, and how many states broke a promise."""
+    """A worker's share; return the seconds by phase, and how many states broke a promise."""
     notes = [len(trace.notes_before(state.cut)) for state in states]
     broken, start = 0, time.perf_counter()
     with CrashImages(trace) as images:

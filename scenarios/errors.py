@@ -29,7 +29,7 @@ class EnvironmentLacks(ScenarioError):
 
 
 class ForkServerDied(EnvironmentLacks):
-    """The run cannot go on, and how its jobs ended says nothing about the system. One line: how it died, what to do."""
+    """The run cannot go on, and the ends of its jobs say nothing about the system. One line: how it died, what to do."""
 
 
 class PromiseBroken(ScenarioError):

@@ -1,4 +1,4 @@
-"""One scenario of a report, run again."""
+"""Run one scenario of a report again."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def init(
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: all that this machine can run.")
+        str, typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: those that this machine can run.")
     ] = "",
     fs: Annotated[
         str | None,
@@ -315,7 +315,7 @@ def call(arguments: Sequence[str]) -> int:
     except (ScenarioError, ReportError) as error:
         raise Refused(str(error)) from error
     except Exception as error:
-        if not hasattr(error, "format_message"):  # As what the option parser raises has.
+        if not hasattr(error, "format_message"):  # The option parser's errors have it.
             raise
         raise Refused(_usage(error)) from error
     return status if isinstance(status, int) else 0

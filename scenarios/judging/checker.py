@@ -7,7 +7,7 @@
 
 3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict.
 
-The first broken promise is the verdict. Whatever keeps the check itself from finishing is ``unknown``.
+The first broken promise is the verdict. A check that cannot finish is ``unknown``.
 """
 
 from __future__ import annotations

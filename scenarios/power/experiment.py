@@ -62,7 +62,7 @@ before another sync, and the bug may lie behind any. Each search records anew, f
 
 
 class PowerExperiment(PowerExploration):
-    """One power experiment on one target."""
+    """A power experiment on one target."""
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
@@ -77,7 +77,7 @@ class PowerExperiment(PowerExploration):
 
 @dataclass(frozen=True)
 class PowerScenario:
-    """One crash state of a recording whose trace is in the report directory: the same image, bit for bit."""
+    """A crash state of a recording whose trace is in the report directory: the same image, bit for bit."""
 
     recording: Recording
     state: str
@@ -155,7 +155,7 @@ class Power:
 
     def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
         """Return experiments with more and more states and restarts."""
-        # Where one recording says what several do elsewhere, its own states are worth more than restarts.
+        # If one recording suffices, more of its states are worth more than restarts.
         may_restart = all(Filesystem.parse(name).nudges for name in options.filesystems)
         for budget, restarts in _SEARCHES:
             experiment = self.experiment(checker, replace(options, budget=budget))

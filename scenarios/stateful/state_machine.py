@@ -61,7 +61,7 @@ from crashmatrix.scenarios.target.notes import RecoveredNote, parse
 __all__ = ["CrashStateMachine", "OperationFailed"]
 
 _NUDGES = ("none", "mixed", "commit", "writeback")
-"""Those that act at seeded points of the workload, so that a recording repeats as far as the kernel lets it."""
+"""The nudges that act at seeded points of the workload, so that a recording repeats as far as the kernel allows."""
 
 
 class OperationFailed(ScenarioError):
@@ -75,13 +75,13 @@ class OperationFailed(ScenarioError):
 class CrashStateMachine(RuleBasedStateMachine):
     """Base of a machine whose store is crashed by `kill` and `power_cut`. Rules reach the store through `do`.
 
-    Where root, FUSE or loop devices are lacking there are no power cuts, and Hypothesis' statistics say why.
+    Without root, FUSE or loop devices there are no power cuts, and Hypothesis' statistics say why.
 
     Attributes:
         open: called with a folder, opens the store in it and recovers; importable by its name.
         items: the store's method that returns the items it holds, in whatever form the contract takes.
         contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.
-        filesystem: what power cuts happen on.
+        filesystem: the filesystem on which power is cut.
         power_cuts_max: how many there are at most in one run of the machine.
         seconds_max: how long one operation or recovery may take.
     """

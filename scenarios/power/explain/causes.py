@@ -85,7 +85,7 @@ def cause_of(
 
 
 def _suspects(owed: Sequence[Missing], acked: str) -> list[Suspect]:
-    """One for each file or directory, the latest first: the last change before an acknowledgement is nearest to it."""
+    """Return a suspect for each file or directory, the latest first: the last change before an acknowledgement is nearest."""
     objects: dict[tuple[bool, str], list[Missing]] = {}
     for each in owed:
         objects.setdefault((each.named.kind == NAMES, each.named.now or each.named.path), []).append(each)
@@ -162,7 +162,7 @@ def cause_of_restart() -> Cause:
 
 
 def _disorder(missing: Sequence[Missing]) -> Cause:
-    """Nothing lost had been acknowledged: something later survived that needed it."""
+    """The cause if no lost change had been acknowledged: a later change survived that needed a lost one."""
     if not missing:
         return Cause()
     renamed = _renamed([each.named for each in missing])

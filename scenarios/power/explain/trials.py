@@ -85,7 +85,7 @@ class Trial:
 
 @dataclass
 class Trials:
-    """Tries remedies on one target. One recording with a remedy, and one without, serves all findings of its kind."""
+    """Tries remedies on one target. A recording with a remedy, and one without, serve all findings of a kind."""
 
     jobs: Jobs
     target: Target

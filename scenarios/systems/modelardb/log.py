@@ -171,7 +171,7 @@ class Log:
 
 
 class Engine:
-    """One table: its log, a buffer for each series, and Delta."""
+    """A table: its log, a buffer for each series, and Delta."""
 
     def __init__(self, root: Path, flaws: Collection[str]) -> None:
         self._table, self._flaws = root / "table", flaws
