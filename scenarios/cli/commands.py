@@ -93,7 +93,8 @@ def init(
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: those that this machine can run.")
+        str,
+        typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: those that this machine can run."),
     ] = "",
     fs: Annotated[
         str | None,
