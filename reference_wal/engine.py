@@ -74,8 +74,8 @@ class StorageEngine:
             self._logs.close()
             raise
         if options.flush_seconds is not None:
-            failed = self._health.failed_in_background
-            self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
+            seconds, background = options.flush_seconds, self._health.in_background
+            self._flusher = Flusher(self._flush_full, self._flush_all, seconds, background)
 
     def _recover(self, found: list[OpenedTable]) -> None:
         for opened in found:

@@ -15,6 +15,8 @@ Three errors leave the engine at work:
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, Log
 
 __all__ = ["Health"]
 
+logger = logging.getLogger(__name__)
+
 
 class Health:
     """Shared by the engine, its tables and its background thread. Only ever gets worse, so it needs no lock."""
@@ -30,6 +34,7 @@ class Health:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._cause: BaseException | None = None
+        self._background_thread: int | None = None
         self.failed_unseen = False
         """Whether the error was one in the background thread."""
         self.closed = False
@@ -51,10 +56,20 @@ class Health:
         if self.closed:
             raise EngineClosed
 
-    def failed_in_background(self, error: BaseException) -> None:
-        """Note an error that no caller has seen."""
-        self.failed_unseen = True
+    def _note(self, error: BaseException) -> None:
+        # In this order: a caller that sees the cause must see, too, whose error it was.
+        self.failed_unseen = self.failed_unseen or threading.get_ident() == self._background_thread
         self._cause = self._cause or error
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """This thread is the background thread while it is in the block: no caller sees its errors, which end the block."""
+        self._background_thread = threading.get_ident()
+        try:
+            yield
+        except BaseException as error:
+            logger.error("the background flush failed: %r", error)
+            self._note(error)
 
     @contextmanager
     def poisoned_by_errors(
@@ -66,5 +81,5 @@ class Health:
         except but_for:
             raise
         except BaseException as error:
-            self._cause = self._cause or error
+            self._note(error)
             raise

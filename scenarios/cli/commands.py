@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +36,7 @@ from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.import_path import look_in
 
 __all__ = ["app", "call"]
 
@@ -309,8 +309,7 @@ def _root(
 
 def call(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit status. Raises `Refused` for every expected failure."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
+    look_in(str(Path.cwd()))  # For package.module:Class.
     try:
         status = app(list(arguments) or ["--help"], prog_name="crashmatrix", standalone_mode=False)
     except (ScenarioError, ReportError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_the_first_failure_stays(health: Health) -> None:
         raise first
     with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
         raise ValueError("later")
-    health.failed_in_background(OSError("even later"))
+    with health.in_background():
+        raise OSError("even later")
     with pytest.raises(BackgroundFailed) as caught:
         health.refuse_if_poisoned()
     assert caught.value.__cause__ is first
@@ -63,6 +65,16 @@ def test_closed(health: Health) -> None:
     health.refuse_if_poisoned()
     with pytest.raises(EngineClosed):
         health.refuse_if_unusable()
-    health.failed_in_background(OSError())
+    with health.in_background():
+        raise OSError
     with pytest.raises(BackgroundFailed):
         health.refuse_if_unusable()
+
+
+def test_an_error_in_the_background_is_known_as_one_at_once(health: Health) -> None:
+    """No call between the failure and the end of the background thread takes it for an error that some caller saw."""
+    with health.in_background():
+        with contextlib.suppress(OSError), health.poisoned_by_errors():
+            raise OSError
+        with pytest.raises(BackgroundFailed):
+            health.refuse_if_poisoned()

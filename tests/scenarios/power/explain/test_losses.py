@@ -10,6 +10,7 @@ from crashmatrix.faults.disk import CrashState, Tear
 from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, Named
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.unsynced import Missing
+from tests.faults.disk.support import in_child
 from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
 
 LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
@@ -91,7 +92,7 @@ def test_of_workload() -> None:
 )
 def test_loss_of(kept: int, tears: tuple[Tear, ...], lines: tuple[str, ...]) -> None:
     """On `posix`, the trace itself says it."""
-    loss = loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None)
+    loss = in_child(lambda: loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None))
     assert loss.lines == lines
     assert loss.nothing is (not lines)
     assert len(loss.unsynced) == loss.pending == 3
