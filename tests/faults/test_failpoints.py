@@ -268,7 +268,7 @@ def test_configure_and_remove() -> None:
 
 
 def test_configured_is_sorted() -> None:
-    """Two runs with the same configuration print it alike."""
+    """The configuration is sorted, so that two runs print it alike."""
     for point in (B, A):
         faults.configure(point.name, "off")
     assert list(faults.configured()) == [A.name, B.name]

@@ -67,7 +67,7 @@ def lazy(machine: Machine) -> None:
 
 
 def lazy_for_long(machine: Machine) -> None:
-    """Goes on until the disk was flushed three times, by whom ever: asynchronous nudges come when they come."""
+    """Goes on until the disk was flushed three times, by any process: asynchronous nudges have no fixed times."""
     device = machine.root.stat().st_dev
     counters = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
 

@@ -64,7 +64,7 @@ def forks_and_waits(writer: int) -> None:
 
 
 def test_a_forked_process_dies_with_its_caller() -> None:
-    """Also when the caller is killed: the pipe ends once the last process that holds it is gone."""
+    """A killed caller ends the process, too: the pipe ends once the last process that holds it is gone."""
     reader, writer = os.pipe()
     caller = start_forked(lambda: forks_and_waits(writer))
     os.close(writer)

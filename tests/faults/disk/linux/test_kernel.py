@@ -66,7 +66,7 @@ def test_memory_is_compared_and_copied() -> None:
 
 
 def test_refusals_are_typed_errors(tmp_path: Path) -> None:
-    """Each gives the call, the error and what to do."""
+    """A refused call raises an error with the call, the reason and what to do."""
     with pytest.raises(SystemCallFailed, match=r"opening /dev/absent: ENOENT .*; do this") as refused:
         kernel.opened("/dev/absent", "do this").__enter__()
     assert refused.value.errno == errno.ENOENT

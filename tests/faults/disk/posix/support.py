@@ -31,7 +31,7 @@ def rename(old: tuple[int, bytes], new: tuple[int, bytes], inode: int) -> Names:
 
 
 def files(**contents: bytes | None) -> Files:
-    """Contents by name."""
+    """Return the contents of the files by name."""
     return frozenset(contents.items())
 
 
