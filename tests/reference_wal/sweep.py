@@ -353,7 +353,7 @@ class Sweep:
 
     @property
     def goes_on(self) -> bool:
-        """Whether anything is still taken after the error."""
+        """Return whether any operation is still accepted after the error."""
         return self.system is not None and self.perform(READ)
 
     def perform(self, operation: Operation) -> bool:

@@ -129,7 +129,7 @@ def test_a_batch_twice_is_our_mistake(again: int) -> None:
 
 @given(st.permutations(range(6)))
 def test_batches_in_another_order(order: list[int]) -> None:
-    """In whatever order threads bring their batches, each can be read at once, and a generation has no holes."""
+    """Threads may insert batches in any order: each batch can be read at once, and a generation has no holes."""
     buffers, seen = SeriesBuffers(["station"]), list[float]()
     for number in order:
         buffers.insert(number, batch(number, station="ab"[number % 2]))

@@ -39,7 +39,7 @@ def received(there: Path) -> list[float]:
 
 
 def refused(read: Callable[[], object], file: Path) -> bool:
-    """Whether reading fails because of this file; anything but that error is a failure of the test."""
+    """Return whether reading fails because of this file; any other error is a failure of the test."""
     try:
         read()
     except ParquetDamaged as error:
@@ -217,7 +217,7 @@ def make_old(root: Path) -> list[Path]:
 
 
 def test_an_older_table_still_opens(tmp_path: Path) -> None:
-    """Its files are read as before, new ones beside them carry checksums; it is transferred, too."""
+    """A table without checksums is read and transferred as before; new files beside the old ones carry checksums."""
     opened(tmp_path).close()
     old = make_old(tmp_path)
     with opened(tmp_path) as engine:

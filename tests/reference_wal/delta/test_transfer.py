@@ -144,7 +144,7 @@ def cut_after_receiving(root: Path, there: Path) -> None:
 
 
 def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
-    """While a transfer to a place that is away just now is pending, its rows go nowhere else; back again, they are there once."""
+    """A pending transfer to an unreachable place keeps its rows; once the place is back, the rows are there exactly once."""
     there = tmp_path / "there"
     with opened(tmp_path) as engine:
         store(engine, 9.0)

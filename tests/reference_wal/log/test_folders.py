@@ -55,7 +55,7 @@ def test_removal_cut_short(step: str, tmp_path: Path) -> None:
 
 
 def test_removal_hides_before_it_deletes(tmp_path: Path) -> None:
-    """Until the hidden name is there, no file of the log is gone."""
+    """No file of the log is removed before the hidden name exists."""
     with opened(tmp_path) as wal:
         wal.create_table_log("t", SCHEMA)
         wal.append("t", batch(0.0))
