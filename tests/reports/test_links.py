@@ -137,7 +137,7 @@ def look_for_trace(report: Path) -> None:
 
 
 def every_pair(*axes: Iterable[Any]) -> list[Any]:
-    """All combinations, slow but for a set in which each value meets each of the next axis."""
+    """Return all combinations. All are slow except a set in which each value meets each value of the next axis."""
     sizes = [list(axis) for axis in axes]
     combinations = itertools.product(*(range(len(axis)) for axis in sizes))
     return [

@@ -43,7 +43,7 @@ def test_read(old: Path, tmp_path: Path) -> None:
 
 
 def test_used(old: Path) -> None:
-    """It can be shown, and compared with itself: nothing changed."""
+    """An upgraded report can be shown, and does not differ from itself."""
     summary, results = read_report(old)
     render(old, summary, results)
     assert "cut at write" in (old / "index.html").read_text()

@@ -131,6 +131,6 @@ def test_not_parsed(text: bytes, message: str) -> None:
     ],
 )
 def test_parsed(text: bytes, value: Any) -> None:
-    """All else is parsed, up to the limits, brackets within strings and side by side not counted."""
+    """Any other text is parsed, up to the limits; brackets within strings and side by side do not count."""
     assert value is None or parsed(text) == value
     parsed(text)
