@@ -38,7 +38,7 @@ def call(environment: dict[str, str], folder: Path, *command: str) -> subprocess
 
 
 def test_the_packages_are_hidden(bare: dict[str, str], tmp_path: Path) -> None:
-    """Else the tests below would say nothing: no import, no specification, no version of any of them."""
+    """The packages have no import, no specification and no version here; otherwise the tests below would prove nothing."""
     program = (
         "import importlib, importlib.util, sys\nfrom importlib import metadata\n"
         "for name in sys.argv[1:]:\n"

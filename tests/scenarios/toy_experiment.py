@@ -147,7 +147,7 @@ class Empty:
 
 
 class FailsHalfway(Empty):
-    """Its experiment cannot be run, which shows only once it is."""
+    """Its experiment fails only while it runs."""
 
     name = "fails"
 

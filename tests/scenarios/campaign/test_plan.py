@@ -67,7 +67,7 @@ def test_its_experiments_options() -> None:
     ],
 )
 def test_the_replay_command_is_quoted_for_a_shell(scenario: str, report: str, command: str) -> None:
-    """Names may hold anything."""
+    """A name with any characters is quoted in the replay command."""
     assert Plan(report=Path(report)).experiment_options.replay_command(scenario) == command
 
 

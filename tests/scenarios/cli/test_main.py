@@ -97,7 +97,7 @@ def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder:
 
 
 def test_output_and_errors_that_cannot_be_written(tmp_path: Path) -> None:
-    """With nowhere to complain, the exit status still says that something is wrong."""
+    """If neither output nor errors can be written, the exit status still reports the failure."""
     run = subprocess.run(
         [*CRASHMATRIX, "nosuch"], cwd=tmp_path, env=ENVIRONMENT, stderr=os.open("/dev/full", os.O_WRONLY)
     )

@@ -26,7 +26,7 @@ def written(directory: Path, results: list[ScenarioResult], shard: str = "") -> 
 
 @pytest.mark.parametrize(("results", "status", "verdict"), [(SAFE, 0, "safe"), (BROKEN, 1, "loses")])
 def test_report(results: list[ScenarioResult], status: int, verdict: str, tmp_path: Path) -> None:
-    """It shows the verdict, writes the pages again, and ends with the verdict's status."""
+    """`crashmatrix report` shows the verdict, writes the pages again, and ends with the verdict's status."""
     directory = written(tmp_path / "report", results)
     (tmp_path / "report" / "index.html").unlink()
     shown = CliRunner().invoke(app, ["report", directory])

@@ -54,7 +54,7 @@ def removed(way: str, tmp_path: Path) -> tuple[dict[str, Any], Path, dict[str, A
 
 @pytest.mark.parametrize("way", ways("immutable"))
 def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
-    """All is gone, mounts included, and what is outside is as it was, byte for byte and mode for mode."""
+    """The folder is gone, mounts included; everything outside is unchanged, byte for byte and mode for mode."""
     found, outside, before = removed(way, tmp_path)
     assert innocents(outside) == before
     assert found["left"] == []
@@ -92,7 +92,7 @@ def test_immutable_files_are_left_and_said(tmp_path: Path) -> None:
 
 
 def test_folders_without_permissions() -> None:
-    """Their owner, who is not root, removes them all the same."""
+    """Folders without permissions are removed by their owner, who is not root."""
     if not IS_ROOT:
         pytest.skip("the other tests are this one, without root")
     with tempfile.TemporaryDirectory() as folder:

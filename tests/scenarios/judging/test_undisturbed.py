@@ -92,7 +92,7 @@ def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str,
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
 def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
-    """It is a verdict of each state in which it does, and never safe."""
+    """A recovery that ends oddly gives its states a verdict, which is never safe."""
     found = results(experiment, f"{ODD}:OddRecovery", tmp_path, end=end)
     assert verdicts(found) == {"safe", "unknown" if end in CLAIMS else "cannot-open"}
     assert all(result.explanation.encode() for result in found if result.verdict is not Verdict.SAFE)
@@ -112,7 +112,7 @@ def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *RETURNS])
 def test_a_contract_that_ends_oddly(experiment: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is unknown in the states in which it does; the run goes on."""
+    """A contract that ends oddly makes those states unknown; the run goes on."""
     monkeypatch.setenv("ODD_END", end)
     monkeypatch.setenv("CRASHMATRIX_PRELOAD", end)  # Another fork server, with that environment.
     found = results(experiment, f"{ODD}:OddContract", tmp_path)
@@ -169,6 +169,6 @@ def test_every_signal_has_a_name() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> None:
-    """It is to be found, not refused."""
+    """A planted bug that shows in the undisturbed run counts as found; the run is not refused."""
     found = results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path, mutant="ids-from-zero", budget=4)
     assert "hole" in verdicts(found)

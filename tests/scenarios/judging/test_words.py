@@ -41,7 +41,7 @@ def test_acknowledged(lines: list[str], initial: int, text: str) -> None:
 
 
 def test_long_texts_are_shortened() -> None:
-    """Up to 80 characters are shown as they are."""
+    """Texts of up to 80 characters are shown whole; longer ones are shortened."""
     assert shown("x" * 80) == "x" * 80
     assert shown("x" * 81) == "x" * 77 + "..."
 

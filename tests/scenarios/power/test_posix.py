@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]
 
 
 def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
-    """All verdicts among the crash states of one recording."""
+    """Return all verdicts among the crash states of one recording."""
     plan = Plan(target=target, budget=budget, filesystems=("posix",), report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)

@@ -52,12 +52,12 @@ def test_the_journal_before_a_cut() -> None:
 
 
 def test_trace_path(tmp_path: Path) -> None:
-    """Names with colons and slashes are files in the folder."""
+    """A recording's name with colons and slashes becomes a file in the folder."""
     assert trace_path(tmp_path, "ext4:data=journal~none~0/5-none").parent == tmp_path
 
 
 def test_a_recorded_run(tmp_path: Path) -> None:
-    """Its journal lines are notes in the trace, which it counts, as it counts changes and flushes."""
+    """A recorded run has its journal lines as notes in the trace, and counts them, the changes and the flushes."""
     with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         trace = load_trace(recording.trace)

@@ -56,7 +56,7 @@ def test_in_turns(at_notes: Places, at_syncs: Places, taken: Places) -> None:
 
 
 def test_one_seed_one_order() -> None:
-    """Another seed takes the places in another order."""
+    """A seed fixes the order in which places are taken; another seed gives another order."""
     assert len({tuple(in_turns(FAILPOINTS, {}, seed)) for seed in range(8)}) > 1
 
 

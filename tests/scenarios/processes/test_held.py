@@ -19,7 +19,7 @@ def test_what_is_not_our_child() -> None:
 
 
 def test_child_that_was_waited_for() -> None:
-    """Once it was waited for, its number may be another's; until then it is ours, though it has ended."""
+    """A child that ended is ours until it was waited for; after that, its number may be another process's."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     held = child_of_ours(process.pid)

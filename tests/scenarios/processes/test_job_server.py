@@ -228,5 +228,5 @@ def test_ignored_ends_of_children(tmp_path: Path) -> None:
 
 
 def test_error_is_one_that_the_command_line_shows() -> None:
-    """It ends in one line and exit status 2, as whatever else a machine lacks."""
+    """The error is a line and exit status 2, like any other thing that a machine lacks."""
     assert issubclass(ForkServerDied, EnvironmentLacks)

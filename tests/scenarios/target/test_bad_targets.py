@@ -125,7 +125,7 @@ def test_what_recovery_leaves_behind_is_ended(tmp_path: Path) -> None:
 
 
 def is_ours(process: psutil.Process) -> bool:
-    """Not another test run's: it works below this process's scratch folder."""
+    """Return whether this test run started the process: it works below this process's scratch folder."""
     ours = f"crashmatrix-{os.getpid()}-" in (process.info["cwd"] or "")
     return ours and process.info["cmdline"] == LEFT_BEHIND
 

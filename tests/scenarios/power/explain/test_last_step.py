@@ -58,7 +58,7 @@ def test_in_words(named: tuple[Named, ...], words: str) -> None:
 
 @pytest.mark.parametrize("restarted", [True, False])
 def test_a_step_of_recovery(restarted: bool) -> None:
-    """In a recovery, and after a restart, it is recovery's step."""
+    """In a recovery, and after a restart, the step is recovery's."""
     killed = [Note(b"hit workload.killed 1")] if restarted else []
     trace = synthetic_trace([*killed, WRITE])
     recording = RUN if restarted else replace(RUN, of=("run", "5-none"))

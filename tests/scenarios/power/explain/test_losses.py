@@ -91,7 +91,7 @@ def test_of_workload() -> None:
     ],
 )
 def test_loss_of(kept: int, tears: tuple[Tear, ...], lines: tuple[str, ...]) -> None:
-    """On `posix`, the trace itself says it."""
+    """On `posix`, the trace itself shows the losses."""
     loss = in_child(lambda: loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None))
     assert loss.lines == lines
     assert loss.nothing is (not lines)

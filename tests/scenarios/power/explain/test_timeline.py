@@ -53,7 +53,7 @@ def test_what_became_of_the_writes() -> None:
     ("change", "detail"), [(Data(2, 0, b"x"), "1 sector"), (Data(2, 511, b"xx"), "2 sectors"), (Size(2, 1), "")]
 )
 def test_changes_of_a_tree(change: Operation, detail: str) -> None:
-    """They have no place on a disk, but may tear between sectors."""
+    """Changes of a tree have no place on a disk, but may tear between sectors."""
     trace = synthetic_trace([change], filesystem="posix")
     _, event, *_ = timeline(trace, CrashState(2, 1, (), 1), {}, {}, outcome="")
     assert (event.kind, event.detail) == ("write", detail)

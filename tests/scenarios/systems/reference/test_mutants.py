@@ -25,7 +25,7 @@ FEW = (
 
 
 def test_there_are_enough() -> None:
-    """At least forty bugs are planted, and every one says what must die for it to show."""
+    """There are at least forty planted bugs, and each says what must die for it to show."""
     assert len(MUTANTS) >= 40
     assert {row.dies for row in MUTANTS.values()} == {"process", "machine"}
 
