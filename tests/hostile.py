@@ -148,7 +148,7 @@ def links_within(root: Path, outside: Path) -> None:
 
 
 def nested(root: Path, outside: Path) -> None:
-    """Deeper than Python's stack."""
+    """Make a tree deeper than Python's stack."""
     deep(root, outside, "d")
 
 

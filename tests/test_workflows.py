@@ -180,7 +180,7 @@ def act(folder: Path, **inputs: str) -> tuple[str, str]:
     ],
 )
 def test_installs_what_the_target_needs(target: str, merge: str, extra: str, tmp_path: Path) -> None:
-    """Some built-in targets need large packages; nobody else downloads them."""
+    """The action installs large packages only for the built-in targets that need them."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/called\n')
     python.chmod(0o755)
