@@ -155,7 +155,7 @@ def print_exploration(trace: Trace, states: list[CrashState], rounds: int) -> No
 
 
 def print_recording(filesystem: str, rounds: int) -> Trace:
-    """How long workloads take on this machine's own disk and recorded, and a recording in all; returns one for exploring."""
+    """Print the times of workloads on this machine's own disk and recorded, and of a whole recording; return a recording."""
     for name, work in ((f"{ROWS} commits of SQLite", insert), (f"{ROWS} batches, reference engine", ingest)):
         plain, recorded, whole = [], [], []
         for _ in range(rounds):

@@ -41,7 +41,7 @@ class Health:
 
     @property
     def poisoned(self) -> bool:
-        """Whether something failed."""
+        """Whether an error has poisoned the engine."""
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:

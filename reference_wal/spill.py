@@ -58,7 +58,7 @@ class Spill:
     bytes: int
 
     def is_whole(self, identity: str) -> bool:
-        """Whether the bytes are those that were written, by this table."""
+        """Whether this table wrote exactly these bytes."""
         return _checksum(self.path.read_bytes(), identity) == self.checksum
 
     def read(self, identity: str) -> pa.Table:

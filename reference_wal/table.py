@@ -157,7 +157,7 @@ class Table:
             return self._sealed
 
     def _show_committed(self) -> None:
-        """From here on, readers find the rows in the files."""
+        """Let readers find the rows in the files from now on."""
         with self._lock:
             self._sealed, self._files = None, self.store.names()
 

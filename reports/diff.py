@@ -78,7 +78,7 @@ class _Side:
         return result.experiment, result.point.removesuffix(f"~{self.summary.seed}")
 
     def is_new(self, result: ScenarioResult, its: _Side) -> bool:
-        """Whether a result of the newer report shows what this older report has not seen."""
+        """Whether a result of the newer report shows a violation that this older report does not have."""
         if result.id in self.by_id and result.id in its.by_id:
             return not self.by_id[result.id].verdict.broken
         return (its.place(result), finding_id(result)) not in self.shown

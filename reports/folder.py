@@ -113,7 +113,7 @@ class Folder:
         return _kind(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to it."""
+        """Whether the folder's path still leads to the folder."""
         try:
             return os.path.samestat(self.path.lstat(), os.fstat(self._descriptor))
         except FileNotFoundError:

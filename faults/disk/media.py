@@ -43,7 +43,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Medium:
-    """How it is recorded, how its states are named, and how they are shown."""
+    """How a medium is recorded, how its states are named, and how they are mounted."""
 
     stage: type[Stage]
     digests: Callable[[Trace], StateNames]

@@ -54,7 +54,7 @@ class CrashState:
 
     @classmethod
     def parse(cls, text: str, trace: Trace) -> "CrashState":
-        """From an id. Raises InvalidState if the text is not an id, or not one of this trace."""
+        """Parse an id. Raises InvalidState if the text is not an id, or not one of this trace."""
         remedy = f"take an id that was printed for trace {trace.identity}"
         try:
             cut_text, kept_text, *tear_texts = text.split("-")

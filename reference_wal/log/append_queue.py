@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def settled(self) -> bool:
-        """Whether its caller can go."""
+        """Whether the entry has its id or its error."""
         return self.batch_id >= 0 or self.error is not None
 
     def fail(self, error: BaseException) -> None:

@@ -25,7 +25,7 @@ class Cell:
 
     @property
     def scenarios(self) -> int:
-        """How many there are."""
+        """How many scenarios there are."""
         return self.counts.total()
 
     @property

@@ -138,7 +138,7 @@ class Power:
         return lacking(options.filesystems)
 
     def described(self, options: ExperimentOptions) -> str:
-        """Its name and the filesystems."""
+        """Return the name and the filesystems."""
         return f"{self.name} on {', '.join(options.filesystems)}"
 
     def alternative(self, options: ExperimentOptions) -> Alternative | None:

@@ -43,7 +43,7 @@ class Prediction:
         return self._latest[1]
 
     def suffices(self, state: CrashState) -> bool:
-        """Whether to go by the prediction this time, without mounting the state."""
+        """Whether the prediction suffices this time, so that the state need not be mounted."""
         self.count += 1
         if self.count % MOUNTED_EACH == 0:
             return False

@@ -99,7 +99,7 @@ class Recording:
 
     @property
     def point(self) -> str:
-        """Its scenarios are listed under this name."""
+        """The name under which the recording's scenarios are listed."""
         return f"{self.of[0]} recovery" if self.of else self.name
 
     @classmethod

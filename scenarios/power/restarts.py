@@ -32,7 +32,7 @@ _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 @dataclass(frozen=True)
 class KillPoint:
-    """At a workload's note, counted from 1; or before its ``sync``-th system call that syncs, after so many journal lines."""
+    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call."""
 
     note: int
     sync: int = 0

@@ -152,7 +152,7 @@ class Setattr:
 
     @classmethod
     def of(cls, request: Request) -> "Setattr":
-        """From the arguments of a SETATTR."""
+        """Parse the arguments of a SETATTR."""
         (
             valid, _, _, size, _, accessed, modified, _,
             accessed_nsec, modified_nsec, _, mode, _, uid, gid, _,

@@ -96,7 +96,7 @@ class SegmentHeader:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a segment begins: its header, the table's schema, how its seals look, and where its first record starts."""
+    """The beginning of a segment: its header, the table's schema, the form of its seals, and the first record's offset."""
 
     header: SegmentHeader
     schema: pa.Schema

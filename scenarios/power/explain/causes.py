@@ -51,7 +51,7 @@ class Cause:
 
     @property
     def every(self) -> tuple[Suspect, ...]:
-        """In the order in which to try them."""
+        """All suspects, in the order in which to try them."""
         return (*self.suspects, *([self.together] if self.together else []))
 
 

@@ -123,7 +123,7 @@ def _leads(path: Path) -> bool:
 
 
 def _holds(path: Path, named: Named, content: bytes) -> bool:
-    """Whether a file has what it should have where a change was made."""
+    """Whether a file has the content that a change should have left at its place."""
     try:
         found = path.read_bytes()
     except OSError:
