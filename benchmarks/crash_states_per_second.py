@@ -1,9 +1,9 @@
-"""How many crash states a second can be checked, where the time goes, and what recording costs.
+"""Crash states checked a second, the time of each step, and the cost of recording.
 
     python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N] [--targets A,B]
 
-First the disk by itself, where every image is mounted and checked; then whole runs of the power experiment, with their
-recordings, and with the states whose folder is predicted and which are not mounted.
+First the disk by itself: every image is mounted and checked. Then whole runs of the power experiment, with recordings and with
+predicted states, which are not mounted.
 
 The system is SQLite in WAL mode with synchronous=FULL. A checked state is: image applied, mounted (the filesystem
 recovers), a checker forked that opens the database, checks its integrity and reads all rows, unmounted. Each worker

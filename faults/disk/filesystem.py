@@ -1,4 +1,4 @@
-"""The filesystems a disk can carry: how each is made, small and lean, and mounted, once or many times over.
+"""The filesystems of recorded disks: how each is made, small and lean, and mounted, once or several times.
 
 A specification is text: the name, then after a colon the mount options, as in `ext4:data=writeback,noatime`.
 

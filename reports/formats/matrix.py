@@ -1,4 +1,4 @@
-"""The matrix of points and hits of each experiment, as the cells of a heat map: what was run where, with which verdict."""
+"""The matrix of points and hits of each experiment, as the cells of a heat map: the scenarios run there, and their verdicts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
 
-Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` sees to all others.
+Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `power` experiment: the machine dies; what its disk had flushed survives, and any subset of what it had not.
+"""The `power` experiment: the machine dies; all flushed writes survive, and any subset of the others.
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
        (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last

@@ -12,13 +12,13 @@
 
     TestStore = StoreMachine.TestCase
 
-The store lives in a process that can die (`sessions`). After each crash it is opened again, in another process, on what is
-left; what it then holds is judged by the contract; and the machine goes on with it. A failure is shrunk to few steps.
+The store lives in a process that can die (`sessions`). After each crash, another process opens the store on the folder that is
+left. The contract judges the items it then holds, and the machine goes on with them. A failure is shrunk to few steps.
 
-A power cut has everything since the last one done again on a recorded disk, so it takes a third of a second, and does to
-the machine what it does to users: time goes back. Recordings of one sequence differ in what the kernel wrote when; within
-a process, one recording is kept for each sequence, so that Hypothesis meets the same crash states whenever it tries again.
-In another process (its example database) a failure by a power cut may not come back at once.
+A power cut repeats everything since the last one on a recorded disk, which takes a third of a second. It may undo steps: a
+crash state can lie before the last of them. Recordings of one sequence differ in the kernel's writes. Within a process, one
+recording is kept for each sequence, so that Hypothesis meets the same crash states whenever it tries again. In another
+process (its example database), a failure by a power cut may need several examples to come back.
 """
 
 from __future__ import annotations

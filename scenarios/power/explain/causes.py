@@ -1,9 +1,10 @@
-"""Why a power cut broke a promise, from what it took: the syncs that were not made, the likeliest to blame first.
+"""The cause of a broken promise, from the losses of a power cut: the missing syncs, the likeliest first.
 
-something lost was acknowledged   it lacks a sync before the acknowledgement
-nothing that was acknowledged     what came later was durable before what it needs
-nothing is known of memory        what the run wrote next may have been it
-after a restart                   recovery believed the page cache
+loss                                 cause
+a change that was acknowledged       no sync of this change before the acknowledgement
+only changes not acknowledged        a later change became durable before a change that it needs
+unknown, as memory is not known      perhaps the next write of the run
+any, after a restart                 recovery read from the page cache what was not durable
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Changes that a workload called for and none of its syncs made durable, at the moment when the power failed.
 
 A recording on the `posix` filesystem says this exactly: its trace holds each change and each sync as the system called it.
-For the same workload's recording on a real filesystem it is found by comparison: both hold the same notes in the same order,
-and changes that the crashed folder has are left out. A run whose files have other names says nothing.
+For a recording of the same workload on a real filesystem, the changes are found by comparison: both recordings have the same
+notes in the same order, and changes that the crashed folder has are left out. A run with other file names cannot be compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The data of the reference workload: real rows, cut into batches, and the operations on them, drawn with the seed.
 
-Each row carries its number in the extra column `ROW`, so that every row that comes back is known from every other, and
-compared with what was stored, whatever the data.
+Each row has its number in the extra column `ROW`, so that every recovered row can be identified and compared with the stored
+one, whatever the data.
 """
 
 from __future__ import annotations
