@@ -127,7 +127,7 @@ def test_each_module_has_a_test_of_its_name() -> None:
 
 
 LAYERS: list[set[str]] = [
-    {"errors"},
+    {"errors", "last_words"},
     {"target", "shards", "extras"},
     {"processes"},
     {"systems"},

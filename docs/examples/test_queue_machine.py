@@ -1,6 +1,6 @@
 """A property-based test: Hypothesis pushes and kills in any order, and shrinks a failure to its shortest steps.
 
-    pip install 'crashmatrix[hypothesis]'
+    pip install '.[hypothesis]'                     # in a clone of the repository
     pytest docs/examples/test_queue_machine.py       # TestQueue passes; TestInPlaceQueue fails: cannot-open
 
 The queue is in `queue_store.py`: another process imports that module, without Hypothesis.

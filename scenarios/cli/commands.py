@@ -24,7 +24,7 @@ from crashmatrix.reports.formats.console import progress, show_run
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
@@ -158,8 +158,11 @@ def replay_(
     shell: Annotated[
         bool, typer.Option("--shell", help="Open a shell in the crashed folder, before recovery.")
     ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the report's target, wherever its file is.")] = False,
 ) -> None:
     """Run one scenario of a report again: kill the process at the same place, or rebuild the disk that a power cut left."""
+    if not trust:
+        check_trusted(report)
     if shell:
         if keep is not None:
             raise UsageError("--shell and --keep are two runs; choose one of them")
