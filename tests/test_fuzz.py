@@ -87,8 +87,7 @@ KINDS: dict[str, tuple[bytes, Callable[[Path, bytes], None], int]] = {
     "results": (
         "".join(json.dumps(plain(each.to_json())) + "\n" for each in RESULTS[:3]).encode(),
         as_results,
-        ReportError,
-        150,
+        1_000,
     ),
     "trace": (TRACE, as_trace, 4_000),
     "target": (TARGET, as_target, 4_000),
