@@ -1,4 +1,4 @@
-"""One scenario of a report, run again."""
+"""Run one scenario of a report again."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def check_trusted(report: Path) -> None:
 
 
 def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
-    """Crash again where a report's scenario crashed, and judge what is left.
+    """Crash again where a report's scenario crashed, and judge the crashed folder.
 
     Args:
-        keep: a new folder to leave the crashed folder in.
+        keep: a new folder for the crashed folder and its journal.
 
     Raises:
         UsageError, crashmatrix.reports.ReportError: no such report or scenario, or ``keep`` exists.

@@ -1,4 +1,4 @@
-"""A system in any language, described by a TOML file: commands to run, and what they promise. `command_file.py` has its keys.
+"""A system in any language, described by a TOML file: commands, and the promise. `command_file.py` has the file's keys.
 
 A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
 they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root. For

@@ -24,7 +24,7 @@ def health(tmp_path: Path) -> Health:
 
 
 def test_well(health: Health) -> None:
-    """Nothing is refused before something failed."""
+    """A healthy engine refuses no call."""
     with health.poisoned_by_errors():
         pass
     assert not health.poisoned

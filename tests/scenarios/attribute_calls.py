@@ -67,7 +67,7 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "io_submit": lambda: _submit(file, 1),
         "madvise": lambda: _remove(file),
         # Nothing to see:
-        "attributes elsewhere": lambda: (os.chmod(away, 0o600), os.utime(other)),
+        "attributes elsewhere": lambda: _touch(away, other),
         "clone to elsewhere": lambda: fcntl.ioctl(other, _FICLONE, file),
         "another ioctl": lambda: fcntl.ioctl(file, 0x541B, b"1234"),  # FIONREAD
         "asynchronous read": lambda: _submit(file, 0),
@@ -122,3 +122,8 @@ def watch_attribute_call(_: Channel, name: str, root: Path) -> tuple[list[str], 
 def _look(root: Path) -> list[object]:
     looked = [(path.name, path.lstat()) for path in sorted(root.iterdir())]
     return [(name, one.st_mode, one.st_size, one.st_ctime_ns, one.st_mtime_ns) for name, one in looked]
+
+
+def _touch(first: str, second: int) -> None:
+    os.chmod(first, 0o600)
+    os.utime(second)

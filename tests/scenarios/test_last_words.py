@@ -1,4 +1,4 @@
-"""Whatever the language, the message of a program that failed is shown, and not forty frames of its stack."""
+"""A failed program's message is shown in any language, and not forty frames of its stack."""
 
 from __future__ import annotations
 

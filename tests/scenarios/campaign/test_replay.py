@@ -18,7 +18,7 @@ from tests.scenarios.command_line import crashmatrix
 
 @pytest.mark.usefixtures("disk")
 def test_the_minimised_scenario_is_replayed_and_looked_at(tmp_path: Path) -> None:
-    """Its id is not among the results, and yet it is replayed from the report; a shell opens in what it left."""
+    """The minimised scenario, which is not in `results.jsonl`, is replayed from the report; a shell opens in its folder."""
     ran = crashmatrix(
         *("run", "replace:fsync", "--experiments", "power", "--fs", "posix", "--budget", "40"), cwd=tmp_path
     )
