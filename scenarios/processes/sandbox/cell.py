@@ -36,6 +36,7 @@ from crashmatrix.scenarios.processes.sandbox.view import View, show_machine
 
 __all__ = [
     "CELLS_VARIABLE",
+    "NOT_COVERED",
     "Cell",
     "CellInUse",
     "ConfinedHere",
@@ -57,6 +58,12 @@ _NUMBERS = Path("/proc/sys/kernel/ns_last_pid")
 _CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 """How many ports stay in use for a minute after their process has ended: none, as the next job has nothing to do with it."""
 
+
+NOT_COVERED = (
+    "Without it a target sees its folder at another path in each run, writes wherever its user may, and leaves behind what "
+    "hides well enough"
+)
+"""What a machine without cells does not cover, in a sentence without its full stop."""
 
 CELLS_VARIABLE = "CRASHMATRIX_CELLS"
 """Environment variable that says whether there are cells here: empty if not."""
