@@ -77,7 +77,7 @@ class StateJudge:
             self._images = stack.enter_context(CrashImages(self._trace))
             names = 1 if Filesystem.parse(self._trace.filesystem).on_disk else 2
             self._store = SnapshotStore(scratch, keep=False, names=names)
-            cell = stack.enter_context(closing(Cell())) if available() else None  # Before any image is mounted.
+            cell = stack.enter_context(closing(Cell.made())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,
                 lambda cut: promises_before(self._trace, cut, self._recording),

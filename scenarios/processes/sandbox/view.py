@@ -150,9 +150,9 @@ def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
     named = [sys.prefix, sys.base_prefix, Path(sys.executable).parent, Path(sys.executable).resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    paths = [Path(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)]
-    absolute = {Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100  # Path.absolute keeps `..`
-    return tuple(sorted({path if path.is_dir() else path.parent for path in absolute if path.exists()}))
+    paths = {os.path.abspath(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)}  # noqa: PTH100  # Path.absolute keeps `..`
+    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in paths if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
+    return tuple(sorted(map(Path, set(folders))))
 
 
 def without_paths(text: str, *folders: Path | None) -> str:
