@@ -9,6 +9,7 @@ work: a process that has run deltalake or has a busy pyarrow thread cannot be fo
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import warnings
@@ -80,3 +81,5 @@ for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
         continue
 if CELLS:
     os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
+gc.collect()
+gc.freeze()  # Else a job's first collection would look at, and so copy, all that was imported here.

@@ -47,6 +47,8 @@ _UNDOING = (16, 17, _CAP_SYS_ADMIN, 22)
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 
 _libc = ctypes.CDLL(None, use_errno=True)
+for _name in ("unshare", "setns", "syscall", "mount", "prctl", "capget", "capset"):
+    getattr(_libc, _name)  # Looked up once, and not in each forked process.
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 
