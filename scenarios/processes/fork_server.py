@@ -67,7 +67,6 @@ CELLS: _Cells | None = None
 """None where there are no cells."""
 if available():
     become_user_of_cells()  # Before anything is imported that starts threads.
-    CELLS = _Cells()
 adopt_orphans()
 # An adopted orphan's pid is unexpected there.
 warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
@@ -79,7 +78,8 @@ for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
             importlib.import_module(_module)
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue
-if CELLS:
+if available():
+    CELLS = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
     os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
 gc.collect()
 gc.freeze()  # Else a job's first collection would look at, and so copy, all that was imported here.
