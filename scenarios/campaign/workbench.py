@@ -12,6 +12,7 @@ from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
+from crashmatrix.scenarios.processes.sandbox.cell import NOT_COVERED, lacking as no_cells
 from crashmatrix.scenarios.processes.scratch import scratch_folder
 from crashmatrix.scenarios.systems.loading import Target
 
@@ -37,4 +38,5 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
                 raise UsageError(result.message)
             if not isinstance(result, Returned):
                 raise UsageError(f"target {plan.name} cannot be set up: it {result}")
-            yield checker, list(result.value)
+            unconfined = [f"targets ran without a sandbox: {no_cells()}. {NOT_COVERED}"] if no_cells() else []
+            yield checker, [*result.value, *unconfined]

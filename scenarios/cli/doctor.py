@@ -13,6 +13,7 @@ from pathlib import Path
 from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, requirements
 from crashmatrix.scenarios.extras import EXTRAS, install_command
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.processes.sandbox.cell import NOT_COVERED, lacking as no_cells
 
 __all__ = ["Finding", "examine"]
 
@@ -68,6 +69,12 @@ def _machine() -> list[Finding]:
             "stopping at system calls",
             not lacking(),
             lacking() or "systems without failpoints are killed at each of their calls",
+            needed=False,
+        ),
+        Finding(
+            "sandbox",
+            not no_cells(),
+            f"{no_cells()}. {NOT_COVERED}" if no_cells() else "each run has processes, files and network of its own",
             needed=False,
         ),
         Finding("root", os.geteuid() == 0, "needed by power cuts on real filesystems only", False),

@@ -86,7 +86,7 @@ class StateJudge:
             self._images = stack.enter_context(CrashImages(self._trace))
             on_disk = Filesystem.parse(self._trace.filesystem).on_disk
             self._store = SnapshotStore(scratch, keep=False, names=1 if on_disk else 2, ordered=not on_disk)
-            cell = stack.enter_context(closing(Cell())) if available() else None  # Before any image is mounted.
+            cell = stack.enter_context(closing(Cell.made())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,
                 lambda cut: promises_before(self._trace, cut, self._recording),

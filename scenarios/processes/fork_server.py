@@ -9,6 +9,7 @@ work: a process that has run deltalake or has a busy pyarrow thread cannot be fo
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -16,7 +17,7 @@ import warnings
 
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.scenarios.processes.job_server import SAFE_PATH, SYS_PATH
-from crashmatrix.scenarios.processes.sandbox.cell import Cell, available, become_user_of_cells
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["CELLS", "PRELOAD_VARIABLE", "SERVER_PID"]
@@ -30,45 +31,36 @@ class _Cells:
 
     def __init__(self) -> None:
         self._cells: list[Cell] = []
-        self._freed, self._free = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._making = False
+        self._freed, free = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._maker = CellMaker(free)
+        os.close(free)
+        self._in_server = True
         self.mine: Cell | None = None
         """The cell of the next job that is forked, and in a job its own."""
 
     def begin(self) -> None:
         """Called before each fork."""
-        if self._making:
-            return
-        self.mine = None
-        number = self._next()
-        self._cells[number].begin_forking()
-        self.mine = self._cells[number]
+        if self._in_server:
+            self.mine = None
+            number = self._next()
+            self._cells[number].fork_into()
+            self.mine = self._cells[number]
 
     def _next(self) -> int:
         with contextlib.suppress(BlockingIOError):
             return os.read(self._freed, 1)[0]
-        self._making = True  # To make one forks, too.
-        try:
-            self._cells.append(Cell(len(self._cells), self._free))
-        finally:
-            self._making = False
+        self._cells.append(self._maker.make(len(self._cells)))
         return len(self._cells) - 1
-
-    def end(self) -> None:
-        """Called after each fork in the server."""
-        if self.mine and not self._making:
-            self.mine.end_forking()
 
     def leave(self) -> None:
         """Called after each fork in the child: the cells of others are not its own to use."""
-        if self._making:
-            return
-        self._making = True  # What it forks is forked where it is.
-        for cell in self._cells:
-            if cell is not self.mine:
-                cell.close_copy()
-        os.close(self._freed)
-        os.close(self._free)
+        if self._in_server:
+            self._in_server = False  # What a job forks is forked where it is.
+            for cell in self._cells:
+                if cell is not self.mine:
+                    cell.close_copy()
+            os.close(self._freed)
+            self._maker.close_copy()
 
 
 if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
@@ -77,7 +69,8 @@ if folders := os.environ.pop(SYS_PATH, ""):
     sys.path[:] = folders.split("\n")
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
-CELLS = _Cells()
+CELLS: _Cells | None = None
+"""None where there are no cells."""
 if available():
     become_user_of_cells()  # Before anything is imported that starts threads.
 adopt_orphans()
@@ -92,4 +85,7 @@ for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
     except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
         continue
 if available():
-    os.register_at_fork(before=CELLS.begin, after_in_parent=CELLS.end, after_in_child=CELLS.leave)
+    CELLS = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
+    os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
+gc.collect()
+gc.freeze()  # Else a job's first collection would look at, and so copy, all that was imported here.

@@ -64,7 +64,7 @@ def live(
     """
     from crashmatrix.scenarios.processes import fork_server  # only ever imported in the fork server and its children
 
-    cell = fork_server.CELLS.mine
+    cell = fork_server.CELLS.mine if fork_server.CELLS else None
     die_with_parent(0 if cell else fork_server.SERVER_PID)  # A parent outside the namespace has no number in it.
     adopt_orphans()
     os.setsid()

@@ -7,8 +7,9 @@ import ctypes
 __all__ = ["adopt_orphans"]
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_libc = ctypes.CDLL(None)
 
 
 def adopt_orphans() -> None:
     """Have this process adopt them from here on. Its own children do not inherit that."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

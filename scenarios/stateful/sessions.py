@@ -37,6 +37,8 @@ from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
+from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
 from crashmatrix.scenarios.target.journal import Item, item_key
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, RecoveredNote
 
@@ -184,7 +186,10 @@ def _record(make: Make, items: str, sessions: list[Session], before: Path, optio
         for session in sessions:
             run_forked(partial(_live_again, make, items, session, machine))
 
-    return record(workload, prepare=prepare, options=options)
+    def confined(folder: Path, notes: Path) -> ConfinedHere:
+        return ConfinedHere(View(folder, notes, needed_folders([before])))
+
+    return record(workload, prepare=prepare, confine=confined if available() else None, options=options)
 
 
 def _live_again(make: Make, items: str, session: Session, machine: Machine) -> None:

@@ -28,6 +28,7 @@ import contextlib
 import functools
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,6 +44,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import EnvironmentLacks, PromiseBroken, ScenarioError
 from crashmatrix.scenarios.processes.jobs import Job, Jobs
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, needed_folders
 from crashmatrix.scenarios.processes.scratch import own_folder, scratch_folder
 from crashmatrix.scenarios.stateful.sessions import (
     STATES_MAX,
@@ -102,6 +104,7 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._folders = 0
         self._before = self._new_folder()
         self._before.mkdir()
+        self._view = View(visible=needed_folders())
         self._root = self._copy(self._before)
         self._sessions = [Session(Kill(0))]
         self._history = [repr((type(self).open, self.filesystem))]
@@ -196,7 +199,10 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     def _open(self, first: Kill) -> list[Item] | None:
         """Open the store in a new process; returns its items, None if it died at a failpoint."""
-        self._job = self._jobs.start(hold, type(self).open, self.items, self._root, first, seconds_max=self.seconds_max)
+        self._job = self._jobs.start(
+            hold, type(self).open, self.items, self._root, first,
+            seconds_max=self.seconds_max, view=replace(self._view, folder=self._root.parent),
+        )  # fmt: skip
         answer = self._hear()
         if answer is None:
             return None
@@ -278,8 +284,11 @@ class CrashStateMachine(RuleBasedStateMachine):
     # Folders
 
     def _new_folder(self) -> Path:
+        """Return a folder that does not exist yet, in a folder of its own."""
         self._folders += 1
-        return self._scratch / str(self._folders)
+        above = self._scratch / str(self._folders)
+        above.mkdir()
+        return above / ROOT_NAME
 
     def _copy(self, folder: Path) -> Path:
         copy = self._new_folder()

@@ -24,6 +24,7 @@ __all__ = [
     "leave_namespaces",
     "make_private",
     "make_read_only",
+    "may_mount",
     "mount",
     "start_loopback",
     "tree_of",
@@ -39,12 +40,15 @@ _ATTR_RDONLY = 1
 _MS_PRIVATE_BELOW = 0x4000 | (1 << 18)
 _CAPABILITY_VERSION: Final = 0x20080522
 _PR_CAPBSET_DROP = 24
-_UNDOING = (16, 17, 21, 22)
+_CAP_SYS_ADMIN = 21
+_UNDOING = (16, 17, _CAP_SYS_ADMIN, 22)
 """CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_ADMIN, CAP_SYS_BOOT."""
 
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
 
 _libc = ctypes.CDLL(None, use_errno=True)
+for _name in ("unshare", "setns", "syscall", "mount", "prctl", "capget", "capset"):
+    getattr(_libc, _name)  # Looked up once, and not in each forked process.
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
 
 
@@ -112,6 +116,13 @@ def start_loopback() -> None:
     """Bring up the loopback device of this network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_RUNNING))
+
+
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN."""
+    header, held = struct.pack("<Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
+    _check(_libc.capget(header, held), "capget")
+    return bool(struct.unpack("<6I", held.raw)[0] >> _CAP_SYS_ADMIN & 1)
 
 
 def drop_capabilities() -> None:

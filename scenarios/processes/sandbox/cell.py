@@ -36,8 +36,10 @@ from crashmatrix.scenarios.processes.sandbox.view import View, show_machine
 
 __all__ = [
     "CELLS_VARIABLE",
+    "NOT_COVERED",
     "Cell",
     "CellInUse",
+    "CellMaker",
     "ConfinedHere",
     "available",
     "become_user_of_cells",
@@ -58,6 +60,12 @@ _CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 """How many ports stay in use for a minute after their process has ended: none, as the next job has nothing to do with it."""
 
 
+NOT_COVERED = (
+    "Without it a target sees its folder at another path in each run, writes wherever its user may, and leaves behind what "
+    "hides well enough"
+)
+"""What a machine without cells does not cover, in a sentence without its full stop."""
+
 CELLS_VARIABLE = "CRASHMATRIX_CELLS"
 """Environment variable that says whether there are cells here: empty if not."""
 
@@ -73,46 +81,33 @@ os.register_at_fork(after_in_child=_count_fork)
 
 
 class Cell:
-    """One cell, made by the process that forks its jobs. Call from a process with one thread. Raises OSError.
+    """One cell, made by `made`; ``control`` is the way to its first process, and ``init`` a pidfd of that."""
 
-    Args:
-        number: cells of different numbers begin with different process numbers.
-        freed: a descriptor to which init writes the number, as a byte, whenever the cell is empty again.
-    """
+    def __init__(self, control: socket.socket, init: int) -> None:
+        self._control, self._init = control, init
 
-    def __init__(self, number: int = 0, freed: int = -1) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._here = os.pidfd_open(os.getpid())
-        calls.leave_namespaces(calls.PROCESSES)
-        try:
+    @classmethod
+    def made(cls, number: int = 0, freed: int = -1) -> Cell:
+        """Make a cell; it dies with the calling process, which must have one thread. Raises OSError.
+
+        Args:
+            number: cells of different numbers begin with different process numbers.
+            freed: a descriptor to which init writes the number, as a byte, whenever the cell is empty again.
+        """
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with _forking_elsewhere(), theirs:
+            calls.leave_namespaces(calls.PROCESSES)
             pid = os.fork()
             if not pid:
                 _guard(theirs, number, freed)
-        finally:
-            calls.enter_namespaces(self._here, calls.PROCESSES)
-        theirs.close()
-        self._init = os.pidfd_open(pid)
-        self._pid = pid
-        answer = self._control.recv(_ANSWER_BYTES_MAX)
-        if answer != _READY:
+        cell = cls(control, os.pidfd_open(pid))
+        if (answer := control.recv(_ANSWER_BYTES_MAX)) != _READY:
             raise OSError(0, answer.decode(errors="replace") or "its first process died")
+        return cell
 
-    @contextmanager
-    def forking(self) -> Iterator[None]:
-        """Within the block, processes are forked into the cell; the forked process has to leave the block, too."""
-        self.begin_forking()
-        try:
-            yield
-        finally:
-            self.end_forking()
-
-    def begin_forking(self) -> None:
-        """The next process that is forked is one of the cell."""
+    def fork_into(self) -> None:
+        """From here on, processes are forked into the cell."""
         calls.enter_namespaces(self._init, calls.PROCESSES)
-
-    def end_forking(self) -> None:
-        """Processes are forked as before; call it in the maker."""
-        calls.enter_namespaces(self._here, calls.PROCESSES)
 
     def enter(self, view: View) -> None:
         """In a job: see only what the target is to see, and have only the cell's network. Raises OSError."""
@@ -137,25 +132,25 @@ class Cell:
 
         As `start_forked`. The caller has to wait for the process, and to call `empty` then.
         """
-        before, status = _forks, 1
-        self.begin_forking()
-        try:
-            if pid := os.fork():
-                return pid
-            die_with_parent(0)
-            self.enter(view)
-            function()
-            status = 0
-        finally:
-            if _forks != before:  # The number may be the maker's, in another namespace.
-                os._exit(status)
-            self.end_forking()
+        with _forking_elsewhere():
+            self.fork_into()
+            before, status = _forks, 1
+            try:
+                if pid := os.fork():
+                    return pid
+                die_with_parent(0)
+                self.enter(view)
+                function()
+                status = 0
+            finally:
+                if _forks != before:  # Its process number may be the maker's, in another namespace.
+                    os._exit(status)
         raise AssertionError("the child has ended above")
 
     def hand_over(self, to: socket.socket) -> None:
-        """In a job: pass the cell to the driver, which takes it by `receive_cell`; from then on it is not the job's."""
+        """Pass the cell to another process, and let go of it: in a job, to the driver, which takes it by `receive_cell`."""
         socket.send_fds(to, [_READY], [self._control.fileno(), self._init])
-        self._control.close()
+        self.close_copy()
 
     def empty(self) -> str:
         """In the maker: as `CellInUse.empty`."""
@@ -165,13 +160,70 @@ class Cell:
         """In another process than the maker: let go of it."""
         self._control.close()
         os.close(self._init)
-        os.close(self._here)
 
     def close(self) -> None:
-        """End the cell and everything in it."""
+        """In the maker: end the cell and everything in it."""
         signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, self._init, os.WEXITED)
         self.close_copy()
-        os.waitpid(self._pid, 0)
+
+
+@contextmanager
+def _forking_elsewhere() -> Iterator[None]:
+    """After the block, processes are forked where this one is, whatever was done in it."""
+    here = os.pidfd_open(os.getpid())
+    try:
+        yield
+    finally:
+        calls.enter_namespaces(here, calls.PROCESSES)
+        os.close(here)
+
+
+class CellMaker:
+    """A process that makes cells for another one: while that is small, and where it may go into cells, but not back.
+
+    Without root, a process may not fork into the namespace where it is once it has forked into another; the maker, being the
+    first process of a namespace of its own, may. Raises OSError.
+
+    Args:
+        freed: as of `Cell.made`.
+    """
+
+    def __init__(self, freed: int) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        calls.leave_namespaces(calls.PROCESSES)
+        with theirs:
+            if not os.fork():
+                _make_cells(theirs, freed)
+
+    def make(self, number: int) -> Cell:
+        """Return a new cell; see `Cell.made`. Raises OSError."""
+        self._control.send(bytes([number]))
+        answer, descriptors, _, _ = socket.recv_fds(self._control, _ANSWER_BYTES_MAX, 2)
+        if len(descriptors) != 2:
+            raise OSError(0, answer.decode(errors="replace"))
+        return Cell(socket.socket(fileno=descriptors[0]), descriptors[1])
+
+    def close_copy(self) -> None:
+        """In a process forked since: let go of it."""
+        self._control.close()
+
+
+def _make_cells(control: socket.socket, freed: int) -> NoReturn:
+    """The life of a maker."""
+    try:
+        die_with_parent(0)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        _close_all_but({0, 1, 2, control.fileno(), freed})
+        while number := control.recv(1):
+            try:
+                cell = Cell.made(number[0], freed)
+            except OSError as error:
+                control.send((error.strerror or str(error)).encode())
+            else:
+                cell.hand_over(control)
+    finally:
+        os._exit(1)
 
 
 class CellInUse:
@@ -213,11 +265,11 @@ def hand_over_none(to: socket.socket) -> None:
 
 
 def become_user_of_cells() -> None:
-    """Without root, move this process into a user namespace where it may make cells; its user stays the same. Raises OSError.
+    """Without root's rights, move this process into a user namespace where it may make cells; its user stays. Raises OSError.
 
     Call from a process with one thread, before it makes anything.
     """
-    if os.geteuid() == 0:
+    if calls.may_mount():
         return
     user, group = os.geteuid(), os.getegid()
     calls.leave_namespaces(calls.USERS | calls.MOUNTS)
@@ -269,11 +321,12 @@ def _refusal() -> str:
     """Try it. Runs in a process of its own."""
     try:
         become_user_of_cells()
-        cell = Cell()
-        with cell.forking():
-            pid = os.fork()
-            if not pid:
-                _try_to_enter(cell)
+        maker = CellMaker(-1)  # Its cells end with it.
+        cell = maker.make(0)
+        cell.fork_into()
+        pid = os.fork()
+        if not pid:
+            _try_to_enter(cell)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except OSError as error:
         return f"{error.strerror}; it takes Linux 5.12 or newer, and root or user namespaces"

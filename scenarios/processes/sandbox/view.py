@@ -79,7 +79,7 @@ class View:
         """Take hold of everything to be shown, in the mount namespace where it lies. Raises OSError."""
         moved = [(place, calls.tree_of(ours, read_only=False)) for ours, place in self._moved()]
         kept = [(path, calls.tree_of(path, read_only=False)) for path in self.writable]
-        shown = [(path, calls.tree_of(path, read_only=True)) for path in outermost(self.visible) if path.is_dir()]
+        shown = [(path, calls.tree_of(path, read_only=True)) for path in self.visible if path.is_dir()]
         return Opened([*shown, *kept, *moved])
 
 
@@ -139,21 +139,21 @@ def show_machine() -> None:
             os.close(tree)
 
 
-def outermost(paths: Iterable[Path]) -> list[Path]:
+def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Return those paths that no other of them is above, and that a private filesystem of the target would hide."""
     hidden = {path for path in paths if any(path.is_relative_to(private) for private in _PRIVATE)}
-    return sorted(path for path in hidden if not hidden & set(path.parents))
+    return tuple(sorted(path for path in hidden if not hidden & set(path.parents)))
 
 
 def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """Return the folders that a Python program of this process's kind needs: the current one, where modules are, and others."""
+    """Return the folders that a program needs and would not see: the current one, where modules and programs are, and others."""
     program = Path(sys.executable)
     named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    paths = [Path(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)]
-    absolute = {Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100  # Path.absolute keeps `..`
-    return tuple(sorted({path if path.is_dir() else path.parent for path in absolute if path.exists()}))
+    paths = {os.path.abspath(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)}  # noqa: PTH100  # Path.absolute keeps `..`
+    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in paths if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
+    return _outermost(map(Path, folders))
 
 
 def without_paths(text: str, *folders: Path | None) -> str:
