@@ -65,18 +65,11 @@ def test_attributes_of_files_and_folders(tmp_path: Path) -> None:
 @NEEDS_ROOT
 def test_owners_and_devices(tmp_path: Path) -> None:
     """So do owners, from the start or given later, without taking set-user-ID bits away, and the numbers of devices."""
+    device = Node(C, stat.S_IFCHR | 0o600, b"", (0, 0), os.makedev(1, 3))
     trace = made_up(
-        *(
-            Node(A, stat.S_IFREG | 0o4755, b"", (5, 6)),
-            name(ROOT, b"a", A),
-            Node(B, stat.S_IFLNK | 0o777, b"a"),
-            name(ROOT, b"l", B),
-        ),
-        *(
-            Attribute(B, OWNER, b"7 8"),
-            Node(C, stat.S_IFCHR | 0o600, b"", (0, 0), os.makedev(1, 3)),
-            name(ROOT, b"null", C),
-        ),
+        *(Node(A, stat.S_IFREG | 0o4755, b"", (5, 6)), name(ROOT, b"a", A)),
+        *(Node(B, stat.S_IFLNK | 0o777, b"a"), name(ROOT, b"l", B), Attribute(B, OWNER, b"7 8")),
+        *(device, name(ROOT, b"null", C)),
     )
     laid_out(trace, tmp_path)
     found = {path: os.lstat(tmp_path / path) for path in ("a", "l", "null")}

@@ -140,7 +140,7 @@ FIRST, SECOND, GONE = (Attribute(A, b"user.x", value) for value in (b"1", b"2", 
     ],
 )
 def test_attributes_that_a_power_cut_leaves(operations: tuple[Operation, ...], left: set[tuple[object, ...]]) -> None:
-    """fsync of the file keeps its permissions, owner and attributes; fdatasync keeps none of them, nor does the folder's fsync."""
+    """fsync of the file keeps its permissions, owner and attributes. Its fdatasync keeps none, nor does the folder's fsync."""
     assert attributes_at_the_end(*operations) == left
 
 
