@@ -34,6 +34,8 @@ EXPECTED = [
     ("sqlite:delete-full", {"safe", "loses"}, 80),
     ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 450),  # docs/posix.md says why; on ext4 it was never seen.
     ("lmdb:default", {"safe"}, 80),
+    ("tests.scenarios.toy_systems:Marking", {"safe"}, 60),
+    ("tests.scenarios.toy_systems:MarkingCheaply", {"safe", "cannot-open"}, 60),
     ("lmdb:writemap", {"safe"}, 80),
     pytest.param("replace:none", {"safe", "loses", "corrupt"}, 300, marks=pytest.mark.slow),
     ("replace:fsync-dir", {"safe"}, 80),
