@@ -1,16 +1,16 @@
-"""Whether the engine may go on: nothing is done after a failure that only a reopening can find the extent of.
+"""Whether the engine may go on: after a failure whose extent only a reopening can find, every call is refused.
 
-A generation that was sealed and not committed is in the log only, and the next commit's marker would pass it by. So the
-first error between sealing and commit, in whatever thread, stops every later call. So does one within a creation, truncation,
-drop, transfer or spill: reading and writing would go on from what may or may not have happened. The folder is then as a crash at
-the place of the error leaves it, and reopening does what it does after a crash.
+A generation that was sealed and not committed is in the log only, and the next commit's marker would cover it. So the
+first error between sealing and commit, in any thread, stops every later call. So does an error within a creation, truncation,
+drop, transfer or spill: reading and writing would go on although the step may or may not have happened. The folder is then
+as a crash at the same place leaves it, and reopening recovers it as after a crash.
 
 Three errors leave the engine at work:
 - a failed append (AppendFailed) poisons its table's log alone. The table takes no batch and no truncation until the engine is
-  reopened. All else is allowed: what was acknowledged is in the buffers, so it can be read, committed, transferred, dropped. The
-  failed batch has the id after all those, so no marker passes it by, and reopening finds it whole or not at all;
-- TransferFailed and ParquetDamaged, of a transfer: every row is here still, and the note says where to look first;
-- an error after everything was done, before a call returns: there is nothing left to be undone.
+  reopened. All else is allowed: acknowledged batches are in the buffers, and can be read, committed, transferred, dropped. The
+  failed batch has a higher id than all of them, so no marker covers it, and reopening finds it whole or not at all;
+- TransferFailed and ParquetDamaged of a transfer: every row is still here, and the note says where to look first;
+- an error after all steps of a call, before it returns: there is nothing to undo.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Health:
 
     @property
     def poisoned(self) -> bool:
-        """Whether something failed."""
+        """Whether an error has poisoned the engine."""
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:

@@ -1,4 +1,4 @@
-"""Which tests this machine can run, which are quick, and in which order they come.
+"""Chooses the tests that this machine can run, marks the quick ones, and orders them.
 
 - A test that records or mounts uses the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`). It is
   skipped with the reason if the machine lacks these; in continuous integration that is a failure.
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _leave_most_to_test_all(items: list[pytest.Item]) -> None:
-    """Mark the cases of a test with `daily` as slow, but for as many as it says, evenly spread."""
+    """Mark the cases of a test with `daily(n)` as slow, except n of them, evenly spread."""
     cases: dict[tuple[Path, str], list[pytest.Item]] = {}
     for item in items:
         if item.get_closest_marker("daily") and not item.get_closest_marker("slow"):
@@ -100,7 +100,7 @@ def _forbid_devices() -> None:
 
 @pytest.fixture(autouse=True)
 def _stays_in_its_namespace() -> Iterator[None]:
-    """A test that moved its process would change what every later test of the same worker sees of the machine."""
+    """Fail a test that moved its process to another namespace: later tests of the same worker would see other mounts."""
     before = Path("/proc/thread-self/ns/mnt").readlink()
     yield
     assert Path("/proc/thread-self/ns/mnt").readlink() == before, (

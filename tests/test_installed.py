@@ -72,7 +72,7 @@ def wheel_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _pytest_itself() -> Iterator[Path]:
-    """What pytest consists of, where it is installed here."""
+    """The files and folders that pytest consists of, where it is installed here."""
     for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
         distribution = metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}

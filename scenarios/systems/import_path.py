@@ -1,4 +1,4 @@
-"""Where modules of targets are found: after the standard library, so that a file `json.py` beside a target does no harm."""
+"""The import path for targets: after the standard library, so that a file `json.py` beside a target does no harm."""
 
 from __future__ import annotations
 

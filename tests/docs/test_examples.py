@@ -54,7 +54,7 @@ def is_system(node: ast.ClassDef, tree: ast.Module) -> bool:
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    """A copy: what a run leaves beside them is not left in the tree."""
+    """Copy the examples, so that files of a run do not stay in the tree."""
     return Path(shutil.copytree(EXAMPLES, tmp_path / "docs" / "examples", ignore=shutil.ignore_patterns("__pycache__")))
 
 

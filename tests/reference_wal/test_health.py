@@ -13,13 +13,18 @@ from crashmatrix.reference_wal.health import Health
 ERRORS = [OSError("disk"), KeyboardInterrupt(), LookupError("table")]
 
 
+def fail_in_background(health: Health, error: Exception) -> None:
+    with health.in_background():
+        raise error
+
+
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
     return Health(tmp_path)
 
 
 def test_well(health: Health) -> None:
-    """Nothing is refused before something failed."""
+    """A healthy engine refuses no call."""
     with health.poisoned_by_errors():
         pass
     assert not health.poisoned
@@ -52,8 +57,7 @@ def test_the_first_failure_stays(health: Health) -> None:
         raise first
     with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
         raise ValueError("later")
-    with health.in_background():
-        raise OSError("even later")
+    fail_in_background(health, OSError("even later"))
     with pytest.raises(BackgroundFailed) as caught:
         health.refuse_if_poisoned()
     assert caught.value.__cause__ is first
@@ -65,8 +69,7 @@ def test_closed(health: Health) -> None:
     health.refuse_if_poisoned()
     with pytest.raises(EngineClosed):
         health.refuse_if_unusable()
-    with health.in_background():
-        raise OSError
+    fail_in_background(health, OSError())
     with pytest.raises(BackgroundFailed):
         health.refuse_if_unusable()
 

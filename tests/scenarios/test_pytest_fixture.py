@@ -81,7 +81,7 @@ def test_safe(pytester: pytest.Pytester) -> None:
 @pytest.mark.daily(3)
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_failures(pytester: pytest.Pytester, name: str) -> None:
-    """Whatever is wrong is said in a few lines, and none of them is the harness's stack."""
+    """A failure takes a few lines, and none of them is the harness's stack."""
     result = run(pytester, name)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(SEEN[name])
@@ -108,7 +108,7 @@ def test_other(): ...
 
 
 def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
-    """With the marker, experiments are tests, which workers share; options are taken."""
+    """With the marker, each experiment is a test, workers share the tests, and options apply."""
     pytester.makepyfile(test_store=STORE + MARKED)
     listed = pytester.runpytest_subprocess("--collect-only", "-q")
     listed.stdout.fnmatch_lines(["*::test_it?kill?", "*::test_it?power?", "*::test_other"])

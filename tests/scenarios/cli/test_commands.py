@@ -261,7 +261,7 @@ def test_modules_named_like_the_standard_library_are_not_imported(tmp_path: Path
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
     (tmp_path / "my_store.py").write_text((ROOT / "tests" / "scenarios" / "toy_systems.py").read_text())
     program = Path(sys.executable).with_name("crashmatrix")  # `python -c` looks in the current folder itself.
-    command = [program, "run", "my_store.py:Store", *KILL, "--budget", "3"]
+    command = [str(program), "run", "my_store.py:Store", *KILL, "--budget", "3"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     assert "imported" not in run.stdout

@@ -177,7 +177,7 @@ def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path
 
 
 def test_a_full_disk_is_told_with_the_remedy(tmp_path: Path) -> None:
-    """What a system allocates ahead has room, but for one that says it needs less than it does."""
+    """A system that allocates ahead has room, unless it names a size that is too small: the error then names the remedy."""
     with pytest.raises(UsageError, match=r"No space left on device.*its disk has 16 MiB; give it more by disk_bytes"):
         run(f"{TOYS}:AllocatesAhead", tmp_path)
     assert verdicts(run(f"{TOYS}:AllocatesAheadWithRoom", tmp_path, budget=20)) == {"safe"}

@@ -25,7 +25,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_each_item_with_its_result(jobs: Jobs, workers: int) -> None:
-    """However many work at a time, no item is lost, done twice or given another's result."""
+    """No item is lost, done twice or given another's result, with any number of workers."""
 
     def run(number: int) -> JobResult[int]:
         return jobs.run(do.give, number * 10, seconds_max=SECONDS)
@@ -59,7 +59,7 @@ def test_an_exception_stops_the_jobs(jobs: Jobs) -> None:
 
 
 def test_a_caller_that_stops_asking_lets_jobs_live(jobs: Jobs) -> None:
-    """To leave the loop early begins no further item, and the jobs can be used afterwards."""
+    """Leaving the loop early begins no further item, and the jobs can be used afterwards."""
     begun: list[int] = []
 
     def begin(number: int) -> None:

@@ -91,7 +91,7 @@ def test_kill_in_recovery() -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_power_cut() -> None:
-    """What was not synced is gone after a power cut; two steps show it."""
+    """Unsynced items are gone after a power cut; two steps show it."""
     text, steps = failure(machine(AddsWithPowerCuts, partial(toy_stores.Appending, synced=False)))
     assert text.startswith("loses: after a power cut (crash state ")
     assert "acknowledged, but gone: 1" in text
@@ -125,9 +125,9 @@ def start(base: type[CrashStateMachine]) -> tuple[Any, list[Any]]:
 
 @pytest.mark.usefixtures("disk")
 def test_time_goes_back_in_a_power_cut() -> None:
-    """What was promised after the cut is owed no more; what was promised before it is, through every later crash."""
+    """Promises made after the cut are no longer owed; those made before it are, through every later crash."""
     run, heard = start(AddsWithPowerCuts)
-    for state in range(100):  # Of fewer, of which few come after the acknowledgement.
+    for state in range(100):  # Fewer exist; few of them come after the acknowledgement.
         run.add()
         run.power_cut("none", state)
         run.kill(0, 0)

@@ -13,7 +13,7 @@ from tests.faults.disk.posix.support import FILE, FOLDER, TWO, A, B, C, Files, f
 
 
 def shown(left: Tree) -> Files:
-    """Names and contents, without laying them out."""
+    """Return names and contents, without laying them out."""
     return frozenset((os.fsdecode(path), content_of(left, path)) for path, _, _ in left.entries)
 
 
@@ -28,7 +28,7 @@ def content_of(left: Tree, path: bytes) -> bytes | None:
 
 
 def trees_of(trace: Trace) -> set[Files]:
-    """All trees that a power cut at the end can leave."""
+    """Return all trees that a power cut at the end can leave."""
     pending, trees = len(trace.pending(trace.finish)), Trees(trace)
     return {shown(trees.of(CrashState(trace.finish, kept, (), pending))) for kept in range(1 << pending)}
 
