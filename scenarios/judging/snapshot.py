@@ -79,7 +79,7 @@ class SnapshotStore:
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
     def _keep(self, descriptor: int, size: int) -> tuple[str, Extents]:
-        """Store an open file's content, unless it is known; returns its digest, and where it is no hole."""
+        """Store an open file's content, unless it is known; returns its digest, and the ranges that are not holes."""
         digest, extents = look_at(descriptor, size)
         with self._lock:
             if self._keep_contents and digest not in self._known:
@@ -159,7 +159,7 @@ class _Capture:
         return known[path]
 
     def _read(self, name: str, state: os.stat_result) -> Entry:
-        """Read one entry that is no folder."""
+        """Read one entry that is not a folder."""
         folder = self._cursor.descriptor
         if stat.S_ISREG(state.st_mode):
             return self._file(folder, name, state)

@@ -19,7 +19,7 @@ _MORE = ":"
 
 
 def named(digest: str, more: str) -> str:
-    """The name of a folder that has to be told apart from others of the same digest."""
+    """The name of a folder that must differ from those of other folders with the same digest."""
     return f"{digest}{_MORE}{more}"
 
 

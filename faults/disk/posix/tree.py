@@ -104,7 +104,7 @@ class _Versions(Generic[Value]):
 
 @dataclass
 class _Over:
-    """What changes to a durable state leave: of each directory or file that changes."""
+    """The directories and files that changes to a durable state change, each as it is then."""
 
     names: dict[int, dict[bytes, int]] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)

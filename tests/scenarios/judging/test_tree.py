@@ -1,4 +1,4 @@
-"""What makes two folders equal, and what does not."""
+"""Differences between two folders that count, and those that do not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of(**changes: object) -> Tree:
     ],
 )
 def test_equal(changes: dict[str, object], *, equal: bool) -> None:
-    """All that survives and that two runs can share makes a difference, in the digest as in the list of differences."""
+    """Everything that survives and that two runs can share makes a difference, in the digest as in the list of differences."""
     one, other = of(), of(**changes)
     assert (one.digest == other.digest) is equal
     assert one.difference(other) == ([] if equal else ["f"])

@@ -1,4 +1,4 @@
-"""What programs do to attributes is recorded, and the recorded filesystem answers for it as others do."""
+"""Changes to attributes are recorded, and the recorded filesystem answers as others do."""
 
 import os
 import stat
@@ -43,7 +43,7 @@ def work(machine: Machine) -> None:
     ):  # fmt: skip
         assert refused(call) == number
     file.chmod(0o600)
-    file.chmod(0o600)  # Changes nothing, and so is no change.
+    file.chmod(0o600)  # Nothing changes, so nothing is recorded.
     os.utime(file, ns=(10**18 + 1, 10**18 + 2))
     os.setxattr(machine.root, "user.root", b"r")
     machine.root.chmod(0o700)

@@ -1,4 +1,4 @@
-"""A tree becomes real files, with all that a crash state leaves of them."""
+"""A tree becomes real files, with everything that a crash state leaves of them."""
 
 import os
 import stat

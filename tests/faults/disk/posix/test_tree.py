@@ -112,7 +112,7 @@ MADE = (*TWO, Mark("start"))
 
 
 def attributes_at_the_end(*operations: Operation) -> set[tuple[object, ...]]:
-    """What is left of file `a` in all states that a power cut at the end can leave."""
+    """File `a`, as the states show it that a power cut at the end can leave."""
     trace = made_up(*MADE, *operations)
     pending, trees = len(trace.pending(trace.finish)), Trees(trace)
     found = (trees.of(CrashState(trace.finish, kept, (), pending)).entries for kept in range(1 << pending))
