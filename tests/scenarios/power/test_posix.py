@@ -36,6 +36,7 @@ EXPECTED = [
     ("lmdb:default", {"safe"}, 80),
     ("tests.scenarios.toy_systems:Marking", {"safe"}, 60),
     ("tests.scenarios.toy_systems:MarkingCheaply", {"safe", "cannot-open"}, 60),
+    ("tests.scenarios.toy_systems:DatingCheaply", {"safe", "loses"}, 60),
     ("lmdb:writemap", {"safe"}, 80),
     pytest.param("replace:none", {"safe", "loses", "corrupt"}, 300, marks=pytest.mark.slow),
     ("replace:fsync-dir", {"safe"}, 80),
