@@ -252,7 +252,7 @@ class MarkingCheaply(Marking):
 
 
 class DatingCheaply(Marking):
-    """Wrong: what an object is worth is a time that it set, which fdatasync does not keep. It is older than the file in any case."""
+    """Wrong: what an object is worth is a time that it set, which fdatasync does not keep."""
 
     sync = staticmethod(os.fdatasync)
 

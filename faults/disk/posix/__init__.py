@@ -4,7 +4,8 @@
 
 Read in this order: `recorder` (what is logged; `attributes` has what belongs to metadata), `tree` (what a crash state leaves of
 it; `content` has the files' bytes), `digests` (which states leave the same tree), `images` (a state as real files, which
-`layout` makes), `stage` (how a recording is set up) and `naming` (which file each change concerns). The room `block` has the same roles under the same names, for disks.
+`layout` makes), `stage` (how a recording is set up) and `naming` (which file each change concerns). The room `block` has the
+same roles under the same names, for disks.
 
 The filesystems of a kernel keep more than they must, each in its own way: after fsync of a new file, ext4, xfs and btrfs have
 made its name durable, too. A program that relies on this is safe on them, although no standard promises it. Here only the order

@@ -34,9 +34,6 @@ EXPECTED = [
     ("sqlite:delete-full", {"safe", "loses"}, 80),
     ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 450),  # docs/posix.md says why; on ext4 it was never seen.
     ("lmdb:default", {"safe"}, 80),
-    ("tests.scenarios.toy_systems:Marking", {"safe"}, 60),
-    ("tests.scenarios.toy_systems:MarkingCheaply", {"safe", "cannot-open"}, 60),
-    ("tests.scenarios.toy_systems:DatingCheaply", {"safe", "loses"}, 60),
     ("lmdb:writemap", {"safe"}, 80),
     pytest.param("replace:none", {"safe", "loses", "corrupt"}, 300, marks=pytest.mark.slow),
     ("replace:fsync-dir", {"safe"}, 80),
@@ -49,6 +46,19 @@ EXPECTED = [
 def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_path: Path) -> None:
     """On the weakest filesystem, a system keeps what it syncs in the standard way, and loses what it leaves to the filesystem."""
     assert verdicts_of(target, tmp_path, budget) == expected
+
+
+@pytest.mark.parametrize(
+    ("toy", "expected"),
+    [
+        pytest.param("Marking", {"safe"}, marks=pytest.mark.slow),
+        pytest.param("MarkingCheaply", {"safe", "cannot-open"}, marks=pytest.mark.slow),
+        ("DatingCheaply", {"safe", "loses"}),
+    ],
+)
+def test_attributes_and_times_are_lost_without_fsync(toy: str, expected: set[str], tmp_path: Path) -> None:
+    """A store whose items are attributes or times of files is safe with fsync, and loses them with fdatasync."""
+    assert verdicts_of(f"tests.scenarios.toy_systems:{toy}", tmp_path, 60) == expected
 
 
 @pytest.mark.parametrize("name", ["no-sync-segment-name"])
