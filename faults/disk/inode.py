@@ -36,7 +36,7 @@ class Inode:
         return stat.S_ISDIR(self.mode)
 
     def touch(self, now_ns: int = 0) -> None:
-        """Its content changed just now, or at a given time."""
+        """Set the times of a change of content to a given time, or to now."""
         self.changed_ns = self.modified_ns = now_ns or time.time_ns()
 
     def attributes(self) -> Attributes:

@@ -1,4 +1,4 @@
-"""What a file has besides its content, read from an open descriptor and set again: owner, attributes, permissions, times.
+"""The metadata of a file, read from an open descriptor and set again: owner, attributes, permissions, times.
 
 Order in which it is set, since each step changes what an earlier one would have set:
 

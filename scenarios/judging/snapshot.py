@@ -40,12 +40,11 @@ _READ = os.O_RDONLY | os.O_NONBLOCK
 class SnapshotStore:
     """Keeps snapshots under ``scratch``, or with ``keep=False`` only their digests. Thread-safe.
 
-    ``names`` is how many of the last names of a folder's path are ours, and so must be plain folders on one mount. ``ordered``:
-    the order in which files were changed counts in digests (`Tree.ordered`).
+    ``names`` is how many of the last names of a folder's path are ours, and so must be plain folders on one mount.
     """
 
-    def __init__(self, scratch: Path, *, keep: bool = True, names: int = 1, ordered: bool = False) -> None:
-        self._keep_contents, self._names, self._ordered = keep, names, ordered
+    def __init__(self, scratch: Path, *, keep: bool = True, names: int = 1) -> None:
+        self._keep_contents, self._names = keep, names
         self._blobs = scratch / "blobs"
         self._blobs.mkdir()
         self._known: set[str] = set()
@@ -71,8 +70,7 @@ class SnapshotStore:
     def _capture(self, folder: int, root: Path) -> Tree:
         with Cursor(folder) as cursor:
             try:
-                entries, links = _Capture(cursor, self._keep).entries()
-                return joined(entries, links, ordered=self._ordered)
+                return _Capture(cursor, self._keep).tree()
             except (NotAFolder, PermissionError) as error:
                 name = "/".join((*cursor.names, str(error.filename).rpartition("/")[2]))
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
@@ -82,7 +80,7 @@ class SnapshotStore:
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
     def _keep(self, descriptor: int, size: int) -> tuple[str, Extents]:
-        """Store an open file's content, unless it is known; returns its digest, and where it is no hole."""
+        """Store an open file's content, unless it is known; returns its digest, and the ranges that are not holes."""
         digest, extents = look_at(descriptor, size)
         with self._lock:
             if self._keep_contents and digest not in self._known:
@@ -116,10 +114,10 @@ class _Capture:
         self._links: dict[tuple[int, int], dict[str, Entry]] = {}
         """By inode, for files that have more than one name: path to entry."""
 
-    def entries(self) -> tuple[list[tuple[str, Entry]], list[list[str]]]:
-        """Read it all; also returns the paths of each file that has several. Raises OSError."""
+    def tree(self) -> Tree:
+        """Read it all. Raises OSError."""
         entries = list(self._walk())
-        return entries, [list(paths) for paths in self._links.values()]
+        return joined(entries, self._links.values())
 
     def _walk(self) -> Iterator[tuple[str, Entry]]:
         """Yield what there is; one loop, since a folder may be deeper than Python's stack."""
@@ -162,7 +160,7 @@ class _Capture:
         return known[path]
 
     def _read(self, name: str, state: os.stat_result) -> Entry:
-        """Read one entry that is no folder."""
+        """Read one entry that is not a folder."""
         folder = self._cursor.descriptor
         if stat.S_ISREG(state.st_mode):
             return self._file(folder, name, state)

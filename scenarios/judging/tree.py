@@ -9,7 +9,7 @@
     order of the times of change         yes        no; `Tree.order` has it
 
 The order of times is apart, since programs look for the newest file while no program can rely on an exact time. States that
-differ only in that order are judged apart under `kill` (`CrashState.key`) and under power cuts on `posix` (``ordered``).
+differ only in that order are judged apart (`CrashState.key`).
 
 Not restored, since no program can set them: inode numbers, times of birth and of status change (ctime), names of the same file
 outside of the folder, room allocated and never written, inode flags (chattr), and labels of security modules.
@@ -60,8 +60,6 @@ class Tree:
     """A folder's content: relative path to entry, sorted; the folder itself is `ROOT`. Empty: there is no folder."""
 
     entries: tuple[tuple[str, Entry], ...]
-    ordered: bool = False
-    """Whether the digest has the order of times, too."""
 
     @cached_property
     def unusable(self) -> tuple[Verdict, str] | None:
@@ -77,7 +75,7 @@ class Tree:
     @cached_property
     def digest(self) -> str:
         """Equal for equal folders, and for no others."""
-        text = f"{self.entries!r} {self.order if self.ordered else ''}".encode()
+        text = repr(self.entries).encode()
         return hashlib.blake2b(text, digest_size=12).hexdigest()
 
     @cached_property
@@ -93,10 +91,10 @@ class Tree:
         return sorted(path for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path))
 
 
-def joined(entries: Iterable[tuple[str, Entry]], linked: Iterable[Iterable[str]], *, ordered: bool = False) -> Tree:
+def joined(entries: Iterable[tuple[str, Entry]], linked: Iterable[Iterable[str]]) -> Tree:
     """Make a tree of these entries. Each of the groups in ``linked`` are the paths of one file."""
     found = dict(entries)
     for paths in linked:
         first, *others = sorted(paths)
         found.update({path: replace(found[path], same=first) for path in others})
-    return Tree(tuple(sorted(found.items())), ordered)
+    return Tree(tuple(sorted(found.items())))

@@ -1,7 +1,7 @@
 """Folders and promises that are equal but for what differs in passing: random temporary names, process ids, nonces.
 
-Several runs of one workload that nothing disturbed are looked at before the same step. Whatever differs among them says
-nothing of a crash. A folder that a killed process left agrees with the one shown if it differs from it only there:
+Several undisturbed runs of one workload are looked at before the same step. A difference among them says nothing of a crash.
+A folder that a killed process left agrees with the one shown if it differs from it only there:
 
     names       a name that is another one in another run may be a third one here, if it begins and ends as those do. Names that
                 are in some runs only may be missing

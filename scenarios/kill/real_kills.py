@@ -1,11 +1,11 @@
 """Step 5 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
-A snapshot stands for a kill only because the two keep agreeing: the same promises, the same folder, the same verdict. Where
-they do not, the scenario is ``unknown``. Recovery runs in the very folder that the killed process left. A copy of it would
-prove nothing about copies, and each snapshot is judged as one.
+A snapshot may stand for a kill only as long as both agree: the same promises, the same folder, the same verdict. If they
+differ, the scenario is ``unknown``. Recovery runs in the very folder that the killed process left: a copy of it would prove
+nothing about copies, and each snapshot is judged as a copy.
 
-Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold the ids of processes.
-So promises and folders need to agree only but for what differs in passing between undisturbed runs, too (`passing`).
+Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold process ids. So
+promises and folders may differ where undisturbed runs differ, too (`passing`).
 """
 
 from __future__ import annotations

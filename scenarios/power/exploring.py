@@ -23,7 +23,7 @@ from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import result_of
 from crashmatrix.scenarios.power.schedule import NUDGES, RESUMED_AFTER_KILL, Recordings, nudges_on, recovery_of, restart
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE
 
@@ -172,7 +172,8 @@ class PowerExploration:
         safe = [each for each in self._judged.get(recording.name, {}).values() if each.recovered and each.differs]
         promised = sorted(each.events for each in safe)
         rich = [each for each in safe if each.events >= promised[len(safe) // 2]]
-        states = sorted(each.state for each in rich if each.recovered != each.digest) or sorted(e.state for e in rich)
+        changed = [each for each in rich if each.recovered != digest_in(each.digest)]
+        states = sorted(each.state for each in changed or rich)
         return random.Random(f"{self.options.seed} {recording.name}").choice(states) if states else ""
 
     def ordered(self) -> list[ScenarioResult]:

@@ -23,7 +23,7 @@ from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
+from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
@@ -191,7 +191,7 @@ class FolderJudge:
     def _repeats(self, folder: str, first: Recovery, events: int) -> bool:
         """Whether a second recovery is due after a first one."""
         _, left = first
-        return left != folder and _key(first) not in self._repeatable and self._is_due(REPEATED, events)
+        return left != digest_in(folder) and _key(first) not in self._repeatable and self._is_due(REPEATED, events)
 
     def _second_recovery(self, root: Path, first: Recovery, promises: Promises, events: int) -> Violation | None:
         """Recover the recovered folder again; returns what is wrong then."""

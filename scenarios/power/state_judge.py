@@ -37,7 +37,7 @@ from crashmatrix.scenarios.power.prediction import WRONG, Prediction
 from crashmatrix.scenarios.power.recording import Recording, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share, named
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target, load
@@ -84,8 +84,8 @@ class StateJudge:
         with ExitStack() as stack:
             scratch = stack.enter_context(own_folder(self._recording.trace.parent))
             self._images = stack.enter_context(CrashImages(self._trace))
-            on_disk = Filesystem.parse(self._trace.filesystem).on_disk
-            self._store = SnapshotStore(scratch, keep=False, names=1 if on_disk else 2, ordered=not on_disk)
+            self._on_disk = Filesystem.parse(self._trace.filesystem).on_disk
+            self._store = SnapshotStore(scratch, keep=False, names=1 if self._on_disk else 2)
             cell = stack.enter_context(closing(Cell.made())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,
@@ -97,7 +97,7 @@ class StateJudge:
             )
             self._lives = LifeJudge(self._target, scratch, cell)
             with self._images.mounted(self._states.clean) as root:
-                self._clean = self._store.capture(root).digest
+                self._clean = self._name(self._store.capture(root), self._states.clean)
             self._stack = stack.pop_all()
         return self
 
@@ -195,7 +195,7 @@ class StateJudge:
     def _mounted(self, root: Path, state: CrashState, events: int) -> Judged:
         with self._watch.timed("snapshot"):
             tree = self._snapshot(root)
-        folder = tree.digest
+        folder = self._name(tree, state)
         if not self.prediction.saw(state, folder):
             return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
         if tree.unusable:
@@ -203,6 +203,10 @@ class StateJudge:
         with self._watch.timed("check"):
             known = self._folders.known(folder, state.cut, events)
             return self._of_state(known or self._folders.check(root, folder, state.cut, events), state)
+
+    def _name(self, tree: Tree, state: CrashState) -> str:
+        """The folder's name. On `posix`, where the image is the folder, it also tells times apart (see `posix.tree`)."""
+        return tree.digest if self._on_disk else named(tree.digest, f"{self._states.digests.of(state):x}")
 
     def _snapshot(self, root: Path) -> Tree:
         try:

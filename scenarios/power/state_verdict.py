@@ -7,12 +7,25 @@ from typing import Any
 
 from crashmatrix.reports import Verdict
 
-__all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of"]
+__all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of", "digest_in", "named"]
 
 VERIFIED, REPEATED = "verified", "repeated"
 
 Check = tuple[str, int]
 """A further check, made once after each journal line: the system checked itself, or recovery was repeated; after how many."""
+
+
+_MORE = ":"
+
+
+def named(digest: str, more: str) -> str:
+    """The name of a folder that must differ from those of other folders with the same digest."""
+    return f"{digest}{_MORE}{more}"
+
+
+def digest_in(name: str) -> str:
+    """The digest in a folder's name."""
+    return name.partition(_MORE)[0]
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,51 @@ class Replacing(SystemUnderTest):
         return [["k", int((root / "k").read_text())]] if (root / "k").exists() else []
 
 
+class Marking(SystemUnderTest):
+    """Right: what an object is worth is an attribute of its file, synced before the file gets its name."""
+
+    contract = "latest"
+    sync = staticmethod(os.fsync)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(2):
+            with journal.attempt(["k", item]):
+                file = os.open(root / "new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+                os.write(file, b"body")
+                os.setxattr(file, "user.item", str(item).encode())
+                self.sync(file)
+                os.close(file)
+                (root / "new").rename(root / "k")
+                sync_directory(root)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [["k", int(os.getxattr(root / "k", "user.item"))]] if (root / "k").exists() else []
+
+
+class MarkingCheaply(Marking):
+    """Wrong: fdatasync does not keep attributes."""
+
+    sync = staticmethod(os.fdatasync)
+
+
+class DatingCheaply(Marking):
+    """Wrong: what an object is worth is a time that it set, which fdatasync does not keep."""
+
+    sync = staticmethod(os.fdatasync)
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        with journal.attempt(["k", 1]):
+            file = os.open(root / "k", os.O_CREAT | os.O_WRONLY)
+            sync_directory(root)
+            os.write(file, b"body")
+            os.utime(file, (1, 1))
+            self.sync(file)
+            os.close(file)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [["k", 1]] if (root / "k").exists() and (root / "k").stat().st_mtime == 1 else []
+
+
 class SeesCopies(Store):
     """Refuses a folder that is a copy of its own."""
 

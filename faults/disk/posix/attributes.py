@@ -50,7 +50,7 @@ class AttributeRecorder(Recorder):
         self._log.append(*operation_row(operation))
 
     def _now(self) -> int:
-        """The time of a change, which is logged when it is another one than that of the change before."""
+        """The time of the change that is logged next; logged itself when it is another one than before."""
         now = time.time_ns()
         if not self._ticked <= now < self._ticked + _TICK_NS:
             self._ticked = now

@@ -152,9 +152,10 @@ class TreeRecorder(AttributeRecorder):
         return super()._write(request)
 
     def _put(self, inode: int, offset: int, data: memoryview, /) -> None:
-        file, now = self._inodes[inode], self._now()
+        file = self._inodes[inode]
         if offset + len(data) > len(file.content):
             self._resize(file, offset + len(data))
+        now = self._now()  # Right before the change: its time in the trace and the one that stat(2) shows are one.
         self._append(Data(inode, offset, bytes(data)))
         file.content[offset : offset + len(data)] = data
         file.touch(now)

@@ -65,18 +65,24 @@ class Tree:
 
     @cached_property
     def digest(self) -> int:
-        """128 bits that are equal for equal trees only: paths, types, contents, hard links, attributes, and times set.
+        """128 bits that are equal for equal trees only: paths, types, contents, hard links, attributes, times that were set.
 
-        A time that came with a change of content is not in it: states would differ that no program tells apart.
+        Times that came with changes of content are in it by their order only, which tells the newest file.
         """
         digest, first = blake2b(digest_size=16), dict[int, int]()
         for number, (path, node, content) in enumerate([(b"", self.root, EMPTY), *self.entries]):
             same = first.setdefault(node.inode, number)
             digest.update(b"%s\0%d %d %d %x %s\0" % (path, node.mode, same, content.size, content.digest, node.target))
             more = (node.owner, node.device, node.attributes, node.set_ns, node.accessed_ns)
-            if any(more[1:]) or any(node.owner):
-                digest.update(repr(more).encode())
+            digest.update(repr(more).encode())
+        digest.update(repr(self._order()).encode())
         return int.from_bytes(digest.digest(), "little")
+
+    def _order(self) -> list[int]:
+        """The rank of each file's time among all of them."""
+        times = [node.modified_ns for _, node, _ in self.entries if stat.S_ISREG(node.mode)]
+        ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}
+        return [ranks[time] for time in times]
 
 
 class _Versions(Generic[Value]):
@@ -98,7 +104,7 @@ class _Versions(Generic[Value]):
 
 @dataclass
 class _Over:
-    """What changes to a durable state leave: of each directory or file that changes."""
+    """The directories and files that changes to a durable state change, each as it is then."""
 
     names: dict[int, dict[bytes, int]] = field(default_factory=dict)
     contents: dict[int, Content] = field(default_factory=dict)

@@ -3,11 +3,12 @@
     save_trace(trace, path)
     trace = load_trace(path)
 
-File format, version 2, all numbers little-endian: a *head* (`MAGIC`), then frames. A frame is the length of its payload
+File format, version 3, all numbers little-endian: a *head* (`MAGIC`), then frames. A frame is the length of its payload
 (u32), the payload's CRC-32 (u32), and the payload, compressed by zstd. The first frame is the header: JSON with the format's
 version, the trace's identity, the number of rows and all fields of the trace except its content. The others hold rows, about
 `_FRAME_BYTES` of them each: kind (u8), offset (i64), number (i64), length (u32), data. Rows of kind BASE come first: the
-runs of the first content that are not zero. The header of a trace made before there was a clock has none.
+runs of the first content that are not zero. In version 2, a tree has neither
+attributes nor a clock; such traces can still be read.
 
 Write order of `save_trace`: (1) the file beside the target, (2) synced, (3) renamed over it, (4) the directory synced.
 After (4) the trace survives a power cut. At no moment does the target's name lead to half a trace.
@@ -38,7 +39,7 @@ else:
 __all__ = ["load_trace", "save_trace"]
 
 MAGIC = b"crashmatrix trace\r\n\x1a\n"  # A transfer that changes line ends damages it.
-_VERSION = 2
+_VERSION, _READ = 3, (2, 3)
 _BASE = 0  # beside the recorder's kinds, which start at 1
 _CONTENT = {"base", "operations"}
 _FRAME_BYTES = 4 << 20
@@ -71,8 +72,9 @@ def load_trace(path: Path) -> Trace:
         payloads = _decompressed(data)
         header = json.loads(next(payloads))
         version, identity, count = header.pop("version"), header.pop("identity"), header.pop("rows")
-        if version != _VERSION:
-            raise InvalidTrace(f"{path} is a trace of format {version}; this program reads {_VERSION}", "record anew")
+        if version not in _READ:
+            known = f"{_READ[0]} to {_VERSION}"
+            raise InvalidTrace(f"{path} is a trace of format {version}; this program reads {known}", "record anew")
         rows = [row for payload in payloads for row in _rows(payload)]
         base = tuple((offset, data) for kind, offset, data, _ in rows if kind == _BASE)
         operations = tuple(operation_from_row(*row) for row in rows if row[0] != _BASE)

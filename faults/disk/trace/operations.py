@@ -49,7 +49,7 @@ SECTOR_BYTES = 512
 """The unit that a disk writes whole or not at all."""
 
 NODE, NAMES, DATA, SIZE, SYNC, ATTRIBUTE, CLOCK = range(16, 23)  # beside the log's kinds, which start at 1
-"""Kinds of rows. CLOCK is no operation: it says which time the changes after it have (`Trace.clock`)."""
+"""Kinds of rows. CLOCK is not an operation: it gives the time of the changes after it (`Trace.clock`)."""
 
 MODE, OWNER, MODIFIED, ACCESSED = b"mode", b"owner", b"modified", b"accessed"
 """Names of an `Attribute` that is none of the extended attributes, whose names all hold a dot."""

@@ -44,7 +44,7 @@ class Trace:
     `filesystem` is a specification (see crashmatrix.faults.disk.filesystem), `size_bytes` the disk's size (a tree's is 0),
     `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal;
     `error` is the traceback with which it ended, or empty. `clock` has the times of a tree's changes: pairs of a position and
-    the time from there on, in nanoseconds since 1970. It is no part of what happened, so the identity does not have it.
+    the time from there on, in nanoseconds since 1970. The identity leaves it out, since times are not part of what happened.
     """
 
     filesystem: str

@@ -1,11 +1,13 @@
-"""What makes two folders equal, and what does not."""
+"""Differences between two folders that count, and those that do not."""
 
 from __future__ import annotations
 
 import pytest
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.tree import FILE, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
+from crashmatrix.scenarios.target.journal import Promises
 
 ONE = Entry(FILE, 0o644, "a1", (0, 0), (("user.x", b"1"),), modified_ns=5, accessed_ns=6, extents=((0, 4096),))
 
@@ -31,7 +33,7 @@ def of(**changes: object) -> Tree:
     ],
 )
 def test_equal(changes: dict[str, object], *, equal: bool) -> None:
-    """All that survives and that two runs can share makes a difference, in the digest as in the list of differences."""
+    """Everything that survives and that two runs can share makes a difference, in the digest as in the list of differences."""
     one, other = of(), of(**changes)
     assert (one.digest == other.digest) is equal
     assert one.difference(other) == ([] if equal else ["f"])
@@ -55,6 +57,18 @@ def test_order(times: tuple[int, ...], others: tuple[int, ...], *, equal: bool) 
     )
     assert (one.order == other.order) is equal
     assert one.digest == other.digest
+
+
+def test_states_that_differ_in_the_order_of_times_are_judged_apart() -> None:
+    """They have one name and two keys; states whose files have other times in the same order have one of each."""
+    rows = [(1, 2), (1001, 1002), (2, 1)]
+    trees = (
+        Tree(tuple((name, Entry(FILE, 0o644, modified_ns=at)) for name, at in zip("ab", row, strict=True)))
+        for row in rows
+    )
+    states = [CrashState(tree, Promises()) for tree in trees]
+    assert len({state.digest for state in states}) == 1
+    assert states[0].key == states[1].key != states[2].key
 
 
 def test_only_the_times_of_files_have_an_order() -> None:

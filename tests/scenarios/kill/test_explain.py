@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from crashmatrix.reports import Finding
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.tree import Entry, Tree
 from crashmatrix.scenarios.kill.explain import changes_between
 from crashmatrix.scenarios.kill.plan import parse_id
 from tests.scenarios.experiments import kill_of
@@ -71,3 +73,25 @@ def test_changes_between(before: dict[str, str], after: dict[str, str], words: l
             (folder / name).write_text(text)
         trees.append(store.capture(folder))
     assert changes_between(*trees) == words
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "words"),
+    [
+        ("f", {"mode": 0o444}, ["permissions of f become 444"]),
+        (".", {"mode": 0o700}, ["permissions of the folder become 700"]),
+        ("f", {"owner": (5, 6)}, ["owner of f becomes 5:6"]),
+        (
+            "f",
+            {"attributes": (("user.a", b"2"), ("user.b", b""))},
+            ["attribute user.a of f set", "attribute user.b of f set"],
+        ),
+        ("f", {"attributes": ()}, ["attribute user.a of f removed"]),
+        ("f", {"content": "2", "mode": 0o444}, ["f written"]),
+        ("f", {"modified_ns": 7}, []),
+    ],
+)
+def test_changes_of_attributes(path: str, changes: dict[str, Any], words: list[str]) -> None:
+    """Permissions, owner and attributes have words of their own, so that the step to blame is named."""
+    entry = Entry("file", 0o644, "1", attributes=(("user.a", b"1"),))
+    assert changes_between(Tree(((path, entry),)), Tree(((path, replace(entry, **changes)),))) == words

@@ -1,4 +1,4 @@
-"""What varies between undisturbed runs is left out of account, and nothing else is."""
+"""Contents may differ where undisturbed runs differ, and nowhere else."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_unlike(contents: list[bytes]) -> None:
 
 @pytest.mark.parametrize("length", [4, 16, 64])
 def test_random_fields(length: int) -> None:
-    """Random numbers have bytes in common now and then. What three runs taught is enough for nearly all of 200 others."""
+    """Random numbers sometimes have bytes in common. Three further runs are enough for nearly all of 200 others."""
     head, tail = bytes(range(1, 40)) + b"\0", b"\0" + bytes(range(40, 80))
     seen = [head + noise(length) + tail for _ in range(4)]
     assert sum(alike(head + noise(length) + tail, seen[0], seen[1:]) for _ in range(200)) >= 198

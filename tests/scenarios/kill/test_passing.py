@@ -77,7 +77,7 @@ DIFFER: dict[str, tuple[Folder, Folder, Folder, str]] = {
 
 @pytest.mark.parametrize("row", AGREE.values(), ids=AGREE)
 def test_agree(row: tuple[Folder, Folder, Folder]) -> None:
-    """A third undisturbed value is no difference; and without the other run it would be one."""
+    """A third value is not a difference; without the other undisturbed run it would be one."""
     left, shown, other = map(tree, row)
     assert compared(left, shown, other) == ""
     assert (compared(left, shown) == "") is (left == shown)
@@ -85,7 +85,7 @@ def test_agree(row: tuple[Folder, Folder, Folder]) -> None:
 
 @pytest.mark.parametrize("row", DIFFER.values(), ids=DIFFER)
 def test_differ(row: tuple[Folder, Folder, Folder, str]) -> None:
-    """Whatever else varies, a real difference is found and named."""
+    """A real difference is found and named, however much else varies."""
     *folders, place = row
     assert compared(*map(tree, folders)) == place
 
@@ -131,5 +131,5 @@ def promises(*lines: str) -> Promises:
     ],
 )
 def test_promises(left: list[str], shown: list[str], other: list[str], *, same: bool) -> None:
-    """Items may differ where they do between undisturbed runs. What was acknowledged may not, unless that varies as well."""
+    """Items may differ where undisturbed runs differ. The number of acknowledgements may not, unless it varies as well."""
     assert same_promises(promises(*left), promises(*shown), [promises(*other)]) is same

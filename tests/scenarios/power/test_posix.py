@@ -48,6 +48,19 @@ def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_p
     assert verdicts_of(target, tmp_path, budget) == expected
 
 
+@pytest.mark.parametrize(
+    ("toy", "expected"),
+    [
+        pytest.param("Marking", {"safe"}, marks=pytest.mark.slow),
+        pytest.param("MarkingCheaply", {"safe", "cannot-open"}, marks=pytest.mark.slow),
+        ("DatingCheaply", {"safe", "loses"}),
+    ],
+)
+def test_attributes_and_times_are_lost_without_fsync(toy: str, expected: set[str], tmp_path: Path) -> None:
+    """A store whose items are attributes or times of files is safe with fsync, and loses them with fdatasync."""
+    assert verdicts_of(f"tests.scenarios.toy_systems:{toy}", tmp_path, 60) == expected
+
+
 @pytest.mark.parametrize("name", ["no-sync-segment-name"])
 def test_missing_sync_of_a_name_is_found(name: str) -> None:
     """A directory that the reference engine syncs has to be synced; `make mutants` looks for every one."""

@@ -31,6 +31,20 @@ def test_a_write_has_its_data_and_no_more() -> None:
     assert (handle, offset, bytes(data)) == (3, 4096, b"hello")
 
 
+@pytest.mark.parametrize(("flags", "takes"), [(0, False), (1 << 2, True), (1, False)])
+def test_a_write_says_whether_it_takes_privileges(flags: int, *, takes: bool) -> None:
+    assert request(struct.pack("=QQIIQII", 3, 4096, 5, flags, 0, 0, 0) + b"hello").takes_privileges is takes
+
+
+def test_attributes_and_their_sizes() -> None:
+    """Without room, the answer is how much is needed; too little room is an error."""
+    assert fuse.attribute_reply(b"value", 0) == struct.pack("=II", 5, 0)
+    assert fuse.attribute_reply(b"value", 5) == b"value"
+    with pytest.raises(OSError) as refused:
+        fuse.attribute_reply(b"value", 4)
+    assert refused.value.errno == errno.ERANGE
+
+
 @pytest.mark.parametrize(
     ("valid", "expected"),
     [
@@ -41,6 +55,7 @@ def test_a_write_has_its_data_and_no_more() -> None:
         (1 << 4 | 1 << 5, Setattr(None, None, None, None, 10_000_000_001, 20_000_000_002)),
         (1 << 4 | 1 << 7, Setattr(None, None, None, None, -1, None)),
         (1 << 5 | 1 << 8, Setattr(None, None, None, None, None, -1)),
+        (1 << 3 | 1 << 11, Setattr(None, None, None, 999, None, None, takes_privileges=True)),
     ],
 )
 def test_attributes_to_set(valid: int, expected: Setattr) -> None:

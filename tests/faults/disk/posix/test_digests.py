@@ -1,32 +1,39 @@
 """Digests of trees: equal exactly when the trees are."""
 
+from pathlib import Path
+
 import pytest
 
 from crashmatrix.faults.disk import CrashImages, CrashState, CrashStates, Data, Mark, Node, Size, record
 from crashmatrix.faults.disk.posix.digests import TreeDigests
-from crashmatrix.faults.disk.trace.operations import ROOT
+from crashmatrix.faults.disk.trace.operations import ROOT, Attribute
 from tests.faults.disk.posix.support import FILE, FOLDER, POSIX, TWO, A, B, Files, made_up, name, small
 from tests.faults.disk.support import in_child, tree
 
 
 @pytest.mark.usefixtures("fuse")
 def test_equal_digests_mean_equal_trees() -> None:
-    """Two states have one digest exactly if they are laid out as equal trees."""
+    """Two states have one digest exactly if they are laid out as equal trees, with their files' times in the same order."""
     trace = record(small, options=POSIX)
     states = CrashStates(trace)
 
-    def run() -> dict[str, Files]:
+    def run() -> dict[str, tuple[Files, str]]:
         with CrashImages(trace) as images:
             found = {}
             for state in states:
                 with images.mounted(state) as root:
-                    found[str(state)] = frozenset(tree(root).items())
+                    found[str(state)] = frozenset(tree(root).items()), order_of_times(root)
             return found
 
     found = in_child(run)
     digests = {str(state): states.digests.of(state) for state in states}
     pairs = {(digests[state], found[state]) for state in found}
     assert len(pairs) == len({digest for digest, _ in pairs}) == len({files_ for _, files_ in pairs}) > 5
+
+
+def order_of_times(root: Path) -> str:
+    times = {path.name: path.stat().st_mtime_ns for path in sorted(root.iterdir())}
+    return " ".join(f"{name}:{sorted(set(times.values())).index(time)}" for name, time in times.items())
 
 
 def test_a_hard_link_is_not_a_copy() -> None:
@@ -42,12 +49,27 @@ def test_a_hard_link_is_not_a_copy() -> None:
     [
         (Node(B, FILE | 0o111), name(ROOT, b"b", B)),
         (Node(B, FOLDER), name(ROOT, b"b", B)),
+        (Node(B, FILE, b"", (0, 1)), name(ROOT, b"b", B)),
+        (Node(B, FILE), name(ROOT, b"b", B), Attribute(B, b"user.x", b"1")),
+        (Node(B, FILE), name(ROOT, b"b", B), Attribute(B, b"modified", b"1")),
+        (Node(B, FILE), name(ROOT, b"b", B), Attribute(ROOT, b"mode", b"16832")),
         (Node(B, FILE), name(ROOT, b"c", B)),
         (Node(B, FILE), name(ROOT, b"b", B), Size(B, 1)),
         (Node(B, FILE), name(ROOT, b"b", B), Size(B, 1), Data(B, 0, b"x")),
         (),
     ],
-    ids=["permissions", "kind", "name", "size", "content", "nothing"],
+    ids=[
+        "permissions",
+        "kind",
+        "owner",
+        "attribute",
+        "time",
+        "the folder's own permissions",
+        "name",
+        "size",
+        "content",
+        "nothing",
+    ],
 )
 def test_any_difference_shows(other: tuple[Node, ...]) -> None:
     """Trees that differ in anything a program can see have different digests."""

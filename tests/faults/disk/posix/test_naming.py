@@ -4,7 +4,7 @@ import pytest
 
 from crashmatrix.faults.disk import Data, Names, Node, Operation, Size, Sync
 from crashmatrix.faults.disk.posix.naming import tree_changes, tree_syncs
-from crashmatrix.faults.disk.trace.operations import ROOT
+from crashmatrix.faults.disk.trace.operations import ROOT, Attribute
 from tests.faults.disk.posix.support import FILE, FOLDER, TWO, A, B, made_up, name, rename
 
 FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
@@ -30,6 +30,12 @@ FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
             "the store's folder: a and b exchanged",
             ".",
         ),
+        ((*TWO, Attribute(A, b"mode", b"33152")), "a: permissions become 600", "a"),
+        ((*TWO, Attribute(A, b"owner", b"5 6")), "a: owner becomes 5:6", "a"),
+        ((*TWO, Attribute(A, b"modified", b"1")), "a: time set at which it was modified", "a"),
+        ((*TWO, Attribute(A, b"user.x", b"1")), "a: attribute user.x set", "a"),
+        ((*TWO, Attribute(A, b"user.x", None)), "a: attribute user.x removed", "a"),
+        ((Attribute(ROOT, b"mode", b"16832"),), "the store's folder: permissions become 700", "."),
         ((*TWO, name(ROOT, b"a", 0), Data(A, 0, b"2")), "a file without a name, bytes 0 to 0", ""),
         ((*FOLDER_D, name(ROOT, b"d", 0), name(B, b"x", A)), "directory a directory without a name: x made", ""),
     ],

@@ -2,16 +2,14 @@
 
 import os
 import stat
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from crashmatrix.faults.disk import CrashState, Data, Mark, Node, Operation, Size, Sync, Trace
-from crashmatrix.faults.disk.posix.layout import lay_out
 from crashmatrix.faults.disk.posix.tree import Tree, Trees
-from crashmatrix.faults.disk.trace.operations import ROOT
+from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, OWNER, ROOT, Attribute
 from tests.faults.disk.posix.support import FILE, FOLDER, TWO, A, B, C, Files, files, made_up, name, rename
-from tests.faults.disk.support import tree
 
 
 def shown(left: Tree) -> Files:
@@ -110,19 +108,59 @@ def test_torn_writes_miss_sectors_of_the_file() -> None:
     assert content_of(left, b"a") == b"o" * 100 + b"n" * 412 + b"o" * 1024 + b"n" * 64 + b"o" * 400
 
 
-def test_what_is_laid_out_is_the_tree(tmp_path: Path) -> None:
-    """Files, holes, links of both kinds and permissions become real ones."""
-    trace = made_up(
-        *(*TWO, Size(A, 10_000), name(ROOT, b"same", A), Node(B, stat.S_IFDIR | 0o750), name(ROOT, b"d", B)),
-        *(Node(C, stat.S_IFLNK | 0o777, b"../a"), name(B, b"l", C), Node(C + 1, stat.S_IFIFO | 0o600)),
-        *(name(B, b"p", C + 1), Node(C + 2, stat.S_IFREG | 0o400), name(B, b"f", C + 2)),
-    )
-    lay_out(Trees(trace).of(CrashState.whole(trace, trace.finish)), tmp_path)
-    assert stat.S_ISFIFO((tmp_path / "d/p").stat().st_mode)
-    (tmp_path / "d/p").unlink()  # Reading it would block.
-    content = b"1" + bytes(9999)
-    assert tree(tmp_path) == {"a": content, "same": content, "d": None, "d/l": content, "d/f": b""}
-    assert (tmp_path / "a").samefile(tmp_path / "same")
-    assert (tmp_path / "d/l").readlink() == Path("../a")
-    modes = {path: stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a", "d", "d/f")}
-    assert modes == {"a": 0o644, "d": 0o750, "d/f": 0o400}
+MADE = (*TWO, Mark("start"))
+
+
+def attributes_at_the_end(*operations: Operation) -> set[tuple[object, ...]]:
+    """File `a`, as the states show it that a power cut at the end can leave."""
+    trace = made_up(*MADE, *operations)
+    pending, trees = len(trace.pending(trace.finish)), Trees(trace)
+    found = (trees.of(CrashState(trace.finish, kept, (), pending)).entries for kept in range(1 << pending))
+    return {(node.mode & 0o7777, node.owner, dict(node.attributes).get(b"user.x")) for ((_, node, _),) in found}
+
+
+PLAIN = (0o644, (0, 0), None)
+SEALED, GIVEN = Attribute(A, MODE, b"%d" % (stat.S_IFREG | 0o400)), Attribute(A, OWNER, b"5 6")
+FIRST, SECOND, GONE = (Attribute(A, b"user.x", value) for value in (b"1", b"2", None))
+
+
+@pytest.mark.parametrize(
+    ("operations", "left"),
+    [
+        ((SEALED,), {PLAIN, (0o400, (0, 0), None)}),
+        ((SEALED, Sync(A)), {(0o400, (0, 0), None)}),
+        ((SEALED, Sync(A, data_only=True)), {PLAIN, (0o400, (0, 0), None)}),
+        ((SEALED, Sync(ROOT)), {PLAIN, (0o400, (0, 0), None)}),
+        ((GIVEN, SEALED), {PLAIN, (0o400, (0, 0), None), (0o644, (5, 6), None), (0o400, (5, 6), None)}),
+        ((FIRST,), {PLAIN, (0o644, (0, 0), b"1")}),
+        ((FIRST, Sync(A), SECOND), {(0o644, (0, 0), b"1"), (0o644, (0, 0), b"2")}),
+        ((FIRST, Sync(A), GONE), {(0o644, (0, 0), b"1"), PLAIN}),
+        ((FIRST, SECOND, Sync(A)), {(0o644, (0, 0), b"2")}),
+        ((FIRST, GONE, Sync(A)), {PLAIN}),
+    ],
+)
+def test_attributes_that_a_power_cut_leaves(operations: tuple[Operation, ...], left: set[tuple[object, ...]]) -> None:
+    """fsync of the file keeps its permissions, owner and attributes. Its fdatasync keeps none, nor does the folder's fsync."""
+    assert attributes_at_the_end(*operations) == left
+
+
+@pytest.mark.parametrize(
+    ("operations", "times"),
+    [
+        ((), {2}),
+        ((Data(A, 0, b"2"),), {2, 5}),
+        ((Data(A, 0, b"2"), Sync(A)), {5}),
+        ((Attribute(A, MODIFIED, b"77"),), {2, 77}),
+        ((Attribute(A, MODIFIED, b"77"), Sync(A)), {77}),
+        ((Attribute(A, MODIFIED, b"77"), Sync(A, data_only=True)), {2, 77}),
+        ((Attribute(A, MODIFIED, b"77"), Sync(A), Data(A, 0, b"2")), {77, 7}),
+        ((Data(A, 0, b"2"), Attribute(A, MODIFIED, b"77")), {2, 5, 77}),
+        ((SEALED,), {2}),
+    ],
+)
+def test_times_that_a_power_cut_leaves(operations: tuple[Operation, ...], times: set[int]) -> None:
+    """The time of a file is that of its last change that is left, or the one that a program set, if fsync kept it."""
+    trace = replace(made_up(*MADE, *operations), clock=tuple((at, at if at > 4 else min(at, 2)) for at in range(1, 20)))
+    pending, trees = len(trace.pending(trace.finish)), Trees(trace)
+    found = (trees.of(CrashState(trace.finish, kept, (), pending)).entries for kept in range(1 << pending))
+    assert {node.modified_ns for ((_, node, _),) in found} == times

@@ -4,6 +4,7 @@ import pytest
 
 from crashmatrix.faults.disk import Data, Flush, Mark, Names, Note, Operation, Size, Sync, Write
 from crashmatrix.faults.disk.trace.durability import Durability
+from crashmatrix.faults.disk.trace.operations import Attribute
 
 ROOT, FOLDER, A, B = 2, 3, 4, 5
 MADE, LINKED = Names(((ROOT, b"a", A),)), Names(((FOLDER, b"a", A),))
@@ -23,6 +24,13 @@ NEVER = -1
         pytest.param([MADE, Data(A, 0, b""), Sync(A)], [NEVER, 2, 0], id="a file: not its name"),
         pytest.param([MADE, Data(A, 0, b""), Sync(ROOT)], [2, NEVER, 0], id="a directory: names, not contents"),
         pytest.param([MADE, LINKED, Sync(FOLDER)], [NEVER, 2, 0], id="a directory: its own names"),
+        pytest.param([Attribute(A, b"mode", b"1"), Sync(A)], [1, 0], id="a file: its attributes"),
+        pytest.param([Attribute(A, b"mode", b"1"), Sync(B)], [NEVER, 0], id="another file: no attributes"),
+        pytest.param([Attribute(A, b"mode", b"1"), Sync(A, data_only=True)], [NEVER, 0], id="fdatasync: no attributes"),
+        pytest.param([Data(A, 0, b""), Size(A, 1), Sync(A, data_only=True)], [2, 2, 0], id="fdatasync: data and size"),
+        pytest.param([MADE, Attribute(A, b"mode", b"1"), Sync(ROOT)], [2, NEVER, 0], id="a directory: its own only"),
+        pytest.param([Attribute(ROOT, b"mode", b"1"), Sync(ROOT)], [1, 0], id="a directory: its attributes"),
+        pytest.param([Attribute(A, b"user.a", None), Mark("start")], [1, 0], id="what was prepared: attributes, too"),
         pytest.param([MOVED, Sync(ROOT)], [1, 0], id="a move: with the old directory"),
         pytest.param([MOVED, Sync(FOLDER)], [1, 0], id="a move: with the new directory"),
         pytest.param([MADE, MOVED, Sync(FOLDER)], [2, 2, 0], id="a move takes along the name's changes before it"),

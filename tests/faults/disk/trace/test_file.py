@@ -1,5 +1,6 @@
 """A trace survives being written and read, and nothing else passes for one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ def test_load_returns_what_was_saved(tmp_path: Path) -> None:
         assert loaded == trace
         assert loaded.identity == trace.identity
     assert [path.name for path in tmp_path.iterdir()] == ["a.trace"]
+
+
+def test_the_clock_is_kept(tmp_path: Path) -> None:
+    """Times are not what happened, so they change no identity. A trace made before there was a clock has none."""
+    plain = synthetic_trace([Note(b"")])
+    timed = replace(plain, clock=((0, 10**18), (2, 10**18 + 1)))
+    assert timed.identity == plain.identity
+    for trace in (plain, timed):
+        save_trace(trace, tmp_path / "a.trace")
+        assert load_trace(tmp_path / "a.trace") == trace
+    assert [timed.time_at(position) for position in range(4)] == [10**18, 10**18, 10**18 + 1, 10**18 + 1]
+    assert plain.time_at(3) == 0
 
 
 def test_large_traces_are_split_into_batches(tmp_path: Path) -> None:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, SIZE, UNKNOWN, Named, in_words
+from crashmatrix.faults.disk.trace.named import (
+    ATTRIBUTE,
+    DATA,
+    JOURNAL,
+    METADATA,
+    NAMES,
+    SIZE,
+    UNKNOWN,
+    Named,
+    in_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -11,6 +21,8 @@ from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, 
         (Named(kind=DATA, path="f", start=1000, stop=5096), "f, bytes 1,000 to 5,095"),
         (Named(kind=SIZE, path="f", stop=4096), "f, its size: 4,096 bytes"),
         (Named(kind=NAMES, path=".", what="a made"), "the store's folder: a made"),
+        (Named(kind=ATTRIBUTE, path="d/f", what="permissions become 644"), "d/f: permissions become 644"),
+        (Named(kind=ATTRIBUTE, path=".", what="attribute user.a set"), "the store's folder: attribute user.a set"),
         (Named(kind=JOURNAL, what="the commit"), "the filesystem's journal: the commit"),
         (Named(kind=METADATA, what="inodes"), "metadata of the filesystem: inodes"),
         (Named(kind=METADATA), "metadata of the filesystem"),

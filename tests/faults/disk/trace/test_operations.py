@@ -3,7 +3,7 @@
 import pytest
 
 from crashmatrix.faults.disk import Change, Data, Failure, Flush, Mark, Names, Node, Note, Operation, Size, Sync, Write
-from crashmatrix.faults.disk.trace.operations import operation_from_row, operation_row, sectors_of
+from crashmatrix.faults.disk.trace.operations import Attribute, operation_from_row, operation_row, sectors_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ from crashmatrix.faults.disk.trace.operations import operation_from_row, operati
         Data(7, 3, b"/ 1"),
         Size(7, 1 << 40),
         Sync(7),
+        Sync(7, data_only=True),
+        Node(7, 0o020600, b"", (1000, 4294967294), 259),
+        Node(7, 0o120777, b"../a b", (0, 1)),
+        Attribute(7, b"user.a b", b"\0 1\xff"),
+        Attribute(7, b"user.a", b""),
+        Attribute(7, b"user.a", None),
+        Attribute(7, b"mode", b"33188"),
     ],
     ids=repr,
 )
@@ -52,6 +59,7 @@ def test_an_unknown_kind_is_refused() -> None:
         (Data(7, 100, bytes(1500)), 4),
         (Size(7, 10_000), 0),
         (Names(((2, b"a", 7),)), 0),
+        (Attribute(7, b"user.a", bytes(2000)), 0),
     ],
     ids=repr,
 )
