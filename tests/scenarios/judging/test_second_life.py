@@ -93,7 +93,7 @@ def test_failed_check() -> None:
 
 
 def test_stored_again() -> None:
-    """An item that recovery had returned is no new item; one tried twice in a second life is."""
+    """An item that recovery had returned is not new; one that a second life tries twice is."""
     again = Promises.parse(b"attempt 7\nattempt 1\n", [0, 1])
     assert stored_again(again).startswith("resume attempted what recovery had returned before: 1; store new items")
     assert not stored_again(Promises.parse(b"attempt 7\nattempt 7\nack 7\n", [0, 1]))
