@@ -57,7 +57,7 @@ def finding_id(result: ScenarioResult) -> str:
 
 
 def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> list[Group]:
-    """Group all results that are not safe, worst verdict first, then the most frequent, then the first.
+    """Group all results that are not safe: worst verdict first, then those that one crash shows, the most frequent, the first.
 
     Args:
         known: explained findings (`RunSummary.findings`); they replace those made here, except for the count.
@@ -74,7 +74,12 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
         for name, found in members.items()
     ]
     rank = list(Verdict).index
-    return sorted(groups, key=lambda group: (-rank(group.finding.verdict), -group.finding.count))
+
+    def order(group: Group) -> tuple[int, bool, int]:
+        several = min(result.depth for result in group.results) > 0
+        return -rank(group.finding.verdict), several, -group.finding.count
+
+    return sorted(groups, key=order)
 
 
 def better(one: Finding, other: Finding) -> Finding:

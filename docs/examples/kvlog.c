@@ -1,7 +1,8 @@
 /* A very small key-value store: a log of lines `KEY VALUE CHECKSUM`, in which the last line of a key counts.
  *
  *     kvlog fill ROOT     put 20 values under 5 keys, noted in $CRASHMATRIX_JOURNAL
- *     kvlog dump ROOT     recover: drop a torn last line, print the rest as JSON
+ *     kvlog more ROOT     go on after a recovery: put 5 values that were never put before
+ *     kvlog dump ROOT     recover: drop what follows the last whole line, print the rest as JSON
  *
  * KVLOG_SYNC=0 leaves out the fsync: then nothing is lost when the process dies, but everything when the machine does.
  */
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEYS = 5, PUTS = 20, LINE_BYTES_MAX = 64 };
+enum { KEYS = 5, PUTS = 20, MORE = 5, LINE_BYTES_MAX = 64 };
 
 static void die(const char *what) {
     perror(what);
@@ -51,11 +52,11 @@ static int open_log(const char *root, int synced) {
     return log;
 }
 
-static void fill(const char *root, int synced) {
+static void fill(const char *root, int synced, int first, int end) {
     const char *path = getenv("CRASHMATRIX_JOURNAL");
     int journal = open(path ? path : "/dev/null", O_WRONLY | O_APPEND), log = open_log(root, synced);
     if (journal < 0) die(path);
-    for (int value = 0; value < PUTS; value++) {
+    for (int value = first; value < end; value++) {
         tell(journal, "attempt", value % KEYS, value);
         put(log, value % KEYS, value, synced);
         tell(journal, "ack", value % KEYS, value);
@@ -84,8 +85,9 @@ static void dump(const char *root, int synced) {
 int main(int count, char **arguments) {
     const char *sync = getenv("KVLOG_SYNC");
     int synced = !sync || strcmp(sync, "0");
-    if (count == 3 && !strcmp(arguments[1], "fill")) fill(arguments[2], synced);
+    if (count == 3 && !strcmp(arguments[1], "fill")) fill(arguments[2], synced, 0, PUTS);
+    else if (count == 3 && !strcmp(arguments[1], "more")) fill(arguments[2], synced, PUTS, PUTS + MORE);
     else if (count == 3 && !strcmp(arguments[1], "dump")) dump(arguments[2], synced);
-    else return fprintf(stderr, "usage: kvlog fill|dump ROOT\n"), 2;
+    else return fprintf(stderr, "usage: kvlog fill|more|dump ROOT\n"), 2;
     return 0;
 }

@@ -2,6 +2,7 @@
 
     crashmatrix run docs/examples/log_store.py:LogStore                                         # safe, under kill and power
     crashmatrix run docs/examples/log_store.py:TornTailStore --experiments kill                 # cannot-open
+    crashmatrix run docs/examples/log_store.py:TailKeptStore --experiments kill                 # loses
     crashmatrix run docs/examples/log_store.py:UnsyncedStore --experiments kill                 # safe
     crashmatrix run docs/examples/log_store.py:UnsyncedStore --experiments power --fs posix     # loses
 
@@ -80,6 +81,14 @@ class LogStore(SystemUnderTest):
             with journal.attempt(item):  # leaving the block acknowledges
                 log.append(item)
 
+    def resume(self, root, journal):
+        """Life goes on after the crash: more items, none of which was stored before."""
+        log = Log(root, sync=self.sync)
+        for number in range(12, 15):
+            item = [f"key{number % 3}", number]
+            with journal.attempt(item):
+                log.append(item)
+
     def recover(self, root):
         log = Log(root, sync=self.sync)
         items, length = log.read()
@@ -94,6 +103,14 @@ class TornTailStore(LogStore):
     def recover(self, root):
         lines = (root / "log").read_bytes().splitlines()
         return list(dict(json.loads(line.partition(b" ")[2]) for line in lines).items())
+
+
+class TailKeptStore(LogStore):
+    """Done wrong: recovery reads past no torn record, and leaves it there. A record appended behind it is never read."""
+
+    def recover(self, root):
+        items, _ = Log(root).read()
+        return [[key, value] for key, value in dict(items).items()]
 
 
 class UnsyncedStore(LogStore):

@@ -38,6 +38,12 @@ class Durable(SystemUnderTest):
                 with journal.attempt(number):
                     connection.execute("INSERT INTO store VALUES (?, ?)", (number, f"value {number}"))
 
+    def resume(self, root, journal):
+        with closing(self.connect(root)) as connection:
+            for number in range(8, 11):
+                with journal.attempt(number):
+                    connection.execute("INSERT INTO store VALUES (?, ?)", (number, f"value {number}"))
+
     def recover(self, root):
         with closing(self.connect(root)) as connection:
             return [number for (number,) in connection.execute("SELECT id FROM store ORDER BY id")]

@@ -24,6 +24,10 @@ class Settings(SystemUnderTest):
             with journal.attempt(["version", version]):
                 self.save(root, {"version": version})
 
+    def resume(self, root, journal):
+        with journal.attempt(["version", 4]):
+            self.save(root, {"version": 4})
+
     def save(self, root, settings):
         path = root / "settings.json"
         target = path if self.in_place else path.with_suffix(".new")

@@ -46,7 +46,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a recovery led to: the folder, and the items that it returned."""
+    """The result of a recovery: the folder that it led to, and the items that it returned."""
 
     tree: Tree
     items: tuple[Item, ...]

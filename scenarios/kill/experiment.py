@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -70,10 +69,14 @@ class KillExperiment(KillExploration):
             self.explore()
             lives.run()
             return
-        for step in (self.search, lives.run, self.explore, partial(lives.run, everywhere=True)):
-            step()
+        for _ in self.search():
+            if not self.broken():
+                lives.run()
             if self.broken():
                 return
+        self.explore()
+        if not self.broken():
+            lives.run(everywhere=True)
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the snapshots; runs nothing."""

@@ -39,6 +39,9 @@ __all__ = ["KillExploration", "snapshots_of"]
 
 T = TypeVar("T")
 
+_SEARCHED = 120
+"""How many scenarios are judged at a time in search of a bug that is known to be there."""
+
 
 def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) -> list[tuple[Hit, CrashState]]:
     """Run the workload once, undisturbed; returns the state at each chosen hit that was met, and at the end, in order.
@@ -139,9 +142,16 @@ class KillExploration:
         if calls:
             self.notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
 
-    def search(self) -> None:
-        """Judge every state that the workload leaves, but none of its recovery: quicker, and enough for most bugs."""
-        self.judge_level({path: self.states[path] for path in self.paths if path in self.states})
+    def search(self) -> Iterator[None]:
+        """Judge every state that the workload leaves, but none of its recovery: quicker, and enough for most bugs.
+
+        Yields now and then, so that what was recovered until then can be gone on from.
+        """
+        paths = [path for path in self.paths if path in self.states]
+        random.Random(f"{self.options.seed} search").shuffle(paths)
+        for start in range(0, len(paths), _SEARCHED):
+            self.judge_level({path: self.states[path] for path in paths[start : start + _SEARCHED]})
+            yield
 
     def explore(self) -> None:
         """Judge every state, then the states its recovery passes through, one depth after the other."""

@@ -56,7 +56,7 @@ END: Hit = ("workload.end", 1)
 """A crash right after the workload's last step."""
 
 RESUMED: Hit = ("workload.resumed", 1)
-"""No crash: recovery came to its end, and the system was resumed. What follows in a path happens in its second life."""
+"""No crash: recovery came to its end, and the system was resumed. The rest of a path happens in its second life."""
 
 _STEP = re.compile(r"([^+].*?)@([0-9]{1,18})(?:\+|\Z)", re.DOTALL)
 """One crash of an id; a failpoint's name may itself hold a plus sign."""

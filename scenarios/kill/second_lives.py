@@ -31,17 +31,17 @@ from crashmatrix.scenarios.target.contract import Violation, is_built_in
 
 __all__ = ["KILLS_MIN", "LIVES_MIN", "WATCHED_MAX", "Life", "SecondLives", "crash_again"]
 
-LIVES_MIN, LIVES_SHARE = 40, 0.03
-"""How many recovered folders get a second life at most: this many at least, or this share of the budget."""
+LIVES_MIN, LIVES_SHARE = 16, 0.03
+"""How many recovered folders get a second life at most: this many at least, or this share of the distinct states judged."""
 
-WATCHED_MAX = 8
+WATCHED_MAX = 2
 """How many second lives are watched: at each hit a snapshot is taken."""
 
 SEARCHED = 16
 """How many second lives are judged at a time in search of a bug that is known to be there."""
 
-KILLS_MIN, KILLS_SHARE = 40, 0.02
-"""How many distinct crashes in second lives are judged at most: this many at least, or this share of the budget."""
+KILLS_MIN, KILLS_SHARE = 12, 0.02
+"""How many distinct crashes in second lives are judged at most: this many at least, or this share of the distinct states."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ class SecondLives:
         return found
 
     def _room(self, least: int, share: float) -> int:
-        explored = self.exploration
-        return max(least, round(share * explored.options.shard.share(explored.budget)))
+        return max(least, round(share * len(self.exploration.checked)))
 
     def _live(self, path: CrashPath, recovered: Recovered) -> Life:
         """Resume in a copy of the folder."""

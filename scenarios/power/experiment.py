@@ -48,7 +48,7 @@ from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.explain.findings import PowerExplainer
 from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration, lacking
 from crashmatrix.scenarios.power.recording import Recording, trace_path
-from crashmatrix.scenarios.power.results import parse_power_id
+from crashmatrix.scenarios.power.results import circumstances, parse_power_id
 from crashmatrix.scenarios.processes.result import Raised, Returned
 
 __all__ = ["POWER", "Power", "PowerExperiment", "PowerScenario", "lacking"]
@@ -98,7 +98,7 @@ class PowerScenario:
                 return Checked(Verdict.UNKNOWN, f"the judge {result}")
             if keep is not None:
                 self._keep(checker, recording, keep, seconds)
-            return Checked(result.value.verdict, result.value.explanation)
+            return Checked(result.value.verdict, circumstances(self.recording, result.value.explanation))
 
     def _keep(self, checker: Checker, recording: Recording, keep: Path, seconds: float) -> None:
         keep.mkdir(parents=True)

@@ -35,7 +35,7 @@ RESTARTS = 3
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
 
-LIVES_MIN, LIVES_SHARE = 40, 0.03
+LIVES_MIN, LIVES_SHARE = 16, 0.02
 """How many second lives are judged in a run at most: this many at least, or this share of the budget."""
 
 STATES_MAX = 1000

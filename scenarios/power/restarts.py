@@ -75,6 +75,11 @@ class CallPlace:
     def __str__(self) -> str:
         return f"before {self.name}, call {self.call} after line {self.line} of the journal"
 
+    @property
+    def prepares(self) -> bool:
+        """Whether the call by itself stores nothing of an item: it syncs, or opens."""
+        return PREFIX + self.name in _SYNCS or self.name.startswith(("open", "creat"))
+
 
 Places = dict[str, tuple[KillPoint, ...]]
 """The places right before a sync, by the sort of what comes before: one of each sort says more than many of one."""
@@ -114,21 +119,24 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
 def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> list[CallPlace]:
     """Run the workload as `places_at_syncs` does; return the places at which an item is stored in part.
 
-    These are the calls that follow another one since the item was attempted: those that do not sync, if there are any.
+    Since the item was attempted, another call has changed a file: at best they are calls that change more, else that sync.
     Raises OSError where `seccomp.lacking` says so.
     """
     system = target.make()
     found: list[CallPlace] = []
+    begun: set[int] = set()
 
     def at(place: CallPlace, _: ProcessTree) -> None:
-        if place.call > 1:
+        if place.line in begun:
             found.append(place)
+        if not place.prepares:
+            begun.add(place.line)
 
     if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at):
         return []
     lines = [parse(line) for line in read_file(journal).splitlines()]
     amid = [place for place in found if place.line and isinstance(lines[place.line - 1], AttemptNote)]
-    return [place for place in amid if PREFIX + place.name not in _SYNCS] or amid
+    return [place for place in amid if not place.prepares] or amid
 
 
 def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Path) -> None:

@@ -20,7 +20,7 @@ def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
     cut = judged.state.partition("-")[0]
     return ScenarioResult(
         id=power_id(recording.name, judged.state), experiment="power", point=recording.point,
-        hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of else 0,
+        hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of or recording.resumed else 0,
         method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
         explanation=circumstances(recording, judged.explanation), state=judged.digest,
     )  # fmt: skip

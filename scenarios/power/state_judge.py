@@ -75,7 +75,7 @@ class StateJudge:
         self._can_resume = load(target.name).can_resume() and not recording.resumed
         self._resumes = resumes and self._can_resume
         self._safe: dict[str, tuple[CrashState, Judged]] = {}
-        """Of each folder that a recovery led to, the first crash state found safe."""
+        """The first crash state found safe, by the digest of the folder that its recovery led to."""
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.prediction = predict(self._states.outcomes)
         self.share = Share()

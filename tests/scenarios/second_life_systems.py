@@ -172,7 +172,7 @@ class FillsUp(GoesOn):
 
 
 class Everything(Contract):
-    """All that was ever acknowledged is there."""
+    """Everything that was ever acknowledged is there."""
 
     def check(self, promises: Promises, recovered: Sequence[Any]) -> list[Violation]:
         gone = [item for item in promises.acknowledged if item not in recovered]
@@ -183,3 +183,25 @@ class OwnContract(TwoHalves):
     """Wrong as `TwoHalves`, by a contract of its own."""
 
     contract = Everything()
+
+
+class TwoHalvesSynced(GoesOnSynced):
+    """Wrong: a line is written in two halves, synced; recovery leaves a torn one, and a new one begins behind it."""
+
+    def put(self, root: Path, item: int) -> None:
+        line = f"{item + 10}\n"
+        with (root / "data").open("ab", buffering=0) as file:
+            file.write(line[:1].encode())
+            file.write(line[1:].encode())
+            os.fsync(file.fileno())
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        lines = (root / "data").read_bytes().split(b"\n")[:-1]
+        return [int(line) - 10 for line in lines if len(line) == 2 and line.isdigit()]
+
+
+class StoresNothingSynced(GoesOnSynced):
+    """Says nothing: no item is attempted."""
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        return

@@ -5,7 +5,17 @@ from hypothesis import example, given, settings, strategies as st
 
 from crashmatrix import UsageError, faults
 from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.kill.plan import CrashPath, crash_fault, parse_id, scenario_id, thin, thin_states
+from crashmatrix.scenarios.kill.plan import (
+    END,
+    RESUMED,
+    CrashPath,
+    choose,
+    crash_fault,
+    parse_id,
+    scenario_id,
+    thin,
+    thin_states,
+)
 
 points = st.sampled_from(["wal.append.a", "wal.append.b", "wal.rotate.a", "journal.after_ack", "a@2", "kill:x"])
 
@@ -138,3 +148,38 @@ def test_crash_fault(number: int) -> None:
             point.hit()
         with pytest.raises(faults.Panic):
             point.hit()
+
+
+@pytest.mark.parametrize("hit", [END, ("a", 3)])
+def test_a_second_life_has_an_id(hit: tuple[str, int]) -> None:
+    """What comes after the resumption is one crash, or the end."""
+    path = (("a", 1), ("b", 2), RESUMED, hit)
+    assert parse_id(scenario_id(path)) == path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kill:workload.resumed@1+a@1",
+        "kill:a@1+workload.resumed@1",
+        "kill:a@1+workload.resumed@1+b@1+c@1",
+        "kill:a@1+workload.resumed@1+workload.resumed@1",
+    ],
+)
+def test_a_second_life_out_of_place_is_refused(text: str) -> None:
+    """Nothing is resumed before a crash, and no second life has a third."""
+    with pytest.raises(UsageError):
+        parse_id(text)
+
+
+def test_choose() -> None:
+    """One of each kind comes first, the first of it; the seed draws the order and the others."""
+    kinds: dict[CrashPath, str] = {((kind, number),): kind for kind in "abc" for number in range(1, 10)}
+    for seed in map(str, range(5)):
+        chosen = choose(kinds, 8, seed)
+        assert {*chosen[:3]} == {(("a", 1),), (("b", 1),), (("c", 1),)}
+        assert len({*chosen}) == 8
+        assert choose(kinds, 8, seed) == chosen
+    assert len({tuple(choose(kinds, 8, str(seed))) for seed in range(5)}) > 1
+    assert {*choose(kinds, 99, "0")} == {*kinds}
+    assert len(choose(kinds, 2, "0")) == 2

@@ -69,7 +69,9 @@ def test_verdicts(toy: str, expected: set[str], words: str) -> None:
     """Every toy gets the verdicts that its second life deserves, in words that name it; its first life is safe."""
     first, resumed = lives(run(toy))
     assert {result.verdict.value for result in first} == {"safe"}
-    assert {result.verdict.value for result in resumed} == expected
+    found = {result.verdict.value for result in resumed}
+    assert found <= expected
+    assert bool(found - {"safe"}) == bool(expected - {"safe"})  # Which crashes of a second life are judged is drawn.
     wrong = [result.explanation for result in resumed if result.verdict is not Verdict.SAFE]
     assert any(text.startswith(words) for text in wrong) if words else not wrong
 

@@ -1,4 +1,4 @@
-"""The recordings that a run makes, and the kill points of restarts; `test_restarts.py` has the restarts themselves."""
+"""Which recordings a run makes, and where the workloads of restarts are killed; what they are like is in `test_restarts.py`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,18 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.restarts import KillPoint, Places
-from crashmatrix.scenarios.power.schedule import NUDGES, Recordings, in_turns, nudges_on, recovery_of, restart
+from crashmatrix.scenarios.power.schedule import (
+    NUDGES,
+    RESUMED_AFTER_KILL,
+    Recordings,
+    in_turns,
+    nudges_on,
+    recovery_of,
+    restart,
+)
 
 TOYS = "tests.scenarios.toy_systems"
+RESUMABLE = "tests.scenarios.second_life_systems"
 
 
 def test_nudges_on() -> None:
@@ -56,33 +65,40 @@ def test_in_turns(at_notes: Places, at_syncs: Places, taken: Places) -> None:
 
 
 def test_one_seed_one_order() -> None:
-    """A seed fixes the order in which places are taken; another seed gives another order."""
+    """Another seed takes the places in another order."""
     assert len({tuple(in_turns(FAILPOINTS, {}, seed)) for seed in range(8)}) > 1
 
 
 def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
     """A recovery comes once it is called for; its parent's trace is removed."""
-    with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
-        kinds = [("posix", "none"), ("posix", restart(1)), ("posix", restart(99))]
+    with workbench(Plan(target=f"{RESUMABLE}:GoesOnSynced", report=tmp_path / "report")) as (checker, _):
+        kinds = [("posix", kind) for kind in ("none", restart(1), restart(99), RESUMED_AFTER_KILL)]
         found = []
         with Recordings(checker.jobs, checker.target, checker.folder(), 0, kinds) as recordings:
             for recording in recordings:
                 found.append(recording)
                 if len(found) == 1:
-                    recordings.recover(recording, [recovery_of(recording, "5-none")])
+                    states = [recovery_of(recording, "5-none"), recovery_of(recording, "9-none", resumed=True)]
+                    recordings.recover(recording, states)
             assert recordings.left == 0
-    first, second, third = found  # There are no 99 places to kill at.
+    first, *others = found  # There are no 99 places to kill at.
     assert first.name == "posix~none~0"
     assert not first.trace.exists()
-    assert {second.name, third.name} == {"posix~none~0/5-none", "posix~restart1~0"}
+    names = {"posix~none~0/5-none", "posix~none~0/9-none~resumed", "posix~restart1~0", "posix~resumed~0"}
+    assert {each.name for each in others} == names
     of = {each.name: each for each in found}
     assert of["posix~none~0/5-none"].of == ("posix~none~0", "5-none")
     assert of["posix~none~0/5-none"].point == "posix~none~0 recovery"
     assert of["posix~restart1~0"].killed is not None
+    assert of["posix~none~0/9-none~resumed"].point == "posix~none~0 second life"
+    assert of["posix~none~0/9-none~resumed"].resumed == "the power cut 9-none"
+    killed = of["posix~resumed~0"]
+    assert killed.resumed.startswith("a kill before write, call ") and killed.of is None
+    assert all(each.initial == tuple(range(len(each.initial))) for each in others if each.resumed)
 
 
 def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
-    """A workload that fails while it is recorded is an error of one line, about the target."""
+    """One line, about the target."""
     with workbench(Plan(target=f"{TOYS}:DiesByItself", report=tmp_path / "report")) as (checker, _):
         making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         with pytest.raises(UsageError, match="recording"):

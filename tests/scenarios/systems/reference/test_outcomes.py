@@ -1,0 +1,49 @@
+"""The contract of the reference workload: which tables and batches may come back after which operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
+from crashmatrix.scenarios.target.journal import Promises, item_key
+
+CREATE, ZERO, ONE = ["create", "t"], ["ingest", "t", 0], ["ingest", "t", 1]
+MOVED = ["received", "t", 0]
+
+
+def promises(*acknowledged: Any, attempted: Any = None, initial: tuple[Any, ...] = ()) -> Promises:
+    lines = [f"attempt {item_key(item)}\nack {item_key(item)}\n" for item in acknowledged]
+    lines += [f"attempt {item_key(attempted)}\n"] if attempted else []
+    return Promises.parse("".join(lines).encode(), initial)
+
+
+@pytest.mark.parametrize(
+    ("promised", "found", "kept"),
+    [
+        (promises(CREATE, ZERO), [CREATE, ZERO], True),
+        (promises(CREATE, ZERO), [CREATE], False),
+        (promises(CREATE, attempted=ZERO), [CREATE], True),
+        (promises(CREATE, attempted=ZERO), [CREATE, ZERO], True),
+        (promises(CREATE, ZERO, ["truncate", "t"]), [CREATE], True),
+        (promises(CREATE, ZERO, ["drop", "t"]), [], True),
+        (promises(CREATE, ZERO, ["transfer", "t", 0]), [CREATE, MOVED], True),
+        (promises(CREATE, ZERO, ["transfer", "t", 0]), [CREATE, ZERO], False),
+        (promises(CREATE, ZERO, attempted=["transfer", "t", 0]), [CREATE, MOVED], True),
+        # A second life owes what was recovered, rows moved before included.
+        (promises(initial=(CREATE, ZERO, MOVED)), [CREATE, ZERO, MOVED], True),
+        (promises(initial=(CREATE, ZERO, MOVED)), [CREATE, ZERO], False),
+        (promises(ONE, initial=(CREATE, MOVED)), [CREATE, ONE, MOVED], True),
+        (promises(ONE, initial=(CREATE, MOVED)), [CREATE, MOVED], False),
+        (promises(["transfer", "t", 2], initial=(CREATE, ONE, MOVED)), [CREATE, MOVED, ["received", "t", 1]], True),
+    ],
+)
+def test_contract(promised: Promises, found: list[Any], kept: bool) -> None:
+    """Everything acknowledged took effect, and perhaps what was in flight."""
+    assert (not TableContract().check(promised, found)) == kept
+
+
+def test_outcomes() -> None:
+    """Of what is in flight on one table, the first so many may have taken effect."""
+    assert outcomes(promises(CREATE, attempted=ZERO)) == [{"t": []}, {"t": [ZERO]}]
