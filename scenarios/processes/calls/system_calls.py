@@ -26,7 +26,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -198,13 +197,12 @@ class _Watch:
     def _one(self, call: Call, tree: ProcessTree, at: At, stores: MappedStores | None) -> None:
         tree.held = call.pid if self._listener.holds else 0
         try:
-            with ExitStack() as until_answered:
-                if call.number == MMAP[column()] and not call.foreign:
-                    self._mapping(call, stores)
-                elif (answer := self._passed(call, tree, at, until_answered)) is None:
-                    self._listener.let_go(call)
-                else:
-                    self._listener.answer(call, answer)
+            if call.number == MMAP[column()] and not call.foreign:
+                self._mapping(call, stores)
+            elif (answer := self._passed(call, tree, at)) is None:
+                self._listener.let_go(call)
+            else:
+                self._listener.answer(call, answer)
         finally:
             tree.held = 0
 
@@ -214,7 +212,7 @@ class _Watch:
         else:
             stores.mapping(call, holds=self._listener.holds, let_go=lambda: self._listener.let_go(call))
 
-    def _passed(self, call: Call, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+    def _passed(self, call: Call, tree: ProcessTree, at: At) -> int | None:
         """Pass the crash points of a call; returns what to answer in the kernel's place, None to have it done."""
         if call.foreign:
             self._coverage.lack(_FOREIGN)
@@ -231,7 +229,7 @@ class _Watch:
         if name:
             at(name, tree, _nothing)
         if write:
-            return _cut(write, name + CUT, tree, at, until_answered)
+            return _cut(write, name + CUT, tree, at)
         return 0 if slept else None
 
     def _point(self, call: Call) -> tuple[str, bool]:
@@ -268,23 +266,14 @@ class _Watch:
         return name if text.startswith(_GOFAIL_SAYS) and name in self._failpoints else ""
 
 
-def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At) -> int | None:
     """Pass the crash points inside a write.
 
-    From the first that somebody wants until the write is whole, the tree stands still: the kernel, too, lets nobody else
-    write to the file while a write is under way.
+    Meanwhile nobody else writes to the file: other writes wait for us, too. Readers may see half a write, as they may when the
+    kernel does it.
     """
-    frozen = False
-
-    def reach(length: int) -> None:
-        nonlocal frozen
-        if not frozen:
-            until_answered.enter_context(tree.frozen())
-            frozen = True
-        write.write_until(length)
-
     for length in write.cuts:
-        at(name, tree, lambda length=length: reach(length))  # type: ignore[misc]  # the default binds it now
+        at(name, tree, partial(write.write_until, length))
     return write.finish()
 
 
