@@ -102,6 +102,7 @@ class KillExperiment(KillExploration):
                 "the end of an undisturbed run is broken, too, so no crash is to blame: does the system write outside its "
                 "folder, or not at all?"
             )
+        self.notes += filter(None, [self.checker.patience.rule])
         if never:
             self.notes.append(f"failpoints never hit: {', '.join(never)}")
         self.notes.append(

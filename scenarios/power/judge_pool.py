@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
@@ -25,19 +26,20 @@ def judge_together(
     *,
     verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
+    learnt: Learnt = NOTHING_LEARNT,
 ) -> list[JobResult[Share]]:
     """Judge up to ``budget`` states; returns how each judge ended, with its `state_verdict.Share` if in order.
 
     Args:
         on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
-        verified, until_broken: see `judge.judge`.
+        verified, until_broken, learnt: see `judge.judge`.
     """
     share = max(1, budget // workers)
     seconds_max = 60 + (share + 2) * 4 * load(target.name).seconds_max  # Two recoveries, and `verify` at its longest.
 
     def drive(number: int) -> JobResult[Share]:
         job = jobs.start(
-            power_judge.judge, target, recording, number, workers, share, verified, until_broken,
+            power_judge.judge, target, recording, number, workers, share, verified, until_broken, learnt,
             seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:

@@ -26,6 +26,7 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore, Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.power.dealing import Dealer
@@ -35,7 +36,7 @@ from crashmatrix.scenarios.power.recording import Recording, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
 from crashmatrix.scenarios.processes.scratch import own_folder
-from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 
 __all__ = ["StateJudge"]
@@ -48,6 +49,7 @@ class StateJudge:
 
     Args:
         checks: further checks that need not be made again; None if every folder is to get them (`folder_judge`).
+        learnt: how long recoveries took so far.
         predict: makes the prediction from the outcomes of the trace's states.
     """
 
@@ -57,10 +59,12 @@ class StateJudge:
         recording: Recording,
         trace: Trace,
         checks: Iterable[Check] | None = None,
+        learnt: Learnt = NOTHING_LEARNT,
         *,
         predict: Callable[[StateNames], Prediction] = Prediction,
     ) -> None:
         self._target, self._recording, self._trace, self._checks = target, recording, trace, checks
+        self._patience = Patience(load(target.name).seconds_max, learnt, tries=2)
         # The other recordings are about the workload until a restart kills it.
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
         self._states = CrashStates(trace, options)
@@ -80,6 +84,7 @@ class StateJudge:
                 lambda cut: promises_before(self._trace, cut, self._recording),
                 self._store.capture,
                 self._checks,
+                self._patience,
             )
             with self._images.mounted(self._states.clean) as root:
                 self._clean = self._store.capture(root).digest
@@ -110,7 +115,7 @@ class StateJudge:
         self.share.possible_log2 = round(coverage.possible_log2, 1)
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
-        self.share.verified = self._folders.checks
+        self.share.verified, self.share.learnt = self._folders.checks, self._patience.learnt
         self.share.seconds["all"] = time.perf_counter() - start
 
     def judge_surely(self, state: CrashState) -> Iterator[Judged]:

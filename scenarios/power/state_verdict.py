@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 
 __all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of"]
 
@@ -45,6 +46,8 @@ class Share:
     mounted: int = 0
     verified: set[Check] = field(default_factory=set)
     """The further checks that were passed."""
+    learnt: Learnt = NOTHING_LEARNT
+    """How long recoveries took."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

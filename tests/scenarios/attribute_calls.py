@@ -15,8 +15,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from crashmatrix.scenarios.processes.calls.system_calls import run_watched
-from crashmatrix.scenarios.processes.calls.table import KINDS, column
+from crashmatrix.scenarios.processes.calls.system_calls import Coverage, run_watched
+from crashmatrix.scenarios.processes.calls.table import KINDS, REFUSED, column
 from crashmatrix.scenarios.processes.jobs import Channel
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +67,8 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "io_submit": lambda: _submit(file, 1),
         "madvise": lambda: _remove(file),
         # Nothing to see:
-        "attributes elsewhere": lambda: (os.chmod(away, 0o600), os.utime(other)),
+        "attributes elsewhere": lambda: os.chmod(away, 0o600),
+        "times elsewhere": lambda: os.utime(other),
         "clone to elsewhere": lambda: fcntl.ioctl(other, _FICLONE, file),
         "another ioctl": lambda: fcntl.ioctl(file, 0x541B, b"1234"),  # FIONREAD
         "asynchronous read": lambda: _submit(file, 0),
@@ -117,6 +118,18 @@ def watch_attribute_call(_: Channel, name: str, root: Path) -> tuple[list[str], 
         body, root=root, journal=None, failpoints=(), at=lambda point, *_: points.append((point, _look(root) == before))
     )
     return [point for point, _ in points], all(untouched for _, untouched in points)
+
+
+def try_a_ring(_: Channel, root: Path) -> tuple[int, list[str]]:
+    """Return the error number of io_uring_setup(2), and what the run could not cover."""
+    coverage = Coverage()
+
+    def body() -> None:
+        _LIBC.syscall(REFUSED["io_uring_setup"][column()], 1, ctypes.create_string_buffer(120))
+        os._exit(ctypes.get_errno())
+
+    status = run_watched(body, root=root, journal=None, failpoints=(), at=lambda *_: None, coverage=coverage)
+    return status, coverage.lacks
 
 
 def _look(root: Path) -> list[object]:

@@ -60,7 +60,7 @@ def _protected_later(root: Path) -> None:
         int(line.partition("-")[0], 16) for line in Path("/proc/self/maps").read_text().splitlines() if "/file" in line
     )
     assert _LIBC.mprotect(ctypes.c_void_p(address), PAGE, _PR | _PW) == 0
-    for at, byte in enumerate(b"ab"):
+    for at, byte in enumerate((b"a", b"b")):
         ctypes.c_char.from_address(address + at).value = byte
     memory.close()
 
@@ -116,7 +116,7 @@ STATES: dict[str, list[bytes]] = {
 }
 ENDS: dict[str, bytes] = {**dict.fromkeys(PROGRAMS, b"ab"), "across pages": b"\0\0"}
 
-UNSEEN: dict[str, Callable[[Path], None]] = {
+UNSEEN: dict[str, Callable[[Path], object]] = {
     "elsewhere": lambda root: _put(_map(root.parent / "away"), 0, b"a"),
     "private": lambda root: _put(_map(root / "file", flags=mmap.MAP_PRIVATE), 0, b"a"),
     "anonymous": lambda _: _put(mmap.mmap(-1, PAGE), 0, b"a"),
@@ -155,10 +155,12 @@ def watch_stores(_: Channel, name: str, root: Path) -> tuple[list[bytes], bytes,
         if point == MAPPED_STORE:
             states.append((folder / "file").read_bytes()[:2])
 
-    program = (PROGRAMS | UNSEEN | THREADED)[name]
-    status = run_watched(
-        lambda: program(folder), root=folder, journal=None, failpoints=(), at=at, coverage=coverage, stores=True
-    )
+    program: Callable[[Path], object] = {**PROGRAMS, **UNSEEN, **THREADED}[name]
+
+    def body() -> None:
+        program(folder)
+
+    status = run_watched(body, root=folder, journal=None, failpoints=(), at=at, coverage=coverage, stores=True)
     assert status == 0
     file = folder / "file"
     return states, file.read_bytes()[:2] if file.exists() else b"", coverage.lacks
