@@ -7,7 +7,7 @@ its whole limit, the run has its verdict. From then on, a recovery gets `TIMES` 
 - no run is broken by a learnt limit alone: a hang was seen before, in full;
 - a busy machine slows the recoveries that end, too, and the limit grows with them;
 - one that exceeds the learnt limit gets it a second time (under power, where a mounted state cannot be had twice, at once), so
-  a pause of the machine is no hang;
+  a pause of the machine is not taken for a hang;
 - a replay begins anew, with the whole limit.
 """
 
@@ -23,7 +23,7 @@ TIMES, SECONDS_MIN = 20, 1.0
 
 @dataclass(frozen=True)
 class Learnt:
-    """What is known of recoveries: how long the slowest that ended took, and whether one hung for its whole limit."""
+    """Recoveries so far: how long the slowest that ended took, and whether one hung for its whole limit."""
 
     slowest: float = 0.0
     hung: bool = False
@@ -55,7 +55,7 @@ class Patience:
         self._learn(Learnt(slowest=seconds))
 
     def hung(self, limit: float) -> bool:
-        """One has not ended within a limit; returns whether that was the whole limit."""
+        """One did not end within a limit; returns whether that was the whole limit."""
         whole = limit >= self.seconds_max
         self._learn(Learnt(hung=whole))
         return whole

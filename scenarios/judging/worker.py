@@ -16,7 +16,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,7 +68,7 @@ class Profile:
     shrunk: bool = False
     """Whether the journal was removed or truncated on the way."""
     uncovered: tuple[str, ...] = ()
-    """What the workload did that no crash point lies in, in words."""
+    """Changes by the workload that no crash point lies in, in words."""
     notes: tuple[str, ...] = ()
     """Rules by which hits were left out."""
 
@@ -278,11 +278,15 @@ def _run_watched(
         )
         answer.seek(0)
         text = answer.read()
+    lacks = coverage.lacks if coverage else []
     if not text:
+        if lacks:  # They may be the cause of its death.
+            os.write(2, f"\nnote: kill does not cover {'; nor '.join(lacks)}\n".encode())
         _end_like(status)
     returned, content = pickle.loads(text)  # noqa: S301  # from our own child
     if not returned:
-        raise Relayed(content)
+        note = f" (note: kill does not cover {'; nor '.join(lacks)})" if lacks else ""
+        raise Relayed(replace(content, message=content.message + note))
     return content
 
 

@@ -120,7 +120,7 @@ class KillExperiment(KillExploration):
                 self.report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
 
     def _uncovered(self, prepared: Prepared, hit: Collection[str]) -> list[str]:
-        """What the verdict line must name, because no crash was tried there."""
+        """Return the words for the verdict line on everything at which no crash was tried."""
         listed = prepared.profile.listed
         never = [name for name in listed if name not in hit]
         some = f"{len(never)} of the {len(listed)} failpoints listed, which never fired: {', '.join(never)}"

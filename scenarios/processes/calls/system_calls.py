@@ -72,7 +72,7 @@ At = Callable[[str, ProcessTree, Callable[[], None]], None]
 
 @dataclass
 class Coverage:
-    """What a run did that no crash point lies in: words for the report."""
+    """Changes by a run that no crash point lies in: words for the report."""
 
     lacks: list[str] = field(default_factory=list)
     """Kinds of changes."""

@@ -57,7 +57,7 @@ def test_calls(jobs: Jobs, tmp_path: Path, name: str, points: list[str]) -> None
 
 
 def test_rings_are_refused_and_named(jobs: Jobs, tmp_path: Path) -> None:
-    """A program that asks for a ring of io_uring hears that the kernel has none, and the report says what is not covered."""
+    """A program that wants a ring of io_uring hears that the kernel has none, and the report says what is not covered."""
     status, lacks = value(jobs.run(do.try_a_ring, tmp_path, seconds_max=SECONDS))
     assert status == errno.ENOSYS
     assert len(lacks) == 1
