@@ -26,6 +26,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,10 +54,9 @@ _SLEEP_SECONDS = 4_000_000
 """Six weeks: no program sleeps that long of its own."""
 _GOFAIL_SAYS = b"failpoint print: "
 _IO_URING = (
-    "what it does by io_uring, which was refused (ENOSYS), since what a ring is given can not be held back: the way that it goes "
-    "without a ring was crashed"
+    "io_uring, which was refused (ENOSYS) because its requests cannot be held back: the program was crashed without it"
 )
-_FOREIGN = "what its 32-bit programs do, whose system calls are not known"
+_FOREIGN = "its 32-bit programs, whose system calls are not known"
 
 DESCRIPTIONS: Final = {
     JOURNAL_LINE: "about to write to the journal",
@@ -227,6 +227,7 @@ class _Watch:
             # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
+            tree.about = partial(self._about, call, name)
             at(name, tree, _nothing)
         if write:
             return _cut(write, name + CUT, tree, at)
@@ -244,6 +245,19 @@ class _Watch:
             return JOURNAL_LINE, False
         inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
         return (PREFIX + name if inside else ""), False
+
+    def _about(self, call: Call, name: str) -> str:
+        """Say what a call is about to do: ``rename db.tmp -> db.json``."""
+        if not name.startswith(PREFIX):
+            return ""
+        what, kind = self._kinds[call.number]
+        with suppress(OSError, OverflowError, struct.error):
+            paths = [
+                os.path.relpath(path, self._root) if self._is_inside(path) else path
+                for path in touched(call, what, kind)
+            ]
+            return f"{what} {' -> '.join('the folder' if path == '.' else path for path in paths)}".strip()
+        return ""
 
     def _is_inside(self, path: str) -> bool:
         return path == self._root or path.startswith(self._root + "/")
