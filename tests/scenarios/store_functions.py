@@ -1,4 +1,4 @@
-"""What the jobs of `test_mapped_stores` do: programs that store single bytes to a mapped file of the folder."""
+"""The jobs of `test_mapped_stores`: programs that store single bytes to a mapped file of the folder."""
 
 from __future__ import annotations
 

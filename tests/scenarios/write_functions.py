@@ -1,4 +1,4 @@
-"""What the jobs of `test_long_writes` do: writes that cross pages of a file, in each way there is."""
+"""The jobs of `test_long_writes`: writes that cross pages of a file, in each way there is."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _open(name: str, path: Path) -> tuple[int, Way]:
 
 
 def _done(file: int, way: Way, path: Path) -> tuple[int, int, bytes]:
-    """What the write returned, the position after it, and the file."""
+    """Make the write; return its result, the position after it, and the file."""
     returned = way[2](file)
     return returned, os.lseek(file, 0, os.SEEK_CUR), path.read_bytes()
 

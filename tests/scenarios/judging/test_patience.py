@@ -42,7 +42,7 @@ def test_limits(name: str, seen: list[float | str], tries: int, limit: float) ->
 
 
 def test_learnt_by_several() -> None:
-    """What several judges have learnt adds up."""
+    """The knowledge of several judges adds up."""
     assert Learnt(1, True) | Learnt(2, False) == Learnt(2, True)
     assert Patience(30, Learnt(0.5, True)).limit == TIMES * 0.5
 
@@ -56,7 +56,7 @@ def test_the_second_hang_takes_less(tmp_path: Path) -> None:
         assert checker.check(empty).verdict is Verdict.SAFE
         assert checker.check(all_of_them).verdict is Verdict.HANGS
         assert checker.patience.learnt.hung
-        checker.patience.learnt = Learnt(0.05, True)  # However slow this machine is.
+        checker.patience.learnt = Learnt(0.05, True)  # whatever this machine took
         checker.patience.seconds_max = 3600
         assert checker.patience.limit == SECONDS_MIN
         assert checker.check(all_of_them).verdict is Verdict.HANGS

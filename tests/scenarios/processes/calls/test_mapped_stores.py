@@ -53,7 +53,7 @@ def test_threads_are_reported(jobs: Jobs, tmp_path: Path, name: str) -> None:
 
 
 def test_many_stores_in_a_row(jobs: Jobs, tmp_path: Path) -> None:
-    """Of stores with no call between them the first count; after the next call, they count anew."""
+    """The first stores with no call between them count; after the next call, stores count anew."""
     counts = value(jobs.run(do.count_many, tmp_path, seconds_max=SECONDS))
     assert counts == (2 * STRETCH_MAX, 1)
 
