@@ -109,6 +109,8 @@ WITHOUT_NAMESAKE = {
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
+    "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",
+    "scenarios/processes/calls/traced.py": "wraps ptrace(2); calls/test_mapped_stores.py traces real programs with it",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
     "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",

@@ -29,6 +29,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
+from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.tree import Tree
@@ -104,6 +105,8 @@ class Checker:
         self.jobs, self.store, self.target = jobs, store, target
         self.system: type[SystemUnderTest] = load(target.name)
         self.contract: Contract = contract_named(self.system.contract)
+        self.patience = Patience(self.system.seconds_max)
+        self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
@@ -156,10 +159,7 @@ class Checker:
         try:
             root = folder / ROOT_NAME
             self.store.restore(end.tree, root)
-            result = self.jobs.run(
-                work.recover, self.target, root, False, None,
-                seconds_max=self.system.seconds_max, view=self.view(root),
-            )  # fmt: skip
+            result, _ = self._try_to_recover(root, [], snapshot=False)
             items = result.value[0] if isinstance(result, Returned) else None
             return judge_undisturbed(end.promises, items, self._violation)
         finally:
@@ -190,7 +190,7 @@ class Checker:
         recovery: list[Snapshot] = []
         items = recovered = None
         try:
-            items, declared = self._recover(root, recovery, snapshot)
+            items, declared = self._recover(state, root, recovery, snapshot)
             self._judge(state.promises, items)
             if not state.resumed:
                 recovered = self._verify(root, items, state.promises)
@@ -204,17 +204,29 @@ class Checker:
         return Checked(Verdict.SAFE, "", tuple(recovery), declared, recovered)
 
     def _recover(
-        self, root: Path, recovery: list[Snapshot], snapshot: bool
+        self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-        job = self.jobs.start(
-            work.recover, self.target, root, snapshot, None,
-            seconds_max=self.system.seconds_max, view=self.view(root),
-        )  # fmt: skip
-        snapshot_job(job, self.store, root, recovery)
-        result = job.wait()
+        result, limit = self._try_to_recover(root, recovery, snapshot=snapshot)
+        if isinstance(result, TimedOut) and not self.patience.hung(limit):
+            remove_tree(root)
+            recovery.clear()
+            self.store.restore(state.tree, root)
+            result, _ = self._try_to_recover(root, recovery, snapshot=snapshot)
         if not isinstance(result, Returned):
             raise _failed_recovery("recovery", result)
         return result.value
+
+    def _try_to_recover(
+        self, root: Path, recovery: list[Snapshot], *, snapshot: bool
+    ) -> tuple[JobResult[tuple[list[Item], dict[str, tuple[str, str]]]], float]:
+        """Recover once; returns how that ended, and its time limit in seconds."""
+        begun, limit = time.monotonic(), self.patience.limit
+        job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=limit, view=self.view(root))
+        copying = snapshot_job(job, self.store, root, recovery)
+        result = job.wait()
+        if not isinstance(result, TimedOut):
+            self.patience.ended(time.monotonic() - begun - copying)
+        return result, limit
 
     def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
         if violation := self._violation(promises, items):
@@ -254,13 +266,15 @@ class Checker:
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
-        job = self.jobs.start(
-            work.recover_again, self.target, root, promises,
-            seconds_max=2 * self.system.seconds_max, view=self.view(root),
-        )  # fmt: skip
+        begun, limit = time.monotonic(), self._patience_again.limit
+        job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=limit, view=self.view(root))
         again = job.next_message()
         if again is None:
-            raise _failed_recovery("a second recovery", job.wait())
+            if isinstance(result := job.wait(), TimedOut):
+                self._patience_again.hung(limit)
+            raise _failed_recovery("a second recovery", result)
+        self._patience_again.ended(time.monotonic() - begun)
+        job.grant(2 * self.system.seconds_max - limit)  # The system's own check has the whole time.
         try:
             self._compare(promises, items, again, before, root)
         finally:
@@ -281,14 +295,17 @@ class Checker:
 
 def snapshot_job(
     job: Job[T], store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None
-) -> None:
-    """Drive a job to its end, taking a snapshot of ``root`` at each hit that the job reports."""
+) -> float:
+    """Drive a job to its end, taking a snapshot of ``root`` at each hit that the job reports; returns the seconds it took."""
+    copying = 0.0
     while (hit := job.next_message()) is not None:
         begun = time.monotonic()
         with suppress(ProcessLookupError), frozen(job.process()):  # it died meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
             into.append(Snapshot(hit, store.capture(root), size))
-        job.grant(time.monotonic() - begun)  # Being copied does not count as being slow.
+        job.grant(seconds := time.monotonic() - begun)  # Being copied does not count as being slow.
+        copying += seconds
+    return copying
 
 
 def _advice(how: str) -> str:

@@ -8,31 +8,20 @@ system then runs in a process tree below this one.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pickle
-import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
-from crashmatrix.scenarios.processes.calls.long_writes import CUT
-from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
-from crashmatrix.scenarios.processes.calls.system_calls import (
-    DESCRIPTIONS,
-    Coverage,
-    failpoint_environment,
-    run_watched,
-)
+from crashmatrix.scenarios.judging.source_lines import SourceLines
+from crashmatrix.scenarios.judging.watched import Hit, crash_at, run_watched_system, wants_stores
+from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS, Coverage
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
-from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
@@ -44,6 +33,7 @@ __all__ = [
     "Profile",
     "fingerprint",
     "judge",
+    "places",
     "prepare",
     "profile",
     "recover",
@@ -53,9 +43,6 @@ __all__ = [
     "setup",
     "workload",
 ]
-
-Hit = tuple[str, int]
-"""A failpoint's name and which hit of it, from 1."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +56,7 @@ class Profile:
     shrunk: bool = False
     """Whether the journal was removed or truncated on the way."""
     uncovered: tuple[str, ...] = ()
-    """What the workload did that no crash point lies in, in words."""
+    """Changes by the workload that no crash point lies in, in words."""
     notes: tuple[str, ...] = ()
     """Rules by which hits were left out."""
 
@@ -97,7 +84,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         growth.look()
 
     if target.watch_calls:
-        _run_watched(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
+        run_watched_system(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
         declared = _declared_outside(system, hits)
     else:
         faults.observe(lambda point, number: see((point.name, number)))
@@ -165,12 +152,32 @@ def _live(
     kill: Hit | None,
 ) -> None:
     if target.watch_calls:
-        watched = [*(watch or ()), *([kill] if kill else [])]
-        stores = any(name == MAPPED_STORE for name, _ in watched)
-        _run_watched(system, life, root, journal, _crash_at(channel, watch, kill), stores=stores)
+        see, stores = crash_at(channel, watch, kill), wants_stores(watch, kill)
+        run_watched_system(system, life, root, journal, see, stores=stores)
         return
     _arm(channel, watch, kill)
     life()
+
+
+def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collection[Hit]) -> dict[Hit, tuple[str, str]]:
+    """Run the workload once more; return what it is about to do at these hits, and at which line of its source."""
+    system = target.make()
+    found: dict[Hit, tuple[str, str]] = {}
+    lines = SourceLines()
+
+    def see(hit: Hit, tree: ProcessTree, _: object) -> None:
+        lines.read()
+        if hit in hits:
+            found[hit] = tree.about(), ""
+            lines.at(hit, tree)
+
+    def life() -> None:
+        lines.listen()
+        system.workload(root, Journal(journal))
+
+    run_watched_system(system, life, root, journal, see)
+    lines.close()
+    return {hit: (about, lines.found.get(hit, "")) for hit, (about, _) in found.items()}
 
 
 def recover(
@@ -180,8 +187,8 @@ def recover(
     system = target.make()
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
-        items = _run_watched(
-            system, lambda: recovered_items(system.recover(root)), root, None, _crash_at(channel, watch, kill)
+        items = run_watched_system(
+            system, lambda: recovered_items(system.recover(root)), root, None, crash_at(channel, watch, kill)
         )
         return items, _declared_outside(system, ())
     _arm(channel, watch, kill)
@@ -246,87 +253,6 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
                     stop_here()
 
         faults.observe(observe)
-
-
-See = Callable[[Hit, ProcessTree, Callable[[], None]], None]
-"""Called at a hit, with the tree, and a function that brings about what a crash there leaves."""
-
-_CUTS_IN_RECOVERY = 2
-"""How many hits inside long writes each recovery is copied at."""
-
-
-def _crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> See:
-    """As `_arm`, for a process tree: it is copied, or killed, as one."""
-
-    def see(hit: Hit, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
-        if hit == kill:
-            bring_about()
-            tree.kill()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if hit in watch if watch is not None else hit[1] <= _CUTS_IN_RECOVERY or not hit[0].endswith(CUT):
-            bring_about()
-            with tree.frozen():
-                channel.send(hit)
-                stop_here()
-
-    return see
-
-
-def _run_watched(
-    system: SystemUnderTest,
-    function: Callable[[], Any],
-    root: Path,
-    journal: Path | None,
-    see: See,
-    coverage: Coverage | None = None,
-    stores: bool = False,
-) -> Any:
-    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends."""
-    names = list(system.failpoints_outside())
-    counts: Counter[str] = Counter()
-
-    def at(name: str, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
-        counts[name] += 1
-        see((name, counts[name]), tree, bring_about)
-
-    with os.fdopen(os.memfd_create("crashmatrix-answer"), "w+b") as answer:
-
-        def body() -> None:
-            os.environ.update(failpoint_environment(names))
-            pickle.dump(_outcome(function), answer)
-            answer.flush()
-
-        status = run_watched(
-            body, root=root, journal=journal, failpoints=names, at=at, coverage=coverage, stores=stores
-        )
-        answer.seek(0)
-        text = answer.read()
-    if not text:
-        _end_like(status)
-    returned, content = pickle.loads(text)  # noqa: S301  # from our own child
-    if not returned:
-        raise Relayed(content)
-    return content
-
-
-def _outcome(function: Callable[[], Any]) -> tuple[bool, Any]:
-    owner = os.getpid()
-    try:
-        outcome = True, function()
-    except BaseException as error:  # A panic or an exit is a way to end, too.
-        outcome = False, describe(error)
-    if os.getpid() != owner:
-        os._exit(0)  # A copy, made by a function that forks.
-    return outcome
-
-
-def _end_like(status: int) -> NoReturn:
-    """End this process as another one ended."""
-    if status < 0:
-        with contextlib.suppress(OSError, ValueError):  # SIGKILL, and those that the C library keeps to itself
-            signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    os._exit(status)
 
 
 def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[str, tuple[str, str]]:

@@ -14,10 +14,13 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Labels, Verdict
+from crashmatrix.reports.findings import group
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import (
     Alternative,
@@ -29,6 +32,7 @@ from crashmatrix.scenarios.experiment import (
     StoredRun,
     Workbench,
 )
+from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken, unfired
 from crashmatrix.scenarios.kill.explain import KillExplainer
@@ -37,6 +41,7 @@ from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, Cr
 from crashmatrix.scenarios.kill.profile import Prepared, prepare
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
 from crashmatrix.scenarios.kill.second_lives import SecondLives
+from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
@@ -62,6 +67,7 @@ class KillExperiment(KillExploration):
         self._explore_all(lives)
         lives.account()
         RealKills(self, prepared, comparable, self.sample_min).run()
+        self._locate(prepared)
         self._account(prepared)
 
     def _explore_all(self, lives: SecondLives) -> None:
@@ -79,7 +85,7 @@ class KillExperiment(KillExploration):
             lives.run(everywhere=True)
 
     def explain(self) -> Explained:
-        """Explain each kind of broken promise, from the snapshots; runs nothing."""
+        """Explain each kind of broken promise, from what `run` learnt; runs nothing."""
         explainer = KillExplainer(self)
         return Explained(explainer.findings(), explainer.notes)
 
@@ -123,6 +129,7 @@ class KillExperiment(KillExploration):
                 "the end of an undisturbed run is broken, too, so no crash is to blame: does the system write outside its "
                 "folder, or not at all?"
             )
+        self.notes += filter(None, [self.checker.patience.rule])
         if never:
             self.notes.append(f"failpoints never hit: {', '.join(never)}")
         self.notes.append(
@@ -130,6 +137,21 @@ class KillExperiment(KillExploration):
             f"{self.details['killed_for_real']} scenarios also killed for real, "
             f"{self.details['agreed_with_snapshot']} of them as in the snapshot"
         )
+
+    def _locate(self, prepared: Prepared) -> None:
+        """Run the workload once more to learn what its system calls do, and where, at the examples of findings."""
+        groups = [found for found in group(self.ordered()) if found.finding.verdict.broken]
+        first = [hit for (hit,) in (path for path in self.states if len(path) == 1)]
+        wanted = {parse_id(found.finding.example)[0] for found in groups}
+        wanted |= {before for before, hit in pairwise(first) if hit in wanted}
+        if not self.checker.target.watch_calls or not wanted or self.options.until_broken:
+            return
+        folder = self.checker.folder()
+        self.checker.store.restore(prepared.tree, folder / "root")
+        result = self.checker.run(work.places, folder / "root", folder / "journal", wanted)
+        if isinstance(result, Returned):  # Otherwise the findings name calls only.
+            self.places = result.value
+        remove_tree(folder)
 
     def _miss_listed(self, prepared: Prepared, hit: Collection[str]) -> None:
         """A failpoint that the target lists, and that never fired, is ``unknown``."""
@@ -140,7 +162,7 @@ class KillExperiment(KillExploration):
                 self.report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
 
     def _uncovered(self, prepared: Prepared, hit: Collection[str]) -> list[str]:
-        """What the verdict line must name, because no crash was tried there."""
+        """Return the words for the verdict line on everything at which no crash was tried."""
         listed = prepared.profile.listed
         never = [name for name in listed if name not in hit]
         some = f"{len(never)} of the {len(listed)} failpoints listed, which never fired: {', '.join(never)}"

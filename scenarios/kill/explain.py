@@ -105,6 +105,11 @@ class KillExplainer:
         if hit == RESUMED:
             return "where it was resumed"
         text, place = self._declared.get(hit[0], ("", ""))
+        if hit in self._experiment.places:
+            call, place = self._experiment.places[hit]
+            text = f"about to {call}" if call else text
+            if not place and call:
+                return f"hit {hit[1]} of {hit[0]} ({text})"
         about = f": {text}" if text else ""
         return f"hit {hit[1]} of {hit[0]} ({place}{about})" if place else f"hit {hit[1]} of {hit[0]}"
 
@@ -217,7 +222,7 @@ def changes_between(before: Tree, after: Tree) -> list[str]:
         entry = theirs.get(path)
         if entry is None:
             words.append(f"{path} removed")
-        elif path in mine:
+        elif path in mine and entry.content not in gone:
             words += _changes_of(path, mine[path], entry)
         elif entry.content in gone:
             old = gone.pop(entry.content)

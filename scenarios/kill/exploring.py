@@ -84,6 +84,8 @@ class KillExploration:
     notes: list[str] = field(default_factory=list)
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Description and location of each failpoint, by name."""
+    places: dict[Hit, tuple[str, str]] = field(default_factory=dict)
+    """The action of system calls, and their line of source, by hit: for the examples of findings."""
     paths: list[CrashPath] = field(default_factory=list)
     """The plan's order."""
     states: dict[CrashPath, CrashState] = field(default_factory=dict)

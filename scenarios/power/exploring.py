@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from crashmatrix.faults.disk import requirements
@@ -17,6 +18,7 @@ from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
@@ -66,6 +68,7 @@ class PowerExploration:
     notes: list[str] = field(default_factory=list)
     _judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     _verified: frozenset[Check] = frozenset()
+    _learnt: Learnt = NOTHING_LEARNT
     _budget_left: int = 0
     _lives_left: int = 0
     _resumed_on: set[str] = field(default_factory=set)
@@ -187,7 +190,7 @@ class PowerExploration:
         self.details["recordings"].append(account)
         ends = judge_together(
             self.checker.jobs, self.checker.target, recording, self.options.workers, budget, partial(self._add, recording),
-            verified=self._verified, until_broken=self.options.until_broken, lives=lives,
+            verified=self._verified, until_broken=self.options.until_broken, lives=lives, learnt=self._learnt,
         )  # fmt: skip
         self._exploring += time.perf_counter() - begun
         for end in ends:
@@ -195,6 +198,7 @@ class PowerExploration:
                 self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
         shares = [end.value for end in ends if isinstance(end, Returned)]
         self._verified = self._verified.union(*(share.verified for share in shares))
+        self._learnt = reduce(or_, (share.learnt for share in shares), self._learnt)
         account.update(account_of(shares))
         self._lives_left -= account["second_lives"]
         self._promised += sum(share.promised for share in shares)
@@ -252,6 +256,7 @@ class PowerExploration:
         )
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
+        self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])
         safe = all(result.verdict is Verdict.SAFE for result in self.results.values())
         if safe and self.options.shard == WHOLE and "posix" not in self.options.filesystems:
             tested = " and ".join(self.options.filesystems)

@@ -12,6 +12,7 @@ single states are judged, to replay or to minimise one, each folder gets all fou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
+from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
@@ -45,6 +47,7 @@ class FolderJudge:
         capture: takes a snapshot of a folder, in the process of a check.
         checks: those of steps 3 and 4 that need not be made again; None if every folder is to get them.
         cell: where the checks run, if there is one.
+        patience: the time limits of recoveries; by default the target's own.
         resumed: whether the promises are those of a second life, whose recoveries are judged by the contract alone.
     """
 
@@ -55,6 +58,7 @@ class FolderJudge:
         capture: Callable[[Path], Tree],
         checks: Iterable[Check] | None = None,
         cell: Cell | None = None,
+        patience: Patience | None = None,
         *,
         resumed: bool = False,
     ) -> None:
@@ -62,6 +66,7 @@ class FolderJudge:
         self._target, self._promises_at, self._capture = target, promises_at, capture
         self._kind = load(target.name)
         self._contract: Contract = contract_named(self._kind.contract)
+        self._patience = patience or Patience(self._kind.seconds_max)
         self._verdicts: dict[tuple[str, int], Judged] = {}
         self._recoveries: dict[str, Recovery] = {}
         self._repeatable: set[tuple[str, str]] = set()
@@ -126,9 +131,14 @@ class FolderJudge:
         known = None if verifies else self._recoveries.get(folder)
         promises = self._promises_at(cut)
         inside, apart = self._inside(root)
+        begun, limit = time.monotonic(), self._limit(verifies)
         verdict, content = run_checker(
-            partial(self._first_recovery, inside, folder, promises, events, known), self._seconds_max(verifies), apart
+            partial(self._first_recovery, inside, folder, promises, events, known), limit, apart
         )
+        if verdict is Verdict.HANGS:
+            self._patience.hung(limit)
+        elif known is None:
+            self._patience.ended(time.monotonic() - begun)
         left = ""
         if verdict is Verdict.SAFE:
             items, left = content
@@ -207,6 +217,11 @@ class FolderJudge:
         self._repeatable.add(_key(first))
         self.checks.add((REPEATED, events))
         return None
+
+    def _limit(self, verifies: bool) -> float:
+        """The time limit of a first recovery; the whole one where a user's checks follow in the same process."""
+        own = not verifies and is_built_in(self._contract)
+        return self._patience.limit if own else self._seconds_max(verifies)
 
     def _seconds_max(self, verifies: bool) -> float:
         return (3 if verifies else 1) * self._kind.seconds_max

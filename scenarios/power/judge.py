@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crashmatrix.faults.disk import CrashImages, CrashState, Trace, enter_private_namespace, load_trace
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.power.recording import Recording, journal_before
 from crashmatrix.scenarios.power.state_judge import StateJudge
@@ -34,6 +35,7 @@ def judge(
     verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
     lives: int = 0,
+    learnt: Learnt = NOTHING_LEARNT,
 ) -> Share:
     """Judge this worker's share of the states, sending each `Judged` as it comes; returns the account.
 
@@ -41,10 +43,11 @@ def judge(
         verified: further checks that were made already, on some crash state of the run.
         until_broken: stop at the first broken promise.
         lives: how many second lives to judge at most.
+        learnt: how long recoveries took so far.
     """
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
-    with StateJudge(target, recording, load_alone(recording), verified) as states:
+    with StateJudge(target, recording, load_alone(recording), verified, learnt) as states:
         for judged in states.all(number, workers, budget, lives):
             channel.send(judged)
             if until_broken and judged.verdict.broken:

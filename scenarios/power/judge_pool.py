@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
@@ -26,12 +27,13 @@ def judge_together(
     verified: frozenset[Check] = frozenset(),
     until_broken: bool = False,
     lives: int = 0,
+    learnt: Learnt = NOTHING_LEARNT,
 ) -> list[JobResult[Share]]:
     """Judge up to ``budget`` states; returns how each judge ended, with its `state_verdict.Share` if in order.
 
     Args:
         on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
-        verified, until_broken: see `judge.judge`.
+        verified, until_broken, learnt: see `judge.judge`.
         lives: how many second lives each of the workers judges at most.
     """
     share = max(1, budget // workers)
@@ -40,7 +42,7 @@ def judge_together(
 
     def drive(number: int) -> JobResult[Share]:
         job = jobs.start(
-            power_judge.judge, target, recording, number, workers, share, verified, until_broken, lives,
+            power_judge.judge, target, recording, number, workers, share, verified, until_broken, lives, learnt,
             seconds_max=seconds_max, keep_going=True,
         )  # fmt: skip
         while (judged := job.next_message()) is not None:

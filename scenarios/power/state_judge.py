@@ -28,6 +28,7 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
 from crashmatrix.scenarios.judging.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
@@ -54,6 +55,7 @@ class StateJudge:
     Args:
         checks: further checks that need not be made again; None if every folder is to get them (`folder_judge`).
         resumes: whether each state found safe is to get a second life, too, if the system can be resumed (`second_lives`).
+        learnt: how long recoveries took so far.
         predict: makes the prediction from the outcomes of the trace's states.
     """
 
@@ -63,11 +65,13 @@ class StateJudge:
         recording: Recording,
         trace: Trace,
         checks: Iterable[Check] | None = None,
+        learnt: Learnt = NOTHING_LEARNT,
         *,
         resumes: bool = False,
         predict: Callable[[StateNames], Prediction] = Prediction,
     ) -> None:
         self._target, self._recording, self._trace, self._checks = target, recording, trace, checks
+        self._patience = Patience(load(target.name).seconds_max, learnt, tries=2)
         # The other recordings are about the workload until a restart kills it.
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
         self._states = CrashStates(trace, options)
@@ -93,6 +97,7 @@ class StateJudge:
                 partial(self._store.capture, names=1 if cell else None),
                 self._checks,
                 cell,
+                self._patience,
                 resumed=bool(self._recording.resumed),
             )
             self._lives = LifeJudge(self._target, scratch, cell)
@@ -130,7 +135,7 @@ class StateJudge:
         self.share.possible_log2 = round(coverage.possible_log2, 1)
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
-        self.share.verified = self._folders.checks
+        self.share.verified, self.share.learnt = self._folders.checks, self._patience.learnt
         self.share.second_lives, self.share.promised = self._lives.lives, self._lives.promised
         self.share.seconds["all"] = time.perf_counter() - start
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 
 __all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of", "digest_in", "named"]
 
@@ -61,6 +62,8 @@ class Share:
     second_lives: int = 0
     promised: int = 0
     """How many second lives acknowledged something."""
+    learnt: Learnt = NOTHING_LEARNT
+    """How long recoveries took."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 

@@ -47,6 +47,8 @@ class ProcessTree:
     def __init__(self, body: Callable[[], None]) -> None:
         self.held = 0
         """A thread that somebody keeps from doing anything; 0 for none."""
+        self.about: Callable[[], str] = str
+        """Says what the held thread is about to do."""
         self.reap: Callable[[], None] = lambda: None
         """Waits for the end of processes that we trace: the keeper sees it only afterwards."""
         ours, self._control = os.pipe()
@@ -99,6 +101,18 @@ class ProcessTree:
         finally:
             for process in stopped.values():
                 process.send(signal.SIGCONT)
+
+    def signal_held(self, number: int) -> bool:
+        """Send a signal to the thread that is held, if its process has a handler for it; returns whether it has."""
+        try:
+            status = Path(f"/proc/{self.held}/status").read_text()
+        except OSError:
+            return False
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1
+        ours = caught and any(self.held in _threads(process.pid) and process.runs() for process in self._below())
+        if ours:
+            _LIBC.tgkill(int(status.partition("Tgid:")[2].split()[0]), self.held, number)
+        return bool(ours)
 
     def _below(self) -> list[HeldProcess]:
         return self._held.descendants() if self._held else []

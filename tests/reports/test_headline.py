@@ -19,6 +19,10 @@ def run(*experiments: tuple[str, ScenarioResult], **other: Any) -> RunSummary:
     return made
 
 
+UNCOVERED = run(("kill", result()))
+UNCOVERED.experiments["kill"].details["uncovered"] = ["stores", "rings", "stores"]
+
+
 @pytest.mark.parametrize(
     ("summary", "short", "full"),
     [
@@ -46,6 +50,7 @@ def run(*experiments: tuple[str, ScenarioResult], **other: Any) -> RunSummary:
             "unknown; power not run; power was required",
             "unknown; power not run: no /dev/fuse; load the driver; power was required",
         ),
+        (UNCOVERED, "safe; kill does not cover stores; nor rings", "safe; kill does not cover stores; nor rings"),
         (
             run(("power", result()), not_run={"power on ext4": "no root"}, options={"filesystems": ["posix"]}),
             "safe under power on posix; power on ext4 not run",

@@ -15,8 +15,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from crashmatrix.scenarios.processes.calls.system_calls import run_watched
-from crashmatrix.scenarios.processes.calls.table import KINDS, column
+from crashmatrix.scenarios.processes.calls.system_calls import Coverage, run_watched
+from crashmatrix.scenarios.processes.calls.table import KINDS, REFUSED, column
 from crashmatrix.scenarios.processes.jobs import Channel
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -67,7 +67,8 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "io_submit": lambda: _submit(file, 1),
         "madvise": lambda: _remove(file),
         # Nothing to see:
-        "attributes elsewhere": lambda: _touch(away, other),
+        "attributes elsewhere": lambda: os.chmod(away, 0o600),
+        "times elsewhere": lambda: os.utime(other),
         "clone to elsewhere": lambda: fcntl.ioctl(other, _FICLONE, file),
         "another ioctl": lambda: fcntl.ioctl(file, 0x541B, b"1234"),  # FIONREAD
         "asynchronous read": lambda: _submit(file, 0),
@@ -119,11 +120,18 @@ def watch_attribute_call(_: Channel, name: str, root: Path) -> tuple[list[str], 
     return [point for point, _ in points], all(untouched for _, untouched in points)
 
 
+def try_a_ring(_: Channel, root: Path) -> tuple[int, list[str]]:
+    """Return the error number of io_uring_setup(2), and what the run could not cover."""
+    coverage = Coverage()
+
+    def body() -> None:
+        _LIBC.syscall(REFUSED["io_uring_setup"][column()], 1, ctypes.create_string_buffer(120))
+        os._exit(ctypes.get_errno())
+
+    status = run_watched(body, root=root, journal=None, failpoints=(), at=lambda *_: None, coverage=coverage)
+    return status, coverage.lacks
+
+
 def _look(root: Path) -> list[object]:
     looked = [(path.name, path.lstat()) for path in sorted(root.iterdir())]
     return [(name, one.st_mode, one.st_size, one.st_ctime_ns, one.st_mtime_ns) for name, one in looked]
-
-
-def _touch(first: str, second: int) -> None:
-    os.chmod(first, 0o600)
-    os.utime(second)

@@ -142,6 +142,18 @@ class Hanging(Store):
             time.sleep(60)
 
 
+class HangsWithTwo(Store):
+    """Recovery hangs on every folder with two items or more."""
+
+    seconds_max = 3.0
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        if len(items) > 1:
+            time.sleep(600)
+        return items
+
+
 class Nonsense(Store):
     """Recovery returns a value that is not JSON."""
 

@@ -1,8 +1,9 @@
-"""What the jobs of `test_long_writes` do: writes that cross pages of a file, in each way there is."""
+"""The jobs of `test_long_writes`: writes that cross pages of a file, in each way there is."""
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import resource
 import signal
@@ -35,7 +36,7 @@ UNCUT: dict[str, Way] = {
     "within a page": (0, 3, lambda file: os.write(file, b"x" * (PAGE - 3)), 3),
     "read only": (0, 3, lambda _: _fails(lambda: os.write(os.open("/proc/self/exe", os.O_RDONLY), _DATA)), 3),
     "limited": (0, 0, lambda file: _limited(file), 0),
-    "direct": (os.O_DIRECT, 0, lambda file: _fails(lambda: os.write(file, _DATA)), 0),
+    "direct": (os.O_DIRECT, 0, lambda file: _direct(file), 0),
 }
 
 
@@ -43,6 +44,12 @@ def _fails(call: Callable[[], int]) -> int:
     with contextlib.suppress(OSError):
         return call()
     return -1
+
+
+def _direct(file: int) -> int:
+    with mmap.mmap(-1, 3 * PAGE) as aligned:
+        aligned[:] = _DATA[: 3 * PAGE]
+        return os.write(file, aligned)
 
 
 def _limited(file: int) -> int:
@@ -60,7 +67,7 @@ def _open(name: str, path: Path) -> tuple[int, Way]:
 
 
 def _done(file: int, way: Way, path: Path) -> tuple[int, int, bytes]:
-    """What the write returned, the position after it, and the file."""
+    """Make the write; return its result, the position after it, and the file."""
     returned = way[2](file)
     return returned, os.lseek(file, 0, os.SEEK_CUR), path.read_bytes()
 

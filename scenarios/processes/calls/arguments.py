@@ -1,4 +1,4 @@
-"""What a waiting call is about: its arguments, followed into the memory of the thread and the descriptors of its process."""
+"""The files that a waiting call is about: its arguments, followed into memory and descriptors."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ STORES_MAX, STRETCH_MAX = 2_000, 50
 
 _MAP_ANONYMOUS, _PROT_READ, _PROT_WRITE = 0x20, 1, 2
 _PKEY_MPROTECT = 329
-"""Asked for by nobody else, so the filter for mprotect(2) that a program may have does not hold us up."""
+"""mprotect(2) under another number, which nobody else uses."""
 _MAPS: Final = {9, 11, 25, 10, _PKEY_MPROTECT}
 _CLONE, _CLONE3, _CLONE_THREAD = 56, 435, 0x10000
 _OPENING: Final = {_CLONE, 57, 58, _CLONE3, 25}
@@ -213,7 +213,7 @@ class MappedStores:
             case "signal" if stop.number == signal.SIGSEGV and self._is_store(mapper):
                 if not self._store(mapper):
                     return
-            case "signal" if stop.number != signal.SIGSTOP:  # That one is ours, for a snapshot.
+            case "signal" if stop.number != signal.SIGSTOP:  # SIGSTOP is ours, for a snapshot.
                 process.resume(stop.number)
                 return
         process.resume()

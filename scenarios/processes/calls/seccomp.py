@@ -130,7 +130,7 @@ def _program(arch: int, filters: Sequence[CallFilter]) -> _Program:
 
 
 def _conditions(wanted: CallFilter) -> list[tuple[int, int, int, int]]:
-    """What is done with a call once its number is known."""
+    """The instructions for a call once its number is known."""
     if wanted.bits is None and wanted.values is None:
         return [(_RETURN, 0, 0, _NOTIFY)]
     argument, test, against = 0, _IF_EQUAL, tuple[int, ...]()

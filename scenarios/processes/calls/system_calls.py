@@ -26,7 +26,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -54,10 +54,9 @@ _SLEEP_SECONDS = 4_000_000
 """Six weeks: no program sleeps that long of its own."""
 _GOFAIL_SAYS = b"failpoint print: "
 _IO_URING = (
-    "what it does by io_uring, which was refused (ENOSYS), since what a ring is given can not be held back: the way that it goes "
-    "without a ring was crashed"
+    "io_uring, which was refused (ENOSYS) because its requests cannot be held back: the program was crashed without it"
 )
-_FOREIGN = "what its 32-bit programs do, whose system calls are not known"
+_FOREIGN = "its 32-bit programs, whose system calls are not known"
 
 DESCRIPTIONS: Final = {
     JOURNAL_LINE: "about to write to the journal",
@@ -73,7 +72,7 @@ At = Callable[[str, ProcessTree, Callable[[], None]], None]
 
 @dataclass
 class Coverage:
-    """What a run did that no crash point lies in: words for the report."""
+    """Changes by a run that no crash point lies in: words for the report."""
 
     lacks: list[str] = field(default_factory=list)
     """Kinds of changes."""
@@ -198,13 +197,12 @@ class _Watch:
     def _one(self, call: Call, tree: ProcessTree, at: At, stores: MappedStores | None) -> None:
         tree.held = call.pid if self._listener.holds else 0
         try:
-            with ExitStack() as until_answered:
-                if call.number == MMAP[column()] and not call.foreign:
-                    self._mapping(call, stores)
-                elif (answer := self._passed(call, tree, at, until_answered)) is None:
-                    self._listener.let_go(call)
-                else:
-                    self._listener.answer(call, answer)
+            if call.number == MMAP[column()] and not call.foreign:
+                self._mapping(call, stores)
+            elif (answer := self._passed(call, tree, at)) is None:
+                self._listener.let_go(call)
+            else:
+                self._listener.answer(call, answer)
         finally:
             tree.held = 0
 
@@ -214,7 +212,7 @@ class _Watch:
         else:
             stores.mapping(call, holds=self._listener.holds, let_go=lambda: self._listener.let_go(call))
 
-    def _passed(self, call: Call, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+    def _passed(self, call: Call, tree: ProcessTree, at: At) -> int | None:
         """Pass the crash points of a call; returns what to answer in the kernel's place, None to have it done."""
         if call.foreign:
             self._coverage.lack(_FOREIGN)
@@ -229,9 +227,10 @@ class _Watch:
             # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
+            tree.about = partial(self._about, call, name)
             at(name, tree, _nothing)
         if write:
-            return _cut(write, name + CUT, tree, at, until_answered)
+            return _cut(write, name + CUT, tree, at)
         return 0 if slept else None
 
     def _point(self, call: Call) -> tuple[str, bool]:
@@ -246,6 +245,19 @@ class _Watch:
             return JOURNAL_LINE, False
         inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
         return (PREFIX + name if inside else ""), False
+
+    def _about(self, call: Call, name: str) -> str:
+        """Say what a call is about to do: ``rename db.tmp -> db.json``."""
+        if not name.startswith(PREFIX):
+            return ""
+        what, kind = self._kinds[call.number]
+        with suppress(OSError, OverflowError, struct.error):
+            paths = [
+                os.path.relpath(path, self._root) if self._is_inside(path) else path
+                for path in touched(call, what, kind)
+            ]
+            return f"{what} {' -> '.join('the folder' if path == '.' else path for path in paths)}".strip()
+        return ""
 
     def _is_inside(self, path: str) -> bool:
         return path == self._root or path.startswith(self._root + "/")
@@ -268,23 +280,14 @@ class _Watch:
         return name if text.startswith(_GOFAIL_SAYS) and name in self._failpoints else ""
 
 
-def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At, until_answered: ExitStack) -> int | None:
+def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At) -> int | None:
     """Pass the crash points inside a write.
 
-    From the first that somebody wants until the write is whole, the tree stands still: the kernel, too, lets nobody else
-    write to the file while a write is under way.
+    Meanwhile nobody else writes to the file: other writes wait for us, too. Readers may see half a write, as they may when the
+    kernel does it.
     """
-    frozen = False
-
-    def reach(length: int) -> None:
-        nonlocal frozen
-        if not frozen:
-            until_answered.enter_context(tree.frozen())
-            frozen = True
-        write.write_until(length)
-
     for length in write.cuts:
-        at(name, tree, lambda length=length: reach(length))  # type: ignore[misc]  # the default binds it now
+        at(name, tree, partial(write.write_until, length))
     return write.finish()
 
 

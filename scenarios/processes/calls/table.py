@@ -128,8 +128,8 @@ MMAP: Final = (9, 222)
 REFUSED: Final = {"io_uring_setup": (425, 425)}
 """Answered with ENOSYS, as by a kernel that lacks them.
 
-What a ring is given, the kernel does at some time, with no call that could be held back. So there is no ring: programs that use
-one have a path without it, since containers refuse rings, too, and that path is crashed everywhere. The report says so.
+The kernel carries out the requests in a ring at some time, with no call that could be held back. So there is no ring. Programs
+that use one have a way without it, since containers refuse rings, too. They are crashed on that way, and the report says so.
 """
 
 

@@ -57,6 +57,9 @@ def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
         ({"a": "1"}, {"a": "2"}, ["a written"]),
         ({"a": "1"}, {"b": "1"}, ["a becomes b"]),
         ({"a": "1", "b": "2"}, {"b": "3"}, ["a removed", "b written"]),
+        ({"a": "1", "b": "2"}, {"b": "1"}, ["a becomes b"]),
+        ({"a": "1", "b": "1"}, {"b": "1"}, ["a removed"]),
+        ({"a": "1", "b": "2", "c": "3"}, {"b": "1", "c": "1"}, ["a becomes b", "c written"]),
         ({"a": "1"}, {"a": "1"}, []),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_life(toy: str, data: str, verdict: Verdict | None, words: str, tmp_pa
     root = tmp_path / "root"
     root.mkdir()
     (root / "data").write_text(data)
-    lives = LifeJudge(Target(f"{TOYS if toy != 'Torn' else 'tests.scenarios.toy_systems'}:{toy}"), tmp_path)
+    lives = LifeJudge(Target(f"{TOYS if toy != 'Torn' else 'tests.scenarios.toy_systems'}:{toy}"), tmp_path, None)
     violation = lives.judge(root)
     assert (violation and violation.verdict) == verdict
     assert violation is None or violation.explanation.startswith(words), violation.explanation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import re
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ SEEN = [
     )],
     ("utimensat of a descriptor", ["call.utimensat"]),
     *[(name, []) for name in (
-        "attributes elsewhere", "clone to elsewhere", "another ioctl", "asynchronous read", "asynchronous write elsewhere",
-        "a socket without a name", "the owner that it has", "the mode that it has", "reading attributes",
+        "attributes elsewhere", "times elsewhere", "clone to elsewhere", "another ioctl", "asynchronous read",
+        "asynchronous write elsewhere", "a socket without a name", "the owner that it has",
+        "the mode that it has", "reading attributes",
     )],
 ]  # fmt: skip
 
@@ -52,6 +54,14 @@ def test_calls(jobs: Jobs, tmp_path: Path, name: str, points: list[str]) -> None
     seen, untouched = value(jobs.run(do.watch_attribute_call, name, tmp_path / "root", seconds_max=SECONDS))
     assert seen == points
     assert untouched
+
+
+def test_rings_are_refused_and_named(jobs: Jobs, tmp_path: Path) -> None:
+    """A program that wants a ring of io_uring hears that the kernel has none, and the report says what is not covered."""
+    status, lacks = value(jobs.run(do.try_a_ring, tmp_path, seconds_max=SECONDS))
+    assert status == errno.ENOSYS
+    assert len(lacks) == 1
+    assert "io_uring" in lacks[0]
 
 
 @pytest.mark.parametrize("machine", HEADERS)
