@@ -147,8 +147,9 @@ class KillExperiment(KillExploration):
         if not self.checker.target.watch_calls or not wanted or self.options.until_broken:
             return
         folder = self.checker.folder()
-        self.checker.store.restore(prepared.tree, folder / "root")
-        result = self.checker.run(work.places, folder / "root", folder / "journal", wanted)
+        root = folder / ROOT_NAME
+        self.checker.store.restore(prepared.tree, root)
+        result = self.checker.run(work.places, root, folder / "journal", wanted, root=root)
         if isinstance(result, Returned):  # Otherwise the findings name calls only.
             self.places = result.value
         remove_tree(folder)
