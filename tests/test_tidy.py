@@ -127,7 +127,7 @@ def test_each_module_has_a_test_of_its_name() -> None:
 
 
 LAYERS: list[set[str]] = [
-    {"errors"},
+    {"errors", "last_words"},
     {"target", "shards", "extras"},
     {"processes"},
     {"systems"},
@@ -263,7 +263,7 @@ def test_length(path: Path) -> None:
 
 POINTS = [point for point in faults.catalogue() if "/reference_wal/" in point.location]
 LAST_STEPS = {"acknowledge", "return", "retire"}
-"""What ends an operation: after it comes the caller, or the first step of another."""
+"""The last steps of an operation: after them comes the caller, or the first step of another operation."""
 
 
 def test_the_engine_has_failpoints() -> None:

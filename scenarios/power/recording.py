@@ -72,9 +72,9 @@ _BLOCK_BYTES = 4096
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded run: where its trace is, what was there before, and what it is made of.
+    """A recorded run: the place of its trace, the items that were there before, and its origin.
 
-    ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
+    ``killed`` is where a restart's workload is killed; ``places`` are the possible places, as far as notes show. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
     crash. ``resumed`` says that it is a second life, and after which crash: it owes the items recovered then (``initial``).
     ``problem`` says why it could not be made.
@@ -102,12 +102,12 @@ class Recording:
 
     @property
     def syncs_count(self) -> Path:
-        """Where the syncs of the remedy are counted."""
+        """The file that counts the syncs of the remedy."""
         return self.trace.with_suffix(".syncs")
 
     @property
     def point(self) -> str:
-        """Its scenarios are listed under this name."""
+        """The name under which the recording's scenarios are listed."""
         kind = "second life" if self.resumed else "recovery"
         return f"{self.of[0]} {kind}" if self.of else self.name
 

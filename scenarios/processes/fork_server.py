@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 
 from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.processes.job_server import SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["PRELOAD_VARIABLE", "SERVER_PID"]
@@ -20,6 +22,10 @@ __all__ = ["PRELOAD_VARIABLE", "SERVER_PID"]
 PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
 """Environment variable naming the modules and Python files to import, a line each."""
 
+if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
+    del os.environ["PYTHONSAFEPATH"]  # Not for what targets start.
+if folders := os.environ.pop(SYS_PATH, ""):
+    sys.path[:] = folders.split("\n")
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
 adopt_orphans()

@@ -154,9 +154,15 @@ class Job(Generic[R]):
             raise server_died
 
     def _read_output(self) -> str:
-        data = self._output.read_bytes() if self._output.exists() else b""
+        """Return the end of what it printed, which may be gigabytes."""
+        try:
+            with self._output.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _OUTPUT_TAIL_BYTES))
+                data = file.read(_OUTPUT_TAIL_BYTES)
+        except FileNotFoundError:
+            return ""
         self._output.unlink(missing_ok=True)
-        return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
+        return data.decode(errors="replace")
 
 
 _running_everywhere: set[Job[Any]] = set()
