@@ -172,7 +172,7 @@ echo "ack 9" >>"$CRASHMATRIX_JOURNAL"
         (STORES, "after it was resumed: acknowledged, but gone: 9 (of 1 acknowledged)"),
         ('sed -i "/ ok$/!d" "$1/log"' + STORES, ""),
         (
-            '! grep 2 "$CRASHMATRIX_RECOVERED" >&2' + STORES,
+            'if grep 2 "$CRASHMATRIX_RECOVERED" >&2; then exit 1; fi' + STORES,
             "when it was resumed: resume exited with status 1; it said: 2",
         ),
         ("true", "resume acknowledged nothing after any crash"),
@@ -187,4 +187,4 @@ def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None
         experiment = kill_of(plan, checker)
         experiment.run()
     wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
-    assert any(text.startswith(words) for text in wrong) if words else not wrong, wrong[:3]
+    assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}
