@@ -2,7 +2,7 @@
  *
  *     kvlog fill ROOT     put 20 values under 5 keys, noted in $CRASHMATRIX_JOURNAL
  *     kvlog more ROOT     go on after a recovery: put 5 values that were never put before
- *     kvlog dump ROOT     recover: drop what follows the last whole line, print the rest as JSON
+ *     kvlog dump ROOT     recover: drop a torn last line, print the rest as JSON
  *
  * KVLOG_SYNC=0 leaves out the fsync: then nothing is lost when the process dies, but everything when the machine does.
  */

@@ -5,8 +5,8 @@
     3. recover a second time in another process: the same items, and for systems that say so the same folder
     4. the system's own `verify`
 
-3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict. A state
-that a second life left gets 1 and 2 only (`second_life`).
+3 and 4 are done once for each folder that recovery leads to: the same bytes, items and promises have the same verdict.
+A state that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. A check that cannot finish is ``unknown``.
 """

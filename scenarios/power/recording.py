@@ -109,7 +109,7 @@ class Recording:
 
     @property
     def point(self) -> str:
-        """Its scenarios are listed under this name."""
+        """The name under which the recording's scenarios are listed."""
         kind = "second life" if self.resumed else "recovery"
         return f"{self.of[0]} {kind}" if self.of else self.name
 

@@ -91,7 +91,7 @@ class LifeJudge:
         return items
 
     def _resume(self, root: Path, journal: Path, items: list[Item], recovered: Callable[[], None]) -> None:
-        del recovered  # Whatever goes wrong is the system's fault.
+        del recovered  # Any error is the system's fault.
         self._target.make().resume(root, Journal(journal, items))
 
 

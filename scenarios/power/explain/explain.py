@@ -210,6 +210,6 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
 
 
 def _is_unknown(crash: Crash, loss: Loss) -> bool:
-    """Whether it is not known what was in memory only."""
+    """Whether the changes that were in memory only are unknown."""
     recording = crash.recording
     return loss.missing is None and not (recording.of or recording.killed or recording.resumed)

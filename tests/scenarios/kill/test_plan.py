@@ -152,7 +152,7 @@ def test_crash_fault(number: int) -> None:
 
 @pytest.mark.parametrize("hit", [END, ("a", 3)])
 def test_a_second_life_has_an_id(hit: tuple[str, int]) -> None:
-    """What comes after the resumption is one crash, or the end."""
+    """One crash, or the end, comes after the resumption."""
     path = (("a", 1), ("b", 2), RESUMED, hit)
     assert parse_id(scenario_id(path)) == path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
@@ -141,3 +142,49 @@ def test_failpoints_of_a_program(listed: str, tmp_path: Path) -> None:
     )
     hits = kill(tmp_path / "store.toml", 12)
     assert hits == {"journal.line": 6, "store.before_write": 3, "call.openat": 3, "call.write": 3}
+
+
+HALVES = """
+contract = "prefix"
+workload = ["sh", "-ec", '''
+for item in 1 2; do
+    echo "attempt $item" >>"$CRASHMATRIX_JOURNAL"
+    printf "item $item" >>"$1/log"
+    echo " ok" >>"$1/log"
+    echo "ack $item" >>"$CRASHMATRIX_JOURNAL"
+done
+''', "sh", "{root}"]
+recover = ["sh", "-ec", 'touch "$1/log"; sed -n "s/^item \\\\([0-9]*\\\\) ok$/\\\\1/p" "$1/log"', "sh", "{root}"]
+resume = ["sh", "-ec", '''%s''', "sh", "{root}"]
+"""
+
+STORES = """
+echo "attempt 9" >>"$CRASHMATRIX_JOURNAL"
+echo "item 9 ok" >>"$1/log"
+echo "ack 9" >>"$CRASHMATRIX_JOURNAL"
+"""
+
+
+@pytest.mark.experiment
+@pytest.mark.parametrize(
+    ("resume", "words"),
+    [
+        (STORES, "after it was resumed: acknowledged, but gone: 9 (of 1 acknowledged)"),
+        ('sed -i "/ ok$/!d" "$1/log"' + STORES, ""),
+        (
+            'if grep 2 "$CRASHMATRIX_RECOVERED" >&2; then exit 1; fi' + STORES,
+            "when it was resumed: resume exited with status 1; it said: 2",
+        ),
+        ("true", "resume acknowledged nothing after any crash"),
+    ],
+)
+def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None:
+    """The command `resume` is a second life, which knows the items recovered; how it ends is a verdict."""
+    target = tmp_path / "halves.toml"
+    target.write_text(HALVES % resume)
+    plan = Plan(target=str(target), budget=40)
+    with workbench(plan) as (checker, _):
+        experiment = kill_of(plan, checker)
+        experiment.run()
+    wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
+    assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}

@@ -45,5 +45,5 @@ def test_contract(promised: Promises, found: list[Any], kept: bool) -> None:
 
 
 def test_outcomes() -> None:
-    """Of what is in flight on one table, the first so many may have taken effect."""
+    """The first so many of the operations in flight on one table may have taken effect."""
     assert outcomes(promises(CREATE, attempted=ZERO)) == [{"t": []}, {"t": [ZERO]}]
