@@ -41,7 +41,7 @@ BUDGET = 2000
 RECOVERY_SHARE = 0.05
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
 
-INSIDE_SHARE, INSIDE_MIN = 0.03, 12
+INSIDE_SHARE, INSIDE_MIN = 0.03, 8
 """How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
 
 _INSIDE = {"hits inside long writes": CUT, "stores to mapped files": MAPPED_STORE}
