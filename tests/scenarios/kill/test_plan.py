@@ -7,6 +7,7 @@ from crashmatrix import UsageError, faults
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import (
     END,
+    INSIDE_MIN,
     RESUMED,
     CrashPath,
     choose,
@@ -183,3 +184,19 @@ def test_choose() -> None:
     assert len({tuple(choose(kinds, 8, str(seed))) for seed in range(5)}) > 1
     assert {*choose(kinds, 99, "0")} == {*kinds}
     assert len(choose(kinds, 2, "0")) == 2
+
+
+def test_few_hits_inside_writes_and_at_stores() -> None:
+    """They are many and much alike: a few are kept, the first and the last always, and the others are all kept."""
+    hits = numbered(["call.write"] * 20 + ["call.write.cut", "mapped.store"] * 500)
+    chosen, rule = thin(hits, 2000, 1, ())
+    for name in ("call.write.cut", "mapped.store"):
+        numbers = [number for point, number in chosen if point == name]
+        assert len(numbers) == INSIDE_MIN
+        assert (numbers[0], numbers[-1]) == (1, 500)
+        assert numbers != [number for point, number in thin(hits, 2000, 2, ())[0] if point == name]
+    assert chosen[:20] == list(hits[:20])
+    assert chosen == [hit for hit in hits if hit in set(chosen)]
+    assert rule.count("of 500 ") == 2
+    few = numbered(["mapped.store"] * INSIDE_MIN)
+    assert thin(few, 2000, 1, ()) == (list(few), "")
