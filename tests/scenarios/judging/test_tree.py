@@ -14,7 +14,7 @@ ONE = Entry(FILE, 0o644, "a1", (0, 0), (("user.x", b"1"),), modified_ns=5, acces
 
 def of(**changes: object) -> Tree:
     fields = {name: getattr(ONE, name) for name in ONE.__slots__}
-    return Tree(((ROOT, Entry("directory", 0o755)), ("f", Entry(**{**fields, **changes}))))  # type: ignore[arg-type]
+    return Tree(((ROOT, Entry("directory", 0o755)), ("f", Entry(**{**fields, **changes}))))
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_agree(row: tuple[Folder, Folder, Folder]) -> None:
 def test_differ(row: tuple[Folder, Folder, Folder, str]) -> None:
     """A real difference is found and named, however much else varies."""
     *folders, place = row
-    assert compared(*map(tree, folders)) == place  # type: ignore[arg-type]
+    assert compared(*map(tree, folders)) == place
 
 
 def test_mode_of_the_folder_itself() -> None:
