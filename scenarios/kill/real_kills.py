@@ -36,7 +36,7 @@ __all__ = ["RealKills", "crash"]
 
 @dataclass
 class RealKills:
-    """Kills a sample of explored scenarios. ``comparable``: two runs of the workload write the same bytes."""
+    """Kills a sample of explored scenarios. ``comparable``: two runs of the workload meet their crash points in one order."""
 
     exploration: KillExploration
     prepared: Prepared
