@@ -139,6 +139,7 @@ class Cell:
                 if pid := os.fork():
                     return pid
                 die_with_parent(0)
+                os.setsid()  # A signal to its parent, whose number is 0 here, goes to its process group.
                 self.enter(view)
                 function()
                 status = 0
