@@ -3,7 +3,7 @@
     python -m benchmarks.append [--rounds N] [--directory DIR]
 
 Each append is durable before the next one begins. The bare loops write as many bytes as the log does; "zero-filled" is a file
-filled with zeros, and synced, before the clock starts, and so is the segment of the log "filled at birth"; otherwise the log
+filled with zeros, and synced, before the clock starts, and so is the segment of the log "filled at creation"; otherwise the log
 fills its own while it runs. The stores get the batch's Arrow message as a value: SQLite (WAL, synchronous=FULL, one INSERT a
 commit), LMDB (defaults), RocksDB and LevelDB (sync=True).
 
@@ -122,7 +122,7 @@ VARIANTS: dict[str, Variant] = {
     BASE: partial(bare, filled=False),
     "bare loop, zero-filled file": partial(bare, filled=True),
     "reference log": log,
-    "reference log, filled at birth": partial(log, preallocate_bytes=SEGMENT_BYTES_MAX),
+    "reference log, filled at creation": partial(log, preallocate_bytes=SEGMENT_BYTES_MAX),
     "reference log, no zeros": partial(log, preallocate_bytes=0),
     "SQLite": sqlite,
     "LMDB": lmdb,

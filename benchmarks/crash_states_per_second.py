@@ -1,9 +1,9 @@
-"""How many crash states a second can be checked, where the time goes, and what recording costs.
+"""Crash states checked a second, the time of each step, and the cost of recording.
 
     python -m benchmarks.crash_states_per_second [--states N] [--filesystem ext4] [--rounds N] [--targets A,B]
 
-First the disk by itself, where every image is mounted and checked; then whole runs of the power experiment, with their
-recordings, and with the states whose folder is predicted and which are not mounted.
+First the disk by itself: every image is mounted and checked. Then whole runs of the power experiment, with recordings and with
+predicted states, which are not mounted.
 
 The system is SQLite in WAL mode with synchronous=FULL. A checked state is: image applied, mounted (the filesystem
 recovers), a checker forked that opens the database, checks its integrity and reads all rows, unmounted. Each worker
@@ -54,7 +54,7 @@ def insert(root: Path, machine: Machine | None = None) -> float:
 
 
 def ingest(root: Path) -> float:
-    """As many batches into the reference engine, which compresses and commits them ten at a time; seconds it took."""
+    """Ingest as many batches into the reference engine, which commits them ten at a time; return the seconds it took."""
     import pyarrow as pa  # Here, so that forks of what is above stay small.
 
     from crashmatrix.reference_wal import StorageEngine
@@ -101,7 +101,7 @@ def check_in_fork(root: Path, acknowledged: int) -> bool:
 
 
 def work(trace: Trace, states: list[CrashState]) -> dict[str, float]:
-    """One worker's share; seconds by phase, and how many states broke a promise."""
+    """A worker's share; return the seconds by phase, and how many states broke a promise."""
     notes = [len(trace.notes_before(state.cut)) for state in states]
     broken, start = 0, time.perf_counter()
     with CrashImages(trace) as images:
@@ -155,7 +155,7 @@ def print_exploration(trace: Trace, states: list[CrashState], rounds: int) -> No
 
 
 def print_recording(filesystem: str, rounds: int) -> Trace:
-    """How long workloads take on this machine's own disk and recorded, and a recording in all; returns one for exploring."""
+    """Print the times of workloads on this machine's own disk and recorded, and of a whole recording; return a recording."""
     for name, work in ((f"{ROWS} commits of SQLite", insert), (f"{ROWS} batches, reference engine", ingest)):
         plain, recorded, whole = [], [], []
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""The cost of a failpoint where nothing is configured: the price of leaving failpoints in production code.
+"""The cost of a disabled failpoint: the price of leaving failpoints in production code.
 
     python -m benchmarks.failpoint_cost
 

@@ -1,4 +1,4 @@
-"""How often a system that keeps its promises is accused: it must be never, or the harness cannot be trusted.
+"""Counts false alarms: a system that keeps its promises must never be reported as broken.
 
     python -m benchmarks.false_alarms [--seeds 20] [--budget 150] [TARGET ...]
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.leaks [STATES]
 
-One worker makes recordings of SQLite, mounts crash state after crash state of each and checks it in a forked process. Needs root.
+One worker records SQLite, mounts each crash state of each recording, and checks it in a forked process. Needs root.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""How many recordings of each kind of nudge expose the bug that only this kind should expose.
+"""Counts the recordings of each kind of nudge that expose the bug that only this kind should expose.
 
     python -m benchmarks.nudges [RECORDINGS]
 

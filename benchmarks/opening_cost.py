@@ -1,8 +1,7 @@
-"""How long an engine takes to open after so many commits: ``python -m benchmarks.opening_cost [COMMITS ...]``.
+"""The time to open an engine after a number of commits: ``python -m benchmarks.opening_cost [COMMITS ...]``.
 
-The folder is in memory, so that making it takes minutes and not hours, and opening it shows what is computed, not the disk.
-The rows that wait in the log are the same few each time; the number of commits grows. "moved" empties the
-table every 500 commits.
+The folder is in memory, so that making it takes minutes and not hours, and the disk does not affect the time. The number of
+commits grows; the few rows that wait in the log stay the same. "moved" empties the table every 500 commits.
 """
 
 from __future__ import annotations

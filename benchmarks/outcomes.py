@@ -152,7 +152,7 @@ class RandomUse:
 
 @dataclass
 class Found:
-    """How many states, outcomes and folders there were; and, of outcomes that are wrong, states that became others."""
+    """Counts of states, outcomes and folders; for wrong outcomes, the states that became other folders."""
 
     states: int
     outcomes: int

@@ -2,8 +2,8 @@
 
     python -m benchmarks.replay [--rounds N] [--directory DIR] [--mebibytes N]
 
-Interleaved, medians over the rounds; the files are in the page cache. pyarrow reads them by `pyarrow.OSFile`, as the log
-does, and mapped, where it touches nothing but metadata.
+The variants run interleaved; printed are medians over the rounds. The files are in the page cache. pyarrow reads them by
+`pyarrow.OSFile`, as the log does, and mapped, where it reads metadata only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long the HTML report of a large run takes: to make, and to open in a real Chromium until the list stands.
+"""The time to make the HTML report of a large run, and to open it in a real Chromium until the list is painted.
 
 python -m benchmarks.report_opening [SCENARIOS]
 """

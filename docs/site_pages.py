@@ -51,7 +51,7 @@ def _add(files: Files, config: MkDocsConfig, name: str, content: str) -> None:
 
 def _examples() -> str:
     """Every example with its source, in one page; the first paragraph of each head introduces it."""
-    parts = ["# Examples\n\nEach runs as it stands, and the tests see that it ends as its head says."]
+    parts = ["# Examples\n\nEach example runs as it stands, and the tests check the verdict in its head."]
     for path in sorted((ROOT / "docs" / "examples").iterdir()):
         if path.suffix in (".py", ".toml", ".c"):
             text = path.read_text()

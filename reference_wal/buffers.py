@@ -70,7 +70,7 @@ class SeriesBuffers:
         self.bytes = self.memory_bytes = 0
 
     def insert(self, batch_id: int, batch: pa.RecordBatch) -> None:
-        """Add a batch. One whose predecessors are not there yet waits for them."""
+        """Add a batch. If a predecessor is not there yet, the batch waits for it."""
         assert batch_id >= self.next_id and batch_id not in self._early, f"batch {batch_id} came twice"
         self._early[batch_id] = batch
         while (due := self._early.pop(self.next_id, None)) is not None:

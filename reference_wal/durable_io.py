@@ -41,7 +41,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Step:
-    """One thing done to the disk, with a failpoint on each side: ``with RECORD_SYNC: os.fdatasync(fd)``.
+    """A step that touches the disk, with a failpoint on each side: ``with RECORD_SYNC: os.fdatasync(fd)``.
 
     The second failpoint is hit only when the step succeeded.
     """
@@ -77,9 +77,9 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def write_at(fd: int, parts: Sequence[Buffer], offset: int) -> None:
-    """Hand all of ``parts``, one after the other, to the kernel for position ``offset`` (bytes), without joining them.
+    """Write all of ``parts``, one after the other, at position ``offset`` (bytes), without joining them.
 
-    One write in all but the rarest cases; at most 1,024 parts (Linux's IOV_MAX).
+    This is one write in all but the rarest cases; at most 1,024 parts (Linux's IOV_MAX).
     """
     written = os.pwritev(fd, parts, offset)
     if written < sum(map(len, parts)):
@@ -129,7 +129,7 @@ def make_folder(path: Path) -> None:
     """Make the folder at ``path``, and those above it, durable, whether they are there already or not. Raises OSError."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    for folder in missing or [path]:  # One that is there may have been made by a process killed before its sync.
+    for folder in missing or [path]:  # An existing folder may come from a process that was killed before its sync.
         sync_directory(folder.parent)
 
 

@@ -74,8 +74,8 @@ class StorageEngine:
             self._logs.close()
             raise
         if options.flush_seconds is not None:
-            failed = self._health.failed_in_background
-            self._flusher = Flusher(self._flush_full, self._flush_all, options.flush_seconds, failed)
+            seconds, background = options.flush_seconds, self._health.in_background
+            self._flusher = Flusher(self._flush_full, self._flush_all, seconds, background)
 
     def _recover(self, found: list[OpenedTable]) -> None:
         for opened in found:
@@ -242,9 +242,9 @@ class StorageEngine:
         Raises:
             InvalidInput: UnknownTable; the receiving table has other columns or is partitioned; a transfer to another place
                 was cut short and comes first. Nothing was changed.
-            TransferFailed: the other side refused. The rows are here; whether they are there too, the next transfer to the
-                same place finds out.
-            ParquetDamaged: a file to be moved is not what was committed. Nothing was moved or removed.
+            TransferFailed: the other side refused. The rows are here. The next transfer to the same place finds out whether
+                they are there, too.
+            ParquetDamaged: a file to be moved differs from the committed one. Nothing was moved or removed.
             LogPoisoned, OSError.
         """
         self._health.refuse_if_unusable()

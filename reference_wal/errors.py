@@ -135,4 +135,4 @@ class TableCorrupted(ReferenceWalError):
 
 
 class ParquetDamaged(TableCorrupted):
-    """A committed Parquet file changed or vanished after it was written. Nothing of it was returned, nothing was changed."""
+    """A committed Parquet file changed or vanished after it was written. No row of it was returned; nothing was changed."""

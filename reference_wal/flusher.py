@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 __all__ = ["Flusher"]
-
-logger = logging.getLogger(__name__)
 
 
 class Flusher:
     """Calls ``flush_full`` each time it is woken, ``flush_all`` every ``seconds``; ends at the first error.
 
     Args:
-        failed: called with that error, in this thread; the next call of the engine raises it.
+        in_background: what the thread runs in, which takes that error; the next call of the engine raises it.
     """
 
     def __init__(
@@ -23,9 +21,10 @@ class Flusher:
         flush_full: Callable[[], None],
         flush_all: Callable[[], None],
         seconds: float,
-        failed: Callable[[BaseException], None],
+        in_background: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._flush_full, self._flush_all, self._seconds, self._failed = flush_full, flush_all, seconds, failed
+        self._flush_full, self._flush_all, self._seconds = flush_full, flush_all, seconds
+        self._in_background = in_background
         self._work, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reference-wal-flusher", daemon=True)
         self._thread.start()
@@ -41,13 +40,10 @@ class Flusher:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
+        with self._in_background():
             while True:
                 woken = self._work.wait(self._seconds)
                 self._work.clear()
                 if self._stopping.is_set():
                     return
                 (self._flush_full if woken else self._flush_all)()
-        except BaseException as error:
-            logger.error("the background flush failed: %r", error)
-            self._failed(error)

@@ -1,20 +1,22 @@
-"""Whether the engine may go on: nothing is done after a failure that only a reopening can find the extent of.
+"""Whether the engine may go on: after a failure whose extent only a reopening can find, every call is refused.
 
-A generation that was sealed and not committed is in the log only, and the next commit's marker would pass it by. So the
-first error between sealing and commit, in whatever thread, stops every later call. So does one within a creation, truncation,
-drop, transfer or spill: reading and writing would go on from what may or may not have happened. The folder is then as a crash at
-the place of the error leaves it, and reopening does what it does after a crash.
+A generation that was sealed and not committed is in the log only, and the next commit's marker would cover it. So the
+first error between sealing and commit, in any thread, stops every later call. So does an error within a creation, truncation,
+drop, transfer or spill: reading and writing would go on although the step may or may not have happened. The folder is then
+as a crash at the same place leaves it, and reopening recovers it as after a crash.
 
 Three errors leave the engine at work:
 - a failed append (AppendFailed) poisons its table's log alone. The table takes no batch and no truncation until the engine is
-  reopened. All else is allowed: what was acknowledged is in the buffers, so it can be read, committed, transferred, dropped. The
-  failed batch has the id after all those, so no marker passes it by, and reopening finds it whole or not at all;
-- TransferFailed and ParquetDamaged, of a transfer: every row is here still, and the note says where to look first;
-- an error after everything was done, before a call returns: there is nothing left to be undone.
+  reopened. All else is allowed: acknowledged batches are in the buffers, and can be read, committed, transferred, dropped. The
+  failed batch has a higher id than all of them, so no marker covers it, and reopening finds it whole or not at all;
+- TransferFailed and ParquetDamaged of a transfer: every row is still here, and the note says where to look first;
+- an error after all steps of a call, before it returns: there is nothing to undo.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, Log
 
 __all__ = ["Health"]
 
+logger = logging.getLogger(__name__)
+
 
 class Health:
     """Shared by the engine, its tables and its background thread. Only ever gets worse, so it needs no lock."""
@@ -30,13 +34,14 @@ class Health:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._cause: BaseException | None = None
+        self._background_thread: int | None = None
         self.failed_unseen = False
         """Whether the error was one in the background thread."""
         self.closed = False
 
     @property
     def poisoned(self) -> bool:
-        """Whether something failed."""
+        """Whether an error has poisoned the engine."""
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:
@@ -51,10 +56,20 @@ class Health:
         if self.closed:
             raise EngineClosed
 
-    def failed_in_background(self, error: BaseException) -> None:
-        """Note an error that no caller has seen."""
-        self.failed_unseen = True
+    def _note(self, error: BaseException) -> None:
+        # In this order: a caller that sees the cause must see, too, whose error it was.
+        self.failed_unseen = self.failed_unseen or threading.get_ident() == self._background_thread
         self._cause = self._cause or error
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """This thread is the background thread while it is in the block: no caller sees its errors, which end the block."""
+        self._background_thread = threading.get_ident()
+        try:
+            yield
+        except BaseException as error:
+            logger.error("the background flush failed: %r", error)
+            self._note(error)
 
     @contextmanager
     def poisoned_by_errors(
@@ -66,5 +81,5 @@ class Health:
         except but_for:
             raise
         except BaseException as error:
-            self._cause = self._cause or error
+            self._note(error)
             raise

@@ -1,7 +1,7 @@
 """An engine's folder after a crash: what it means, table by table, and what is done about it.
 
-The folder above a table is ``tables/``, the log's ``wal/``. By the orders of writes in `delta.folder` a crash leaves these
-cases and no others; everything else was done by somebody, and is refused before a table is changed:
+Tables lie in ``tables/``, logs in ``wal/``. With the order of writes in `delta.folder`, a crash leaves these cases and no
+others. Any other case was made by somebody, and is refused before a table is changed:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
@@ -21,11 +21,11 @@ cases and no others; everything else was done by somebody, and is refused before
 @b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. The
 folder's name is durable before the log exists; so @c differs from @g, even for a table that was never used.
 
-An error leaves what a crash at that place leaves (`health`): the same cases. One during opening leaves a folder half-way through
-what is done here, which the next opening goes on with.
+An error leaves the same cases as a crash (`health`). An error during opening leaves the folder half-way through these steps,
+and the next opening continues them.
 
-Whether a folder has logs at all is settled by its first table: one opened the other way is refused (InvalidInput), since
-batches without a log would get the ids of batches in one.
+The first table decides whether a folder has logs. Opening it the other way is refused (InvalidInput), since batches without a
+log would get the ids of batches in a log.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SYNC_FOUND = step("recovery.tables.sync", "a table's name perhaps in the cache o
 
 @dataclass(frozen=True)
 class Layout:
-    """Where an engine keeps what."""
+    """The paths of an engine's folder."""
 
     root: Path
 
@@ -71,11 +71,11 @@ class Layout:
         return self.root / "wal"
 
     def table(self, name: str) -> Path:
-        """One Delta table's folder."""
+        """The folder of a Delta table."""
         return self.tables / name
 
     def spills(self, name: str, identity: str = "") -> SpillFolder:
-        """One table's spill files."""
+        """The spill files of a table."""
         return SpillFolder(self.root / "spill" / name, identity)
 
 

@@ -1,8 +1,8 @@
 """Spill files: buffered rows moved out of memory, ``{lo}-{hi}-{crc}.arrow`` under ``spill/{table}``, an Arrow file each.
 
 The name says which batches a file holds (all rows of ``lo`` to ``hi``) and the CRC-32 of its bytes, begun with the table's
-identity: a torn file, or one of an earlier table of that name, does not fit its own name. So a file needs no rename to be
-whole, and none of its syncs.
+identity: a torn file, or a file of an earlier table of that name, does not fit its own name. So a spill file needs neither a
+rename nor a sync.
 
 No promise rests on a spill file. With a log it only stands in for memory: the log holds its rows, and
 files found at start are deleted unread. Without one, nothing is promised before a commit either; but files found at start
@@ -49,7 +49,7 @@ _NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.arrow")
 
 @dataclass(frozen=True)
 class Spill:
-    """One file: all rows of the batches ``lo`` to ``hi``."""
+    """A spill file: all rows of the batches ``lo`` to ``hi``."""
 
     path: Path
     lo: int
@@ -58,7 +58,7 @@ class Spill:
     bytes: int
 
     def is_whole(self, identity: str) -> bool:
-        """Whether the bytes are those that were written, by this table."""
+        """Whether this table wrote exactly these bytes."""
         return _checksum(self.path.read_bytes(), identity) == self.checksum
 
     def read(self, identity: str) -> pa.Table:
@@ -93,7 +93,7 @@ class SpillFolder:
         return Spill(path, lo, hi, checksum, data.size)
 
     def remove(self, spills: Iterable[Spill]) -> None:
-        """Delete files whose rows are committed. One that a power cut brings back lies below the marker."""
+        """Delete files whose rows are committed. A file that a power cut brings back lies below the marker."""
         for spill in spills:
             with UNLINK_SPILL:
                 spill.path.unlink()

@@ -1,4 +1,4 @@
-"""One table between its log and its Delta side: the life of a batch, step by step.
+"""A table between its log and its Delta side: the life of a batch, step by step.
 
     1. `append`: to the log                                            ── promise: the id is returned ──
     2. `insert`: its rows wait in per-series buffers (`spill`: on disk, when memory is short), until
@@ -7,7 +7,7 @@
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta; the marker says so, should the log still hold them too. Without a log (`log.optional`) there is no promise at 1;
+in Delta. The marker decides if the log still holds them, too. Without a log (`log.optional`) there is no promise at 1;
 it is made when `flush` returns.
 
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
@@ -16,8 +16,8 @@ moment of truncation. Segments, spill files and Parquet files are unlinked after
 Threads. ``committing`` is held by the call that changes the Delta side: one flush, truncation, transfer or drop at a time.
 ``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing (so that a
 generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they would
-then forget). While a generation is compressed and committed, appends go on. A reader takes the buffers, the sealed
-generation and the list of files in one look under ``_lock``; ``reading`` keeps those files in place until it has read them.
+then forget). While a generation is compressed and committed, appends go on. A reader copies the buffers, the sealed
+generation and the list of files at once, under ``_lock``; ``reading`` keeps those files in place until it has read them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ RECOVERED = declare("recovery.table.before_return", "a table is as it was promis
 
 
 class Table:
-    """One table; thread-safe. `recover` comes first."""
+    """A table; thread-safe. Call `recover` first."""
 
     def __init__(
         self, logs: Logs, log: Log, store: DeltaStore, spills: SpillFolder, health: Health, tally: Tally
@@ -157,7 +157,7 @@ class Table:
             return self._sealed
 
     def _show_committed(self) -> None:
-        """From here on, readers find the rows in the files."""
+        """Let readers find the rows in the files from now on."""
         with self._lock:
             self._sealed, self._files = None, self.store.names()
 

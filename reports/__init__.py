@@ -1,4 +1,4 @@
-"""Evidence: the result type, the report directory, and renderers that are pure functions of what is stored there."""
+"""Evidence: the result type, the report directory, and renderers that are pure functions of the stored results."""
 
 from crashmatrix.reports.result import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult
 from crashmatrix.reports.store import ReportError, ReportWriter, read_report, read_results, read_summary, render

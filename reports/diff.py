@@ -60,7 +60,7 @@ def compare(old: Report, new: Report) -> Difference:
 
 
 class _Side:
-    """One report, indexed for comparison."""
+    """A report, indexed for comparison."""
 
     def __init__(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
         self.summary, self.results = summary, results
@@ -74,11 +74,11 @@ class _Side:
         return part is not None and part.labels.repeatable
 
     def place(self, result: ScenarioResult) -> Place:
-        """Where a scenario crashed; without the seed in a recording's name."""
+        """The place where a scenario crashed, without the seed in a recording's name."""
         return result.experiment, result.point.removesuffix(f"~{self.summary.seed}")
 
     def is_new(self, result: ScenarioResult, its: _Side) -> bool:
-        """Whether a result of the newer report shows what this older report has not seen."""
+        """Whether a result of the newer report shows a violation that this older report does not have."""
         if result.id in self.by_id and result.id in its.by_id:
             return not self.by_id[result.id].verdict.broken
         return (its.place(result), finding_id(result)) not in self.shown

@@ -1,7 +1,7 @@
-"""Hundreds of failing scenarios with one cause are one finding: a pure function of the stored results.
+"""Groups failing scenarios, often hundreds, into findings: a pure function of the stored results.
 
-Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, the explanation stands for it,
-stripped of what differs from scenario to scenario: numbers, digests, quoted names.
+Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, they are grouped by their
+explanation, without the parts that differ between scenarios: numbers, digests, quoted names.
 """
 
 from __future__ import annotations

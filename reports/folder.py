@@ -1,6 +1,6 @@
 """A report directory's files, written and read without following a symbolic link.
 
-A report may come from an archive, or lie where others write. Whatever its names lead to:
+A report may come from an archive, or lie where others write. So its names may lead anywhere. Therefore:
 
 1. The directory is opened once, not through a link. All writing goes through its descriptor.
 2. A file is written under a new name of its own (`O_EXCL`), then renamed to its place. The rename replaces a link; a
@@ -113,7 +113,7 @@ class Folder:
         return _kind(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
 
     def is_in_place(self) -> bool:
-        """Whether its path still leads to it."""
+        """Whether the folder's path still leads to the folder."""
         try:
             return os.path.samestat(self.path.lstat(), os.fstat(self._descriptor))
         except FileNotFoundError:

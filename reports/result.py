@@ -43,7 +43,7 @@ ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioResult:
-    """One experiment at one point with one fault.
+    """The result of an experiment at one point with one fault.
 
     Attributes:
         id: names the scenario; ``crashmatrix replay ID`` runs it again.
@@ -56,7 +56,7 @@ class ScenarioResult:
         fault: the fault in the syntax that configures it: a failpoint's action, a crash state's name.
         verdict: the outcome.
         explanation: the outcome in words; empty when safe.
-        state: digest of what the crash left and of what was acknowledged by then; equal states are checked once.
+        state: digest of the crashed folder and of the items acknowledged by then; equal states are checked once.
         replay: the command that runs it again.
         cause: why the contract was broken, in the same words for all scenarios of one cause; empty if not looked for.
     """
@@ -86,7 +86,7 @@ class ScenarioResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of a finding's timeline.
+    """A line of a finding's timeline.
 
     Attributes:
         at: its place in the total order of the recorded run; events at equal places are in the order given.
@@ -106,7 +106,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One kind of violation, and the scenarios that show it.
+    """A kind of violation, and the scenarios that show it.
 
     Attributes:
         id: the same for the same experiment, verdict and cause in every run (`crashmatrix.reports.findings.finding_id`).

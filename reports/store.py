@@ -1,7 +1,7 @@
-"""A report directory: results as they come, then the whole report. Whatever ends a run, its results so far are there.
+"""A report directory: results as they come, then the whole report. A run that ends early leaves its results so far.
 
     results.jsonl     appended line by line during the run, rewritten in the plan's order at its end
-    run.lock          held while a run writes there, and not empty until it has finished (`crashmatrix.reports.lock`)
+    run.lock          held while a run writes there; empty only once the run has finished (`crashmatrix.reports.lock`)
     traces/           recorded disks, for experiments that need them for a replay
     summary.json      written at the end, by rename: a directory without it holds an interrupted run
     junit.xml, summary.md, index.html    for people; made from the others, and `render` makes them again

@@ -77,13 +77,12 @@ def parsed(text: bytes) -> Any:
     if document.count("[") + document.count("{") > DEPTH_MAX:  # Only then can it be nested so deep.
         _refuse_depth(document)
     try:
-        value = _DECODER.decode(document)
+        try:
+            return _DECODER.decode(document)
+        except _NotANumber:
+            raise _refused(_LENIENT.decode(document)) from None  # Once more, to find where it is.
     except json.JSONDecodeError as error:
         raise Invalid((), f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except _NotANumber:
-        value = _LENIENT.decode(document)  # Once more, to find where it is.
-        raise _refused(value) from None
-    return value
 
 
 def checked(value: Any, kind: type[T], *, at: Sequence[Step] = ()) -> T:

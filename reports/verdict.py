@@ -1,4 +1,4 @@
-"""Verdicts: what one scenario says of the contract, and how the verdicts of many add up."""
+"""Verdicts: whether one scenario kept the contract, and how the verdicts of many add up."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 ScenarioError
 ├── UsageError         the user's input cannot be used: unknown target, unreadable data, malformed scenario id
 ├── EnvironmentLacks   this machine cannot run it: a missing package, permission or device
-│   └── ForkServerDied the process that jobs come from was killed: nothing can be said of the jobs that ran
+│   └── ForkServerDied the process that forks jobs was killed: the results of running jobs are unknown
 └── PromiseBroken      raised by a system's own checks: the verdict and why
 """
 
@@ -29,7 +29,7 @@ class EnvironmentLacks(ScenarioError):
 
 
 class ForkServerDied(EnvironmentLacks):
-    """The run cannot go on, and how its jobs ended says nothing about the system. One line: how it died, what to do."""
+    """The run cannot go on, and the ends of its jobs say nothing about the system. One line: how it died, what to do."""
 
 
 class PromiseBroken(ScenarioError):

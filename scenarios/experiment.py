@@ -1,4 +1,4 @@
-"""The interface of experiments. Whatever runs, replays, explains or shows an experiment knows it by this interface only.
+"""The interface of experiments. Other modules run, replay, explain and show an experiment by this interface only.
 
     kind = EXPERIMENTS["kill"]                               # an `ExperimentKind`, from the registry in `campaign.experiments`
     if not kind.lacking(options):                            # this machine can run it
@@ -50,10 +50,10 @@ class ExperimentOptions:
         workers: how many scenarios are judged at a time.
         seed: draws everything random.
         budget: bounds what `ExperimentKind.counts` names; None for `ExperimentKind.budget`.
-        filesystems: on which the death of the machine is tried.
+        filesystems: the filesystems on which power is cut.
         shard: the part of the plan that is run.
         until_broken: stop at the first broken promise, judging in a drawn order: quick proof that a bug is found.
-        keep_evidence: whether what a replay needs besides the plan (recorded disks) goes into the report directory.
+        keep_evidence: whether the recorded disks, which a replay needs, go into the report directory.
         report: the report directory.
     """
 
@@ -122,7 +122,7 @@ class StoredRun:
 
 
 class Experiment(Protocol):
-    """One experiment on one target.
+    """An experiment on one target.
 
     Attributes:
         details: what goes into `summary.json` beside the counts; ``details["notes"]`` are lines for people.
@@ -146,14 +146,14 @@ class Experiment(Protocol):
 
     @property
     def confirmed(self) -> bool:
-        """Whether what was found held when it was tried a second time."""
+        """Whether the findings held when they were tried a second time."""
 
 
 class Scenario(Protocol):
-    """One crash of a stored run, to be made again."""
+    """A crash of a stored run, to be made again."""
 
     def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
-        """Crash again, and judge what is left.
+        """Crash again, and judge the crashed folder.
 
         Args:
             keep: a new folder, to be made, for the crashed folder (``crashed``), the journal and whatever else there is.
@@ -163,7 +163,7 @@ class Scenario(Protocol):
         """
 
     def crashed(self, workbench: Workbench) -> AbstractContextManager[CrashedFolder]:
-        """Crash again; for the block, what is left lies in a folder. The calling thread may stay in another mount namespace.
+        """Crash again; during the block, the crashed folder is there. The calling thread may stay in another mount namespace.
 
         Raises:
             UsageError, EnvironmentLacks: there is nothing to look at.
@@ -171,7 +171,7 @@ class Scenario(Protocol):
 
 
 class ExperimentKind(Protocol):
-    """One line of the registry. All attributes are constants."""
+    """A line of the registry. All attributes are constants."""
 
     @property
     def name(self) -> str:
@@ -200,7 +200,7 @@ class ExperimentKind(Protocol):
         """Return its name with the options on which `lacking` depends: ``power on ext4``."""
 
     def alternative(self, options: ExperimentOptions) -> Alternative | None:
-        """Return options with which this machine can run it, where it lacks something for those given; None: none."""
+        """Return options with which this machine can run it, if it lacks something for those given; None if there are none."""
 
     def experiment(self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None) -> Experiment:
         """Return the experiment on a workbench's target, not yet begun."""

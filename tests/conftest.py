@@ -1,7 +1,8 @@
-"""Which tests this machine can run, which are quick, and in which order they come.
+"""Chooses the tests that this machine can run, marks the quick ones, and orders them.
 
 - A test that records or mounts uses the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`). It is
   skipped with the reason if the machine lacks these; in continuous integration that is a failure.
+- A test with many alike cases that take long is marked `daily(n)`: n of them run each day, all in `make test-all`.
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
   because its module imports the code that runs one.
 
@@ -53,12 +54,28 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    _leave_most_to_test_all(items)
     for item in items:
         if {"disk", "fuse"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.recorded)
         if any(hasattr(getattr(item, "module", None), name) for name in _RUNNING):
             item.add_marker(pytest.mark.experiment)
     items.sort(key=_rank)
+
+
+def _leave_most_to_test_all(items: list[pytest.Item]) -> None:
+    """Mark the cases of a test with `daily(n)` as slow, except n of them, evenly spread."""
+    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("daily") and not item.get_closest_marker("slow"):
+            cases.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for alike in cases.values():
+        (marker,) = alike[0].iter_markers("daily")
+        count = min(marker.args[0], len(alike))
+        chosen = {(2 * number + 1) * len(alike) // (2 * count) for number in range(count)}
+        for at, item in enumerate(alike):
+            if at not in chosen:
+                item.add_marker(pytest.mark.slow)
 
 
 def _rank(item: pytest.Item) -> int:
@@ -83,7 +100,7 @@ def _forbid_devices() -> None:
 
 @pytest.fixture(autouse=True)
 def _stays_in_its_namespace() -> Iterator[None]:
-    """A test that moved its process would change what every later test of the same worker sees of the machine."""
+    """Fail a test that moved its process to another namespace: later tests of the same worker would see other mounts."""
     before = Path("/proc/thread-self/ns/mnt").readlink()
     yield
     assert Path("/proc/thread-self/ns/mnt").readlink() == before, (

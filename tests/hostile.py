@@ -1,7 +1,7 @@
 """Ways in which a program may damage its folder. Each function is one way; it gets that folder and another one, outside, which
 must survive. The same ways are a system under test (`Hostile`); `python -m tests.hostile WAY STATE OUTSIDE` removes and reports.
 
-Those in `MOUNTING` may run only in a mount namespace of their own (`in_namespace`).
+The ways in `MOUNTING` may run only in a mount namespace of their own (`in_namespace`).
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def links_within(root: Path, outside: Path) -> None:
 
 
 def nested(root: Path, outside: Path) -> None:
-    """Deeper than Python's stack."""
+    """Make a tree deeper than Python's stack."""
     deep(root, outside, "d")
 
 

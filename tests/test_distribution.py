@@ -1,4 +1,4 @@
-"""What is published: each package once, no tests, the same wheel from the tree and from the source distribution."""
+"""The published packages: each once, no tests, the same wheel from the tree and from the source distribution."""
 
 from __future__ import annotations
 

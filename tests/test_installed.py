@@ -72,7 +72,7 @@ def wheel_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _pytest_itself() -> Iterator[Path]:
-    """What pytest consists of, where it is installed here."""
+    """The files and folders that pytest consists of, where it is installed here."""
     for name in ("pytest", "pluggy", "iniconfig", "packaging", "pygments"):
         distribution = metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
@@ -108,6 +108,7 @@ def run_pytest(
     )  # fmt: skip
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(
     ("options", "environment"),
     [
@@ -132,6 +133,7 @@ def test_their_packages_are_theirs(
     assert run.stderr == ""
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", PACKAGES)
 def test_one_name_is_enough(python: Path, name: str, tmp_path: Path) -> None:
     """The same with only one such package: the others of ours do not bring it in. And by ``python -m pytest``."""
@@ -141,6 +143,7 @@ def test_one_name_is_enough(python: Path, name: str, tmp_path: Path) -> None:
         assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(
     "options", [[], ["--collect-only"], ["--fixtures"], ["--markers"], ["--fixtures-per-test"], ["--help"]]
 )

@@ -32,11 +32,11 @@ INSTEAD = {
 }
 """Patterns of words, in any case, and what to write instead. "There is no ..." and "is no longer" are ordinary English."""
 
-OPENINGS = ("Of ", "What ", "Whoever ", "That ")
+OPENINGS = ("Of ", "What ", "Whatever ", "Whoever ", "However ", "That ")
 """No sentence begins so: name the thing."""
 
 WIDTH = 100
-"""Where the prose of a guide wraps; tables, code and links may be longer."""
+"""The column at which the prose of a guide wraps; tables, code and links may be longer."""
 
 _WORDS = {
     re.compile(rf"(?<![\w`'./:~-])({words})(?![\w`'/:~-]|\.\w)", re.IGNORECASE): instead
@@ -78,9 +78,9 @@ def test_words_of_a_module(name: str) -> None:
     assert [f"{line}: {wrong}" for line, text in prose for wrong in wrong_words(text)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("tests/")])
+@pytest.mark.parametrize("name", MODULES)
 def test_openings_of_a_module(name: str) -> None:
-    """Sentences of docstrings and comments begin with their subject; for tests, only the words are checked."""
+    """Sentences of docstrings and comments begin with their subject."""
     prose = prose_of((ROOT / name).read_text())
     assert [(line, found) for line, text in prose for found in _OPENING.findall(text.strip('# "'))] == []
 

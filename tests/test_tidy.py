@@ -111,6 +111,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
     "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
+    "scenarios/processes/sandbox/init.py": "the other end of a cell; test_cell.py drives it",
     "scenarios/processes/sandbox/calls.py": "system calls; test_cell.py and test_view.py see what they do",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutant.py": "a declaration; test_mutants.py checks each row",
@@ -128,7 +129,7 @@ def test_each_module_has_a_test_of_its_name() -> None:
 
 
 LAYERS: list[set[str]] = [
-    {"errors"},
+    {"errors", "last_words"},
     {"target", "shards", "extras"},
     {"processes"},
     {"systems"},
@@ -264,7 +265,7 @@ def test_length(path: Path) -> None:
 
 POINTS = [point for point in faults.catalogue() if "/reference_wal/" in point.location]
 LAST_STEPS = {"acknowledge", "return", "retire"}
-"""What ends an operation: after it comes the caller, or the first step of another."""
+"""The last steps of an operation: after them comes the caller, or the first step of another operation."""
 
 
 def test_the_engine_has_failpoints() -> None:

@@ -1,4 +1,4 @@
-"""What runs on GitHub: valid by its schemas, true to the action's inputs, and its scripts run here as they do there."""
+"""Workflows and the action: valid by their schemas, true to the action's inputs; their scripts run here as on GitHub."""
 
 import os
 import re
@@ -98,7 +98,7 @@ def test_only_what_is_tested_is_published() -> None:
 
 @each_workflow
 def test_make_targets_exist(path: Path) -> None:
-    """What a workflow makes, the Makefile can make."""
+    """The Makefile has every target that a workflow makes."""
     called = re.findall(r"\bmake ([a-z-]+)", " ".join(step.get("run", "") for step in steps(parsed(path.read_text()))))
     rules = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [name for name in called if name not in rules] == []
@@ -180,7 +180,7 @@ def act(folder: Path, **inputs: str) -> tuple[str, str]:
     ],
 )
 def test_installs_what_the_target_needs(target: str, merge: str, extra: str, tmp_path: Path) -> None:
-    """Some built-in targets need large packages; nobody else downloads them."""
+    """The action installs large packages only for the built-in targets that need them."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/called\n')
     python.chmod(0o755)

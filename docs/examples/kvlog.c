@@ -1,9 +1,9 @@
-/* A key-value store as small as one can be: a log of lines `KEY VALUE CHECKSUM`, the last line of a key counts.
+/* A very small key-value store: a log of lines `KEY VALUE CHECKSUM`, in which the last line of a key counts.
  *
- *     kvlog fill ROOT     put 20 values under 5 keys, telling $CRASHMATRIX_JOURNAL
- *     kvlog dump ROOT     recover: drop what follows the last whole line, print the rest as JSON
+ *     kvlog fill ROOT     put 20 values under 5 keys, noted in $CRASHMATRIX_JOURNAL
+ *     kvlog dump ROOT     recover: drop a torn last line, print the rest as JSON
  *
- * With KVLOG_SYNC=0 it leaves out the fsync: nothing is lost when the process dies, everything when the machine does.
+ * KVLOG_SYNC=0 leaves out the fsync: then nothing is lost when the process dies, but everything when the machine does.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
     crashmatrix run docs/examples/log_store.py:UnsyncedStore --experiments kill                 # safe
     crashmatrix run docs/examples/log_store.py:UnsyncedStore --experiments power --fs posix     # loses
 
-The format is a line a put: a checksum, a space, the JSON of key and value, a newline. A record counts if its line is whole.
+Each put is a line: a checksum, a space, the JSON of key and value, a newline. A record counts if its line is whole.
 """
 
 import json
@@ -23,7 +23,7 @@ BEFORE_CUT = declare("log.recover.before_cut", "a torn tail is found and not yet
 
 
 class Log:
-    """The file: append a record, read the whole ones."""
+    """The log file: append a record, read the whole records."""
 
     def __init__(self, root, *, sync=True):
         self.path, self.sync = root / "log", sync
@@ -61,7 +61,7 @@ class Log:
     def cut(self, length):
         with open(self.path, "r+b") as file:
             file.truncate(length)
-            os.fsync(file.fileno())  # Durable: the cut, and the records before it, which only the page cache may hold.
+            os.fsync(file.fileno())  # Durable: the cut, and the records before it, which may be in the page cache only.
 
 
 class LogStore(SystemUnderTest):
@@ -89,7 +89,7 @@ class LogStore(SystemUnderTest):
 
 
 class TornTailStore(LogStore):
-    """Done wrong: recovery believes that every line is whole. A kill between the two writes proves it wrong."""
+    """Done wrong: recovery takes every line for whole. A kill between the two writes leaves half a line."""
 
     def recover(self, root):
         lines = (root / "log").read_bytes().splitlines()
@@ -97,6 +97,6 @@ class TornTailStore(LogStore):
 
 
 class UnsyncedStore(LogStore):
-    """Done wrong: it acknowledges what only the page cache holds. No kill shows it, a power cut does."""
+    """Done wrong: acknowledges records that are in the page cache only. A kill does not show the bug; a power cut does."""
 
     sync = False

@@ -1,6 +1,6 @@
 """A durable queue: push at one end, pop at the other. `test_queue_machine.py` crashes it in random sequences.
 
-It stands in a module of its own, since the store runs in a process of its own, which imports this and not the tests.
+The queue has a module of its own: it runs in another process, which imports this module and not the tests.
 """
 
 import json
@@ -42,7 +42,7 @@ class Queue:
 
 
 class InPlaceQueue(Queue):
-    """The same, done wrong: the only copy is overwritten."""
+    """A queue done wrong: it overwrites its only copy."""
 
     def save(self):
         with open(self.path, "w") as file:

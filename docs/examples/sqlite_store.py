@@ -4,8 +4,8 @@
     crashmatrix run docs/examples/sqlite_store.py:Normal --experiments kill                     # safe
     crashmatrix run docs/examples/sqlite_store.py:Normal --experiments power --fs posix         # loses
 
-This store has no failpoints and needs none: the process is then killed before each system call that changes its folder. The
-two stores differ in one pragma. https://sqlite.org/pragma.html#pragma_synchronous says of NORMAL in WAL
+These stores have no failpoints and need none: the process is killed before each system call that changes its folder. They
+differ in one pragma. https://sqlite.org/pragma.html#pragma_synchronous says of NORMAL in WAL
 mode that "a transaction committed in WAL mode with synchronous=NORMAL might roll back following a power loss".
 """
 
@@ -43,7 +43,7 @@ class Durable(SystemUnderTest):
             return [number for (number,) in connection.execute("SELECT id FROM store ORDER BY id")]
 
     def verify(self, root, promises):
-        """Check what no contract can know: the database says of itself that it is whole."""
+        """Check more than a contract can: the database itself says that it is whole."""
         with closing(self.connect(root)) as connection:
             (answer,) = connection.execute("PRAGMA integrity_check").fetchone()
         if answer != "ok":
@@ -55,6 +55,6 @@ class Durable(SystemUnderTest):
 
 
 class Normal(Durable):
-    """A commit is synced at the next checkpoint only."""
+    """A commit is synced only at the next checkpoint."""
 
     synchronous = "NORMAL"

@@ -1,9 +1,9 @@
-"""Property-based: Hypothesis pushes and kills in any order, and shrinks what fails to its shortest steps.
+"""A property-based test: Hypothesis pushes and kills in any order, and shrinks a failure to its shortest steps.
 
-    pip install 'crashmatrix[hypothesis]'
+    pip install '.[hypothesis]'                     # in a clone of the repository
     pytest docs/examples/test_queue_machine.py       # TestQueue passes; TestInPlaceQueue fails: cannot-open
 
-The queue itself is in `queue_store.py`: another process imports it, and needs no Hypothesis.
+The queue is in `queue_store.py`: another process imports that module, without Hypothesis.
 """
 
 from hypothesis import settings, strategies as st
@@ -17,12 +17,12 @@ class QueueMachine(CrashStateMachine):
     """The rules `kill` and `power_cut` are inherited; these are the queue's own."""
 
     open = Queue
-    contract = "prefix"  # what comes back are the values pushed, in order, at least all those acknowledged
+    contract = "prefix"  # a prefix of the pushed values comes back, with all acknowledged ones
     power_cuts_max = 0  # 2, on a machine with root, FUSE and loop devices
 
     @rule(value=st.integers(0, 9))
     def push(self, value):
-        self.do("push", value, item=value)  # calls it, and notes that its return promises the item
+        self.do("push", value, item=value)  # calls `push`; its return acknowledges the item
 
 
 class InPlaceMachine(QueueMachine):

@@ -1,4 +1,4 @@
-"""A pytest file: a settings file saved in two ways. The plugin comes with crashmatrix; there is nothing to import for it.
+"""A pytest file that saves settings in two ways. The plugin comes with crashmatrix; there is nothing to import for it.
 
     pytest docs/examples/test_settings.py            # test_saved_beside passes; test_saved_in_place fails: cannot-open
 
@@ -12,7 +12,7 @@ from crashmatrix import SystemUnderTest
 
 
 class Settings(SystemUnderTest):
-    """At the top of the file, since other processes import it. Its arguments are JSON values, so that a replay can make it."""
+    """Defined at the top of the file, since other processes import it. A replay makes it again, so its arguments are JSON."""
 
     contract = "latest"
 

@@ -1,4 +1,4 @@
-"""A disk that records every write: run a workload on it, then look at every state that a power cut could leave.
+"""A disk that records every write: run a workload on it, then look at the states that a power cut could leave.
 
     trace = record(workload, options=RecordOptions(filesystem="ext4", nudge="mixed", seed=1))
     with CrashImages(trace) as images:

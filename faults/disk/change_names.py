@@ -1,4 +1,4 @@
-"""Which file, directory or metadata each change of a trace concerns, on a disk as on a tree of files."""
+"""Names the file, directory or metadata that each change of a trace concerns, on a disk or on a tree of files."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The filesystems a disk can carry: how each is made, small and lean, and mounted, once or many times over.
+"""The filesystems of recorded disks: how each is made, small and lean, and mounted, once or several times.
 
 A specification is text: the name, then after a colon the mount options, as in `ext4:data=writeback,noatime`.
 
@@ -91,8 +91,8 @@ class Filesystem:
 
     @classmethod
     def parse(cls, text: str) -> "Filesystem":
-        """From `name` or `name:option,option`. Raises InvalidOption for a name that is not in FILESYSTEMS, or options it cannot
-        have."""
+        """Parse `name` or `name:option,option`. Raises InvalidOption for a name that is not in FILESYSTEMS, or options that the
+        filesystem cannot have."""
         name, _, options = text.partition(":")
         if name not in _KINDS:
             raise InvalidOption(f"{name!r} is not a filesystem this library can make", f"use {', '.join(FILESYSTEMS)}")
@@ -102,7 +102,7 @@ class Filesystem:
 
     @classmethod
     def parse_list(cls, text: str) -> tuple["Filesystem", ...]:
-        """From several with commas between them: a part that is not a filesystem's name is an option of the one before it.
+        """Parse several with commas between them: a part that is not a filesystem's name is an option of the one before it.
 
         Raises InvalidOption as `parse` does.
         """
@@ -119,7 +119,7 @@ class Filesystem:
 
     @property
     def on_disk(self) -> bool:
-        """Whether it is a real filesystem on a recorded disk; otherwise its changes are recorded directly."""
+        """Whether the filesystem is a real one on a recorded disk; otherwise its changes are recorded directly."""
         return bool(_KINDS[self.name].make)
 
     @property

@@ -34,7 +34,7 @@ class Inode:
         return stat.S_ISDIR(self.mode)
 
     def touch(self) -> None:
-        """Its content changed just now."""
+        """Set the times of a change of content to now."""
         self.changed_ns = self.modified_ns = time.time_ns()
 
     def attributes(self) -> Attributes:

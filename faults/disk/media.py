@@ -43,7 +43,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Medium:
-    """How it is recorded, how its states are named, and how they are shown."""
+    """How a medium is recorded, how its states are named, and how they are mounted."""
 
     stage: type[Stage]
     digests: Callable[[Trace], StateNames]
@@ -53,7 +53,7 @@ class Medium:
 
 
 def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
-    return digests  # Nothing recovers a tree: its image is the folder.
+    return digests  # A tree needs no recovery: its image is the folder.
 
 
 _DISK = Medium(DiskStage, DiskDigests, DiskOutcomes, DiskImages)

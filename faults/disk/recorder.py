@@ -79,7 +79,7 @@ class Recorder(ABC):
 
     @abstractmethod
     def _content(self, inode: int, offset: int, length: int, /) -> fuse.Answer:
-        """Up to `length` bytes of what is recorded."""
+        """Return up to `length` bytes of the recorded content."""
 
     @abstractmethod
     def _put(self, inode: int, offset: int, data: memoryview, /) -> None:

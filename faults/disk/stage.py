@@ -2,8 +2,8 @@
 
 Common to all stages; `block.stage` has a real filesystem on a recorded disk, `posix.stage` a tree of files.
 
-Invariant: every mount is checked. Where a mount is missing there is a plain directory, which would accept every write
-silently; so the control file must answer, with the recorder's pid, before anything is recorded.
+Invariant: every mount is checked. If a mount were missing, the plain directory there would silently accept every write.
+So the control file must answer, with the recorder's pid, before anything is recorded.
 """
 
 import contextlib

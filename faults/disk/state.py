@@ -1,4 +1,4 @@
-"""One crash state: what a power cut at one position could leave; and its name.
+"""A crash state: the changes that a power cut at one position could leave; and its name.
 
 The model. Power fails at a *cut*, a position between two operations. Every change that an earlier sync made durable is there
 (`trace.durability`). The other changes are *pending*: any subset of them is there, each whole or *torn*, with some of its
@@ -54,7 +54,7 @@ class CrashState:
 
     @classmethod
     def parse(cls, text: str, trace: Trace) -> "CrashState":
-        """From an id. Raises InvalidState if the text is not an id, or not one of this trace."""
+        """Parse an id. Raises InvalidState if the text is not an id, or not one of this trace."""
         remedy = f"take an id that was printed for trace {trace.identity}"
         try:
             cut_text, kept_text, *tear_texts = text.split("-")

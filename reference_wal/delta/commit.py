@@ -101,7 +101,7 @@ def check_schema(schema: pa.Schema) -> None:
 
 
 class DeltaStore:
-    """One table's Delta side. Its folder belongs to one engine at a time; not thread-safe."""
+    """The Delta side of a table. Its folder belongs to one engine at a time; not thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """Open the table at ``path``; torn commits are the caller's to heal first.
@@ -171,7 +171,7 @@ class DeltaStore:
                 os.fsync(fd)
         finally:
             os.close(fd)
-        with SYNC_FOLDER:  # Nor one whose name could.
+        with SYNC_FOLDER:  # Nor a file whose name could still vanish.
             sync_directory(self.path)
 
     def _transact(self, actions: list[AddAction], mode: str, batch_ids: list[int], application: str, hi: int) -> None:

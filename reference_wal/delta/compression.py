@@ -53,7 +53,7 @@ def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
 def read_parquet(source: Path | pa.NativeFile) -> pa.Table:
     """Return all of one Parquet file, its pages' checksums verified where it has some. Raises OSError, pa.ArrowException.
 
-    As `pq.read_table` does, in a quarter of its time: that one makes a dataset of the file first, and starts threads.
+    Takes a quarter of the time of `pq.read_table`, which first makes a dataset of the file, and starts threads.
     """
     with pq.ParquetFile(source, page_checksum_verification=True) as file:
         return file.read(use_threads=False)

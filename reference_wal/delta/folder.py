@@ -1,4 +1,4 @@
-"""How a Delta table's folder comes and goes: each by one rename, which is the moment of it.
+"""Creating and dropping a Delta table's folder: the rename in each is its commit point.
 
 Create, write order:
     1. the table whole under ``.creating-{table}``; its contents, then its name, synced
@@ -12,8 +12,8 @@ Drop, write order:
     2. the spill files, then the log, removed; each durably           (`finish_drop`)
     3. the hidden folder removed
 
-So a log without a folder of its table under any of the three names is not a half-done creation or removal: the folder was
-taken away. `opening` has the table of what is found.
+So a log whose table has a folder under none of the three names is not a half-done creation or removal: somebody removed the
+folder. `opening` has the table of cases.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Receiver:
                 raise TransferFailed(self.uri, error) from error
 
     def settle(self, version: int) -> None:
-        """Make ``version`` durable, although its writer may have been killed; remove a torn one. Nothing to do here."""
+        """Make ``version`` durable, although its writer may have been killed; remove a torn one. The default does nothing."""
 
 
 class LocalReceiver(Receiver):

@@ -64,13 +64,13 @@ class TornTail:
 
 
 def heal(path: Path, log: Covers | None, application: str) -> None:
-    """Remove what a power cut tore.
+    """Remove a commit or checkpoint that a power cut tore.
 
     Args:
         log: of the table; None for a table without a log, where nothing is acknowledged before it is committed.
 
     Raises:
-        TableCorrupted: for what no power cut leaves. Nothing was changed.
+        TableCorrupted: no power cut leaves this folder. Nothing was changed.
     """
     settle_newest(path)
     torn = torn_tail(path)

@@ -1,1 +1,1 @@
-"""One table's write-ahead log: segments of checksummed Arrow records, group commit, retention, recovery."""
+"""The write-ahead log of a table: segments of checksummed Arrow records, group commit, retention, recovery."""

@@ -3,11 +3,11 @@
 A caller queues its message and takes the *turn* if the turn is free: then it leads. The leader takes a group from the head of
 the queue, writes the group, and settles each of its entries with an id or an error. The callers of a
 written group wake each other, one by one, so that the next group is on its way meanwhile. The thread that gives the turn back
-wakes the first caller that still queues. This caller leads next, unless another one was quicker; either begins at the head of
+wakes the first caller that still queues. This caller leads next, unless another caller was quicker; both begin at the head of
 the queue. So one group is written while the next one gathers.
 
-An interrupted waiter leaves its entry to the next leader. It may have been chosen to lead, so it wakes all others; and no caller
-waits to be woken by it.
+An interrupted waiter leaves its entry to the next leader. The waiter may have been chosen to lead, so it wakes all others; and
+no caller waits to be woken by it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["AppendQueue", "Entry", "Turn"]
 
 
 class Entry:
-    """One caller's message on its way into the log. It is settled once it has its id or its error."""
+    """A caller's message on its way into the log, settled once it has its id or its error."""
 
     __slots__ = ("_asleep", "_behind", "batch_id", "error", "forgotten", "left", "message")
 
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def settled(self) -> bool:
-        """Whether its caller can go."""
+        """Whether the entry has its id or its error."""
         return self.batch_id >= 0 or self.error is not None
 
     def fail(self, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""Which batches a table takes: those of its own schema."""
+"""Checks that a batch fits its table: the table's own schema, and nulls only where it allows them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def hide(root: Path, table: str) -> None:
         shutil.rmtree(hidden)
     with HIDE_FOLDER:
         (root / table).rename(hidden)
-    with SYNC_HIDDEN:  # One name vanishes at once, never some of the segments.
+    with SYNC_HIDDEN:  # The rename removes one name at once, never some of the segments.
         sync_directory(root)
 
 

@@ -21,7 +21,7 @@ __all__ = ["Log", "Logs", "NoLog", "NoLogs"]
 
 
 class Log(Protocol):
-    """One table's log: a `SegmentedLog` or a `NoLog`."""
+    """The log of a table: a `SegmentedLog` or a `NoLog`."""
 
     table: str
     identity: str
@@ -93,17 +93,17 @@ class NoLog:
             return self.next_id - 1
 
     def refuse_if_poisoned(self) -> None:
-        """Nothing is written, so nothing fails."""
+        """Do nothing: without writes there are no failures."""
 
     def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Nothing is held."""
+        """Return nothing: no batch is held."""
         return iter(())
 
     def mark_persisted(self, ids: Iterable[int], /) -> None:
-        """Nothing is held."""
+        """Do nothing: no batch is held."""
 
     def truncate(self) -> None:
-        """Nothing is held; ids go on."""
+        """Do nothing: no batch is held, and ids go on."""
 
 
 class NoLogs:

@@ -1,4 +1,4 @@
-"""Which batches of a log are durable elsewhere, when that is not simply all up to some id: a set, and the file that keeps it.
+"""The set of a log's batches that are durable elsewhere, if these are not all batches up to some id; and its file.
 
 The engine needs no file: its generations are contiguous from the oldest, and the marker in Delta says how far they reach. A
 set of ids marked through `WriteAheadLog.mark_persisted` is kept in the log's own folder, in ``persisted``, one line:
@@ -6,8 +6,8 @@ set of ids marked through `WriteAheadLog.mark_persisted` is kept in the log's ow
     0-57,60-61 CHECKSUM        (ranges of ids; XXH3-64 of what stands before, salted with the log's identity)
 
 Write order: 1. the whole set to ``persisted.tmp``; sync it; 2. rename it over ``persisted``; sync the folder. ── promise ──
-Only then may segments go, for the file also says that ids in no segment are not missing but done with. A crash finds the
-old set or the new one: marks are never taken back, so either set is right for marks not yet acknowledged.
+Only then may segments go, since the file also says which ids without a segment are persisted and not missing. A crash finds
+the old set or the new one: marks are never taken back, so either set is right for marks not yet acknowledged.
 
 The file grows with the holes in the set, not with the ids.
 """

@@ -1,8 +1,8 @@
 """The folder of a table's log after a crash: the labelled decision table, and the steps that act on it.
 
-Between two syncs a crash keeps any subset of the names and, of the one group of records being appended, any subset of the
-sectors; what it does not keep of those reads as zeros or as the file's end. By the order of writes in `segmented_log`,
-`segments.active_segment` and `persisted` that leaves these cases, and no others:
+Between two syncs, a crash keeps any subset of the names, and any subset of the sectors of the group of records that is being
+appended; the other sectors read as zeros, or the file ends before them. With the order of writes in `segmented_log`,
+`segments.active_segment` and `persisted`, a crash leaves these cases and no others:
 
     | row | found                                        | left by                        | done                         |
     |-----|----------------------------------------------|--------------------------------|------------------------------|
@@ -34,11 +34,11 @@ is kept: it was not acknowledged, so either is right.
 @K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
-Nothing is changed before all is decided, @L included, so a refusal leaves the folder as it was found.
+The folder is changed only after all rows are decided, @L included, so a refusal leaves the folder as it was.
 
-An error leaves what a crash at that place leaves, and no other case: after it the log changes nothing in its folder until it is
-opened again (`segmented_log`), whatever else is called. Without that, an error between closing and creating (@J), and then a
-mark, would unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
+An error leaves the same cases as a crash: after it, the log changes nothing in its folder until it is opened again
+(`segmented_log`), whatever else is called. Otherwise an error between closing and creating (@J), followed by a mark, would
+unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Row(Enum):
 
 @dataclass(frozen=True)
 class FoundFile:
-    """One file of the folder: its path, what its name says, and what is in it (segments only)."""
+    """A file of the folder: its path, the meaning of its name, and its contents (segments only)."""
 
     path: Path
     name: SegmentName | None

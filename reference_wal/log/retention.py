@@ -1,9 +1,9 @@
-"""Which closed segments a log has, which batches are persisted elsewhere, and so which segments may go.
+"""Retention: the closed segments of a log, the batches persisted elsewhere, and so the segments that may go.
 
 Marking, write order: 1. the set, if it is to be remembered (`persisted`)  ── promise: the marks survive ──
 2. unlink each closed segment whose every id is persisted, oldest first; 3. sync the folder.
 
-Ids that no segment holds are done with if they are persisted, and missing if they are not.
+An id that no segment holds is missing, unless it is persisted.
 """
 
 from __future__ import annotations

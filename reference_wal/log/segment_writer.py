@@ -1,4 +1,4 @@
-"""The writing end of one table's log: the active segment, the id that comes next, and where the next segment begins.
+"""The writing end of a table's log: the active segment, the next id, and the rotation to the next segment.
 
 One caller at a time: the thread that holds the log's turn (`append_queue`). After an OSError the writer must not be used again;
 the next opening decides what the folder then means (`recovery`).
@@ -24,7 +24,7 @@ PREALLOCATE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class LogIdentity:
-    """Which log it is: its folder, and what the header of every segment says."""
+    """The identity of a log: its folder, and the fields in the header of every segment."""
 
     folder: Path
     schema: pa.Schema

@@ -1,4 +1,4 @@
-"""One table's log: a folder of segments, appended to in order, rotated by size, retired once persisted elsewhere.
+"""The log of a table: a folder of segments, appended to in order, rotated by size, retired once persisted elsewhere.
 
 Append, write order:
     1. the batch becomes a message, outside of any lock, and queues
@@ -6,8 +6,8 @@ Append, write order:
     ── promise: each caller of the group returns its id ──
 
 A batch that queues while a group is written is in the next group. So threads share syncs, and a single thread writes groups of
-one. Ids follow the queue, as the records in the file do. Nothing is written while a sync is under way, so a crash can tear one
-group only, and no id is returned before the sync that covers it.
+one. Ids and records follow the order of the queue. No write runs during a sync, so a crash can tear one group only, and no id
+is returned before the sync that covers it.
 
 Rotate, before a group that finds the active segment full: close the segment, start the next one (`segments.active_segment`).
 

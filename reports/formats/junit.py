@@ -96,7 +96,7 @@ def _whole(root: ET.Element, summary: RunSummary) -> None:
         return
     suite = _suite(root, summary, "run", 0.0)
     for what, why in missing.items():
-        alone = summary.shard and not summary.interrupted  # One shard of several is not a failure by itself.
+        alone = summary.shard and not summary.interrupted  # A shard of several is not a failure by itself.
         _case(suite, summary, "run", what, 0.0, ("skipped" if alone else "error", why, why))
 
 

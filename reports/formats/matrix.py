@@ -1,4 +1,4 @@
-"""The matrix of points and hits of each experiment, as the cells of a heat map: what was run where, with which verdict."""
+"""The matrix of points and hits of each experiment, as the cells of a heat map: the scenarios run there, and their verdicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cell:
 
     @property
     def scenarios(self) -> int:
-        """How many there are."""
+        """How many scenarios there are."""
         return self.counts.total()
 
     @property
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass
 class Row:
-    """One point: a failpoint, a recording."""
+    """The row of a point: a failpoint, or a recording."""
 
     point: str
     cells: list[Cell]
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass
 class HeatMap:
-    """One experiment's map. ``ranges`` are the hits of each column, first and last."""
+    """The map of an experiment. ``ranges`` are the hits of each column, first and last."""
 
     experiment: str
     ranges: list[tuple[int, int]]

@@ -1,4 +1,4 @@
-"""One run: the experiments of a plan, in turn, and the report of their results."""
+"""A run: the experiments of a plan, in turn, and the report of their results."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Campaign:
     def _finish(self, writer: ReportWriter) -> None:
         try:
             writer.finish(self.summary, self.results)
-        except KeyboardInterrupt:  # One interrupt has been heard; this time the report is written to its end.
+        except KeyboardInterrupt:  # No second one comes: now the report is written to its end.
             writer.finish(self.summary, self.results)
             raise
 

@@ -1,4 +1,4 @@
-"""From broken promises to findings, whichever experiment found them. The results stand even when explaining fails."""
+"""From broken promises of any experiment to findings. The results stand even if explaining fails."""
 
 from __future__ import annotations
 

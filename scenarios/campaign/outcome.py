@@ -77,7 +77,7 @@ def _crashes(number: int) -> str:
 
 
 def _first_of_each_kind(wrong: list[ScenarioResult]) -> list[ScenarioResult]:
-    """One scenario for each experiment and verdict, broken promises first, the fewest crashes first."""
+    """Return a scenario for each experiment and verdict, broken promises first, the fewest crashes first."""
     ordered = sorted(wrong, key=lambda result: (not result.verdict.broken, result.depth))
     first: dict[tuple[str, str], ScenarioResult] = {}
     for result in ordered:

@@ -1,4 +1,4 @@
-"""One scenario of a report, run again."""
+"""Run one scenario of a report again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, Scenario, StoredRun
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 
-__all__ = ["Replayed", "crashed", "replay"]
+__all__ = ["Replayed", "check_trusted", "crashed", "replay"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,30 @@ class Replayed:
     kept: Path | None
 
 
+def check_trusted(report: Path) -> None:
+    """Refuse to run a target in a file that somebody else may have named: the report may be a download.
+
+    A file below the current folder is trusted, unless it came with the report.
+
+    Raises:
+        UsageError, crashmatrix.reports.ReportError: it is not trusted, or there is no report.
+    """
+    name = read_summary(report).target
+    file = name if name.endswith(".toml") else name.rpartition(":")[0]
+    if not file.endswith((".py", ".toml")):
+        return
+    whole = Path(file).resolve()
+    if not whole.is_relative_to(Path.cwd().resolve()) or whole.is_relative_to(report.resolve()):
+        raise UsageError(
+            f"the report names the target {name}, and a replay runs that file: look at it, then add --trust"
+        )
+
+
 def replay(scenario: str, report: Path, keep: Path | None) -> Replayed:
-    """Crash again where a report's scenario crashed, and judge what is left.
+    """Crash again where a report's scenario crashed, and judge the crashed folder.
 
     Args:
-        keep: a new folder to leave the crashed folder in.
+        keep: a new folder for the crashed folder and its journal.
 
     Raises:
         UsageError, crashmatrix.reports.ReportError: no such report or scenario, or ``keep`` exists.

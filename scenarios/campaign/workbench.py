@@ -1,4 +1,4 @@
-"""Where the work of a run is done: scratch space, worker processes, the target set up."""
+"""A run's workbench: scratch space, worker processes, the target set up."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
 """The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
 
-Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` sees to all others.
+Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +24,7 @@ from crashmatrix.reports.formats.console import progress, show_run
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
@@ -37,6 +36,7 @@ from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.systems.import_path import look_in
 
 __all__ = ["app", "call"]
 
@@ -55,7 +55,7 @@ TargetName = Annotated[
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
 Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
 Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
-Tags = Annotated[str | None, typer.Option(help="Columns of --data that name a series: A,B.")]
+Tags = Annotated[str | None, typer.Option(help="Columns of --data that identify a series: A,B.")]
 
 
 class _Bar(Listener):
@@ -80,7 +80,7 @@ def init(
     name: Annotated[str, typer.Argument(help="Name of the file to write: my_store.")],
     language: Annotated[
         str | None,
-        typer.Option(help=f"{' or '.join(LANGUAGES)}; toml is for every other language.", show_default="python"),
+        typer.Option(help=f"{' or '.join(LANGUAGES)}; toml is for all other languages.", show_default="python"),
     ] = None,
 ) -> None:
     """Write a commented target file to start from."""
@@ -93,7 +93,8 @@ def init(
 def run(
     target: TargetName = "reference",
     experiments: Annotated[
-        str, typer.Option(help=f"Which to run: {','.join(EXPERIMENTS)}. Default: every one that this machine can run.")
+        str,
+        typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: those that this machine can run."),
     ] = "",
     fs: Annotated[
         str | None,
@@ -111,10 +112,10 @@ def run(
     seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(min=1, max=10**9, help=f"How much to try at most. Default: {_BUDGETS}."),
+        typer.Option(min=1, max=10**9, help=f"How many crashes to try at most. Default: {_BUDGETS}."),
     ] = None,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Run the I-th of N parts; crashmatrix merge puts them together.")
+        str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
     ] = "1/1",
     report: Report = Path("crashmatrix-report"),
     data: Data = None,
@@ -153,12 +154,15 @@ def run(
 def replay_(
     scenario: Annotated[str, typer.Argument(metavar="SCENARIO_ID", help="Id of the scenario; the report lists them.")],
     report: Report = Path("crashmatrix-report"),
-    keep: Annotated[Path | None, typer.Option(help="New folder to leave the crashed folder in.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="New folder for the crashed folder and its journal.")] = None,
     shell: Annotated[
         bool, typer.Option("--shell", help="Open a shell in the crashed folder, before recovery.")
     ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the report's target, wherever its file is.")] = False,
 ) -> None:
-    """Run one scenario of a report again: kill the process, or rebuild the disk that a power cut left."""
+    """Run one scenario of a report again: kill the process at the same place, or rebuild the disk that a power cut left."""
+    if not trust:
+        check_trusted(report)
     if shell:
         if keep is not None:
             raise UsageError("--shell and --keep are two runs; choose one of them")
@@ -176,7 +180,7 @@ def replay_(
 @app.command()
 def targets() -> None:
     """List the systems that come with crashmatrix."""
-    table = _table("target", "what it is")
+    table = _table("target", "description")
     for name, built_in in sorted(BUILT_IN.items()):
         table.add_row(escape(name), escape(built_in.about))
     _out.print(table)
@@ -199,11 +203,11 @@ def mutants(
     names: Annotated[
         list[str] | None, typer.Argument(help="Planted bugs to try. Default: all, and the unbroken engine.")
     ] = None,
-    only_list: Annotated[bool, typer.Option("--list", help="List them; run nothing.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="List the planted bugs; run nothing.")] = False,
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to try, from --seed on.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds to try, beginning with --seed.")] = 1,
 ) -> None:
-    """Plant bugs in the reference engine, one at a time, and see whether each is found; exit with 1 if one is not."""
+    """Plant bugs in the reference engine, one at a time, and see whether each is found. Exit status 1: one was not."""
     with extra_installed("crashmatrix mutants"):  # Here: no other command needs the reference engine.
         from crashmatrix.scenarios.campaign.mutation import try_mutant
         from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
@@ -308,14 +312,13 @@ def _root(
 
 def call(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit status. Raises `Refused` for every expected failure."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # package.module:Class is looked for here, too, as with `python -m`.
+    look_in(str(Path.cwd()))  # For package.module:Class.
     try:
         status = app(list(arguments) or ["--help"], prog_name="crashmatrix", standalone_mode=False)
     except (ScenarioError, ReportError) as error:
         raise Refused(str(error)) from error
     except Exception as error:
-        if not hasattr(error, "format_message"):  # As what the option parser raises has.
+        if not hasattr(error, "format_message"):  # The option parser's errors have it.
             raise
         raise Refused(_usage(error)) from error
     return status if isinstance(status, int) else 0

@@ -1,4 +1,4 @@
-"""Which experiments this machine can run, and what it lacks for the others."""
+"""``crashmatrix doctor``: the experiments that this machine can run, and what it lacks for the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Finding", "examine"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined. ``needed``: no experiment runs without it."""
+    """A part of the machine, examined. ``needed``: no experiment runs without it."""
 
     what: str
     well: bool

@@ -1,10 +1,10 @@
-"""The program ``crashmatrix``: however it ends, the exit status is right, and what went wrong is one line on stderr.
+"""The program ``crashmatrix``: any end has the right exit status, and an error is one line on stderr.
 
     0, 1, 3          the verdict: safe, a promise broken, unknown; the commands of `crashmatrix.scenarios.cli.commands` say so
     2                the input, the machine or crashmatrix itself is at fault
     129, 130, 143    ended by SIGHUP, SIGINT (Ctrl-C), SIGTERM
 
-Status 1 is a verdict. So nothing else may end in it: no closed pipe, no full disk, no error of ours.
+Status 1 is a verdict. So no other end may have it: not a closed pipe, a full disk, or an error of ours.
 
 This module imports nothing but the standard library, so that signals are dealt with before the commands are imported, which
 takes a second.
@@ -84,7 +84,7 @@ def _run(arguments: Sequence[str], interruption: Interruption, debug: bool) -> i
         status = cli.call(arguments)
         sys.stdout.flush()
         interruption.ignore()
-    except BaseException as error:  # Whatever it is, it must not end in a traceback and status 1.
+    except BaseException as error:  # No error may end in a traceback and status 1.
         return _failed(error, interruption, debug)
     return status
 
@@ -148,7 +148,7 @@ def _stored(text: str) -> str:
 
 
 def _where() -> str:
-    """Where errors are reported: the project's own address, if it has one."""
+    """Say where to report errors: the project's own address, if it has one."""
     try:
         known = dict(line.split(", ", 1) for line in metadata.metadata("crashmatrix").get_all("Project-URL", []))
     except (metadata.PackageNotFoundError, ValueError):

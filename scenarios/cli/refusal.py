@@ -1,4 +1,4 @@
-"""How a command that could not do its work ends: the exceptions that `main` turns into one line. Standard library only."""
+"""Refusals: the exceptions of a command that could not do its work; `main` prints one line. Standard library only."""
 
 from __future__ import annotations
 

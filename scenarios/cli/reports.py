@@ -33,20 +33,20 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("cra
 @app.command(short_help="Compare two reports.")
 def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A report directory.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one of the same target.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later report of the same target.")],
 ) -> None:
-    """Compare two reports; exit with 1 if something is newly broken, or no longer tested."""
+    """Compare two reports. Exit status 1: something is newly broken, or no longer tested."""
     difference = compare(read_report(old), read_report(new))
     show_difference(_out, difference)
     raise typer.Exit(difference.exit_status)
 
 
-@app.command(short_help="Put the reports of shards together.")
+@app.command(short_help="Combine the reports of shards.")
 def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Report directory to make.")],
     directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The shards' report directories.")],
 ) -> None:
-    """Put the reports of a run's shards together; a missing shard makes the verdict unknown."""
+    """Combine the reports of a run's shards into one. A missing shard makes the verdict unknown."""
     merged = merge_directories(out, directories)
     for reason in merged.unreadable.values():
         line = " ".join(visible(reason).split())

@@ -1,1 +1,1 @@
-"""One crashed folder: snapshot, recovery in a fresh process, contract, checks."""
+"""Judging a crashed folder: snapshot, recovery in a fresh process, contract, checks."""

@@ -1,13 +1,13 @@
 """Judge one crashed folder: recover it, judge the contract, recover again, let the system check itself.
 
     1. recover in a fresh process (copied at each hit, if crashes during recovery are to follow)
-    2. judge what came back against the promises made before the crash
+    2. judge the recovered items against the promises made before the crash
     3. recover a second time in another process: the same items, and for systems that say so the same folder
     4. the system's own `verify`
 
-3 and 4 are done once for each folder that recovery led to: the same bytes, items and promises have the same verdict.
+3 and 4 are done once for each folder that recovery leads to: the same bytes, items and promises have the same verdict.
 
-The first broken promise is the verdict. Whatever keeps the check itself from finishing is ``unknown``.
+The first broken promise is the verdict. A check that cannot finish is ``unknown``.
 """
 
 from __future__ import annotations

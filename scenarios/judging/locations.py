@@ -1,4 +1,4 @@
-"""Where failpoints are declared, as a path that means something to a reader of the report."""
+"""The places where failpoints are declared, as paths that a reader of the report can use."""
 
 from __future__ import annotations
 

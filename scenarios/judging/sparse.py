@@ -1,4 +1,4 @@
-"""Files as what is in them besides zeros: engines allocate ahead, and a gigabyte of nothing should cost nothing.
+"""Files without their zeros: engines allocate ahead, and a gigabyte of zeros should cost nothing.
 
 Two files of one size that hold the same chunks are equal, whatever of them is allocated, written as zeros, or a hole.
 """

@@ -176,7 +176,7 @@ class Kill:
         return ""
 
     def described(self, options: ExperimentOptions) -> str:
-        """Its name: no option changes what it needs."""
+        """Return the name only: no option changes the needs of this experiment."""
         del options
         return self.name
 

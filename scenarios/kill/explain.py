@@ -1,6 +1,6 @@
 """From the broken scenarios of the kill experiment to findings: the earliest crash, and what happened just before it.
 
-Nothing is run again. The snapshots show what changed, in the folder and in the journal, between the last point where a crash
+No crash is run again. The snapshots show what changed, in the folder and in the journal, between the last point where a crash
 was safe and the first where it was not. A process that dies loses only what it had in memory.
 """
 

@@ -1,4 +1,4 @@
-"""Which crashes a kill experiment tries, and how they are named: pure functions of the profile, the budget and the seed.
+"""The crashes that a kill experiment tries, and their names: pure functions of the profile, the budget and the seed.
 
 A scenario is a path: where the workload is killed, then where its recovery is, then where the recovery of that is. Its id
 reads ``kill:wal.append.before_sync@3+recovery.replay.before_batch@1``.
@@ -47,7 +47,7 @@ _STEP = re.compile(r"([^+].*?)@([0-9]{1,18})(?:\+|\Z)", re.DOTALL)
 """One crash of an id; a failpoint's name may itself hold a plus sign."""
 
 CrashPath = tuple[Hit, ...]
-"""Where the crashes of one scenario happen: in the workload, then in each recovery."""
+"""The places of a scenario's crashes: in the workload, then in each recovery."""
 
 
 def thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: Iterable[str]) -> tuple[list[Hit], str]:

@@ -1,7 +1,7 @@
 """Step 4 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
-A snapshot stands for a kill only because the two keep agreeing: the same promises, the same folder, the same verdict. Where
-they do not, the scenario is ``unknown``.
+A snapshot may stand for a kill only as long as both agree: the same promises, the same folder, the same verdict. If they
+differ, the scenario is ``unknown``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which crash states a judge looks at, and in which order: its share of a trace's states, each image once.
+"""Dealing: the crash states that each judge gets, and their order. Each image is judged once.
 
 Judges share no memory, so the number that deals a state out depends on the state alone. States after neighbouring promises
-go to one judge: they share folders, and the system's own check. Where there is hardly a promise, states are dealt out by
-their images.
+go to one judge: they share folders, and the system's own check. If there are few promises, states are dealt out by their
+images.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Dealer:
         for state in self._states:
             if len(seen) == budget:
                 if number or self._states.coverage.enumerated > _ENUMERATED_MAX:
-                    break  # One judge counting is enough.
+                    break  # It is enough that one judge counts.
                 continue
             image, events = self._states.digests.of(state), self.events(state.cut)
             if self._dealt(image, events) % workers != number or (image, events) in seen:

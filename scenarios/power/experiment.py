@@ -1,4 +1,4 @@
-"""The `power` experiment: the machine dies; what its disk had flushed survives, and any subset of what it had not.
+"""The `power` experiment: the machine dies; all flushed writes survive, and any subset of the others.
 
     1. the workload runs on a recorded disk under a real filesystem, several times, each with another kind of nudge
        (`faults.disk.nudges`): which writes the kernel makes on its own decides which missing sync shows. In the last
@@ -62,7 +62,7 @@ before another sync, and the bug may lie behind any. Each search records anew, f
 
 
 class PowerExperiment(PowerExploration):
-    """One power experiment on one target."""
+    """A power experiment on one target."""
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
@@ -77,7 +77,7 @@ class PowerExperiment(PowerExploration):
 
 @dataclass(frozen=True)
 class PowerScenario:
-    """One crash state of a recording whose trace is in the report directory: the same image, bit for bit."""
+    """A crash state of a recording whose trace is in the report directory: the same image, bit for bit."""
 
     recording: Recording
     state: str
@@ -138,7 +138,7 @@ class Power:
         return lacking(options.filesystems)
 
     def described(self, options: ExperimentOptions) -> str:
-        """Its name and the filesystems."""
+        """Return the name and the filesystems."""
         return f"{self.name} on {', '.join(options.filesystems)}"
 
     def alternative(self, options: ExperimentOptions) -> Alternative | None:
@@ -155,7 +155,7 @@ class Power:
 
     def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
         """Return experiments with more and more states and restarts."""
-        # Where one recording says what several do elsewhere, its own states are worth more than restarts.
+        # If one recording suffices, more of its states are worth more than restarts.
         may_restart = all(Filesystem.parse(name).nudges for name in options.filesystems)
         for budget, restarts in _SEARCHES:
             experiment = self.experiment(checker, replace(options, budget=budget))

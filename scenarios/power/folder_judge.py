@@ -1,4 +1,4 @@
-"""The verdict of one folder that a power cut left, mounted: recover it, judge the contract, check further where that is due.
+"""The verdict of one mounted folder that a power cut left: recover it, judge the contract, check further where due.
 
     1. recover in a forked process, unless this folder was recovered before, whatever had been acknowledged then
     2. judge the items that came back against the promises made before the cut

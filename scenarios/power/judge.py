@@ -86,5 +86,5 @@ def keep_state(_: Channel, recording: Recording, state: str, keep: Path) -> None
 
 def load_alone(recording: Recording) -> Trace:
     """Load the trace of a recording, in a mount namespace of this process's own."""
-    enter_private_namespace()  # Where there is no root, this takes a process of one thread: before anything starts more.
+    enter_private_namespace()  # Without root, this needs a process of one thread, so it comes before other threads start.
     return load_trace(recording.trace)

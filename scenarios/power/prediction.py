@@ -1,8 +1,8 @@
-"""Which folder a crash state becomes, predicted without mounting it, and how far the prediction is believed.
+"""Predicts, without mounting, the folder that a crash state becomes, and checks a sample of the predictions.
 
 `faults.disk.CrashStates.outcomes` says which states become the same folder. Once one of them was mounted, the folder of the
-others is known. Some are mounted all the same. If one of these shows another folder, nothing is predicted any more, and the
-states judged by a prediction are judged again.
+others is known. Some of them are mounted all the same. If a mounted state has another folder, prediction ends, and the states
+judged by a prediction are judged again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from crashmatrix.faults.disk.state import StateNames
 __all__ = ["MOUNTED_EACH", "WRONG", "Prediction"]
 
 MOUNTED_EACH = 32
-"""One in this many predicted states is mounted all the same."""
+"""How many predicted states there are for each one that is mounted all the same."""
 
 WRONG = (
     "mounted, this image showed another folder than was predicted from one with the same outcome: either its filesystem does not "
@@ -43,7 +43,7 @@ class Prediction:
         return self._latest[1]
 
     def suffices(self, state: CrashState) -> bool:
-        """Whether to go by the prediction this time, without mounting the state."""
+        """Whether the prediction suffices this time, so that the state need not be mounted."""
         self.count += 1
         if self.count % MOUNTED_EACH == 0:
             return False

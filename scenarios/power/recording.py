@@ -46,7 +46,8 @@ from crashmatrix.scenarios.power.restarts import (
     until_killed,
 )
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
+from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.notes import HitNote, parse
@@ -67,9 +68,9 @@ _BLOCK_BYTES = 4096
 
 @dataclass(frozen=True)
 class Recording:
-    """One recorded run: where its trace is, what was there before, and what it is made of.
+    """A recorded run: the place of its trace, the items that were there before, and its origin.
 
-    ``killed`` is where a restart's workload is killed; ``places`` are those there are for it, as far as notes tell. ``of``
+    ``killed`` is where a restart's workload is killed; ``places`` are the possible places, as far as notes show. ``of``
     names the recording and crash state that a recovery was recorded on, and ``before`` the journal lines written until that
     crash. ``problem`` says why it could not be made.
     """
@@ -95,12 +96,12 @@ class Recording:
 
     @property
     def syncs_count(self) -> Path:
-        """Where the syncs of the remedy are counted."""
+        """The file that counts the syncs of the remedy."""
         return self.trace.with_suffix(".syncs")
 
     @property
     def point(self) -> str:
-        """Its scenarios are listed under this name."""
+        """The name under which the recording's scenarios are listed."""
         return f"{self.of[0]} recovery" if self.of else self.name
 
     @classmethod

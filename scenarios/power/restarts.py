@@ -1,9 +1,9 @@
 """Restarts: where a workload is killed before it is started again, with the page cache still full.
 
 Recovery then reads data that need not be on the disk, and only the power cut that follows shows whether it built upon such data.
-So the workload is killed right before a sync, where something is in memory only. A system full of failpoints has one there,
-whose hit is a note on the recorded disk. Any other system, in whatever language, is held at its system calls (`system_calls`)
-and killed right before a call that syncs.
+So the workload is killed right before a sync, when some data is in memory only. A system with many failpoints has a failpoint
+there, whose hit is a note on the recorded disk. Any other system, in any language, is held at its system calls
+(`system_calls`) and killed right before a call that syncs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SYNCS = {PREFIX + name for name in ("fsync", "fdatasync", "msync")}
 
 @dataclass(frozen=True)
 class KillPoint:
-    """At a workload's note, counted from 1; or before its ``sync``-th system call that syncs, after so many journal lines."""
+    """A place to kill: at a workload's note, counted from 1; or, after some journal lines, before the ``sync``-th sync call."""
 
     note: int
     sync: int = 0
@@ -47,7 +47,7 @@ class KillPoint:
 
     @property
     def numbers(self) -> tuple[int, int]:
-        """Both numbers."""
+        """Return both numbers."""
         return self.note, self.sync
 
 

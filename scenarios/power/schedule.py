@@ -121,7 +121,7 @@ class Recordings:
         return self.record(filesystem, kind, place) if place else None
 
     def _place_to_kill(self, filesystem: str, number: int) -> KillPoint | None:
-        """Where the workload of the restart of this number is killed; None if there are fewer such places."""
+        """Return the place where the restart of this number is killed; None if there are fewer places."""
         if filesystem not in self._unflushed:  # Another shard made the recording that shows the places.
             self.record(filesystem, nudges_on(filesystem, _UNFLUSHED)[0]).trace.unlink()
         if filesystem not in self._places:

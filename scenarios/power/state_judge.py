@@ -1,6 +1,6 @@
 """The verdicts of one trace's crash states: mount each, unless the folder that it becomes is known, and judge the folder.
 
-A folder met before after the same promises has the same verdict. Which folder a state becomes may be predicted
+A folder that was met before, after the same promises, has the same verdict. The folder that a state becomes may be predicted
 (`prediction`). A state found broken is always mounted, and judged a second time.
 """
 

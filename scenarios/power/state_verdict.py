@@ -17,7 +17,7 @@ Check = tuple[str, int]
 
 @dataclass(frozen=True)
 class Judged:
-    """One crash state's verdict. ``state`` is its id, ``digest`` names the folder that was mounted."""
+    """The verdict of a crash state. ``state`` is its id, ``digest`` names the folder that was mounted."""
 
     state: str
     verdict: Verdict
@@ -32,7 +32,7 @@ class Judged:
 
 @dataclass
 class Share:
-    """One judge's account: what it enumerated and judged, and where its time went, in seconds."""
+    """A judge's account: the states it enumerated and judged, and its seconds by activity."""
 
     cuts: int = 0
     pending_most: int = 0

@@ -12,9 +12,11 @@ import contextlib
 import gc
 import importlib
 import os
+import sys
 import warnings
 
 from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.processes.job_server import SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
@@ -53,7 +55,7 @@ class _Cells:
     def leave(self) -> None:
         """Called after each fork in the child: the cells of others are not its own to use."""
         if self._in_server:
-            self._in_server = False  # What a job forks is forked where it is.
+            self._in_server = False  # A job forks into its own namespace.
             for cell in self._cells:
                 if cell is not self.mine:
                     cell.close_copy()
@@ -61,6 +63,10 @@ class _Cells:
             self._maker.close_copy()
 
 
+if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
+    del os.environ["PYTHONSAFEPATH"]  # Not for what targets start.
+if folders := os.environ.pop(SYS_PATH, ""):
+    sys.path[:] = folders.split("\n")
 SERVER_PID = os.getpid()
 die_with_parent(os.getppid())
 CELLS: _Cells | None = None
@@ -82,4 +88,4 @@ if available():
     CELLS = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
     os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
 gc.collect()
-gc.freeze()  # Else a job's first collection would look at, and so copy, all that was imported here.
+gc.freeze()  # Else a job's first collection would look at, and so copy, everything imported here.

@@ -13,10 +13,12 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption"]
+__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "signals_held_back"]
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -71,3 +73,15 @@ class Interruption:
             return
         number, self.status = self.status - 128, 0
         threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let the signals that end the program wait until the block is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # Within the block: a signal that came just before is raised here, when the others are blocked already.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,17 +14,19 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, check_proc, child_of_ours
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.interruption import signals_held_back
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.sandbox import cell as sandbox
 from crashmatrix.scenarios.processes.scratch import own_sockets
 
-__all__ = ["SERVER", "JobServer", "death"]
+__all__ = ["SAFE_PATH", "SERVER", "SYS_PATH", "JobServer", "death"]
 
 _PRELOAD = (
     "crashmatrix.scenarios.judging.worker",
@@ -32,6 +34,10 @@ _PRELOAD = (
     "multiprocessing.connection",
 )
 _PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
+SYS_PATH = "CRASHMATRIX_SYS_PATH"
+"""Environment variable for the server alone: where to import from, a folder each line."""
+SAFE_PATH = "crashmatrix"
+"""Value of PYTHONSAFEPATH for the server alone: it must not take modules of the current folder for the standard library's."""
 _LOOK_SECONDS = 0.1
 _LOOKS_STOPPED_MAX = 100
 
@@ -184,12 +190,25 @@ def _how(server: HeldProcess) -> str:
 
 def _ensure_running() -> None:
     """Start a server unless one runs, deaf to what ends us: that may go to the whole process group; it ends when we do."""
-    resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
-    was = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    with _environment({"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", SAFE_PATH), SYS_PATH: "\n".join(sys.path)}):
+        resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
+        with signals_held_back():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set these variables in the block, for the processes started in it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
-        forkserver.ensure_running()
+        yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, was)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _server() -> HeldProcess | None:

@@ -172,15 +172,21 @@ class Job(Generic[R]):
             raise server_died
 
     def _empty_cell(self) -> str:
-        """Wait until all that it left has ended; returns the limit that it broke, if any."""
+        """Wait until everything it left has ended; returns the limit that it broke, if any."""
         if not self._heard and self._connection.poll():
             self._take_cell()
         return self._cell.empty() if self._cell else ""
 
     def _read_output(self) -> str:
-        data = self._output.read_bytes() if self._output.exists() else b""
+        """Return the end of what it printed, which may be gigabytes."""
+        try:
+            with self._output.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _OUTPUT_TAIL_BYTES))
+                data = file.read(_OUTPUT_TAIL_BYTES)
+        except FileNotFoundError:
+            return ""
         self._output.unlink(missing_ok=True)
-        return data[-_OUTPUT_TAIL_BYTES:].decode(errors="replace")
+        return data.decode(errors="replace")
 
 
 _running_everywhere: set[Job[Any]] = set()

@@ -1,21 +1,18 @@
 """Several jobs at once, each driven by a thread of its own, while the main thread may be interrupted at any moment.
 
-An interrupt raises an exception between two steps of the main thread, also within a lock's own code, which then stays locked;
-a thread that needs the lock never ends. So signals are held back while a thread is started or a future is given out, and the
-main thread waits on a queue that has no such lock.
+An interrupt raises an exception between any two steps of the main thread, even within `threading.Condition`, which then stays
+locked. A thread that needs the same condition waits for ever, and the main thread for that thread. `concurrent.futures`,
+`threading.Thread` and `threading.Event` are made of conditions. So the threads here share nothing with the main thread but
+simple queues, which an interrupt leaves in order.
 """
 
 from __future__ import annotations
 
-import signal
+import _thread
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from queue import SimpleQueue
-from typing import Any, Generic, Self, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, Self, TypeVar, cast
 
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from crashmatrix.scenarios.processes.jobs import Jobs
 
 __all__ = ["Threads", "side_by_side"]
@@ -33,32 +30,51 @@ class Threads(Generic[R]):
     """
 
     def __init__(self, jobs: Jobs, workers: int) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        self._pool = ThreadPoolExecutor(
-            workers, initializer=signal.pthread_sigmask, initargs=(signal.SIG_SETMASK, before)
-        )
-        self._jobs, self._ended = jobs, SimpleQueue[tuple[Any, Future[R]]]()
+        self._jobs, self._workers = jobs, workers
+        self._calls = SimpleQueue[tuple[Any, Callable[..., R], tuple[Any, ...]] | None]()
+        self._ended = SimpleQueue[tuple[Any, R | None, BaseException | None]]()
+        self._threads_ended = SimpleQueue[None]()
 
     def __enter__(self) -> Self:
+        for _ in range(self._workers):
+            _thread.start_new_thread(self._work, ())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: object) -> None:
         if kind is not None and not issubclass(kind, GeneratorExit):
             self._jobs.stop_all()
-        self._pool.shutdown(cancel_futures=True)
+        self._forget_calls()
+        for _ in range(self._workers):
+            self._calls.put(None)
+        for _ in range(self._workers):
+            self._threads_ended.get()
 
     def submit(self, label: Any, function: Callable[..., R], *args: Any) -> None:
         """Call ``function(*args)`` in one of the threads, when one is free."""
-        with _signals_held_back():
-            self._pool.submit(function, *args).add_done_callback(partial(self._end, label))
+        self._calls.put((label, function, args))
 
     def next_ended(self) -> tuple[Any, R]:
         """Wait for the next call that ends, and return its label and its result. Raises what the call raised."""
-        label, future = self._ended.get()
-        return label, future.result()
+        label, result, error = self._ended.get()
+        if error is not None:
+            raise error
+        return label, cast("R", result)
 
-    def _end(self, label: Any, future: Future[R]) -> None:
-        self._ended.put((label, future))
+    def _forget_calls(self) -> None:
+        try:
+            while True:
+                self._calls.get_nowait()
+        except Empty:
+            return
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            label, function, args = call
+            try:
+                self._ended.put((label, function(*args), None))
+            except BaseException as error:
+                self._ended.put((label, None, error))
+        self._threads_ended.put(None)
 
 
 def side_by_side(jobs: Jobs, workers: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
@@ -72,13 +88,3 @@ def side_by_side(jobs: Jobs, workers: int, function: Callable[[T], R], items: It
             threads.submit(item, function, item)
         for _ in items:
             yield threads.next_ended()
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Let a signal that ends the program wait until the block is over."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

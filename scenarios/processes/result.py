@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, claimed, text_of
+from crashmatrix.scenarios.last_words import last_words
 
 __all__ = [
     "Died",
@@ -34,8 +35,6 @@ __all__ = [
     "signal_name",
     "was_killed",
 ]
-
-_OUTPUT_CHARACTERS_SHOWN = 300
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -78,7 +77,7 @@ class Died:
     output: str = ""
 
     def __str__(self) -> str:
-        printed = self.output.strip()[-_OUTPUT_CHARACTERS_SHOWN:]
+        printed = last_words(self.output)
         return exit_text(self.exit_code) + (f"; it printed: {printed}" if printed else "")
 
 

@@ -136,7 +136,7 @@ def _remove_own(folder: Path, held: int, owner: int) -> None:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Remove the folders in ``parent`` that killed runs of this user have left. Whatever else is there is left alone."""
+    """Remove the folders in ``parent`` that killed runs of this user have left. Everything else there is left alone."""
     try:
         names = [entry.name for entry in os.scandir(parent) if entry.name.startswith(_PREFIX)]
     except OSError:

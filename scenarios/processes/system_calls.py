@@ -1,6 +1,6 @@
 """Crash points for programs that have none: every system call by which a process tree changes the folder or its journal.
 
-The calls below are made to wait (`seccomp`) until the crash there a snapshot was taken of, or happens. The hits of a call are
+The calls below wait (`seccomp`) until a snapshot was taken there, or the tree was killed. The hits of a call are
 counted as those of a failpoint of its name:
 
     call.write, call.rename, ...   about to do it, to a file in the folder

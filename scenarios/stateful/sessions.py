@@ -2,10 +2,10 @@
 
 A session is one process's life: it opens the store, performs the steps sent to it, and dies by SIGKILL, between two
 steps or at a failpoint. Given the same steps on the same folder, a session does the same. So the sessions since the folder
-was last known in full are what a power cut needs: `cut_power` has them lived again on a recorded disk, cuts the power there in a
-state of its `crashmatrix.faults.disk.CrashStates`, and lays out what is left.
+was last known in full are enough for a power cut: `cut_power` repeats them on a recorded disk, picks one of its
+`crashmatrix.faults.disk.CrashStates`, and lays out the folder that is left.
 
-Nothing here imports Hypothesis, which children can do without.
+This module does not import Hypothesis, which child processes do not need.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
-from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
+from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere, View, needed_folders
 from crashmatrix.scenarios.target.journal import Item, item_key
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, RecoveredNote
 
@@ -89,8 +89,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class PowerCut:
-    """Where the power went: ``state`` is the crash state's id, ``notes`` the journal lines before it, of which
-    ``recovered <json>`` says what an opening found."""
+    """A power cut: ``state`` is the crash state's id, ``notes`` the journal lines before it, of which
+    ``recovered <json>`` has the items that an opening found."""
 
     state: str
     notes: tuple[bytes, ...]
@@ -206,7 +206,7 @@ def _live_again(make: Make, items: str, session: Session, machine: Machine) -> N
                 if item:
                     machine.note(AckNote(item).encoded())
     finally:
-        _die()  # Whatever happened: nothing is closed in good order.
+        _die()  # In every case: a session never closes in good order.
 
 
 def _die() -> None:

@@ -12,13 +12,13 @@
 
     TestStore = StoreMachine.TestCase
 
-The store lives in a process that can die (`sessions`). After each crash it is opened again, in another process, on what is
-left; what it then holds is judged by the contract; and the machine goes on with it. A failure is shrunk to few steps.
+The store lives in a process that can die (`sessions`). After each crash, another process opens the store on the folder that is
+left. The contract judges the items it then holds, and the machine goes on with them. A failure is shrunk to few steps.
 
-A power cut has everything since the last one done again on a recorded disk, so it takes a third of a second, and does to
-the machine what it does to users: time goes back. Recordings of one sequence differ in what the kernel wrote when; within
-a process, one recording is kept for each sequence, so that Hypothesis meets the same crash states whenever it tries again.
-In another process (its example database) a failure by a power cut may not come back at once.
+A power cut repeats everything since the last one on a recorded disk, which takes a third of a second. It may undo steps: a
+crash state can lie before the last of them. Recordings of one sequence differ in the kernel's writes. Within a process, one
+recording is kept for each sequence, so that Hypothesis meets the same crash states whenever it tries again. In another
+process (its example database), a failure by a power cut may need several examples to come back.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from crashmatrix.scenarios.target.notes import RecoveredNote, parse
 __all__ = ["CrashStateMachine", "OperationFailed"]
 
 _NUDGES = ("none", "mixed", "commit", "writeback")
-"""Those that act at seeded points of the workload, so that a recording repeats as far as the kernel lets it."""
+"""The nudges that act at seeded points of the workload, so that a recording repeats as far as the kernel allows."""
 
 
 class OperationFailed(ScenarioError):
@@ -77,13 +77,13 @@ class OperationFailed(ScenarioError):
 class CrashStateMachine(RuleBasedStateMachine):
     """Base of a machine whose store is crashed by `kill` and `power_cut`. Rules reach the store through `do`.
 
-    Where root, FUSE or loop devices are lacking there are no power cuts, and Hypothesis' statistics say why.
+    Without root, FUSE or loop devices there are no power cuts, and Hypothesis' statistics say why.
 
     Attributes:
         open: called with a folder, opens the store in it and recovers; importable by its name.
         items: the store's method that returns the items it holds, in whatever form the contract takes.
         contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.
-        filesystem: what power cuts happen on.
+        filesystem: the filesystem on which power is cut.
         power_cuts_max: how many there are at most in one run of the machine.
         seconds_max: how long one operation or recovery may take.
     """
@@ -102,9 +102,8 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._own = own_folder(scratch)
         self._scratch = self._own.path
         self._folders = 0
-        self._before = self._new_folder()
+        self._before, self._view = self._new_folder(), View(visible=needed_folders())
         self._before.mkdir()
-        self._view = View(visible=needed_folders())
         self._root = self._copy(self._before)
         self._sessions = [Session(Kill(0))]
         self._history = [repr((type(self).open, self.filesystem))]
@@ -199,10 +198,8 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     def _open(self, first: Kill) -> list[Item] | None:
         """Open the store in a new process; returns its items, None if it died at a failpoint."""
-        self._job = self._jobs.start(
-            hold, type(self).open, self.items, self._root, first,
-            seconds_max=self.seconds_max, view=replace(self._view, folder=self._root.parent),
-        )  # fmt: skip
+        limits = {"seconds_max": self.seconds_max, "view": replace(self._view, folder=self._root.parent)}
+        self._job = self._jobs.start(hold, type(self).open, self.items, self._root, first, **limits)
         answer = self._hear()
         if answer is None:
             return None
@@ -284,10 +281,8 @@ class CrashStateMachine(RuleBasedStateMachine):
     # Folders
 
     def _new_folder(self) -> Path:
-        """Return a folder that does not exist yet, in a folder of its own."""
         self._folders += 1
-        above = self._scratch / str(self._folders)
-        above.mkdir()
+        (above := self._scratch / str(self._folders)).mkdir()  # It is bound where the store is to have its folder.
         return above / ROOT_NAME
 
     def _copy(self, folder: Path) -> Path:

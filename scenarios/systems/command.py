@@ -1,4 +1,4 @@
-"""A system in any language, described by a TOML file: commands to run, and what they promise. `command_file.py` has its keys.
+"""A system in any language, described by a TOML file: commands, and the promise. `command_file.py` has the file's keys.
 
 A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
 they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
+from crashmatrix.scenarios.last_words import last_words
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.systems.command_file import COMMANDS, CommandSpec, read_spec
@@ -32,7 +33,6 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 __all__ = ["CommandFailed", "CommandSystem", "command_system"]
 
 _TICK_SECONDS = 0.002
-_SHOWN_CHARACTERS_MAX = 300
 _FAILPOINTS_FILE = "failpoints.json"
 _PLACEHOLDERS = ("{root}", "{seed}")
 
@@ -179,5 +179,5 @@ def _end(status: int) -> str:
 
 
 def _last_words(printed: bytes) -> str:
-    text = " ".join(printed.decode(errors="replace").split())
-    return f"; it said: {text[-_SHOWN_CHARACTERS_MAX:]}" if text else ""
+    text = last_words(printed.decode(errors="replace"))
+    return f"; it said: {text}" if text else ""

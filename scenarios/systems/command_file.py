@@ -1,4 +1,4 @@
-"""The TOML file of a target in any language: its keys, and what each may hold. `command.py` runs what it says.
+"""The TOML file of a target in any language: its keys, and their values. `command.py` runs the commands.
 
     contract = "exactly-once"               # or "prefix", "latest"; the default
     build    = "make kvlog"                 # once per run, before anything else
@@ -15,7 +15,7 @@
     KVLOG_SYNC = "1"
 
 A command is a list of arguments, or a string that is split as a shell would split it. No shell runs it: a string with ``>>``
-or ``|`` is refused, and ``["sh", "-c", "..."]`` is the way to have one.
+or ``|`` is refused, and ``["sh", "-c", "..."]`` calls a shell.
 
 msgspec checks the file against `TargetFile` (`crashmatrix.reports.validation` says why msgspec). From the same type comes
 `docs/schemas/target.schema.json`: with it, an editor completes and checks a target file as it is written.

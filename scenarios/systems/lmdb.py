@@ -20,7 +20,7 @@ _MAP_BYTES = 4 * 1024 * 1024
 class LMDB(SystemUnderTest):
     """A memory-mapped B+ tree, copied on write; a commit syncs the pages, then writes one of two meta pages and syncs it.
 
-    Documentation: http://www.lmdb.tech/doc/group__mdb.html (``mdb_env_open``). Whatever the flags, the kernel holds every
+    Documentation: http://www.lmdb.tech/doc/group__mdb.html (``mdb_env_open``). With any flags, the kernel holds every
     commit when the process dies: ``safe`` under kill. Under power:
 
     - default: ``safe``.

@@ -20,6 +20,7 @@ from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.command import command_system
+from crashmatrix.scenarios.systems.import_path import look_in
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Target", "load", "load_module"]
@@ -182,7 +183,7 @@ def _load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.resolve().parent))
+    look_in(str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # A script without a main guard must not end us with its status.
@@ -197,8 +198,7 @@ def _load_from_package(path: Path) -> ModuleType | None:
     while (folder / "__init__.py").exists():
         parts.insert(0, folder.name)
         folder = folder.parent
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    look_in(str(folder))
     module = _load_module(".".join(parts))
     return module if module.__file__ and Path(module.__file__).resolve() == path.resolve() else None
 

@@ -29,7 +29,7 @@ _FIRST_BYTES, _GROWTH_BYTES = 1_000, 300
 
 
 class Replace(SystemUnderTest):
-    """One file, replaced by a longer version time and again.
+    """A file, replaced by a longer version time and again.
 
     rename(2), https://man7.org/linux/man-pages/man2/rename.2.html, promises atomicity to other processes and says nothing
     of power cuts; fsync(2), https://man7.org/linux/man-pages/man2/fsync.2.html: "does not necessarily ensure that the
@@ -40,7 +40,7 @@ class Replace(SystemUnderTest):
     but a journal commit that comes before the data waits for it only without ``dioread_nolock``, the default.
 
     Args:
-        sync: ``none``, ``fsync`` or ``fsync-dir``: how much of the idiom.
+        sync: ``none``, ``fsync`` or ``fsync-dir``: which of the idiom's syncs are made.
     """
 
     contract = "latest"

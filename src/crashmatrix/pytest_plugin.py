@@ -1,4 +1,4 @@
-"""The pytest plugin: pytest finds it by itself, there is nothing to import.
+"""The pytest plugin. Installing crashmatrix adds it; there is nothing to import.
 
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore(), experiments=["kill", "power"]).assert_safe()
@@ -10,10 +10,10 @@ experiment is a test of its own, which pytest-xdist spreads over its workers:
     def test_my_store_survives(crash_matrix):
         crash_matrix(MyStore()).assert_safe()
 
-An experiment that this machine cannot run skips the test, once the others have found nothing.
+If this machine cannot run an experiment, the test is skipped, but only after the others have found nothing.
 
-Every pytest on a machine with crashmatrix loads this module. So it imports pytest and nothing of ours: projects that do not
-use the fixture do not pay for it, and one that has packages of the same names as ours gets its own.
+Every pytest on a machine with crashmatrix loads this module. So it imports pytest and no other module of crashmatrix: projects
+that do not use the fixture lose no time, and a project with a package named `scenarios` gets its own.
 """
 
 from __future__ import annotations

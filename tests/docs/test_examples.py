@@ -54,7 +54,7 @@ def is_system(node: ast.ClassDef, tree: ast.Module) -> bool:
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    """A copy: what a run leaves beside them is not left in the tree."""
+    """Copy the examples, so that files of a run do not stay in the tree."""
     return Path(shutil.copytree(EXAMPLES, tmp_path / "docs" / "examples", ignore=shutil.ignore_patterns("__pycache__")))
 
 
@@ -64,6 +64,7 @@ def call(examples: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(("target", "options", "verdict"), RUNS, ids=lambda value: str(value).replace("--", ""))
 def test_run(target: str, options: list[str], verdict: str, examples: Path) -> None:
     """The command of the head ends with the verdict beside it."""
@@ -77,6 +78,7 @@ def test_run(target: str, options: list[str], verdict: str, examples: Path) -> N
     assert (found[1], ended.returncode) == (verdict, 0 if verdict == "safe" else 1), ended.stdout
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("name", "stated"), TESTS)
 def test_pytest(name: str, stated: dict[str, str], examples: Path) -> None:
     """Each test of the file ends as the head says, and there is no other."""

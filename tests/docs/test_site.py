@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("page", "package"), PACKAGES.items())
 def test_every_public_name_is_there(page: str, package: str, site: Path) -> None:
-    """Whatever `__all__` names has an entry of its own, by its full name."""
+    """Each name in `__all__` has an entry of its own, under its full name."""
     text = (site / "reference" / f"{page}.html").read_text()
     names = importlib.import_module(package).__all__
     assert [name for name in names if f'id="{package}.{name}"' not in text] == []
@@ -64,7 +64,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 
 
 def test_every_guide_is_a_page(site: Path) -> None:
-    """So are the files at the top of the repository that readers look for, and each example is in the one page of them."""
+    """Each guide in `docs/`, and each guide at the top of the repository, is a page; one page shows all examples."""
     guides = [path.stem for path in (ROOT / "docs").glob("*.md")]
     for name in (*guides, "index", "ARCHITECTURE", "CONTRIBUTING", "SECURITY", "CHANGELOG", "examples"):
         assert (site / f"{name}.html").is_file(), name

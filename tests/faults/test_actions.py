@@ -470,7 +470,7 @@ def times_of(text: str) -> tuple[float, float]:
 
 
 def test_sleep_and_delay_take_milliseconds() -> None:
-    """Both take at least as many milliseconds as they say; `delay` keeps the CPU busy, `sleep` does not."""
+    """`sleep` and `delay` take at least as many milliseconds as they say; only `delay` keeps the CPU busy."""
     sleep_wall, sleep_cpu = times_of("sleep(60)")
     delay_wall, delay_cpu = times_of("delay(60)")
     assert 60 <= sleep_wall < 60_000

@@ -54,11 +54,11 @@ def test_messages(error: faults.FaultsError, text: str) -> None:
 
 
 def test_one_line_stays_one_line() -> None:
-    """Whatever the text contains."""
+    """`one_line` is one line, even if the text contains a line end."""
     error = faults.InvalidAction("a\nb", 2, "this", "do that")
     assert error.one_line == "column 2 of 'a\\nb': this; do that"
 
 
 def test_a_panic_is_no_error_of_the_package() -> None:
-    """Nor is it caught as an exception: engines are full of handlers that would go on."""
+    """A panic is not caught as an exception, either: engines are full of handlers that would go on."""
     assert not issubclass(faults.Panic, Exception)

@@ -268,7 +268,7 @@ def test_configure_and_remove() -> None:
 
 
 def test_configured_is_sorted() -> None:
-    """Two runs with the same configuration print it alike."""
+    """The configuration is sorted, so that two runs print it alike."""
     for point in (B, A):
         faults.configure(point.name, "off")
     assert list(faults.configured()) == [A.name, B.name]
@@ -325,7 +325,7 @@ def test_actions_run_outside_the_lock() -> None:
 
 
 def test_seed_makes_probabilities_repeat() -> None:
-    """One seed gives one series a failpoint, however the hits of several are interleaved; another seed another."""
+    """A seed fixes each failpoint's series, however the hits of several failpoints interleave; another seed gives another."""
 
     def draw(*points: FailPoint) -> list[list[Return | None]]:
         for point in points:

@@ -1,7 +1,7 @@
 """Recordings kept as files, for tests of what is made of one: they hold whatever the kernel here would have written.
 
-`python -m tests.kept` makes them anew, which takes root. That is needed only if the trace's format, or the recorded workload,
-changes; read what the tests then say of the new ones, since they count what is in them.
+`python -m tests.kept` makes them anew, which takes root. New ones are needed only if the trace's
+format or the recorded workload changes. Read what the tests then say of the new ones, since they count what is in them.
 """
 
 from pathlib import Path

@@ -18,7 +18,7 @@ from tests.kept import FOLDER
 
 
 def of_target(name: str, nudge: str) -> Trace:
-    """As the power experiment records a small store."""
+    """Record a target as the power experiment records a small store."""
     with (
         tempfile.TemporaryDirectory() as report,
         workbench(Plan(target=f"tests.scenarios.toy_systems:{name}", report=Path(report))) as (checker, _),

@@ -12,7 +12,7 @@ from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder
 __all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("station", pa.string()), ("value", pa.float64())])
-"""Of the table that most tests use: ``value`` tells every row from every other."""
+"""The schema of the table that most tests use; ``value`` differs in every row."""
 
 
 def batch(*values: float, station: str | None = "a", schema: pa.Schema = SCHEMA) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """Drives the engine and its log through one error at one failpoint, whatever may come after it, and a reopening.
 
 A state is what is there: tables and the numbers of their batches. An operation that succeeded leads from each possible state
-to one; an operation that failed may have taken effect, or not; one that was refused has not. What is found is a possible state.
+to one; an operation that failed may have taken effect, or not; one that was refused has not. The state found is a possible one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NEW = "new"
 
 @dataclass(frozen=True)
 class Operation:
-    """What is called, and what it makes of a state."""
+    """A call, and its effect on a state."""
 
     name: str
     call: Callable[[Any], object]
@@ -254,11 +254,11 @@ TRIGGERS = [
     _log("remove", drop(SCRATCH)),
     _log("open", None),
 ]
-"""Every operation, so that every failpoint is in one of them. Those after which most goes on come first."""
+"""Every operation, so that every failpoint is in one of them. Operations after which most calls still succeed come first."""
 
 
 def follow_ups(system: type[Engine]) -> list[Operation]:
-    """What may come after the error: everything, what destroys last."""
+    """Return the operations to try after the error: every kind, the destructive ones last."""
     gentle = [READ, ingest(MAIN, 40), ingest(SCRATCH, 41), create(NEW), create(SCRATCH), ingest(SCRATCH, 44)]
     if system is Log:
         own = [mark(SCRATCH, [10]), mark(MAIN, [0, 1]), ROTATE, create(NEW), ingest(MAIN, 43)]
@@ -293,7 +293,7 @@ def _fill(system: type[Engine], root: Path) -> State:
 
 @dataclass
 class Sweep:
-    """One scenario: a trigger with an error at one failpoint."""
+    """A scenario: a trigger with an error at one failpoint."""
 
     trigger: Trigger
     root: Path
@@ -353,7 +353,7 @@ class Sweep:
 
     @property
     def goes_on(self) -> bool:
-        """Whether anything is still taken after the error."""
+        """Return whether any operation is still accepted after the error."""
         return self.system is not None and self.perform(READ)
 
     def perform(self, operation: Operation) -> bool:

@@ -34,7 +34,7 @@ def test_cut_short(number: int, fault: str, old: bytes | None, tmp_path: Path) -
 
 
 def test_the_order_of_the_steps(tmp_path: Path) -> None:
-    """Contents before the name, the name before the promise: write, sync, rename, sync of the folder."""
+    """The steps come in order: write, sync, rename, sync of the folder; the promise comes last."""
     seen: list[str] = []
     faults.observe(lambda point, _: seen.append(point.name))
     try:

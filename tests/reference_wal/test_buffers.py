@@ -42,7 +42,7 @@ def tagged(draw: st.DrawFn) -> tuple[pa.RecordBatch, list[str]]:
 @QUICK
 @given(tagged())
 def test_each_row_is_in_one_series(case: tuple[pa.RecordBatch, list[str]]) -> None:
-    """Whatever the tags, each row is in exactly one series, the one of its tag values, in the order it came in."""
+    """Each row is in exactly one series, that of its tag values, in the order of arrival, whatever the tags are."""
     rows, tags = case
     series = list(split_series(rows, tags))
 
@@ -58,7 +58,7 @@ def test_each_row_is_in_one_series(case: tuple[pa.RecordBatch, list[str]]) -> No
 @QUICK
 @given(tagged(), st.integers(0, 3))
 def test_each_row_reaches_parquet(case: tuple[pa.RecordBatch, list[str]], batches: int) -> None:
-    """Whatever the tags, a generation's Parquet bytes hold every row of its batches, and nothing else."""
+    """A generation's Parquet bytes hold every row of its batches, and nothing else, whatever the tags are."""
     rows, tags = case
     buffers = SeriesBuffers(tags)
     for number in range(batches + 1):
@@ -129,7 +129,7 @@ def test_a_batch_twice_is_our_mistake(again: int) -> None:
 
 @given(st.permutations(range(6)))
 def test_batches_in_another_order(order: list[int]) -> None:
-    """In whatever order threads bring their batches, each can be read at once, and a generation has no holes."""
+    """Threads may insert batches in any order: each batch can be read at once, and a generation has no holes."""
     buffers, seen = SeriesBuffers(["station"]), list[float]()
     for number in order:
         buffers.insert(number, batch(number, station="ab"[number % 2]))
@@ -149,7 +149,7 @@ def test_no_generation_with_a_hole() -> None:
 
 
 def test_waiting_rows_are_readable_and_counted() -> None:
-    """What waits can be read, and its size grows with it."""
+    """Waiting rows can be read, and the size reported grows with them."""
     buffers = SeriesBuffers(["station"])
     sizes = []
     for number in range(3):

@@ -151,7 +151,7 @@ def test_segment_size_is_changed_at_run_time(tmp_path: Path) -> None:
 
 
 def test_segments_are_retired_by_commits(tmp_path: Path) -> None:
-    """What is committed leaves the log: its closed segments go, ids go on."""
+    """Committed batches leave the log: their closed segments are removed, and ids go on."""
     options = EngineOptions(segment_bytes_max=1)
     with opened(tmp_path, options=options) as engine:
         for number in range(4):
@@ -419,7 +419,7 @@ SMALL = EngineOptions(segment_bytes_max=2500, generation_bytes_max=150, checkpoi
 @settings(max_examples=25, deadline=None, database=None)
 @given(OPERATIONS)
 def test_any_order_of_calls(operations: list[tuple[str, str, int]]) -> None:
-    """Whatever is called in whatever order, with restarts in between, each table holds what a list in memory would."""
+    """After any calls in any order, with restarts in between, each table holds what a list in memory would."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         model: dict[str, list[float]] = {"a": [], "b": []}

@@ -72,7 +72,7 @@ def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("point", POINTS)
 def test_an_error_in_every_operation_that_passes(point: str, error: str, plan: Plan, tmp_path: Path) -> None:
-    """Likewise in each operation that passes the failpoint; and with each operation by itself after it, if any is taken."""
+    """The same holds for an error in each operation that hits the failpoint, followed by each operation by itself."""
     for trigger in plan.triggers[point]:
         then_all(trigger, point, error, plan, tmp_path / trigger.name)
         for number, alone in enumerate(follow_ups(trigger.system)):

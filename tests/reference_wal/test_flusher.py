@@ -36,7 +36,7 @@ def refuses(engine: StorageEngine) -> bool:
 
 
 def test_the_background_commits(tmp_path: Path) -> None:
-    """What waits is committed without a flush, full generations at once; closing commits the rest."""
+    """Waiting rows are committed without a flush, full generations at once; closing commits the rest."""
     options = EngineOptions(flush_seconds=3600, generation_bytes_max=2 * batch(0.0).nbytes)
     with opened(tmp_path, options=options) as engine:
         engine.ingest("t", batch(0.0))

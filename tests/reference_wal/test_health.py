@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,18 @@ from crashmatrix.reference_wal.health import Health
 ERRORS = [OSError("disk"), KeyboardInterrupt(), LookupError("table")]
 
 
+def fail_in_background(health: Health, error: Exception) -> None:
+    with health.in_background():
+        raise error
+
+
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
     return Health(tmp_path)
 
 
 def test_well(health: Health) -> None:
-    """Nothing is refused before something failed."""
+    """A healthy engine refuses no call."""
     with health.poisoned_by_errors():
         pass
     assert not health.poisoned
@@ -51,7 +57,7 @@ def test_the_first_failure_stays(health: Health) -> None:
         raise first
     with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
         raise ValueError("later")
-    health.failed_in_background(OSError("even later"))
+    fail_in_background(health, OSError("even later"))
     with pytest.raises(BackgroundFailed) as caught:
         health.refuse_if_poisoned()
     assert caught.value.__cause__ is first
@@ -63,6 +69,15 @@ def test_closed(health: Health) -> None:
     health.refuse_if_poisoned()
     with pytest.raises(EngineClosed):
         health.refuse_if_unusable()
-    health.failed_in_background(OSError())
+    fail_in_background(health, OSError())
     with pytest.raises(BackgroundFailed):
         health.refuse_if_unusable()
+
+
+def test_an_error_in_the_background_is_known_as_one_at_once(health: Health) -> None:
+    """No call between the failure and the end of the background thread takes it for an error that some caller saw."""
+    with health.in_background():
+        with contextlib.suppress(OSError), health.poisoned_by_errors():
+            raise OSError
+        with pytest.raises(BackgroundFailed):
+            health.refuse_if_poisoned()

@@ -1,4 +1,4 @@
-"""What an engine's folder means after a crash: every combination of what may be there of a table, and drops cut short."""
+"""The meaning of an engine's folder after a crash: every combination of a table's parts, and drops cut short."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROWS: dict[tuple[bool, bool, bool, int | None], str] = {
 
 
 def test_every_combination_has_its_row() -> None:
-    """Whatever there is of a table, one row says what it means; two of its names at once are always refused."""
+    """Each combination of a table's parts has one row that says what it means; two of its names at once are refused."""
     for there, creating, dropped in itertools.product([False, True], repeat=3):
         for next_id in (None, 0, 3):
             if there or creating or dropped or next_id is not None:
@@ -112,7 +112,7 @@ def test_a_truncation_damaged_later(tmp_path: Path) -> None:
 
 
 def test_a_dropped_table_is_gone(tmp_path: Path) -> None:
-    """Nothing of it is left, and a table made anew under its name begins at 0 without its rows."""
+    """A dropped table leaves nothing behind, and a new table under its name begins at 0 without its rows."""
     options = EngineOptions(memory_bytes_max=1)
     with opened(tmp_path, options=options) as engine:
         engine.create_table("u", SCHEMA, timestamp="timestamp")

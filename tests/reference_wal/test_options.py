@@ -1,4 +1,4 @@
-"""Which tables the engine takes: those whose rows can be stored and sorted."""
+"""The engine takes tables whose rows can be stored and sorted."""
 
 from __future__ import annotations
 

@@ -205,6 +205,7 @@ def test_agrees_with_its_model(machine: type[CrashStateMachine]) -> None:
     run_state_machine_as_test(machine, settings=PROFILE)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize("bug", ["ids-from-zero", "commit-in-parts", "skip-marker"])
 def test_planted_bug_is_found(bug: str) -> None:

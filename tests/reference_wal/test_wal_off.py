@@ -82,7 +82,7 @@ def test_a_folder_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
 
 
 def test_spill_files_are_replayed(tmp_path: Path) -> None:
-    """What was spilled before a crash comes back once, and ids go on after it."""
+    """Rows spilled before a crash come back once, and ids continue after them."""
     engine = opened(tmp_path, options=SPILL_EACH)
     for number in range(3):
         engine.ingest("t", batch(float(number), station="ab"[number % 2]))

@@ -29,7 +29,7 @@ _KEYS = {"Enter": "\r", "Tab": "\t", " ": " "}
 
 
 class Page:
-    """One page. ``complaints`` holds what its console said: errors, warnings, refused loads, uncaught exceptions."""
+    """A page. ``complaints`` holds its console's errors, warnings, refused loads and uncaught exceptions."""
 
     def __init__(self, to: int, come: int) -> None:
         self._to, self._come, self._buffer, self._number = to, come, b"", 0

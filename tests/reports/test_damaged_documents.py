@@ -88,7 +88,7 @@ def check(directory: Path, file: str, field: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(damaged(SUMMARY))
 def test_summary(tmp_path_factory: pytest.TempPathFactory, change: tuple[str, str]) -> None:
-    """One value of `summary.json` changed."""
+    """Any one value of `summary.json` is changed."""
     text, field = change
     check(report(tmp_path_factory.mktemp("report"), text, list(map(json.dumps, LINES))), "summary.json", field)
 
@@ -96,7 +96,7 @@ def test_summary(tmp_path_factory: pytest.TempPathFactory, change: tuple[str, st
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_results(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """One value of one line of `results.jsonl` changed."""
+    """Any one value of one line of `results.jsonl` is changed."""
     number = data.draw(st.integers(0, len(LINES) - 1))
     text, field = data.draw(damaged(LINES[number]))
     lines = [*map(json.dumps, LINES[:number]), text, *map(json.dumps, LINES[number + 1 :])]

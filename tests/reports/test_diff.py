@@ -74,7 +74,7 @@ A, B = result("a"), result("b")
     ],
 )  # fmt: skip
 def test_compare(old: Report, new: Report, broken: list[str], fixed: list[str], lost: list[str]) -> None:
-    """What is newly broken, newly fixed, and no longer tested; only the first and the last make the status 1."""
+    """Two reports differ in scenarios newly broken, newly fixed, and no longer tested; the first and the last set status 1."""
     difference = compare(old, new)
     assert sorted({one.point for found in difference.newly_broken for one in found.results}) == broken
     assert sorted({one.point for found in difference.newly_fixed for one in found.results}) == fixed

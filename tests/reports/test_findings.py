@@ -82,7 +82,7 @@ def test_order() -> None:
 
 
 def test_explained_findings_replace_plain_ones() -> None:
-    """What somebody found out about a cause stands in place of what the results say; the count is the results'."""
+    """An explained finding replaces the plain one with the same cause, and keeps the count of the results."""
     run, results = found()
     first = group(results, run.findings)[0].finding
     assert first == replace(run.findings[0], count=24)

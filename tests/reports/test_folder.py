@@ -32,7 +32,7 @@ def test_leftovers(name: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_files_are_opened(kind: str, tmp_path: Path) -> None:
-    """What is not a regular file is refused at once, by its kind, whichever way it is opened."""
+    """Anything but a regular file is refused at once, by its kind, whichever way it is opened."""
     (tmp_path / "file").write_text("precious")
     KINDS[kind](tmp_path / "x")
     with Folder.open(tmp_path) as folder:
@@ -72,7 +72,7 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
-    """What a link leads to stays as it is."""
+    """A link is replaced, and its target stays as it is."""
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "x").symlink_to("precious")
     with Folder.open(tmp_path) as folder:

@@ -37,7 +37,7 @@ def written(directory: Path, shard: str = "1/1") -> Path:
 
 
 def outside(folder: Path) -> Path:
-    """What belongs to somebody: a file, a folder with a file and a report's names in it."""
+    """Make things that belong to others: a file, and a folder with a file and a report's names in it."""
     (folder / "folder").mkdir(parents=True)
     for name in ("file", "folder/file", "folder/summary.json", f"folder/{TRACE}"):
         (folder / name).write_text("precious")
@@ -137,7 +137,7 @@ def look_for_trace(report: Path) -> None:
 
 
 def every_pair(*axes: Iterable[Any]) -> list[Any]:
-    """All combinations, slow but for a set in which each value meets each of the next axis."""
+    """Return all combinations. All are slow except a set in which each value meets each value of the next axis."""
     sizes = [list(axis) for axis in axes]
     combinations = itertools.product(*(range(len(axis)) for axis in sizes))
     return [
@@ -156,7 +156,7 @@ def every_pair(*axes: Iterable[Any]) -> list[Any]:
 def test_nothing_outside_changes(
     use: Callable[[Path], None], place: str, intruder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stands in a report directory, wherever it leads, is not followed: it is replaced, or refused in one line."""
+    """A link in a report directory is never followed, wherever it leads: it is replaced, or refused in one line."""
     monkeypatch.chdir(tmp_path)
     report, foreign = written(tmp_path / "report"), outside(tmp_path / "foreign")
     put(report / place, intruder, foreign)
@@ -298,6 +298,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("command", "place", "intruder", "message"), REFUSED)
 def test_on_the_command_line(command: str, place: str, intruder: str, message: str, tmp_path: Path) -> None:
     """Each command refuses in one line, ends with status 2 and leaves everything outside as it was."""

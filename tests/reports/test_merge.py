@@ -25,7 +25,7 @@ Part = tuple[RunSummary, list[ScenarioResult]]
 
 
 def part(number: int, of: int = 3, *, plan: str = "same", verdict: Verdict = Verdict.SAFE, **other: Any) -> Part:
-    """One shard's report: ten hits of a failpoint of its own."""
+    """A shard's report: ten hits of a failpoint of its own."""
     results = [result(f"p{number}", hit, verdict=verdict if hit == 3 else Verdict.SAFE) for hit in range(1, 11)]
     details = {
         "plan": plan, "depth_max": 2, "distinct_states": 4, "failpoints_never_hit": ["p1", "p2", "p3", "never"],
@@ -37,7 +37,7 @@ def part(number: int, of: int = 3, *, plan: str = "same", verdict: Verdict = Ver
 
 
 def test_adds_up() -> None:
-    """Whatever the order of the parts, counts, times and coverage are the shards' together, and the verdict the worst."""
+    """Counts, times and coverage are those of all shards together, in any order, and the verdict is the worst."""
     merged, results = merge([part(3), part(1, verdict=Verdict.LOSES), part(2)], OUT)
     assert merged.verdict is Verdict.LOSES
     assert (merged.shard, merged.missing_shards) == ("", [])

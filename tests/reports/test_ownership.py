@@ -92,7 +92,7 @@ def test_our_own_report_is_replaced(files: dict[str, str], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("count", range(4))
 def test_a_killed_run_is_known_as_ours(count: int, tmp_path: Path) -> None:
-    """However few results a run had before it died, the next run may use its directory."""
+    """The next run may use the directory of a run that died, however few results are in it."""
     program = (
         "import os, signal, sys; from pathlib import Path; from crashmatrix.reports import ReportWriter\n"
         "from tests.reports.test_ownership import FOUND\n"

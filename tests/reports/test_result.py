@@ -58,7 +58,7 @@ def test_missing_fields(name: str) -> None:
 
 @pytest.mark.parametrize("name", summary([]).to_json())
 def test_missing_fields_of_a_summary(name: str) -> None:
-    """So it is with a summary; its verdict follows from the rest, and its format was looked at before."""
+    """A summary's fields are read like a line's. Its verdict follows from the rest; its format is checked elsewhere."""
     stored = summary([]).to_json()
     del stored[name]
     if name in {"format", "verdict", "started", "shard", "missing_shards", "required", "findings"}:
@@ -134,7 +134,7 @@ def test_findings_come_back() -> None:
     ],
 )
 def test_gaps(other: dict[str, object], gaps: list[str]) -> None:
-    """Whatever a run does not speak of is named."""
+    """A run names everything that it did not test."""
     assert list(summary([result()], **other).gaps) == gaps
 
 
@@ -151,7 +151,7 @@ RECORDED = {*KnownDetails.__struct_fields__, *KnownRecording.__struct_fields__}
 
 
 def rows(text: str, cells_max: int = 2) -> set[str]:
-    """What stands in code in the first cells of the documentation's tables."""
+    """Return the words set as code in the first cells of the documentation's tables."""
     cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split("|")[1 : 1 + cells_max]]
     return set(re.findall("`([^`]+)`", " ".join(cells)))
 
@@ -164,7 +164,7 @@ def test_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["repeatable", "hit", "point", "notes", "recordings"])
 def test_described(name: str) -> None:
-    """Those that stand within another are at least named."""
+    """A field that is documented within another's row is at least named."""
     assert f"`{name}`" in DOCUMENTED
 
 
@@ -179,6 +179,6 @@ def methods() -> set[str]:
 
 
 def test_documented_methods() -> None:
-    """So has every method, and no other."""
+    """Every method has its row in the documentation, and there are no other rows."""
     table = DOCUMENTED.partition("| method | meaning |")[2].partition("\n\n")[0]
     assert rows(table, 1) == methods() != set()

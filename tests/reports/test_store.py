@@ -64,7 +64,7 @@ def test_finished_report(tmp_path: Path) -> None:
 
 
 def test_rendered_again(tmp_path: Path) -> None:
-    """What people read is made from the stored results alone: made again, it is the same, byte for byte."""
+    """The pages are made from the stored results alone: made again, they are the same, byte for byte."""
     before = content(written(tmp_path))
     for name in RENDERERS:
         (tmp_path / name).unlink()
@@ -241,7 +241,7 @@ def test_unwritable_directory(public_folder: Path) -> None:
 
 
 def test_unwritable_results(public_folder: Path) -> None:
-    """Where the results of an earlier report cannot be replaced, its summary is not taken away either."""
+    """If the results of an earlier report cannot be replaced, its summary stays, too."""
     report = written(public_folder / "report")
     before = content(report)
     report.chmod(0o777)

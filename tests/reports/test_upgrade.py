@@ -43,7 +43,7 @@ def test_read(old: Path, tmp_path: Path) -> None:
 
 
 def test_used(old: Path) -> None:
-    """It can be shown, and compared with itself: nothing changed."""
+    """An upgraded report can be shown, and does not differ from itself."""
     summary, results = read_report(old)
     render(old, summary, results)
     assert "cut at write" in (old / "index.html").read_text()
@@ -74,6 +74,6 @@ def test_today_is_left_alone() -> None:
     "experiments", [None, [], 3, {"kill": 3}, {"kill": {"recordings": 3}}, {"kill": {"recordings": [3]}}]
 )
 def test_wrong_types_are_left_to_the_check(experiments: Any) -> None:
-    """What has the wrong type passes: the check that follows names it."""
+    """A value of the wrong type passes: the check that follows names it."""
     upgrade_summary({"experiments": experiments}, 1)
     upgrade_result(experiments, 1)

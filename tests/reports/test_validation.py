@@ -113,7 +113,7 @@ DEEP = b"[" * 100_000
     ],
 )
 def test_not_parsed(text: bytes, message: str) -> None:
-    """What is not JSON, or beyond its limits, is refused with its place."""
+    """Text that is not JSON, or exceeds its limits, is refused with the place."""
     with pytest.raises(Invalid) as refused:
         parsed(text)
     assert str(refused.value).startswith(message)
@@ -131,6 +131,6 @@ def test_not_parsed(text: bytes, message: str) -> None:
     ],
 )
 def test_parsed(text: bytes, value: Any) -> None:
-    """All else is parsed, up to the limits, brackets within strings and side by side not counted."""
+    """Any other text is parsed, up to the limits; brackets within strings and side by side do not count."""
     assert value is None or parsed(text) == value
     parsed(text)

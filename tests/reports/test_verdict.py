@@ -39,7 +39,7 @@ def test_exit_status(verdict: Verdict) -> None:
 
 
 def test_order_of_verdicts() -> None:
-    """From best to worst: safe, what says nothing, what is broken."""
+    """The order from best to worst: safe, verdicts that say nothing, broken promises."""
     assert next(iter(Verdict)) is SAFE
     assert list(Verdict)[-len(BROKEN) - 1 :] == [UNKNOWN, *BROKEN]
 

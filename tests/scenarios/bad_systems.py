@@ -70,7 +70,7 @@ class RecoverEndsTheProcess(Plain):
 
 
 class RecoverForks(Plain):
-    """Both processes come out of `recover`."""
+    """Forks in `recover`; both processes return from it."""
 
     def recover(self, root: Path) -> Sequence[Any]:
         os.fork()

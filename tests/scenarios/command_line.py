@@ -60,7 +60,7 @@ def crashmatrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @functools.cache
 def _server() -> subprocess.Popen[str]:
-    """One for this process, with which it ends."""
+    """Return the server of this process, which ends with it."""
     return subprocess.Popen(
         [sys.executable, "-c", _FORKING],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/", env=environment(),

@@ -1,4 +1,4 @@
-"""One experiment on one target, as tests drive it: ``with workbench(plan) as (checker, _): kill_of(plan, checker).run()``."""
+"""A single experiment on a target, for tests: ``with workbench(plan) as (checker, _): kill_of(plan, checker).run()``."""
 
 from __future__ import annotations
 

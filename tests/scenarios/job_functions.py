@@ -1,4 +1,4 @@
-"""What the jobs of `test_jobs` do: each is a child's whole life."""
+"""The jobs of `test_jobs`: each function is a child's whole life."""
 
 import ctypes
 import os
@@ -27,7 +27,7 @@ def give(_: Channel, value: Any) -> Any:
 
 
 def loaded(_: Channel, module: str) -> bool:
-    """Whether the module was loaded before any function here imported it."""
+    """Return whether the module was loaded before any function here imported it."""
     return module in sys.modules
 
 

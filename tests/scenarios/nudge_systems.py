@@ -134,7 +134,7 @@ EXPOSED_BY = {
     "mixed": WrittenAndCommittedAtOnce,
     "async": WrittenInSilence,
 }
-"""What only a storm exposes is a file replaced without any sync (target `replace:none`): it comes back all zeros."""
+"""Each kind of nudge and its store. A storm alone exposes `replace:none`, a file replaced without a sync: it is all zeros."""
 
 
 def exposed(target: str, nudge: str, seed: int, budget: int = 150) -> set[str]:

@@ -190,7 +190,7 @@ class Idle(Synced):
 
 
 class PreparesAndAttempts(AttemptsOnly):
-    """What was there from the start is owed; what the workload stores is not, since nobody acknowledges it."""
+    """Recovery owes the items that were there from the start, but not those of the workload, which nobody acknowledges."""
 
     def prepare(self, root: Path) -> Sequence[Any]:  # type: ignore[override]
         self.put(root, 100)

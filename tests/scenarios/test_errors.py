@@ -61,7 +61,7 @@ def test_claims(claim: Any, verdict: Verdict) -> None:
     ],
 )
 def test_text_of_anything(thing: object, text: str) -> None:
-    """It is short, and UTF-8 can hold it."""
+    """The text of any exception is short, and UTF-8 can hold it."""
     assert text_of(thing) == text
     text_of(thing).encode()
 

@@ -125,7 +125,7 @@ def test_a_mutation_run_searches_with_it(monkeypatch: pytest.MonkeyPatch) -> Non
     found = try_mutant("ack-before-write", workers=1)
     assert found.found is not None
     assert found.found.experiment == "empty"
-    assert found.scenarios > 1  # Both searches: the first of them empties nothing.
+    assert found.scenarios > 1  # Both searches ran: the first of them empties nothing.
     assert found.as_it_should_be
     monkeypatch.setattr(EMPTY, "missing", "no file; make one")
     with pytest.raises(EnvironmentLacks, match="empty: no file; make one"):

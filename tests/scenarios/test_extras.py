@@ -20,7 +20,7 @@ from tests.scenarios.command_line import CRASHMATRIX
 
 PACKAGES = sorted(package for packages in EXTRAS.values() for package in packages)
 NEEDED = {"reference": "reference", "modelardb": "reference", "deltalake": "reference", "lmdb": "lmdb"}
-"""Which extra the first part of a built-in target's name means."""
+"""The extra that a built-in target needs, by the first part of its name."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def call(environment: dict[str, str], folder: Path, *command: str) -> subprocess
 
 
 def test_the_packages_are_hidden(bare: dict[str, str], tmp_path: Path) -> None:
-    """Else the tests below would say nothing: no import, no specification, no version of any of them."""
+    """The packages have no import, no specification and no version here; otherwise the tests below would prove nothing."""
     program = (
         "import importlib, importlib.util, sys\nfrom importlib import metadata\n"
         "for name in sys.argv[1:]:\n"
@@ -52,6 +52,7 @@ def test_the_packages_are_hidden(bare: dict[str, str], tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "options",
     [("--experiments", "kill"), ("--experiments", "power", "--fs", "posix")],
@@ -97,9 +98,10 @@ def test_informative_commands(command: str, bare: dict[str, str], tmp_path: Path
         assert [line.split()[:2] for line in lines] == [["no", package] for package in EXTRAS["reference"]]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("first", "extra"), sorted(NEEDED.items()))
 def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str], tmp_path: Path) -> None:
-    """One line names the target, the package, and the command that installs it."""
+    """A target without its extra is refused in one line: the target, the package, and the command that installs it."""
     target = next(name for name in BUILT_IN if name.partition(":")[0] == first)
     ended = call(bare, tmp_path, *CRASHMATRIX, "run", target, "--experiments", "kill")
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -110,6 +112,7 @@ def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str
     )
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "command", [("run",), ("failpoints",), ("mutants", "--list"), ("run", "reference+no-sync-record")]
 )

@@ -78,9 +78,10 @@ def test_safe(pytester: pytest.Pytester) -> None:
     run(pytester, "safe").assert_outcomes(passed=1)
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_failures(pytester: pytest.Pytester, name: str) -> None:
-    """Whatever is wrong is said in a few lines, and none of them is the harness's stack."""
+    """A failure takes a few lines, and none of them is the harness's stack."""
     result = run(pytester, name)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(SEEN[name])
@@ -107,7 +108,7 @@ def test_other(): ...
 
 
 def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
-    """With the marker, experiments are tests, which workers share; options are taken."""
+    """With the marker, each experiment is a test, workers share the tests, and options apply."""
     pytester.makepyfile(test_store=STORE + MARKED)
     listed = pytester.runpytest_subprocess("--collect-only", "-q")
     listed.stdout.fnmatch_lines(["*::test_it?kill?", "*::test_it?power?", "*::test_other"])
@@ -123,6 +124,7 @@ def test_it(crash_matrix, monkeypatch):
 """
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("in_place", "outcome"), [(False, {"skipped": 1}), (True, {"failed": 1})])
 def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome: dict[str, int]) -> None:
     """An experiment that this machine cannot run never lets a test pass, nor hides what the others found."""

@@ -115,7 +115,7 @@ class Empty:
     counts = "files"
     labels = Labels("file", "emptying")
     missing = ""
-    """What this machine is said to lack."""
+    """The answer of `lacking`."""
 
     def lacking(self, options: ExperimentOptions) -> str:
         return "" if "posix" in options.filesystems else self.missing
@@ -147,7 +147,7 @@ class Empty:
 
 
 class FailsHalfway(Empty):
-    """Its experiment cannot be run, which shows only once it is."""
+    """Its experiment fails only while it runs."""
 
     name = "fails"
 

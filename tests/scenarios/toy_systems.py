@@ -172,7 +172,7 @@ class DoesNothing(Store):
 
 
 class NeverWrites(Store):
-    """Nothing is promised and nothing written: every crash looks like the end."""
+    """Promises nothing and writes nothing: every crash looks like the end."""
 
     def workload(self, root: Path, journal: Journal) -> None:
         for item in range(ITEMS):

@@ -1,4 +1,4 @@
-"""What the jobs of `test_process_tree` and `test_system_calls` do: each is a child's whole life."""
+"""The jobs of `test_process_tree` and `test_system_calls`: each function is a child's whole life."""
 
 # ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH211 -- system calls are meant, by name
 
@@ -115,7 +115,7 @@ def freeze(_: Channel, folder: Path) -> list[int]:
 
 
 def _calls(root: Path) -> dict[str, Callable[[], object]]:
-    """One call each, made in a folder with a file `old` and a folder `folder`; `../away` lies outside."""
+    """Calls by name, to be made in a folder with a file `old` and a folder `folder`; `../away` lies outside."""
     new, old = str(root / "new"), str(root / "old")
     inside = os.open(root, os.O_RDONLY)
     file = os.open(old, os.O_RDWR)
@@ -151,7 +151,7 @@ def _calls(root: Path) -> dict[str, Callable[[], object]]:
         "symlink": lambda: os.symlink("x", new),
         "symlinkat": lambda: os.symlink("x", "new", dir_fd=inside),
         "journal line": lambda: os.write(os.open(root.parent / "journal", os.O_WRONLY | os.O_APPEND), b"ack 1\n"),
-        # Nothing to see:
+        # Calls that change nothing in the folder:
         "reading": lambda: (os.open(old, os.O_RDONLY), os.read(file, 1)),
         "writing elsewhere": lambda: (os.write(away, b"x"), os.write(2, b"x")),
         "removing elsewhere": lambda: os.unlink(root.parent / "away"),

@@ -6,7 +6,7 @@ Measured (ext4, one worker): mount 2 ms, unmount 1 ms, everything else here 0.4 
   device's cached blocks are dropped.
 - A second copy in memory, the *pristine* content: everything durable at the current cut. A mounted image is changed by the
   filesystem's own recovery and by the system's; afterwards the file's few megabytes of data are compared with the
-  pristine copy (memcmp) and the pages that differ are put back. Nothing has to track writes.
+  pristine copy (memcmp) and the pages that differ are put back. So writes need not be tracked.
 - Moving from cut to cut applies the writes in between, or takes them back, on both copies.
 
 Invariants: before a state is laid over it, the scratch file equals the pristine copy; and if an image cannot be unmounted

@@ -1,4 +1,4 @@
-"""Which file, directory or metadata each write to a recorded disk concerns; found afterwards, from the crash images.
+"""Names the file, directory or metadata that each write to a recorded disk concerns: afterwards, from the crash images.
 
     1. crash images are mounted at a few positions of the trace, with every change kept: at the cut, at flushes before it, and at
        the orderly end. Each shows where its files lie (`extents`), their inodes' numbers, and their contents
@@ -115,7 +115,7 @@ class _BlockMap:
 
     def _look(self, images: CrashImages, position: int) -> _Sample:
         sample = _Sample(position)
-        # Where the filesystem is lost, there is no sample; the other positions may have one.
+        # A lost filesystem gives no sample; the other positions may give one.
         with (
             contextlib.suppress(MountRefused),
             images.mounted(CrashState.whole(self._trace, position)) as root,

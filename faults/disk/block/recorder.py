@@ -11,8 +11,8 @@ Invariants:
 - Discards and range zeroing (`fallocate`) are not answered. The kernel then writes zeros itself, which are recorded like
   any write, and stops discarding, which promises nothing anyway.
 
-Every write is in the log already, and is read back, if at all, from the kernel's page cache. So the disk in memory is
-updated only when the kernel requests bytes that it no longer caches: this saves a tenth of a recording.
+Every write is in the log already, and the kernel usually reads it back from its page cache. So the disk in memory is
+updated only when the kernel requests bytes that it no longer caches. This saves a tenth of a recording's time.
 """
 
 import errno

@@ -11,7 +11,7 @@ Processes of `run_contained`:
 
 When init ends, the kernel kills every process in the namespace. Init ends when the function's process ends. The
 parent-death signal ends init when keeper or caller die. So background processes, daemons that forked twice and orphans
-end with the run, also when the run is killed. Otherwise they would keep the run's mounts and loop device alive.
+end with the run, even if the run is killed. Otherwise they would keep the run's mounts and loop device alive.
 
 Inside, /proc is mounted again, in a mount namespace of init's own, so that process ids and /proc agree.
 """
@@ -55,7 +55,7 @@ def start_forked(function: Callable[[], object]) -> int:
 
 
 def run_forked(function: Callable[[], object]) -> int:
-    """As `start_forked`, and wait; return the exit status, negative for a signal. If the wait is interrupted, kill it."""
+    """Call `start_forked` and wait; return the exit status, negative for a signal. If interrupted, kill the process."""
     pid = start_forked(function)
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,4 +1,4 @@
-"""The place of a file on its disk, by the ioctl FS_IOC_FIEMAP; also of a directory, where the filesystem answers for it.
+"""The place of a file on its disk, by the ioctl FS_IOC_FIEMAP; also of a directory, if the filesystem supports that.
 
 Source: https://docs.kernel.org/filesystems/fiemap.html
 """

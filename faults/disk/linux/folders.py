@@ -4,10 +4,10 @@
         cursor = Cursor(descriptor)
         cursor.down("name"); os.listdir(cursor.descriptor); cursor.up()
 
-Each name is opened by openat2(2) with RESOLVE_NO_SYMLINKS and RESOLVE_NO_XDEV. The device number would not do: a bind mount
-of the same filesystem has the same one. The kernel compares the mounts themselves, at no cost beside the opening.
-Where openat2 is missing (before Linux 5.6) or forbidden, ``mnt_id`` is read from ``/proc/self/fdinfo``, in five system calls
-more. A subvolume of btrfs has a device number of its own but is not a mount: it belongs to the folder.
+Each name is opened by openat2(2) with RESOLVE_NO_SYMLINKS and RESOLVE_NO_XDEV. Device numbers would not suffice: a bind
+mount of the same filesystem has the same number. The kernel compares the mounts themselves, without extra cost.
+If openat2 is missing (before Linux 5.6) or forbidden, ``mnt_id`` is read from ``/proc/self/fdinfo``, with five more system
+calls. A subvolume of btrfs has a device number of its own but is not a mount: it belongs to the folder.
 
 A cursor holds one descriptor, however deep it is, and no path, so neither depth nor PATH_MAX limits it. It goes up by ``..``
 and checks that it arrives where it came from, since a folder may have been moved meanwhile.
@@ -84,7 +84,7 @@ def _openat2(folder: int, name: str, flags: int, resolve: int) -> int:
 
 
 def _open_and_compare(folder: int, path: str, flags: int) -> int:
-    """As `open_below`, one name after the other. Opening by O_PATH neither reads nor changes anything."""
+    """Do the work of `open_below`, one name after the other. Opening by O_PATH neither reads nor changes anything."""
     at, *rest = [os.dup(folder)]
     try:
         for name in path.split("/"):

@@ -102,7 +102,7 @@ Answer = bytes | bytearray | memoryview
 
 
 class Request(NamedTuple):
-    """One request: about the inode `node`, on behalf of user `uid` and group `gid`, with arguments in `body`."""
+    """A request about the inode `node`, on behalf of user `uid` and group `gid`, with arguments in `body`."""
 
     opcode: int
     node: int
@@ -141,7 +141,7 @@ class Attributes(NamedTuple):
 
 @dataclass(frozen=True)
 class Setattr:
-    """Which attributes to set, None for those to leave alone. Times in nanoseconds, -1 for now."""
+    """The attributes to set; None leaves an attribute alone. Times are in nanoseconds, -1 for now."""
 
     mode: int | None
     uid: int | None
@@ -152,7 +152,7 @@ class Setattr:
 
     @classmethod
     def of(cls, request: Request) -> "Setattr":
-        """From the arguments of a SETATTR."""
+        """Parse the arguments of a SETATTR."""
         (
             valid, _, _, size, _, accessed, modified, _,
             accessed_nsec, modified_nsec, _, mode, _, uid, gid, _,

@@ -1,4 +1,4 @@
-"""Which sync makes which change durable, and so which changes are pending when the power fails.
+"""Durability: the sync that makes each change durable, and so the changes that are pending when the power fails.
 
     a sync       of                 makes durable, of the changes before it
     Flush        the disk           every Write
@@ -28,7 +28,7 @@ class Durability:
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.at: list[int] = [len(operations)] * len(operations)
-        """Where each change became durable: the position of a sync, or the trace's end for never. 0 for any other operation."""
+        """The position of the sync that made each change durable; the trace's end for never; 0 for any other operation."""
         self.oldest: list[int] = []
         """For each cut, a position before which every change is durable at the cut."""
         self.along: dict[int, tuple[int, ...]] = {}

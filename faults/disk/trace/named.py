@@ -31,7 +31,7 @@ class Named:
             if there is none to name.
         now: its path at the moment of the power cut; empty if it has none there.
         start, stop: the bytes of the file, for `data`; for `size`, `stop` is the size.
-        what: how names changed; which metadata it is.
+        what: how names changed; the kind of metadata.
     """
 
     kind: str

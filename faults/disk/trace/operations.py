@@ -52,7 +52,7 @@ Row = tuple[int, int, bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Some sectors got new content. `offset` in bytes."""
+    """Some sectors got new content. `offset` is in bytes."""
 
     offset: int
     data: bytes

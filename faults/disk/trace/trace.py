@@ -79,7 +79,7 @@ class Trace:
 
     @cached_property
     def durability(self) -> Durability:
-        """Where each change became durable."""
+        """The position at which each change became durable."""
         return Durability(self.operations)
 
     def pending(self, cut: int) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ class Trace:
 
     @classmethod
     def from_log(cls, image: int, log: int, **about: Any) -> "Trace":
-        """From the recorder's image and log, given as open files; `about` are the other fields.
+        """Read the recorder's image and log, given as open files; `about` are the other fields.
 
         Writes to a disk before the mark START are folded into the base. Raises InvalidTrace.
         """

@@ -1,1 +1,1 @@
-"""One segment of a log: its format, the seal before each record, the one that grows, how a torn write differs from damage."""
+"""Segments of a log: their format, the seal before each record, the active segment, torn writes and damage."""

@@ -1,4 +1,4 @@
-"""The one segment that grows: created whole, filled with zeros ahead of its records, cut to its length when it is closed.
+"""The active segment: created whole, filled with zeros ahead of its records, cut to its length when it is closed.
 
 Creation, write order:
     1. header and the first zeros to a ``.tmp``; sync it    (a crash: recovery row @A)
@@ -12,18 +12,18 @@ Closing, write order:
     1. cut off the zeros; sync the file                     (a crash: row @D)
     2. rename to ``{start}-{end}.arrows``; sync the folder  (a crash: row @J)
 
-Why zeros: a sync of bytes written into blocks that are there leaves the filesystem's journal alone, no new size, no new block;
-measured, it takes half to two thirds of the time. Zeros written, not `fallocate`d: a block that was only reserved must be marked
-as written, in the journal, at the sync that first fills it. Records too large to gain (a quarter of the zeros or more) grow
-the file instead: filling costs their time again, unless the whole segment is filled when it is created (``preallocate_bytes`` as
-large as the segment: the fastest appends, the slowest rotation). On a filesystem that never overwrites (btrfs) zeros gain
-nothing, and cost a little; ``preallocate_bytes=0`` writes none. They are written in pieces, since the page cache keeps together
-what was written at once, and of a large piece a small change takes up to a third longer to sync.
+Why zeros: bytes written into existing blocks need no new size and no new block, so their sync leaves the filesystem's journal
+alone; measured, it takes half to two thirds of the time. The zeros are written, not `fallocate`d: a block that was only
+reserved must be marked as written, in the journal, at the sync that first fills it. Large records (a quarter of the zeros or
+more) gain nothing and grow the file instead, unless the whole segment is filled when it is created (``preallocate_bytes`` as
+large as the segment: the fastest appends, the slowest rotation). On a filesystem that never overwrites (btrfs), zeros gain
+nothing and cost a little; ``preallocate_bytes=0`` writes none. They are written in pieces: the page cache keeps together
+bytes that were written at once, and a small change in a large piece takes up to a third longer to sync.
 
-Nothing depends on the zeros being durable: where a sync has not reached, a file reads as zeros, written or not, or ends. So
-a crash leaves of a group some sectors, each there or zeros or beyond the end (`tear`). The zeros of a new segment are
-synced with its header before it has a name, those written later with the records beside them. No byte is ever written twice: a
-torn tail is cut off, durably, before anything is written there again.
+The zeros need not be durable: unsynced parts of a file read as zeros, whether written or not, or the file ends before them. So
+after a crash, each sector of a group is there, or zeros, or beyond the end (`tear`). The zeros of a new segment are synced with
+its header before it has a name; later zeros are synced with the records beside them. No byte is ever written twice: a torn
+tail is cut off, durably, before its place is written again.
 """
 
 from __future__ import annotations

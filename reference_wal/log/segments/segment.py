@@ -1,4 +1,4 @@
-"""One segment of the log: an Arrow IPC stream that any Arrow reader opens, with a seal before every record.
+"""A segment of the log: an Arrow IPC stream that any Arrow reader opens, with a seal before every record.
 
 Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format), a sequence of IPC messages:
 
@@ -10,10 +10,10 @@ Format (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format)
     ...
     zeros                                       while the segment is active
 
-`seal` has TEXT. The header's comes after what it seals, since a stream begins with its schema; its id is ``start``, its
-checksum covers the header and the bytes that all seals of the segment share. A record's comes first, so that a reader knows
-how far the record reaches and verifies it before Arrow sees a byte of it. The stream alone proves nothing: what a torn append
-leaves may read as a batch of zeros, and a flipped bit as other numbers or, in the schema, as another column.
+`seal` describes TEXT. The header's seal follows the header, since a stream begins with its schema; its id is ``start``, and its
+checksum covers the header and the bytes that all seals of the segment share. A record's seal precedes the record: a reader
+knows the record's end, and verifies the record before Arrow sees a byte of it. The stream alone proves nothing: a torn append
+may read as a batch of zeros, and a flipped bit as other numbers or, in the schema, as another column.
 
 An active segment is filled with zeros ahead of its records, which Arrow takes for the stream's end (four zero bytes where a
 message should begin), as it does the end of the file. A closed segment ends with its last record.
@@ -78,7 +78,7 @@ class SegmentName:
 
 @dataclass(frozen=True)
 class SegmentHeader:
-    """Which log a segment belongs to. ``identity`` is drawn once per table log, so a table made anew is another log."""
+    """The log that a segment belongs to. ``identity`` is drawn once per table log, so a table made anew is another log."""
 
     identity: str
     table: str
@@ -96,7 +96,7 @@ class SegmentHeader:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a segment begins: its header, the table's schema, how its seals look, and where its first record starts."""
+    """The beginning of a segment: its header, the table's schema, the form of its seals, and the first record's offset."""
 
     header: SegmentHeader
     schema: pa.Schema
@@ -106,7 +106,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Record:
-    """One batch as read back, its checksum verified. ``offset`` and ``end`` delimit seal and message, in bytes."""
+    """A batch as read back, its checksum verified. ``offset`` and ``end`` delimit seal and message, in bytes."""
 
     id: int
     batch: pa.RecordBatch

@@ -58,7 +58,7 @@ def proof_of_damage(tail: bytes, offset: int, form: SealForm, expected_id: int) 
 
 
 def is_zero(data: bytes | memoryview) -> bool:
-    """Whether there is nothing but zeros, or nothing."""
+    """Whether all bytes are zeros; true of no bytes."""
     return bytes(data) == bytes(len(data))
 
 

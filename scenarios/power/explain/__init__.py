@@ -1,1 +1,1 @@
-"""Why a power cut broke a promise: the smallest such crash, what it took, and a sync that would have helped, tried."""
+"""Explains why a power cut broke a promise: a minimal crash, its losses, and a missing sync, tried on a new recording."""

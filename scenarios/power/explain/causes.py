@@ -1,9 +1,10 @@
-"""Why a power cut broke a promise, from what it took: the syncs that were not made, the likeliest to blame first.
+"""The cause of a broken promise, from the losses of a power cut: the missing syncs, the likeliest first.
 
-something lost was acknowledged   it lacks a sync before the acknowledgement
-nothing that was acknowledged     what came later was durable before what it needs
-nothing is known of memory        what the run wrote next may have been it
-after a restart                   recovery believed the page cache
+loss                                 cause
+a change that was acknowledged       no sync of this change before the acknowledgement
+only changes not acknowledged        a later change became durable before a change that it needs
+unknown, as memory is not known      perhaps the next write of the run
+any, after a restart                 recovery read from the page cache what was not durable
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Cause:
 
     @property
     def every(self) -> tuple[Suspect, ...]:
-        """In the order in which to try them."""
+        """All suspects, in the order in which to try them."""
         return (*self.suspects, *([self.together] if self.together else []))
 
 
@@ -85,7 +86,7 @@ def cause_of(
 
 
 def _suspects(owed: Sequence[Missing], acked: str) -> list[Suspect]:
-    """One for each file or directory, the latest first: the last change before an acknowledgement is nearest to it."""
+    """Return a suspect for each file or directory, the latest first: the last change before an acknowledgement is nearest."""
     objects: dict[tuple[bool, str], list[Missing]] = {}
     for each in owed:
         objects.setdefault((each.named.kind == NAMES, each.named.now or each.named.path), []).append(each)
@@ -162,7 +163,7 @@ def cause_of_restart() -> Cause:
 
 
 def _disorder(missing: Sequence[Missing]) -> Cause:
-    """Nothing lost had been acknowledged: something later survived that needed it."""
+    """The cause if no lost change had been acknowledged: a later change survived that needed a lost one."""
     if not missing:
         return Cause()
     renamed = _renamed([each.named for each in missing])

@@ -1,4 +1,4 @@
-"""The conclusion of a finding: its cause, suggestion and explanation, in the light of the trial of its remedy, if any.
+"""The conclusion of a finding: its cause, suggestion and explanation, given the trial of its remedy, if any.
 
 the sync helps            it is the cause, and suggested with its figures
 it eases                  it is the cause among other things, and suggested with its figures

@@ -206,5 +206,5 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
 
 
 def _is_unknown(crash: Crash, loss: Loss) -> bool:
-    """Whether it is not known what was in memory only."""
+    """Whether the changes that were in memory only are unknown."""
     return loss.missing is None and not crash.recording.of and not crash.recording.killed

@@ -1,4 +1,4 @@
-"""The last step before a crash that took nothing: if a crash before it was safe, it is the step that breaks the promise."""
+"""The last step before a crash without losses: if a crash before the step was safe, the step breaks the promise."""
 
 from __future__ import annotations
 

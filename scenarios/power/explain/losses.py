@@ -59,7 +59,7 @@ class Loss:
 
     @property
     def nothing(self) -> bool:
-        """Whether the crash took nothing, as far as is known."""
+        """Whether no loss is known."""
         return not (self.gone or self.torn or self.in_memory)
 
     @property

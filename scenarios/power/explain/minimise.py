@@ -22,7 +22,7 @@ class Budget:
         self._known: dict[CrashState, bool] = {}
 
     def broken(self, state: CrashState) -> bool:
-        """Whether the state breaks it; False if there is no budget left to judge it."""
+        """Whether the state breaks the promise; False if there is no budget left to judge the state."""
         if state not in self._known:
             if not self.left:
                 return False

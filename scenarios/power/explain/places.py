@@ -1,4 +1,4 @@
-"""Where in the program the power failed: between which lines of the journal, and which hits of failpoints."""
+"""The place in the program where the power failed: between two lines of the journal, and two hits of failpoints."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Syncs that the harness makes in the system's stead, to try whether they would fix it.
+"""Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
 They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
-A program of another language acknowledges and renames by itself: then no sync is made, and the count says so.
+A program in another language acknowledges and renames by itself. Then the harness makes no sync, and the count shows that.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Trial:
 
     @property
     def helps(self) -> bool | None:
-        """Whether it does; None if the trial says nothing."""
+        """Whether the remedy helps; None if the trial was inconclusive."""
         if not (self.synced and self.judged and self.broken_without):
             return None
         if self.in_any_way and self.broken:
@@ -85,7 +85,7 @@ class Trial:
 
 @dataclass
 class Trials:
-    """Tries remedies on one target. One recording with a remedy, and one without, serves all findings of its kind."""
+    """Tries remedies on one target. A recording with a remedy, and one without, serve all findings of a kind."""
 
     jobs: Jobs
     target: Target
@@ -97,7 +97,7 @@ class Trials:
 
     @staticmethod
     def affordable(judged: int, seconds: float) -> int:
-        """How many states to judge, where judging so many took one worker so long."""
+        """Return how many states to judge, given that one worker judged ``judged`` states in ``seconds``."""
         rate = judged / seconds if seconds else 0.0
         return max(STATES_TRIED, min(_STATES_TRIED_MAX, round(rate * _SECONDS_TRIED)))
 
@@ -166,5 +166,5 @@ class _Tried:
 
 
 def _count(results: Iterable[ScenarioResult], finding: str = "") -> int:
-    """How many show a finding, or any broken promise."""
+    """Count the states that show a finding, or any broken promise."""
     return sum(finding_id(result) == finding if finding else result.verdict.broken for result in results)

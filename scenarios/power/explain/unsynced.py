@@ -1,8 +1,8 @@
 """Changes that a workload called for and none of its syncs made durable, at the moment when the power failed.
 
 A recording on the `posix` filesystem says this exactly: its trace holds each change and each sync as the system called it.
-For the same workload's recording on a real filesystem it is found by comparison: both hold the same notes in the same order,
-and changes that the crashed folder has are left out. A run whose files have other names says nothing.
+For a recording of the same workload on a real filesystem, the changes are found by comparison: both recordings have the same
+notes in the same order, and changes that the crashed folder has are left out. A run with other file names cannot be compared.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _leads(path: Path) -> bool:
 
 
 def _holds(path: Path, named: Named, content: bytes) -> bool:
-    """Whether a file has what it should have where a change was made."""
+    """Whether a file has the content that a change should have left at its place."""
     try:
         found = path.read_bytes()
     except OSError:

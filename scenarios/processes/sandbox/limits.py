@@ -33,7 +33,7 @@ def breach(processes_max: int = PROCESSES_MAX, memory_bytes_max: int = MEMORY_BY
 
 
 def _resident_bytes(process: Path) -> int:
-    """What it has in memory; pages that processes share count for each, so that their sum is too large rather than too small."""
+    """Its pages in memory; those that processes share count for each, so that their sum is too large rather than too small."""
     with contextlib.suppress(OSError, IndexError):
         return int((process / "statm").read_text().split()[1]) * mmap.PAGESIZE
     return 0

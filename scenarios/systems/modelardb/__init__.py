@@ -1,1 +1,1 @@
-"""ModelarDB's first write-ahead log, after its published source, each of its flaws a switch."""
+"""ModelarDB's first write-ahead log, after its published source, with a switch for each of its flaws."""

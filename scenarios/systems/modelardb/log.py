@@ -1,4 +1,4 @@
-"""The log and the engine under `system`: the published algorithm, each of its flaws a switch.
+"""The log and the engine under `system`: the published algorithm, with a switch for each of its flaws.
 
 append     write the record in several writes, fdatasync, then give out the id: the promise
 rotate     after so many batches: end the stream, rename the segment, create the next; no folder is ever synced
@@ -171,7 +171,7 @@ class Log:
 
 
 class Engine:
-    """One table: its log, a buffer for each series, and Delta."""
+    """A table: its log, a buffer for each series, and Delta."""
 
     def __init__(self, root: Path, flaws: Collection[str]) -> None:
         self._table, self._flaws = root / "table", flaws

@@ -1,7 +1,7 @@
 """The data of the reference workload: real rows, cut into batches, and the operations on them, drawn with the seed.
 
-Each row carries its number in the extra column `ROW`, so that every row that comes back is known from every other, and
-compared with what was stored, whatever the data.
+Each row has its number in the extra column `ROW`, so that every recovered row can be identified and compared with the stored
+one, whatever the data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAIN, SCRATCH, LATE = "readings", "scratch", "late"
 """The tables: one ingested into all along; one moved, truncated, dropped and made anew; one created half-way."""
 
 ARCHIVE = "archive"
-"""Where under the engine's folder rows are moved to: the receiving table of each has its name there."""
+"""The folder, below the engine's, to which rows are moved: each table's receiving table has its name there."""
 
 ROWS_MAX = 20_000
 """Rows of the source that are used, at most: enough for many segments and generations, few enough to read at each check."""
@@ -72,7 +72,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of the workload; ``batch`` for ingest only, no table for flush; ``number`` tells transfers apart, or is the size
+    """A step of the workload; ``batch`` for ingest only, no table for flush; ``number`` tells transfers apart, or is the size
     of a segment in bytes."""
 
     kind: str

@@ -1,6 +1,6 @@
 """The reference engine as a system under test, checked far beyond its contract.
 
-The workload opens the engine on what an earlier, careless death left (a torn record, a torn commit, a torn checkpoint,
+The workload opens the engine on the remains of an earlier crash (a torn record, a torn commit, a torn checkpoint,
 orphans, half-made and half-dropped tables), then ingests real data into several tables, creates one, truncates one, moves
 rows of one to another Delta table, drops it and makes it anew, and flushes now and then; memory is so short that buffers
 spill. Items: ``["create", TABLE]``, ``["ingest", TABLE, NUMBER]``, ``["truncate", TABLE]``, ``["drop", TABLE]``,

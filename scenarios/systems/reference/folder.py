@@ -1,4 +1,4 @@
-"""The reference engine's folder as a file tree: what an earlier crash may have left in it, and what of it two runs share."""
+"""The reference engine's folder as a file tree: the remains of an earlier crash, and the parts that two runs share."""
 
 from __future__ import annotations
 

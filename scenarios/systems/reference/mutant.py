@@ -1,4 +1,4 @@
-"""One planted bug: what is broken, how, and where it shows."""
+"""A planted bug: what is broken, how, and where it shows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Mutant"]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug.
+    """A planted bug.
 
     Attributes:
         plant: breaks the engine in the calling process.
-        dies: what must die for the bug to show: the process, or the machine with its page cache.
-        filesystems: where the machine's death is tried.
+        dies: the part that must die for the bug to show: the process, or the machine with its page cache.
+        filesystems: the filesystems on which power is cut.
         target: the system whose workload reaches the bug.
     """
 

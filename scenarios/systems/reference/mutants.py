@@ -1,6 +1,6 @@
 """Planted bugs: the reference engine, broken on purpose, one table row each. ``crashmatrix run reference+NAME`` runs one.
 
-A harness that misses one of these is not to be trusted; `crashmatrix mutants` runs them all. Each bug is planted in the
+A harness that misses one of these cannot be trusted; `crashmatrix mutants` runs all of them. Each bug is planted in the
 processes that run the engine, by replacing the step that it breaks.
 """
 

@@ -42,7 +42,7 @@ def test_only_the_filesystems_asked_for_are_needed(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("disk")
 def test_devices_that_are_not_there() -> None:
-    """As in a container without them: said before anything is recorded, with the remedy."""
+    """A container may lack the devices: the error comes before anything is recorded, with the remedy."""
 
     def run() -> tuple[list[str], str]:
         enter_private_namespace()

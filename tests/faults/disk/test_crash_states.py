@@ -1,4 +1,4 @@
-"""Which crash states are enumerated, in which order, and how they are counted. Needs no disk."""
+"""Crash states: those that are enumerated, their order, and their count. Needs no disk."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_every_subset_of_a_small_epoch_is_found_and_none_twice() -> None:
 
 
 def test_small_budgets_see_every_kind_of_state_and_soon_every_cut() -> None:
-    """All and none are half of what comes until they run out, over all cuts; torn writes do not wait for them."""
+    """The states `all` and `none` of all cuts are half of the sequence until they run out; torn writes come among them."""
     trace = random_trace(4, length=120)
     states = CrashStates(trace)
     order = list(states)
@@ -72,7 +72,7 @@ def test_nothing_outside_the_marks_is_cut() -> None:
 
 
 def test_an_image_is_given_again_when_more_was_promised() -> None:
-    """The same image is another question once another note is out."""
+    """An image is given again once another note was made: more is promised then."""
     trace = synthetic_trace([Write(0, b"x" * 512), Note(b"a"), Note(b"b")])
     assert [(s.cut, s.kept) for s in sorted(CrashStates(trace), key=str)] == [(3, 1), (3, 0), (4, 1), (4, 0)]
 

@@ -27,7 +27,7 @@ def test_sizes_and_links(inode: Inode, size: int, links: int) -> None:
 
 
 def test_a_change_of_content_dates_it() -> None:
-    """Both times of change, not that of access."""
+    """A change of content sets both times of change, and not the time of access."""
     inode = Inode(7, stat.S_IFREG, changed_ns=1, modified_ns=2, accessed_ns=3)
     inode.touch()
     attributes = inode.attributes()

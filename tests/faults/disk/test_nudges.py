@@ -67,7 +67,7 @@ def lazy(machine: Machine) -> None:
 
 
 def lazy_for_long(machine: Machine) -> None:
-    """Goes on until the disk was flushed three times, by whom ever: asynchronous nudges come when they come."""
+    """Goes on until the disk was flushed three times, by any process: asynchronous nudges have no fixed times."""
     device = machine.root.stat().st_dev
     counters = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
 
@@ -107,7 +107,7 @@ def test_each_kind_makes_the_kernel_write(kind: str) -> None:
 def test_commits_make_metadata_durable_without_data(filesystem: str) -> None:
     """On each filesystem, an unsynced file can come back with a name and without its content.
 
-    Which file a commit finds without its content is up to the kernel; so it is looked for in several recordings.
+    The kernel decides which file a commit finds without its content, so the test looks in several recordings.
     """
     whole = {b"%2d" % number * 6000 for number in range(30)}
 

@@ -66,6 +66,7 @@ def turn_in_circles() -> None:
         pass
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("stuck", [wait_for_nothing, turn_in_circles])
 def test_the_watchdog_ends_a_recorder_that_is_stuck(stuck: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that takes longer than the limit kills the recorder, and its client gets an error instead of waiting for ever."""

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("disk")
 
 
 def program(machine: Machine) -> None:
-    """One file left to the kernel, one made durable and promised, one more left to the kernel."""
+    """Leave one file to the kernel, make one durable and promise it, and leave one more to the kernel."""
     (machine.root / "unsynced").write_bytes(b"u" * 20_000)
     write_durably(machine.root / "synced", b"s" * 20_000)
     machine.note(b"synced")

@@ -11,6 +11,7 @@ from tests.faults.disk.support import in_child, sqlite_check, sqlite_workload, v
 pytestmark = pytest.mark.usefixtures("disk")
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     ("journal_mode", "synchronous", "keeps"),
     [("wal", "full", True), ("wal", "normal", False), ("delete", "full", False), ("delete", "extra", True)],
@@ -21,7 +22,7 @@ def test_modes_of_sqlite(journal_mode: str, synchronous: str, keeps: bool) -> No
     Source: https://sqlite.org/pragma.html#pragma_synchronous. In DELETE+FULL the unlinking of the rollback journal,
     which is the commit, is not synced: a journal that is back rolls the acknowledged row back.
     """
-    # Where a loss is to be found nobody commits what the database did not, so that it shows on any kernel.
+    # If a loss is expected, only the database's own syncs commit, so that the loss shows on any kernel.
     options = RecordOptions(filesystem="ext4:commit=300", nudge="mixed" if keeps else "writeback", seed=1)
     trace = record(sqlite_workload(journal_mode, synchronous), options=options)
     at_acknowledgements = [at + 1 for at, operation in enumerate(trace.operations) if isinstance(operation, Note)]

@@ -29,7 +29,7 @@ def test_impossible_faults_are_refused(request_: str, nth: int, error: str) -> N
 
 
 def test_a_note_is_one_line(tmp_path: Path) -> None:
-    """Two lines would be two notes, of which one was never meant."""
+    """A note with a line end is refused: it would be two notes."""
     descriptor = os.open(tmp_path / "notes", os.O_WRONLY | os.O_CREAT)
     nudger = Nudger("none", 0, tmp_path, tmp_path / "unrelated")
     machine = Machine(root=tmp_path, notes=tmp_path / "notes", nudger=nudger, descriptor=descriptor)

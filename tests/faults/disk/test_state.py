@@ -77,7 +77,7 @@ def test_everything_that_was_written_is_whole() -> None:
     ],
 )
 def test_what_is_there_of_a_torn_change(change: Write | Data, tear: Tear | None, kept: list[tuple[int, int]]) -> None:
-    """Offsets and lengths; the sectors are those of the disk or file, not of the write."""
+    """The remains of a torn change have offsets and lengths in sectors of the disk or file, not of the write."""
     pieces = list(pieces_of(change, tear))
     assert [(offset, len(data)) for offset, data in pieces] == kept
     for offset, data in pieces:

@@ -109,7 +109,7 @@ def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], 
 
 
 def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
-    """Where the pointer names an older checkpoint, even a torn one, the newest is read."""
+    """The newest checkpoint is read, even if the pointer names an older one, or a torn one."""
     log = filled(tmp_path, 6)
     pointer, older = log / "_last_checkpoint", log / f"{3:020d}.checkpoint.parquet"
     pointer.write_text(json.dumps({"version": 3, "size": 3, "sizeInBytes": older.stat().st_size}))
@@ -121,7 +121,7 @@ def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:
-    """Where both checkpoints are damaged and the first commits gone, opening refuses, and changes nothing."""
+    """Opening refuses, and changes nothing, if both checkpoints are damaged and the first commits are gone."""
     log = filled(tmp_path, 6)
     for file in log.glob("*.checkpoint.parquet"):
         file.write_bytes(b"")

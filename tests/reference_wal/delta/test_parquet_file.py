@@ -31,7 +31,7 @@ def opened(root: Path) -> StorageEngine:
 
 
 def received(there: Path) -> list[float]:
-    """What is in the receiving table, every file verified."""
+    """Return the values in the receiving table; every file is verified."""
     if not (there / "_delta_log").exists():
         return []
     files = [there / name for name in pa.table(DeltaTable(there).get_add_actions())["path"].to_pylist()]
@@ -39,7 +39,7 @@ def received(there: Path) -> list[float]:
 
 
 def refused(read: Callable[[], object], file: Path) -> bool:
-    """Whether reading fails because of this file; anything but that error is a failure of the test."""
+    """Return whether reading fails because of this file; any other error is a failure of the test."""
     try:
         read()
     except ParquetDamaged as error:
@@ -112,7 +112,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_changed_file_is_not_transferred(remote: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of it gets there, nothing is removed here, the engine goes on; restored, it is transferred."""
+    """A changed file is neither sent nor removed, and the engine goes on. Once restored, the file is transferred."""
     from crashmatrix.reference_wal.delta import transfer as transfer_module
     from crashmatrix.reference_wal.delta.receiver import Receiver
 
@@ -173,7 +173,7 @@ def test_a_copy_that_does_not_read_back(tmp_path: Path) -> None:
 
 
 def test_a_changed_copy_is_refused(tmp_path: Path) -> None:
-    """What was transferred carries its proof along: any changed byte shows."""
+    """A transferred file carries its checksum along: any changed byte shows."""
     there = tmp_path / "there"
     with opened(tmp_path) as engine:
         engine.transfer("t", there)
@@ -217,7 +217,7 @@ def make_old(root: Path) -> list[Path]:
 
 
 def test_an_older_table_still_opens(tmp_path: Path) -> None:
-    """Its files are read as before, new ones beside them carry checksums; it is transferred, too."""
+    """A table without checksums is read and transferred as before; new files beside the old ones carry checksums."""
     opened(tmp_path).close()
     old = make_old(tmp_path)
     with opened(tmp_path) as engine:
@@ -235,7 +235,7 @@ def test_an_older_table_still_opens(tmp_path: Path) -> None:
 
 
 def test_an_older_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
-    """Where Arrow notices the damage, its error becomes the package's, naming the file."""
+    """If Arrow notices the damage, its error becomes the package's, which names the file."""
     opened(tmp_path).close()
     file = make_old(tmp_path)[0]
     with opened(tmp_path) as engine:

@@ -16,7 +16,7 @@ from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 
 def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
-    """Nothing is taken for torn in a table at rest: new, with commits, cleared, or with a checkpoint."""
+    """Recovery finds no torn commit in a table at rest: new, with commits, cleared, or with a checkpoint."""
     made = store(tmp_path)
     whole = [torn_tail(tmp_path / "t")]
     commit(made, 0, 0)

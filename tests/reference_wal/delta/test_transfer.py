@@ -31,7 +31,7 @@ def store(engine: StorageEngine, *values: float) -> None:
 
 
 def received(path: Path) -> list[float]:
-    """What a Delta reader finds in the receiving table."""
+    """Return the values that a Delta reader finds in the receiving table."""
     if not (path / "_delta_log").exists():
         return []
     names = pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist()
@@ -72,7 +72,7 @@ def test_beside_other_rows(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    """What cannot receive is refused before anything changes, and the engine goes on."""
+    """A place that cannot receive the rows is refused before anything changes, and the engine goes on."""
     other = pa.table({"x": [1]})
     write_deltalake(tmp_path / "other", other)
     write_deltalake(tmp_path / "parts", pa.Table.from_batches([batch(1.0)]), partition_by=["station"])
@@ -144,7 +144,7 @@ def cut_after_receiving(root: Path, there: Path) -> None:
 
 
 def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
-    """While a transfer to a place that is away just now is pending, its rows go nowhere else; back again, they are there once."""
+    """A pending transfer to an unreachable place keeps its rows; once the place is back, the rows are there exactly once."""
     there = tmp_path / "there"
     with opened(tmp_path) as engine:
         store(engine, 9.0)

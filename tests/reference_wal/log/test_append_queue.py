@@ -23,7 +23,7 @@ SECONDS_MAX = 200.0
 
 
 class Appender(threading.Thread):
-    """One thread with one batch: ends with an id or an error."""
+    """A thread with one batch; ends with an id or an error."""
 
     def __init__(self, log: SegmentedLog, value: float) -> None:
         super().__init__(daemon=True)
@@ -110,7 +110,7 @@ def test_those_who_queue_share_one_sync(log: SegmentedLog) -> None:
 
 
 def test_nobody_returns_before_the_sync(log: SegmentedLog) -> None:
-    """While the group's sync is under way, neither its leader nor anybody else in it has an id."""
+    """During a group's sync, neither its leader nor any other caller of the group has an id."""
     with held_at("wal.append.before_sync") as (arrived, go_on):
         with log.quiet():
             appenders = queue(log, range(4))

@@ -1,4 +1,4 @@
-"""Which batches a table takes: those of its own schema, with nulls only where it allows them."""
+"""A table takes batches of its own schema, with nulls only where the schema allows them."""
 
 from __future__ import annotations
 

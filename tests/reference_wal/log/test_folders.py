@@ -16,7 +16,7 @@ from tests.reference_wal.support import SCHEMA, batch, contents
 
 @pytest.mark.parametrize("name", ["t", "T_1-x", "_t", "0", "a" * 100])
 def test_names_taken(name: str, tmp_path: Path) -> None:
-    """What can name a folder anywhere names a table."""
+    """A name that can name a folder on any system names a table."""
     with opened(tmp_path) as wal:
         wal.create_table_log(name, SCHEMA)
     with opened(tmp_path) as wal:
@@ -55,7 +55,7 @@ def test_removal_cut_short(step: str, tmp_path: Path) -> None:
 
 
 def test_removal_hides_before_it_deletes(tmp_path: Path) -> None:
-    """Until the hidden name is there, no file of the log is gone."""
+    """No file of the log is removed before the hidden name exists."""
     with opened(tmp_path) as wal:
         wal.create_table_log("t", SCHEMA)
         wal.append("t", batch(0.0))

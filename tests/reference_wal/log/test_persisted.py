@@ -35,7 +35,7 @@ def ids(wal: WriteAheadLog) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_set_of_ranges_is_a_set(seed: int) -> None:
-    """Whatever ranges are added in whatever order, it holds the same ids as Python's own set, in the fewest ranges."""
+    """Any ranges, added in any order, give the same ids as Python's own set, in the fewest ranges."""
     chance = random.Random(seed)
     ranges, plain = IdSet(), set[int]()
     for _ in range(chance.randint(0, 12)):
@@ -78,7 +78,7 @@ def test_any_set_survives_restarts(tmp_path: Path) -> None:
 
 
 def test_truncation_survives(tmp_path: Path) -> None:
-    """After a truncation nothing comes back, whatever segments do."""
+    """After a truncation no batch comes back, even if segments do."""
     wal = filled(tmp_path)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "t").glob("*-?.arrows")}
     wal.truncate("t")
@@ -92,7 +92,7 @@ def test_truncation_survives(tmp_path: Path) -> None:
 
 
 def test_marking_twice_writes_once(tmp_path: Path) -> None:
-    """What is known already costs nothing."""
+    """Marking batches that are marked already writes nothing."""
     wal = filled(tmp_path)
     wal.mark_persisted("t", [1, 5])
     before = faults.hits("wal.persist.after_sync")
@@ -129,7 +129,7 @@ def test_marking_cut_short(point: str, fault: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unknown", [[8], [-1], [0, 99]])
 def test_ids_never_given_out(unknown: list[int], tmp_path: Path) -> None:
-    """They are refused, and nothing is written."""
+    """Marking an id that was never given out is refused, and nothing is written."""
     wal = filled(tmp_path)
     with pytest.raises(InvalidInput, match="never appended"):
         wal.mark_persisted("t", unknown)

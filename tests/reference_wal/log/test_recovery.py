@@ -462,7 +462,7 @@ def test_classification(case: Case, tmp_path: Path) -> None:
 
 @parametrize(kept=KEPT)
 def test_accepted(case: Case, tmp_path: Path) -> None:
-    """What a crash can leave is recovered: each whole record once, and appending goes on with the next id."""
+    """A log that a crash can leave is recovered: each whole record once, and appending goes on with the next id."""
     folder = build(tmp_path, case.files)
 
     log = open_log(folder, case.persisted)
@@ -516,7 +516,7 @@ def test_cut_short_anywhere(case: Case, tmp_path: Path) -> None:
 
 @parametrize(refused=REFUSED)
 def test_refused(case: Case, tmp_path: Path) -> None:
-    """What no crash leaves is refused, time and again, naming file, byte and record; no file is changed."""
+    """A log that no crash leaves is refused each time. The error names file, byte and record; no file changes."""
     folder = build(tmp_path, case.files)
     for _ in range(2):
         with pytest.raises(LogCorrupted, match=re.escape(case.refused)) as caught:
@@ -572,7 +572,7 @@ def test_what_becomes_of_a_torn_tail_is_durable_first(tmp_path: Path) -> None:
 
 
 def test_a_leftover_is_on_disk_before_it_is_believed(tmp_path: Path) -> None:
-    """What a killed process may have left in the page cache only is synced before the segment is closed."""
+    """Bytes that a killed process may have left only in the page cache are synced before the segment is closed."""
     folder = build(tmp_path, KEPT["@D"].files)
     seen: list[str] = []
     faults.observe(lambda point, _: seen.append(point.name))

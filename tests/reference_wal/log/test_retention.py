@@ -1,4 +1,4 @@
-"""Which segments may go: those whose every id is persisted; ids that are missing without that are refused."""
+"""A segment may go once every id in it is persisted. Missing ids that are not persisted are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table's log: ids, rotation, retirement, and what a refused write or sync leaves."""
+"""The log of one table: ids, rotation, retirement, and the state after a refused write or sync."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_ids_continue_over_rotations_and_restarts(tmp_path: Path) -> None:
 
 
 def test_an_append_is_on_disk_when_it_returns(tmp_path: Path) -> None:
-    """What append returned for is in the file: another reader finds it while the log is open."""
+    """Once append returns, the batch is in the file: another reader finds it while the log is open."""
     with closing(create(tmp_path)) as log:
         for number in range(3):
             fill(log, 1)
@@ -63,7 +63,7 @@ def test_rotation_by_size(per_segment: int, tmp_path: Path) -> None:
 
 
 def test_a_segment_never_stays_empty(tmp_path: Path) -> None:
-    """However small the size, each segment takes a batch before it is closed, and a large batch fits in one."""
+    """Each segment takes a batch before it is closed, however small its size limit; a large batch fits in one segment."""
     with closing(create(tmp_path, segment_bytes_max=0)) as log:
         fill(log, 2)
         assert log.append(batch(*range(5000))) == 2

@@ -43,7 +43,7 @@ def oldest_id(folder: Path) -> int:
 
 
 def test_it_is_not_a_log_yet() -> None:
-    """What needs a recovered log is not there before: it takes no batch, gives none back and forgets none."""
+    """An unrecovered log has none of the methods of a recovered one: it takes, returns and forgets no batch."""
     usable = {"append", "unpersisted", "mark_persisted", "truncate", "rotate"}
     assert usable <= set(dir(SegmentedLog))
     assert not usable & set(dir(UnrecoveredLog))
@@ -80,7 +80,7 @@ def test_covers(tmp_path: Path) -> None:
 
 
 def test_gaps_are_refused_before_any_log_is_changed(tmp_path: Path) -> None:
-    """One log with missing batches keeps all of them as they are, whichever comes first."""
+    """If one log lacks batches, all logs stay as they are, whichever comes first."""
     for table in ("a", "b", "c"):
         fill(tmp_path, table, 6, persisted=4 if table == "b" else 0)
     before = contents(tmp_path)

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal, word for word: see `golden/`. CRASHMATRIX_REWRITE=1 writes it anew."""
+"""Terminal output, compared word for word with the files in `golden/`. CRASHMATRIX_REWRITE=1 writes them anew."""
 
 import io
 import os
@@ -80,14 +80,14 @@ def test_every_transcript_has_its_run() -> None:
 
 
 def test_hostile_names_show_as_text() -> None:
-    """Whatever a name holds is shown as it reads: no markup, no emoji, nothing that moves the cursor or cannot be encoded."""
+    """A name is shown as text: no markup, no emoji, nothing that moves the cursor or cannot be encoded."""
     text = shown("hostile")
     assert text.count(r"[red]x[/]\n:boom: \x1b[31m \udcff") >= 6
     assert all(character.isprintable() or character == "\n" for character in text)
 
 
 def test_hostile_labels_show_as_text() -> None:
-    """So is what a stored report calls its points, and all else that it holds."""
+    """The labels of a stored report, and everything else in it, are shown as text."""
     console = Console(file=io.StringIO(), width=1_000, force_terminal=True, color_system=None)
     run, results = hostile()
     show_run(console, run, results, Path("out"))

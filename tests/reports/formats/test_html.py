@@ -187,7 +187,7 @@ def test_what_a_screen_reader_finds(page: Page) -> None:
 
 
 def test_the_address_keeps_the_filter(page: Page, tmp_path: Path) -> None:
-    """What is shown can be sent to somebody: the page's address brings it back."""
+    """A filtered view can be sent to somebody: the page's address brings it back."""
     page.click("td.cell.broken")
     page.click("#q")
     page.type("@3")
@@ -289,7 +289,7 @@ def test_thousands(page: Page, tmp_path: Path) -> None:
 
 
 class Structure(HTMLParser):
-    """What elements a page has, and whether they are closed in order."""
+    """Collects a page's elements, and checks that they are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -308,7 +308,7 @@ class Structure(HTMLParser):
 
 @pytest.mark.parametrize("name", ["found", "hostile", "safe", "nothing"])
 def test_well_formed(name: str) -> None:
-    """Whatever a run found, its page's elements are closed in order, and no name from outside adds one."""
+    """A page's elements are closed in order, and no name from outside adds one, whatever the run found."""
     runs = {
         "found": found(),
         "hostile": hostile(),

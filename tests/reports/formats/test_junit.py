@@ -24,7 +24,7 @@ def suites(run: RunSummary, results: list[ScenarioResult]) -> dict[str, ET.Eleme
 
 
 def outcomes(suite: ET.Element) -> dict[str, str]:
-    """What became of each case; what is empty passed."""
+    """Return each case's outcome by name; an empty one is a pass."""
     return {case.attrib["name"]: case[0].tag if len(case) else "" for case in suite.iterfind("testcase")}
 
 

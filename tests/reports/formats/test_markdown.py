@@ -61,7 +61,7 @@ def broken(findings: int, length: int) -> tuple[RunSummary, list[ScenarioResult]
 
 @pytest.mark.parametrize(("findings", "length"), [(3000, 1_900), (1, 5_000_000), (17_000, 1)])
 def test_fits(findings: int, length: int) -> None:
-    """Whatever was found, GitHub takes the summary; what was left out is counted in it."""
+    """GitHub accepts the summary, whatever was found; the summary counts the parts that it leaves out."""
     text = render(*broken(findings, length))
     assert len(text.encode()) <= SIZE_BYTES_MAX < GITHUB_BYTES_MAX
     assert text.startswith("# ❌ `reference`: loses")
@@ -110,7 +110,7 @@ def test_explanations_are_prose(text: str, paragraph: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.text(alphabet="ab1 .,-_*#@[]()<>!`~|\\&;:/'\"+=", max_size=30))
 def test_prose_is_text(text: str) -> None:
-    """Whatever a sentence holds, it is one paragraph of text and code, and reads as it was."""
+    """Any sentence becomes one paragraph of text and code, and reads as before."""
     lost = result(verdict=Verdict.LOSES, cause="why")
     finding = replace(group([lost])[0].finding, explanation=(f"x {text}",))
     paragraph = (

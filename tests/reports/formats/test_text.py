@@ -28,7 +28,7 @@ def test_visible(text: str, expected: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.text())
 def test_visible_is_printable(text: str) -> None:
-    """Whatever comes in, what comes out can be printed and encoded, and is not changed a second time."""
+    """Any text becomes one that can be printed and encoded, and that a second call does not change."""
     shown = visible(text)
     assert all(character.isprintable() or character == "\n" for character in shown)
     shown.encode()

@@ -67,7 +67,7 @@ STORE = ("run", f"{TOYS}:Store", "--budget", "12")
 
 
 def test_power_not_run(folder: Path) -> None:
-    """Nothing but kill can be run: every form of the report says so, and a run that required power is unknown."""
+    """If only kill can be run, every form of the report says so, and a run that required power is unknown."""
     run = crashmatrix(CLOSED_FUSE, *STORE, cwd=folder)
     assert run.returncode == 0, run.stdout + run.stderr
     said = f"safe under kill; power not run: CAP_SYS_ADMIN: user {NOBODY} may not mount filesystems; run as root (sudo)"
@@ -84,7 +84,7 @@ def test_power_not_run(folder: Path) -> None:
 
 
 def test_power_on_posix_instead(folder: Path) -> None:
-    """Where /dev/fuse may be opened, power is cut on posix, which the verdict says."""
+    """A user who may open /dev/fuse gets power cuts on posix instead, and the verdict says so."""
     run = crashmatrix(OPEN_FUSE, *STORE, "--require", "kill,power", cwd=folder)
     last = run.stdout.splitlines()[-1]
     assert "power on posix" in last or "under kill" in last

@@ -1,4 +1,4 @@
-"""Whatever becomes of explaining, the results stand."""
+"""The results stand, even if explaining fails."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_a_broken_system(tmp_path: Path) -> None:
 
 
 def test_a_target_by_its_name(tmp_path: Path) -> None:
-    """What the command line calls a target is one here, too."""
+    """A target's name on the command line names it here, too."""
     outcome = run("tests.scenarios.toy_systems:Store", experiments=["kill"], budget=4, report=tmp_path / "report")
     assert (outcome.verdict, outcome.system) == (Verdict.SAFE, "Store")
 

@@ -36,7 +36,7 @@ def test_as_it_should_be(
 
 @pytest.mark.parametrize(("dies", "names"), [("process", ["kill"]), ("machine", ["power"]), ("nothing", [])])
 def test_which_experiments(dies: str, names: list[str]) -> None:
-    """What dies decides."""
+    """The part that must die for a bug to show decides which experiments search it."""
     assert [kind.name for kind in kinds_for(dies)] == names
 
 

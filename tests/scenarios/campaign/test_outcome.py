@@ -73,5 +73,5 @@ def test_assert_safe(made: Outcome, lines: list[str]) -> None:
 
 
 def test_findings() -> None:
-    """One for each kind of scenario that is not safe, the worst first."""
+    """Each kind of scenario that is not safe is one finding; the worst comes first."""
     assert [finding.verdict for finding in outcome(UNKNOWN, LOSES, SAFE).findings] == [Verdict.LOSES, Verdict.UNKNOWN]

@@ -27,7 +27,7 @@ def summary_of(plan: Plan) -> RunSummary:
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.name)
 def test_a_report_stores_it(plan: Plan) -> None:
-    """What a replay needs is rebuilt from the summary; where it is stored decides the report."""
+    """A replay rebuilds the plan from the summary, with the report's present directory."""
     stored = RunSummary.from_json(summary_of(plan).to_json())
     assert Plan.from_summary(stored, Path("r")) == replace(plan, report=Path("r"))
 
@@ -36,7 +36,7 @@ def test_a_report_stores_it(plan: Plan) -> None:
     "damage", [{"target": 7}, {"filesystems": "ext4"}, {"budget": "many"}, {"options": []}, {"mutant": None}]
 )
 def test_a_damaged_report_is_refused(damage: dict[str, Any]) -> None:
-    """What is not a plan is an error that names the report, not a crash."""
+    """A report without a valid plan is an error that names the report, not a crash."""
     summary = replace(summary_of(Plan()), options={**Plan().settings(), **damage})
     with pytest.raises(UsageError, match=r"r/summary\.json: .*run again to replace it"):
         Plan.from_summary(summary, Path("r"))
@@ -67,7 +67,7 @@ def test_its_experiments_options() -> None:
     ],
 )
 def test_the_replay_command_is_quoted_for_a_shell(scenario: str, report: str, command: str) -> None:
-    """Names may hold anything."""
+    """A name with any characters is quoted in the replay command."""
     assert Plan(report=Path(report)).experiment_options.replay_command(scenario) == command
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.reports import ReportWriter
+from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.errors import UsageError
+from tests.reports.samples import result, summary
 from tests.scenarios.cli.test_commands import KILL, TOYS
 from tests.scenarios.cli.test_shell import look
 from tests.scenarios.command_line import crashmatrix
@@ -16,16 +18,16 @@ from tests.scenarios.command_line import crashmatrix
 
 @pytest.mark.usefixtures("disk")
 def test_the_minimised_scenario_is_replayed_and_looked_at(tmp_path: Path) -> None:
-    """Its id is not among the results, and yet it is replayed from the report; a shell opens in what it left."""
+    """The minimised scenario, which is not in `results.jsonl`, is replayed from the report; a shell opens in its folder."""
     ran = crashmatrix(
         *("run", "replace:fsync", "--experiments", "power", "--fs", "posix", "--budget", "40"), cwd=tmp_path
     )
     assert ran.returncode == 1, ran.stdout + ran.stderr
     report = tmp_path / "crashmatrix-report"
-    summary = json.loads((report / "summary.json").read_text())
-    (finding,) = summary["findings"]
+    stored = json.loads((report / "summary.json").read_text())
+    (finding,) = stored["findings"]
     results = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
-    assert finding["count"] == sum(result["verdict"] == "loses" for result in results)
+    assert finding["count"] == sum(each["verdict"] == "loses" for each in results)
     again = crashmatrix("replay", finding["example"], cwd=tmp_path)
     assert again.returncode == 1
     assert again.stdout.startswith(f"{finding['example']}: loses")
@@ -52,3 +54,31 @@ def test_what_a_replay_refuses(tmp_path: Path) -> None:
     kept = replay("kill:workload.end@1", report, tmp_path / "kept").kept
     assert kept is not None
     assert {entry.name for entry in kept.iterdir()} == {"crashed", "journal", "recovered"}
+
+
+@pytest.mark.parametrize(
+    ("target", "trusted"),
+    [
+        ("sqlite", True),
+        ("package.module:Class", True),
+        ("store.py:Store", True),
+        ("below/store.toml", True),
+        ("../store.py:Store", False),
+        ("/elsewhere/store.toml", False),
+        ("report/store.py:Store", False),
+        ("link/store.py:Store", False),
+    ],
+)
+def test_a_target_that_came_with_the_report_is_not_run(
+    target: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report may be a download, and name any file: only files below the current folder are run unseen."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/")
+    with ReportWriter(tmp_path / "report") as writer:
+        writer.finish(summary([result()], target=target), [result()])
+    if trusted:
+        check_trusted(tmp_path / "report")
+    else:
+        with pytest.raises(UsageError, match=r"names the target .*/store.* add --trust"):
+            check_trusted(tmp_path / "report")

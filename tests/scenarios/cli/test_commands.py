@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,6 +64,7 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.daily(15)
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
@@ -128,6 +130,7 @@ def test_replay_kills_again(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (2, "crashmatrix: kept exists; name a new folder with --keep\n")
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -236,6 +239,7 @@ def test_killing_crashmatrix_leaves_no_process(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "results.jsonl").read_text().endswith("}\n")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["short", "long" * 30])
 def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) -> None:
     """No file outside the report directory is left for long, whatever end a run came to, wherever temporary files go."""
@@ -249,3 +253,15 @@ def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) 
         assert crashmatrix_program("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
         assert [*temporary.iterdir()] == []
         assert [*Path(tempfile.gettempdir()).glob(f"crashmatrix-{run.pid}-*")] == []
+
+
+def test_modules_named_like_the_standard_library_are_not_imported(tmp_path: Path) -> None:
+    """Files beside a target are its own: neither the program nor the processes that it starts take one of them for another."""
+    for name in ("json", "queue", "selectors", "tempfile", "reports", "faults"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "my_store.py").write_text((ROOT / "tests" / "scenarios" / "toy_systems.py").read_text())
+    program = Path(sys.executable).with_name("crashmatrix")  # `python -c` looks in the current folder itself.
+    command = [str(program), "run", "my_store.py:Store", *KILL, "--budget", "3"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "imported" not in run.stdout

@@ -22,7 +22,7 @@ def test_everything_is_looked_at() -> None:
 
 
 def test_only_python_and_linux_are_needed() -> None:
-    """Whatever else is missing, something can be crashed."""
+    """Python and Linux suffice to crash something."""
     assert {finding.what for finding in examine() if finding.needed} == {"Python 3.11 or newer", "Linux"}
 
 

@@ -53,6 +53,7 @@ def test_refused(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.usefixtures("fuse")
 @pytest.mark.parametrize("name", ["my_store", "my_log.toml"])

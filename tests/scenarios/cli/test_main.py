@@ -1,4 +1,4 @@
-"""However the program ends, its exit status says the right thing, one line says what went wrong, and nothing is left behind."""
+"""The program's end: the right exit status, one line that says what went wrong, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -78,10 +78,11 @@ SPEAKING = [
 ]
 
 
+@pytest.mark.daily(8)
 @pytest.mark.parametrize("arguments", SPEAKING, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
-    """Of no command does a full device or a pipe that nobody reads end in the status of a broken promise."""
+    """A full device, or a pipe that nobody reads, never makes a command end with the status of a broken promise."""
     subprocess.run(["cp", "-r", folder, "in"], cwd=tmp_path, check=True)
     read, write = os.pipe()
     os.close(read)
@@ -99,7 +100,7 @@ def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder:
 
 
 def test_output_and_errors_that_cannot_be_written(tmp_path: Path) -> None:
-    """With nowhere to complain, the exit status still says that something is wrong."""
+    """If neither output nor errors can be written, the exit status still reports the failure."""
     run = subprocess.run(
         [*CRASHMATRIX, "nosuch"], cwd=tmp_path, env=ENVIRONMENT, stderr=os.open("/dev/full", os.O_WRONLY)
     )
@@ -307,7 +308,7 @@ def test_a_run_killed_before_its_first_result(tmp_path: Path) -> None:
 
 
 def test_a_run_ended_before_its_first_result(tmp_path: Path) -> None:
-    """Nor when it was ended by a signal."""
+    """A run that a signal ended is cut short, too."""
     run = start_slow_run(tmp_path)
     run.terminate()
     run.communicate(timeout=60)

@@ -26,7 +26,7 @@ def written(directory: Path, results: list[ScenarioResult], shard: str = "") -> 
 
 @pytest.mark.parametrize(("results", "status", "verdict"), [(SAFE, 0, "safe"), (BROKEN, 1, "loses")])
 def test_report(results: list[ScenarioResult], status: int, verdict: str, tmp_path: Path) -> None:
-    """It shows the verdict, writes the pages again, and ends with the verdict's status."""
+    """`crashmatrix report` shows the verdict, writes the pages again, and ends with the verdict's status."""
     directory = written(tmp_path / "report", results)
     (tmp_path / "report" / "index.html").unlink()
     shown = CliRunner().invoke(app, ["report", directory])
@@ -48,7 +48,7 @@ def test_diff(old: list[ScenarioResult], new: list[ScenarioResult], status: int,
 
 
 def test_merge_without_a_shard(tmp_path: Path) -> None:
-    """What a missing shard would have said is unknown, and the report says which it is."""
+    """A merged report without one of its shards is unknown, and names the shard."""
     part = written(tmp_path / "part", SAFE, shard="1/2")
     merged = CliRunner().invoke(app, ["merge", str(tmp_path / "whole"), part])
     assert merged.exit_code == 3

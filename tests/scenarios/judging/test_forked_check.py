@@ -90,7 +90,7 @@ def test_failure(check: Callable[[Recovered], None], verdict: Verdict, text: str
 
 
 def test_a_check_that_forks() -> None:
-    """Of a check that comes back in two processes, one answers."""
+    """If a check returns in two processes, only one of them answers."""
     assert run_checker(dying(fork_and_return, after=True), SECONDS) == (Verdict.SAFE, None)
 
 

@@ -1,4 +1,4 @@
-"""Whatever a target makes of its folder: nothing outside it is read, changed or removed, and no mount of its is left."""
+"""A target may do anything with its folder: nothing outside is read, changed or removed, and no mount of its is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IS_ROOT = os.geteuid() == 0
 MAY_MOUNT = IS_ROOT and not subprocess.run(in_namespace(["true"]), capture_output=True, check=False).returncode
 UNUSABLE = {way.__name__ for way in (*MOUNTING, *REPLACING)} | {"linked_parent"}
 HELD_BACK = {way.__name__ for way in MOUNTING} | {"linked_parent"}
-"""What a target cannot do in its cell."""
+"""A target in its cell cannot do these."""
 needs_mounts = pytest.mark.skipif(not MAY_MOUNT, reason="needs root, to mount in a namespace of its own")
 
 
@@ -57,7 +57,7 @@ def removed(way: str, tmp_path: Path) -> tuple[dict[str, Any], Path, dict[str, A
 
 @pytest.mark.parametrize("way", ways("immutable"))
 def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
-    """All is gone, mounts included, and what is outside is as it was, byte for byte and mode for mode."""
+    """The folder is gone, mounts included; everything outside is unchanged, byte for byte and mode for mode."""
     found, outside, before = removed(way, tmp_path)
     assert innocents(outside) == before
     assert found["left"] == []
@@ -77,7 +77,7 @@ def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
 
 
 def test_immutable_files_are_left_and_said(tmp_path: Path) -> None:
-    """That flag is the file's, which may have a name elsewhere: it stays, the rest goes, and one line says so."""
+    """An immutable file stays, since it may have a name elsewhere. The rest goes, and one line says what stayed."""
     probe = tmp_path / "probe"
     probe.write_bytes(b"")
     if not IS_ROOT or subprocess.run(["chattr", "+i", probe], capture_output=True, check=False).returncode:
@@ -95,7 +95,7 @@ def test_immutable_files_are_left_and_said(tmp_path: Path) -> None:
 
 
 def test_folders_without_permissions() -> None:
-    """Their owner, who is not root, removes them all the same."""
+    """Folders without permissions are removed by their owner, who is not root."""
     if not IS_ROOT:
         pytest.skip("the other tests are this one, without root")
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def test_without_openat2(way: str, tmp_path: Path) -> None:
 
 
 def test_a_path_through_a_link_is_no_path(tmp_path: Path) -> None:
-    """Neither opened nor removed, wherever in the path the link is."""
+    """A path with a link anywhere in it is neither opened nor removed."""
     outside = outside_folder(tmp_path / "outside")
     before = innocents(outside)
     (tmp_path / "link").symlink_to(outside)
@@ -149,7 +149,7 @@ def test_a_path_through_a_link_is_no_path(tmp_path: Path) -> None:
 
 
 def test_what_is_left_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """However much it is; nothing is said of nothing."""
+    """One line reports everything that is left, however much it is; without leftovers there is no line."""
     say_what_is_left([])
     say_what_is_left(["/a (no)", "/b (no)", "/c (no)"])
     assert [record.getMessage() for record in caplog.records] == [
@@ -167,7 +167,7 @@ def _nothing_deep_is_left(tmp_path: Path) -> Iterator[None]:
 
 
 def crashmatrix(tmp_path: Path, way: str, *how: str, when: str = "workload") -> tuple[str, dict[str, str]]:
-    """Run it; returns what it said, and the verdict of each explanation. Nothing is harmed, and nothing left."""
+    """Run it; return its output, and the verdict of each explanation. Checks that nothing is harmed and nothing left."""
     outside = outside_folder(tmp_path / "outside")
     before = innocents(outside)
     report, scratch = tmp_path / "report", tmp_path / "scratch"
@@ -187,7 +187,7 @@ FIRST = {
     *(("link", when) for when in ("workload", "recovery")),
     *(("bind", "workload"), ("bind_over", "recovery"), ("fifo", "workload"), ("linked_parent", "recovery")),
 }
-"""What is run each day; `test_removing_harms_nothing` goes every way, in a moment."""
+"""The runs of each day; `test_removing_harms_nothing` tries every way quickly."""
 
 
 def runs(ways: list[Any], whens: tuple[str, ...] = ("workload", "recovery")) -> list[Any]:
@@ -201,6 +201,7 @@ def runs(ways: list[Any], whens: tuple[str, ...] = ("workload", "recovery")) -> 
     return found
 
 
+@pytest.mark.daily(3)
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "deep")))
 def test_kill(way: str, when: str, tmp_path: Path) -> None:
@@ -212,6 +213,7 @@ def test_kill(way: str, when: str, tmp_path: Path) -> None:
     judge(way, verdicts, said, when)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.skipif(bool(requirements(("posix",))), reason="needs FUSE")
 @pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "linked_parent", "deep"), ("workload",)))
 def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
@@ -220,6 +222,7 @@ def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
     judge(way, verdicts, said)
 
 
+@pytest.mark.daily(2)
 @pytest.mark.skipif(bool(requirements(("ext4",))), reason="needs root, FUSE and loop devices")
 @pytest.mark.parametrize(("way", "when"), runs(["link", "file", "fifo", "bind", "bind_over", "nested", "names"]))
 def test_power_ext4(way: str, when: str, tmp_path: Path) -> None:

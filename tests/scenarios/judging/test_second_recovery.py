@@ -54,7 +54,7 @@ def test_changed_folder() -> None:
     ],
 )
 def test_named(explanation: str, expected: str) -> None:
-    """Whatever went wrong, the explanation says that it was in the second recovery."""
+    """Every explanation says that the fault was in the second recovery."""
     assert named(explanation) == expected
     assert is_about(expected)
     assert not is_about('acknowledged, but gone: "second recovery"')

@@ -73,7 +73,7 @@ def test_round_trip(folder: Folder) -> None:
 @settings(deadline=None, max_examples=60)
 @given(folders, folders)
 def test_digest(one: Folder, other: Folder) -> None:
-    """Two snapshots have the same digest exactly if the folders are the same, and then differ nowhere."""
+    """Two snapshots have the same digest exactly if the folders are equal."""
     with workshop() as (place, store):
         trees = [store.capture(lay_out(place / name, folder)) for name, folder in (("1", one), ("2", other))]
         again = store.capture(lay_out(place / "3", one))

@@ -65,7 +65,7 @@ def test_other_content_has_another_digest(some: list[Piece], others: list[Piece]
 
 
 def test_where_it_is_counts(tmp_path: Path) -> None:
-    """One piece at two places, in files of one size, is two contents."""
+    """The same bytes at two offsets, in files of one size, are two contents."""
     digests = []
     for offset in (0, 1 << 16):
         file = lay_out(tmp_path / f"at {offset}", 1 << 18, [(offset, b"x")], "holes")

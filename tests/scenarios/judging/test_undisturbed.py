@@ -1,4 +1,4 @@
-"""Where nothing is known, no verdict is safe: runs without a promise, code that ends oddly, failpoints that never fire."""
+"""A run that proves nothing is never safe: runs without a promise, code that ends oddly, failpoints that never fire."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def verdicts(found: list[ScenarioResult]) -> set[str]:
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(("name", "text"), UNDISTURBED)
 def test_a_run_without_a_promise_is_unknown(experiment: str, name: str, text: str, tmp_path: Path) -> None:
-    """Nothing is crashed then, and the one result says what to do."""
+    """If the undisturbed run promises nothing, nothing is crashed, and the one result says what to do."""
     found = results(experiment, f"{ODD}:{name}", tmp_path)
     assert len(found) == 1
     assert found[0].verdict is Verdict.UNKNOWN
@@ -88,10 +88,11 @@ def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
 def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
-    """It is a verdict of each state in which it does, and never safe."""
+    """A recovery that ends oddly gives its states a verdict, which is never safe."""
     found = results(experiment, f"{ODD}:OddRecovery", tmp_path, end=end)
     assert verdicts(found) == {"safe", "unknown" if end in CLAIMS else "cannot-open"}
     assert all(result.explanation.encode() for result in found if result.verdict is not Verdict.SAFE)
@@ -99,6 +100,7 @@ def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -
         assert any("died by signal 40" in result.explanation for result in found)
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
 def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
@@ -106,10 +108,11 @@ def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> N
     assert verdicts(results(experiment, f"{ODD}:OddVerify", tmp_path, end=end)) == {"safe", "unknown"}
 
 
+@pytest.mark.daily(10)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("end", [*ENDS, *RETURNS])
 def test_a_contract_that_ends_oddly(experiment: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is unknown in the states in which it does; the run goes on."""
+    """A contract that ends oddly makes those states unknown; the run goes on."""
     monkeypatch.setenv("ODD_END", end)
     monkeypatch.setenv("CRASHMATRIX_PRELOAD", end)  # Another fork server, with that environment.
     found = results(experiment, f"{ODD}:OddContract", tmp_path)
@@ -134,7 +137,7 @@ def test_what_is_unusual_and_no_fault(experiment: str, name: str, expected: set[
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize(("fired", "unknown"), [("before_write", {"misspelt"}), ("", {"before_write", "misspelt"})])
 def test_a_listed_failpoint_that_never_fires_is_unknown(fired: str, unknown: set[str], tmp_path: Path) -> None:
-    """One of a program's that fires is crashed at; of others the report says what to do."""
+    """A program's listed failpoint is crashed at if it fires; if not, the report says what to do."""
     (tmp_path / "store.toml").write_text(FAILPOINTS.replace("FIRED", fired))
     found = results("kill", str(tmp_path / "store.toml"), tmp_path)
     assert {result.point for result in found if result.verdict is Verdict.UNKNOWN} == unknown
@@ -145,7 +148,7 @@ def test_a_listed_failpoint_that_never_fires_is_unknown(fired: str, unknown: set
 
 
 def test_a_class_may_list_failpoints_too(tmp_path: Path) -> None:
-    """They are looked for though the class hits others in Python."""
+    """Listed failpoints are looked for, although the class hits others in Python."""
     found = results("kill", f"{ODD}:Lists", tmp_path)
     assert {result.point for result in found if result.verdict is Verdict.UNKNOWN} == {"never_there"}
     assert verdicts(found) == {"safe", "unknown"}
@@ -166,6 +169,6 @@ def test_every_signal_has_a_name() -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> None:
-    """It is to be found, not refused."""
+    """A planted bug that shows in the undisturbed run counts as found; the run is not refused."""
     found = results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path, mutant="ids-from-zero", budget=4)
     assert "hole" in verdicts(found)

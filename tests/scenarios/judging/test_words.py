@@ -41,11 +41,11 @@ def test_acknowledged(lines: list[str], initial: int, text: str) -> None:
 
 
 def test_long_texts_are_shortened() -> None:
-    """Up to 80 characters are shown as they are."""
+    """Texts of up to 80 characters are shown whole; longer ones are shortened."""
     assert shown("x" * 80) == "x" * 80
     assert shown("x" * 81) == "x" * 77 + "..."
 
 
 def test_counted() -> None:
-    """One thing has no plural; thousands have commas."""
+    """A count of one takes the singular; thousands have commas."""
     assert [counted(number, "item") for number in (0, 1, 1000)] == ["0 items", "1 item", "1,000 items"]

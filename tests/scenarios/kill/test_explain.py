@@ -36,6 +36,7 @@ def explained_kill(target: str, mutant: str, tmp_path: Path) -> list[Finding]:
     return findings
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)
 def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
     """The step that breaks the promise is named, and the place before it, where a crash was safe."""

@@ -1,4 +1,4 @@
-"""Which crashes a kill experiment tries, and their names: thinning keeps what matters, ids say where."""
+"""The plan of a kill experiment: thinning keeps the crashes that matter, and ids say where each one is."""
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
@@ -50,7 +50,7 @@ def test_thin(hits: tuple[Hit, ...], budget: int, seed: int, boundaries: tuple[s
 
 
 def test_thin_says_its_rule() -> None:
-    """What was left out is said in words: how many of how many, the budget, the seed, what was kept for certain."""
+    """A note says what was left out: how many of how many, the budget, the seed, and what was kept for certain."""
     assert thin(AB, 10, 3, ())[1] == (
         "100 hits thinned to 10 (budget 10, seed 3): first and last of each failpoint, and 6 drawn"
     )
@@ -67,7 +67,7 @@ def test_thin_draws_with_the_seed() -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(points, st.integers(1, 5)), unique=True, max_size=30), st.integers(1, 400), st.integers(0, 3))
 def test_thin_states(paths: list[Hit], budget: int, seed: int) -> None:
-    """Of the states that recovery passes through the first of each failpoint is judged, others up to a share of the budget."""
+    """The first state of each failpoint of recovery is judged, and others up to a share of the budget."""
     states: dict[CrashPath, str] = {(("workload", 1), hit): f"state {place // 2}" for place, hit in enumerate(paths)}
     chosen, rule = thin_states(1, states, budget, seed)
     room = max(1, round(budget / 20))
@@ -82,7 +82,7 @@ def test_thin_states(paths: list[Hit], budget: int, seed: int) -> None:
 
 
 def test_thin_states_says_its_rule() -> None:
-    """What was left out in recovery is said in words, with the option that changes it."""
+    """A note says what was left out in recovery, and names the option that changes it."""
     states: dict[CrashPath, str] = {(("w", 1), ("r", number)): str(number) for number in range(1, 101)}
     chosen, rule = thin_states(2, states, 200, 5)
     assert len(chosen) == 10

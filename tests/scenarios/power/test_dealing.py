@@ -12,7 +12,7 @@ BUDGET = 10_000
 
 
 def trace_of(promises: int, writes: int = 3) -> Trace:
-    """So many acknowledged items, each after a few writes that nothing flushes until the next."""
+    """Return a trace of acknowledged items, each after a few writes that nothing flushes until the next."""
     operations: list[Operation] = []
     for item in range(promises):
         operations += [Note(b"attempt %d" % item), Note(b"hit put.started %d" % (item + 1))]
@@ -41,7 +41,7 @@ def test_each_state_goes_to_one_judge(promises: int) -> None:
 
 
 def test_states_after_neighbouring_promises_stay_together() -> None:
-    """They share folders: where there are promises enough, four journal lines go to one judge."""
+    """States after four neighbouring journal lines go to one judge, if there are enough promises: they share folders."""
     trace = trace_of(40)
     dealer = Dealer(trace, CrashStates(trace))
     judges: dict[int, int] = {}

@@ -98,6 +98,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.daily(6)
 @pytest.mark.parametrize(("target", "expected"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) -> None:
     """On ext4, the system loses what its documentation says it may lose, and nothing else."""
@@ -105,6 +106,7 @@ def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) ->
     assert verdicts(run(target, tmp_path, budget=budget, nudges=nudges, fs=COMMITS_SELDOM)) == expected
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "target", ["sqlite:wal-off", "sqlite:delete-off", "lmdb:nosync", "deltalake:plain", "replace:none"]
 )
@@ -134,6 +136,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, nudges: tuple[str, ...], t
     assert sum(bool(recording["recovery_of"]) for recording in recordings) == len(nudges) + 1
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", ["no-sync-record", "no-sync-commit"])
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""
@@ -174,7 +177,7 @@ def test_recovery_that_fails_after_a_restart_spoils_that_recording_only(tmp_path
 
 
 def test_a_full_disk_is_told_with_the_remedy(tmp_path: Path) -> None:
-    """What a system allocates ahead has room, but for one that says it needs less than it does."""
+    """A system that allocates ahead has room, unless it names a size that is too small: the error then names the remedy."""
     with pytest.raises(UsageError, match=r"No space left on device.*its disk has 16 MiB; give it more by disk_bytes"):
         run(f"{TOYS}:AllocatesAhead", tmp_path)
     assert verdicts(run(f"{TOYS}:AllocatesAheadWithRoom", tmp_path, budget=20)) == {"safe"}

@@ -1,4 +1,4 @@
-"""One folder, its verdict: recovered, judged, checked further where that is due. On ordinary folders: no disk is recorded."""
+"""The verdict of one folder: recovered, judged, and checked further where due. No disk is recorded here."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_a_recovery_that_changed_nothing_is_not_repeated(tmp_path: Path) -> None
 
 
 def test_a_folder_recovered_to_before_is_not_recovered_again(tmp_path: Path) -> None:
-    """Nor is a second recovery made twice after the same journal line, unless every folder is to get one."""
+    """A second recovery is made once after each journal line, unless every folder is to get one."""
     bench = Bench(tmp_path, "Tidies", ())
     bench.check("0", "crashed")
     bench.check("0", "crashed", "more")
@@ -245,7 +245,7 @@ def test_what_was_checked_in_the_run_before(tmp_path: Path) -> None:
 
 
 def test_every_folder_is_checked_where_single_states_are_judged(tmp_path: Path) -> None:
-    """To replay or to minimise a state, its folder gets every check, whatever passed before."""
+    """A state that is replayed or minimised gets every check, whatever passed before."""
     bench = Bench(tmp_path, "Checks")
     assert bench.check("0", "crashed").verdict is Verdict.SAFE
     assert bench.check("0", "crashed", "another").verdict is Verdict.SAFE
@@ -254,7 +254,7 @@ def test_every_folder_is_checked_where_single_states_are_judged(tmp_path: Path) 
 
 
 def test_the_system_checks_itself_once_after_each_promise(tmp_path: Path) -> None:
-    """On the first folder judged after a journal line; one that objects is checked again."""
+    """The first folder judged after a journal line gets the system's check; a folder that fails the check gets it again."""
     bench = Bench(tmp_path, "Checks", ())
     bad = bench.check("0", "bad")
     assert (bad.verdict, bad.explanation) == (Verdict.HOLE, "says the check")

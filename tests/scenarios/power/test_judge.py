@@ -1,4 +1,4 @@
-"""What single jobs of the judges say: of one state, of a recording's end, of a folder that cannot be read."""
+"""Single jobs of the judges: one state, a recording's end, a folder that cannot be read."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ALL_MADE = frozenset((check, lines) for check in (VERIFIED, REPEATED) for lines 
 
 @pytest.mark.parametrize("checks", [frozenset(), ALL_MADE], ids=["checks further", "spares itself that"])
 def test_a_folder_met_before_is_judged_by_what_was_promised_since(checks: frozenset[Check], tmp_path: Path) -> None:
-    """One folder, recovered once, keeps the promises made by the first cut and breaks those made by the last."""
+    """A folder, recovered once, can keep the promises made by the first cut and break those made by the last."""
     found = judged(f"{TOYS}:Unsynced", tmp_path / "report", checks)
     safe = {one.digest: one for one in found if one.verdict is Verdict.SAFE}
     broken = [one for one in found if one.verdict is Verdict.LOSES]
@@ -80,7 +80,7 @@ def test_recovery_is_repeated(store: str, verdict: Verdict, explanation: str, tm
 
 
 def inode_sector(trace: Trace, number: int) -> int:
-    """Where on the disk an inode of a recorded ext4 lies, in bytes."""
+    """Return the byte offset, on a recorded ext4 disk, of the sector with an inode."""
     layout = Ext4Layout.read(BaseDisk(trace).block)
     assert layout
     zeros, ones = b"\0" * 4096, b"\1" * 4096

@@ -14,7 +14,7 @@ RECORDINGS_MAX = 4
 
 @pytest.mark.parametrize("kind", EXPOSED_BY)
 def test_a_kind_exposes_its_store(kind: str) -> None:
-    """The store breaks under this kind. That it does under no other is counted by `python -m benchmarks.nudges`: a kernel may."""
+    """The store breaks under this kind. `python -m benchmarks.nudges` counts the others, since a kernel may do the same."""
     target = f"tests.scenarios.nudge_systems:{EXPOSED_BY[kind].__name__}"
     assert any(exposed(target, kind, seed) for seed in range(RECORDINGS_MAX))
 

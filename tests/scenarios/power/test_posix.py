@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.usefixtures("fuse"), pytest.mark.experiment]
 
 
 def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
-    """All verdicts among the crash states of one recording."""
+    """Return all verdicts among the crash states of one recording."""
     plan = Plan(target=target, budget=budget, filesystems=("posix",), report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
@@ -41,6 +41,7 @@ EXPECTED = [
 ]
 
 
+@pytest.mark.daily(5)
 @pytest.mark.parametrize(("target", "expected", "budget"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_path: Path) -> None:
     """On the weakest filesystem, a system keeps what it syncs in the standard way, and loses what it leaves to the filesystem."""
@@ -57,7 +58,7 @@ def test_missing_sync_of_a_name_is_found(name: str) -> None:
 
 
 def test_nothing_is_nudged() -> None:
-    """What the kernel writes early decides nothing here: one recording says all."""
+    """Early writes of the kernel make no difference here, so one recording suffices."""
     assert nudges_on("posix") == ("none",)
     assert len(nudges_on("ext4")) == 5
     assert not [missing for missing in requirements(("posix",)) if "loop" in missing.what]

@@ -22,7 +22,7 @@ def state(cut: int, kept: int = 1) -> CrashState:
 
 
 def test_a_folder_is_known_once_it_was_seen() -> None:
-    """Of a state with the same outcome, and of no other."""
+    """The folder of a state is known once a state with the same outcome was seen."""
     prediction = Prediction(OfKept())
     assert prediction.folder(state(1)) is None
     assert prediction.saw(state(1), "folder")
@@ -40,7 +40,7 @@ def test_an_outcome_is_computed_once_for_each_state() -> None:
 
 
 def test_some_are_mounted_all_the_same() -> None:
-    """One of so many predicted states."""
+    """One in MOUNTED_EACH predicted states is mounted all the same."""
     prediction = Prediction(OfKept())
     prediction.saw(state(0), "folder")
     suffices = [prediction.suffices(state(cut)) for cut in range(1, 2 * MOUNTED_EACH + 1)]

@@ -30,7 +30,7 @@ NOTES = [b"attempt 0", b"hit put.done 1", b"ack 0", b"attempt 1"]
     [(None, None, ()), (KillPoint(3, 1), None, ()), (None, ("ext4~mixed~0", "5-none"), ("attempt 0", "ack 0"))],
 )
 def test_account(killed: KillPoint | None, of: tuple[str, str] | None, before: tuple[str, ...], tmp_path: Path) -> None:
-    """What `summary.json` says of a recording is enough to look at its states again."""
+    """A recording's account in `summary.json` is enough to look at its states again."""
     made = Recording("n", "ext4", "mixed", 7, tmp_path / "t", ([1, 2],), killed=killed, of=of, before=before)
     account = json.loads(json.dumps(made.account()))
     assert Recording.from_account(account, 7, tmp_path / "t") == made
@@ -52,12 +52,12 @@ def test_the_journal_before_a_cut() -> None:
 
 
 def test_trace_path(tmp_path: Path) -> None:
-    """Names with colons and slashes are files in the folder."""
+    """A recording's name with colons and slashes becomes a file in the folder."""
     assert trace_path(tmp_path, "ext4:data=journal~none~0/5-none").parent == tmp_path
 
 
 def test_a_recorded_run(tmp_path: Path) -> None:
-    """Its journal lines are notes in the trace, which it counts, as it counts changes and flushes."""
+    """A recorded run has its journal lines as notes in the trace, and counts them, the changes and the flushes."""
     with workbench(Plan(target=f"{TOYS}:Synced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         trace = load_trace(recording.trace)

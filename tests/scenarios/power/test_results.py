@@ -27,7 +27,7 @@ def test_ids_are_taken_apart_again(recording: str) -> None:
     "text", ["", "power", "power:", "power::", "power:a", "power:a:", "power::b", "kill:a:b", "a:b:c"]
 )
 def test_what_is_not_an_id(text: str) -> None:
-    """It is refused with the form that ids have."""
+    """Text that is not an id is refused with the form of ids."""
     with pytest.raises(UsageError, match="power:RECORDING:STATE"):
         parse_power_id(text)
 

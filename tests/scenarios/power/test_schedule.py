@@ -1,4 +1,4 @@
-"""Which recordings a run makes, and where the workloads of restarts are killed; what they are like is in `test_restarts.py`."""
+"""The recordings that a run makes, and the kill points of restarts; `test_restarts.py` has the restarts themselves."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_in_turns(at_notes: Places, at_syncs: Places, taken: Places) -> None:
 
 
 def test_one_seed_one_order() -> None:
-    """Another seed takes the places in another order."""
+    """A seed fixes the order in which places are taken; another seed gives another order."""
     assert len({tuple(in_turns(FAILPOINTS, {}, seed)) for seed in range(8)}) > 1
 
 
@@ -82,7 +82,7 @@ def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
 
 
 def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
-    """One line, about the target."""
+    """A workload that fails while it is recorded is an error of one line, about the target."""
     with workbench(Plan(target=f"{TOYS}:DiesByItself", report=tmp_path / "report")) as (checker, _):
         making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
         with pytest.raises(UsageError, match="recording"):

@@ -1,7 +1,6 @@
-"""One judge, one trace: what a judge spares itself changes no verdict.
+"""A judge of one trace: the work that it skips changes no verdict.
 
-How much is spared is asserted on the `posix` filesystem only, whose traces hold what the system called, and nothing of the
-kernel's.
+The tests count skipped work on the `posix` filesystem only: its traces hold the system's calls, and no writes of the kernel.
 """
 
 from __future__ import annotations

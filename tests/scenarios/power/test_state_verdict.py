@@ -6,7 +6,7 @@ from crashmatrix.scenarios.power.state_verdict import Share, account_of
 
 
 def test_account_of() -> None:
-    """What one judge enumerated, what all judged; seconds are summed by name."""
+    """The account has one judge's enumeration and all judges' counts; seconds are summed by name."""
     one = Share(cuts=9, pending_most=4, possible_log2=7.5, enumerated=500, distinct_images=300, judged=50, mounted=20,
                 distinct_folders=10, distinct_recovered=5, seconds={"all": 1.004, "check": 0.5})  # fmt: skip
     other = Share(cuts=8, enumerated=100, distinct_images=90, judged=40, mounted=10, distinct_folders=7,
@@ -19,6 +19,6 @@ def test_account_of() -> None:
 
 
 def test_no_judge_ended_in_order() -> None:
-    """Then nothing was judged."""
+    """Without a judge that ended in order, the counts are 0."""
     account = account_of([])
     assert (account["judged"], account["enumerated"], account["seconds"]) == (0, 0, {})

@@ -12,14 +12,14 @@ TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '100']); print(p.
 
 
 def test_what_is_not_our_child() -> None:
-    """Neither init nor this process nor its parent counts as a child, and none of them is signalled as one."""
+    """Init, this process and its parent are not children, and are not signalled as such."""
     for pid in (-1, 0, 1, os.getpid(), os.getppid()):
         assert child_of_ours(pid) is None
         end_child(pid)
 
 
 def test_child_that_was_waited_for() -> None:
-    """Once it was waited for, its number may be another's; until then it is ours, though it has ended."""
+    """A child that ended is ours until it was waited for; after that, its number may be another process's."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     held = child_of_ours(process.pid)

@@ -10,7 +10,7 @@ from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from tests import ROOT
 
 HEAD = """
-import os, signal, sys
+import os, signal, sys, time
 from crashmatrix.scenarios.processes.interruption import Interrupted, Interruption
 number = int(sys.argv[1])
 interruption = Interruption()
@@ -48,7 +48,8 @@ class Falls:
             pass
 try:
     Falls()
-    signal.pause()
+    while True:  # Not signal.pause: the signal may come just before.
+        time.sleep(0.01)
 except Interrupted:
     print("heard", interruption.status)
 """

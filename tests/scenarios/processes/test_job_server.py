@@ -142,7 +142,7 @@ def test_death_between_fork_and_look(tmp_path: Path) -> None:
 
 
 def test_number_that_another_process_has(tmp_path: Path) -> None:
-    """To stop a job that has ended does nothing to the process that has its number by now."""
+    """Stopping a job that has ended leaves alone the process that has its number by now."""
     done = run_apart(sys.executable, "-c", NUMBER_USED_AGAIN, cwd=tmp_path)
     if "ns_last_pid" in done.errors:
         pytest.skip("the next process id cannot be chosen here")
@@ -187,7 +187,7 @@ def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:
 
 
 def test_another_namespaces_proc(tmp_path: Path) -> None:
-    """Where /proc shows the processes of another namespace, nothing is started, let alone ended."""
+    """If /proc shows the processes of another namespace, no process is started or ended."""
     program = (
         "import os; os.path.ismount('/proc'); from crashmatrix.scenarios.processes.jobs import Jobs\nwith Jobs(): pass"
     )
@@ -253,5 +253,5 @@ def test_ignored_ends_of_children(tmp_path: Path) -> None:
 
 
 def test_error_is_one_that_the_command_line_shows() -> None:
-    """It ends in one line and exit status 2, as whatever else a machine lacks."""
+    """The error is a line and exit status 2, like any other thing that a machine lacks."""
     assert issubclass(ForkServerDied, EnvironmentLacks)

@@ -209,7 +209,7 @@ def test_no_job_outlives_the_block() -> None:
 
 
 def test_each_block_has_what_it_asked_for_loaded() -> None:
-    """One after the other, none finds what another one had loaded; blocks within each other share the outer one's."""
+    """Blocks that follow each other load separately; a block within another uses the modules that the outer one loaded."""
     for preload, loaded in (
         (["crashmatrix.scenarios.judging.worker"], False),
         (["wave"], True),
@@ -296,7 +296,7 @@ def test_killed_program_leaves_nothing(script: Path) -> None:
 
 
 def test_a_program_started_by_another_has_sockets_of_its_own(script: Path, jobs: Jobs) -> None:
-    """What one program's environment says of its fork server is not taken for the other's, in however deep a folder."""
+    """A program's fork server is not mistaken for that of the program that started it, in however deep a folder."""
     assert jobs.run(do.give, 5, seconds_max=SECONDS) == Returned(5)
     deep = script.parent / "deep" / ("x" * 100)
     deep.mkdir(parents=True)

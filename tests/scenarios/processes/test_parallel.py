@@ -1,6 +1,9 @@
 """Side by side: every item comes with its result, and an error stops what still runs."""
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +25,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_each_item_with_its_result(jobs: Jobs, workers: int) -> None:
-    """However many work at a time, no item is lost, done twice or given another's result."""
+    """No item is lost, done twice or given another's result, with any number of workers."""
 
     def run(number: int) -> JobResult[int]:
         return jobs.run(do.give, number * 10, seconds_max=SECONDS)
@@ -56,9 +59,40 @@ def test_an_exception_stops_the_jobs(jobs: Jobs) -> None:
 
 
 def test_a_caller_that_stops_asking_lets_jobs_live(jobs: Jobs) -> None:
-    """To leave the loop early begins no further item, and the jobs can be used afterwards."""
+    """Leaving the loop early begins no further item, and the jobs can be used afterwards."""
     begun: list[int] = []
-    for _ in side_by_side(jobs, 1, begun.append, range(1000)):
+
+    def begin(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.05 if number else 0)
+
+    for _ in side_by_side(jobs, 1, begin, range(1000)):
         break
     assert len(begun) < 1000
     assert jobs.run(do.give, 1, seconds_max=SECONDS) == Returned(1)
+
+
+INTERRUPTED = """
+import os, random, signal, threading, time
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.parallel import side_by_side
+
+draw = random.Random(0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in range(300):
+    seconds = draw.uniform(0, 0.02)
+    sender = threading.Thread(target=lambda: (time.sleep(seconds), os.kill(os.getpid(), signal.SIGINT)), daemon=True)
+    try:
+        sender.start()
+        for _ in side_by_side(Jobs(), 2, abs, range(400)):
+            pass
+        sender.join()
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_an_interrupt_at_any_moment_ends_it() -> None:
+    """No thread waits for a lock that the interrupted main thread holds for ever."""
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=200, check=True)
+    assert ended.stdout.count("interrupted") > 100, ended.stderr

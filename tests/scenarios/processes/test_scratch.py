@@ -193,7 +193,7 @@ def test_live_run(tmp_path: Path, namespaces: list[str]) -> None:
 
 
 def test_seen_only_when_locked(tmp_path: Path) -> None:
-    """At no moment of its making can a folder be taken for abandoned: the lock file appears locked."""
+    """A folder that is being made never looks abandoned: the lock file appears locked."""
     seen = []
     original = os.rename
 
@@ -250,7 +250,7 @@ def test_forked_copy_does_not_remove(tmp_path: Path) -> None:
 
 
 def test_scratch_folder_goes_with_its_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """After the block nothing is left of it."""
+    """A scratch folder is gone after its block."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with scratch_folder() as scratch:

@@ -91,13 +91,14 @@ def test_kill_in_recovery() -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_power_cut() -> None:
-    """What was not synced is gone after a power cut; two steps show it."""
+    """Unsynced items are gone after a power cut; two steps show it."""
     text, steps = failure(machine(AddsWithPowerCuts, partial(toy_stores.Appending, synced=False)))
     assert text.startswith("loses: after a power cut (crash state ")
     assert "acknowledged, but gone: 1" in text
     assert [step.partition("(")[0] for step in steps[1:]] == ["add", "power_cut", "teardown"]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("base", "store"), [(Puts, toy_stores.Rewriting), (Adds, toy_stores.Compacting), (Adds, toy_stores.Appending)]
 )
@@ -124,9 +125,9 @@ def start(base: type[CrashStateMachine]) -> tuple[Any, list[Any]]:
 
 @pytest.mark.usefixtures("disk")
 def test_time_goes_back_in_a_power_cut() -> None:
-    """What was promised after the cut is owed no more; what was promised before it is, through every later crash."""
+    """Promises made after the cut are no longer owed; those made before it are, through every later crash."""
     run, heard = start(AddsWithPowerCuts)
-    for state in range(100):  # Of fewer, of which few come after the acknowledgement.
+    for state in range(100):  # Fewer exist; few of them come after the acknowledgement.
         run.add()
         run.power_cut("none", state)
         run.kill(0, 0)
@@ -150,6 +151,7 @@ def test_what_a_crash_cut_short_is_no_gap() -> None:
     assert heard == [[1], [1, 3]]
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("operation", "message"),
     [("get", "get raised KeyError: 'a'"), ("die", "the store died by SIGABRT"), ("hang", "the store hung")],

@@ -43,7 +43,7 @@ def test_what_setup_finds(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_ignored_files(tmp_path: Path) -> None:
-    """What a file pattern ignores does not make two folders differ; everything else does."""
+    """Files that a pattern ignores do not make two folders differ; all others do."""
     (tmp_path / "system.toml").write_text(BOTH + 'ignore = ["*.log", "cache/*"]')
     system, prints = load(str(tmp_path / "system.toml"))(), []
     for change in ("a.log", "cache/x", "data"):
@@ -94,7 +94,7 @@ def test_c_program_killed(kvlog: Path) -> None:
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize(("sync", "expected"), [("1", {"safe"}), ("0", {"safe", "loses"})])
 def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], tmp_path: Path) -> None:
-    """It keeps its promise through power cuts, too, and without its fsync is found out."""
+    """The C program keeps its promise under power cuts, too; without its fsync, it does not."""
     kvlog.write_text(kvlog.read_text().replace('KVLOG_SYNC = "1"', f'KVLOG_SYNC = "{sync}"'))
     # Under the nudge of the second nothing is durable that the program did not sync itself: its loss shows on any kernel.
     nudges = ("mixed", "storm") if sync == "1" else ("writeback",)

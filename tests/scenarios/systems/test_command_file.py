@@ -70,7 +70,7 @@ def test_mistakes(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """So is a file that is not there."""
+    """A file that does not exist is refused in one line, with the remedy."""
     with pytest.raises(
         UsageError, match=r"no file .*nosuch.toml; name it relative to the current directory, or write one"
     ):
@@ -156,7 +156,7 @@ def _quoted(text: str) -> str:
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from([*TargetFile.__struct_fields__, "unknown"]), values)
 def test_any_value(tmp_path_factory: pytest.TempPathFactory, name: str, value: Any) -> None:
-    """Whatever a key holds, the file is accepted or refused in one line that names it."""
+    """With any value of a key, the file is accepted, or refused in one line that names the key."""
     path = tmp_path_factory.getbasetemp() / "any.toml"
     required = {"workload": '"true"', "recover": '"true"', name: toml(value)}
     path.write_text("".join(f"{key} = {text}\n" for key, text in required.items()))

@@ -31,7 +31,7 @@ def test_every_version_is_known(versions: list[bytes], tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
-    """Without the file nothing is recovered."""
+    """Recovery without the file returns nothing."""
     assert Replace().recover(tmp_path) == []
 
 

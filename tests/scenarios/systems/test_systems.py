@@ -35,6 +35,7 @@ def set_up(jobs: Jobs, target: Target) -> None:
     value(result)
 
 
+@pytest.mark.daily(18)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", NAMES)
 def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
@@ -53,6 +54,7 @@ def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
         assert contract.judge(promises, items) == []
 
 
+@pytest.mark.daily(12)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", NAMES)
 def test_one_seed_one_fingerprint(jobs: Jobs, tmp_path: Path, name: str) -> None:

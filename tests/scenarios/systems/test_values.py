@@ -1,4 +1,4 @@
-"""What the built-in systems store: drawn from seed and number alone, compared byte by byte."""
+"""The values that the built-in systems store: drawn from seed and number alone, compared byte by byte."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("found", "where"), WRONG.values(), ids=WRONG)
 def test_other_bytes_are_corrupt(found: bytes, where: str) -> None:
-    """Any other bytes are refused, and the message says from where on."""
+    """Any other bytes are refused, and the message names the first one that differs."""
     check_value(3, 5, VALUE)
     with pytest.raises(PromiseBroken, match="item 5 came back with other bytes") as caught:
         check_value(3, 5, found)

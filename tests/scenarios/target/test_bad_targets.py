@@ -1,4 +1,4 @@
-"""Whatever a target does, it gets a verdict or an error of one line that names it; the harness itself never falls over."""
+"""Any target gets a verdict, or an error of one line that names it; the harness itself never fails."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ def shell(tmp_path: Path, write: str, recover: str) -> str:
     return str(tmp_path / "shell.toml")
 
 
+@pytest.mark.daily(8)
 @pytest.mark.parametrize(("name", "expected", "explanation"), PYTHON)
 def test_python(name: str, expected: set[str], explanation: str) -> None:
     """A system in Python gets the verdict it deserves, explained."""
@@ -124,26 +125,28 @@ def test_what_recovery_leaves_behind_is_ended(tmp_path: Path) -> None:
 
 
 def is_ours(process: psutil.Process) -> bool:
-    """Not another test run's: it works below this process's scratch folder."""
+    """Return whether this test run started the process: it works below this process's scratch folder."""
     ours = f"crashmatrix-{os.getpid()}-" in (process.info["cwd"] or "")
     return ours and process.info["cmdline"] == LEFT_BEHIND
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("write", "recover", "expected", "explanation"), COMMANDS)
 def test_commands(write: str, recover: str, expected: set[str], explanation: str, tmp_path: Path) -> None:
-    """So does a program."""
+    """A program that misbehaves gets its verdict."""
     check(shell(tmp_path, write, recover), expected, explanation)
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(("name", "message"), REFUSED)
 def test_refused(name: str, message: str) -> None:
-    """What does not work undisturbed cannot be crashed; the error says what it did."""
+    """A class that fails undisturbed is refused, and the error says what it did."""
     with pytest.raises(ScenarioError, match=message):
         check(f"{BAD}:{name}", set(), "")
 
 
 @pytest.mark.parametrize(("write", "message"), REFUSED_COMMANDS)
 def test_refused_commands(write: str, message: str, tmp_path: Path) -> None:
-    """So does a program's."""
+    """A program that fails undisturbed is refused, and the error says what it did."""
     with pytest.raises(ScenarioError, match=message):
         check(shell(tmp_path, write, RECOVER), set(), "")

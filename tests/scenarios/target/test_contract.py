@@ -1,4 +1,4 @@
-"""What each contract makes of a journal and of what came back: tables of judgements, then properties of a correct store."""
+"""Contracts judge a journal and the recovered items: tables of judgements, then properties of a correct store."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -109,7 +109,7 @@ PREFIX_TABLE: list[tuple[str, list[Item], str]] = [
 
 @pytest.mark.parametrize(("journal", "recovered", "expected"), PREFIX_TABLE)
 def test_prefix(journal: str, recovered: list[Item], expected: str) -> None:
-    """What came back is a prefix of what was attempted and covers what was acknowledged."""
+    """The recovered items are a prefix of the attempted ones and cover the acknowledged ones."""
     assert verdicts(PREFIX, journal, recovered) == expected
 
 
@@ -204,7 +204,7 @@ def test_explanation_names_the_item(contract: Contract, journal: str, recovered:
     ],
 )
 def test_initial_items_are_owed(contract: Contract, recovered: list[Item], expected: str) -> None:
-    """What was there before the workload began is owed like what it acknowledged, and comes first."""
+    """Items that were there before the workload began are owed like acknowledged ones, and come first."""
     assert verdicts(contract, '["c",3]', recovered, initial=[["a", 1], ["b", 2]]) == expected
 
 
@@ -293,7 +293,7 @@ def test_correct_map_is_never_blamed(data: st.DataObject) -> None:
 @given(st.data())
 @pytest.mark.parametrize("contract", [EXACTLY_ONCE, PREFIX], ids=["exactly-once", "prefix"])
 def test_dropping_an_acknowledged_item_is_always_found(contract: Contract, data: st.DataObject) -> None:
-    """Whatever else came back: with fewer of an item than were acknowledged, something was lost."""
+    """If fewer of an item came back than were acknowledged, something was lost, whatever else came back."""
     operations = data.draw(attempts(values))
     owed = [item for item, acknowledged in operations if acknowledged]
     assume(owed)

@@ -113,7 +113,7 @@ json_values = st.recursive(
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(json_values, st.booleans()), max_size=5))
 def test_round_trip(operations: list[tuple[Item, bool]]) -> None:
-    """Whatever JSON value is written is read back, in order, one line each."""
+    """Any JSON values are read back in order, one line each."""
     read, write = os.pipe()
     journal = Journal(Path(f"/dev/fd/{write}"))
     for item, acknowledged in operations:

@@ -33,7 +33,7 @@ class Descriptor:
     home: dict[int, int] = field(default_factory=dict)
     escaped: set[int] = field(default_factory=set)
     after: int = 0
-    """Which of the journal's blocks follows the last copy."""
+    """The block of the journal that follows the last copy."""
 
 
 @dataclass(frozen=True)

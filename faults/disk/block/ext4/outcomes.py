@@ -12,8 +12,8 @@ that the replay will overwrite, or in blocks that no file has. The folder depend
 they are the same in every image. Blocks of @B and @C also say which blocks are in use: they never contradict the files, since
 the filesystem flushes the disk before it releases a transaction.
 
-Where no prediction is possible, the name is the image's digest: equal images also become the same folder. This happens where
-`replay` or @D predicts nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
+Without a prediction, the name is the image's digest: equal images also become the same folder. This happens if `replay`
+or @D predicts nothing, on other filesystems, with features of ext4 that are not understood here, without flushes or
 with writes that failed, and for a trace too large to keep in memory twice.
 """
 

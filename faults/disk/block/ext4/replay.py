@@ -38,7 +38,7 @@ class Contents:
 
     @staticmethod
     def lasts(number: int) -> bool:
-        """Whether this number holds for ever."""
+        """Whether this number has its content for ever."""
         return number < _PASSING
 
     def number(self, content: bytes) -> int:
@@ -79,7 +79,7 @@ class Log:
     home: dict[int, int] = field(default_factory=dict)
 
     def followed_by(self, found: _Transaction) -> "Log":
-        """With one more transaction, which also revokes its own copies."""
+        """Return this replay with one more transaction, which also revokes its own copies."""
         home = {**self.home, **found.home}
         for block in found.revoked:
             home.pop(block, None)

@@ -44,7 +44,7 @@ class BareStage(DiskStage):
 
     @property
     def files(self) -> Path:
-        """Where the recorder's files are."""
+        """The folder of the recorder's files."""
         return self._files
 
     def start(self) -> None:

@@ -13,7 +13,7 @@ from tests.faults.disk.support import random_trace, synthetic_trace
 
 @pytest.mark.parametrize("seed", range(6))
 def test_equal_digests_mean_equal_images_and_the_other_way_round(seed: int) -> None:
-    """Against images by definition, with overlaps and torn writes."""
+    """States have equal digests exactly if their images by definition are equal, with overlaps and torn writes."""
     trace = random_trace(seed)
     states = CrashStates(trace, StateOptions(seed=seed))
     digests = DiskDigests(trace)
@@ -25,7 +25,7 @@ def test_equal_digests_mean_equal_images_and_the_other_way_round(seed: int) -> N
 
 
 def test_the_base_has_digest_0_and_so_has_a_write_of_the_same() -> None:
-    """Only content counts, and how often it was written does not."""
+    """Only content counts, not how often it was written."""
     trace = synthetic_trace([Write(4096, b"b" * 512), Write(0, b"x" * 512), Flush(), Write(0, bytes(512))])
     digests = DiskDigests(trace)
     assert [digests.of(CrashState(cut, 0)) for cut in (0, 1, 3)] == [0, 0, 0]
@@ -34,7 +34,7 @@ def test_the_base_has_digest_0_and_so_has_a_write_of_the_same() -> None:
 
 
 def test_an_image_that_is_read_has_the_digest_of_its_state() -> None:
-    """The slow way round: from the bytes alone."""
+    """The digest computed from an image's bytes alone, which is slow, equals that of its state."""
     trace = random_trace(7)
     for state in itertools.islice(CrashStates(trace), 20):
         with mmap.mmap(-1, trace.size_bytes) as image:

@@ -47,7 +47,7 @@ def test_any_order_of_states_gives_the_image_of_each(seed: int) -> None:
 
 
 def test_a_reader_of_the_device_sees_the_image_that_was_applied() -> None:
-    """Not what the kernel has cached of the one before."""
+    """A reader does not see the kernel's cache of the image before."""
     made_up = random_trace(9)
     states = list(itertools.islice(CrashStates(made_up), 20))
 

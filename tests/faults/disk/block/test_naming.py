@@ -58,7 +58,7 @@ def expected(path: str) -> bytes:
 
 @pytest.mark.parametrize("filesystem", ["ext4", "ext4:data=journal", "ext2", "xfs", "btrfs", "posix"])
 def test_data_is_named_by_file_and_bytes(filesystem: str) -> None:
-    """Where a write is said to be bytes of a file, it holds those bytes; and of each file, all are accounted for."""
+    """A write that is named as bytes of a file holds those bytes, and every byte of each file is in a named write."""
     trace, names = named(recorded(filesystem))
     covered: dict[str, set[int]] = {}
     for at, about in names.items():

@@ -23,7 +23,7 @@ def patched(trace: Trace, state: CrashState) -> bytes:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_pieces_make_the_image_by_definition(seed: int) -> None:
-    """Over what is durable at the cut, and from nothing."""
+    """The pieces give the image by definition, over the durable content of the cut and over an empty disk."""
     trace = random_trace(seed)
     for state in itertools.islice(CrashStates(trace, StateOptions(seed=seed)), 150):
         image = image_of(trace, state)

@@ -34,7 +34,7 @@ def test_a_recorder_that_is_not_there_is_an_error_and_never_a_plain_file() -> No
 
 
 def test_a_recorder_outlives_its_disk_by_nothing() -> None:
-    """It is not the one to unmount, when all die together, what only it could serve: it would wait for itself for ever."""
+    """If all processes die together, the recorder must not unmount the disk that it serves: it would wait for itself."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:

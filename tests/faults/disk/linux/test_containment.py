@@ -36,7 +36,7 @@ def returns_something() -> str:
     ids=["returns", "raises", "leaves", "exits", "dies"],
 )
 def test_a_forked_function_ends_its_process(function: Callable[[], object], status: int) -> None:
-    """However it ends, the caller gets a status, and no second caller comes out of the fork."""
+    """The caller gets a status, however the function ends, and no second caller comes out of the fork."""
     me = os.getpid()
     assert run_forked(function) == status
     assert os.getpid() == me
@@ -64,7 +64,7 @@ def forks_and_waits(writer: int) -> None:
 
 
 def test_a_forked_process_dies_with_its_caller() -> None:
-    """Also when the caller is killed: the pipe ends once the last process that holds it is gone."""
+    """A killed caller ends the process, too: the pipe ends once the last process that holds it is gone."""
     reader, writer = os.pipe()
     caller = start_forked(lambda: forks_and_waits(writer))
     os.close(writer)

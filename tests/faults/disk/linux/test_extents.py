@@ -1,4 +1,4 @@
-"""Where a file lies on its disk: the bytes found there are the file's."""
+"""Extents say where a file lies on its disk: the bytes found there are the file's."""
 
 import os
 import random
@@ -24,7 +24,7 @@ def test_extents_of_what_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_the_disk_has_the_files_bytes_there() -> None:
-    """With holes, and with more extents than one call of the kernel returns."""
+    """The bytes at a file's extents are the file's, with holes and with more extents than one call returns."""
 
     def run() -> tuple[bytes, bytes, int]:
         folder = enter_private_namespace() / "mounted"

@@ -22,7 +22,7 @@ IN_THE_PLACE: list[tuple[Callable[[Path], object], str]] = [
 
 @pytest.mark.parametrize(("make", "what"), IN_THE_PLACE)
 def test_anything_else_in_the_place_of_a_folder(make: Callable[[Path], object], what: str, tmp_path: Path) -> None:
-    """It is refused, and the error says what it is: at the end of a path, and by a cursor."""
+    """Anything but a folder is refused, by a path and by a cursor, and the error says what it is."""
     make(tmp_path / "place")
     with pytest.raises(NotAFolder) as refused, opened_folder(tmp_path / "place"):
         pass
@@ -36,7 +36,7 @@ def test_anything_else_in_the_place_of_a_folder(make: Callable[[Path], object], 
 
 @pytest.mark.parametrize("names", [0, 1, 2])
 def test_a_link_above_is_not_passed(names: int, tmp_path: Path) -> None:
-    """Whether it is in the part that is ours or above it."""
+    """A path through a link is refused, whether the link is in our part of the path or above it."""
     (tmp_path / "real/deep/deeper").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")
     with opened_folder(tmp_path / "real/deep/deeper", names) as folder:
@@ -62,7 +62,7 @@ def test_a_file_is_read_only_if_it_is_one(tmp_path: Path) -> None:
 
 
 def test_a_cursor_goes_deeper_than_a_path_can(tmp_path: Path) -> None:
-    """One descriptor, whatever the depth; it finds the way back."""
+    """A cursor uses one descriptor at any depth, and finds the way back."""
     name, depth = "d" * 200, 40
     with opened_folder(tmp_path) as folder, Cursor(folder) as cursor:
         for _ in range(depth):
@@ -79,7 +79,7 @@ def test_a_cursor_goes_deeper_than_a_path_can(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_moved_is_not_gone_up_from(tmp_path: Path) -> None:
-    """Its parent is now another folder than the one the cursor came from."""
+    """A cursor refuses to go up from a moved folder, whose parent is now another folder."""
     (tmp_path / "a/b/c").mkdir(parents=True)
     with opened_folder(tmp_path) as folder, Cursor(folder) as cursor:
         cursor.go(["a", "b", "c"])
@@ -91,7 +91,7 @@ def test_a_folder_that_was_moved_is_not_gone_up_from(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_a_mount_is_not_entered() -> None:
-    """Not even a bind mount of the same filesystem, whose device number is the same."""
+    """A mount is not entered, not even a bind mount of the same filesystem, whose device number is the same."""
 
     def run() -> list[str]:
         scratch, refused = enter_private_namespace(), []

@@ -19,7 +19,7 @@ def request(body: bytes) -> Request:
 
 
 def test_names_are_split_at_their_ends() -> None:
-    """Also behind numbers, and with any bytes but a NUL."""
+    """Names are split also behind numbers, and may have any bytes but NUL."""
     assert request(b"old\0new \xff\0").names() == [b"old", b"new \xff"]
     assert request(struct.pack("=Q", 7) + b"name\0").names(8) == [b"name"]
     assert request(struct.pack("=QI", 7, 8)).unpack("QI") == (7, 8)
@@ -44,13 +44,13 @@ def test_a_write_has_its_data_and_no_more() -> None:
     ],
 )
 def test_attributes_to_set(valid: int, expected: Setattr) -> None:
-    """Only what the request names; a time may be the present."""
+    """A request sets only the attributes that it names; a time may be the present."""
     body = struct.pack("=II6Q8I", valid, 0, 0, 999, 0, 10, 20, 0, 1, 2, 0, 0o640, 0, 5, 6, 0)
     assert Setattr.of(request(body)) == expected
 
 
 def test_a_directory_is_read_in_parts() -> None:
-    """However small the kernel's buffer, each name comes once, and the offset leads to the next."""
+    """Each name comes once, however small the kernel's buffer, and the offset leads to the next name."""
     entries = [(b"%d" % number * (number + 1), number + 10, 0o40755) for number in range(9)]
     for length in (64, 100, 1000):
         found: list[tuple[bytes, int, int]] = []
@@ -74,7 +74,7 @@ def test_attributes_are_laid_out_as_the_kernel_reads_them() -> None:
 
 
 def test_an_unknown_request_and_a_failed_one_get_errors() -> None:
-    """Served over a socket in place of /dev/fuse, by a process of its own."""
+    """An unknown request and a failed one get errors, here over a socket in place of /dev/fuse."""
     ours, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def refuses(_: Request) -> bytes:
@@ -90,5 +90,5 @@ def test_an_unknown_request_and_a_failed_one_get_errors() -> None:
     device.close()
     answers = [struct.unpack("=IiQ", ours.recv(100)) for _ in range(2)]
     assert answers == [(16, -errno.EPERM, 1), (16, -errno.ENOSYS, 2)]
-    assert ours.recv(100) == b""  # What needs no answer got none.
+    assert ours.recv(100) == b""  # The request that needs no answer got none.
     ours.close()

@@ -45,10 +45,10 @@ def test_a_process_that_is_no_child_is_left_alone() -> None:
 
 
 def test_a_child_whose_parent_is_gone_already_ends() -> None:
-    """No signal will come for it."""
+    """A child that would wait for a signal in vain ends at once."""
 
     def outlives() -> None:
-        kernel.die_with_parent(os.getpid())  # Of another parent.
+        kernel.die_with_parent(os.getpid())  # The id of a process that is not the parent.
         os._exit(7)
 
     assert run_forked(outlives) == 1
@@ -66,7 +66,7 @@ def test_memory_is_compared_and_copied() -> None:
 
 
 def test_refusals_are_typed_errors(tmp_path: Path) -> None:
-    """Each gives the call, the error and what to do."""
+    """A refused call raises an error with the call, the reason and what to do."""
     with pytest.raises(SystemCallFailed, match=r"opening /dev/absent: ENOENT .*; do this") as refused:
         kernel.opened("/dev/absent", "do this").__enter__()
     assert refused.value.errno == errno.ENOENT

@@ -23,7 +23,7 @@ def backing(device: str) -> str:
 
 
 def test_what_is_written_to_the_device_is_in_the_file_and_back() -> None:
-    """A change below shows once the cached blocks are forgotten."""
+    """A change of the file shows on the device once the cached blocks are dropped."""
 
     def run() -> None:
         with anonymous_file("loop-test") as file:
@@ -45,7 +45,7 @@ def test_what_is_written_to_the_device_is_in_the_file_and_back() -> None:
 
 
 def test_a_device_goes_with_its_user() -> None:
-    """Closed, or its process killed: the file is let go of. Two devices at once are two."""
+    """A device releases its file when it is closed, or its process is killed; two devices at once are independent."""
     with anonymous_file("loop-test") as file:
         os.ftruncate(file, 1 << 20)
         with LoopDevice(file) as one, LoopDevice(file) as other:

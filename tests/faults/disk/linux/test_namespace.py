@@ -10,7 +10,7 @@ from tests.faults.disk.support import in_child
 
 @pytest.fixture(autouse=True)
 def _needs_mounts(disk: None) -> None:
-    """Mounting takes root, or a user namespace."""
+    """Skip the test where mounts are impossible: they take root, or a user namespace."""
 
 
 def mounts() -> list[str]:
@@ -18,7 +18,7 @@ def mounts() -> list[str]:
 
 
 def test_no_other_process_sees_it() -> None:
-    """Neither the directory nor the mount, not even the parent."""
+    """Other processes, even the parent, see neither the directory nor the mount."""
 
     def run() -> str:
         scratch = enter_private_namespace()
@@ -35,7 +35,7 @@ def test_no_other_process_sees_it() -> None:
 
 
 def test_a_forked_child_lets_go_of_its_parents() -> None:
-    """Otherwise it would keep the parent's filesystems mounted."""
+    """A child detaches its parent's mounts; otherwise it would keep the parent's filesystems mounted."""
 
     def child() -> tuple[int, list[str]]:
         scratch = enter_private_namespace()

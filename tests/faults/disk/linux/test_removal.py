@@ -23,7 +23,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def test_links_go_and_their_targets_stay(outside: Path, tmp_path: Path) -> None:
-    """To files, to directories, hard and symbolic, also in the place of the folder itself."""
+    """Links to files and directories go, hard and symbolic, also a link in the place of the folder itself."""
     place = tmp_path / "place"
     place.mkdir()
     (place / "directory").symlink_to(outside)
@@ -38,7 +38,7 @@ def test_links_go_and_their_targets_stay(outside: Path, tmp_path: Path) -> None:
 
 
 def test_a_link_above_is_not_passed(outside: Path, tmp_path: Path) -> None:
-    """The folder is not removed through it, and that is said."""
+    """The folder is not removed through a link above it, and the removal reports that."""
     (tmp_path / "link").symlink_to(outside)
     assert len(remove_tree(tmp_path / "link/kept")) == 1
     assert tree(outside) == {"kept": b"kept"}
@@ -54,7 +54,7 @@ def test_names_do_not_matter(name: bytes, tmp_path: Path) -> None:
 
 
 def test_depth_does_not_matter(tmp_path: Path) -> None:
-    """Deeper than Python's stack, and than a path can be."""
+    """A tree deeper than Python's stack, and than a path can be, is removed."""
     (tmp_path / "place").mkdir()
     with opened_folder(tmp_path / "place") as folder, Cursor(folder) as cursor:
         for _ in range(1500):
@@ -74,7 +74,7 @@ def test_what_is_not_there_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_directories_without_permissions_go() -> None:
-    """For a user who is not root; files' modes stay as they are, since another name may lead to them."""
+    """A user who is not root removes them, too; files keep their modes, since they may have another name."""
 
     def run() -> tuple[list[str], list[str], int]:
         scratch = enter_private_namespace()

@@ -31,7 +31,7 @@ def rename(old: tuple[int, bytes], new: tuple[int, bytes], inode: int) -> Names:
 
 
 def files(**contents: bytes | None) -> Files:
-    """Contents by name."""
+    """Return the contents of the files by name."""
     return frozenset(contents.items())
 
 
@@ -40,7 +40,7 @@ TWO = (Node(A, FILE), name(ROOT, b"a", A), Size(A, 1), Data(A, 0, b"1"))
 
 
 def small(machine: Machine) -> None:
-    """One file left to the kernel, one made durable."""
+    """Leave one file to the kernel, and make one durable."""
     (machine.root / "loose").write_bytes(b"l" * 6000)
     write_durably(machine.root / "synced", b"s" * 3000)
     machine.note(b"synced")

@@ -16,7 +16,7 @@ def bytes_of(content: Content) -> bytes:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_holds_what_a_file_would(seed: int) -> None:
-    """Against a bytearray: writes anywhere and sizes of any kind; equal digests and sizes exactly for equal bytes."""
+    """A content equals a bytearray after any writes and sizes; digests and sizes are equal exactly for equal bytes."""
     chance, content, model = random.Random(seed), EMPTY, bytearray()
     seen: dict[tuple[int, int], bytes] = {}
     for _ in range(60):

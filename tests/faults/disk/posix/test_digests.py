@@ -11,7 +11,7 @@ from tests.faults.disk.support import in_child, tree
 
 @pytest.mark.usefixtures("fuse")
 def test_equal_digests_mean_equal_trees() -> None:
-    """Two states have one digest exactly when what is laid out is the same."""
+    """Two states have one digest exactly if they are laid out as equal trees."""
     trace = record(small, options=POSIX)
     states = CrashStates(trace)
 

@@ -35,7 +35,7 @@ FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
     ],
 )
 def test_the_last_change(operations: tuple[Operation, ...], text: str, now: str) -> None:
-    """The name it had then, and the one it has at the cut."""
+    """A change has two names: the file's name then, and its name at the cut."""
     trace = made_up(*operations)
     *_, last = tree_changes(trace, trace.finish).items()
     assert last[0] == len(operations) - 1

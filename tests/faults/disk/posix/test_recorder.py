@@ -34,7 +34,7 @@ def everything(machine: Machine) -> None:
     with (root / "linked").open("r+b") as file, (root / "plain").open("rb") as other:
         file.write(b"both")
         file.flush()
-        assert other.read(4) == b"both"  # One inode, whatever it is called.
+        assert other.read(4) == b"both"  # Both names lead to one inode.
     with (root / "replaced").open("w+b") as open_, (root / "new").open("wb") as new:
         open_.write(b"old")
         open_.flush()

@@ -99,7 +99,7 @@ def test_it_takes_no_root() -> None:
         scratch = enter_private_namespace()
         os.mknod(scratch / "fuse", stat.S_IFCHR | 0o666, Path("/dev/fuse").stat().st_rdev)
         (scratch / "fuse").chmod(0o666)
-        mount(str(scratch / "fuse"), Path("/dev/fuse"), "none", _MS_BIND)  # As most machines have it.
+        mount(str(scratch / "fuse"), Path("/dev/fuse"), "none", _MS_BIND)  # Open to every user, as on most machines.
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)

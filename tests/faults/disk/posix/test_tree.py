@@ -14,7 +14,7 @@ from tests.faults.disk.support import tree
 
 
 def shown(left: Tree) -> Files:
-    """Names and contents, without laying them out."""
+    """Return names and contents, without laying them out."""
     return frozenset((os.fsdecode(path), content_of(left, path)) for path, _, _ in left.entries)
 
 
@@ -29,7 +29,7 @@ def content_of(left: Tree, path: bytes) -> bytes | None:
 
 
 def trees_of(trace: Trace) -> set[Files]:
-    """All trees that a power cut at the end can leave."""
+    """Return all trees that a power cut at the end can leave."""
     pending, trees = len(trace.pending(trace.finish)), Trees(trace)
     return {shown(trees.of(CrashState(trace.finish, kept, (), pending))) for kept in range(1 << pending)}
 

@@ -1,4 +1,4 @@
-"""Which sync makes which change durable, and which other changes it takes along."""
+"""Durability: the changes that each sync makes durable, and the other changes that it takes along."""
 
 import pytest
 
@@ -42,5 +42,5 @@ def test_the_oldest_pending_change() -> None:
 
 
 def test_changes_to_one_name_hang_together() -> None:
-    """Each is preceded by the latest before it to any of its names."""
+    """Each change depends on the latest one before it to any of its names."""
     assert Durability([MADE, LINKED, MOVED, MADE]).along == {0: (), 1: (), 2: (0, 1), 3: (2,)}

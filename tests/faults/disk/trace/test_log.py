@@ -18,7 +18,7 @@ def file() -> Iterator[int]:
 
 
 def test_entries_come_back_in_order(file: int) -> None:
-    """And what an entry holds can be read from where `append` said it is."""
+    """Entries come back in order, and an entry's data can be read at the place that `append` returned."""
     log = Log(file)
     places = [log.append(*entry) for entry in ENTRIES]
     assert list(read_log(memoryview(os.pread(file, 1 << 20, 0)))) == ENTRIES
@@ -28,7 +28,7 @@ def test_entries_come_back_in_order(file: int) -> None:
 
 
 def test_an_entry_that_is_cut_off_is_noticed(file: int) -> None:
-    """At every byte: a log ends between entries or is refused."""
+    """A log that is cut off at any byte within an entry is refused."""
     log = Log(file)
     ends = [0, *(log.append(*entry) + len(entry[2]) for entry in ENTRIES)]
     data = memoryview(os.pread(file, 1 << 20, 0))
@@ -42,7 +42,7 @@ def test_an_entry_that_is_cut_off_is_noticed(file: int) -> None:
 
 
 def test_a_recorder_that_cannot_log_ends(capfd: pytest.CaptureFixture[str]) -> None:
-    """A gap in the order would accuse innocent systems."""
+    """A recorder that cannot log ends: a gap in the order would accuse correct systems."""
     full = os.open("/dev/full", os.O_WRONLY)
     assert run_forked(lambda: Log(full).append(FLUSH)) == 1
     os.close(full)

@@ -34,12 +34,12 @@ def test_each_kind_in_words(named: Named, text: str) -> None:
     ],
 )
 def test_ranges_that_touch_are_one(starts: tuple[int, ...], text: str) -> None:
-    """Writes to one file are given as ranges of it."""
+    """Writes to one file are given as ranges; ranges that touch are joined."""
     assert in_words([Named(kind=DATA, path="f", start=start, stop=start + 10) for start in starts]) == [text]
 
 
 def test_files_are_kept_apart_and_repeats_are_one() -> None:
-    """In the order of the first change of each."""
+    """Each file has its own line, in the order of first changes."""
     f, g = (Named(kind=DATA, path=path, start=0, stop=10) for path in "fg")
     names = Named(kind=NAMES, path=".", what="a made")
     assert in_words([names, g, f, names, g]) == [names.text, "g, bytes 0 to 9", "f, bytes 0 to 9"]

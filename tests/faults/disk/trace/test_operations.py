@@ -25,13 +25,13 @@ from crashmatrix.faults.disk.trace.operations import operation_from_row, operati
     ids=repr,
 )
 def test_a_row_gives_back_its_operation(operation: Operation) -> None:
-    """Also with spaces, slashes in contents, and bytes that are not text."""
+    """A row gives back its operation, with spaces, slashes in contents, and bytes that are not text."""
     assert operation_from_row(*operation_row(operation)) == operation
 
 
 @pytest.mark.parametrize(("offset", "data"), [(1, b"x" * 512), (0, b"x" * 511), (0, b"")])
 def test_writes_that_are_no_sectors_are_refused(offset: int, data: bytes) -> None:
-    """A disk takes whole sectors only."""
+    """A write that is not whole sectors is refused."""
     with pytest.raises(ValueError, match="sectors"):
         operation_from_row(*operation_row(Write(offset, data)))
 
@@ -56,5 +56,5 @@ def test_an_unknown_kind_is_refused() -> None:
     ids=repr,
 )
 def test_sectors_between_which_a_change_can_tear(change: Change, sectors: int) -> None:
-    """Those of the file or disk that it touches; a name or a size is whole."""
+    """A change can tear between the sectors of the file or disk that it touches; a name or a size stays whole."""
     assert sectors_of(change) == sectors

@@ -38,7 +38,7 @@ def test_without_marks_all_of_it_is_the_workload() -> None:
     ids=lambda operations: " ".join(type(operation).__name__ for operation in operations) or "nothing",
 )
 def test_an_identity_tells_traces_apart(operations: list[Operation]) -> None:
-    """Any other operation, or order of them, is another trace."""
+    """Traces with other operations, or another order of them, have other identities."""
     one = synthetic_trace([A, B])
     assert synthetic_trace([A, B]).identity == one.identity != synthetic_trace(operations).identity
     assert synthetic_trace([A, B], size_bytes=1 << 21).identity != one.identity
@@ -77,7 +77,7 @@ def test_what_was_written_before_the_start_is_the_base(image: int, log: int) -> 
 
 @pytest.mark.parametrize("damage", [b"\x01", b"\x63" + bytes(20), b"\x01" + (7).to_bytes(4, "little") + bytes(16)])
 def test_a_damaged_log_is_refused(image: int, log: int, damage: bytes) -> None:
-    """An entry cut short, of no known kind, or longer than the log."""
+    """A log with an entry cut short, of an unknown kind, or longer than the log is refused."""
     Log(log).append(FLUSH)
     os.pwrite(log, damage, os.fstat(log).st_size)
     with pytest.raises(InvalidTrace, match="record anew"):

@@ -41,7 +41,7 @@ def test_a_segment_is_filled_ahead_and_cut_when_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preallocate_bytes", [0, 100, 4096, 1 << 20])
 @pytest.mark.parametrize("rows", [1, 5000])
 def test_any_amount_of_zeros(preallocate_bytes: int, rows: int, tmp_path: Path) -> None:
-    """However far ahead, small batches and large ones come back, before and after a restart."""
+    """Small and large batches come back, before and after a restart, however far ahead zeros are written."""
     folder = tmp_path / "t"
     folder.mkdir()
     log = SegmentedLog.create(

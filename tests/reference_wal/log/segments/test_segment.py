@@ -1,4 +1,4 @@
-"""One segment: what was written comes back, and damage never comes back as something else."""
+"""A segment returns what was written, and never returns damage as something else."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def assert_prefix(records: list[Record], written: list[pa.RecordBatch]) -> None:
 
 @pytest.mark.parametrize("written", CASES.values(), ids=CASES)
 def test_round_trip(written: list[pa.RecordBatch]) -> None:
-    """Whatever the types, every batch comes back with its id, its place and its values."""
+    """A batch of any types comes back with its id, its place and its values."""
     data, bounds = encode(written, schema=written[0].schema, start=7)
 
     records, damage = read(data)
@@ -120,7 +120,7 @@ def test_schema_metadata_survives() -> None:
 
 @pytest.mark.parametrize("case", ["numbers", "dictionary", "nested"])
 def test_truncation_at_every_byte(case: str) -> None:
-    """However much of the end is missing, exactly the records that are whole come back, and the rest is damage."""
+    """A segment cut anywhere returns exactly its whole records; the rest is damage."""
     written = CASES[case]
     data, bounds = encode(written, schema=written[0].schema)
 

@@ -48,6 +48,7 @@ def without(data: bytes, lost: list[tuple[int, int]]) -> bytes:
 SIZES = [8, 104, 128, 200, 1024]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_flipped_bit_is_damage(size: int) -> None:
     """Any bit of the last record, changed while all its sectors are there, is recognised as damage: wherever the record's
@@ -67,7 +68,7 @@ def test_every_flipped_bit_is_damage(size: int) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("zeros_after", [0, len(ZEROS)])
 def test_every_torn_write_is_one(size: int, zeros_after: int) -> None:
-    """Of the last record any sectors may be missing, as zeros or beyond the file's end: never damage, never half a batch."""
+    """A last record that lacks any of its sectors (zeros, or past the end) is torn: not damage, and not half a batch."""
     data, bounds = encode([dense(size // 2), dense(size)], schema=DENSE)
     start, stop = bounds[-2:]
     parts = pieces(start, stop)
@@ -81,7 +82,7 @@ def test_every_torn_write_is_one(size: int, zeros_after: int) -> None:
 
 
 def test_torn_groups() -> None:
-    """Of a group of three records any sectors may be missing: what is whole up to the first tear comes back, the rest is torn."""
+    """If a group of three records lacks any sectors, the whole records before the first tear come back; the rest is torn."""
     rows = [dense(700), dense(300), dense(700)]
     data, bounds = encode(rows, schema=DENSE, grouped=True)
     parts = pieces(bounds[0], bounds[-1])

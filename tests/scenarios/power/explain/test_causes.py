@@ -173,7 +173,7 @@ def test_no_more_is_suspected_than_can_be_tried() -> None:
 
 
 def test_only_three_of_the_spared_are_named() -> None:
-    """All of them are synced in the trial."""
+    """The cause names three of the spared changes; the trial syncs all of them."""
     cause = cause_of(missing((0, data("a"))), 2, "0", unsynced=missing(*((0, data(name)) for name in "abcde")))
     assert cause.together is not None
     assert cause.together.cause.endswith("; nor of b and c and d, which this crash spared")
@@ -199,7 +199,7 @@ LATER: list[Any] = [
 
 @pytest.mark.parametrize(("later", "suspects"), LATER)
 def test_cause_of_later(later: list[Named], suspects: list[tuple[str, tuple[str, ...]]]) -> None:
-    """What was written next is suspected, and named as the cause only once tried."""
+    """The next write is a suspect, and becomes the cause only once it was tried."""
     cause = cause_of_later(later, "0")
     assert cause.cause == ""
     assert [(suspect.cause, suspect.remedy.paths) for suspect in cause.suspects] == suspects

@@ -1,4 +1,4 @@
-"""What a finding says in the light of its trial."""
+"""A finding's cause and suggestion, given the result of its trial."""
 
 from __future__ import annotations
 

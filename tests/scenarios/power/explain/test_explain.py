@@ -66,7 +66,7 @@ CAUSES = [
 
 @pytest.mark.parametrize(("crash", "loss", "cause", "otherwise", "suspects"), CAUSES)
 def test_cause_in(crash: Crash, loss: Loss, cause: str | None, otherwise: str, suspects: int) -> None:
-    """One row for each way in which a crash breaks a promise."""
+    """Each way in which a crash breaks a promise has one row."""
     found = cause_in(crash, loss, {})
     if cause is None:
         cause = "no fsync of log between the write to it and the acknowledgement of 0"
@@ -81,7 +81,7 @@ def test_lines_of_an_earlier_recording_are_not_owed_by_this_one() -> None:
 
 
 def test_nothing_was_acknowledged() -> None:
-    """Then no item is named."""
+    """If nothing was acknowledged, the cause names no item."""
     early = replace(crash(), state=CrashState(3, 1, (), 1))
     assert early.last_acknowledged == (0, "")
     assert cause_in(early, UNKNOWN, {}).suspects == ()
@@ -110,7 +110,7 @@ def test_explained() -> None:
 
 
 def test_explained_where_memory_is_not_known() -> None:
-    """It is said that it is not known; and in a recovery, that power failed twice."""
+    """The explanation says that memory is not known, and, in a recovery, that power failed twice."""
     found = explained(crash(), UNKNOWN, {})
     assert any("in memory only are not known" in sentence for sentence in found.explanation)
     found = explained(crash(RECOVERY), replace(UNKNOWN, later=()), {})
@@ -119,7 +119,7 @@ def test_explained_where_memory_is_not_known() -> None:
 
 
 def test_cuts_of() -> None:
-    """Right after each journal line; where there are none, after each hit; never before a restart."""
+    """Cuts come right after each journal line, or, without lines, after each hit; never before a restart."""
     assert cuts_of(TRACE, RUN) == [2, 5]
     assert cuts_of(TRACE, RECOVERY) == [2, 4, 5]
     killed = synthetic_trace([Note(b"attempt 0"), Note(b"hit workload.killed 1"), Note(b"hit recover.done 1")])

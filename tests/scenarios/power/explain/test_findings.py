@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("disk")
 TOYS = "tests.scenarios.toy_systems"
 GOLDEN = Path(__file__).parent / "golden"
 COMMITS_SELDOM = "ext4:commit=300"
-"""What is said of a crash must not depend on what the kernel commits by itself."""
+"""The kernel commits rarely by itself, so that explanations do not depend on its commits."""
 
 POWER: list[Any] = [
     ("data-not-synced", f"{TOYS}:Unsynced", COMMITS_SELDOM, 40),
@@ -43,6 +43,7 @@ def explained_power(target: str, fs: str, budget: int, tmp_path: Path, *, restar
     return findings
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "target", "fs", "budget"), POWER)
 def test_power(name: str, target: str, fs: str, budget: int, tmp_path: Path) -> None:
     """The missing sync is named, and with it the promise holds."""
@@ -58,7 +59,7 @@ def test_power(name: str, target: str, fs: str, budget: int, tmp_path: Path) -> 
 
 
 def test_a_workload_that_is_never_the_same(tmp_path: Path) -> None:
-    """Of what was in memory nothing is claimed; what the run wrote next is suspected, and named as the cause once tried."""
+    """Nothing is claimed about memory. The run's next write is suspected, and named as the cause once tried."""
     (finding,) = explained_power(f"{TOYS}:UnsyncedInAnyOrder", COMMITS_SELDOM, 40, tmp_path)
     assert re.fullmatch(r"no fsync of data before the acknowledgement of \d+", finding.cause)
     assert finding.tested is True
@@ -95,7 +96,7 @@ def test_recovery_that_believed_the_page_cache(tmp_path: Path) -> None:
 
 
 def test_a_program_with_a_journal_of_its_own_is_not_tried(tmp_path: Path) -> None:
-    """What acknowledges past the harness cannot be given a sync: not tried, and said so."""
+    """A program that writes its journal itself cannot be given a sync: no trial is made, and the report says so."""
     (tmp_path / "store.toml").write_text(
         'contract = "exactly-once"\n'
         "workload = ['sh', '-c', 'for i in 0 1 2; do echo attempt $i >>$CRASHMATRIX_JOURNAL; echo $i >>$CRASHMATRIX_ROOT/data;"

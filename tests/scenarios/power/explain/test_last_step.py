@@ -48,7 +48,7 @@ def test_last_step(operations: list[Operation], step: tuple[int, tuple[int, ...]
     ],
 )
 def test_in_words(named: tuple[Named, ...], words: str) -> None:
-    """What is the filesystem's own affair says nothing of the system."""
+    """The filesystem's own writes are left out: they say nothing of the system."""
     trace = synthetic_trace([Note(b"hit put.start 1"), WRITE, Note(b"ack 0")])
     state = CrashState(trace.finish, 1, (), 1)
     text = step_in_words(trace, state, {2: named}, RUN, {"put.start": "store.py:7"})
@@ -58,7 +58,7 @@ def test_in_words(named: tuple[Named, ...], words: str) -> None:
 
 @pytest.mark.parametrize("restarted", [True, False])
 def test_a_step_of_recovery(restarted: bool) -> None:
-    """In a recovery, and after a restart, it is recovery's step."""
+    """In a recovery, and after a restart, the step is recovery's."""
     killed = [Note(b"hit workload.killed 1")] if restarted else []
     trace = synthetic_trace([*killed, WRITE])
     recording = RUN if restarted else replace(RUN, of=("run", "5-none"))

@@ -1,4 +1,4 @@
-"""What a crash took, in words."""
+"""The losses of a crash, in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from crashmatrix.faults.disk import CrashState, Tear
 from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, Named
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.unsynced import Missing
+from tests.faults.disk.support import in_child
 from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
 
 LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
@@ -76,7 +77,7 @@ TRACE = posix_trace(*attempted(0), *made(b"log"), *written(b"0\n"), *acknowledge
 
 
 def test_of_workload() -> None:
-    """What is known to be missing; else the lost writes that are about files or names, with the lines before them."""
+    """The losses of the workload: the changes known to be missing, or else the lost writes of files and names."""
     assert replace(NOTHING, missing=IN_MEMORY).of_workload(TRACE) == IN_MEMORY
     assert replace(NOTHING, gone=(2, 3)).of_workload(TRACE) == (Missing(2, 1, MADE),)
 
@@ -90,8 +91,8 @@ def test_of_workload() -> None:
     ],
 )
 def test_loss_of(kept: int, tears: tuple[Tear, ...], lines: tuple[str, ...]) -> None:
-    """On `posix`, the trace itself says it."""
-    loss = loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None)
+    """On `posix`, the trace itself shows the losses."""
+    loss = in_child(lambda: loss_of(TRACE, CrashState(TRACE.finish, kept, tears, 3), None))
     assert loss.lines == lines
     assert loss.nothing is (not lines)
     assert len(loss.unsynced) == loss.pending == 3

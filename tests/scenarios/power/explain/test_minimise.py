@@ -18,13 +18,13 @@ def lost_of(state: CrashState) -> set[int]:
 @pytest.mark.parametrize("size", [8, 12, 13])
 @pytest.mark.parametrize("needed", [set(), {0}, {7}, {3, 6}, {0, 5, 7}])
 def test_fewest_lost(needed: set[int], size: int) -> None:
-    """Whatever writes have to be lost, these are found, out of a state that lost all."""
+    """From a state that lost all writes, minimising finds exactly those that have to be lost."""
     budget = Budget(lambda state: needed <= lost_of(state), 200)
     assert lost_of(fewest_lost(CrashState(5, 0, (), size), budget)) == needed
 
 
 def test_a_tear_that_is_not_needed_is_made_whole() -> None:
-    """Of two tears, only the one that breaks the promise stays."""
+    """A tear that is not needed to break the promise is made whole."""
     tears = (Tear(1, 0, 1), Tear(2, 1, 1))
     state = fewest_lost(CrashState(5, 0b111, tears, 3), Budget(lambda state: tears[1] in state.tears, 50))
     assert state.tears == tears[1:]

@@ -1,4 +1,4 @@
-"""Where the power failed, in words."""
+"""The place where the power failed, in words."""
 
 from __future__ import annotations
 

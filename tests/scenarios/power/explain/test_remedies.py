@@ -54,7 +54,7 @@ def test_patterns() -> None:
     ],
 )
 def test_text(remedy: Remedy, text: str) -> None:
-    """What to sync, and when."""
+    """A remedy says what to sync, and when."""
     assert remedy.text == text
 
 
@@ -76,7 +76,7 @@ LINE, RECOVERY = "line", "recovery"
     ],
 )
 def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: int, root: Path) -> None:
-    """Made at the moment that the remedy names, and at no other: of what is there then. ``when`` is a line, or recovery."""
+    """A remedy syncs the files that exist at its moment, and only then. ``when`` is a journal line, or recovery."""
     counted = root.parent / "count"
     syncing = Syncing(Remedy(before, paths), root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
     if when is None:

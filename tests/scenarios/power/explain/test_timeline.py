@@ -53,14 +53,14 @@ def test_what_became_of_the_writes() -> None:
     ("change", "detail"), [(Data(2, 0, b"x"), "1 sector"), (Data(2, 511, b"xx"), "2 sectors"), (Size(2, 1), "")]
 )
 def test_changes_of_a_tree(change: Operation, detail: str) -> None:
-    """They have no place on a disk, but may tear between sectors."""
+    """Changes of a tree have no place on a disk, but may tear between sectors."""
     trace = synthetic_trace([change], filesystem="posix")
     _, event, *_ = timeline(trace, CrashState(2, 1, (), 1), {}, {}, outcome="")
     assert (event.kind, event.detail) == ("write", detail)
 
 
 def test_a_timeline_is_bounded() -> None:
-    """Of a long recording, the last events before the cut are shown, and it is said that there were more."""
+    """A long recording's timeline shows the last events before the cut, and says that there were more."""
     trace = synthetic_trace([Note(b"ack %d" % number) for number in range(500)])
     events = timeline(trace, CrashState(400, 0, (), 0), {}, {}, outcome="nothing")
     assert len(events) == EVENTS_MAX + 3

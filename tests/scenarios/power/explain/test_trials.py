@@ -1,4 +1,4 @@
-"""What a trial says of a remedy, from what was broken with it and without; whole trials are in `campaign/test_explain.py`."""
+"""A trial's judgement of a remedy, from the states broken with it and without. `campaign/test_explain.py` has whole trials."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRIALS = [
 
 @pytest.mark.parametrize(("trial", "helps", "eases", "text"), TRIALS)
 def test_trial(trial: Trial, helps: bool | None, eases: bool, text: str) -> None:
-    """It helps if nothing is broken with it that was without; it eases if at most half is; else it is refuted, or open."""
+    """A remedy helps if no state breaks with it. It eases if at most half as many break. Otherwise it is refuted, or open."""
     assert (trial.helps, trial.eases, trial.text) == (helps, eases, text)
 
 
@@ -43,5 +43,5 @@ def test_trial(trial: Trial, helps: bool | None, eases: bool, text: str) -> None
     [(0, 0.0, STATES_TRIED), (100, 100.0, STATES_TRIED), (100, 2.0, 150), (1000, 1.0, 300)],
 )
 def test_affordable(judged: int, seconds: float, states: int) -> None:
-    """As many states as take three seconds, within bounds."""
+    """A trial judges as many states as take three seconds, within bounds."""
     assert Trials.affordable(judged, seconds) == states

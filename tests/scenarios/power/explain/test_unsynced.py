@@ -97,12 +97,12 @@ def test_a_name_that_changed_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("notes", [(b"attempt 1",), (b"attempt 0", b"ack 1"), (*NOTES, b"attempt 1", b"ack 1")])
 def test_another_order_of_notes(notes: tuple[bytes, ...], tmp_path: Path) -> None:
-    """Nothing is known of a run that noted something else, or more."""
+    """A run with other notes, or more of them, says nothing about memory."""
     assert missing_from(tmp_path, PUT, notes) is None
 
 
 def test_no_notes(tmp_path: Path) -> None:
-    """Before the first note, nothing was called for."""
+    """Before the first note, nothing had to be durable."""
     assert missing_from(tmp_path, PUT, ()) == ([], [])
 
 

@@ -90,7 +90,7 @@ def test_temporary_files(jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_paths_of_ours() -> None:
-    """A path in or below the folder above the root is translated; any other, and what is no path, is not."""
+    """A path in or below the folder above the root is translated; any other, and what is not a path, is not."""
     inside = View(Path("/a/state"), notes=Path("/b/notes"))
     table = {
         Path("/a/state/data"): FOLDER / "data",

@@ -74,7 +74,7 @@ POWER = [
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize(("target", "budget", "expected"), POWER)
 def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> None:
-    """What a power cut shows on ext4."""
+    """Power cuts on ext4 give the log of each flaw its expected verdicts."""
     plan = Plan(target=f"modelardb:{target}", budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker, until_broken=True, keep_evidence=False)
@@ -85,7 +85,7 @@ def test_power(target: str, budget: int, expected: set[str], tmp_path: Path) -> 
 
 
 def test_every_flaw_is_a_target() -> None:
-    """As merged the log has every flaw, fixed all but the one; and each can be looked at by itself."""
+    """The log as merged has every flaw, the log with the fix all but one; each flaw is also a target by itself."""
     assert BUILT_IN["modelardb:376"].options["flaws"] == tuple(FLAWS)
     assert BUILT_IN["modelardb:389"].options["flaws"] == tuple(FLAWS)[1:]
     assert all(BUILT_IN[f"modelardb:{flaw}"].options["flaws"] == (flaw,) for flaw in FLAWS)

@@ -1,4 +1,4 @@
-"""What the reference workload stores: every row once, cut and dealt with the seed; other rows are recognised."""
+"""The rows of the reference workload: each once, cut and dealt with the seed; other rows are recognised."""
 
 from __future__ import annotations
 

@@ -26,10 +26,11 @@ def test_killed(tmp_path: Path) -> None:
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
 
 
+@pytest.mark.daily(1)
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("target", ["reference-log", "reference-log:threads"])
 def test_power_cut(target: str, tmp_path: Path) -> None:
-    """What a power cut leaves of groups, sets and segments is recovered."""
+    """The log recovers the groups, sets and segments that a power cut leaves."""
     plan = Plan(target=target, budget=60, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)

@@ -25,11 +25,12 @@ FEW = (
 
 
 def test_there_are_enough() -> None:
-    """At least forty bugs are planted, and every one says what must die for it to show."""
+    """There are at least forty planted bugs, and each says what must die for it to show."""
     assert len(MUTANTS) >= 40
     assert {row.dies for row in MUTANTS.values()} == {"process", "machine"}
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", FEW)
 def test_planted_bug_is_found(name: str) -> None:
@@ -48,7 +49,7 @@ def jobs() -> Iterator[Jobs]:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_bug_can_be_planted(jobs: Jobs, name: str) -> None:
-    """What the bug replaces is still there to be replaced."""
+    """The code that the bug replaces is still there."""
     assert jobs.run(do.plant, name, seconds_max=250) == Returned(None)
 
 

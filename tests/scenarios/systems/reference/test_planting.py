@@ -92,7 +92,7 @@ def test_a_step_without_its_syncs(fails: bool, synced: list[str], tmp_path: Path
 
 
 def test_syncs_that_come_later(synced: list[str], tmp_path: Path) -> None:
-    """What a postponed step left out is synced by a later one, in its order, though the file is closed by then."""
+    """A later step makes the syncs that a postponed step left out, in order, though the file is closed by then."""
     for name in ("a", "b"):
         with (tmp_path / name).open("w") as file, planting.Postponed(SYNC_RECORD):
             os.fsync(file.fileno())

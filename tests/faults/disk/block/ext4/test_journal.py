@@ -14,7 +14,7 @@ SAME_UUID, LAST, ESCAPED = 2, 8, 1
 
 @pytest.mark.parametrize("features", [0, 0x2, 0x10, 0x12, 0x8])
 def test_a_descriptor_says_where_its_copies_belong(features: int) -> None:
-    """In each layout of its tags: with and without checksums and 64-bit numbers."""
+    """A descriptor is read in each layout of its tags: with and without checksums and 64-bit numbers."""
     journal = Ext4Journal(BLOCKS, superblock(features=features))
     found = journal.descriptor(102, descriptor(7, {5: 0, 6: ESCAPED, 7: 0}, features=features))
     assert found
@@ -22,7 +22,7 @@ def test_a_descriptor_says_where_its_copies_belong(features: int) -> None:
 
 
 def test_copies_go_round() -> None:
-    """After the last block comes the second: the first is the superblock."""
+    """Copies continue after the last block of the journal with its second: the first is the superblock."""
     journal = Ext4Journal(BLOCKS, superblock())
     found = journal.descriptor(106, descriptor(7, {5: 0, 6: 0, 8: 0}))
     assert found
@@ -48,7 +48,7 @@ def test_kinds_of_blocks(block: bytes, kind: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("features", [0, 0x2, 0x12])
 def test_a_revocation_lists_blocks(features: int) -> None:
-    """In numbers of 32 or of 64 bits."""
+    """A revocation lists blocks by numbers of 32 or of 64 bits."""
     journal = Ext4Journal(BLOCKS, superblock(features=features))
     assert journal.revoked(revocation(7, [5, 70_000, 6], wide=bool(features & 2))) == (5, 70_000, 6)
 
@@ -57,7 +57,7 @@ def test_a_revocation_lists_blocks(features: int) -> None:
     ("features", "understood"), [(0, True), (0x1, True), (0x12, True), (0x4, True), (0x8, False), (0x20, False)]
 )
 def test_what_is_not_understood(features: int, understood: bool) -> None:
-    """Old checksums and fast commits say more than is read here; revocations come and go and count for nothing."""
+    """A journal with old checksums or fast commits is not understood; the revocation feature may come and go."""
     assert Ext4Journal(BLOCKS, superblock(features=features)).understood == understood
 
 

@@ -37,7 +37,7 @@ def reader(disk: bytes) -> Callable[[int], bytes]:
 
 @pytest.mark.parametrize("name", ["ext4", "ext2"])
 def test_the_plan_of_a_new_disk(name: str, disks: dict[str, bytes]) -> None:
-    """Its blocks are where it says: the free maps know which of their group are taken."""
+    """The plan says where blocks are: the free maps know which blocks of their group are taken."""
     read = reader(disks[name])
     layout = Ext4Layout.read(read)
     assert layout
@@ -53,7 +53,7 @@ def test_the_plan_of_a_new_disk(name: str, disks: dict[str, bytes]) -> None:
 
 
 def test_the_journal_is_found(disks: dict[str, bytes]) -> None:
-    """Its first block is its superblock, and nothing is to be replayed; ext2 has none."""
+    """The journal's first block is its superblock, with nothing to replay; ext2 has no journal."""
     read = reader(disks["ext4"])
     layout = Ext4Layout.read(read)
     assert layout
@@ -92,7 +92,7 @@ def changed(*places: int) -> tuple[bytes, bytes]:
     ids=["no magic number", "other blocks", "meta_bg"],
 )
 def test_another_disk_has_no_plan(at: int, data: bytes, disks: dict[str, bytes]) -> None:
-    """Nothing is claimed of a disk that is not what mkfs.ext4 makes here."""
+    """A disk unlike those that mkfs.ext4 makes here gets no plan."""
     other = bytearray(disks["ext4"][: 4 * BLOCK])
     other[at : at + len(data)] = data
     assert Ext4Layout.read(reader(bytes(other).ljust(SIZE, b"\0"))) is None
@@ -123,7 +123,7 @@ def entry(inode: int, name: bytes, length: int) -> bytes:
     ids=["empty", "dots", "removed", "too short", "too long", "not ASCII"],
 )
 def test_names_in_a_block(block: bytes, names: dict[str, int]) -> None:
-    """Names of a directory, up to where it is damaged."""
+    """A directory's names are read up to the first damage."""
     assert names_in(block) == names
 
 

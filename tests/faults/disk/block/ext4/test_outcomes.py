@@ -66,14 +66,14 @@ def files_come_and_go(machine: Machine) -> None:
 
 
 def more_than_the_journal_holds(machine: Machine) -> None:
-    """With data in it, a journal of 4 MiB goes round more than once."""
+    """Write enough data into the journal (4 MiB) that it wraps around more than once."""
     for turn in range(9):
         write_durably(machine.root / f"large{turn % 3}", random.Random(turn).randbytes(1 << 10) * 1024)
         machine.note(b"%d" % turn)
 
 
 def blocks_change_hands(machine: Machine) -> None:
-    """On a full disk, what was a directory's block, and so in the journal, becomes a file's."""
+    """On a full disk, a block of a directory, which is in the journal, becomes a block of a file."""
     fill(machine.root / "filler", spare=40)
     for turn in range(6):
         folder = machine.root / "folder"
@@ -81,7 +81,7 @@ def blocks_change_hands(machine: Machine) -> None:
         write_durably(folder / "a", LIKE_A_JOURNAL)
         machine.note(b"made %d" % turn)
         shutil.rmtree(folder)
-        write_durably(machine.root / "b", b"%d" % turn)  # What was freed can be had again once that is committed.
+        write_durably(machine.root / "b", b"%d" % turn)  # The freed blocks are usable again once that is committed.
         fill(machine.root / "all the rest", spare=0)
         machine.note(b"filled %d" % turn)
         (machine.root / "all the rest").unlink()
@@ -103,7 +103,7 @@ def unlinked_while_open(machine: Machine) -> None:
 def fill(path: Path, spare: int) -> None:
     """Write a file into all blocks that are left, but for a few."""
     with path.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):  # What is left may become less on the way.
+        with contextlib.suppress(OSError):  # The free space may shrink meanwhile.
             for _ in range(os.statvfs(path.parent).f_bavail - spare):
                 file.write(b"x" * 4096)
         os.fsync(file.fileno())
@@ -137,7 +137,7 @@ def recorded(workload: Workload, filesystem: str, nudge: str, size_bytes: int | 
 
 
 def folders_by_outcome(trace: Trace, number: int) -> dict[int, set[str]]:
-    """By outcome, the folders that mounting showed."""
+    """Return, for each outcome, the folders that mounting showed."""
 
     def run() -> dict[int, set[str]]:
         states = CrashStates(trace)
@@ -164,14 +164,14 @@ def shown(images: CrashImages, state: CrashState) -> str:
 @on_disk
 @pytest.mark.parametrize(("filesystem", "nudge"), KINDS)
 def test_one_outcome_one_folder(filesystem: str, nudge: str) -> None:
-    """Whatever this kernel writes, images of one outcome become one folder."""
+    """Images of one outcome become one folder, whatever this kernel writes."""
     found = folders_by_outcome(recorded(files_come_and_go, filesystem, nudge), 80)
     assert all(len(shown) == 1 for shown in found.values())
 
 
 @pytest.mark.parametrize("name", [f"outcomes-{number}" for number in range(len(KINDS))])
 def test_fewer_outcomes_than_images(name: str) -> None:
-    """Most images are known to become what another one does."""
+    """Most images are predicted to become the same folder as another image."""
     states = CrashStates(kept(name))
     few = list(itertools.islice(states, 150))
     images, outcomes = ({names.of(state) for state in few} for names in (states.digests, states.outcomes))
@@ -180,7 +180,7 @@ def test_fewer_outcomes_than_images(name: str) -> None:
 
 @on_disk
 def test_a_torn_superblock_is_for_ext4_to_judge() -> None:
-    """A mount reads it before it replays the journal, in which there may be a whole one."""
+    """There is no prediction for a torn superblock: a mount reads it before the replay, which may have a whole copy."""
 
     trace = kept("outcomes-unlinked")
     states = CrashStates(trace)
@@ -239,7 +239,7 @@ def with_bits(trace: Trace, at: int, form: str, bits: int) -> Trace:
 @on_disk
 @pytest.mark.parametrize("name", ["outcomes-reused", "outcomes-reused-journal"])
 def test_what_is_predicted_is_what_replay_leaves(name: str, tmp_path: Path) -> None:
-    """Block for block, against e2fsck's own replay: with blocks revoked and reused, and copies that had to be escaped."""
+    """The prediction equals e2fsck's own replay, block for block, with revoked, reused and escaped blocks."""
     trace = kept(name)
     states = CrashStates(trace)
     few = list(itertools.islice(states, 25))
@@ -283,7 +283,7 @@ def test_a_journal_that_goes_round() -> None:
 @on_disk
 @pytest.mark.parametrize("what", ["the journal is emptied", "the mark that it is to be replayed is removed"])
 def test_a_log_that_ceases_to_count(what: str) -> None:
-    """Before that write, once it is pending, and once it is durable: what is not replayed is not predicted to be."""
+    """A log that is no longer replayed is not predicted to be: before that write, while pending, and once durable."""
     made = kept("outcomes-0")
     outcomes = DiskOutcomes(made, CrashStates(made).digests)
     outcomes._move_to(made.epoch_start(made.finish))
@@ -319,7 +319,7 @@ def test_a_log_that_ceases_to_count(what: str) -> None:
 
 
 def crc32c(data: bytes | bytearray) -> int:
-    """As ext4 uses it: not inverted at the end."""
+    """Return the checksum as ext4 uses it: not inverted at the end."""
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte
@@ -331,13 +331,13 @@ def crc32c(data: bytes | bytearray) -> int:
 @on_disk
 @pytest.mark.parametrize("filesystem", ["xfs", "btrfs", "ext2", "posix"])
 def test_elsewhere_an_outcome_is_an_image(filesystem: str) -> None:
-    """Nothing is predicted of a filesystem whose recovery is not known to the letter."""
+    """Without exact knowledge of a filesystem's recovery, each image is an outcome of its own."""
     assert not tells_more_than_digests(recorded(files_come_and_go, filesystem, "none"))
 
 
 @pytest.mark.parametrize("options", ["norecovery,ro", "nobarrier", "barrier=0"])
 def test_with_these_options_an_outcome_is_an_image(options: str) -> None:
-    """Nor of ext4, where nothing is replayed, or flushes are left out."""
+    """The same holds for ext4 with options that skip the replay of its journal, or leave out flushes."""
     assert not tells_more_than_digests(replace(kept("outcomes-0"), filesystem=f"ext4:{options}"))
 
 

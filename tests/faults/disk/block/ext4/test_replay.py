@@ -62,7 +62,7 @@ class Disk:
     ids=["empty", "no commit", "one", "second without commit", "two", "revoked", "a number too high"],
 )
 def test_what_was_committed_is_replayed(written: list[bytes], becomes: dict[int, str]) -> None:
-    """Up to the first block that is not what must follow; a later copy counts, and a revoked one does not."""
+    """Transactions are replayed up to the first block that does not continue them; a later copy counts, a revoked one not."""
     assert Disk(*written).replayed() == becomes
 
 
@@ -75,7 +75,7 @@ def test_a_lost_block_is_not_taken_for_whole(torn: int) -> None:
 
 
 def test_a_block_that_comes_back_counts_again() -> None:
-    """Contents are compared, not writes."""
+    """A block with its earlier content counts again: contents are compared, not writes."""
     disk = Disk(*ONE, *TWO)
     disk.write(6, text("never committed"))
     assert disk.replayed() is None
@@ -86,7 +86,7 @@ def test_a_block_that_comes_back_counts_again() -> None:
 
 
 def test_an_unknown_superblock_says_nothing() -> None:
-    """Torn, or with an error noted by an earlier mount."""
+    """A superblock that is torn, or notes an error of an earlier mount, gives no prediction."""
     disk = Disk(*ONE)
     for block in (superblock(number=2), superblock(error=5), superblock(features=0x12)):
         disk.write(0, block)
@@ -94,7 +94,7 @@ def test_an_unknown_superblock_says_nothing() -> None:
 
 
 def test_a_log_that_begins_later() -> None:
-    """Once the superblock has moved on, what was before is in place already; 0 means that there is nothing to replay."""
+    """Once the superblock has moved on, earlier transactions are in place; a start of 0 means nothing to replay."""
     disk = Disk(*ONE, *TWO)
     for number, start, becomes in ((2, 5, {6: "six again"}), (3, 0, {})):
         disk.contents.settled = False
@@ -104,7 +104,7 @@ def test_a_log_that_begins_later() -> None:
 
 
 def test_numbers_of_contents() -> None:
-    """One content has one number, for ever or, once settled, until it is forgotten; and then the same again."""
+    """Equal contents have one number. A number given after settling lasts until it is forgotten, and is then given again."""
     contents = Contents()
     first = contents.number(b"a")
     assert contents.number(b"a") == first != contents.number(b"b")

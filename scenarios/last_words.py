@@ -1,0 +1,44 @@
+"""The part of a program's output that says why it failed: the message, then the top of the stack.
+
+Python prints the message after the stack, Node, Java, Go and Rust before it. So neither the first nor the last characters do.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["last_words"]
+
+_SHOWN_MAX = 300
+_FRAME = re.compile(r"\s+at |\s*\d+: +\S|#\d+ |\s+File \"|\s+from |\s+\.\.\. \d+ (more|elided)|goroutine \d+ ")
+_MESSAGE = re.compile(
+    r"\b(\w*(error|exception|panic(ked)?)|fatal|fail(ed|ure)|abort(ed)?|assert(ion)?)\b", re.IGNORECASE
+)
+
+
+def last_words(printed: str) -> str:
+    """Return at most 300 characters of what a program printed, in one line: its last message, then the top of the stack."""
+    lines = _without_inner_frames([line for line in printed.splitlines() if line.strip()])
+    text = _joined(lines)
+    if len(text) <= _SHOWN_MAX:
+        return text
+    messages = [at for at, line in enumerate(lines) if _MESSAGE.search(line) and not _FRAME.match(line)]
+    if not messages:
+        return text[-_SHOWN_MAX:]
+    return _joined(lines[messages[-1] :])[:_SHOWN_MAX]
+
+
+def _without_inner_frames(lines: list[str]) -> list[str]:
+    """Keep the first frame of each stack; a frame of Python's has its line of code below it."""
+    kept: list[str] = []
+    in_stack = False
+    for line in lines:
+        frame = _FRAME.match(line) is not None
+        if not (in_stack and (frame or line.startswith("    "))):
+            kept.append(line)
+        in_stack = frame or (in_stack and line.startswith("    "))
+    return kept
+
+
+def _joined(lines: list[str]) -> str:
+    return " ".join(" ".join(lines).split())
