@@ -52,7 +52,8 @@ from crashmatrix.scenarios.power.restarts import (
     until_killed,
 )
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
+from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.notes import HitNote, parse

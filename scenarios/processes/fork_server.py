@@ -55,7 +55,7 @@ class _Cells:
     def leave(self) -> None:
         """Called after each fork in the child: the cells of others are not its own to use."""
         if self._in_server:
-            self._in_server = False  # What a job forks is forked where it is.
+            self._in_server = False  # A job forks into its own namespace.
             for cell in self._cells:
                 if cell is not self.mine:
                     cell.close_copy()
@@ -88,4 +88,4 @@ if available():
     CELLS = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
     os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
 gc.collect()
-gc.freeze()  # Else a job's first collection would look at, and so copy, all that was imported here.
+gc.freeze()  # Else a job's first collection would look at, and so copy, everything imported here.

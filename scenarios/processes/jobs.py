@@ -172,7 +172,7 @@ class Job(Generic[R]):
             raise server_died
 
     def _empty_cell(self) -> str:
-        """Wait until all that it left has ended; returns the limit that it broke, if any."""
+        """Wait until everything it left has ended; returns the limit that it broke, if any."""
         if not self._heard and self._connection.poll():
             self._take_cell()
         return self._cell.empty() if self._cell else ""

@@ -37,8 +37,8 @@ from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import ConfinedHere, available
-from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
+from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere, View, needed_folders
 from crashmatrix.scenarios.target.journal import Item, item_key
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, RecoveredNote
 

@@ -102,9 +102,8 @@ class CrashStateMachine(RuleBasedStateMachine):
         self._own = own_folder(scratch)
         self._scratch = self._own.path
         self._folders = 0
-        self._before = self._new_folder()
+        self._before, self._view = self._new_folder(), View(visible=needed_folders())
         self._before.mkdir()
-        self._view = View(visible=needed_folders())
         self._root = self._copy(self._before)
         self._sessions = [Session(Kill(0))]
         self._history = [repr((type(self).open, self.filesystem))]
@@ -199,10 +198,8 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     def _open(self, first: Kill) -> list[Item] | None:
         """Open the store in a new process; returns its items, None if it died at a failpoint."""
-        self._job = self._jobs.start(
-            hold, type(self).open, self.items, self._root, first,
-            seconds_max=self.seconds_max, view=replace(self._view, folder=self._root.parent),
-        )  # fmt: skip
+        limits = {"seconds_max": self.seconds_max, "view": replace(self._view, folder=self._root.parent)}
+        self._job = self._jobs.start(hold, type(self).open, self.items, self._root, first, **limits)
         answer = self._hear()
         if answer is None:
             return None
@@ -284,10 +281,8 @@ class CrashStateMachine(RuleBasedStateMachine):
     # Folders
 
     def _new_folder(self) -> Path:
-        """Return a folder that does not exist yet, in a folder of its own."""
         self._folders += 1
-        above = self._scratch / str(self._folders)
-        above.mkdir()
+        (above := self._scratch / str(self._folders)).mkdir()  # It is bound where the store is to have its folder.
         return above / ROOT_NAME
 
     def _copy(self, folder: Path) -> Path:

@@ -5,8 +5,8 @@
 
 A cell is made once and used for one job after the other. Between two jobs, init kills every process of its namespace; the kernel
 does that in one step, so no process escapes by forking. A new PID namespace for each job would cost another fork of a large
-process, a new network as much again. What a job must not share with the one before is made new for each: the mount namespace with
-its temporary files. Process numbers go on from job to job: a lock file of a crashed job never names a process of the next.
+process, a new network as much again. The mount namespace with its temporary files is made new for each job, because no job may
+see those of the one before. Process numbers go on from job to job: a lock file of a crashed job never names a process of the next.
 
 Init dies with its maker (parent-death signal), and with init its namespace. So nothing outlives a killed run.
 
@@ -20,19 +20,17 @@ import os
 import select
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.processes.sandbox import calls
-from crashmatrix.scenarios.processes.sandbox.limits import breach
-from crashmatrix.scenarios.processes.sandbox.view import View, show_machine
+from crashmatrix.scenarios.processes.sandbox.init import BEGUN, ENDED, READY, close_all_but, guard
+from crashmatrix.scenarios.processes.sandbox.view import View
 
 __all__ = [
     "CELLS_VARIABLE",
@@ -40,7 +38,6 @@ __all__ = [
     "Cell",
     "CellInUse",
     "CellMaker",
-    "ConfinedHere",
     "available",
     "become_user_of_cells",
     "hand_over_none",
@@ -48,23 +45,15 @@ __all__ = [
     "receive_cell",
 ]
 
-_BEGUN, _ENDED = b"b", b"e"
-_READY = b"ready"
 _ANSWER_BYTES_MAX = 4096
-_LOOK_SECONDS = 0.2
 _END_SECONDS_MAX = 10.0
-_POLL_SECONDS = 0.0001
-_FIRST_NUMBER, _NUMBERS_EACH, _NUMBERED = 300, 4000, 8
-_NUMBERS = Path("/proc/sys/kernel/ns_last_pid")
-_CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
-"""How many ports stay in use for a minute after their process has ended: none, as the next job has nothing to do with it."""
 
 
 NOT_COVERED = (
     "Without it a target sees its folder at another path in each run, writes wherever its user may, and leaves behind what "
     "hides well enough"
 )
-"""What a machine without cells does not cover, in a sentence without its full stop."""
+"""The faults that a machine without cells does not find, in a sentence without its full stop."""
 
 CELLS_VARIABLE = "CRASHMATRIX_CELLS"
 """Environment variable that says whether there are cells here: empty if not."""
@@ -99,9 +88,9 @@ class Cell:
             calls.leave_namespaces(calls.PROCESSES)
             pid = os.fork()
             if not pid:
-                _guard(theirs, number, freed)
+                guard(theirs, number, freed)
         cell = cls(control, os.pidfd_open(pid))
-        if (answer := control.recv(_ANSWER_BYTES_MAX)) != _READY:
+        if (answer := control.recv(_ANSWER_BYTES_MAX)) != READY:
             raise OSError(0, answer.decode(errors="replace") or "its first process died")
         return cell
 
@@ -111,7 +100,7 @@ class Cell:
 
     def enter(self, view: View) -> None:
         """In a job: see only what the target is to see, and have only the cell's network. Raises OSError."""
-        self._control.send(_BEGUN)
+        self._control.send(BEGUN)
         opened = view.open()
         folder = os.getcwd()  # noqa: PTH109  # as it is
         calls.enter_namespaces(self._init, calls.MOUNTS | calls.NETWORK)
@@ -139,6 +128,7 @@ class Cell:
                 if pid := os.fork():
                     return pid
                 die_with_parent(0)
+                os.setsid()  # A signal to its parent, whose number is 0 here, goes to its process group.
                 self.enter(view)
                 function()
                 status = 0
@@ -149,7 +139,7 @@ class Cell:
 
     def hand_over(self, to: socket.socket) -> None:
         """Pass the cell to another process, and let go of it: in a job, to the driver, which takes it by `receive_cell`."""
-        socket.send_fds(to, [_READY], [self._control.fileno(), self._init])
+        socket.send_fds(to, [READY], [self._control.fileno(), self._init])
         self.close_copy()
 
     def empty(self) -> str:
@@ -214,7 +204,7 @@ def _make_cells(control: socket.socket, freed: int) -> NoReturn:
     try:
         die_with_parent(0)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        _close_all_but({0, 1, 2, control.fileno(), freed})
+        close_all_but({0, 1, 2, control.fileno(), freed})
         while number := control.recv(1):
             try:
                 cell = Cell.made(number[0], freed)
@@ -233,7 +223,7 @@ class CellInUse:
         self._control, self._init = control, init
 
     def empty(self) -> str:
-        """End all that the job has left, once the job itself has ended; returns the limit that was broken, if any."""
+        """End everything the job has left, once the job itself has ended; returns the limit that was broken, if any."""
         try:
             return _emptied(self._control, self._init)
         finally:
@@ -244,8 +234,8 @@ class CellInUse:
 def _emptied(control: socket.socket, init: int) -> str:
     try:
         control.settimeout(_END_SECONDS_MAX)
-        control.send(_ENDED)
-        return control.recv(_ANSWER_BYTES_MAX).decode().removeprefix(_READY.decode())
+        control.send(ENDED)
+        return control.recv(_ANSWER_BYTES_MAX).decode().removeprefix(READY.decode())
     except OSError:  # A process that does not die: the cell is given up, and the kernel waits for the process.
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(init, signal.SIGKILL)
@@ -255,13 +245,13 @@ def _emptied(control: socket.socket, init: int) -> str:
 
 def receive_cell(sender: socket.socket) -> CellInUse | None:
     """Return the cell of a job, of which `Cell.hand_over` is the first message; None if it has none, or has died."""
-    _, descriptors, _, _ = socket.recv_fds(sender, len(_READY), 2)
+    _, descriptors, _, _ = socket.recv_fds(sender, len(READY), 2)
     return CellInUse(socket.socket(fileno=descriptors[0]), descriptors[1]) if len(descriptors) == 2 else None
 
 
 def hand_over_none(to: socket.socket) -> None:
     """The message of a job that has no cell."""
-    to.send(_READY)
+    to.send(READY)
 
 
 def become_user_of_cells() -> None:
@@ -278,28 +268,6 @@ def become_user_of_cells() -> None:
     calls.make_private()
 
 
-@dataclass(frozen=True)
-class ConfinedHere:
-    """A process that moves into a view of the files and a network of its own, in the PID namespace where it is."""
-
-    view: View
-
-    def enter(self) -> None:
-        """Move this process, which has one thread. Raises OSError."""
-        opened, folder = self.view.open(), os.getcwd()  # noqa: PTH109  # as it is
-        calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
-        show_machine()
-        calls.start_loopback()
-        opened.show()
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-        calls.drop_capabilities()
-
-    def inside(self, path: Path) -> Path:
-        """The path at which it has a path of ours."""
-        return cast(Path, self.view.inside(path))
-
-
 def available() -> bool:
     """Whether there are cells on this machine: in jobs, which know it from their driver."""
     return bool(os.environ.get(CELLS_VARIABLE))
@@ -312,7 +280,7 @@ def lacking() -> str:
     try:
         run_forked(lambda: os.write(writer, _refusal().encode()))
         os.close(writer)
-        return os.read(reader, _ANSWER_BYTES_MAX).decode().removeprefix(_READY.decode())
+        return os.read(reader, _ANSWER_BYTES_MAX).decode().removeprefix(READY.decode())
     finally:
         os.close(reader)
 
@@ -330,7 +298,7 @@ def _refusal() -> str:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except OSError as error:
         return f"{error.strerror}; it takes Linux 5.12 or newer, and root or user namespaces"
-    return _READY.decode() if not status else f"a process could not enter its namespaces ({os.strerror(status)})"
+    return READY.decode() if not status else f"a process could not enter its namespaces ({os.strerror(status)})"
 
 
 def _try_to_enter(cell: Cell) -> NoReturn:
@@ -342,71 +310,3 @@ def _try_to_enter(cell: Cell) -> NoReturn:
         status = error.errno or 1
     finally:
         os._exit(status)
-
-
-def _guard(control: socket.socket, number: int, freed: int) -> NoReturn:
-    """The life of init."""
-    try:
-        die_with_parent(0)  # A parent outside the namespace has no number in it.
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel then reaps every orphan.
-        _close_all_but({0, 1, 2, control.fileno(), freed})
-        try:
-            _set_up(number)
-        except OSError as error:
-            control.send((error.strerror or str(error)).encode())
-            os._exit(1)
-        control.send(_READY)
-        for _ in _jobs(control):
-            if freed >= 0:
-                os.write(freed, bytes([number]))
-    finally:
-        os._exit(1)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    """Close what this process inherited: files of jobs, whose end somebody waits for."""
-    below = 0
-    for descriptor in sorted(kept - {-1}):
-        if descriptor > below:  # An empty range from 0 is every file.
-            os.closerange(below, descriptor)
-        below = descriptor + 1
-    os.closerange(below, os.sysconf("SC_OPEN_MAX"))
-
-
-def _set_up(number: int) -> None:
-    calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
-    for setting, value in ((_NUMBERS, _FIRST_NUMBER + number % _NUMBERED * _NUMBERS_EACH), (_CLOSED_PORTS, 0)):
-        with contextlib.suppress(OSError):  # A kernel may lack it.
-            setting.write_text(str(value))
-    show_machine()
-    calls.start_loopback()
-
-
-def _jobs(control: socket.socket) -> Iterator[None]:
-    """Watch over one job after the other, until nobody is there to send another; yields after each."""
-    busy, broken = False, ""
-    while True:
-        if not select.select([control], [], [], _LOOK_SECONDS if busy and not broken else None)[0]:
-            if broken := breach():
-                _kill_all()
-            continue
-        message = control.recv(len(_ENDED))
-        if message == _BEGUN:
-            busy = True
-            continue
-        if not message:
-            return
-        while _kill_all():
-            time.sleep(_POLL_SECONDS)
-        control.send(_READY + broken.encode())
-        yield
-        busy, broken = False, ""
-
-
-def _kill_all() -> bool:
-    """SIGKILL every process of this namespace but this one; returns whether there was one."""
-    try:
-        os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True

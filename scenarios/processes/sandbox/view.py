@@ -25,12 +25,12 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
 
-__all__ = ["FOLDER", "ROOT_NAME", "View", "needed_folders", "show_machine", "without_paths"]
+__all__ = ["FOLDER", "ROOT_NAME", "ConfinedHere", "View", "needed_folders", "show_machine", "without_paths"]
 
 FOLDER: Final = Path("/tmp/crashmatrix")  # noqa: S108  # in a filesystem that is mounted for one job
 """Where a target finds the folder that holds its root."""
@@ -75,16 +75,16 @@ class View:
         pairs = ((self.folder, FOLDER), (self.notes if apart else None, NOTES))
         return [(ours, place) for ours, place in pairs if ours is not None]
 
-    def open(self) -> Opened:
+    def open(self) -> _Opened:
         """Take hold of everything to be shown, in the mount namespace where it lies. Raises OSError."""
         moved = [(place, calls.tree_of(ours, read_only=False)) for ours, place in self._moved()]
         kept = [(path, calls.tree_of(path, read_only=False)) for path in self.writable]
         shown = [(path, calls.tree_of(path, read_only=True)) for path in self.visible if path.is_dir()]
-        return Opened([*shown, *kept, *moved])
+        return _Opened([*shown, *kept, *moved])
 
 
 @dataclass(frozen=True)
-class Opened:
+class _Opened:
     """Mounts that are attached nowhere yet, and their places."""
 
     trees: Sequence[tuple[Path, int]]
@@ -104,6 +104,28 @@ class Opened:
             os.close(tree)
         os.environ.update({name: str(_PRIVATE[0]) for name in _TEMPORARY if name in os.environ})
         tempfile.tempdir = None
+
+
+@dataclass(frozen=True)
+class ConfinedHere:
+    """A process that moves into a view of the files and a network of its own, in the PID namespace where it is."""
+
+    view: View
+
+    def enter(self) -> None:
+        """Move this process, which has one thread. Raises OSError."""
+        opened, folder = self.view.open(), os.getcwd()  # noqa: PTH109  # as it is
+        calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
+        show_machine()
+        calls.start_loopback()
+        opened.show()
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        calls.drop_capabilities()
+
+    def inside(self, path: Path) -> Path:
+        """The path at which it has a path of ours."""
+        return cast("Path", self.view.inside(path))
 
 
 def _make_place(tree: int, path: Path) -> None:
@@ -151,7 +173,8 @@ def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
     named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    paths = {os.path.abspath(path) for path in (*named, *sys.path, *os.get_exec_path(), *further) if str(path)}  # noqa: PTH100  # Path.absolute keeps `..`
+    every = map(str, (*named, *sys.path, *os.get_exec_path(), *further))
+    paths = {os.path.abspath(path) for path in every if path}  # noqa: PTH100  # Path.absolute keeps `..`
     folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in paths if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
     return _outermost(map(Path, folders))
 

@@ -32,8 +32,11 @@ from crashmatrix import SystemUnderTest
 
 
 class Slow(SystemUnderTest):
-    def prepare(self, root):
+    def setup(self):
         Path(__file__).with_name("begun").touch()
+        return ()
+
+    def prepare(self, root):
         time.sleep(600)
 
     def workload(self, root, journal): ...

@@ -26,7 +26,7 @@ IS_ROOT = os.geteuid() == 0
 MAY_MOUNT = IS_ROOT and not subprocess.run(in_namespace(["true"]), capture_output=True, check=False).returncode
 UNUSABLE = {way.__name__ for way in (*MOUNTING, *REPLACING)} | {"linked_parent"}
 HELD_BACK = {way.__name__ for way in MOUNTING} | {"linked_parent"}
-"""What a target cannot do in its cell."""
+"""A target in its cell cannot do these."""
 needs_mounts = pytest.mark.skipif(not MAY_MOUNT, reason="needs root, to mount in a namespace of its own")
 
 

@@ -1,0 +1,1 @@
+"""Tests of the sandbox: what a target sees, reaches and leaves."""
