@@ -18,7 +18,7 @@ from typing import Any
 
 from crashmatrix import Journal, SystemUnderTest
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 
 __all__ = ["Hostile", "in_namespace", "innocents", "outside_folder"]
 

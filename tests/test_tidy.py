@@ -109,6 +109,7 @@ WITHOUT_NAMESAKE = {
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
+    "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",
     "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",
     "scenarios/processes/calls/traced.py": "wraps ptrace(2); calls/test_mapped_stores.py traces real programs with it",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
@@ -176,7 +177,11 @@ def test_layers(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "wrong"),
     [
-        ("scenarios/processes/x.py", "from crashmatrix.scenarios.judging.snapshot import Tree", ["judging.snapshot"]),
+        (
+            "scenarios/processes/x.py",
+            "from crashmatrix.scenarios.judging.snapshots.tree import Tree",
+            ["judging.snapshots.tree"],
+        ),
         ("scenarios/processes/x.py", "def f():\n    import crashmatrix.scenarios.power.judge", ["power.judge"]),
         ("scenarios/processes/x.py", "from crashmatrix.scenarios.processes.held import HeldProcess", []),
         ("scenarios/power/x.py", "from crashmatrix.scenarios.kill.plan import END", ["kill.plan"]),

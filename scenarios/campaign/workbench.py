@@ -9,7 +9,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
 from crashmatrix.scenarios.processes.sandbox.cell import NOT_COVERED, lacking as no_cells

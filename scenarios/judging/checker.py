@@ -19,7 +19,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,20 +30,19 @@ from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageErr
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.second_life import Recovered
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
-from crashmatrix.scenarios.judging.worker import Hit
-from crashmatrix.scenarios.processes.jobs import Channel, Job, Jobs
+from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
-from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["Checked", "Checker", "CrashState", "Snapshot", "snapshot_job"]
+__all__ = ["Checked", "Checker", "CrashState"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -69,15 +67,6 @@ class CrashState:
     def key(self) -> str:
         """States with one key are judged once. It also has the order in which files were changed."""
         return f"{self.digest} {self.tree.order}"
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The folder at one hit. ``journal_bytes`` is how long the journal was."""
-
-    hit: Hit
-    tree: Tree
-    journal_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -291,21 +280,6 @@ class Checker:
         changed = before.difference(self._capture(root))
         if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):
             raise _Found(violation.verdict, violation.explanation)
-
-
-def snapshot_job(
-    job: Job[T], store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None
-) -> float:
-    """Drive a job to its end, taking a snapshot of ``root`` at each hit that the job reports; returns the seconds it took."""
-    copying = 0.0
-    while (hit := job.next_message()) is not None:
-        begun = time.monotonic()
-        with suppress(ProcessLookupError), frozen(job.process()):  # it died meanwhile
-            size = journal.stat().st_size if journal is not None and journal.exists() else 0
-            into.append(Snapshot(hit, store.capture(root), size))
-        job.grant(seconds := time.monotonic() - begun)  # Being copied does not count as being slow.
-        copying += seconds
-    return copying
 
 
 def _advice(how: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.processes.result import JobResult, Raised, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.target.contract import Violation

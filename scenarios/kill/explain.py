@@ -12,9 +12,10 @@ from dataclasses import replace
 from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.judging import second_life, second_recovery
-from crashmatrix.scenarios.judging.checker import CrashState, Snapshot
+from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.locations import relative
-from crashmatrix.scenarios.judging.tree import ROOT, Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
+from crashmatrix.scenarios.judging.snapshots.tree import ROOT, Entry, Tree
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration

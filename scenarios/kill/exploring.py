@@ -17,7 +17,8 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState, Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import (
     BUDGET,

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from crashmatrix.scenarios.judging.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
 from crashmatrix.scenarios.kill.masks import alike, shared_start
 from crashmatrix.scenarios.target.journal import Promises, item_key
 

@@ -14,7 +14,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.worker import Profile
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME

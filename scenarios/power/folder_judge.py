@@ -23,7 +23,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
 from crashmatrix.scenarios.judging.patience import Patience
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
 from crashmatrix.scenarios.processes.sandbox.cell import Cell

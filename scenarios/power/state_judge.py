@@ -29,8 +29,8 @@ from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.faults.disk.stopwatch import Stopwatch
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.power.dealing import Dealer
 from crashmatrix.scenarios.power.folder_judge import FolderJudge

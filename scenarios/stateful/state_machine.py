@@ -198,8 +198,8 @@ class CrashStateMachine(RuleBasedStateMachine):
 
     def _open(self, first: Kill) -> list[Item] | None:
         """Open the store in a new process; returns its items, None if it died at a failpoint."""
-        limits = {"seconds_max": self.seconds_max, "view": replace(self._view, folder=self._root.parent)}
-        self._job = self._jobs.start(hold, type(self).open, self.items, self._root, first, **limits)
+        make, seconds, view = type(self).open, self.seconds_max, replace(self._view, folder=self._root.parent)
+        self._job = self._jobs.start(hold, make, self.items, self._root, first, seconds_max=seconds, view=view)
         answer = self._hear()
         if answer is None:
             return None

@@ -6,7 +6,7 @@
 A cell is made once and used for one job after the other. Between two jobs, init kills every process of its namespace; the kernel
 does that in one step, so no process escapes by forking. A new PID namespace for each job would cost another fork of a large
 process, a new network as much again. The mount namespace with its temporary files is made new for each job, because no job may
-see those of the one before. Process numbers go on from job to job: a lock file of a crashed job never names a process of the next.
+see those of the one before. Process numbers go on from job to job: a lock file of a crashed job names no process of the next.
 
 Init dies with its maker (parent-death signal), and with init its namespace. So nothing outlives a killed run.
 

@@ -37,7 +37,7 @@ _CLOSED_PORTS = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 
 
 def guard(control: socket.socket, number: int, freed: int) -> NoReturn:
-    """Be init: serve whoever has the other end of ``control``, to its end. The arguments are those of `Cell.made`."""
+    """Be init, for the process that has the other end of ``control``, to its end. The arguments are those of `Cell.made`."""
     try:
         die_with_parent(0)  # A parent outside the namespace has no number in it.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # The kernel then reaps every orphan.

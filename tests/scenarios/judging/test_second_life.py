@@ -18,7 +18,7 @@ from crashmatrix.scenarios.judging.second_life import (
     nothing_stored,
     stored_again,
 )
-from crashmatrix.scenarios.judging.tree import Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, TimedOut
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Promises

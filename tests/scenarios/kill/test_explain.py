@@ -11,8 +11,8 @@ import pytest
 from crashmatrix.reports import Finding
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.tree import Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.kill.explain import changes_between
 from crashmatrix.scenarios.kill.plan import RESUMED, parse_id
 from tests.scenarios.experiments import kill_of

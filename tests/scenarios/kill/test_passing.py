@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.judging.tree import ROOT, Entry, Tree, joined
+from crashmatrix.scenarios.judging.snapshots.tree import ROOT, Entry, Tree, joined
 from crashmatrix.scenarios.kill.passing import difference, same_promises
 from crashmatrix.scenarios.target.journal import Promises
 

@@ -10,7 +10,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.real_kills import crash
 from tests.scenarios.kill.test_experiment import run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.power.folder_judge import FolderJudge
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
 from crashmatrix.scenarios.systems.loading import Target

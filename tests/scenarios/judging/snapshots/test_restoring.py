@@ -17,10 +17,10 @@ import pytest
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.judging import restoring
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.sparse import chunks
-from crashmatrix.scenarios.judging.tree import Tree
+from crashmatrix.scenarios.judging.snapshots import restoring
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.sparse import chunks
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 HOUR = 3600 * 10**9

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, opened_folder
 from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.judging.metadata import put_metadata
-from crashmatrix.scenarios.judging.sparse import copy_ranges
-from crashmatrix.scenarios.judging.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.metadata import put_metadata
+from crashmatrix.scenarios.judging.snapshots.sparse import copy_ranges
+from crashmatrix.scenarios.judging.snapshots.tree import DIRECTORY, FILE, LINK, ROOT, Entry, Tree
 
 __all__ = ["lay_out"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.scenarios.judging.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 
 Folder = dict[str, Any]
 """A folder written down: name to (mode, bytes), (mode, folder) or the target of a link."""

@@ -6,7 +6,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import CrashState
-from crashmatrix.scenarios.judging.tree import FILE, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
+from crashmatrix.scenarios.judging.snapshots.tree import FILE, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
 from crashmatrix.scenarios.target.journal import Promises
 
 ONE = Entry(FILE, 0o644, "a1", (0, 0), (("user.x", b"1"),), modified_ns=5, accessed_ns=6, extents=((0, 4096),))

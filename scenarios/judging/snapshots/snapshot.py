@@ -24,10 +24,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, NotAFolder, open_below, opened_folder
-from crashmatrix.scenarios.judging.metadata import attributes_of, kind_of_mode
-from crashmatrix.scenarios.judging.restoring import lay_out
-from crashmatrix.scenarios.judging.sparse import copy_content, look_at
-from crashmatrix.scenarios.judging.tree import DIRECTORY, FILE, LINK, REPLACED, ROOT, UNREADABLE, Entry, Tree, joined
+from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode
+from crashmatrix.scenarios.judging.snapshots.restoring import lay_out
+from crashmatrix.scenarios.judging.snapshots.sparse import copy_content, look_at
+from crashmatrix.scenarios.judging.snapshots.tree import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    REPLACED,
+    ROOT,
+    UNREADABLE,
+    Entry,
+    Tree,
+    joined,
+)
 
 __all__ = ["SnapshotStore"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.judging.metadata import attributes_of, kind_of_mode, put_metadata
-from crashmatrix.scenarios.judging.tree import Entry
+from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode, put_metadata
+from crashmatrix.scenarios.judging.snapshots.tree import Entry
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 CAPABILITY = struct.pack("<5I", 0x02000000, 1 << 10, 0, 0, 0)

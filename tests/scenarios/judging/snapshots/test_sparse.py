@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import given, strategies as st
 
-from crashmatrix.scenarios.judging.sparse import chunks, copy_content, look_at
+from crashmatrix.scenarios.judging.snapshots.sparse import chunks, copy_content, look_at
 
 Piece = tuple[int, bytes]
 

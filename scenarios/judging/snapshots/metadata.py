@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from crashmatrix.scenarios.judging.tree import LINK, Entry
+from crashmatrix.scenarios.judging.snapshots.tree import LINK, Entry
 
 __all__ = ["attributes_of", "kind_of_mode", "put_metadata"]
 

@@ -1,0 +1,1 @@
+"""Snapshots of folders: taken, compared and laid out again."""

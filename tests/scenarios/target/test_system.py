@@ -1,0 +1,42 @@
+"""A system says how it goes on after a recovery, or does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crashmatrix import Journal, SystemUnderTest
+
+
+class Plain(SystemUnderTest):
+    def workload(self, root: Path, journal: Journal) -> None:
+        (root / "worked").touch()
+
+    def recover(self, root: Path) -> list[Any]:
+        return []
+
+
+class GoesOn(Plain):
+    resumes = True
+
+
+class Resumed(Plain):
+    def resume(self, root: Path, journal: Journal) -> None:
+        (root / "resumed").touch()
+
+
+class Inherits(Resumed):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "can", "left"),
+    [(Plain, False, "worked"), (GoesOn, True, "worked"), (Resumed, True, "resumed"), (Inherits, True, "resumed")],
+)
+def test_resume(kind: type[SystemUnderTest], can: bool, left: str, tmp_path: Path) -> None:
+    """A class overrides `resume`, or says that its workload goes on from the items that it finds."""
+    assert kind.can_resume() is can
+    kind().resume(tmp_path, Journal(tmp_path / "journal"))
+    assert [path.name for path in tmp_path.iterdir()] == [left]
