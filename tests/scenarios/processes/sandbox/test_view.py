@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix import run
+from crashmatrix.faults.disk import requirements
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.cell import lacking
@@ -13,6 +15,7 @@ from crashmatrix.scenarios.processes.sandbox.view import FOLDER, ROOT_NAME, View
 from tests import ROOT
 from tests.processes import value
 from tests.scenarios import sandbox_functions as do
+from tests.scenarios.absolute_systems import AbsoluteLink, PathInAFile
 
 SECONDS = 120.0
 
@@ -87,6 +90,25 @@ def test_temporary_files(jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Jobs(preload=["tests.scenarios.sandbox_functions", "wave"]) as others:  # A server that knows the variable.
         assert others.run(do.temporary, seconds_max=SECONDS, view=view()) == Returned("/tmp")
+
+
+@needs_cells
+@pytest.mark.parametrize(
+    ("system", "experiment"),
+    [
+        (PathInAFile, "kill"),
+        pytest.param(AbsoluteLink, "kill", marks=pytest.mark.slow),
+        pytest.param(PathInAFile, "power", marks=pytest.mark.slow),
+        (AbsoluteLink, "power"),
+    ],
+)
+def test_stored_absolute_paths(system: type[PathInAFile], experiment: str, tmp_path: Path) -> None:
+    """They hold in every recovery of either experiment, in real kills, and in crash images: the stores are right."""
+    if experiment == "power" and requirements(("posix",)):
+        pytest.skip("needs FUSE")
+    report = tmp_path / "report"
+    outcome = run(system(), experiments=[experiment], filesystems=["posix"], budget=20, report=report)
+    outcome.assert_safe()
 
 
 def test_paths_of_ours() -> None:
