@@ -118,7 +118,6 @@ WITHOUT_NAMESAKE = {
     "scenarios/processes/sandbox/calls.py": "system calls; test_cell.py and test_view.py see what they do",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutant.py": "a declaration; test_mutants.py checks each row",
-    "scenarios/target/system.py": "an interface without logic; every system of the tests implements it",
 }
 """Modules that need no test file of their own name, and why."""
 

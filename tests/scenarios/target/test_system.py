@@ -38,5 +38,6 @@ class Inherits(Resumed):
 def test_resume(kind: type[SystemUnderTest], can: bool, left: str, tmp_path: Path) -> None:
     """A class overrides `resume`, or says that its workload goes on from the items that it finds."""
     assert kind.can_resume() is can
-    kind().resume(tmp_path, Journal(tmp_path / "journal"))
-    assert [path.name for path in tmp_path.iterdir()] == [left]
+    (root := tmp_path / "root").mkdir()
+    kind().resume(root, Journal(tmp_path / "journal"))
+    assert [path.name for path in root.iterdir()] == [left]
