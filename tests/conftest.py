@@ -99,13 +99,15 @@ def _forbid_devices() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _stays_in_its_namespace() -> Iterator[None]:
-    """Fail a test that moved its process to another namespace: later tests of the same worker would see other mounts."""
-    before = Path("/proc/thread-self/ns/mnt").readlink()
+def _stays_in_its_namespaces() -> Iterator[None]:
+    """A test that moved its process would change what later tests of the same worker see, or whether they can start threads."""
+    before = _namespaces()
     yield
-    assert Path("/proc/thread-self/ns/mnt").readlink() == before, (
-        "the test left this process in another mount namespace"
-    )
+    assert _namespaces() == before, "the test left this process in another namespace"
+
+
+def _namespaces() -> list[str]:
+    return [os.readlink(f"/proc/thread-self/ns/{kind}") for kind in ("mnt", "pid_for_children", "net", "user")]  # noqa: PTH115
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
 from crashmatrix.faults.disk.linux.containment import run_forked
-from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -134,7 +133,7 @@ def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> 
 
     if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at):
         return []
-    lines = [parse(line) for line in read_file(journal).splitlines()]
+    lines = [parse(line) for line in journal.read_bytes().splitlines()]  # As the target left it, in a job of its own.
     amid = [place for place in found if place.line and isinstance(lines[place.line - 1], AttemptNote)]
     return [place for place in amid if not place.prepares] or amid
 

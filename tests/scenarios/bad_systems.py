@@ -151,10 +151,11 @@ class WritesOutside(Plain):
     """Keeps its data beside the folder: after a crash it is where it was, and belongs to another run."""
 
     def put(self, root: Path, item: int) -> None:
-        super().put(root.parent, item)
+        (root.parent / "beside").mkdir(exist_ok=True)
+        super().put(root.parent / "beside", item)
 
     def recover(self, root: Path) -> Sequence[Any]:
-        return super().recover(root.parent)
+        return super().recover(root.parent / "beside")
 
 
 class WorkloadHangs(Plain):

@@ -23,6 +23,7 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -32,10 +33,10 @@ NOTHING = "nothing"
 
 def emptied(checker: Checker, folder: Path, point: str) -> CrashState:
     """Run the workload in a folder, and empty one file, named by its path below ``root``."""
-    root, journal = folder / "root", folder / "journal"
+    root, journal = folder / ROOT_NAME, folder / "journal"
     root.mkdir()
-    items = checker.must("prepare", checker.run(work.prepare, root))
-    checker.must("the workload", checker.run(work.workload, root, journal, (), None))
+    items = checker.must("prepare", checker.run(work.prepare, root, root=root))
+    checker.must("the workload", checker.run(work.workload, root, journal, (), None, root=root))
     if point != NOTHING:
         (root / point).write_bytes(b"")
     return CrashState(checker.store.capture(root), Promises.parse(journal.read_bytes(), items))
@@ -54,7 +55,7 @@ class EmptyExperiment:
         folder = self.checker.folder()
         emptied(self.checker, folder, NOTHING)
         files = sorted(
-            str(path.relative_to(folder / "root")) for path in (folder / "root").rglob("*") if path.is_file()
+            str(path.relative_to(folder / ROOT_NAME)) for path in (folder / ROOT_NAME).rglob("*") if path.is_file()
         )
         plan = [NOTHING, *files][: self.options.budget or EMPTY.budget]
         self.details.update(plan=plan_digest(plan), notes=[f"{len(plan)} places, named {EMPTY.labels.point}s"])
@@ -105,7 +106,7 @@ class EmptyScenario:
         with workbench() as checker:
             folder = checker.folder()
             emptied(checker, folder, self.point)
-            yield CrashedFolder(folder / "root", f"the folder in which {self.point} was emptied")
+            yield CrashedFolder(folder / ROOT_NAME, f"the folder in which {self.point} was emptied")
 
 
 class Empty:

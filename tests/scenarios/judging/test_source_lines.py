@@ -49,8 +49,8 @@ def test_places(tmp_path: Path) -> None:
     with workbench(Plan(target=f"{tmp_path / 'store.py'}:Store", report=tmp_path / "report")) as (checker, _):
         prepared = prepare(checker)
         folder = checker.folder()
-        checker.store.restore(prepared.tree, folder / "root")
-        result = checker.run(work.places, folder / "root", folder / "journal", set(PLACES))
+        checker.store.restore(prepared.tree, folder / "data")
+        result = checker.run(work.places, folder / "data", folder / "journal", set(PLACES), root=folder / "data")
     assert isinstance(result, Returned)
     found = {hit: (about, line.rpartition("/")[2]) for hit, (about, line) in result.value.items()}
     assert found == {hit: place for hit, place in PLACES.items() if hit in found}

@@ -93,7 +93,7 @@ def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
     assert of["posix~none~0/9-none~resumed"].point == "posix~none~0 second life"
     assert of["posix~none~0/9-none~resumed"].resumed == "the power cut 9-none"
     killed = of["posix~resumed~0"]
-    assert killed.resumed.startswith("a kill before write, call ") and killed.of is None
+    assert killed.resumed.startswith("a kill before ") and killed.of is None
     assert all(each.initial == tuple(range(len(each.initial))) for each in others if each.resumed)
 
 
