@@ -17,15 +17,16 @@ from crashmatrix.scenarios.systems.modelardb.log import FLAWS
 from tests.scenarios.experiments import kill_of, power_of
 
 RESUMED = "+workload.resumed@1+workload.end@1"
+RESUMED_HOLE = "after it was resumed: acknowledged, but gone: 32 (of "
 RESUMED_LOSES = "after it was resumed: the points of batch 30 came back 0 to 1 times"
 
 FOUND = [
     ("376", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
     ("forgotten-id", "journal.after_attempt@18", "loses", "acknowledged, but gone: 16 (of 17 acknowledged)"),
     ("389", "journal.after_attempt@18", "safe", ""),
-    ("older-segment", f"journal.after_attempt@6{RESUMED}", "loses", RESUMED_LOSES),
+    ("older-segment", f"journal.after_attempt@30{RESUMED}", "hole", RESUMED_HOLE),
     ("older-segment", "journal.after_attempt@6", "safe", ""),
-    ("lost-leftover", f"modelardb.open.leftover_gone@2{RESUMED}", "loses", RESUMED_LOSES),
+    ("lost-leftover", f"modelardb.open.leftover_gone@2{RESUMED}", "hole", RESUMED_HOLE),
     ("lost-leftover", "modelardb.open.leftover_gone@2", "safe", ""),
     ("389", f"modelardb.open.leftover_gone@2{RESUMED}", "loses", RESUMED_LOSES),
     ("fixed", f"modelardb.open.leftover_gone@2{RESUMED}", "safe", ""),
