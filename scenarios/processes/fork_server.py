@@ -63,29 +63,40 @@ class _Cells:
             self._maker.close_copy()
 
 
-if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
-    del os.environ["PYTHONSAFEPATH"]  # Not for what targets start.
-if folders := os.environ.pop(SYS_PATH, ""):
+def _load(module: str) -> None:
+    if module.endswith(".py"):
+        importlib.import_module("crashmatrix.scenarios.systems.loading").load_module(module)
+    else:
+        importlib.import_module(module)
+
+
+def _serve(folders: str) -> _Cells | None:
+    """Make this process the server, which imports from these folders; returns its cells, None if there are none."""
     sys.path[:] = folders.split("\n")
+    if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH:
+        del os.environ["PYTHONSAFEPATH"]  # Not for what targets start.
+    die_with_parent(os.getppid())
+    if available():
+        become_user_of_cells()  # Before anything is imported that starts threads.
+    adopt_orphans()
+    # An adopted orphan's pid is unexpected there.
+    warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
+    for module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
+        with contextlib.suppress(
+            Exception
+        ):  # The child that needs it fails with the same error, where it can be reported.
+            _load(module)
+    cells = None
+    if available():
+        cells = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
+        os.register_at_fork(before=cells.begin, after_in_child=cells.leave)
+    gc.collect()
+    gc.freeze()  # Else a job's first collection would look at, and so copy, everything imported here.
+    return cells
+
+
 SERVER_PID = os.getpid()
-die_with_parent(os.getppid())
 CELLS: _Cells | None = None
 """None where there are no cells."""
-if available():
-    become_user_of_cells()  # Before anything is imported that starts threads.
-adopt_orphans()
-# An adopted orphan's pid is unexpected there.
-warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
-for _module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
-    try:
-        if _module.endswith(".py"):
-            importlib.import_module("crashmatrix.scenarios.systems.loading").load_module(_module)
-        else:
-            importlib.import_module(_module)
-    except Exception:  # noqa: S112  # The child that needs it fails with the same error, where it can be reported.
-        continue
-if available():
-    CELLS = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
-    os.register_at_fork(before=CELLS.begin, after_in_child=CELLS.leave)
-gc.collect()
-gc.freeze()  # Else a job's first collection would look at, and so copy, everything imported here.
+if _folders := os.environ.pop(SYS_PATH, ""):  # Only a server has it. An import elsewhere has no effect.
+    CELLS = _serve(_folders)
