@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from crashmatrix.reports.formats.text import visible
+
 __all__ = ["Folder", "NotAFile", "ReportError", "copy_file", "is_leftover", "open_file"]
 
 _KINDS = {
@@ -32,7 +34,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class ReportError(Exception):
-    """The report directory cannot be used; the message says why and what to do."""
+    """The report directory cannot be used; the message says why and what to do, in one line, whatever names it has to quote."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message).replace("\n", "\\n"))
 
 
 class NotAFile(OSError):
