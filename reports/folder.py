@@ -37,7 +37,7 @@ class ReportError(Exception):
     """The report directory cannot be used; the message says why and what to do, in one line, whatever names it has to quote."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(visible(message).replace("\n", "\\n"))
+        super().__init__(visible(message).replace("\n", " "))
 
 
 class NotAFile(OSError):

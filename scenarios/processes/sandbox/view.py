@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import crashmatrix
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
 
@@ -44,6 +45,10 @@ NOTES: Final = Path("/tmp/crashmatrix-notes")  # noqa: S108  # as above
 _PRIVATE = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108  # the target's own
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _PROTECTED = (Path("/proc/sys"), Path("/proc/sysrq-trigger"))
+
+
+_OUR_FOLDERS = [path.resolve() for path in Path(crashmatrix.__file__).parent.iterdir() if path.is_symlink()]
+"""In an editable installation, links lead from the package to folders elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,8 @@ def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
     named: list[str | Path] = [sys.prefix, sys.base_prefix, program.parent, program.resolve().parent]
     with contextlib.suppress(FileNotFoundError):
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
-    every = map(str, (*named, *sys.path, *os.get_exec_path(), *further))
-    paths = {os.path.abspath(path) for path in every if path}  # noqa: PTH100  # Path.absolute keeps `..`
+    every = [str(path) for path in (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *further) if str(path)]
+    paths = {os.path.abspath(path) for path in every} | {os.path.realpath(path) for path in every}  # noqa: PTH100  # keeps links
     folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in paths if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
     return _outermost(map(Path, folders))
 

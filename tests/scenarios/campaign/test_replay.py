@@ -27,7 +27,9 @@ def test_the_minimised_scenario_is_replayed_and_looked_at(tmp_path: Path) -> Non
     stored = json.loads((report / "summary.json").read_text())
     finding = stored["findings"][0]
     results = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
-    found = sum(each["count"] for each in stored["findings"])  # What is lost in a second life has a finding of its own.
+    found = sum(
+        each["count"] for each in stored["findings"]
+    )  # A second life that loses items has a finding of its own.
     assert found == sum(each["verdict"] == "loses" for each in results)
     again = crashmatrix("replay", finding["example"], cwd=tmp_path)
     assert again.returncode == 1
