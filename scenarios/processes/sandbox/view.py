@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-import crashmatrix
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
 
@@ -47,7 +46,7 @@ _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _PROTECTED = (Path("/proc/sys"), Path("/proc/sysrq-trigger"))
 
 
-_OUR_FOLDERS = [path.resolve() for path in Path(crashmatrix.__file__).parent.iterdir() if path.is_symlink()]
+_OUR_FOLDERS = [path.resolve() for path in Path(__file__).parents[3].iterdir() if path.is_symlink()]
 """In an editable installation, links lead from the package to folders elsewhere."""
 
 
