@@ -191,8 +191,9 @@ def _how(server: HeldProcess) -> str:
 def _ensure_running() -> None:
     """Start a server unless one runs, deaf to what ends us: that may go to the whole process group; it ends when we do."""
     with _environment({"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", SAFE_PATH), SYS_PATH: "\n".join(sys.path)}):
-        resource_tracker.ensure_running()  # Here, since it would unblock some of these signals.
-        with signals_held_back():
+        with signals_held_back():  # Inherited: else SIGHUP to the whole group ends the tracker.
+            resource_tracker.ensure_running()
+        with signals_held_back():  # Once more, since the tracker's start unblocks some of these signals.
             forkserver.ensure_running()
 
 
