@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
@@ -65,19 +65,19 @@ class KillPoint:
 
 @dataclass(frozen=True)
 class CallPlace:
-    """Before the ``call``-th system call that changes the folder after so many journal lines; ``name`` says which it is."""
+    """Before the ``call``-th system call that changes the folder after so many journal lines; ``name`` is the crash point's."""
 
     line: int
     call: int
     name: str
 
     def __str__(self) -> str:
-        return f"before {self.name}, call {self.call} after line {self.line} of the journal"
+        return f"before {self.name.removeprefix(PREFIX)}, call {self.call} after line {self.line} of the journal"
 
     @property
     def prepares(self) -> bool:
         """Whether the call by itself stores nothing of an item: it syncs, or opens."""
-        return PREFIX + self.name in _SYNCS or self.name.startswith(("open", "creat"))
+        return self.name in _SYNCS or self.name.startswith((f"{PREFIX}open", f"{PREFIX}creat"))
 
 
 Places = dict[str, tuple[KillPoint, ...]]
@@ -107,11 +107,11 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
     system = target.make()
     found: Places = {}
 
-    def see(place: KillPoint, name: str, _: ProcessTree) -> None:
-        sort = f"{name} {place.sync}"
-        found[sort] = (*found.get(sort, ()), place)
+    def see(line: int, sync: int, name: str, _: ProcessTree) -> None:
+        sort = f"{name} {sync}"
+        found[sort] = (*found.get(sort, ()), KillPoint(line, sync))
 
-    status = _at_syncs(lambda: system.workload(root, Journal(journal)), root, journal, see)
+    status = _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, _SYNCS.__contains__, see)
     return {} if status else found
 
 
@@ -125,13 +125,14 @@ def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> 
     found: list[CallPlace] = []
     begun: set[int] = set()
 
-    def at(place: CallPlace, _: ProcessTree) -> None:
-        if place.line in begun:
+    def see(line: int, call: int, name: str, _: ProcessTree) -> None:
+        place = CallPlace(line, call, name)
+        if line in begun:
             found.append(place)
         if not place.prepares:
-            begun.add(place.line)
+            begun.add(line)
 
-    if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at):
+    if _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, _changes, see):
         return []
     lines = [parse(line) for line in journal.read_bytes().splitlines()]  # As the target left it, in a job of its own.
     amid = [place for place in found if place.line and isinstance(lines[place.line - 1], AttemptNote)]
@@ -140,35 +141,8 @@ def places_amid_items(_: Channel, target: Target, root: Path, journal: Path) -> 
 
 def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Path) -> None:
     """Run the workload in a prepared folder until it is killed at the place; to its end if it never comes there."""
-
-    def at(here: CallPlace, tree: ProcessTree) -> None:
-        if here == place:
-            tree.kill()
-            raise _Killed
-
-    with suppress(_Killed):
-        _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, at)
-
-
-class _Killed(Exception):
-    pass
-
-
-def _at_calls(
-    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[CallPlace, ProcessTree], None]
-) -> int:
-    """Run the workload in a process tree held before each call; returns its exit code, negative for a signal."""
-    lines = calls = 0
-
-    def at(name: str, tree: ProcessTree, _: object) -> None:
-        nonlocal lines, calls
-        if name == JOURNAL_LINE:
-            lines, calls = lines + 1, 0
-        elif name.startswith(PREFIX):
-            calls += 1
-            see(CallPlace(lines, calls, name.removeprefix(PREFIX)), tree)
-
-    return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)
+    workload = partial(system.workload, root, Journal(journal))
+    _kill_at(workload, root, journal, _changes, lambda *here: CallPlace(*here) == place)
 
 
 def until_killed(
@@ -182,7 +156,13 @@ def until_killed(
 
     Raises UsageError: it ended with an error.
     """
-    status = _killed_at_sync(machine, place, workload) if place.sync else run_forked(lambda: noting(place.note))
+    if place.sync:
+        status = _kill_at(
+            workload, machine.root, machine.notes, _SYNCS.__contains__,
+            lambda line, sync, _: KillPoint(line, sync) == place,
+        )  # fmt: skip
+    else:
+        status = run_forked(lambda: noting(place.note))
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
     elif status:
@@ -194,30 +174,55 @@ def restarted_at(trace: Trace) -> int:
     return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
 
 
-def _killed_at_sync(machine: Machine, place: KillPoint, workload: Callable[[], None]) -> int:
-    def see(here: KillPoint, _: str, tree: ProcessTree) -> None:
-        if here == place:
+class _Killed(Exception):
+    pass
+
+
+def _changes(name: str) -> bool:
+    return name.startswith(PREFIX)
+
+
+def _kill_at(
+    workload: Callable[[], None],
+    root: Path,
+    journal: Path,
+    counts: Callable[[str], bool],
+    there: Callable[[int, int, str], bool],
+) -> int:
+    """As `_at_calls`, until the process tree is killed ``there``; returns what `run_forked` does."""
+
+    def see(line: int, call: int, name: str, tree: ProcessTree) -> None:
+        if there(line, call, name):
             tree.kill()
             raise _Killed
 
     try:
-        return _at_syncs(workload, machine.root, machine.notes, see)
+        return _at_calls(workload, root, journal, counts, see)
     except _Killed:
         return -signal.SIGKILL
 
 
-def _at_syncs(
-    workload: Callable[[], None], root: Path, journal: Path, see: Callable[[KillPoint, str, ProcessTree], None]
+def _at_calls(
+    workload: Callable[[], None],
+    root: Path,
+    journal: Path,
+    counts: Callable[[str], bool],
+    see: Callable[[int, int, str, ProcessTree], None],
 ) -> int:
-    """Run the workload in a process tree that is held before each sync; returns its exit code, negative for a signal."""
-    lines = syncs = 0
+    """Run the workload in a process tree that is held before each call; returns its exit code, negative for a signal.
+
+    Args:
+        counts: whether a crash point is a call to be counted, by its name.
+        see: gets of each such call the number of journal lines before it, which one it is since the last line, and its name.
+    """
+    lines = calls = 0
 
     def at(name: str, tree: ProcessTree, _: object) -> None:
-        nonlocal lines, syncs
+        nonlocal lines, calls
         if name == JOURNAL_LINE:
-            lines, syncs = lines + 1, 0
-        elif name in _SYNCS:
-            syncs += 1
-            see(KillPoint(lines, syncs), name, tree)
+            lines, calls = lines + 1, 0
+        elif counts(name):
+            calls += 1
+            see(lines, calls, name, tree)
 
     return run_watched(workload, root=root, journal=journal, failpoints=(), at=at)
