@@ -39,7 +39,7 @@ from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Retu
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
-from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Checked", "Checker", "CrashState"]
@@ -99,7 +99,7 @@ class Checker:
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
-        self._verified: set[tuple[str, str]] = set()
+        self._verified: set[tuple[str, tuple[str, str]]] = set()
 
     def folder(self) -> Path:
         """Return a new, empty folder of its own under the scratch directory."""
@@ -239,12 +239,12 @@ class Checker:
 
         Many crashes, above all those within a recovery, are recovered to the very same folder.
         """
-        recovered = CrashState(self._capture(root), promises)
-        key = recovered.digest, "\n".join(map(item_key, items))
+        recovered = Recovered(self._capture(root), tuple(items))
+        key = CrashState(recovered.tree, promises).digest, recovered.key
         if key not in self._verified:
             self._recover_again(root, items, promises, recovered.tree)
             self._verified.add(key)
-        return Recovered(recovered.tree, tuple(items))
+        return recovered
 
     def _capture(self, root: Path) -> Tree:
         """Snapshot a recovered folder, if it still is one."""

@@ -69,7 +69,7 @@ class _Comparison:
     def __init__(self, left: Tree, shown: Tree, others: Sequence[Tree], content: Callable[[str], bytes]) -> None:
         self._left, self._shown, self._content = dict(left.entries), dict(shown.entries), content
         self._others = [_paired(self._shown, dict(other.entries)) for other in others]
-        self._names = _by_folder(self._left)
+        self._names, self._names_shown = _by_folder(self._left), _by_folder(self._shown)
         self._pairs: Pairs = {}
 
     def first(self) -> str:
@@ -83,7 +83,7 @@ class _Comparison:
 
     def _folder(self, shown: str, left: str) -> Iterator[str]:
         """Pair what is in two folders; yield the paths without a partner. A path "" is the root's."""
-        theirs = _by_folder(self._shown).get(shown, [])
+        theirs = self._names_shown.get(shown, [])
         free = set(self._names.get(left, []))
         wanted = []
         for path in theirs:

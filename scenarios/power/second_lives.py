@@ -12,6 +12,7 @@ second life is judged in a recording of its own (`recording`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class LifeJudge:
 
     def __init__(self, target: Target, scratch: Path, cell: Cell | None) -> None:
         self._target, self._scratch, self._cell = target, scratch, cell
-        self._kind = load(target.name)
+        self._kind, self._view = load(target.name), target.view()
         self._contract = contract_named(self._kind.contract)
         self.lives = self.promised = 0
         """How many second lives there were, and how many of them acknowledged something."""
@@ -60,7 +61,7 @@ class LifeJudge:
     def _judge(self, root: Path) -> Violation | None:
         journal = self._scratch / f"resumed-{self.lives}"
         journal.touch()
-        view = self._target.view(root.parent, journal)
+        view = replace(self._view, folder=root.parent, notes=journal)
         apart = Apart(self._cell, view) if self._cell else None
         inside, lines = (view.inside(root), view.inside(journal)) if apart else (root, journal)
         verdict, items = run_checker(partial(self._recover, inside, None), self._kind.seconds_max, apart)

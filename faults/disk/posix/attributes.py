@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import time
+from functools import cache
 
 from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
@@ -151,6 +152,7 @@ def _mode_of(acl: bytes, mode: int) -> int:
     return mode & ~0o777 | found.get(_ACL_OWNER, 0) << 6 | group << 3 | found.get(_ACL_OTHER, 0)
 
 
+@cache
 def _memory_keeps_attributes() -> bool:
     """Whether files in memory, which crash images are, take extended attributes: since Linux 6.6."""
     file = os.memfd_create("crashmatrix-probe")
