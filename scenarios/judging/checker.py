@@ -111,10 +111,10 @@ class Checker:
         """Return what a job of the target sees of the machine's files, if ``root`` is its folder under test."""
         return replace(self._view, folder=root and root.parent)
 
-    def run(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts, root: Path | None = None) -> JobResult[T]:
-        """Run a job on the target to its end, with the time limit of a workload; ``root`` is its folder under test."""
+    def run(self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts) -> JobResult[T]:
+        """Run a job on the target, in its folder under test, to its end; with the time limit of a workload."""
         seconds_max = 10 * self.system.seconds_max
-        return self.jobs.run(function, self.target, *args, seconds_max=seconds_max, view=self.view(root))
+        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises UsageError if the job ended otherwise."""
@@ -136,7 +136,7 @@ class Checker:
         folder = self.folder()
         root = folder / ROOT_NAME
         self.store.restore(tree, root)
-        result = self.run(work.fingerprint, root, root=root)
+        result = self.run(work.fingerprint, root)
         remove_tree(folder)
         return result.value if isinstance(result, Returned) else None
 

@@ -149,7 +149,7 @@ class KillExperiment(KillExploration):
         folder = self.checker.folder()
         root = folder / ROOT_NAME
         self.checker.store.restore(prepared.tree, root)
-        result = self.checker.run(work.places, root, folder / "journal", wanted, root=root)
+        result = self.checker.run(work.places, root, folder / "journal", wanted)
         if isinstance(result, Returned):  # Otherwise the findings name calls only.
             self.places = result.value
         remove_tree(folder)

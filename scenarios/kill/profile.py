@@ -52,7 +52,7 @@ def prepare(checker: Checker) -> Prepared:
     folder = checker.folder()
     root = folder / ROOT_NAME
     root.mkdir()
-    items = checker.must("prepare", checker.run(work.prepare, root, root=root))
+    items = checker.must("prepare", checker.run(work.prepare, root))
     tree = checker.store.capture(root)
     if tree.unusable:
         raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
@@ -79,7 +79,7 @@ def prepare(checker: Checker) -> Prepared:
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:
-    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal, root=root))
+    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     if profile.shrunk:
         raise shrunk(checker)
     return profile, checker.store.capture(root)

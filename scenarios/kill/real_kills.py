@@ -127,11 +127,11 @@ def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -
     for depth, hit in enumerate(first):
         kill = None if hit == END else hit
         if depth == 0:
-            result: JobResult[object] = checker.run(work.workload, root, journal, (), kill, root=root)
+            result: JobResult[object] = checker.run(work.workload, root, journal, (), kill)
         elif unusable := checker.store.capture(root).unusable:
             return Checked(*unusable)
         else:
-            result = checker.run(work.recover, root, False, kill, root=root)
+            result = checker.run(work.recover, root, False, kill)
         if kill is not None and not was_killed(result):
             return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")
     if RESUMED in path:

@@ -208,12 +208,12 @@ def crash_again(checker: Checker, folder: Path, hit: Hit) -> CrashState | Checke
     root, journal = folder / ROOT_NAME, folder / "resumed-journal"
     if unusable := checker.store.capture(root).unusable:
         return Checked(*unusable)
-    recovery = checker.run(work.recover, root, False, None, root=root)
+    recovery = checker.run(work.recover, root, False, None)
     if not isinstance(recovery, Returned):
         return Checked(Verdict.UNKNOWN, f"was to be resumed, but recovery {recovery}")
     recovered = Recovered(checker.store.capture(root), tuple(recovery.value[0]))
     kill = None if hit == END else hit
-    result = checker.run(work.resume, root, journal, (), kill, recovered.items, root=root)
+    result = checker.run(work.resume, root, journal, (), kill, recovered.items)
     if kill is not None and not was_killed(result):
         return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]} once resumed, but {result}")
     if kill is None and not isinstance(result, Returned):

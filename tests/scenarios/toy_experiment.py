@@ -35,8 +35,8 @@ def emptied(checker: Checker, folder: Path, point: str) -> CrashState:
     """Run the workload in a folder, and empty one file, named by its path below ``root``."""
     root, journal = folder / ROOT_NAME, folder / "journal"
     root.mkdir()
-    items = checker.must("prepare", checker.run(work.prepare, root, root=root))
-    checker.must("the workload", checker.run(work.workload, root, journal, (), None, root=root))
+    items = checker.must("prepare", checker.run(work.prepare, root))
+    checker.must("the workload", checker.run(work.workload, root, journal, (), None))
     if point != NOTHING:
         (root / point).write_bytes(b"")
     return CrashState(checker.store.capture(root), Promises.parse(journal.read_bytes(), items))

@@ -50,7 +50,7 @@ def test_places(tmp_path: Path) -> None:
         prepared = prepare(checker)
         folder = checker.folder()
         checker.store.restore(prepared.tree, folder / "data")
-        result = checker.run(work.places, folder / "data", folder / "journal", set(PLACES), root=folder / "data")
+        result = checker.run(work.places, folder / "data", folder / "journal", set(PLACES))
     assert isinstance(result, Returned)
     found = {hit: (about, line.rpartition("/")[2]) for hit, (about, line) in result.value.items()}
     assert found == {hit: place for hit, place in PLACES.items() if hit in found}
