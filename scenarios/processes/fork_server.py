@@ -16,14 +16,11 @@ import sys
 import warnings
 
 from crashmatrix.faults.disk import die_with_parent
-from crashmatrix.scenarios.processes.job_server import SAFE_PATH, SYS_PATH
+from crashmatrix.scenarios.processes.job_server import PRELOAD_VARIABLE, SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
-__all__ = ["CELLS", "PRELOAD_VARIABLE", "SERVER_PID"]
-
-PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
-"""Environment variable naming the modules and Python files to import, a line each."""
+__all__ = ["CELLS", "SERVER_PID"]
 
 
 class _Cells:

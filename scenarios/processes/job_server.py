@@ -26,14 +26,15 @@ from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.sandbox import cell as sandbox
 from crashmatrix.scenarios.processes.scratch import own_sockets
 
-__all__ = ["SAFE_PATH", "SERVER", "SYS_PATH", "JobServer", "death"]
+__all__ = ["PRELOAD_VARIABLE", "SAFE_PATH", "SERVER", "SYS_PATH", "JobServer", "death"]
 
 _PRELOAD = (
     "crashmatrix.scenarios.judging.worker",
     "multiprocessing.popen_forkserver",
     "multiprocessing.connection",
 )
-_PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
+PRELOAD_VARIABLE = "CRASHMATRIX_PRELOAD"
+"""Environment variable naming the modules and Python files to import, a line each."""
 SYS_PATH = "CRASHMATRIX_SYS_PATH"
 """Environment variable for the server alone: where to import from, a folder each line."""
 SAFE_PATH = "crashmatrix"
@@ -72,7 +73,7 @@ class JobServer:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         own_sockets()
         settings = {
-            _PRELOAD_VARIABLE: "\n".join((*_PRELOAD, *preload)),
+            PRELOAD_VARIABLE: "\n".join((*_PRELOAD, *preload)),
             sandbox.CELLS_VARIABLE: "" if sandbox.lacking() else "yes",
         }
         if not busy and any(os.environ.get(name) != value for name, value in settings.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
@@ -13,6 +14,15 @@ from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
 def kill_of(plan: Plan, checker: Checker) -> KillExperiment:
     """The plan's kill experiment, not yet begun."""
     return KILL.experiment(checker, plan.experiment_options)
+
+
+def run_kill(target: str, **changes: object) -> KillExperiment:
+    """Run a kill experiment on a target, with a plan's other fields as given."""
+    plan = Plan(target=target, **changes)  # type: ignore[arg-type]
+    with workbench(plan) as (checker, _):
+        experiment = kill_of(plan, checker)
+        experiment.run()
+    return experiment
 
 
 def power_of(

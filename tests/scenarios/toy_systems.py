@@ -15,6 +15,7 @@ from typing import Any
 
 from crashmatrix import Journal, PromiseBroken, Promises, SystemUnderTest
 from crashmatrix.faults import declare
+from crashmatrix.faults.disk.trace.file import sync_directory
 
 BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
 AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowledged")
@@ -22,15 +23,6 @@ BETWEEN = declare("toy.put.between_halves", "half of the line is written")
 RECOVERING = declare("toy.recover.before_return", "read back")
 
 ITEMS = 6
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable. The reference engine has this, but takes a third of a second to import."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Store(SystemUnderTest):

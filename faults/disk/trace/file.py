@@ -36,7 +36,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["load_trace", "save_trace"]
+__all__ = ["load_trace", "save_trace", "sync_directory"]
 
 MAGIC = b"crashmatrix trace\r\n\x1a\n"  # A transfer that changes line ends damages it.
 _VERSION, _READ = 3, (2, 3)
@@ -62,7 +62,7 @@ def save_trace(trace: Trace, path: Path) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)  # The rename was losable until here.
 
 
 def load_trace(path: Path) -> Trace:
@@ -129,9 +129,10 @@ def _rows(payload: Any) -> Iterator[Row]:
         yield kind, offset, payload[position - length : position], number
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable: creations, renames, removals. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)  # The rename was losable until here.
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

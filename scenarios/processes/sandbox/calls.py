@@ -38,7 +38,8 @@ _OPEN_TREE_CLONE, _MOVE_FROM_DESCRIPTOR = 1, 4
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _ATTR_RDONLY = 1
 _MS_PRIVATE_BELOW = 0x4000 | (1 << 18)
-_CAPABILITY_VERSION: Final = 0x20080522
+_CAPABILITY_HEADER: Final = struct.pack("<Ii", 0x20080522, 0)
+"""The interface's version, and this thread."""
 _PR_CAPBSET_DROP = 24
 _CAP_SYS_ADMIN = 21
 _UNDOING = (16, 17, _CAP_SYS_ADMIN, 22)
@@ -120,9 +121,7 @@ def start_loopback() -> None:
 
 def may_mount() -> bool:
     """Whether this process has CAP_SYS_ADMIN."""
-    header, held = struct.pack("<Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, held), "capget")
-    return bool(struct.unpack("<6I", held.raw)[0] >> _CAP_SYS_ADMIN & 1)
+    return bool(_capabilities()[0] >> _CAP_SYS_ADMIN & 1)
 
 
 def drop_capabilities() -> None:
@@ -130,15 +129,19 @@ def drop_capabilities() -> None:
 
     capset(2), and PR_CAPBSET_DROP for the programs that are run.
     """
-    header, held = struct.pack("<Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, held), "capget")
     lower = ~sum(1 << number for number in _UNDOING) if os.geteuid() == 0 else 0
     upper = 0xFFFFFFFF if os.geteuid() == 0 else 0
     for number in _UNDOING:
         _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
-    words = struct.unpack("<6I", held.raw)
-    kept = struct.pack("<6I", *(word & (lower if at < 3 else upper) for at, word in enumerate(words)))
-    _check(_libc.capset(header, kept), "capset")
+    kept = (word & (lower if at < 3 else upper) for at, word in enumerate(_capabilities()))
+    _check(_libc.capset(_CAPABILITY_HEADER, struct.pack("<6I", *kept)), "capset")
+
+
+def _capabilities() -> tuple[int, ...]:
+    """Those of this process: effective, permitted and inheritable ones, numbers below 32; then the same of the others."""
+    held = ctypes.create_string_buffer(24)
+    _check(_libc.capget(_CAPABILITY_HEADER, held), "capget")
+    return struct.unpack("<6I", held.raw)
 
 
 def _check(returned: int, call: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
-from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.kill.experiment import KillExperiment
-from tests.scenarios.experiments import kill_of
+from tests.scenarios.experiments import run_kill
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -33,11 +31,7 @@ VERDICTS = [
 
 
 def run(toy: str, **changes: object) -> KillExperiment:
-    plan = Plan(target=f"{TOYS}:{toy}", **changes)  # type: ignore[arg-type]
-    with workbench(plan) as (checker, _):
-        experiment = kill_of(plan, checker)
-        experiment.run()
-    return experiment
+    return run_kill(f"{TOYS}:{toy}", **changes)
 
 
 def verdicts(results: list[ScenarioResult]) -> set[str]:

@@ -18,7 +18,7 @@ from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill import second_lives
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
 from crashmatrix.scenarios.kill.plan import END, RESUMED, parse_id
-from tests.scenarios.experiments import kill_of
+from tests.scenarios.experiments import kill_of, run_kill
 
 TOYS = "tests.scenarios.second_life_systems"
 
@@ -45,11 +45,7 @@ VERDICTS = [
 
 
 def run(toy: str, **changes: object) -> KillExperiment:
-    plan = Plan(target=f"{TOYS}:{toy}", **changes)  # type: ignore[arg-type]
-    with workbench(plan) as (checker, _):
-        experiment = kill_of(plan, checker)
-        experiment.run()
-    return experiment
+    return run_kill(f"{TOYS}:{toy}", **changes)
 
 
 def lives(experiment: KillExperiment) -> tuple[list[ScenarioResult], list[ScenarioResult]]:
