@@ -1,13 +1,14 @@
 """A tree as real files: laid out in an empty directory, with the owners, attributes and times that a crash state leaves.
 
-Order: every name with its content; then owners, extended attributes, permissions and times, each of which an earlier one can
-change; directories last and the innermost first, since a time changes with what is made in them.
+Order: every name with its content; then its metadata (`linux.metadata`); directories last and the innermost first, since a time
+changes with what is made in them.
 """
 
 import os
 import stat
 from pathlib import Path
 
+from crashmatrix.faults.disk.linux.metadata import set_metadata
 from crashmatrix.faults.disk.posix.content import Content
 from crashmatrix.faults.disk.posix.tree import Kept, Tree
 
@@ -55,12 +56,6 @@ def _make(place: bytes, node: Kept, content: Content) -> None:
 
 
 def _set(place: bytes, node: Kept) -> None:
-    state = os.lstat(place)
-    if (state.st_uid, state.st_gid) != node.owner:
-        os.chown(place, *node.owner, follow_symlinks=False)
-    for name, value in node.attributes:
-        os.setxattr(place, name, value, follow_symlinks=False)
-    if not stat.S_ISLNK(node.mode):
-        os.chmod(place, stat.S_IMODE(node.mode))  # noqa: PTH101 -- a path of bytes
-    if node.modified_ns:
-        os.utime(place, ns=(node.accessed_ns or node.modified_ns, node.modified_ns), follow_symlinks=False)
+    times = (node.accessed_ns or node.modified_ns, node.modified_ns) if node.modified_ns else None
+    mode = None if stat.S_ISLNK(node.mode) else stat.S_IMODE(node.mode)
+    set_metadata(place, owner=node.owner, attributes=node.attributes, mode=mode, times_ns=times)

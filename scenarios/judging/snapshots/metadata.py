@@ -1,11 +1,4 @@
-"""The metadata of a file, read from an open descriptor and set again: owner, attributes, permissions, times.
-
-Order in which it is set, since each step changes what an earlier one would have set:
-
-(1) owner: the kernel then drops set-user-ID bits and capabilities
-(2) extended attributes, ACLs among them: a file without write permission takes none
-(3) permissions
-(4) times: last of all, and of a directory only when everything in it was made
+"""The metadata of a file, read from an open descriptor and set again (`linux.metadata`).
 
 Labels of security modules (SELinux, IMA) are the machine's, not the program's. They are left alone.
 """
@@ -16,6 +9,7 @@ import errno
 import os
 import stat
 
+from crashmatrix.faults.disk.linux.metadata import set_metadata
 from crashmatrix.scenarios.judging.snapshots.tree import LINK, Entry
 
 __all__ = ["attributes_of", "kind_of_mode", "put_metadata"]
@@ -58,11 +52,7 @@ def _value(place: int | str, attribute: str) -> bytes:
 
 def put_metadata(folder: int, name: str, entry: Entry) -> None:
     """Set all of it on a name in an open folder, which is not followed. Raises OSError."""
-    state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if (state.st_uid, state.st_gid) != entry.owner:
-        os.chown(name, *entry.owner, dir_fd=folder, follow_symlinks=False)
-    for attribute, value in entry.attributes:
-        os.setxattr(f"/proc/self/fd/{folder}/{name}", attribute, value, follow_symlinks=False)
-    if entry.kind != LINK:  # Nobody looks at a link's own permissions, and Linux cannot set them.
-        os.chmod(name, entry.mode, dir_fd=folder)
-    os.utime(name, ns=(entry.accessed_ns, entry.modified_ns), dir_fd=folder, follow_symlinks=False)
+    set_metadata(
+        name, owner=entry.owner, attributes=entry.attributes, mode=None if entry.kind == LINK else entry.mode,
+        times_ns=(entry.accessed_ns, entry.modified_ns), folder=folder,
+    )  # fmt: skip
