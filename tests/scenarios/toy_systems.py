@@ -16,6 +16,7 @@ from typing import Any
 from crashmatrix import Journal, PromiseBroken, Promises, SystemUnderTest
 from crashmatrix.faults import declare
 from crashmatrix.faults.disk.trace.file import sync_directory
+from crashmatrix.scenarios.processes.sandbox.limits import PROCESSES_MAX
 
 BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
 AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowledged")
@@ -311,6 +312,18 @@ class Synced(Store):
             file.write(json.dumps(item) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+class TooMany(Synced):
+    """Its workload starts more processes than it may have; each would live for a minute."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        super().workload(root, journal)
+        for _ in range(PROCESSES_MAX):
+            if not os.fork():
+                time.sleep(60)
+                os._exit(0)
+        time.sleep(60)
 
 
 class SyncsTwice(Synced):
