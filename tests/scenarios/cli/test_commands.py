@@ -170,7 +170,7 @@ def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["targets", "failpoints", "doctor", "--version", "--help"])
 def test_informative_commands(command: str, tmp_path: Path) -> None:
     """Each answers, without touching the folder it is called in."""
-    run = crashmatrix_program(command, cwd=tmp_path)
+    run = (crashmatrix_program if command == "--version" else crashmatrix)(command, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout
     assert list(tmp_path.iterdir()) == []
@@ -250,7 +250,7 @@ def test_the_next_run_removes_what_a_killed_one_left(name: str, tmp_path: Path) 
         run.kill()
         run.communicate(timeout=250)
         assert [*temporary.iterdir()] != []
-        assert crashmatrix_program("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
+        assert crashmatrix("run", f"{TOYS}:Store", *KILL, cwd=tmp_path, TMPDIR=str(temporary)).returncode == 0
         assert [*temporary.iterdir()] == []
         assert [*Path(tempfile.gettempdir()).glob(f"crashmatrix-{run.pid}-*")] == []
 

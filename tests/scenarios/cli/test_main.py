@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def folder() -> str:
     return name
 
 
+FULL = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+CLOSED = "read, write = os.pipe(); os.close(read); os.dup2(write, 1)"
 SPEAKING = [
     ["--help"],
     ["--version"],
@@ -83,18 +86,8 @@ SPEAKING = [
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
     """A full device, or a pipe that nobody reads, never makes a command end with the status of a broken promise."""
-    subprocess.run(["cp", "-r", folder, "in"], cwd=tmp_path, check=True)
-    read, write = os.pipe()
-    os.close(read)
-    output = os.open("/dev/full", os.O_WRONLY) if full else write
-    run = subprocess.run(
-        [*CRASHMATRIX, *arguments],
-        cwd=tmp_path / "in",
-        env=ENVIRONMENT,
-        stdout=output,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    shutil.copytree(folder, tmp_path / "in")
+    run = crashmatrix(*arguments, cwd=tmp_path / "in", first=FULL if full else CLOSED)
     assert run.returncode == 2
     assert "standard output cannot be written" in one_line(run.stderr)
 
@@ -124,10 +117,7 @@ def test_a_report_on_a_full_disk(tmp_path: Path) -> None:
 
 def patched(patch: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program with something changed in it."""
-    imports = "import os, signal, time\nfrom crashmatrix.scenarios.cli import commands as cli\n"
-    code = f"{imports}{patch}\nfrom crashmatrix.scenarios.cli.main import main\nmain()"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=cwd, env={**ENVIRONMENT, "TMPDIR": str(cwd)}, capture_output=True, text=True)
+    return crashmatrix(*arguments, cwd=cwd, first=patch, TMPDIR=str(cwd))
 
 
 WRONG = "def wrong(): raise ZeroDivisionError('by\\n\\x1b[31mzero')\ncli.examine = wrong"
