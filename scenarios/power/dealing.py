@@ -21,8 +21,8 @@ BATCH = 200
 
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
-_ENUMERATED_MAX = 20_000
-"""How many states are enumerated, once enough are dealt, to say how many there are."""
+_ENUMERATED_MAX, _ENUMERATED_PER_DEALT = 20_000, 250
+"""How many states are enumerated, once enough are dealt, to say how many there are: at most so many, and so many for each dealt."""
 
 
 class Dealer:
@@ -39,9 +39,10 @@ class Dealer:
         """
         batch: list[CrashState] = []
         seen: set[tuple[int, int]] = set()
+        enumerated_max = min(_ENUMERATED_MAX, _ENUMERATED_PER_DEALT * budget)
         for state in self._states:
             if len(seen) == budget:
-                if number or self._states.coverage.enumerated > _ENUMERATED_MAX:
+                if number or self._states.coverage.enumerated > enumerated_max:
                     break  # It is enough that one judge counts.
                 continue
             image, events = self._states.digests.of(state), self.events(state.cut)

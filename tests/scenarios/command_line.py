@@ -1,4 +1,7 @@
-"""The command line, called often: each call is a process of its own, forked from one that has imported all it needs."""
+"""The command line, called often: each call is a process of its own, forked from one that has imported all it needs.
+
+A call may begin with Python of the test's, which changes something in that process: a full device as its output, an error.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from tests import ROOT
 CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
 
 _FORKING = """
-import json, os, sys
-from crashmatrix.scenarios.cli import commands  # Already imported when `main` imports it.
+import contextlib, json, os, signal, sys, tempfile, time
+from crashmatrix.scenarios.cli import commands as cli  # Already imported when `main` imports it.
 from crashmatrix.scenarios.cli.main import main
 
 def begin(call):
@@ -24,6 +27,12 @@ def begin(call):
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         os.dup2(os.open(call["output"][descriptor - 1], os.O_WRONLY), descriptor)
     sys.argv[1:] = call["arguments"]
+    os.environ.update(call["environment"])
+    tempfile.tempdir = None
+    exec(call["first"], globals())
+
+with contextlib.suppress(Exception):
+    cli.app(["report", "nosuch"], standalone_mode=False)  # The option parser imports more for its first command.
 
 answers = os.fdopen(os.dup(1), "w")
 os.set_inheritable(answers.fileno(), False)
@@ -45,13 +54,18 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", **more}
 
 
-def crashmatrix(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Call the command line; the time limit is the test's."""
+def crashmatrix(*arguments: str, cwd: Path, first: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line, with more variables in its environment; the time limit is the test's.
+
+    ``first`` is Python that the process runs before it begins, with `cli` as the commands.
+    """
     with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as errors:
         server = _server()
         assert server.stdin
         assert server.stdout
-        call = {"cwd": str(cwd), "arguments": arguments, "output": [output.name, errors.name]}
+        call = {
+            "cwd": str(cwd), "arguments": arguments, "output": [output.name, errors.name], "environment": more, "first": first
+        }  # fmt: skip
         server.stdin.write(json.dumps(call) + "\n")
         server.stdin.flush()
         status = int(server.stdout.readline())

@@ -16,11 +16,15 @@ def kill_of(plan: Plan, checker: Checker) -> KillExperiment:
     return KILL.experiment(checker, plan.experiment_options)
 
 
-def run_kill(target: str, **changes: object) -> KillExperiment:
-    """Run a kill experiment on a target, with a plan's other fields as given."""
+def run_kill(target: str, *, real_kills: int = 3, **changes: object) -> KillExperiment:
+    """Run a kill experiment on a target, with a plan's other fields as given.
+
+    Real kills take most of the time, and have tests of their own; the others are content with few.
+    """
     plan = Plan(target=target, **changes)  # type: ignore[arg-type]
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = real_kills
         experiment.run()
     return experiment
 

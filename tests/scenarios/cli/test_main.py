@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from tests import ROOT
 from tests.processes import alive, descendants
-from tests.scenarios.cli.test_commands import KILL, TOYS, start_long_run
+from tests.scenarios.cli.test_commands import ALL_KILLS, KILL, TOYS, start_long_run
 from tests.scenarios.command_line import CRASHMATRIX, crashmatrix
 
 PATH = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -62,6 +63,8 @@ def folder() -> str:
     return name
 
 
+FULL = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"
+CLOSED = "read, write = os.pipe(); os.close(read); os.dup2(write, 1)"
 SPEAKING = [
     ["--help"],
     ["--version"],
@@ -83,18 +86,8 @@ SPEAKING = [
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
     """A full device, or a pipe that nobody reads, never makes a command end with the status of a broken promise."""
-    subprocess.run(["cp", "-r", folder, "in"], cwd=tmp_path, check=True)
-    read, write = os.pipe()
-    os.close(read)
-    output = os.open("/dev/full", os.O_WRONLY) if full else write
-    run = subprocess.run(
-        [*CRASHMATRIX, *arguments],
-        cwd=tmp_path / "in",
-        env=ENVIRONMENT,
-        stdout=output,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    shutil.copytree(folder, tmp_path / "in")
+    run = crashmatrix(*arguments, cwd=tmp_path / "in", first=FULL if full else CLOSED)
     assert run.returncode == 2
     assert "standard output cannot be written" in one_line(run.stderr)
 
@@ -114,7 +107,7 @@ def test_a_report_on_a_full_disk(tmp_path: Path) -> None:
     script = f'mount -t tmpfs -o size=16k none small && exec {sys.executable} -c "$0" "$@"'
     program = ["unshare", "-m", "sh", "-c", script, CRASHMATRIX[2]]
     run = subprocess.run(
-        [*program, "run", f"{TOYS}:Buffered", *KILL, "--report", "small/report"],
+        [*program, "run", f"{TOYS}:Buffered", *ALL_KILLS, "--report", "small/report"],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
     )  # fmt: skip
     assert run.returncode == 2
@@ -124,10 +117,7 @@ def test_a_report_on_a_full_disk(tmp_path: Path) -> None:
 
 def patched(patch: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the program with something changed in it."""
-    imports = "import os, signal, time\nfrom crashmatrix.scenarios.cli import commands as cli\n"
-    code = f"{imports}{patch}\nfrom crashmatrix.scenarios.cli.main import main\nmain()"
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, cwd=cwd, env={**ENVIRONMENT, "TMPDIR": str(cwd)}, capture_output=True, text=True)
+    return crashmatrix(*arguments, cwd=cwd, first=patch, TMPDIR=str(cwd))
 
 
 WRONG = "def wrong(): raise ZeroDivisionError('by\\n\\x1b[31mzero')\ncli.examine = wrong"
@@ -199,7 +189,8 @@ def end(run: subprocess.Popen[str], number: int, send: Callable[[int], None]) ->
     assert scratch_of(run) == []
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.daily(1)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_keep_what_was_found(number: int, tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and SIGHUP: what was found is reported, and nothing is left, neither processes nor files."""
     run = start_long_run(tmp_path, target=LONG)
@@ -208,9 +199,10 @@ def test_signals_keep_what_was_found(number: int, tmp_path: Path) -> None:
     lines = (tmp_path / "report" / "results.jsonl").read_text().splitlines()
     assert (summary["interrupted"], summary["verdict"]) == (True, "unknown")
     assert summary["experiments"]["kill"]["scenarios"] == len(lines) > 0
+    assert "interrupted" in (tmp_path / "report" / "index.html").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_more_signals_do_not_disturb_the_clean_up(number: int, tmp_path: Path) -> None:
     """Who loses patience gets the same: a report, and nothing left."""
 
@@ -226,7 +218,7 @@ def test_more_signals_do_not_disturb_the_clean_up(number: int, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "report").iterdir() if path.name.endswith(".tmp")] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGHUP])
 def test_a_signal_to_the_whole_group(number: int, tmp_path: Path) -> None:
     """A closed terminal and a CI server's time limit signal all processes at once; none of ours complains."""
     run = start_long_run(tmp_path, target=LONG, start_new_session=True)

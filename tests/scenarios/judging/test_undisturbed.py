@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,11 @@ from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.result import signal_name
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.target.journal import Event, Item, Promises
 from tests.scenarios.experiments import kill_of, power_of
 from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
 
@@ -25,7 +31,6 @@ UNDISTURBED = [
     ("Idle", "attempted and acknowledged nothing"),
     ("AcknowledgesOnly", "acknowledged 1 without attempting it"),
 ]
-CLOSING = {"closes descriptors", "closes and reuses them"}
 FAILPOINTS = """\
 failpoints = ["before_write", "misspelt"]
 workload = ["sh", "-ec", '''
@@ -88,35 +93,64 @@ def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str,
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.daily(10)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
-def test_a_recovery_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
+def state_of(checker: Checker, *items: Item) -> CrashState:
+    """The state after these items were stored and acknowledged."""
+    root = checker.folder() / ROOT_NAME
+    root.mkdir()
+    (root / "data").write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    events = tuple(Event(kind, item) for item in items for kind in ("attempt", "ack"))
+    return CrashState(checker.store.capture(root), Promises((), events))
+
+
+def judged(ends: Iterable[str], name: str, tmp_path: Path, item: Callable[[str], Item]) -> dict[str, Checked]:
+    """How a state with one item is judged if the target ends so by it; the empty state is safe, before and after it."""
+    found = {}
+    plan = Plan(target=f"{ODD}:{name}", options={"end": "exits"}, report=tmp_path / "report")
+    with workbench(plan) as (bench, _):
+        for number, end in enumerate(ends):
+            scratch = tmp_path / str(number)
+            scratch.mkdir()
+            checker = Checker(bench.jobs, bench.store, replace(bench.target, options={"end": end}), scratch)
+            assert checker.check(state_of(checker)).verdict is Verdict.SAFE
+            found[end] = checker.check(state_of(checker, item(end)))
+            assert checker.check(state_of(checker)).verdict is Verdict.SAFE
+    return found
+
+
+def test_a_recovery_that_ends_oddly(tmp_path: Path) -> None:
     """A recovery that ends oddly gives its states a verdict, which is never safe."""
-    found = results(experiment, f"{ODD}:OddRecovery", tmp_path, end=end)
-    assert verdicts(found) == {"safe", "unknown" if end in CLAIMS else "cannot-open"}
-    assert all(result.explanation.encode() for result in found if result.verdict is not Verdict.SAFE)
-    if end == "dies by a real-time signal":
-        assert any("died by signal 40" in result.explanation for result in found)
+    found = judged([*ENDS, *CLAIMS], "OddRecovery", tmp_path, lambda _: 0)
+    expected = dict.fromkeys(ENDS, Verdict.CANNOT_OPEN) | dict.fromkeys(CLAIMS, Verdict.UNKNOWN)
+    assert {end: checked.verdict for end, checked in found.items()} == expected
+    assert all(checked.explanation.encode() for checked in found.values())
+    assert "died by signal 40" in found["dies by a real-time signal"].explanation
 
 
-@pytest.mark.daily(10)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("end", [*ENDS, *CLAIMS])
-def test_a_check_that_ends_oddly(experiment: str, end: str, tmp_path: Path) -> None:
+def test_a_check_that_ends_oddly(tmp_path: Path) -> None:
     """The system's own check says nothing then."""
-    assert verdicts(results(experiment, f"{ODD}:OddVerify", tmp_path, end=end)) == {"safe", "unknown"}
+    found = judged([*ENDS, *CLAIMS], "OddVerify", tmp_path, lambda _: 0)
+    assert {end for end, checked in found.items() if checked.verdict is not Verdict.UNKNOWN} == set()
 
 
-@pytest.mark.daily(10)
+def test_a_contract_that_ends_oddly(tmp_path: Path) -> None:
+    """A contract that ends oddly makes those states unknown."""
+    found = judged([*ENDS, *RETURNS], "OddContract", tmp_path, lambda end: end)
+    assert {end for end, checked in found.items() if checked.verdict is not Verdict.UNKNOWN} == set()
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("end", [*ENDS, *RETURNS])
-def test_a_contract_that_ends_oddly(experiment: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A contract that ends oddly makes those states unknown; the run goes on."""
-    monkeypatch.setenv("ODD_END", end)
-    monkeypatch.setenv("CRASHMATRIX_PRELOAD", end)  # Another fork server, with that environment.
-    found = results(experiment, f"{ODD}:OddContract", tmp_path)
-    assert verdicts(found) == {"safe", "unknown"}, {result.explanation for result in found}
+@pytest.mark.parametrize(
+    ("name", "end", "verdict"),
+    [
+        ("OddRecovery", "dies", "cannot-open"),
+        ("OddVerify", "closes and reuses them", "unknown"),
+        ("OddContract", "ends the process", "unknown"),
+    ],
+)
+def test_a_run_goes_on_after_an_odd_end(experiment: str, name: str, end: str, verdict: str, tmp_path: Path) -> None:
+    """The other states of the run have their verdicts."""
+    found = results(experiment, f"{ODD}:{name}", tmp_path, end=end)
+    assert verdicts(found) == {"safe", verdict}, {result.explanation for result in found}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

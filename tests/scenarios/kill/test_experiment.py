@@ -30,8 +30,8 @@ VERDICTS = [
 ]
 
 
-def run(toy: str, **changes: object) -> KillExperiment:
-    return run_kill(f"{TOYS}:{toy}", **changes)
+def run(toy: str, *, real_kills: int = 3, **changes: object) -> KillExperiment:
+    return run_kill(f"{TOYS}:{toy}", real_kills=real_kills, **changes)
 
 
 def verdicts(results: list[ScenarioResult]) -> set[str]:

@@ -12,13 +12,14 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
+from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
 from crashmatrix.scenarios.kill.real_kills import crash
 from tests.scenarios.kill.test_experiment import run
 
 
 def test_real_kills_agree_with_snapshots() -> None:
     """Scenarios killed for real leave the folder of the snapshot and get its verdict; the report says which they were."""
-    experiment = run("Buffered")
+    experiment = run("Buffered", real_kills=SAMPLE_MIN)
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
     killed = [result for result in experiment.ordered() if result.method == "sigkill"]
     assert len(killed) == experiment.details["killed_for_real"]
@@ -33,7 +34,7 @@ def run_with_kills_that_lose(toy: str, monkeypatch: pytest.MonkeyPatch, lost: st
         return replace(state, tree=Tree(tuple((path, entry) for path, entry in state.tree.entries if path != lost)))
 
     monkeypatch.setattr("crashmatrix.scenarios.kill.real_kills.crash", crash_and_lose)
-    return run(toy)
+    return run(toy, real_kills=SAMPLE_MIN)
 
 
 @pytest.mark.parametrize(("toy", "lost"), [("Store", "data"), ("Replacing", "k")])
@@ -48,7 +49,7 @@ def test_a_snapshot_that_lies_is_unknown(toy: str, lost: str, monkeypatch: pytes
 @pytest.mark.parametrize("toy", ["Replacing", pytest.param("Random", marks=pytest.mark.slow)])
 def test_what_differs_in_passing_is_no_difference(toy: str) -> None:
     """Random names and process ids differ between undisturbed runs, too. All kills agree but for those, and a note says so."""
-    experiment = run(toy, seed=random.Random(1).randrange(100))
+    experiment = run(toy, real_kills=12, seed=random.Random(1).randrange(100))
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert any("only where undisturbed runs differ" in note for note in experiment.details["notes"])
@@ -56,7 +57,7 @@ def test_what_differs_in_passing_is_no_difference(toy: str) -> None:
 
 def test_a_kill_is_judged_in_place() -> None:
     """Recovery runs in the very folder that the killed process left. A system that sees copies makes the snapshots disagree."""
-    experiment = run("SeesCopies")
+    experiment = run("SeesCopies", real_kills=12)
     killed = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
     assert killed == {"safe when killed, cannot-open as in the snapshot"}
     assert experiment.details["agreed_with_snapshot"] == 0

@@ -57,11 +57,11 @@ def test_the_budget_and_the_batches() -> None:
     assert [len(batch) for batch in batches] == [BATCH, 50, 0]
     assert all(batch == sorted(batch, key=lambda state: state.cut) for batch in batches)
     counted = {}
-    for number in range(2):
+    for number, budget in [(0, 5), (1, 5), (0, 1)]:
         states = CrashStates(trace)
-        list(Dealer(trace, states).batches(number, 2, 5))
-        counted[number] = states.coverage.enumerated
-    assert counted[0] > counted[1]
+        list(Dealer(trace, states).batches(number, 2, budget))
+        counted[number, budget] = states.coverage.enumerated
+    assert counted[0, 5] > counted[0, 1] > counted[1, 5]  # The less is judged, the less is counted.
 
 
 def test_events() -> None:

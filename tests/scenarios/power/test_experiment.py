@@ -83,22 +83,22 @@ def verdicts(experiment: PowerExperiment) -> set[str]:
 
 
 EXPECTED = [
-    ("sqlite:wal-full", {"safe"}),
-    ("sqlite:delete-extra", {"safe"}),
     ("sqlite:wal-normal", {"safe", "loses"}),
+    ("sqlite:wal-full", {"safe"}),  # The second of each three runs each day.
+    ("sqlite:delete-extra", {"safe"}),
     ("sqlite:delete-full", {"safe", "loses"}),
-    ("lmdb:default", {"safe"}),
-    ("lmdb:writemap", {"safe"}),
     ("lmdb:nometasync", {"safe", "loses"}),
-    ("replace:fsync", {"safe", "loses"}),
+    ("lmdb:default", {"safe"}),
     ("replace:fsync-dir", {"safe"}),
+    ("replace:fsync", {"safe", "loses"}),
+    ("lmdb:writemap", {"safe"}),
     (f"{TOYS}:Synced", {"safe"}),
-    (f"{TOYS}:Unsynced", {"safe", "loses"}),
     (f"{TOYS}:SilentOnDisk", {"unknown"}),
+    (f"{TOYS}:Unsynced", {"safe", "loses"}),
 ]
 
 
-@pytest.mark.daily(6)
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("target", "expected"), EXPECTED)
 def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) -> None:
     """On ext4, the system loses what its documentation says it may lose, and nothing else."""
@@ -106,7 +106,7 @@ def test_verdict_of_a_system(target: str, expected: set[str], tmp_path: Path) ->
     assert verdicts(run(target, tmp_path, budget=budget, nudges=nudges, fs=COMMITS_SELDOM)) == expected
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "target", ["sqlite:wal-off", "sqlite:delete-off", "lmdb:nosync", "deltalake:plain", "replace:none"]
 )
@@ -119,7 +119,7 @@ def test_unsynced_systems_break_promises(target: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fs", "seed", "nudges"),
     [
-        ("ext4", 1, SAFE),
+        ("ext4", 1, ("mixed",)),
         pytest.param("ext4", 1, NUDGES, marks=pytest.mark.slow),
         pytest.param("xfs", 2, NUDGES, marks=pytest.mark.slow),
         pytest.param("btrfs", 3, NUDGES, marks=pytest.mark.slow),
@@ -159,6 +159,7 @@ def test_power_going_again_during_recovery(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "kept" / "journal").read_text().startswith("attempt ")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("store", ["BelievesTheCache", "BelievesTheCacheUnseen"])
 def test_power_going_after_a_restart(store: str, tmp_path: Path) -> None:
     """Recovery that builds upon what only the page cache has is found once the process is killed before the power goes."""

@@ -28,21 +28,26 @@ def verdicts_of(target: str, tmp_path: Path, budget: int) -> set[str]:
 
 
 EXPECTED = [
+    ("reference", {"safe"}, 4),
+    ("lmdb:default", {"safe"}, 40),
+    ("sqlite:delete-full", {"safe", "loses"}, 40),
+    ("replace:fsync-dir", {"safe"}, 40),
+]
+EXPECTED_AT_LENGTH: list[tuple[str, set[str], int]] = [
     ("reference", {"safe"}, 15),
     ("sqlite:wal-full", {"safe"}, 80),
     ("sqlite:delete-extra", {"safe"}, 80),
-    ("sqlite:delete-full", {"safe", "loses"}, 80),
     ("sqlite:delete-normal", {"safe", "loses", "corrupt"}, 450),  # docs/posix.md says why; on ext4 it was never seen.
-    ("lmdb:default", {"safe"}, 80),
     ("lmdb:writemap", {"safe"}, 80),
-    pytest.param("replace:none", {"safe", "loses", "corrupt"}, 300, marks=pytest.mark.slow),
-    ("replace:fsync-dir", {"safe"}, 80),
-    pytest.param("deltalake:plain", {"safe", "loses", "cannot-open"}, 30, marks=pytest.mark.slow),
+    ("replace:none", {"safe", "loses", "corrupt"}, 300),
+    ("deltalake:plain", {"safe", "loses", "cannot-open"}, 30),
 ]
 
 
-@pytest.mark.daily(5)
-@pytest.mark.parametrize(("target", "expected", "budget"), EXPECTED)
+@pytest.mark.parametrize(
+    ("target", "expected", "budget"),
+    [*EXPECTED, *(pytest.param(*row, marks=pytest.mark.slow) for row in EXPECTED_AT_LENGTH)],
+)
 def test_verdict_of_a_system(target: str, expected: set[str], budget: int, tmp_path: Path) -> None:
     """On the weakest filesystem, a system keeps what it syncs in the standard way, and loses what it leaves to the filesystem."""
     assert verdicts_of(target, tmp_path, budget) == expected
