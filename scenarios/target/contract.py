@@ -20,7 +20,17 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "is_built_in", "is_ours", "judge_safely"]
+__all__ = [
+    "Contract",
+    "ExactlyOnce",
+    "Latest",
+    "Prefix",
+    "Violation",
+    "contract_named",
+    "is_built_in",
+    "is_ours",
+    "judge_safely",
+]
 
 _SHOWN_MAX = 5
 _OURS = f"{__name__.partition('.')[0]}."

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from crashmatrix.scenarios.judging.snapshots import seen as module
 from crashmatrix.scenarios.judging.snapshots.seen import Seen
 from crashmatrix.scenarios.judging.snapshots.sparse import look_at
@@ -18,7 +19,9 @@ def test_a_digest_is_that_of_a_first_look(tmp_path: Path, size: int, fill: str) 
     """Whether the content is known or not, and whatever it is."""
     path, seen = tmp_path / "file", Seen()
     content = bytearray(b"1" * size if fill == "ones" else bytes(size))
-    content[size // 2 : size // 2 + 1] = b"x" if fill == "a byte in zeros" and size else content[size // 2 : size // 2 + 1]
+    content[size // 2 : size // 2 + 1] = (
+        b"x" if fill == "a byte in zeros" and size else content[size // 2 : size // 2 + 1]
+    )
     path.write_bytes(content)
     if fill == "a hole":
         os.truncate(path, size + (1 << 17))
@@ -60,7 +63,7 @@ def test_another_file_of_the_same_number_is_another(tmp_path: Path) -> None:
 def test_equal_entries_are_one_object_and_others_are_not(tmp_path: Path) -> None:
     """Everything that `Entry` holds tells two apart."""
     (tmp_path / "file").touch()
-    state = os.stat(tmp_path / "file")
+    state = (tmp_path / "file").stat()
     same: list[object] = [*state]
     seen = Seen()
     one = seen.entry("file", state, "digest", ())
@@ -71,10 +74,10 @@ def test_equal_entries_are_one_object_and_others_are_not(tmp_path: Path) -> None
         seen.entry("file", state, "digest", (), ((0, 1),)),
     ]
     os.utime(tmp_path / "file", ns=(1, 2))
-    others.append(seen.entry("file", os.stat(tmp_path / "file"), "digest", ()))
+    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", ()))
     assert (others[-1].accessed_ns, others[-1].modified_ns) == (1, 2)
     (tmp_path / "file").chmod(0o600)
-    others.append(seen.entry("file", os.stat(tmp_path / "file"), "digest", ()))
+    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", ()))
     assert len({id(entry) for entry in (one, *others)}) == 6
 
 
