@@ -1,7 +1,7 @@
 """The C library's heap of a process that is forked often: what is free amid it is taken, so that children allocate at its end.
 
-A page that a child is the first to write costs it 4 µs, for a copy. The free pieces that imports leave are scattered, so that each
-of a child's first allocations would write to another page. At the end of the heap they share pages, which need no copy.
+A page that a child is the first to write costs it 4 µs, for a copy. The free pieces that imports leave are scattered, so each of
+a child's first allocations would write to another page. At the end of the heap they share pages, which need no copy.
 """
 
 from __future__ import annotations
