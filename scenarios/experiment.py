@@ -190,6 +190,10 @@ class ExperimentKind(Protocol):
         """The unit that the budget bounds: ``hits``."""
 
     @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that its jobs need beside those of every job: they are loaded once, before the jobs are forked."""
+
+    @property
     def labels(self) -> Labels:
         """The names of its points and hits, and whether a result repeats exactly."""
 

@@ -31,44 +31,48 @@ The fault model: all writes before the last flush are there; any subset of the w
 Not covered: disks that lie about flushes, bit rot, reads that fail.
 """
 
-from crashmatrix.faults.disk.capabilities import Missing, check_requirements, requirements
-from crashmatrix.faults.disk.crash_images import CrashImages
-from crashmatrix.faults.disk.crash_states import Coverage, CrashStates, Cut, StateOptions
-from crashmatrix.faults.disk.errors import (
-    DiskError,
-    InvalidOption,
-    InvalidState,
-    InvalidTrace,
-    MountRefused,
-    RecorderFailed,
-    RecordingFailed,
-    RequirementsMissing,
-    SystemCallFailed,
-    WorkloadFailed,
-)
-from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
-from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
-from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
-from crashmatrix.faults.disk.nudges import NUDGES
-from crashmatrix.faults.disk.recording import RecordOptions, record
-from crashmatrix.faults.disk.stage import DiskFault, Machine
-from crashmatrix.faults.disk.state import CrashState, Tear
-from crashmatrix.faults.disk.trace.file import load_trace, save_trace
-from crashmatrix.faults.disk.trace.operations import (
-    Change,
-    Data,
-    Failure,
-    Flush,
-    Mark,
-    Names,
-    Node,
-    Note,
-    Operation,
-    Size,
-    Sync,
-    Write,
-)
-from crashmatrix.faults.disk.trace.trace import Trace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crashmatrix.faults.disk.capabilities import Missing, check_requirements, requirements
+    from crashmatrix.faults.disk.crash_images import CrashImages
+    from crashmatrix.faults.disk.crash_states import Coverage, CrashStates, Cut, StateOptions
+    from crashmatrix.faults.disk.errors import (
+        DiskError,
+        InvalidOption,
+        InvalidState,
+        InvalidTrace,
+        MountRefused,
+        RecorderFailed,
+        RecordingFailed,
+        RequirementsMissing,
+        SystemCallFailed,
+        WorkloadFailed,
+    )
+    from crashmatrix.faults.disk.filesystem import FILESYSTEMS, Filesystem
+    from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
+    from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
+    from crashmatrix.faults.disk.nudges import NUDGES
+    from crashmatrix.faults.disk.recording import RecordOptions, record
+    from crashmatrix.faults.disk.stage import DiskFault, Machine
+    from crashmatrix.faults.disk.state import CrashState, Tear
+    from crashmatrix.faults.disk.trace.file import load_trace, save_trace
+    from crashmatrix.faults.disk.trace.operations import (
+        Change,
+        Data,
+        Failure,
+        Flush,
+        Mark,
+        Names,
+        Node,
+        Note,
+        Operation,
+        Size,
+        Sync,
+        Write,
+    )
+    from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = [
     "FILESYSTEMS",
@@ -117,3 +121,52 @@ __all__ = [
     "requirements",
     "save_trace",
 ]
+
+_HOMES = {
+    "capabilities": ("Missing", "check_requirements", "requirements"),
+    "crash_images": ("CrashImages",),
+    "crash_states": ("Coverage", "CrashStates", "Cut", "StateOptions"),
+    "errors": (
+        "DiskError",
+        "InvalidOption",
+        "InvalidState",
+        "InvalidTrace",
+        "MountRefused",
+        "RecorderFailed",
+        "RecordingFailed",
+        "RequirementsMissing",
+        "SystemCallFailed",
+        "WorkloadFailed",
+    ),
+    "filesystem": ("FILESYSTEMS", "Filesystem"),
+    "linux.kernel": ("die_with_parent", "end_child"),
+    "linux.namespace": ("enter_private_namespace",),
+    "nudges": ("NUDGES",),
+    "recording": ("RecordOptions", "record"),
+    "stage": ("DiskFault", "Machine"),
+    "state": ("CrashState", "Tear"),
+    "trace.file": ("load_trace", "save_trace"),
+    "trace.operations": (
+        "Change",
+        "Data",
+        "Failure",
+        "Flush",
+        "Mark",
+        "Names",
+        "Node",
+        "Note",
+        "Operation",
+        "Size",
+        "Sync",
+        "Write",
+    ),
+    "trace.trace": ("Trace",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used: jobs need few, and a fork of a process with all modules takes longer."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
@@ -31,7 +32,7 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         workspace.mkdir()
         target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
         store = SnapshotStore(scratch, names=2)
-        with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
+        with Jobs(preload=_modules(plan, target), scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
             result = jobs.run(work.setup, target, seconds_max=600)
             if isinstance(result, Raised) and result.is_a(UsageError):
@@ -40,3 +41,9 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
                 raise UsageError(f"target {plan.name} cannot be set up: it {result}")
             unconfined = [f"targets ran without a sandbox: {no_cells()}. {NOT_COVERED}"] if no_cells() else []
             yield checker, [*result.value, *unconfined]
+
+
+def _modules(plan: Plan, target: Target) -> list[str]:
+    """The modules that the jobs of the plan's experiments need."""
+    kinds = map(experiment_named, plan.experiments) if plan.experiments else EXPERIMENTS.values()
+    return [*(module for kind in kinds for module in kind.modules), *([target.module] if target.module else [])]

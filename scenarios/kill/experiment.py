@@ -221,6 +221,7 @@ class Kill:
     dies: Literal["process"] = "process"
     budget = BUDGET
     counts = "hits"
+    modules = ()
     labels = Labels("failpoint", "hit", repeatable=True)
 
     def lacking(self, options: ExperimentOptions) -> str:

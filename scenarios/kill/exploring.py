@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from crashmatrix.faults.disk.linux.folders import read_file
@@ -65,9 +65,12 @@ def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) 
     if sizes != sorted(sizes):
         raise shrunk(checker)
     remove_tree(folder)
+    whole = Promises.parse(written, prepared.items)
+    lines = [written.count(b"\n", 0, size) for size in sizes]
+    promises = {count: replace(whole, events=whole.events[:count]) for count in lines}
     return [
-        (snapshot.hit, CrashState(snapshot.tree, Promises.parse(written[: snapshot.journal_bytes], prepared.items)))
-        for snapshot in snapshots
+        (snapshot.hit, CrashState(snapshot.tree, promises[count]))
+        for snapshot, count in zip(snapshots, lines, strict=True)
     ]
 
 

@@ -131,6 +131,7 @@ class Power:
     dies: Literal["machine"] = "machine"
     budget = STATES_MAX
     counts = "crash states"
+    modules = (power_judge.__name__,)
     labels = Labels("recording", "cut at write", repeatable=False)
 
     def lacking(self, options: ExperimentOptions) -> str:

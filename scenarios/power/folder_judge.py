@@ -29,7 +29,7 @@ from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check,
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -116,7 +116,7 @@ class FolderJudge:
             events: how many journal lines were written before the cut.
         """
         known, recovery = self._verdicts.get((folder, events)), self._recoveries.get(folder)
-        if known or not recovery or self._verifies(events) or not is_built_in(self._contract):
+        if known or not recovery or self._verifies(events) or not is_ours(self._contract):
             return known
         items, left = recovery
         judged = Judged("", Verdict.SAFE, digest=folder, events=events, recovered=left)
@@ -220,7 +220,7 @@ class FolderJudge:
 
     def _limit(self, verifies: bool) -> float:
         """The time limit of a first recovery; the whole one where a user's checks follow in the same process."""
-        own = not verifies and is_built_in(self._contract)
+        own = not verifies and is_ours(self._contract)
         return self._patience.limit if own else self._seconds_max(verifies)
 
     def _seconds_max(self, verifies: bool) -> float:

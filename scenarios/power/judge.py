@@ -6,6 +6,7 @@ A judge is pinned to one processor and has the trace's crash images to itself. `
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ def judge(
     cpus = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cpus[number % len(cpus)]})
     with StateJudge(target, recording, load_alone(recording), verified, learnt) as states:
+        gc.freeze()  # Else a check's collection would look at, and so copy, the whole trace.
         for judged in states.all(number, workers, budget, lives):
             channel.send(judged)
             if until_broken and judged.verdict.broken:

@@ -43,6 +43,7 @@ from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["StateJudge"]
 
@@ -80,6 +81,8 @@ class StateJudge:
         self._resumes = resumes and self._can_resume
         self._safe: dict[str, tuple[CrashState, Judged]] = {}
         """The first crash state found safe, by the digest of the folder that its recovery led to."""
+        self._promises: dict[int, Promises] = {}
+        """By how many lines the journal had."""
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
         self.prediction = predict(self._states.outcomes)
         self.share = Share()
@@ -93,7 +96,7 @@ class StateJudge:
             cell = stack.enter_context(closing(Cell.made())) if available() else None  # Before any image is mounted.
             self._folders = FolderJudge(
                 self._target,
-                lambda cut: promises_before(self._trace, cut, self._recording),
+                self._promises_before,
                 partial(self._store.capture, names=1 if cell else None),
                 self._checks,
                 cell,
@@ -208,6 +211,13 @@ class StateJudge:
         with self._watch.timed("check"):
             known = self._folders.known(folder, state.cut, events)
             return self._of_state(known or self._folders.check(root, folder, state.cut, events), state)
+
+    def _promises_before(self, cut: int) -> Promises:
+        """The promises made before a position of the trace; those before the same journal line are made once."""
+        events = self._dealer.events(cut)
+        if events not in self._promises:
+            self._promises[events] = promises_before(self._trace, cut, self._recording)
+        return self._promises[events]
 
     def _name(self, tree: Tree, state: CrashState) -> str:
         """The folder's name. On `posix`, where the image is the folder, it also tells times apart (see `posix.tree`)."""

@@ -16,6 +16,7 @@ import sys
 import warnings
 
 from crashmatrix.faults.disk import die_with_parent
+from crashmatrix.scenarios.processes.heap import take_what_is_free
 from crashmatrix.scenarios.processes.job_server import PRELOAD_VARIABLE, SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
@@ -88,6 +89,7 @@ def _serve(folders: str) -> _Cells | None:
         cells = _Cells()  # After what starts threads: a process whose children are to be in another namespace cannot.
         os.register_at_fork(before=cells.begin, after_in_child=cells.leave)
     gc.collect()
+    take_what_is_free()
     gc.freeze()  # Else a job's first collection would look at, and so copy, everything imported here.
     return cells
 

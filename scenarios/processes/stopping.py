@@ -19,6 +19,7 @@ __all__ = ["STOP_SECONDS_MAX", "frozen", "is_stopped", "stop_here"]
 
 STOP_SECONDS_MAX = 10.0
 _STOP_POLL_SECONDS = 0.00005
+_STAT_BYTES_MAX = 4096
 
 
 @contextmanager
@@ -71,8 +72,10 @@ def _threads(pid: int) -> list[str]:
 
 def _state(stat_path: str) -> str:
     """Return the letter of a thread's state. Raises FileNotFoundError if the thread is gone."""
+    descriptor = os.open(stat_path, os.O_RDONLY | os.O_CLOEXEC)  # A file object would take twice as long.
     try:
-        with open(stat_path, "rb") as file:
-            return file.read().rpartition(b") ")[2][:1].decode()
+        return os.read(descriptor, _STAT_BYTES_MAX).rpartition(b") ")[2][:1].decode()
     except ProcessLookupError:  # gone between opening and reading
         raise FileNotFoundError(stat_path) from None
+    finally:
+        os.close(descriptor)

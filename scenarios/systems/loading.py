@@ -19,7 +19,6 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.processes.sandbox.view import View, needed_folders
 from crashmatrix.scenarios.systems import BUILT_IN
-from crashmatrix.scenarios.systems.command import command_system
 from crashmatrix.scenarios.systems.import_path import look_in
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -111,6 +110,8 @@ def load(name: str) -> type[SystemUnderTest]:
         UsageError: no such built-in, module, file or class, or it cannot be imported.
     """
     if name.endswith(".toml"):
+        from crashmatrix.scenarios.systems.command import command_system  # every other target's jobs do without it
+
         return command_system(Path(name))
     where, colon, attribute = _place(name).rpartition(":")
     if not colon and not _family(name):

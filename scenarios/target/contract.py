@@ -20,9 +20,20 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "is_built_in", "judge_safely"]
+__all__ = [
+    "Contract",
+    "ExactlyOnce",
+    "Latest",
+    "Prefix",
+    "Violation",
+    "contract_named",
+    "is_built_in",
+    "is_ours",
+    "judge_safely",
+]
 
 _SHOWN_MAX = 5
+_OURS = f"{__name__.partition('.')[0]}."
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Ite
     """Return the worst violation, None if the promise was kept; a check that cannot be made is ``unknown``, never safe."""
     try:
         # A contract of a user may change what it is given.
-        violations = contract.judge(promises, recovered if is_built_in(contract) else deepcopy(list(recovered)))
+        violations = contract.judge(promises, recovered if is_ours(contract) else deepcopy(list(recovered)))
         claims = _claims(violations)
     except UsageError as error:
         return Violation(Verdict.UNKNOWN, text_of(error))
@@ -179,6 +190,11 @@ def contract_named(contract: str | Contract) -> Contract:
 def is_built_in(contract: Contract) -> bool:
     """Whether it is one that can be named, whose check is known to end."""
     return any(contract is known for known in _BUILT_IN.values())
+
+
+def is_ours(contract: Contract) -> bool:
+    """Whether its check is part of crashmatrix, and needs no process of its own: it ends, and changes nothing it is given."""
+    return type(contract).__module__.startswith(_OURS)
 
 
 def _loss(promises: Promises, lost: Counter[str], found: Counter[str]) -> Violation:

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -123,6 +124,11 @@ class Promises:
         """
         lines = journal.split(b"\n")[:-1]
         return cls(tuple(initial), tuple(_event(number, line) for number, line in enumerate(lines, 1)))
+
+    @cached_property
+    def text(self) -> str:
+        """As `str`, made once: many states share the promises of one crash."""
+        return str(self)
 
     @property
     def attempted(self) -> list[Item]:

@@ -20,7 +20,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Cursor", "NotAFolder", "kind_of", "open_below", "opened_folder", "read_file"]
 
@@ -57,6 +59,9 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+_HOW_BYTES = ctypes.sizeof(_How)
+
+
 def open_below(folder: int, name: str, flags: int = _DIRECTORY) -> int:
     """Open this name (or relative path) below a folder; neither a link nor a mount is passed. Raises OSError.
 
@@ -87,11 +92,17 @@ def _opened(folder: int, name: str, flags: int) -> int:
 
 
 def _openat2(folder: int, name: str, flags: int, resolve: int) -> int:
-    how = _How(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve)
-    while (opened := _libc.syscall(_OPENAT2, folder, os.fsencode(name), ctypes.byref(how), ctypes.sizeof(how))) < 0:
+    how = _how(flags | os.O_NOFOLLOW | os.O_CLOEXEC, resolve)
+    while (opened := _libc.syscall(_OPENAT2, folder, os.fsencode(name), how, _HOW_BYTES)) < 0:
         if ctypes.get_errno() != errno.EINTR:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), name)
     return int(opened)
+
+
+@cache
+def _how(flags: int, resolve: int) -> Any:
+    """A pointer to the kernel's argument, which it only reads."""
+    return ctypes.byref(_How(flags, 0, resolve))
 
 
 def _open_and_compare(folder: int, path: str, flags: int) -> int:
@@ -214,7 +225,7 @@ class Cursor:
             os.close(opened)
             raise OSError(errno.ESTALE, "moved away meanwhile", "/".join(self.names))
         self._above.pop()
-        self._take(opened)
+        self._take(opened, found)
         return self.names.pop()
 
     def go(self, names: Sequence[str]) -> None:
@@ -224,7 +235,7 @@ class Cursor:
         for name in names[len(self.names) :]:
             self.down(name)
 
-    def _take(self, descriptor: int) -> None:
+    def _take(self, descriptor: int, state: os.stat_result | None = None) -> None:
         if self.descriptor != self._start:
             os.close(self.descriptor)
-        self.descriptor, self.state = descriptor, os.fstat(descriptor)
+        self.descriptor, self.state = descriptor, state or os.fstat(descriptor)

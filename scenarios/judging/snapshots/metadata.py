@@ -38,7 +38,8 @@ def attributes_of(descriptor: int, name: str = "") -> tuple[tuple[str, bytes], .
     """The extended attributes of an open file, or of a name in an open folder, which is not followed. Raises OSError."""
     place: int | str = f"/proc/self/fd/{descriptor}/{name}" if name else descriptor
     try:
-        names = os.listxattr(place, follow_symlinks=not name)
+        if not (names := os.listxattr(place, follow_symlinks=not name)):
+            return ()
         return tuple((each, _value(place, each)) for each in sorted(names) if each.startswith(_PREFIXES))
     except OSError as error:
         if error.errno in _NONE:

@@ -20,13 +20,14 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, NotAFolder, open_below, opened_folder
 from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode
 from crashmatrix.scenarios.judging.snapshots.restoring import lay_out
-from crashmatrix.scenarios.judging.snapshots.sparse import copy_content, look_at
+from crashmatrix.scenarios.judging.snapshots.seen import Seen
+from crashmatrix.scenarios.judging.snapshots.sparse import copy_content
 from crashmatrix.scenarios.judging.snapshots.tree import (
     DIRECTORY,
     FILE,
@@ -58,6 +59,7 @@ class SnapshotStore:
         self._blobs = scratch / "blobs"
         self._blobs.mkdir()
         self._known: set[str] = set()
+        self._seen = Seen()
         self._lock = threading.Lock()
 
     def capture(self, root: Path, names: int | None = None) -> Tree:
@@ -80,7 +82,7 @@ class SnapshotStore:
     def _capture(self, folder: int, root: Path) -> Tree:
         with Cursor(folder) as cursor:
             try:
-                return _Capture(cursor, self._keep).tree()
+                return _Capture(cursor, self._keep, self._seen).tree()
             except (NotAFolder, PermissionError) as error:
                 name = "/".join((*cursor.names, str(error.filename).rpartition("/")[2]))
                 why = f"{error.what} is in it" if isinstance(error, NotAFolder) else error.strerror
@@ -89,11 +91,13 @@ class SnapshotStore:
                 name = error.filename if isinstance(error.filename, str) else ""
                 raise OSError(error.errno, error.strerror, str(root.joinpath(*cursor.names, name))) from error
 
-    def _keep(self, descriptor: int, size: int) -> tuple[str, Extents]:
+    def _keep(self, descriptor: int, state: os.stat_result) -> tuple[str, Extents]:
         """Store an open file's content, unless it is known; returns its digest, and the ranges that are not holes."""
-        digest, extents = look_at(descriptor, size)
+        digest, extents = self._seen.content(descriptor, state)
+        if not self._keep_contents or digest in self._known:
+            return digest, extents
         with self._lock:
-            if self._keep_contents and digest not in self._known:
+            if digest not in self._known:
                 with open(self._blobs / digest, "wb", buffering=0) as blob:
                     copy_content(descriptor, blob.fileno())
                 self._known.add(digest)
@@ -119,28 +123,27 @@ def _unusable(kind: str, text: str) -> Tree:
 class _Capture:
     """One look at a folder, from the cursor's place on. A file with several names is read once."""
 
-    def __init__(self, cursor: Cursor, keep: Callable[[int, int], tuple[str, Extents]]) -> None:
-        self._cursor, self._keep = cursor, keep
+    def __init__(self, cursor: Cursor, keep: Callable[[int, os.stat_result], tuple[str, Extents]], seen: Seen) -> None:
+        self._cursor, self._keep, self._seen = cursor, keep, seen
+        self._found: list[tuple[str, Entry]] = []
         self._links: dict[tuple[int, int], dict[str, Entry]] = {}
         """By inode, for files that have more than one name: path to entry."""
 
     def tree(self) -> Tree:
         """Read it all. Raises OSError."""
-        entries = list(self._walk())
-        return joined(entries, self._links.values())
+        self._walk()
+        return joined(self._found, self._links.values())
 
-    def _walk(self) -> Iterator[tuple[str, Entry]]:
-        """Yield what there is; one loop, since a folder may be deeper than Python's stack."""
+    def _walk(self) -> None:
+        """Find what there is; one loop, since a folder may be deeper than Python's stack."""
         cursor = self._cursor
-        folders: list[list[str]] = [[]]
-        yield ROOT, self._folder()
-        yield from self._look(folders[-1])
+        self._found.append((ROOT, self._folder()))
+        folders = [self._look()]
         while True:
             if folders[-1]:
                 cursor.down(folders[-1].pop())
-                folders.append([])
-                yield "/".join(cursor.names), self._folder()
-                yield from self._look(folders[-1])
+                self._found.append(("/".join(cursor.names), self._folder()))
+                folders.append(self._look())
             elif cursor.names:
                 folders.pop()
                 cursor.up()
@@ -149,10 +152,11 @@ class _Capture:
 
     def _folder(self) -> Entry:
         """The folder the cursor is in."""
-        return _entry(DIRECTORY, self._cursor.state, "", attributes_of(self._cursor.descriptor))
+        return self._seen.entry(DIRECTORY, self._cursor.state, "", attributes_of(self._cursor.descriptor))
 
-    def _look(self, folders: list[str]) -> Iterator[tuple[str, Entry]]:
-        """Yield what is in the folder the cursor is in, but for folders, whose names are noted."""
+    def _look(self) -> list[str]:
+        """Find what is in the folder the cursor is in, but for folders, whose names are returned."""
+        folders = list[str]()
         prefix = "".join(f"{name}/" for name in self._cursor.names)
         with os.scandir(self._cursor.descriptor) as found:
             for item in found:
@@ -160,9 +164,10 @@ class _Capture:
                 if stat.S_ISDIR(state.st_mode):
                     folders.append(item.name)
                 elif state.st_nlink > 1:
-                    yield prefix + item.name, self._linked(prefix + item.name, item.name, state)
+                    self._found.append((prefix + item.name, self._linked(prefix + item.name, item.name, state)))
                 else:
-                    yield prefix + item.name, self._read(item.name, state)
+                    self._found.append((prefix + item.name, self._read(item.name, state)))
+        return folders
 
     def _linked(self, path: str, name: str, state: os.stat_result) -> Entry:
         known = self._links.setdefault((state.st_dev, state.st_ino), {})
@@ -179,7 +184,7 @@ class _Capture:
             content = os.readlink(name, dir_fd=folder)
         elif kind.endswith("device"):
             content = f"{os.major(state.st_rdev)}:{os.minor(state.st_rdev)}"
-        return _entry(kind, state, content, attributes_of(folder, name))
+        return self._seen.entry(kind, state, content, attributes_of(folder, name))
 
     def _file(self, folder: int, name: str, state: os.stat_result) -> Entry:
         descriptor = open_below(folder, name, _READ)
@@ -187,16 +192,7 @@ class _Capture:
             opened = os.fstat(descriptor)
             if not stat.S_ISREG(opened.st_mode):
                 raise OSError(errno.ESTALE, "replaced meanwhile", name)
-            digest, extents = self._keep(descriptor, opened.st_size)
-            return _entry(FILE, state, digest, attributes_of(descriptor), extents)
+            digest, extents = self._keep(descriptor, opened)
+            return self._seen.entry(FILE, state, digest, attributes_of(descriptor), extents)
         finally:
             os.close(descriptor)
-
-
-def _entry(
-    kind: str, state: os.stat_result, content: str, attributes: tuple[tuple[str, bytes], ...], extents: Extents = ()
-) -> Entry:
-    return Entry(
-        kind, stat.S_IMODE(state.st_mode), content, (state.st_uid, state.st_gid), attributes,
-        accessed_ns=state.st_atime_ns, modified_ns=state.st_mtime_ns, extents=extents,
-    )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from crashmatrix.faults.disk.trace.trace import data_extents
 
-__all__ = ["chunks", "copy_content", "copy_ranges", "look_at"]
+__all__ = ["chunks", "copy_content", "copy_ranges", "digest_of", "extents_of", "look_at"]
 
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
@@ -34,15 +34,25 @@ def _chunks(descriptor: int, extents: Iterable[tuple[int, int]]) -> Iterator[tup
 
 def look_at(descriptor: int, size: int) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Return a digest of an open file's content, equal for equal files and for no others, and the ranges that are no holes."""
+    extents = extents_of(descriptor, size)
+    return _digest(size, _chunks(descriptor, extents)), extents
+
+
+def digest_of(content: bytes, size: int) -> str:
+    """Return the digest of a file of this content, as `look_at` does."""
+    pieces = ((offset, content[offset : offset + _CHUNK]) for offset in range(0, len(content), _CHUNK))
+    return _digest(size, ((offset, data) for offset, data in pieces if data != _ZEROS[: len(data)]))
+
+
+def _digest(size: int, chunks: Iterable[tuple[int, bytes]]) -> str:
     digest = hashlib.blake2b(b"%d" % size, digest_size=20)
-    extents = _extents(descriptor, size)
-    for offset, data in _chunks(descriptor, extents):
+    for offset, data in chunks:
         digest.update(b"at %d " % offset)
         digest.update(data)
-    return digest.hexdigest(), extents
+    return digest.hexdigest()
 
 
-def _extents(descriptor: int, size: int) -> tuple[tuple[int, int], ...]:
+def extents_of(descriptor: int, size: int) -> tuple[tuple[int, int], ...]:
     """The ranges of data; most files have no hole, which one call says."""
     if not size:
         return ()

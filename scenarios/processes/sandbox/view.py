@@ -170,9 +170,14 @@ def show_machine() -> None:
             os.close(tree)
 
 
+def _is_hidden(path: str) -> bool:
+    """Whether a private filesystem of the target would hide a path."""
+    return any(f"{path}/".startswith(f"{private}/") for private in _PRIVATE)
+
+
 def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Return those paths that no other of them is above, and that a private filesystem of the target would hide."""
-    hidden = {path for path in paths if any(path.is_relative_to(private) for private in _PRIVATE)}
+    """Return those paths that no other of them is above."""
+    hidden = set(paths)
     return tuple(sorted(path for path in hidden if not hidden & set(path.parents)))
 
 
@@ -184,7 +189,8 @@ def needed_folders(further: Iterable[Path] = ()) -> tuple[Path, ...]:
         named.append(os.getcwd())  # noqa: PTH109  # a string, as the others
     every = [str(path) for path in (*named, *_OUR_FOLDERS, *sys.path, *os.get_exec_path(), *further) if str(path)]
     paths = {os.path.abspath(path) for path in every} | {os.path.realpath(path) for path in every}  # noqa: PTH100  # keeps links
-    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in paths if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
+    hidden = filter(_is_hidden, paths)
+    folders = (path if os.path.isdir(path) else os.path.dirname(path) for path in hidden if os.path.exists(path))  # noqa: PTH110, PTH112, PTH120  # Path's raise
     return _outermost(map(Path, folders))
 
 

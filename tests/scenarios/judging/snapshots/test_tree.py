@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+
 import pytest
 
 from crashmatrix.reports import Verdict
@@ -13,7 +16,7 @@ ONE = Entry(FILE, 0o644, "a1", (0, 0), (("user.x", b"1"),), modified_ns=5, acces
 
 
 def of(**changes: object) -> Tree:
-    fields = {name: getattr(ONE, name) for name in ONE.__slots__}
+    fields = {field.name: getattr(ONE, field.name) for field in dataclasses.fields(ONE)}
     return Tree(((ROOT, Entry("directory", 0o755)), ("f", Entry(**{**fields, **changes}))))
 
 
@@ -96,3 +99,10 @@ def test_unusable(kind: str, verdict: Verdict) -> None:
 def test_usable(tree: Tree) -> None:
     """So does no other, not even that of a folder that is gone."""
     assert tree.unusable is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_a_digest_is_that_of_the_entries_written_out(count: int) -> None:
+    """Reports of other versions name states by it."""
+    tree = Tree(tuple((f"f'{number}", dataclasses.replace(ONE, mode=number)) for number in range(count)))
+    assert tree.digest == hashlib.blake2b(repr(tree.entries).encode(), digest_size=12).hexdigest()
