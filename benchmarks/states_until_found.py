@@ -42,7 +42,13 @@ from crashmatrix.scenarios.systems.reference.mutants import MUTANTS
 STORES = "tests.scenarios.block_stores"
 UNSAFE = (
     *("sqlite:wal-normal", "sqlite:delete-full", "lmdb:nometasync", "lmdb:nosync", "replace:fsync", "replace:none"),
-    *("deltalake:plain", f"{STORES}:InPlace", f"{STORES}:OneSector", f"{STORES}:InPlace@posix", f"{STORES}:OneSector@posix"),
+    *(
+        "deltalake:plain",
+        f"{STORES}:InPlace",
+        f"{STORES}:OneSector",
+        f"{STORES}:InPlace@posix",
+        f"{STORES}:OneSector@posix",
+    ),
 )
 
 Key = tuple[int, int]

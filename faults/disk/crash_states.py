@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from crashmatrix.faults.disk.enumeration import shapes
 from crashmatrix.faults.disk.enumeration.choices import Choices
 from crashmatrix.faults.disk.enumeration.cuts import Cut, cuts_of
-from crashmatrix.faults.disk.enumeration.turns import Kind, ordered, sorts_of, weight_of
+from crashmatrix.faults.disk.enumeration.turns import ordered, sorts_of, weight_of
 from crashmatrix.faults.disk.errors import InvalidOption
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.media import medium_of
@@ -165,7 +165,7 @@ class CrashStates:
             "rest": lambda choices, chance: shapes.rest(choices, chance) if choices in self._small else iter(()),
         }
         made = {name: partial(self._states, name, shape) for name, shape in kinds.items()}
-        turns = [made[name] for name in ("ends", "singles", "torn", "subsets")]
+        turns = [made[name] for name in ("ends", "singles", "ends", "torn", "subsets")]
         return ordered(sorts_of(self.choices), turns, made["rest"], random.Random(f"{options.seed} turns"))
 
     def _states(self, name: str, shape: shapes.Shape, choices: Choices) -> Iterator[tuple[int, CrashState]]:

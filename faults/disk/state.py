@@ -19,7 +19,16 @@ from crashmatrix.faults.disk.errors import InvalidState
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["CrashState", "ImageNames", "OutcomeNames", "StateNames", "Tear", "pending_at", "pieces_of", "tears_by_change"]
+__all__ = [
+    "CrashState",
+    "ImageNames",
+    "OutcomeNames",
+    "StateNames",
+    "Tear",
+    "pending_at",
+    "pieces_of",
+    "tears_by_change",
+]
 
 
 @dataclass(frozen=True, slots=True)

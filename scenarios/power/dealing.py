@@ -69,7 +69,9 @@ class Dealer:
     def _of(self, states: list[CrashState], number: int, workers: int) -> list[tuple[int, int, CrashState]]:
         """Return the states of one judge, in the same order, with their outcomes and how many journal lines precede them."""
         found = []
-        for place, state in sorted(enumerate(states), key=lambda each: each[1].cut):  # Outcomes are cheapest in this order.
+        for place, state in sorted(
+            enumerate(states), key=lambda each: each[1].cut
+        ):  # Outcomes are cheapest in this order.
             events = self.events(state.cut)
             if self._few_promises or self._dealt(events) % workers == number:
                 outcome = self._prediction.outcome(state)

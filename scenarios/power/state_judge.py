@@ -76,9 +76,7 @@ class StateJudge:
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
         self._states = CrashStates(trace, options, is_journal_line)
         self.prediction = predict(self._states.outcomes)
-        self._dealer = Dealer(
-            trace, self._states, lines_before=len(recording.before), prediction=self.prediction
-        )
+        self._dealer = Dealer(trace, self._states, lines_before=len(recording.before), prediction=self.prediction)
         self._can_resume = load(target.name).can_resume() and not recording.resumed
         self._resumes = resumes and self._can_resume
         self._safe: dict[str, tuple[CrashState, Judged]] = {}

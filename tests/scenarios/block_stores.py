@@ -1,4 +1,4 @@
-"""Stores that overwrite one large block in place, under one checksum: few of its sectors change, and a tear between them is fatal.
+"""Stores that overwrite one large block in place, under one checksum: few of its sectors change, and a tear among them is fatal.
 
 DuckDB's checkpoint has this shape: a block of 256 KiB, of which three or four sectors differ from what was there.
 """

@@ -1,13 +1,13 @@
 """The order of the states of one cut, as bits of its `Choices`: boundaries first.
 
-    ends       nothing pending is there; everything is
-    singles    one change is missing, or alone; the changes from one on are missing (a disk that keeps their order), or those
-               before it (a disk that reverses it). On a tree: all changes to one file or directory are missing, or alone
-    torn       one change is there in part: after its first changed sector, before its last, each half, without its middle; then
-               one sector missing, one alone, each prefix. By blocks of 4 KiB, in which kernels write, before single sectors. The
-               changes after it are missing; or everything else is there; or nothing else is
-    subsets    drawn, of whole changes and of sectors in turn
-    rest       every combination, in a drawn order
+ends       nothing pending is there; everything is
+singles    one change is missing, or alone; the changes from one on are missing (a disk that keeps their order), or those
+           before it (a disk that reverses it). On a tree: all changes to one file or directory are missing, or alone
+torn       one change is there in part: after its first changed sector, before its last, each half, without its middle; then
+           one sector missing, one alone, each prefix. By blocks of 4 KiB, in which kernels write, before single sectors. The
+           changes after it are missing; or everything else is there; or nothing else is
+subsets    drawn, of whole changes and of sectors in turn
+rest       every combination, in a drawn order
 """
 
 import random
@@ -104,7 +104,9 @@ def _torn_one(choices: Choices, chosen: Chosen, chance: random.Random) -> Bits:
     inside = [bits for bits in dict.fromkeys(_inside(sectors)) if bits not in boundaries]
     chance.shuffle(inside)
     for one in dict.fromkeys(chain(boundaries, inside)):
-        for context in dict.fromkeys((before, others, 0)) if one in boundaries else (chance.choice((before, others, 0)),):
+        for context in (
+            dict.fromkeys((before, others, 0)) if one in boundaries else (chance.choice((before, others, 0)),)
+        ):
             yield context | one
 
 

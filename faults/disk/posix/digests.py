@@ -24,9 +24,10 @@ class TreeDigests:
     def changed(self, position: int) -> tuple[int, ...] | None:
         """The sectors of a write that may differ from what they were before it, counted from the write's first.
 
-        None if it changes none: a write without them still sets the file's time. Any other change is there or not.
+        The first of the others is among them: a write of which only that is there still sets the file's time. None for any
+        change that is not a write.
         """
-        return self._changed.get(position) or None
+        return self._changed.get(position)
 
     def inert(self, cut: int) -> frozenset[int]:
         """None is known."""
@@ -50,18 +51,25 @@ class TreeDigests:
         return found
 
     def _sectors(self, position: int, data: Data, earlier: list[Data | Size]) -> tuple[int, ...]:
-        """The sectors of a write that differ from the durable content, or from what an earlier pending change puts there."""
+        """The sectors of a write that differ from the durable content, or from what an earlier pending change puts there.
+
+        And the first of the others.
+        """
         start, stop = data.offset, data.offset + len(data.data)
         before = self._trees.durable_content(data.inode, position).read(start, stop - start)
         cut = min((change.size for change in earlier if isinstance(change, Size)), default=stop)
         over = [change for change in earlier if isinstance(change, Data) and _overlap(change, start, stop)]
-        first, found = start // SECTOR_BYTES, list[int]()
+        first, found, others = start // SECTOR_BYTES, list[int](), False
         for sector in range(first, -(-stop // SECTOR_BYTES)):
             low, high = max(start, sector * SECTOR_BYTES), min(stop, (sector + 1) * SECTOR_BYTES)
             new = data.data[low - start : high - start]
             zeroed = any(data.data[max(low, cut) - start : high - start])
-            if new != before[low - start : high - start] or zeroed or any(_differs(one, low, new) for one in over):
+            differs = (
+                new != before[low - start : high - start] or zeroed or any(_differs(one, low, new) for one in over)
+            )
+            if differs or not others:
                 found.append(sector - first)
+            others |= not differs
         return tuple(found)
 
 
@@ -72,4 +80,6 @@ def _overlap(change: Data, start: int, stop: int) -> bool:
 def _differs(earlier: Data, low: int, new: bytes) -> bool:
     """Whether an earlier write put other bytes where the `new` ones, from `low` on, go."""
     start, stop = max(low, earlier.offset), min(low + len(new), earlier.offset + len(earlier.data))
-    return start < stop and earlier.data[start - earlier.offset : stop - earlier.offset] != new[start - low : stop - low]
+    return (
+        start < stop and earlier.data[start - earlier.offset : stop - earlier.offset] != new[start - low : stop - low]
+    )

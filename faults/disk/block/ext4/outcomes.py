@@ -116,7 +116,11 @@ class DiskOutcomes:
         for at, blocks in touched.items():
             if block in blocks:
                 write = self._writes[at]
-                found += [piece for number, piece in blocks_of(write.offset, write.data, lambda _: found[0]) if number == block]
+                found += [
+                    piece
+                    for number, piece in blocks_of(write.offset, write.data, lambda _: found[0])
+                    if number == block
+                ]
         return found
 
     def _recovered(self, state: CrashState) -> dict[int, int] | None:
