@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from crashmatrix.faults.disk.enumeration import shapes
 from crashmatrix.faults.disk.enumeration.choices import Choices
 from crashmatrix.faults.disk.enumeration.cuts import Cut, cuts_of
-from crashmatrix.faults.disk.enumeration.turns import ordered, sorts_of, weight_of
+from crashmatrix.faults.disk.enumeration.turns import Kind, in_turns, ordered, sorts_of, weight_of
 from crashmatrix.faults.disk.errors import InvalidOption
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.media import medium_of
@@ -158,6 +158,7 @@ class CrashStates:
     def _candidates(self) -> Iterator[tuple[int, CrashState]]:
         options = self._options
         kinds: dict[str, shapes.Shape] = {
+            "promised": shapes.promised,
             "ends": shapes.ends,
             "singles": shapes.singles,
             "torn": partial(shapes.torn, most=options.torn_per_write),
@@ -166,7 +167,10 @@ class CrashStates:
         }
         made = {name: partial(self._states, name, shape) for name, shape in kinds.items()}
         turns = [made[name] for name in ("ends", "singles", "ends", "torn", "subsets")]
-        return ordered(sorts_of(self.choices), turns, made["rest"], random.Random(f"{options.seed} turns"))
+        chance = random.Random(f"{options.seed} turns")
+        promised = in_turns([made["promised"](choices) for choices in chance.sample(self.choices, len(self.choices))])
+        # At first, every other state is one right after a promise: it may be in memory only, without any pending write.
+        return in_turns([promised, ordered(sorts_of(self.choices), turns, made["rest"], chance)])
 
     def _states(self, name: str, shape: shapes.Shape, choices: Choices) -> Iterator[tuple[int, CrashState]]:
         chance = random.Random(f"{self._options.seed} {name} {choices.cut.position}")

@@ -33,10 +33,12 @@ class Chosen:
 
     @property
     def width(self) -> int:
+        """How many bits it has."""
         return max(1, len(self.parts))
 
     @property
     def bits(self) -> int:
+        """Its bits."""
         return (1 << self.width) - 1 << self.shift
 
 
@@ -72,6 +74,11 @@ class Choices:
         """How many choices there are."""
         self.every = (1 << shift) - 1
         """The bits of the state in which everything is there."""
+
+    @property
+    def promised(self) -> int:
+        """How many promises were made while the first of these changes was pending."""
+        return self.cut.promised_since(self.changes[0].position) if self.changes else 0
 
     @property
     def idles(self) -> int:

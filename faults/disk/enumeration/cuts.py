@@ -7,8 +7,8 @@ takes possible states away.
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from crashmatrix.faults.disk.trace.operations import Change, Flush, Note, Sync
 from crashmatrix.faults.disk.trace.trace import Trace
@@ -33,6 +33,12 @@ class Cut:
     pending: tuple[int, ...]
     notes: int
     sort: Sort = (b"", frozenset())
+    promises: Sequence[int] = field(default=(), repr=False, compare=False)
+    """The positions of the trace's promises."""
+
+    def promised_since(self, position: int) -> int:
+        """How many promises were made between a position and the cut."""
+        return self.notes - bisect_left(self.promises, position)
 
     def pending_before(self, position: int) -> int:
         """How many of the pending changes come before a position of the stretch."""
@@ -42,13 +48,17 @@ class Cut:
 def cuts_of(trace: Trace, first_cut: int, is_promise: Callable[[bytes], bool]) -> Iterator[Cut]:
     """The cuts between START and FINISH, and not before `first_cut`, by position."""
     start, notes, changes, promised = max(trace.start, first_cut), 0, 0, True
-    opened, latest, others = start, b"", set[bytes]()
+    opened, latest, others, places = start, b"", set[bytes](), list[int]()
+
+    def cut(position: int) -> Cut:
+        return Cut(opened, position, trace.pending(position), notes, (latest, frozenset(others)), places)
+
     for position, operation in enumerate(trace.operations[: trace.finish]):
         syncs = isinstance(operation, Flush | Sync)
         promises = isinstance(operation, Note) and is_promise(operation.text)
         if position >= start and (syncs or promises):
             if changes or promised:
-                yield Cut(opened, position, trace.pending(position), notes, (latest, frozenset(others)))
+                yield cut(position)
             opened, changes, promised = position + 1, 0, promises
         if isinstance(operation, Change):
             changes += position >= start
@@ -57,8 +67,9 @@ def cuts_of(trace: Trace, first_cut: int, is_promise: Callable[[bytes], bool]) -
         elif isinstance(operation, Note):
             notes += promises
             if promises:
+                places.append(position)
                 latest = operation.text.partition(b" ")[0]
             else:
                 others.add(_NUMBERS.sub(b"", operation.text))
     if changes or promised:
-        yield Cut(opened, trace.finish, trace.pending(trace.finish), notes, (latest, frozenset(others)))
+        yield cut(trace.finish)

@@ -19,10 +19,19 @@ from operator import or_
 from crashmatrix.faults.disk.enumeration.choices import Choices, Chosen
 from crashmatrix.faults.disk.trace.operations import Attribute, Change, Data, Names, Size
 
-__all__ = ["Shape", "ends", "rest", "shuffled", "singles", "subsets", "torn"]
+__all__ = ["Shape", "ends", "promised", "rest", "shuffled", "singles", "subsets", "torn"]
 
 Bits = Iterator[int]
 Shape = Callable[[Choices, random.Random], Bits]
+
+
+def promised(choices: Choices, chance: random.Random) -> Bits:
+    """Right after a promise, nothing, and everything so far; nothing is the likelier first."""
+    cut = choices.cut
+    if not cut.promised_since(cut.first - 1):
+        return
+    so_far = sum(chosen.bits for chosen in choices.changes if chosen.position < cut.first)
+    yield from (0, so_far) if chance.random() < 0.75 else (so_far, 0)
 
 
 def ends(choices: Choices, _: random.Random) -> Bits:

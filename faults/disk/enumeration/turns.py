@@ -4,9 +4,9 @@ Cuts of one *sort* come after the same kind of promise, with the same other note
 changes and choices: they are the same step of a program, at different times. A bug in the step shows at most of them, so sorts
 take turns, not cuts: one cut of each sort says more than many of one.
 
-A sort's *weight* grows with what can differ at its cuts, the choices there and the promises made since the last one, and, more
+A sort's *weight* grows with what can differ at its cuts, with the promises made there while something was pending, and, more
 slowly, with the number of its cuts. After n turns, the next turn of a sort of weight w is due at time n/w. Within a sort, the
-kinds of `shapes` take turns, and within each kind the cuts.
+kinds of `shapes` take turns, from a drawn one on, and within each kind the cuts.
 """
 
 import heapq
@@ -23,13 +23,17 @@ __all__ = ["Kind", "Made", "in_turns", "ordered", "sorts_of", "weight_of"]
 Made = tuple[int, CrashState]
 """A state, and how many promises come before it."""
 
+_PROMISED = 3.0
+"""What a promise adds that was made while something was pending."""
+
 Kind = Callable[[Choices], Iterator[Made]]
 """The states of one kind at a cut."""
 
 
 def weight_of(choices: Choices) -> float:
-    """How much can differ at a cut: doubling its choices adds 1."""
-    return 1 + math.log2(1 + choices.number)
+    """How much can differ at a cut, and how much hangs on that: doubling choices or promises adds 1."""
+    hanging = _PROMISED + math.log2(1 + choices.promised) if choices.promised else 0.0
+    return 1 + math.log2(1 + choices.number) + hanging
 
 
 def sorts_of(cuts: Iterable[Choices]) -> list[list[Choices]]:
@@ -49,7 +53,9 @@ def ordered(
     for members in sorts:
         cuts = chance.sample(members, len(members))
         weight = sum(map(weight_of, cuts)) / math.sqrt(len(cuts))
-        due.append((1 / weight, chance.random(), weight, _of_sort(cuts, kinds, last)))
+        first = chance.randrange(len(kinds))
+        states = _of_sort(cuts, [*kinds[first:], *kinds[:first]], last)
+        due.append((1 / weight, chance.random(), weight, states))
     heapq.heapify(due)
     while due:
         time, tie, weight, states = due[0]

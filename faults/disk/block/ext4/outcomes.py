@@ -112,15 +112,12 @@ class DiskOutcomes:
         """Contents of which each bit of a free map comes, in any of the states at a cut."""
         if block in log.home:
             return [self._contents[log.home[block]]]
-        found = [self._contents[self._at(block)]]
+        durable = self._contents[self._at(block)]
+        found = [durable]
         for at, blocks in touched.items():
             if block in blocks:
-                write = self._writes[at]
-                found += [
-                    piece
-                    for number, piece in blocks_of(write.offset, write.data, lambda _: found[0])
-                    if number == block
-                ]
+                pieces = blocks_of(self._writes[at].offset, self._writes[at].data, lambda _: durable)
+                found += [piece for number, piece in pieces if number == block]
         return found
 
     def _recovered(self, state: CrashState) -> dict[int, int] | None:

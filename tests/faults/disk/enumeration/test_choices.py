@@ -39,7 +39,7 @@ def block(*changed: int, size: int = 16) -> bytes:
     ],
 )
 def test_only_what_may_differ_is_a_choice(operations: list[Operation], number: int) -> None:
-    """A sector is a choice if its content differs from the durable one, or from one that an earlier pending write has put there."""
+    """A sector is a choice if its content differs from the durable one, or from one that an earlier pending write put there."""
     choices = last_choices(synthetic_trace(operations))
     assert choices.number == number
     assert len(set(map(choices.state, range(1 << number)))) == 1 << number

@@ -3,7 +3,7 @@
 import random
 from itertools import islice
 
-from crashmatrix.faults.disk import Data, Size, Write
+from crashmatrix.faults.disk import Data, Flush, Note, Size, Write
 from crashmatrix.faults.disk.enumeration import shapes
 from crashmatrix.faults.disk.enumeration.choices import Choices
 from crashmatrix.faults.disk.trace.operations import ROOT, Node
@@ -21,6 +21,17 @@ def one_write(*changed: int, size: int = 64) -> Choices:
 def test_ends() -> None:
     choices = one_write(1, 2)
     assert list(shapes.ends(choices, CHANCE)) == [0, 0b11]
+
+
+def test_right_after_a_promise() -> None:
+    """Nothing is there, or all that came before the promise; at a cut that follows none, there is no such state."""
+    writes = [Write(HERE * (number + 1), block(1)) for number in range(3)]
+    after, before = (
+        synthetic_trace([*writes[:2], Note(b"ack"), writes[2]]),
+        synthetic_trace([Note(b"ack"), Flush(), *writes]),
+    )
+    assert set(shapes.promised(last_choices(after), CHANCE)) == {0, 0b011}
+    assert list(shapes.promised(last_choices(before), CHANCE)) == []
 
 
 def test_singles() -> None:
