@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from crashmatrix.faults.disk.enumeration import shapes
 from crashmatrix.faults.disk.enumeration.choices import Choices
 from crashmatrix.faults.disk.enumeration.cuts import Cut, cuts_of
-from crashmatrix.faults.disk.enumeration.turns import Kind, in_turns, ordered, sorts_of, weight_of
+from crashmatrix.faults.disk.enumeration.turns import in_turns, ordered, sorts_of, weight_of
 from crashmatrix.faults.disk.errors import InvalidOption
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.media import medium_of
