@@ -8,8 +8,8 @@ A case is a planted bug that power cuts show (`no-sync-record`), a target (`sqli
 table that are not safe, and stores that overwrite a large block in place.
 
 For each case, recordings of the workload are made as in a run, until one of them shows the bug. Both enumerations then go through
-that same recording with each seed, up to `--most` judged states. What counts as one is what `--budget` counts: before, an image
-after the same promises; now, an outcome. A verdict is found once for each outcome, so both see the same verdicts. A row has
+that same recording with each seed, up to `--most` judged states. They are counted as `--budget` counts them: before, images
+after the same promises; now, outcomes. A verdict is found once for each outcome, so both see the same verdicts. A row has
 the medians over the seeds, how often nothing was found, and the medians for the older enumeration if it counted outcomes, too.
 Needs root, for ext4.
 """

@@ -98,7 +98,7 @@ class CrashStates:
 
     @cached_property
     def choices(self) -> tuple[Choices, ...]:
-        """What can differ at each cut."""
+        """The choices at each cut."""
         operations = self._trace.operations
         return tuple(
             Choices(cut, operations, self.digests.changed, self._unit, self.outcomes.inert(cut.position))

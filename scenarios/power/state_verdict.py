@@ -55,7 +55,7 @@ class Share:
     outcomes: int = 0
     """How many distinct outcomes were judged, with the promises before them."""
     exhaustive: bool = False
-    """Whether these are all that this judge's part of the trace has."""
+    """Whether this judge's part of the trace has no other outcomes."""
     enumerated: int = 0
     distinct_images: int = 0
     distinct_folders: int = 0

@@ -12,7 +12,7 @@ from crashmatrix.faults.disk.enumeration.cuts import Cut
 from crashmatrix.faults.disk.state import CrashState, Tear
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
 
-__all__ = ["BLOCK_SECTORS", "Choices", "Chosen", "Part"]
+__all__ = ["BLOCK_SECTORS", "Choices", "Chosen", "Part", "parts_of"]
 
 BLOCK_SECTORS = 8
 """A page, and a block of each filesystem here."""

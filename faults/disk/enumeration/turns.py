@@ -24,7 +24,7 @@ Made = tuple[int, CrashState]
 """A state, and how many promises come before it."""
 
 _PROMISED = 3.0
-"""What a promise adds that was made while something was pending."""
+"""The weight added by promises that were made while something was pending."""
 
 Kind = Callable[[Choices], Iterator[Made]]
 """The states of one kind at a cut."""

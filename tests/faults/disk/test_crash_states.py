@@ -138,7 +138,7 @@ def test_every_subset_of_a_small_epoch_is_found_and_none_twice() -> None:
 
 
 def test_a_block_overwritten_in_place_has_as_many_outcomes_as_its_changed_sectors_have_subsets() -> None:
-    """Of 256 KiB, three sectors differ: eight images in all, and the torn ones come first."""
+    """Three sectors of 256 KiB differ: eight images in all, and the torn ones come first."""
     before, after = bytearray(b"o" * (1 << 18)), bytearray(b"o" * (1 << 18))
     for sector in (0, 9, 10):
         after[512 * sector] = 0

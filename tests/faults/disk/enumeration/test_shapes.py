@@ -24,7 +24,7 @@ def test_ends() -> None:
 
 
 def test_right_after_a_promise() -> None:
-    """Nothing is there, or all that came before the promise; at a cut that follows none, there is no such state."""
+    """Nothing is there, or everything that came before the promise; at a cut that follows none, there is no such state."""
     writes = [Write(HERE * (number + 1), block(1)) for number in range(3)]
     after, before = (
         synthetic_trace([*writes[:2], Note(b"ack"), writes[2]]),
@@ -66,7 +66,7 @@ def test_boundaries_of_a_torn_write_come_first_and_those_of_blocks_before() -> N
 
 
 def test_a_torn_write_stands_among_others_three_ways() -> None:
-    """What comes after it is missing; everything else is there; nothing else is."""
+    """The changes after it are missing; everything else is there; nothing else is."""
     writes = [Write(HERE * (number + 1), block(*([1, 2] if number == 1 else [1]))) for number in range(3)]
     choices = last_choices(synthetic_trace(writes))
     found = set(shapes.torn(choices, CHANCE, 100))
@@ -98,6 +98,6 @@ def test_rest() -> None:
 
 
 def test_the_few_sectors_of_a_large_block_are_tried_at_once() -> None:
-    """Of a block of 1 MiB in which two neighbouring sectors differ, the third torn state is among the first three."""
+    """Two neighbouring sectors of 1 MiB differ: the tears between them are the first two states."""
     choices = one_write(1200, 1201, size=2048)
     assert set(islice(shapes.torn(choices, CHANCE, 10), 2)) == {0b01, 0b10}
