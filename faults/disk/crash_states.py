@@ -1,64 +1,62 @@
 """The crash states of a trace, enumerated so that a small budget finds most. `state` defines a crash state.
 
-Cuts. Before each sync, where the most changes are pending and the most promises were made; after each note, when its data may
-not be there yet; at seeded positions in long stretches without either; at the end. The state just after a flush needs no
-cut: it equals `all` just before the flush.
-
-Order of enumeration. There are four kinds of states: (1) all and none, (2) one change missing, one change alone, and prefixes,
-(3) torn writes, (4) seeded random subsets. Two states of the first kind come with one of each other kind, until each
-runs out. Within each kind the cuts take turns in a seeded order. A state is skipped when an earlier one had the same image and
-the same number of notes before it.
+`enumeration` says what can differ at a cut, and in which order its states come. A state is skipped when an earlier one had the
+same image and the same number of promises before it.
 """
 
 import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
+from crashmatrix.faults.disk.enumeration import shapes
+from crashmatrix.faults.disk.enumeration.choices import Choices
+from crashmatrix.faults.disk.enumeration.cuts import Cut, cuts_of
+from crashmatrix.faults.disk.enumeration.turns import in_turns, ordered, sorts_of, weight_of
 from crashmatrix.faults.disk.errors import InvalidOption
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.media import medium_of
-from crashmatrix.faults.disk.state import CrashState, StateNames, Tear, pending_at
-from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Flush, Note, Sync, sectors_of
+from crashmatrix.faults.disk.state import CrashState, ImageNames, OutcomeNames
+from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["Coverage", "CrashStates", "Cut", "StateOptions", "cuts_of"]
+__all__ = ["EXHAUSTIVE_MAX", "Coverage", "CrashStates", "Cut", "StateOptions"]
 
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A position, the changes pending there, and how many notes come before it."""
-
-    position: int
-    pending: tuple[Change, ...]
-    notes: int
+EXHAUSTIVE_MAX = 1 << 14
+"""How many states are enumerated at most to have every combination; cuts with few choices come first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateOptions:
     """How far to go. `seed` drives all choices.
 
-    `random_subsets` is a count for each cut, `torn_per_write` for each write; a stretch of more than `stretch_writes` changes
-    without sync or note gets cuts inside. `atomic_bytes` is the unit that the disk writes whole (None: the one the filesystem
+    `random_subsets` is a count for each cut, `torn_per_write` for each write. They bound the states of cuts with too many choices
+    for every combination (`exhaustive_max`). `atomic_bytes` is the unit that the disk writes whole (None: the one the filesystem
     relies on, see Filesystem.atomic_bytes); a multiple of 512. Power fails at position `first_cut` of the trace at the earliest.
     """
 
     seed: int = 0
     random_subsets: int = 12
-    torn_per_write: int = 3
-    stretch_writes: int = 16
+    torn_per_write: int = 60
+    exhaustive_max: int = EXHAUSTIVE_MAX
     atomic_bytes: int | None = None
     first_cut: int = 0
 
 
 @dataclass(kw_only=True)
 class Coverage:
-    """The numbers enumerated so far. `possible_log2` counts subsets of whole changes over all cuts, without tearing."""
+    """The numbers enumerated so far.
+
+    `choices` counts, over all cuts, the sectors and other changes that make a difference; `possible_log2` their combinations.
+    `exhaustive` says that an iteration that has come to its end has given every combination.
+    """
 
     cuts: int
     pending_most: int
+    choices: int
     possible_log2: float
+    exhaustive: bool
     enumerated: int = 0
     distinct: int = 0
 
@@ -67,11 +65,16 @@ class CrashStates:
     """The crash states of a trace between its marks START and FINISH, lazily, each image once for each number of promises.
 
     Iterating starts again each time and always gives the same sequence for the same trace and options. `coverage` describes
-    the latest iteration and grows with it.
+    the latest iteration and grows with it. `is_promise` chooses the notes that are promises; by default, all are.
     """
 
-    def __init__(self, trace: Trace, options: StateOptions | None = None) -> None:
-        self._trace = trace
+    def __init__(
+        self,
+        trace: Trace,
+        options: StateOptions | None = None,
+        is_promise: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
+        self._trace, self._is_promise = trace, is_promise
         self._options = options or StateOptions()
         atomic_bytes = self._options.atomic_bytes or Filesystem.parse(trace.filesystem).atomic_bytes
         if atomic_bytes % SECTOR_BYTES:
@@ -81,38 +84,57 @@ class CrashStates:
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
         """All cuts, by position."""
-        return tuple(cuts_of(self._trace, self._options))
+        return tuple(cuts_of(self._trace, self._options.first_cut, self._is_promise))
 
     @cached_property
-    def digests(self) -> StateNames:
+    def digests(self) -> ImageNames:
         """Names for images: `digests.of(state)`."""
         return medium_of(self._trace.filesystem).digests(self._trace)
 
     @cached_property
-    def outcomes(self) -> StateNames:
+    def outcomes(self) -> OutcomeNames:
         """Names for the folders that images become once mounted, predicted without mounting: `outcomes.of(state)`."""
         return medium_of(self._trace.filesystem).outcomes(self._trace, self.digests)
 
     @cached_property
+    def choices(self) -> tuple[Choices, ...]:
+        """The choices at each cut."""
+        operations = self._trace.operations
+        return tuple(
+            Choices(cut, operations, self.digests.changed, self._unit, self.outcomes.inert(cut.position))
+            for cut in self.cuts
+        )
+
+    @property
+    def weight(self) -> float:
+        """How much can differ at all cuts together."""
+        return sum(map(weight_of, self.choices))
+
+    @cached_property
     def coverage(self) -> Coverage:
         """How many states there are, and how many the latest iteration has given."""
-        pending = [len(cut.pending) for cut in self.cuts]
-        most = max(pending, default=0)
+        numbers = [choices.number for choices in self.choices]
+        most = max(numbers, default=0)
         # The sum of powers of two, by its logarithm: the numbers themselves have thousands of digits.
-        log2 = most + math.log2(sum(2.0 ** max(n - most, -1000) for n in pending)) if pending else 0.0
-        return Coverage(cuts=len(pending), pending_most=most, possible_log2=log2)
+        log2 = most + math.log2(sum(2.0 ** max(n - most, -1000) for n in numbers)) if numbers else 0.0
+        return Coverage(
+            cuts=len(numbers),
+            pending_most=max((len(cut.pending) for cut in self.cuts), default=0),
+            choices=sum(numbers),
+            possible_log2=log2,
+            exhaustive=len(self._small) == len(numbers),
+        )
 
     def __iter__(self) -> Iterator[CrashState]:
         seen: set[tuple[int, int]] = set()
         images: set[int] = set()
         self.coverage.enumerated = self.coverage.distinct = 0
-        notes = {cut.position: cut.notes for cut in self.cuts}
-        for state in self._candidates():
+        for notes, state in self._candidates():
             self.coverage.enumerated += 1
             image = self.digests.of(state)
-            if (image, notes[state.cut]) in seen:
+            if (image, notes) in seen:
                 continue
-            seen.add((image, notes[state.cut]))
+            seen.add((image, notes))
             images.add(image)
             self.coverage.distinct = len(images)
             yield state
@@ -122,98 +144,39 @@ class CrashStates:
         """The state after the orderly unmount, as a run without any crash leaves it. For checking the checker."""
         return CrashState.whole(self._trace, len(self._trace.operations))
 
-    def _candidates(self) -> Iterator[CrashState]:
+    @cached_property
+    def _small(self) -> frozenset[Choices]:
+        """The cuts at which every combination is enumerated."""
+        found, states = set[Choices](), 0
+        for choices in sorted(self.choices, key=lambda choices: choices.number):
+            states += 1 << min(choices.number, 64)
+            if states > self._options.exhaustive_max:
+                break
+            found.add(choices)
+        return frozenset(found)
+
+    def _candidates(self) -> Iterator[tuple[int, CrashState]]:
         options = self._options
-        extremes = self._in_turns("extremes", _extremes)
-        singles = self._in_turns("singles", _singles)
-        torn = self._in_turns("torn", lambda cut, chance: _torn(cut, chance, options.torn_per_write, self._unit))
-        subsets = self._in_turns("subsets", lambda cut, chance: _subsets(cut, chance, options.random_subsets))
-        kinds = [extremes, singles, extremes, torn, subsets]
-        while kinds:
-            for kind in list(kinds):
-                state = next(kind, None)
-                if state is not None:
-                    yield state
-                else:
-                    kinds = [other for other in kinds if other is not kind]
+        kinds: dict[str, shapes.Shape] = {
+            "promised": shapes.promised,
+            "ends": shapes.ends,
+            "singles": shapes.singles,
+            "torn": partial(shapes.torn, most=options.torn_per_write),
+            "subsets": partial(shapes.subsets, number=options.random_subsets),
+            "rest": lambda choices, chance: shapes.rest(choices, chance) if choices in self._small else iter(()),
+        }
+        made = {name: partial(self._states, name, shape) for name, shape in kinds.items()}
+        turns = [made[name] for name in ("ends", "singles", "ends", "torn", "subsets")]
+        chance = random.Random(f"{options.seed} turns")
+        promised = in_turns([made["promised"](choices) for choices in chance.sample(self.choices, len(self.choices))])
+        # At first, every other state is one right after a promise: it may be in memory only, without any pending write.
+        return in_turns([promised, ordered(sorts_of(self.choices), turns, made["rest"], chance)])
 
-    def _in_turns(self, name: str, make: Callable[[Cut, random.Random], Iterator[CrashState]]) -> Iterator[CrashState]:
-        order = list(self.cuts)
-        random.Random(f"{self._options.seed} {name}").shuffle(order)
-        turns = [make(cut, random.Random(f"{self._options.seed} {name} {cut.position}")) for cut in order]
-        while turns:
-            going_on = []
-            for turn in turns:
-                state = next(turn, None)
-                if state is not None:
-                    yield state
-                    going_on.append(turn)
-            turns = going_on
-
-
-def cuts_of(trace: Trace, options: StateOptions) -> Iterator[Cut]:
-    """The cuts between START and FINISH, by position. The module's docstring says where they are."""
-    chance = random.Random(f"{options.seed} cuts")
-    notes, stretch, start = 0, 0, max(trace.start, options.first_cut)
-
-    def cut(position: int) -> Cut:
-        return Cut(position, tuple(pending_at(trace, position)), notes)
-
-    for position, operation in enumerate(trace.operations[: trace.finish]):
-        started = position >= start
-        if isinstance(operation, Flush | Sync):
-            if started and stretch:
-                yield cut(position)
-            stretch = 0
-        elif isinstance(operation, Change):
-            stretch += 1
-            if started and stretch > options.stretch_writes and chance.random() < 2 / options.stretch_writes:
-                yield cut(position + 1)
-        elif isinstance(operation, Note):
-            notes += 1
-            if started:
-                yield cut(position + 1)
-            stretch = 0
-        elif not started:
-            stretch = 0
-    if stretch or not trace.operations:
-        yield cut(trace.finish)
-
-
-def _extremes(cut: Cut, _: random.Random) -> Iterator[CrashState]:
-    size = len(cut.pending)
-    yield CrashState(cut.position, 0, (), size)
-    yield CrashState(cut.position, (1 << size) - 1, (), size)
-
-
-def _singles(cut: Cut, chance: random.Random) -> Iterator[CrashState]:
-    size = len(cut.pending)
-    every = (1 << size) - 1
-    kept = [mask for i in range(size) for mask in (every ^ 1 << i, 1 << i, (1 << i + 1) - 1)]
-    chance.shuffle(kept)
-    for mask in kept:
-        yield CrashState(cut.position, mask, (), size)
-
-
-def _subsets(cut: Cut, chance: random.Random, number: int) -> Iterator[CrashState]:
-    size = len(cut.pending)
-    if size < 3:  # All subsets of fewer changes were enumerated already.
-        return
-    for _ in range(number):
-        yield CrashState(cut.position, chance.getrandbits(size), (), size)
-
-
-def _torn(cut: Cut, chance: random.Random, number: int, unit: int) -> Iterator[CrashState]:
-    """Each write of several units torn in each way, on top of its prefix, of all others, or of a random subset.
-
-    `unit` is in sectors.
-    """
-    size = len(cut.pending)
-    writes = [i for i, write in enumerate(cut.pending) if sectors_of(write) > unit] * number
-    chance.shuffle(writes)
-    for turn, write in enumerate(writes):
-        sectors = sectors_of(cut.pending[write])
-        place = chance.randrange(unit, sectors, unit)
-        first, missing = ((place, sectors - place), (0, place), (place, min(unit, sectors - place)))[turn % 3]
-        kept = ((1 << write + 1) - 1, (1 << size) - 1, chance.getrandbits(size) | 1 << write)[chance.randrange(3)]
-        yield CrashState(cut.position, kept, (Tear(write, first, missing),), size)
+    def _states(self, name: str, shape: shapes.Shape, choices: Choices) -> Iterator[tuple[int, CrashState]]:
+        chance = random.Random(f"{self._options.seed} {name} {choices.cut.position}")
+        notes = choices.cut.notes
+        for bits in shape(choices, chance):
+            yield notes, choices.state(bits)
+        if name == "ends" and choices.idles:
+            # Predicted to make no difference: given all the same, so that predictions can be checked.
+            yield notes, choices.state(choices.every, idle=False)

@@ -19,7 +19,7 @@ from crashmatrix.faults.disk.posix.digests import TreeDigests
 from crashmatrix.faults.disk.posix.images import TreeImages
 from crashmatrix.faults.disk.posix.stage import TreeStage
 from crashmatrix.faults.disk.stage import Stage
-from crashmatrix.faults.disk.state import CrashState, StateNames
+from crashmatrix.faults.disk.state import CrashState, ImageNames, OutcomeNames
 from crashmatrix.faults.disk.trace.trace import Trace
 
 __all__ = ["Images", "Medium", "medium_of"]
@@ -46,18 +46,19 @@ class Medium:
     """How a medium is recorded, how its states are named, and how they are mounted."""
 
     stage: type[Stage]
-    digests: Callable[[Trace], StateNames]
-    outcomes: Callable[[Trace, StateNames], StateNames]
+    digests: Callable[[Trace], ImageNames]
+    outcomes: Callable[[Trace, ImageNames], OutcomeNames]
     """Also gets the digests: equal images become the same folder."""
     images: Callable[[Trace], Images]
 
 
-def _as_they_are(_: Trace, digests: StateNames) -> StateNames:
+def _tree_outcomes(_: Trace, digests: ImageNames) -> OutcomeNames:
+    assert isinstance(digests, TreeDigests)
     return digests  # A tree needs no recovery: its image is the folder.
 
 
 _DISK = Medium(DiskStage, DiskDigests, DiskOutcomes, DiskImages)
-_TREE = Medium(TreeStage, TreeDigests, _as_they_are, TreeImages)
+_TREE = Medium(TreeStage, TreeDigests, _tree_outcomes, TreeImages)
 
 
 def medium_of(filesystem: str) -> Medium:

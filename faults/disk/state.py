@@ -7,11 +7,11 @@ between 4096-byte blocks: its superblock is one block, and a torn one loses the 
 could prevent. Not modelled: a sector half old and half new, and disks that lie about a flush.
 
 A state's id is `<cut>-<kept>[-t<change>.<first>+<count>]...`: kept is `all`, `none`, or the set of kept pending changes
-as hexadecimal digits (bit i is the i-th pending change); each t names a kept change and its missing sectors. The id and
+as hexadecimal digits (bit i is the i-th pending change); each t names a kept change and a run of its missing sectors. The id and
 the trace determine the image: the same id on the same trace is the same image, bit for bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -19,12 +19,24 @@ from crashmatrix.faults.disk.errors import InvalidState
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Change, Data, Write, sectors_of
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["CrashState", "StateNames", "Tear", "pending_at", "pieces_of"]
+__all__ = [
+    "CrashState",
+    "ImageNames",
+    "OutcomeNames",
+    "StateNames",
+    "Tear",
+    "pending_at",
+    "pieces_of",
+    "tears_by_change",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """Sectors missing from pending change number `write`: `count` of them from `first` on, counted from the change's first."""
+    """Sectors missing from pending change number `write`: `count` of them from `first` on, counted from the change's first.
+
+    A change may have several of these.
+    """
 
     write: int
     first: int
@@ -87,24 +99,46 @@ class StateNames(Protocol):
         """The name of what is left in this state."""
 
 
+class ImageNames(StateNames, Protocol):
+    """Digests, which also know what each change changes."""
+
+    def changed(self, position: int, /) -> tuple[int, ...] | None:
+        """The sectors of a change that may differ from what they were before it, counted from the change's first.
+
+        All others have one content, whether they were written or not. None if the change is there or not, and cannot be torn.
+        """
+
+
+class OutcomeNames(StateNames, Protocol):
+    """Outcomes, which also know what no recovery sees."""
+
+    def inert(self, cut: int, /) -> frozenset[int]:
+        """The positions of pending changes that cannot affect the folder, whichever of the pending changes are there."""
+
+
+def tears_by_change(state: CrashState) -> dict[int, list[Tear]]:
+    """The tears of each torn change, by its number among the pending ones."""
+    found: dict[int, list[Tear]] = {}
+    for tear in state.tears:
+        found.setdefault(tear.write, []).append(tear)
+    return found
+
+
 def pending_at(trace: Trace, cut: int) -> list[Change]:
     """The changes before position `cut` that no sync made durable, in order."""
     return [cast("Change", trace.operations[position]) for position in trace.pending(cut)]
 
 
-def pieces_of(change: Write | Data, tear: Tear | None) -> Iterator[tuple[int, memoryview]]:
+def pieces_of(change: Write | Data, tears: Iterable[Tear] = ()) -> Iterator[tuple[int, memoryview]]:
     """The parts of a change, torn or not, that are there, as (offset, data)."""
-    data = memoryview(change.data)
-    if tear is None:
-        yield change.offset, data
-        return
-    sector = change.offset // SECTOR_BYTES + tear.first
-    start = max(0, sector * SECTOR_BYTES - change.offset)
-    stop = (sector + tear.count) * SECTOR_BYTES - change.offset
-    if start:
-        yield change.offset, data[:start]
-    if stop < len(data):
-        yield change.offset + stop, data[stop:]
+    data, origin, start = memoryview(change.data), change.offset // SECTOR_BYTES * SECTOR_BYTES - change.offset, 0
+    for tear in sorted(tears, key=lambda tear: tear.first):
+        stop = origin + tear.first * SECTOR_BYTES
+        if start < stop:
+            yield change.offset + start, data[start:stop]
+        start = max(start, stop + tear.count * SECTOR_BYTES)
+    if start < len(data):
+        yield change.offset + start, data[start:]
 
 
 def _parse_tear(text: str) -> Tear:

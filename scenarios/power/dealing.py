@@ -1,59 +1,101 @@
-"""Dealing: the crash states that each judge gets, and their order. Each image is judged once.
+"""Dealing: the crash states that each judge gets, and their order. Each outcome is judged once after the same promises.
+
+The *outcome* of a state is the folder that it is predicted to become (`prediction`). A state with an outcome that was dealt
+already, after the same promises, costs nothing and does not count; one in so many is dealt all the same, to check the prediction.
 
 Judges share no memory, so the number that deals a state out depends on the state alone. States after neighbouring promises
 go to one judge: they share folders, and the system's own check. If there are few promises, states are dealt out by their
-images.
+outcomes.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice, takewhile
 
 from crashmatrix.faults.disk import CrashState, CrashStates, Trace
+from crashmatrix.scenarios.power.prediction import Prediction
 from crashmatrix.scenarios.power.recording import is_journal_line
 
 __all__ = ["BATCH", "Dealer"]
 
-BATCH = 200
-"""How many states are dealt at once, to be judged in the order of their cuts: neighbours are cheap to move between."""
+BATCH, _FIRST_BATCH = 200, 25
+"""How many states are dealt at once, to be judged in the order of their cuts: neighbours are cheap to move between. The first
+batches are smaller, so that a bug which shows at once is found at once."""
 
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
-_ENUMERATED_MAX, _ENUMERATED_PER_DEALT = 20_000, 250
-"""How many states are enumerated, once enough are dealt, to say how many there are: at most so many, and so many for each dealt."""
+_COUNTED_MAX, _COUNTED_PER_DEALT, _LOOKED_AT_MAX = 20_000, 250, 50_000
+"""How many states are enumerated: once enough are dealt, to say how many there are, at most so many and so many for each dealt;
+in search of more to deal."""
 
 
 class Dealer:
     """Deals out the crash states of one trace. ``lines_before`` journal lines were written before its recording began."""
 
-    def __init__(self, trace: Trace, states: CrashStates, *, lines_before: int = 0) -> None:
+    def __init__(
+        self, trace: Trace, states: CrashStates, *, lines_before: int = 0, prediction: Prediction | None = None
+    ) -> None:
         self._trace, self._states, self._lines_before = trace, states, lines_before
+        self._prediction = prediction or Prediction(states.outcomes)
         self._events_at: dict[int, int] = {}
+        self._seen: set[tuple[int, int]] = set()
+        self.again: set[CrashState] = set()
+        """The states dealt to check a prediction."""
+        self.outcomes = 0
+        """How many distinct outcomes were dealt, with the promises before them."""
+        self.complete = False
+        """Whether the enumeration came to its end, and all of this judge's states were dealt."""
 
     def batches(self, number: int, workers: int, budget: int) -> Iterator[list[CrashState]]:
         """Yield the states of judge ``number`` of so many, ``budget`` at most; then count how many others there are.
 
         States come in the order of enumeration, those of one batch by their cuts.
         """
-        batch: list[CrashState] = []
-        seen: set[tuple[int, int]] = set()
-        enumerated_max = min(_ENUMERATED_MAX, _ENUMERATED_PER_DEALT * budget)
-        for state in self._states:
-            if len(seen) == budget:
-                if number or self._states.coverage.enumerated > enumerated_max:
-                    break  # It is enough that one judge counts.
+        states, coverage, size = iter(self._states), self._states.coverage, _FIRST_BATCH
+        self.outcomes, self.complete = 0, False
+        ended = cut_off = False
+        while not ended and self.outcomes < budget and coverage.enumerated < _LOOKED_AT_MAX:
+            looked_at = list(islice(states, size))
+            ended, size = len(looked_at) < size, min(BATCH, 2 * size)
+            batch, cut_off = self._new(self._of(looked_at, number, workers), budget)
+            if batch:
+                yield batch
+        self.complete = ended and not cut_off
+        if not number and not ended:  # It is enough that one judge counts.
+            counted_max = min(_COUNTED_MAX, _COUNTED_PER_DEALT * budget)
+            deque(takewhile(lambda _: coverage.enumerated < counted_max, states), 0)
+
+    def _of(self, states: list[CrashState], number: int, workers: int) -> list[tuple[int, int, CrashState]]:
+        """Return the states of one judge, in the same order, with their outcomes and how many journal lines precede them."""
+        found = []
+        for place, state in sorted(
+            enumerate(states), key=lambda each: each[1].cut
+        ):  # Outcomes are cheapest in this order.
+            events = self.events(state.cut)
+            if self._few_promises or self._dealt(events) % workers == number:
+                outcome = self._prediction.outcome(state)
+                if not self._few_promises or outcome % workers == number:
+                    found.append((place, outcome, events, state))
+        return [(outcome, events, state) for _, outcome, events, state in sorted(found, key=lambda each: each[0])]
+
+    def _new(self, states: list[tuple[int, int, CrashState]], budget: int) -> tuple[list[CrashState], bool]:
+        """Return those to judge, by their cuts, and whether some are left out for lack of budget."""
+        batch = []
+        for outcome, events, state in states:
+            if self._prediction.holds and (outcome, events) in self._seen:
+                if not self._prediction.spares():
+                    self.again.add(state)
+                    batch.append(state)
                 continue
-            image, events = self._states.digests.of(state), self.events(state.cut)
-            if self._dealt(image, events) % workers != number or (image, events) in seen:
-                continue
-            seen.add((image, events))
+            if self.outcomes == budget:
+                return sorted(batch, key=lambda state: state.cut), True
+            self._seen.add((outcome, events))
+            self.outcomes += 1
             batch.append(state)
-            if len(batch) == BATCH or len(seen) == budget:
-                yield sorted(batch, key=lambda state: state.cut)
-                batch = []
-        yield sorted(batch, key=lambda state: state.cut)
+        return sorted(batch, key=lambda state: state.cut), False
 
     def events(self, cut: int) -> int:
         """How many journal lines had been written before a position of the trace."""
@@ -61,8 +103,9 @@ class Dealer:
             self._events_at[cut] = self._events_by_note[len(self._trace.notes_before(cut))]
         return self._events_at[cut]
 
-    def _dealt(self, image: int, events: int) -> int:
-        return image if self._few_promises else events // _NEIGHBOURS * _MIXER >> 8
+    @staticmethod
+    def _dealt(events: int) -> int:
+        return events // _NEIGHBOURS * _MIXER >> 8
 
     @cached_property
     def _few_promises(self) -> bool:

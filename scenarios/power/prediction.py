@@ -28,19 +28,27 @@ class Prediction:
         self._outcomes = outcomes
         self._folders: dict[int, str] = {}
         self._unseen: list[CrashState] = []
-        self._holds = True
+        self.holds = True
+        """Whether no prediction was found wrong."""
+        self._spared = 0
         self._latest: tuple[CrashState, int] | None = None
         self.count = 0
         """How often a folder was predicted."""
 
     def folder(self, state: CrashState) -> str | None:
         """Return the folder that a state becomes, None if that is not known."""
-        return self._folders.get(self._outcome(state)) if self._holds else None
+        return self._folders.get(self.outcome(state)) if self.holds else None
 
-    def _outcome(self, state: CrashState) -> int:
+    def outcome(self, state: CrashState) -> int:
+        """Return the name of the folder that a state is predicted to become."""
         if self._latest is None or self._latest[0] != state:  # Often `saw` follows `folder`.
             self._latest = state, self._outcomes.of(state)
         return self._latest[1]
+
+    def spares(self) -> bool:
+        """Whether a state with an outcome that was judged is left out this time: nothing is said of it then."""
+        self._spared += 1
+        return self._spared % MOUNTED_EACH > 0
 
     def suffices(self, state: CrashState) -> bool:
         """Whether the prediction suffices this time, so that the state need not be mounted."""
@@ -52,13 +60,13 @@ class Prediction:
 
     def saw(self, state: CrashState, folder: str) -> bool:
         """Note what a mounted state became; False if another folder was predicted."""
-        if not self._holds or self._folders.setdefault(self._outcome(state), folder) == folder:
+        if not self.holds or self._folders.setdefault(self.outcome(state), folder) == folder:
             return True
-        self._holds = False
+        self.holds = False
         self._unseen = [each for each in self._unseen if each != state]
         return False
 
     def refuted(self) -> list[CrashState]:
         """Return, once, the states that were judged by what no longer holds; not the one that showed it."""
-        unseen, self._unseen = ([], self._unseen) if self._holds else (self._unseen, [])
+        unseen, self._unseen = ([], self._unseen) if self.holds else (self._unseen, [])
         return unseen

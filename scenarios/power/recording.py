@@ -26,10 +26,12 @@ from crashmatrix import faults
 from crashmatrix.faults.disk import (
     Change,
     CrashState,
+    CrashStates,
     Filesystem,
     Flush,
     Machine,
     RecordOptions,
+    StateOptions,
     Sync,
     Trace,
     WorkloadFailed,
@@ -96,6 +98,8 @@ class Recording:
     writes: int = 0
     flushes: int = 0
     events: int = 0
+    weight: float = 1.0
+    """How much can differ at its cuts (crashmatrix.faults.disk.CrashStates.weight)."""
     places: Places = field(default_factory=dict)
     identity: str = ""
     seconds: float = 0.0
@@ -298,6 +302,7 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
         writes=sum(isinstance(operation, Change) for operation in during),
         flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(journal_before(trace, end)),
+        weight=CrashStates(trace, StateOptions(first_cut=restarted_at(trace)), is_journal_line).weight,
         places=kill_points_at_notes(trace),
         identity=trace.identity,
         seconds=seconds,

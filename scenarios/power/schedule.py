@@ -35,6 +35,7 @@ __all__ = [
     "NUDGES",
     "RESUMED_AFTER_KILL",
     "Recordings",
+    "begins_with_kill",
     "in_turns",
     "nudges_on",
     "recovery_of",
@@ -238,3 +239,8 @@ def nudges_on(filesystem: str, nudges: Iterable[str] = NUDGES) -> tuple[str, ...
 def restart(number: int) -> str:
     """Return the kind of the restart of this number, from 1."""
     return f"{_RESTART}{number}"
+
+
+def begins_with_kill(kind: str) -> bool:
+    """Whether a recording of this kind begins with a kill of the workload."""
+    return kind == RESUMED_AFTER_KILL or kind.startswith(_RESTART)

@@ -35,7 +35,7 @@ from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.power.dealing import Dealer
 from crashmatrix.scenarios.power.folder_judge import FolderJudge
 from crashmatrix.scenarios.power.prediction import WRONG, Prediction
-from crashmatrix.scenarios.power.recording import Recording, promises_before
+from crashmatrix.scenarios.power.recording import Recording, is_journal_line, promises_before
 from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.second_lives import LifeJudge, resumed_at
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share, named
@@ -75,8 +75,9 @@ class StateJudge:
         self._patience = Patience(load(target.name).seconds_max, learnt, tries=2)
         # The other recordings are about the workload until a restart kills it.
         options = StateOptions(seed=recording.seed, first_cut=restarted_at(trace))
-        self._states = CrashStates(trace, options)
-        self._dealer = Dealer(trace, self._states, lines_before=len(recording.before))
+        self._states = CrashStates(trace, options, is_journal_line)
+        self.prediction = predict(self._states.outcomes)
+        self._dealer = Dealer(trace, self._states, lines_before=len(recording.before), prediction=self.prediction)
         self._can_resume = load(target.name).can_resume() and not recording.resumed
         self._resumes = resumes and self._can_resume
         self._safe: dict[str, tuple[CrashState, Judged]] = {}
@@ -84,7 +85,6 @@ class StateJudge:
         self._promises: dict[int, Promises] = {}
         """By how many lines the journal had."""
         self._watch = Stopwatch("predict", "snapshot", "check", "resume")
-        self.prediction = predict(self._states.outcomes)
         self.share = Share()
 
     def __enter__(self) -> Self:
@@ -121,7 +121,7 @@ class StateJudge:
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
     def all(self, number: int, workers: int, budget: int, lives: int = 0) -> Iterator[Judged]:
-        """Judge the share of judge ``number`` of so many, until ``budget`` different images are judged.
+        """Judge the share of judge ``number`` of so many, until ``budget`` different outcomes are judged.
 
         Args:
             lives: how many second lives to judge at most; the verdicts of states come a second time if these are not safe.
@@ -136,6 +136,8 @@ class StateJudge:
         coverage = self._states.coverage
         self.share.cuts, self.share.pending_most = coverage.cuts, coverage.pending_most
         self.share.possible_log2 = round(coverage.possible_log2, 1)
+        self.share.choices, self.share.outcomes = coverage.choices, self._dealer.outcomes
+        self.share.exhaustive = coverage.exhaustive and self._dealer.complete and self.prediction.holds
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
         self.share.verified, self.share.learnt = self._folders.checks, self._patience.learnt
@@ -144,6 +146,9 @@ class StateJudge:
 
     def judge_surely(self, state: CrashState) -> Iterator[Judged]:
         """Judge a state, a broken one twice; then those whose prediction turned out wrong."""
+        if state in self._dealer.again:
+            yield from self._check_prediction(state)
+            return
         self.share.judged += 1
         found = self.judge(state)
         found = self._confirm(state, found) if found.verdict.broken else found
@@ -152,6 +157,15 @@ class StateJudge:
         yield found
         for each in self.prediction.refuted():
             yield from self.judge_surely(each)
+
+    def _check_prediction(self, state: CrashState) -> Iterator[Judged]:
+        """Mount a state whose outcome was judged already; yield its verdict only if the prediction was wrong."""
+        self._dealer.again.discard(state)
+        found = self._mount(state, self._dealer.events(state.cut))
+        if not self.prediction.holds:
+            yield found
+            for each in self.prediction.refuted():
+                yield from self.judge_surely(each)
 
     def judge(self, state: CrashState) -> Judged:
         """Judge a state, with its second life if that is wanted."""
@@ -191,6 +205,9 @@ class StateJudge:
         known = self._folders.known(predicted, state.cut, events) if predicted else None
         if known and self.prediction.suffices(state):
             return self._of_state(known, state)
+        return self._mount(state, events)
+
+    def _mount(self, state: CrashState, events: int) -> Judged:
         try:
             with self._images.mounted(state) as root:
                 self.share.mounted += 1

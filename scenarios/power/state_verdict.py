@@ -51,6 +51,11 @@ class Share:
     cuts: int = 0
     pending_most: int = 0
     possible_log2: float = 0.0
+    choices: int = 0
+    outcomes: int = 0
+    """How many distinct outcomes were judged, with the promises before them."""
+    exhaustive: bool = False
+    """Whether this judge's part of the trace has no other outcomes."""
     enumerated: int = 0
     distinct_images: int = 0
     distinct_folders: int = 0
@@ -74,7 +79,10 @@ def account_of(shares: list[Share]) -> dict[str, Any]:
     return {
         "cuts": first.cuts,
         "pending_most": first.pending_most,
+        "choices": first.choices,
         "possible_log2": first.possible_log2,
+        "outcomes": sum(share.outcomes for share in shares),
+        "exhaustive": bool(shares) and all(share.exhaustive for share in shares),
         "enumerated": first.enumerated,
         "distinct_images": first.distinct_images,
         "distinct_folders": sum(share.distinct_folders for share in shares),

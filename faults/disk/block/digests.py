@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import blake2b
 from mmap import mmap
-from typing import TYPE_CHECKING
 
 from crashmatrix.faults.disk.block.base import BaseDisk
+from crashmatrix.faults.disk.state import CrashState, Tear, tears_by_change
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Flush, Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
-if TYPE_CHECKING:
-    from crashmatrix.faults.disk.state import CrashState
-
 __all__ = ["DiskDigests", "sector_hash"]
+
+_SEVERAL = -1
 
 
 def sector_hash(number: int, content: bytes | memoryview) -> int:
@@ -37,6 +36,7 @@ class _Epoch:
         self.durable = durable
         self.writes: list[tuple[int, list[int]]] = []  # first sector, a hash a sector
         self.before: dict[int, int] = {}  # sector -> hash of its durable content
+        self.possible: dict[int, int] = {}  # sector -> hash of what it may hold so far; _SEVERAL for different contents
         self.overlapping = False
         self.deltas: list[int] = []  # how each write alone changes the digest; valid if none overlap
 
@@ -45,6 +45,7 @@ class DiskDigests:
     """Digests of a trace's crash states. Building it costs about a microsecond for each sector ever written."""
 
     def __init__(self, trace: Trace) -> None:
+        self._changed: dict[int, tuple[int, ...]] = {}
         self._base = _base_hashes(trace)
         self._starts: list[int] = [0]
         self._epochs: list[_Epoch] = [_Epoch(0)]
@@ -52,27 +53,29 @@ class DiskDigests:
         for position, operation in enumerate(trace.operations):
             epoch = self._epochs[-1]
             if isinstance(operation, Write):
-                self._add(epoch, operation, now)
+                self._changed[position] = self._add(epoch, operation, now)
             elif isinstance(operation, Flush) and epoch.writes:
                 self._starts.append(position + 1)
                 self._epochs.append(_Epoch(_settle(epoch, now)))
 
-    def of(self, state: "CrashState") -> int:
+    def of(self, state: CrashState) -> int:
         """The digest of the image that is left in this state."""
         epoch = self._epochs[bisect_right(self._starts, state.cut) - 1]
-        if not epoch.overlapping and not state.tears:
-            digest = epoch.durable
-            for index, delta in enumerate(epoch.deltas):
-                if state.kept >> index & 1:
-                    digest ^= delta
-            return digest
-        torn = {tear.write: range(tear.first, tear.first + tear.count) for tear in state.tears}
-        over: dict[int, int] = {}
-        for index, (first, hashes) in enumerate(epoch.writes):
-            if state.kept >> index & 1:
-                missing = torn.get(index, range(0))
-                over.update((first + i, value) for i, value in enumerate(hashes) if i not in missing)
-        return _laid_over(epoch, over)
+        if epoch.overlapping:
+            return _laid_over(epoch, _there(epoch, state))
+        digest, kept = epoch.durable, state.kept
+        for index, delta in enumerate(epoch.deltas[: kept.bit_length()]):
+            if kept >> index & 1:
+                digest ^= delta
+        for index, tears in tears_by_change(state).items():
+            first, hashes = epoch.writes[index]
+            for sector in _missing(tears):
+                digest ^= hashes[sector] ^ epoch.before[first + sector]
+        return digest
+
+    def changed(self, position: int) -> tuple[int, ...]:
+        """The sectors of a write that may differ from what they were before it, counted from the write's first."""
+        return self._changed[position]
 
     @staticmethod
     def of_image(trace: Trace, image: mmap, offsets: Iterable[int]) -> int:
@@ -85,22 +88,41 @@ class DiskDigests:
                 digest ^= base(number) ^ sector_hash(number, image[start : start + SECTOR_BYTES])
         return digest
 
-    def _add(self, epoch: _Epoch, write: Write, now: dict[int, int]) -> None:
+    def _add(self, epoch: _Epoch, write: Write, now: dict[int, int]) -> tuple[int, ...]:
+        """Note a write; return its changed sectors."""
         first = write.offset // SECTOR_BYTES
         data = memoryview(write.data)
         hashes = [
             sector_hash(first + i, data[i * SECTOR_BYTES : (i + 1) * SECTOR_BYTES])
             for i in range(len(data) // SECTOR_BYTES)
         ]
-        delta = 0
+        delta, changed = 0, list[int]()
         for sector, value in enumerate(hashes, first):
             if sector in epoch.before:
                 epoch.overlapping = True
             else:
-                epoch.before[sector] = now[sector] if sector in now else self._base(sector)
+                epoch.before[sector] = epoch.possible[sector] = now[sector] if sector in now else self._base(sector)
             delta ^= value ^ epoch.before[sector]
+            if epoch.possible[sector] != value:
+                epoch.possible[sector] = _SEVERAL
+                changed.append(sector - first)
         epoch.writes.append((first, hashes))
         epoch.deltas.append(delta)
+        return tuple(changed)
+
+
+def _missing(tears: Iterable[Tear]) -> set[int]:
+    return {sector for tear in tears for sector in range(tear.first, tear.first + tear.count)}
+
+
+def _there(epoch: _Epoch, state: CrashState) -> dict[int, int]:
+    """The hashes of the sectors that pending writes set, one write over the other."""
+    torn, over = tears_by_change(state), dict[int, int]()
+    for index, (first, hashes) in enumerate(epoch.writes):
+        if state.kept >> index & 1:
+            missing = _missing(torn.get(index, ()))
+            over.update((first + i, value) for i, value in enumerate(hashes) if i not in missing)
+    return over
 
 
 def _laid_over(epoch: _Epoch, over: dict[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from crashmatrix.faults.disk.state import CrashState, pending_at, pieces_of
+from crashmatrix.faults.disk.state import CrashState, pending_at, pieces_of, tears_by_change
 from crashmatrix.faults.disk.trace.operations import Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
@@ -11,10 +11,10 @@ __all__ = ["content", "patches"]
 
 def patches(trace: Trace, state: CrashState) -> Iterator[tuple[int, memoryview]]:
     """The (offset, data) to apply, in this order, to the content that is durable at the state's cut."""
-    torn = {tear.write: tear for tear in state.tears}
+    torn = tears_by_change(state)
     for index, write in enumerate(pending_at(trace, state.cut)):
         if state.kept >> index & 1 and isinstance(write, Write):
-            yield from pieces_of(write, torn.get(index))
+            yield from pieces_of(write, torn.get(index, ()))
 
 
 def content(trace: Trace, state: CrashState) -> Iterator[tuple[int, bytes | memoryview]]:

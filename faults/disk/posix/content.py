@@ -26,6 +26,14 @@ class Content:
         """How many pages it has that are not all zeros."""
         return len(self._pages)
 
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from an offset on; zeros beyond the size."""
+        found = bytearray()
+        while length > len(found):
+            number, start = divmod(offset + len(found), _PAGE)
+            found += (self._pages.get(number) or _ZEROS)[start : start + length - len(found)]
+        return bytes(found)
+
     def written(self, pieces: Iterable[tuple[int, bytes | memoryview]]) -> "Content":
         """Write the (offset, data) over it; bytes beyond the size are cut off."""
         new: dict[int, bytearray] = {}

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from crashmatrix.faults.disk.posix.content import EMPTY, Content
-from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of
+from crashmatrix.faults.disk.state import CrashState, Tear, pieces_of, tears_by_change
 from crashmatrix.faults.disk.trace.operations import (
     ACCESSED,
     MODE,
@@ -156,11 +156,15 @@ class Trees:
         if self._last is None or self._last[0] != state:
             pending = self._trace.pending(state.cut)
             kept = [position for index, position in enumerate(pending) if state.kept >> index & 1]
-            torn = {pending[tear.write]: tear for tear in state.tears}
+            torn = {pending[index]: tears for index, tears in tears_by_change(state).items()}
             over = self._laid_over(self._with_those_before(kept, state.cut), torn, state.cut)
             entries = tuple(self._walk(state.cut, over.names, over))
             self._last = state, Tree(entries, self._kept(ROOT, state.cut, over))
         return self._last[1]
+
+    def durable_content(self, inode: int, cut: int) -> Content:
+        """A file's content that is durable at a cut."""
+        return self._contents.before(inode, cut)
 
     def _with_those_before(self, kept: list[int], cut: int) -> list[int]:
         """These changes, and the pending ones that must have come before them (see crashmatrix.faults.disk.trace.durability)."""
@@ -172,7 +176,7 @@ class Trees:
                     going.append(before)
         return sorted(every)
 
-    def _laid_over(self, changes: list[int], torn: Mapping[int, Tear], cut: int) -> "_Over":
+    def _laid_over(self, changes: list[int], torn: Mapping[int, list[Tear]], cut: int) -> "_Over":
         """Apply these changes, in order, to what was durable before the cut; return what changes."""
         over = _Over()
         of_file: defaultdict[int, list[int]] = defaultdict(list)
@@ -196,10 +200,10 @@ class Trees:
         over.contents = {inode: self._content(inode, of_file[inode], torn, cut) for inode in of_file}
         return over
 
-    def _content(self, inode: int, changes: list[int], torn: Mapping[int, Tear], cut: int) -> Content:
+    def _content(self, inode: int, changes: list[int], torn: Mapping[int, list[Tear]], cut: int) -> Content:
         content = self._contents.before(inode, cut)
         key = (inode, content.size, content.digest, *changes)
-        tears = [torn[position] for position in changes if position in torn]
+        tears = not torn.keys().isdisjoint(changes)
         if not tears and key in self._laid:
             return self._laid[key]
         for position in changes:
@@ -207,7 +211,7 @@ class Trees:
                 case Size(_, size):
                     content = content.resized(size)
                 case Data() as data:
-                    content = content.written(pieces_of(data, torn.get(position)))
+                    content = content.written(pieces_of(data, torn.get(position, ())))
         if not tears:
             self._remember(key, content)
         return content

@@ -1,18 +1,120 @@
 """Crash states: those that are enumerated, their order, and their count. Needs no disk."""
 
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from crashmatrix.faults.disk import (
     CrashState,
     CrashStates,
+    Data,
     Flush,
     InvalidOption,
+    Mark,
+    Names,
+    Node,
     Note,
+    Operation,
+    Size,
     StateOptions,
+    Sync,
+    Tear,
     Trace,
     Write,
 )
+from crashmatrix.faults.disk.posix.tree import Trees
+from crashmatrix.faults.disk.state import pending_at
+from crashmatrix.faults.disk.trace.operations import ROOT, sectors_of
+from tests.faults.disk.block.support import image_of
+from tests.faults.disk.posix.support import FILE, A, B, name
 from tests.faults.disk.support import random_trace, synthetic_trace
+
+ALL = StateOptions(exhaustive_max=1 << 20)
+
+
+def every_state(trace: Trace) -> Iterator[CrashState]:
+    """Brute force: at each position, each subset of the pending changes, torn in each way."""
+    for cut in range(trace.start, trace.finish + 1):
+        ways = [list(ways_of(index, change)) for index, change in enumerate(pending_at(trace, cut))]
+        for chosen in itertools.product(*ways):
+            kept = sum(1 << index for index, way in enumerate(chosen) if way is not None)
+            yield CrashState(cut, kept, tuple(tear for way in chosen for tear in way or ()), len(chosen))
+
+
+def ways_of(index: int, change: object) -> Iterator[Sequence[Tear] | None]:
+    """Not there; or there, with each set of its sectors missing, but not all of them."""
+    assert isinstance(change, Write | Data | Size | Names)
+    yield None
+    sectors = range(sectors_of(change))
+    for count in range(max(1, len(sectors))):
+        for missing in itertools.combinations(sectors, count):
+            yield [Tear(index, sector, 1) for sector in missing]
+
+
+def cases(
+    trace: Trace, states: Iterator[CrashState] | CrashStates, image: Callable[[CrashState], object]
+) -> list[tuple[object, int]]:
+    return [(image(state), len(trace.notes_before(state.cut))) for state in states]
+
+
+WRITES = st.builds(
+    lambda sector, content: Write(512 * sector, b"".join(bytes([byte]) * 512 for byte in content)),
+    st.integers(6, 10),
+    st.lists(st.sampled_from(b"\0bx"), min_size=1, max_size=3),  # The base has zeros, then letters b.
+)
+DISK = st.lists(st.one_of(WRITES, WRITES, st.just(Flush()), st.just(Note(b"ack"))), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(DISK)
+def test_every_image_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
+    """The images, with the promises before them, are exactly those of brute force, and each comes once."""
+    if sum(sectors_of(each) for each in operations if isinstance(each, Write)) > 9:
+        return
+    trace = synthetic_trace(operations, size_bytes=16384)
+    states = CrashStates(trace, ALL)
+    found = cases(trace, states, lambda state: image_of(trace, state))
+    assert states.coverage.exhaustive
+    assert set(found) == set(cases(trace, every_state(trace), lambda state: image_of(trace, state)))
+    assert len(set(found)) == len(found)
+
+
+DATA = st.builds(
+    lambda inode, offset, content: Data(inode, offset, b"".join(bytes([byte]) * 256 for byte in content)),
+    st.sampled_from([A, B]),
+    st.sampled_from([0, 256, 512]),
+    st.lists(st.sampled_from(b"\0x"), min_size=1, max_size=4),
+)
+TREE = st.lists(
+    st.one_of(
+        DATA,
+        DATA,
+        st.builds(Size, st.sampled_from([A, B]), st.sampled_from([300, 1600])),
+        st.builds(Sync, st.sampled_from([A, B, ROOT])),
+        st.builds(name, st.just(ROOT), st.sampled_from([b"a", b"c"]), st.sampled_from([0, A, B])),
+        st.just(Note(b"ack")),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TREE)
+def test_every_tree_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
+    """On `posix`, too: each tree of brute force, with the order of its files' times, comes once after the same promises."""
+    prepared = [Node(A, FILE), Node(B, FILE), name(ROOT, b"a", A), name(ROOT, b"b", B)]
+    prepared += [Size(A, 1600), Size(B, 1600), Data(A, 0, b"x" * 700)]
+    listed = (*prepared, Mark("start"), *operations, Mark("finish"))
+    clock = tuple((position, 1000 + position) for position in range(len(listed)))
+    trace = Trace(filesystem="posix", size_bytes=0, base=(), operations=listed, clock=clock)
+    trees = Trees(trace)
+    states = CrashStates(trace, ALL)
+    found = cases(trace, states, lambda state: trees.of(state).digest)
+    assert states.coverage.exhaustive
+    assert set(found) == set(cases(trace, every_state(trace), lambda state: trees.of(state).digest))
+    assert len(set(found)) == len(found)
 
 
 def test_enumeration_is_deterministic_and_restarts() -> None:
@@ -20,43 +122,47 @@ def test_enumeration_is_deterministic_and_restarts() -> None:
     states = CrashStates(trace, StateOptions(seed=5))
     first = list(states)
     assert list(states) == first == list(CrashStates(trace, StateOptions(seed=5)))
-    assert set(first) != set(CrashStates(trace, StateOptions(seed=6)))
+    assert first != list(CrashStates(trace, StateOptions(seed=6)))
+
+
+def test_every_state_can_be_parsed_again() -> None:
+    trace = random_trace(8)
+    assert all(CrashState.parse(str(state), trace) == state for state in CrashStates(trace))
 
 
 def test_every_subset_of_a_small_epoch_is_found_and_none_twice() -> None:
     """Three pending writes have eight subsets: all are given, each once."""
     trace = synthetic_trace([Write(512 * i, b"%d" % i * 512) for i in range(3)])
-    states = list(CrashStates(trace, StateOptions(random_subsets=100)))
-    assert sorted(state.kept for state in states) == list(range(8))
+    images = [image_of(trace, state) for state in CrashStates(trace)]
+    assert len(images) == len(set(images)) == 8
+
+
+def test_a_block_overwritten_in_place_has_as_many_outcomes_as_its_changed_sectors_have_subsets() -> None:
+    """Three sectors of 256 KiB differ: eight images in all, and the torn ones come first."""
+    before, after = bytearray(b"o" * (1 << 18)), bytearray(b"o" * (1 << 18))
+    for sector in (0, 9, 10):
+        after[512 * sector] = 0
+    trace = synthetic_trace(
+        [Write(0, bytes(before)), Flush(), Note(b"begun"), Write(0, bytes(after)), Note(b"done"), Flush()]
+    )
+    states = CrashStates(trace, StateOptions(first_cut=4))
+    found = list(states)
+    assert len({image_of(trace, state) for state in found}) == 8
+    assert states.coverage.exhaustive
+    assert any(state.tears for state in found[:5])
 
 
 def test_small_budgets_see_every_kind_of_state_and_soon_every_cut() -> None:
-    """The states `all` and `none` of all cuts are half of the sequence until they run out; torn writes come among them."""
+    """The states `all` and `none` come early for every cut; torn writes come among them."""
     trace = random_trace(4, length=120)
     states = CrashStates(trace)
     order = list(states)
-    seen = {states.digests.of(state) for state in order[: 4 * len(states.cuts)]}
-    for cut in states.cuts:
-        size = len(cut.pending)
-        extremes = [CrashState(cut.position, kept, (), size) for kept in (0, (1 << size) - 1)]
-        assert {states.digests.of(state) for state in extremes} <= seen
+    seen = {states.digests.of(state) for state in order[: 8 * len(states.cuts)]}
+    for choices in states.choices:
+        assert {states.digests.of(choices.state(bits)) for bits in (0, choices.every)} <= seen
     few = order[:40]
-    extreme = [not s.tears and s.kept in (0, (1 << s.pending) - 1) for s in few]
-    assert 10 <= sum(extreme) <= 30
-    assert sum(bool(s.tears) for s in few) >= 3
-
-
-def test_cuts_stand_before_flushes_after_notes_and_inside_long_stretches() -> None:
-    write = Write(0, bytes(512))
-    trace = synthetic_trace([write, Flush(), Flush(), Note(b"a"), write, Note(b"b"), write])
-    assert [(cut.position, cut.notes, len(cut.pending)) for cut in CrashStates(trace).cuts] == [
-        (2, 0, 1),
-        (5, 1, 0),
-        (7, 2, 1),
-        (8, 2, 2),
-    ]
-    long = synthetic_trace([write] * 200)
-    assert 5 < len(CrashStates(long).cuts) < 60
+    assert sum(not state.tears for state in few) >= 10
+    assert sum(bool(state.tears) for state in few) >= 3
 
 
 def test_nothing_outside_the_marks_is_cut() -> None:
@@ -72,17 +178,21 @@ def test_nothing_outside_the_marks_is_cut() -> None:
 
 
 def test_an_image_is_given_again_when_more_was_promised() -> None:
-    """An image is given again once another note was made: more is promised then."""
+    """An image is given again once another promise was made, and not for other notes."""
     trace = synthetic_trace([Write(0, b"x" * 512), Note(b"a"), Note(b"b")])
-    assert [(s.cut, s.kept) for s in sorted(CrashStates(trace), key=str)] == [(3, 1), (3, 0), (4, 1), (4, 0)]
+    assert [(s.cut, s.kept) for s in sorted(CrashStates(trace), key=str)] == [
+        *[(1, 0), (2, 1), (3, 1), (3, 0), (4, 1), (4, 0)],
+    ]
+    only_a = CrashStates(trace, is_promise=lambda note: note == b"a")
+    assert sorted({s.cut for s in only_a}) == [1, 2, 3]
 
 
 def test_tears_respect_what_the_disk_writes_whole() -> None:
-    trace = synthetic_trace([Write(0, bytes(range(256)) * 64)], filesystem="btrfs")
+    trace = synthetic_trace([Write(0, bytes(range(1, 256)) * 64 + bytes(64))], filesystem="btrfs")
     tears = [tear for state in CrashStates(trace) for tear in state.tears]
     assert tears
     assert all(tear.first % 8 == 0 and tear.count % 8 == 0 for tear in tears)
-    fine = [t for s in CrashStates(trace, StateOptions(atomic_bytes=512, torn_per_write=30)) for t in s.tears]
+    fine = [t for s in CrashStates(trace, StateOptions(atomic_bytes=512)) for t in s.tears]
     assert any(tear.first % 8 or tear.count % 8 for tear in fine)
     with pytest.raises(InvalidOption):
         CrashStates(trace, StateOptions(atomic_bytes=100))
@@ -90,9 +200,12 @@ def test_tears_respect_what_the_disk_writes_whole() -> None:
 
 def test_coverage_counts() -> None:
     trace = synthetic_trace([Write(512 * i, b"%d" % (i % 10) * 512) for i in range(10)])
-    states = CrashStates(trace, StateOptions(stretch_writes=100))
+    states = CrashStates(trace)
     found = list(states)
     coverage = states.coverage
-    assert (coverage.cuts, coverage.pending_most, coverage.possible_log2) == (1, 10, 10.0)
-    assert coverage.distinct == len(found) <= coverage.enumerated
-    assert CrashStates(synthetic_trace([Write(0, b"x" * 512)] * 5000)).coverage.possible_log2 > 4990
+    assert (coverage.cuts, coverage.pending_most, coverage.choices, coverage.possible_log2) == (1, 10, 10, 10.0)
+    assert coverage.distinct == len(found) == 1 << 10 <= coverage.enumerated
+    assert coverage.exhaustive
+    many = CrashStates(synthetic_trace([Write(0, bytes([i % 7 + 1]) * 512) for i in range(5000)])).coverage
+    assert many.possible_log2 > 4990
+    assert not many.exhaustive

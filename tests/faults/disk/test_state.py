@@ -63,22 +63,25 @@ def test_everything_that_was_written_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "tear", "kept"),
+    ("change", "tears", "kept"),
     [
-        (Write(512, b"abcd" * 512), None, [(512, 2048)]),
-        (Write(512, b"abcd" * 512), Tear(0, 0, 1), [(1024, 1536)]),
-        (Write(512, b"abcd" * 512), Tear(0, 3, 1), [(512, 1536)]),
-        (Write(512, b"abcd" * 512), Tear(0, 1, 2), [(512, 512), (2048, 512)]),
-        (Write(512, b"abcd" * 512), Tear(0, 0, 4), []),
-        (Data(7, 100, b"d" * 1500), Tear(0, 0, 1), [(512, 1088)]),
-        (Data(7, 100, b"d" * 1500), Tear(0, 1, 2), [(100, 412), (1536, 64)]),
-        (Data(7, 100, b"d" * 1500), Tear(0, 3, 1), [(100, 1436)]),
-        (Data(7, 100, b"d" * 10), Tear(0, 0, 1), []),
+        (Write(512, b"abcd" * 512), [], [(512, 2048)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 0, 1)], [(1024, 1536)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 3, 1)], [(512, 1536)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 1, 2)], [(512, 512), (2048, 512)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 0, 4)], []),
+        (Data(7, 100, b"d" * 1500), [Tear(0, 0, 1)], [(512, 1088)]),
+        (Data(7, 100, b"d" * 1500), [Tear(0, 1, 2)], [(100, 412), (1536, 64)]),
+        (Data(7, 100, b"d" * 1500), [Tear(0, 3, 1)], [(100, 1436)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 3, 1), Tear(0, 0, 2)], [(1536, 512)]),
+        (Write(512, b"abcd" * 512), [Tear(0, 0, 3), Tear(0, 1, 1)], [(2048, 512)]),
+        (Data(7, 100, b"d" * 1500), [Tear(0, 0, 1), Tear(0, 2, 1)], [(512, 512), (1536, 64)]),
+        (Data(7, 100, b"d" * 10), [Tear(0, 0, 1)], []),
     ],
 )
-def test_what_is_there_of_a_torn_change(change: Write | Data, tear: Tear | None, kept: list[tuple[int, int]]) -> None:
+def test_what_is_there_of_a_torn_change(change: Write | Data, tears: list[Tear], kept: list[tuple[int, int]]) -> None:
     """The remains of a torn change have offsets and lengths in sectors of the disk or file, not of the write."""
-    pieces = list(pieces_of(change, tear))
+    pieces = list(pieces_of(change, tears))
     assert [(offset, len(data)) for offset, data in pieces] == kept
     for offset, data in pieces:
         start = offset - change.offset

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from crashmatrix.faults.disk import CrashState, CrashStates, Flush, Note, Operation, Trace, Write
+from crashmatrix.faults.disk.state import StateNames
 from crashmatrix.scenarios.power.dealing import BATCH, Dealer
+from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, Prediction
+from crashmatrix.scenarios.power.recording import is_journal_line
 from tests.faults.disk.support import synthetic_trace
 
 BUDGET = 10_000
@@ -21,40 +26,53 @@ def trace_of(promises: int, writes: int = 3) -> Trace:
     return synthetic_trace(operations)
 
 
-def dealt(trace: Trace, number: int, workers: int, budget: int = BUDGET) -> list[list[CrashState]]:
-    return list(Dealer(trace, CrashStates(trace)).batches(number, workers, budget))
+class ByKept:
+    """Outcomes by which states that keep the same changes whole become the same folder."""
+
+    def of(self, state: CrashState, /) -> int:
+        return 0 if state.kept.bit_count() % 2 else 1
 
 
-def flat(batches: list[list[CrashState]]) -> list[CrashState]:
+def dealer(trace: Trace, outcomes: StateNames | None = None) -> Dealer:
+    states = CrashStates(trace, is_promise=is_journal_line)
+    return Dealer(trace, states, prediction=Prediction(outcomes) if outcomes else None)
+
+
+def flat(batches: Iterable[list[CrashState]]) -> list[CrashState]:
     return [state for batch in batches for state in batch]
 
 
-@pytest.mark.parametrize("promises", [2, 40], ids=["by images", "by promises"])
+@pytest.mark.parametrize("promises", [2, 40], ids=["by outcomes", "by promises"])
 def test_each_state_goes_to_one_judge(promises: int) -> None:
     """Together, the judges have every state that one judge alone has, and share none."""
     trace = trace_of(promises)
-    alone = flat(dealt(trace, 0, 1))
-    shares = [flat(dealt(trace, number, 3)) for number in range(3)]
-    assert sorted(map(str, alone)) == sorted(str(state) for share in shares for state in share)
-    assert len(set(alone)) == len(alone)
-    assert sum(bool(share) for share in shares) > 1
+    alone, shares = dealer(trace), [dealer(trace) for _ in range(3)]
+    dealt = [flat(each.batches(number, 3, BUDGET)) for number, each in enumerate(shares)]
+    assert sorted(map(str, flat(alone.batches(0, 1, BUDGET)))) == sorted(
+        str(state) for share in dealt for state in share
+    )
+    assert sum(map(len, dealt)) == len(set(flat(dealt)))
+    assert sum(bool(share) for share in dealt) > 1
+    assert all(each.complete for each in (alone, *shares))
 
 
 def test_states_after_neighbouring_promises_stay_together() -> None:
     """States after four neighbouring journal lines go to one judge, if there are enough promises: they share folders."""
     trace = trace_of(40)
-    dealer = Dealer(trace, CrashStates(trace))
     judges: dict[int, int] = {}
     for number in range(3):
-        for state in flat(dealt(trace, number, 3)):
-            assert judges.setdefault(dealer.events(state.cut) // 4, number) == number
+        one = dealer(trace)
+        for state in flat(one.batches(number, 3, BUDGET)):
+            assert judges.setdefault(one.events(state.cut) // 4, number) == number
 
 
 def test_the_budget_and_the_batches() -> None:
-    """No more than the budget is dealt, in batches by cuts; and the first judge counts on what else there is."""
-    trace = trace_of(40)
-    batches = dealt(trace, 0, 1, BATCH + 50)
-    assert [len(batch) for batch in batches] == [BATCH, 50, 0]
+    """No more than the budget is dealt, in batches by cuts, small ones first; the first judge counts on what else there is."""
+    trace = trace_of(40, writes=6)
+    one = dealer(trace)
+    batches = list(one.batches(0, 1, BATCH + 50))
+    assert (sum(map(len, batches)), one.outcomes, one.complete) == (BATCH + 50, BATCH + 50, False)
+    assert len(batches[0]) < 30 < max(map(len, batches)) <= BATCH
     assert all(batch == sorted(batch, key=lambda state: state.cut) for batch in batches)
     counted = {}
     for number, budget in [(0, 5), (1, 5), (0, 1)]:
@@ -64,15 +82,37 @@ def test_the_budget_and_the_batches() -> None:
     assert counted[0, 5] > counted[0, 1] > counted[1, 5]  # The less is judged, the less is counted.
 
 
+def test_an_outcome_counts_once_after_the_same_promises() -> None:
+    """States predicted to become a folder that was dealt do not count; one in so many is dealt to check that."""
+    trace = trace_of(20, writes=6)
+    one = dealer(trace, ByKept())
+    dealt = flat(one.batches(0, 1, BUDGET))
+    cases = {(one.events(state.cut), state.kept.bit_count() % 2) for state in dealt}
+    assert one.outcomes == len(dealt) - len(one.again) == len(cases)
+    assert one.complete
+    enumerated = len(list(CrashStates(trace, is_promise=is_journal_line)))
+    assert len(one.again) == (enumerated - one.outcomes) // MOUNTED_EACH > 0
+
+
+def test_once_a_prediction_was_wrong_every_state_is_dealt() -> None:
+    trace = trace_of(20, writes=6)
+    prediction = Prediction(ByKept())
+    one = Dealer(trace, CrashStates(trace, is_promise=is_journal_line), prediction=prediction)
+    batches = one.batches(0, 1, BUDGET)
+    first = next(batches)
+    prediction.holds = False
+    assert len(first) < 25 == len(next(batches)) // 2
+
+
 def test_events() -> None:
     """Journal lines are counted, hits are not, and lines from before the recording count too."""
     trace = trace_of(2)
-    dealer = Dealer(trace, CrashStates(trace), lines_before=10)
+    one = Dealer(trace, CrashStates(trace), lines_before=10)
     end = len(trace.operations)
-    assert [dealer.events(cut) for cut in (0, trace.start + 1, trace.start + 2, end, end)] == [10, 11, 11, 14, 14]
+    assert [one.events(cut) for cut in (0, trace.start + 1, trace.start + 2, end, end)] == [10, 11, 11, 14, 14]
 
 
 def test_a_trace_without_operations() -> None:
-    """No cut, no state but the end of it all: nothing breaks."""
+    """No change, no state but that at the start: nothing breaks."""
     trace = synthetic_trace([])
-    assert flat(dealt(trace, 1, 2)) == [] or flat(dealt(trace, 0, 2)) == []
+    assert sum(len(flat(dealer(trace).batches(number, 2, BUDGET))) for number in range(2)) == 1

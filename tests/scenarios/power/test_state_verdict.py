@@ -7,15 +7,24 @@ from crashmatrix.scenarios.power.state_verdict import Share, account_of
 
 def test_account_of() -> None:
     """The account has one judge's enumeration and all judges' counts; seconds are summed by name."""
-    one = Share(cuts=9, pending_most=4, possible_log2=7.5, enumerated=500, distinct_images=300, judged=50, mounted=20,
+    one = Share(cuts=9, pending_most=4, possible_log2=7.5, choices=30, outcomes=50, exhaustive=True, enumerated=500,
+                distinct_images=300, judged=50, mounted=20,
                 distinct_folders=10, distinct_recovered=5, second_lives=2, seconds={"all": 1.004, "check": 0.5})  # fmt: skip
-    other = Share(cuts=8, enumerated=100, distinct_images=90, judged=40, mounted=10, distinct_folders=7,
+    other = Share(cuts=8, outcomes=40, enumerated=100, distinct_images=90, judged=40, mounted=10, distinct_folders=7,
                   distinct_recovered=4, seconds={"all": 2.0, "mount": 0.25})  # fmt: skip
     assert account_of([other, one]) == {
-        "cuts": 9, "pending_most": 4, "possible_log2": 7.5, "enumerated": 500, "distinct_images": 300,
+        "cuts": 9, "pending_most": 4, "choices": 30, "possible_log2": 7.5, "outcomes": 90, "exhaustive": False,
+        "enumerated": 500, "distinct_images": 300,
         "distinct_folders": 17, "distinct_recovered": 9, "judged": 90, "mounted": 30, "second_lives": 2,
         "seconds": {"all": 3.0, "check": 0.5, "mount": 0.25},
     }  # fmt: skip
+
+
+def test_a_recording_is_exhausted_if_each_judge_says_so() -> None:
+    """Every outcome was judged if every judge came to the end of its part, and there was a judge."""
+    done, not_done = Share(exhaustive=True), Share()
+    shares = ([done, done], [done, not_done], [])
+    assert [account_of(each)["exhaustive"] for each in shares] == [True, False, False]
 
 
 def test_no_judge_ended_in_order() -> None:

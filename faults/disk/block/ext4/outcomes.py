@@ -24,7 +24,7 @@ from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
 from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, to_be_recovered
 from crashmatrix.faults.disk.block.ext4.replay import Contents, Log, Replay
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.state import CrashState, StateNames, pieces_of
+from crashmatrix.faults.disk.state import CrashState, StateNames, pieces_of, tears_by_change
 from crashmatrix.faults.disk.trace.operations import Failure, Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
@@ -64,6 +64,61 @@ class DiskOutcomes:
             return self._digests.of(state)
         contents = array("Q", [disk[block] for block in (*self._maps, *self._used(disk))])
         return int.from_bytes(blake2b(contents, digest_size=16).digest(), "little")
+
+    def inert(self, cut: int) -> frozenset[int]:
+        """The positions of pending writes that cannot affect the folder, whichever of the pending writes are there, torn or not.
+
+        If the journal has no commit block for its next transaction, neither a durable one nor a pending one, and what was read of
+        it stays as it is, then @A and @B are the same in all these states. So writes do not matter to the rest of the journal, to
+        blocks of @B, and to blocks that are free by each free map that may be there.
+        """
+        pending = self._trace.pending(cut)
+        if not self._layout or not pending:
+            return frozenset()
+        self._contents.forget()
+        self._move_to(self._trace.epoch_start(cut))
+        touched = {at: _touched(self._writes[at]) for at in pending}
+        over = set().union(*touched.values())
+        log, superblock = self._log, self._at(0)
+        if log is None or 0 in over or not log.taken.isdisjoint(over) or self._may_commit(log.number, touched):
+            return frozenset()
+        if superblock not in self._superblocks or (log.at and not to_be_recovered(self._contents[superblock])):
+            return frozenset()
+        assert self._layout.journal
+        hidden = self._layout.journal.index.keys() | log.home.keys()
+        maps = {block: self._possible_maps(block, log, touched) for block in self._maps}
+
+        def matters(block: int) -> bool:
+            place = block % self._per_group
+            return block not in hidden and (
+                block in maps or any(free_map[place >> 3] >> (place & 7) & 1 for free_map in maps[self._map_of[block]])
+            )
+
+        return frozenset(at for at in pending if not any(map(matters, touched[at])))
+
+    def _may_commit(self, number: int, touched: dict[int, range]) -> bool:
+        """Whether the journal may hold a commit block of this transaction; a block's first sector says what it is."""
+        assert self._layout and self._layout.journal
+        journal = self._layout.journal
+        contents = {self._at(block) for block in journal.index}
+        heads = [self._contents[content] for content in contents]
+        for at, blocks in touched.items():
+            write = self._writes[at]
+            inside = (block * BLOCK - write.offset for block in blocks if block in journal.index)
+            heads += [write.data[start : start + BLOCK] for start in inside if start >= 0]
+        return ("commit", number) in {journal.kind(head) for head in heads}
+
+    def _possible_maps(self, block: int, log: Log, touched: dict[int, range]) -> list[bytes]:
+        """Contents of which each bit of a free map comes, in any of the states at a cut."""
+        if block in log.home:
+            return [self._contents[log.home[block]]]
+        durable = self._contents[self._at(block)]
+        found = [durable]
+        for at, blocks in touched.items():
+            if block in blocks:
+                pieces = blocks_of(self._writes[at].offset, self._writes[at].data, lambda _: durable)
+                found += [piece for number, piece in pieces if number == block]
+        return found
 
     def _recovered(self, state: CrashState) -> dict[int, int] | None:
         """The content of each block that is ever written, after the replay of the journal; None if it cannot be predicted."""
@@ -137,7 +192,7 @@ class DiskOutcomes:
 
     def _pending(self, state: CrashState) -> dict[int, int]:
         """The contents of the blocks that the state's pending writes touch."""
-        torn = {tear.write: tear for tear in state.tears}
+        torn = tears_by_change(state)
         over, loose = dict[int, int](), dict[int, bytes]()
 
         def before(block: int) -> bytes:
@@ -151,7 +206,7 @@ class DiskOutcomes:
                 for block in self._whole[position]:
                     loose.pop(block, None)
                 continue
-            for offset, data in pieces_of(self._writes[position], torn.get(index)):
+            for offset, data in pieces_of(self._writes[position], torn.get(index, ())):
                 loose.update(blocks_of(offset, data, before))
         over.update((block, self._contents.number(content)) for block, content in loose.items())
         return over
@@ -190,3 +245,7 @@ class DiskOutcomes:
         if self._log is None or not self._log.taken.isdisjoint(touched):
             self._log = self._replay.start(self._at)
         self._log = self._log and self._replay.read_on(self._log, self._at)
+
+
+def _touched(write: Write) -> range:
+    return range(write.offset // BLOCK, -(-(write.offset + len(write.data)) // BLOCK))

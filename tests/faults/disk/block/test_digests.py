@@ -41,3 +41,24 @@ def test_an_image_that_is_read_has_the_digest_of_its_state() -> None:
             image[:] = image_of(trace, state)
             read = DiskDigests.of_image(trace, image, range(0, trace.size_bytes, 1 << 16))
         assert read == DiskDigests(trace).of(state)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sector_is_changed_exactly_if_it_may_have_differed(seed: int) -> None:
+    """By definition: some earlier content that the sector can have, durable or of a pending write, is another one."""
+    trace = random_trace(seed)
+    digests = DiskDigests(trace)
+    durable: dict[int, bytes] = dict.fromkeys(range(8, 24), b"b" * 512)
+    possible: dict[int, set[bytes]] = {}
+    for position, operation in enumerate(trace.operations):
+        if isinstance(operation, Flush):
+            possible.clear()
+        elif isinstance(operation, Write):
+            changed = []
+            for number in range(len(operation.data) // 512):
+                sector, content = operation.offset // 512 + number, operation.data[number * 512 : (number + 1) * 512]
+                before = possible.setdefault(sector, {durable.get(sector, bytes(512))})
+                changed += [number] if before != {content} else []
+                before.add(content)
+                durable[sector] = content
+            assert digests.changed(position) == tuple(changed)

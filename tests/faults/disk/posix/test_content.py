@@ -47,3 +47,11 @@ def test_a_changed_copy_leaves_the_first_alone() -> None:
     assert (bytes_of(first)[:1], bytes_of(second)[:1]) == (b"a", b"c")
     assert (first.pages, second.pages, second.written([(0, bytes(8192))]).pages) == (1, 2, 0)
     assert first.written([(0, b"a")]).digest == first.digest
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 10), (4090, 20), (0, 9000), (5000, 6000), (8000, 0), (20_000, 5)])
+def test_any_bytes_can_be_read(offset: int, length: int) -> None:
+    """Bytes across pages, and zeros beyond the size."""
+    data = bytes(range(1, 256)) * 33
+    content = EMPTY.resized(len(data)).written([(0, data)])
+    assert content.read(offset, length) == (data + bytes(30_000))[offset : offset + length]

@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import CrashImages, CrashState, CrashStates, Data, Mark, Node, Size, record
+from crashmatrix.faults.disk import (
+    CrashImages,
+    CrashState,
+    CrashStates,
+    Data,
+    Mark,
+    Node,
+    Operation,
+    Size,
+    Sync,
+    record,
+)
 from crashmatrix.faults.disk.posix.digests import TreeDigests
 from crashmatrix.faults.disk.trace.operations import ROOT, Attribute
 from tests.faults.disk.posix.support import FILE, FOLDER, POSIX, TWO, A, B, Files, made_up, name, small
@@ -76,3 +87,33 @@ def test_any_difference_shows(other: tuple[Node, ...]) -> None:
     one, another = made_up(Node(B, FILE), name(ROOT, b"b", B)), made_up(*other)
     first, second = (TreeDigests(trace).of(CrashState.whole(trace, trace.finish)) for trace in (one, another))
     assert first != second
+
+
+ZEROS, X = bytes(1024), b"x" * 1024
+MADE = (Node(A, FILE), name(ROOT, b"a", A), Size(A, 4096), Data(A, 0, X * 2), Sync(A))
+
+
+@pytest.mark.parametrize(
+    ("changes", "changed"),
+    [
+        ([Data(A, 0, X)], (0,)),  # Unchanged; the first sector stands for its time.
+        ([Data(A, 0, b"y" + X)], (0, 1)),  # The second stands for those that are as before.
+        ([Data(A, 512, X[:511] + b"y" + X)], (0, 1)),
+        ([Data(A, 2048, ZEROS)], (0,)),
+        ([Data(A, 2048, X)], (0, 1)),
+        ([Data(A, 1024, X * 2)], (0, 2, 3)),
+        ([Data(A, 300, b"x" * 100 + b"y")], (0,)),
+        ([Size(A, 600), Size(A, 4096), Data(A, 0, X)], (0, 1)),  # Cut off and zeros, then as before.
+        ([Size(A, 8192), Data(A, 4096, ZEROS)], (0,)),
+        ([Data(A, 0, b"y"), Data(A, 0, X)], (0, 1)),  # As it was, unless the write before is there.
+        ([Data(A, 0, b"y"), Sync(A), Data(A, 0, X)], (0, 1)),
+        ([Data(A, 0, b"y"), Sync(A), Data(A, 0, b"y")], (0,)),
+        ([Data(A, 1024, b"y"), Data(A, 0, X)], (0,)),
+        ([Size(A, 8192)], None),
+        ([name(ROOT, b"b", A)], None),
+    ],
+)
+def test_what_a_write_changes(changes: list[Operation], changed: tuple[int, ...] | None) -> None:
+    """The sectors whose bytes differ from the durable ones, or from those that a pending change put there; and one other."""
+    trace = made_up(*MADE, Mark("start"), *changes)
+    assert TreeDigests(trace).changed(trace.finish - 1) == changed

@@ -354,3 +354,32 @@ def same_of(trace: Trace, states: list[CrashState]) -> set[frozenset[str]]:
     for state in states:
         found[outcomes.of(state)].add(str(state))
     return set(map(frozenset, found.values()))
+
+
+KEPT = ["outcomes-0", "outcomes-1", "outcomes-unlinked", "outcomes-reused", "outcomes-reused-journal"]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_inert_changes_no_outcome(name: str) -> None:
+    """Whichever writes are there, torn or not: losing or tearing inert ones as well leads to the same outcome."""
+    trace, chance = kept(name), random.Random(name)
+    states, compared = CrashStates(trace), 0
+    for cut in states.cuts:
+        inert = states.outcomes.inert(cut.position)
+        if not inert:
+            continue
+        bits = sum(1 << cut.pending.index(at) for at in inert)
+        size = len(cut.pending)
+        for there in (0, (1 << size) - 1, chance.getrandbits(size)):
+            tears = tuple(
+                Tear(index, 0, 1) for index in range(size) if (there & ~bits) >> index & 1 and chance.random() < 0.3
+            )
+            base = states.outcomes.of(CrashState(cut.position, there & ~bits, tears, size))
+            for _ in range(3):
+                drawn = there & ~bits | chance.getrandbits(size) & bits
+                more = tuple(
+                    Tear(index, 0, 1) for index in range(size) if drawn & bits & 1 << index and chance.random() < 0.5
+                )
+                assert states.outcomes.of(CrashState(cut.position, drawn, (*tears, *more), size)) == base
+                compared += 1
+    assert compared > 20
