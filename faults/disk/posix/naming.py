@@ -67,16 +67,16 @@ class _Walk:
     def __init__(self) -> None:
         self.found: dict[int, tuple[int, Named]] = {}
         self._leads: dict[tuple[int, bytes], int] = {}
-        self._place: dict[int, tuple[int, bytes]] = {}
-        """For each inode, the latest of its names; no entry once that name is removed."""
+        self._places: dict[int, list[tuple[int, bytes]]] = {}
+        """For each inode, its names, the latest last; no entry without one."""
 
     def path(self, inode: int) -> str:
         """The path of an inode; empty if it has no name."""
         parts: list[bytes] = []
         while inode != ROOT:
-            if inode not in self._place:
+            if inode not in self._places:
                 return ""
-            inode, name = self._place[inode]
+            inode, name = self._places[inode][-1]
             parts.append(name)
         return os.fsdecode(b"/".join(reversed(parts))) or "."
 
@@ -98,7 +98,7 @@ class _Walk:
             text = os.fsdecode(name)
             if not inode:
                 return f"{text} removed"
-            return f"{text} linked" if inode in self._place else f"{text} made"
+            return f"{text} linked to {self.path(inode)}" if inode in self._places else f"{text} made"
         (old_folder, old_name, left), (new_folder, new_name, _) = entries
         old, new = os.fsdecode(old_name), os.fsdecode(new_name)
         if old_folder != new_folder:
@@ -110,8 +110,10 @@ class _Walk:
 
     def _lead(self, folder: int, name: bytes, inode: int) -> None:
         before = self._leads.pop((folder, name), 0)
-        if self._place.get(before) == (folder, name):
-            del self._place[before]
+        if before:
+            self._places[before].remove((folder, name))
+            if not self._places[before]:
+                del self._places[before]
         if inode:
             self._leads[folder, name] = inode
-            self._place[inode] = folder, name
+            self._places.setdefault(inode, []).append((folder, name))

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, NotAFolder, open_below, opened_folder
+from crashmatrix.faults.disk.linux.metadata import birth_ns
 from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode
 from crashmatrix.scenarios.judging.snapshots.restoring import lay_out
 from crashmatrix.scenarios.judging.snapshots.sparse import copy_content, look_at
@@ -149,7 +150,8 @@ class _Capture:
 
     def _folder(self) -> Entry:
         """The folder the cursor is in."""
-        return _entry(DIRECTORY, self._cursor.state, "", attributes_of(self._cursor.descriptor))
+        descriptor = self._cursor.descriptor
+        return _entry(DIRECTORY, self._cursor.state, "", attributes_of(descriptor), birth_ns(descriptor))
 
     def _look(self, folders: list[str]) -> Iterator[tuple[str, Entry]]:
         """Yield what is in the folder the cursor is in, but for folders, whose names are noted."""
@@ -179,7 +181,7 @@ class _Capture:
             content = os.readlink(name, dir_fd=folder)
         elif kind.endswith("device"):
             content = f"{os.major(state.st_rdev)}:{os.minor(state.st_rdev)}"
-        return _entry(kind, state, content, attributes_of(folder, name))
+        return _entry(kind, state, content, attributes_of(folder, name), birth_ns(folder, name))
 
     def _file(self, folder: int, name: str, state: os.stat_result) -> Entry:
         descriptor = open_below(folder, name, _READ)
@@ -188,15 +190,20 @@ class _Capture:
             if not stat.S_ISREG(opened.st_mode):
                 raise OSError(errno.ESTALE, "replaced meanwhile", name)
             digest, extents = self._keep(descriptor, opened.st_size)
-            return _entry(FILE, state, digest, attributes_of(descriptor), extents)
+            return _entry(FILE, state, digest, attributes_of(descriptor), birth_ns(descriptor), extents)
         finally:
             os.close(descriptor)
 
 
 def _entry(
-    kind: str, state: os.stat_result, content: str, attributes: tuple[tuple[str, bytes], ...], extents: Extents = ()
+    kind: str,
+    state: os.stat_result,
+    content: str,
+    attributes: tuple[tuple[str, bytes], ...],
+    born_ns: int,
+    extents: Extents = (),
 ) -> Entry:
     return Entry(
         kind, stat.S_IMODE(state.st_mode), content, (state.st_uid, state.st_gid), attributes,
-        accessed_ns=state.st_atime_ns, modified_ns=state.st_mtime_ns, extents=extents,
+        accessed_ns=state.st_atime_ns, modified_ns=state.st_mtime_ns, extents=extents, inode=(state.st_ino, born_ns),
     )  # fmt: skip

@@ -16,8 +16,9 @@ FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
         ((*TWO,), "a, bytes 0 to 0", "a"),
         ((*TWO[:3],), "a, its size: 1 bytes", "a"),
         ((*TWO[:2],), "the store's folder: a made", "."),
-        ((*TWO, name(ROOT, b"b", A)), "the store's folder: b linked", "."),
+        ((*TWO, name(ROOT, b"b", A)), "the store's folder: b linked to a", "."),
         ((*TWO, name(ROOT, b"a", 0)), "the store's folder: a removed", "."),
+        ((*TWO, name(ROOT, b"b", A), name(ROOT, b"b", 0), Data(A, 0, b"2")), "a, bytes 0 to 0", "a"),
         ((*TWO, rename((ROOT, b"a"), (ROOT, b"b"), A)), "the store's folder: a becomes b", "."),
         (
             (*TWO, Node(B, FILE), name(ROOT, b"b", B), rename((ROOT, b"a"), (ROOT, b"b"), A)),
