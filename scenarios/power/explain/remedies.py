@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
 __all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
 
 BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
-_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!{_UUID}))*")
+_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
@@ -106,9 +107,9 @@ def syncs_made(count: Path) -> int:
 
 
 def pattern_of(path: str) -> str:
-    """The pattern for a path and those that differ from it in numbers only."""
+    """The pattern for a path and those that differ from it in numbers, or in names drawn at random, only."""
     special = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-    return _VARYING.sub("*", special)
+    return _VARYING.sub("*", as_pattern(special))
 
 
 def _paths(root: Path) -> Iterator[str]:

@@ -39,6 +39,7 @@ def calls_as_before() -> Iterator[None]:
 def test_patterns() -> None:
     """A pattern is a path with its numbers left out; what is special to patterns is meant as it is."""
     assert pattern_of("wal/t/4-4.arrows") == pattern_of("wal/t/17-.arrows") == "wal/t/*.arrows"
+    assert pattern_of("wal/tmp0qpowh5k") == pattern_of("wal/tmpabcdefgh") == "wal/tmp*"
     assert pattern_of("part-00000-1c2d3e4f-1111-2222-3333-444455556666.parquet") == "part-*-*.parquet"
     remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
     assert [path for path in ("./", "a[1].x", "b[*]", "b*", "c/") if remedy.matches(path)] == ["./", "a[1].x", "b[*]"]
