@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from crashmatrix.faults.disk.trace.named import IN_PLACE
 from crashmatrix.scenarios.judging.snapshots.tree import FILE, ROOT, Entry, Tree
 
 __all__ = ["changes_between"]
-
-IN_PLACE = ", in place of the one before"
 
 Entries = Mapping[str, Entry]
 

@@ -63,7 +63,6 @@ def test_names_by_libraries(tmp_path: Path) -> None:
     """Whatever tempfile and uuid draw is the same text."""
     found = set()
     for _ in range(50):
-        file = tempfile.NamedTemporaryFile(dir=tmp_path, suffix=".new", delete=False)
-        file.close()
-        found.add(as_pattern(f"{Path(file.name).name} becomes {uuid.uuid4()}.parquet"))
+        with tempfile.NamedTemporaryFile(dir=tmp_path, suffix=".new") as file:
+            found.add(as_pattern(f"{Path(file.name).name} becomes {uuid.uuid4()}.parquet"))
     assert found == {"tmp*.new becomes *.parquet"}

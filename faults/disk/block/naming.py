@@ -35,6 +35,7 @@ from crashmatrix.faults.disk.trace.named import (
     JOURNAL,
     METADATA,
     NAMES,
+    OUTSIDE,
     UNKNOWN,
     Named,
     folder_in_words,
@@ -281,7 +282,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
             place = Path(folder) / name
             path = os.path.relpath(place, root)
             outside = path.startswith("..")
-            yield place, f"(outside) {os.path.relpath(place, mount_point)}" if outside else path
+            yield place, f"{OUTSIDE} {os.path.relpath(place, mount_point)}" if outside else path
 
 
 def _add_blocks(sample: _Sample, place: Path, path: str) -> None:

@@ -4,7 +4,7 @@ import os
 import stat
 from dataclasses import replace
 
-from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, IN_PLACE, NAMES, SIZE, Named
 from crashmatrix.faults.disk.trace.operations import (
     ROOT,
     Attribute,
@@ -105,7 +105,7 @@ class _Walk:
             old = f"{self.path(old_folder)}/{old}"
         if left:
             return f"{old} and {new} exchanged"
-        over = ", in place of the one before" if (new_folder, new_name) in self._leads else ""
+        over = IN_PLACE if (new_folder, new_name) in self._leads else ""
         return f"{old} becomes {new}{over}"
 
     def _lead(self, folder: int, name: bytes, inode: int) -> None:

@@ -1,11 +1,13 @@
 """Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
-They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
+They are made in the process of the workload itself: before each acknowledgement reaches the journal, before each rename, or
+before each call that takes a file away.
 A program in another language acknowledges and renames by itself. Then the harness makes no sync, and the count shows that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -17,22 +19,32 @@ from typing import Any
 from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
+__all__ = [
+    "BEFORE_ACK",
+    "BEFORE_RECOVERY",
+    "BEFORE_REMOVAL",
+    "BEFORE_RENAME",
+    "Remedy",
+    "Syncing",
+    "pattern_of",
+    "syncs_made",
+]
 
-BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
+BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_RECOVERY = "ack", "rename", "removal", "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
 _VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
     BEFORE_RENAME: "each rename of it",
+    BEFORE_REMOVAL: "a file is removed or replaced",
     BEFORE_RECOVERY: "recovery reads it, after a restart",
 }
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A sync to add, and when: before each acknowledgement, each rename of a file meant, or recovery after a restart.
+    """A sync to add, and when: before each acknowledgement, a rename of a file meant, a removal, or recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
     directory's ends in a slash, and ``./`` is the directory under test.
@@ -64,6 +76,9 @@ class Syncing:
         if remedy.before == BEFORE_RENAME:
             os.rename = self._renaming(os.rename)
             os.replace = self._renaming(os.replace)
+        if remedy.before == BEFORE_REMOVAL:
+            os.rename, os.replace = self._removing(os.rename), self._removing(os.replace)
+            os.unlink, os.remove = self._removing(os.unlink), self._removing(os.remove)
 
     def before_line(self, line: bytes) -> None:
         """A line is about to reach the journal."""
@@ -88,6 +103,16 @@ class Syncing:
             rename(source, target, **how)
 
         return renamed
+
+    def _removing(self, remove: Callable[..., Any]) -> Any:
+        def removed(*paths: Any, **how: Any) -> None:
+            with contextlib.suppress(TypeError):  # A descriptor, or wrong arguments, which fail as ever.
+                path = os.path.relpath(os.fsdecode(paths[-1]), self._root)
+                if not path.startswith("..") and (self._root / path).exists():
+                    self._sync_all()
+            remove(*paths, **how)
+
+        return removed
 
     def _sync(self, path: Path) -> None:
         try:

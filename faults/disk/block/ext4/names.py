@@ -4,10 +4,9 @@ from bisect import bisect_right
 from collections.abc import Callable
 
 from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout
+from crashmatrix.faults.disk.trace.named import IN_PLACE
 
 __all__ = ["Lives", "what_changed"]
-
-_IN_PLACE = ", in place of the one before"
 
 
 class Lives:
@@ -67,5 +66,5 @@ def what_changed(
 def _moved(old: str, name: str, origins: dict[str, str], before: dict[str, int]) -> list[str]:
     if origins.get(old) == name:
         return [f"{old} and {name} exchanged"] if old < name else []
-    over = _IN_PLACE if name in before and name not in origins.values() else ""
+    over = IN_PLACE if name in before and name not in origins.values() else ""
     return [f"{old} becomes {name}{over}"]
