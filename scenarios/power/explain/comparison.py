@@ -90,10 +90,12 @@ class _Folder:
         """Whether a name leads to what it should, or to nothing."""
         folder, name, inode = entry
         path = self._tree(cut).path(folder, name)
-        there = self._place(path)
+        there, old = self._place(path), self._tree(at).files.get(path)
+        if not inode and there != self._root / path:  # Another run's random name: is it this file at all?
+            return _read(there) != old
         if not (inode and _is_there(there)):
             return _is_there(there) == bool(inode)
-        old, new = self._tree(at).files.get(path), self._tree(cut).of_inode.get(inode)
+        new = self._tree(cut).of_inode.get(inode)
         return old is None or new is None or old == new or _read(there) != old
 
     def _shows(self, entry: Entry, at: int, durable: _Contents) -> bool:

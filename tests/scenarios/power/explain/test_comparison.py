@@ -125,6 +125,17 @@ def test_a_random_name_that_came_back(tmp_path: Path) -> None:
     assert words(found.missing) == ["the store's folder: tmp0qpowh5k removed"]
 
 
+def test_random_names_of_two_files(tmp_path: Path) -> None:
+    """A temporary file that is left stands for the one with its content, and not for one that was renamed before."""
+    first = Names(((ROOT, b"tmp0qpowh5k", 0), (ROOT, b"db", OLD)))
+    moved = (*made(b"tmp0qpowh5k", OLD), *written(b"old", inode=OLD), Sync(OLD), first)
+    (tmp_path / "db").write_bytes(b"old")
+    (tmp_path / "tmpabcdefgh").write_bytes(b"new")
+    found = missing_from(tmp_path, posix_trace(*moved, *renamed(b"tmp1111111a")), NOTES)
+    assert found is not None
+    assert words(found.missing) == ["the store's folder: tmp1111111a becomes db, in place of the one before"]
+
+
 COMPACTED = posix_trace(
     *made(b"log"), *written(b"0\n"), Sync(LOG), Sync(ROOT), *acknowledged(0),
     *made(b"sst", NEW), *written(b"0\n", inode=NEW), Names(((ROOT, b"log", 0),)), Sync(ROOT), *attempted(1),
