@@ -7,8 +7,8 @@ A name is random if a part of it looks as libraries make them:
     tmp3847562910, db-3847562910    Go's os.CreateTemp: a number of nine digits or more
     part-0-5d1c...b1e2.parquet      UUIDs; digests of eight digits or more; longer words of letters and digits
 
-Ordinals are not (`000006.sst`, `segment1`, `v2`): a random part has a digit before a letter, or a small letter before a capital. If
-one name of a text shows that, others that begin and end alike are random, too. Text in double quotes is an item, and stays.
+Ordinals are not (`000006.sst`, `segment1`, `v2`): a random part has a digit before a letter, or a small letter before a capital.
+If one name of a text shows that, others that begin and end alike are random, too. Text in double quotes is an item, and stays.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ENDS = r"(?![^\W_])"
 _UUID = re.compile(rf"(?<![0-9a-f])[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}{_ENDS}")
 _AFTER = r"(?:(?<=[._~+-])|(?<=\btmp)|(?<=[._~+-]tmp))"
 _PARTS = [
-    re.compile(rf"(?:(?<=[.~+-])|(?<=\btmp)|(?<=[._~+-]tmp))[a-z0-9_]{{8}}(?!\w)"),
+    re.compile(r"(?:(?<=[.~+-])|(?<=\btmp)|(?<=[._~+-]tmp))[a-z0-9_]{8}(?!\w)"),
     re.compile(rf"{_AFTER}[A-Za-z0-9]{{6}}{_ENDS}"),
     re.compile(rf"(?:{_AFTER}|(?<=[a-z]))[1-9][0-9]{{8,}}{_ENDS}"),
     re.compile(rf"{_AFTER}(?!00)(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{{8,}}{_ENDS}"),

@@ -143,7 +143,8 @@ def _compared(trace: Trace, state: CrashState, images: CrashImages, calls: Recor
 
 
 def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:
-    """The writes of the recorded run, whose power did not fail, that came next."""
-    stop = min(cut + _LATER_OPERATIONS, trace.finish)
-    names = changes_named(trace, stop, images)
-    return tuple(each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES))
+    """The writes of the recorded run, whose power did not fail, that came next; and those of its orderly end."""
+    end = len(trace.operations)
+    names = changes_named(trace, end, images)
+    places = [*range(cut, min(cut + _LATER_OPERATIONS, trace.finish)), *range(max(cut, trace.finish), end)]
+    return tuple(each for at in places for each in names.get(at, ()) if each.kind in (DATA, NAMES))

@@ -1,8 +1,11 @@
 """Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
-They are made in the process of the workload itself: before each acknowledgement reaches the journal, before each rename, or
-before each call that takes a file away.
-A program in another language acknowledges and renames by itself. Then the harness makes no sync, and the count shows that.
+They are made before each acknowledgement reaches the journal, before each rename, or before each call that takes a file away.
+
+    where system calls can be watched     by the process that holds the system's threads before their calls: a system in any
+                                          language, of as many processes as it has
+    elsewhere                             in the workload's own process, if it is Python and does all that by itself; else the
+                                          count shows that no sync was made
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reports.temporary_names import as_pattern
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
 __all__ = [
@@ -34,6 +41,7 @@ BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_RECOVERY = "ack", "rename", "r
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
 _VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
+_RENAMES, _UNLINKS = f"{PREFIX}rename", f"{PREFIX}unlink"
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
     BEFORE_RENAME: "each rename of it",
@@ -69,10 +77,42 @@ class Remedy:
 
 
 class Syncing:
-    """A remedy at work in a workload's process. Every sync made is a byte in the open file ``count``."""
+    """A remedy at work. Every sync made is a byte in the open file ``count``."""
 
     def __init__(self, remedy: Remedy, root: Path, count: int) -> None:
         self._remedy, self._root, self._count = remedy, root, count
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the workload's process makes the syncs, as this machine cannot watch system calls."""
+        return bool(lacking())
+
+    def run(self, workload: Callable[[], None], journal: Path) -> None:
+        """Run a workload with the syncs. Raises UsageError if it fails in a process of its own."""
+        if self.in_process:
+            self.hook()
+            workload()
+        elif status := run_watched(workload, root=self._root, journal=journal, failpoints=(), at=self._at):
+            raise UsageError(f"the workload ended with status {status} when syncs were added")
+
+    def _at(self, name: str, tree: ProcessTree, _: object) -> None:
+        """A thread waits before a call."""
+        if tree.waiting is None:
+            return
+        if name == JOURNAL_LINE:
+            for line in tree.waiting.text().splitlines():
+                self.before_line(line)
+        elif name.startswith(_RENAMES):
+            old, new = tree.waiting.paths()
+            self.before_rename(old)
+            self.before_removal(new)
+        elif name.startswith(_UNLINKS):
+            for path in tree.waiting.paths():
+                self.before_removal(path)
+
+    def hook(self) -> None:
+        """Watch the calls that this process makes by Python's functions."""
+        remedy = self._remedy
         if remedy.before == BEFORE_RENAME:
             os.rename = self._renaming(os.rename)
             os.replace = self._renaming(os.replace)
@@ -95,11 +135,24 @@ class Syncing:
             if self._remedy.matches(path):
                 self._sync(self._root / path)
 
+    def before_rename(self, path: Any) -> None:
+        """A file is about to get another name."""
+        if self._remedy.before == BEFORE_RENAME and self._remedy.matches(inside := self._relative(path)):
+            self._sync(self._root / inside)
+
+    def before_removal(self, path: Any) -> None:
+        """A name is about to lead to another file, or to none."""
+        inside = self._relative(path)
+        removes = self._remedy.before == BEFORE_REMOVAL and not inside.startswith("..")
+        if removes and (self._root / inside).exists():
+            self._sync_all()
+
+    def _relative(self, path: Any) -> str:
+        return os.path.relpath(os.fsdecode(path), self._root)
+
     def _renaming(self, rename: Callable[..., Any]) -> Any:
         def renamed(source: Any, target: Any, **how: Any) -> None:
-            path = os.path.relpath(os.fsdecode(source), self._root)
-            if self._remedy.matches(path):
-                self._sync(self._root / path)
+            self.before_rename(source)
             rename(source, target, **how)
 
         return renamed
@@ -107,9 +160,7 @@ class Syncing:
     def _removing(self, remove: Callable[..., Any]) -> Any:
         def removed(*paths: Any, **how: Any) -> None:
             with contextlib.suppress(TypeError):  # A descriptor, or wrong arguments, which fail as ever.
-                path = os.path.relpath(os.fsdecode(paths[-1]), self._root)
-                if not path.startswith("..") and (self._root / path).exists():
-                    self._sync_all()
+                self.before_removal(paths[-1])
             remove(*paths, **how)
 
         return removed

@@ -94,7 +94,8 @@ def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: i
 def test_syncs_before_a_rename(how: str, root: Path) -> None:
     """A file that is meant is synced, then renamed; another is renamed without; one that is not there fails as ever."""
     counted = root.parent / "count"
-    Syncing(Remedy(BEFORE_RENAME, ("db",)), root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+    remedy = Remedy(BEFORE_RENAME, ("db",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
     getattr(os, how)(root / "wal" / "1.log", root / "wal" / "3.log")
     assert syncs_made(counted) == 0
     getattr(os, how)(root / "db", root / "db2")
@@ -121,7 +122,7 @@ def test_syncs_before_a_removal(change: Callable[[Path], object], count: int, ro
     (root.parent / "other").touch()
     counted = root.parent / "count"
     remedy = Remedy(BEFORE_REMOVAL, ("wal/*.log",))
-    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
     change(root)
     assert syncs_made(counted) == count
 
