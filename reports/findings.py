@@ -1,7 +1,7 @@
 """Groups failing scenarios, often hundreds, into findings: a pure function of the stored results.
 
 Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, they are grouped by their
-explanation, without the parts that differ between scenarios: numbers, digests, quoted names.
+explanation, without the parts that differ between scenarios: numbers, digests, quoted names, random names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from crashmatrix.reports.result import Finding, ScenarioResult
+from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["Group", "better", "finding_id", "group", "normalised"]
@@ -43,7 +44,7 @@ class Group:
 
 def normalised(explanation: str) -> str:
     """Return an explanation without what differs between scenarios of the same kind."""
-    text, before = _VARYING.sub("#", explanation), ""
+    text, before = _VARYING.sub("#", as_pattern(explanation)), ""
     while text != before:  # from the inside out: [#, #] is as good as #
         text, before = _LIST.sub("#", text), text
     return text

@@ -1,6 +1,7 @@
 """A run's verdict in one line, with what was not run: ``safe under kill; power not run: REASON AND REMEDY``.
 
-It also has what an experiment ran without crashing it: ``safe; kill does not cover WHAT``.
+It also has what an experiment ran without crashing it: ``safe; kill does not cover WHAT``. If a run that nothing disturbed is
+broken already, that comes first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ def headline(summary: RunSummary, shown: Callable[[str], str] = str, *, reasons:
     verdict, parts = summary.verdict, summary.experiments
     on = [shown(_with_filesystems(summary, name)) for name, part in parts.items() if part.verdict is verdict]
     said = [f"{verdict} under {' and '.join(on)}" if summary.not_run and on else str(verdict)]
+    said += [
+        f"{shown(name)}: {part.details['undisturbed']}" for name, part in parts.items() if "undisturbed" in part.details
+    ]
     for name, reason in summary.not_run.items():
         said.append(f"{shown(name)} not run{f': {reason}' if reasons else ''}")
     for name, part in parts.items():

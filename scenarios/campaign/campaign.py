@@ -12,7 +12,7 @@ from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.errors import EnvironmentLacks
+from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import ExperimentKind, Listener
 from crashmatrix.scenarios.judging.checker import Checker
 
@@ -110,6 +110,9 @@ class Campaign:
         start = time.perf_counter()
         try:
             experiment.run()
+        except UsageError as error:
+            self.summary.not_run[kind.name] = str(error)  # The report of the others says why it lacks.
+            raise
         finally:
             results, seconds, details = experiment.ordered(), time.perf_counter() - start, experiment.details
             details["notes"] = [*remarks, *details.get("notes", [])]

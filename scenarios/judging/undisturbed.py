@@ -4,19 +4,19 @@ nothing acknowledged           `unknown`: no crash could break a promise
 the journal makes no sense,
 or the contract's check fails  `unknown`
 the contract is broken         an error: no crash is to blame
-recovery fails                 nothing here: each crash has its verdict
+recovery fails                 nothing here: each crash has its verdict, and the run's headline says that the end has one, too
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from crashmatrix.reports import Verdict
+from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["judge_undisturbed", "refuse_if_broken", "unfired"]
+__all__ = ["broken_undisturbed", "judge_undisturbed", "refuse_if_broken", "unfired"]
 
 _ITEMS_SHOWN, _CHARACTERS_SHOWN = 5, 40
 
@@ -47,6 +47,11 @@ def refuse_if_broken(target: str, violation: Violation, promised: str | Contract
             f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}: "
             f"{violation.explanation}. Fix workload or recover: does it keep its data outside of its folder, or nowhere?"
         )
+
+
+def broken_undisturbed(end: ScenarioResult) -> str:
+    """Say for a run's headline that its undisturbed end has a verdict that no crash is to blame for."""
+    return f"an undisturbed run is broken already, so no crash is to blame: {end.verdict}: {end.explanation}"
 
 
 def unfired(name: str, reason: str = "") -> str:

@@ -181,7 +181,7 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
     def see(hit: Hit, tree: ProcessTree, _: object) -> None:
         lines.read()
         if hit in hits:
-            found[hit] = tree.about(), ""
+            found[hit] = tree.waiting.about() if tree.waiting else "", ""
             lines.at(hit, tree)
 
     def life() -> None:

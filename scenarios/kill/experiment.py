@@ -34,7 +34,7 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
-from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken, unfired
+from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
@@ -125,10 +125,7 @@ class KillExperiment(KillExploration):
             during_recovery=sum(len(path) > 1 and RESUMED not in path for path in self.results),
         )
         if (END,) in self.results and self.results[(END,)].verdict.broken:  # Another shard may have it.
-            self.notes.append(
-                "the end of an undisturbed run is broken, too, so no crash is to blame: does the system write outside its "
-                "folder, or not at all?"
-            )
+            self.details["undisturbed"] = broken_undisturbed(self.results[(END,)])
         self.notes += filter(None, [self.checker.patience.rule])
         if never:
             self.notes.append(f"failpoints never hit: {', '.join(never)}")

@@ -15,14 +15,15 @@ from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
-from crashmatrix.scenarios.judging.snapshots.tree import ROOT, Entry, Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
 from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.changes import changes_between
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
-__all__ = ["KillExplainer", "changes_between"]
+__all__ = ["KillExplainer"]
 
 _CHANGES_SHOWN = 4
 
@@ -210,45 +211,6 @@ class KillExplainer:
 
     def _event(self, at: int, hit: Hit) -> Event:
         return Event(at=at, kind="hit", text=f"{hit[0]}, hit {hit[1]}", detail=self._declared.get(hit[0], ("", ""))[1])
-
-
-def changes_between(before: Tree, after: Tree) -> list[str]:
-    """Return the changes to a folder in words, path by path."""
-    if unusable := after.unusable or before.unusable:
-        return [unusable[1]] if before.digest != after.digest else []
-    mine, theirs = dict(before.entries), dict(after.entries)
-    gone = {entry.content: path for path, entry in mine.items() if path not in theirs and entry.content}
-    words = []
-    for path in before.difference(after):
-        entry = theirs.get(path)
-        if entry is None:
-            words.append(f"{path} removed")
-        elif path in mine and entry.content not in gone:
-            words += _changes_of(path, mine[path], entry)
-        elif entry.content in gone:
-            old = gone.pop(entry.content)
-            words = [word for word in words if word != f"{old} removed"]
-            mine.pop(old, None)
-            words.append(f"{old} becomes {path}")
-        else:
-            words.append(f"{path} linked to {entry.same}" if entry.same in mine else f"{path} made")
-    renamed = {word.partition(" becomes ")[0] for word in words if " becomes " in word}
-    return [word for word in words if word.removesuffix(" removed") not in renamed]
-
-
-def _changes_of(path: str, before: Entry, after: Entry) -> list[str]:
-    """The changes to one entry in words. A further name of the same file is one of another path."""
-    name = "the folder" if path == ROOT else path
-    if (before.kind, before.content) != (after.kind, after.content):
-        return [f"{name} written"]
-    words = []
-    if before.mode != after.mode:
-        words.append(f"permissions of {name} become {after.mode:o}")
-    if before.owner != after.owner:
-        words.append(f"owner of {name} becomes {after.owner[0]}:{after.owner[1]}")
-    there, left = dict(before.attributes), dict(after.attributes)
-    changed = [each for each in sorted(there.keys() | left.keys()) if there.get(each) != left.get(each)]
-    return words + [f"attribute {each} of {name} {'set' if each in left else 'removed'}" for each in changed]
 
 
 def _steps(at: int, lines: Sequence[str], lines_after: Sequence[str], before: Tree, after: Tree) -> Iterator[Event]:

@@ -19,11 +19,11 @@ from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
-from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
+from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.results import result_of
+from crashmatrix.scenarios.power.results import CLEAN_END, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
     RESUMED_AFTER_KILL,
@@ -269,7 +269,16 @@ class PowerExploration:
         elif found:
             self.notes.append(f"the trace {recording.name} ({size:,} bytes) was not kept: there is no room for more")
 
+    def _undisturbed(self) -> ScenarioResult | None:
+        """The end of a run that nothing disturbed, if it breaks a promise."""
+        accounts = self.details["recordings"]
+        names = {each["name"] for each in accounts if not (each["killed_at"] or each["recovery_of"] or each["resumed"])}
+        ends = (each for each in self.ordered() if each.method == CLEAN_END and each.verdict.broken)
+        return next((each for each in ends if parse_power_id(each.id)[0] in names), None)
+
     def _account(self) -> None:
+        if end := self._undisturbed():
+            self.details["undisturbed"] = broken_undisturbed(end)
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
         judged = sum(recording["judged"] for recording in recordings)
         self.details["states_per_second"] = round(judged / self._exploring, 1) if self._exploring else 0.0

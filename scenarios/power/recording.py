@@ -188,8 +188,11 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
             if syncing:
                 syncing.before_recovery()
             _recover(system, machine)
+        elif syncing:
+            journal = _MachineJournal(machine, syncing=syncing if syncing.in_process else None)
+            syncing.run(lambda: _work(system, machine, journal), machine.notes)
         else:
-            _work(system, machine, _MachineJournal(machine, syncing=syncing))
+            _work(system, machine, _MachineJournal(machine))
 
     # Open before the workload is confined, which cannot open them.
     counted = recording.syncs_count if recording.remedy else Path(os.devnull)

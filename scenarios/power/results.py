@@ -7,7 +7,10 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.state_verdict import Judged
 
-__all__ = ["circumstances", "parse_power_id", "power_id", "result_of"]
+__all__ = ["CLEAN_END", "circumstances", "parse_power_id", "power_id", "result_of"]
+
+CLEAN_END = "clean-end"
+"""The method of a result whose folder is that of an undisturbed run."""
 
 
 def power_id(recording: str, state: str) -> str:
@@ -21,7 +24,7 @@ def result_of(recording: Recording, judged: Judged) -> ScenarioResult:
     return ScenarioResult(
         id=power_id(recording.name, judged.state), experiment="power", point=recording.point,
         hit=int(cut) if cut.isdecimal() else 0, depth=1 if recording.of or recording.resumed else 0,
-        method="power-cut" if judged.differs else "clean-end", fault=judged.state, verdict=judged.verdict,
+        method="power-cut" if judged.differs else CLEAN_END, fault=judged.state, verdict=judged.verdict,
         explanation=circumstances(recording, judged.explanation), state=judged.digest,
     )  # fmt: skip
 

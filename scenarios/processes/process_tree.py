@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Protocol, Self
 
 from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.scenarios.errors import ScenarioError
@@ -28,7 +28,7 @@ from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours, thi
 from crashmatrix.scenarios.processes.stopping import is_stopped
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
-__all__ = ["ProcessTree"]
+__all__ = ["ProcessTree", "Waiting"]
 
 _LIBC = ctypes.CDLL(None)
 _STATUS = struct.Struct("<i")
@@ -36,6 +36,27 @@ _STOP_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.0001
 _WAIT_FOR_CHILD = {"56", "58", "435", "220"}
 """clone, vfork and clone3 on x86_64 and aarch64: who started a process by vfork cannot stop before it runs its program."""
+
+
+class Waiting(Protocol):
+    """A thread that waits before a system call."""
+
+    @property
+    def thread(self) -> int:
+        """Its number."""
+
+    @property
+    def place(self) -> int:
+        """The address behind the instruction that makes the call."""
+
+    def about(self) -> str:
+        """Say what the call is about to do: ``rename db.tmp -> db.json``."""
+
+    def paths(self) -> list[str]:
+        """The files that the call is about to change."""
+
+    def text(self) -> bytes:
+        """The bytes that the call is about to write."""
 
 
 class ProcessTree:
@@ -47,8 +68,8 @@ class ProcessTree:
     def __init__(self, body: Callable[[], None]) -> None:
         self.held = 0
         """A thread that somebody keeps from doing anything; 0 for none."""
-        self.about: Callable[[], str] = str
-        """Says what the held thread is about to do."""
+        self.waiting: Waiting | None = None
+        """The thread that waits before a system call; None if none does, or the call is none that changes files."""
         self.reap: Callable[[], None] = lambda: None
         """Waits for the end of processes that we trace: the keeper sees it only afterwards."""
         ours, self._control = os.pipe()

@@ -22,6 +22,7 @@ LOST = "acknowledged, but gone: "
         ("FileNotFoundError: 'ROOT/7-.arrows'", "FileNotFoundError: 'ROOT/8-8.arrows'"),
         ("part 1f2e3d4c-aaaa-4bbb is short", "part 00ff00ff-0000-4000 is short"),
         ("line 3, in recover", "line 41, in recover"),
+        ("tmp0qpowh5k is empty", "tmpveb_spgx is empty"),
     ],
 )
 def test_the_same_but_for_values(one: str, other: str) -> None:

@@ -22,6 +22,9 @@ def run(*experiments: tuple[str, ScenarioResult], **other: Any) -> RunSummary:
 UNCOVERED = run(("kill", result()))
 UNCOVERED.experiments["kill"].details["uncovered"] = ["stores", "rings", "stores"]
 
+BROKEN = run(("kill", BAD), ("power", result()))
+BROKEN.experiments["kill"].details["undisturbed"] = "an undisturbed run is broken"
+
 
 @pytest.mark.parametrize(
     ("summary", "short", "full"),
@@ -50,6 +53,7 @@ UNCOVERED.experiments["kill"].details["uncovered"] = ["stores", "rings", "stores
             "unknown; power not run; power was required",
             "unknown; power not run: no /dev/fuse; load the driver; power was required",
         ),
+        (BROKEN, "loses; kill: an undisturbed run is broken", "loses; kill: an undisturbed run is broken"),
         (UNCOVERED, "safe; kill does not cover stores; nor rings", "safe; kill does not cover stores; nor rings"),
         (
             run(("power", result()), not_run={"power on ext4": "no root"}, options={"filesystems": ["posix"]}),

@@ -14,7 +14,7 @@ import contextlib
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -22,13 +22,24 @@ from pathlib import Path
 
 from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
 from crashmatrix.faults.disk.block.ext4.journal import Descriptor, unescaped
-from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, names_in, what_changed
+from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, names_in
+from crashmatrix.faults.disk.block.ext4.names import Lives, what_changed
 from crashmatrix.faults.disk.block.magic import named_by_magic
+from crashmatrix.faults.disk.block.parts import PARTS_SHOWN, joined, listed
 from crashmatrix.faults.disk.crash_images import CrashImages
 from crashmatrix.faults.disk.errors import MountRefused
 from crashmatrix.faults.disk.linux.extents import extents_of
 from crashmatrix.faults.disk.state import CrashState
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, UNKNOWN, Named, is_about_folder
+from crashmatrix.faults.disk.trace.named import (
+    DATA,
+    JOURNAL,
+    METADATA,
+    NAMES,
+    OUTSIDE,
+    UNKNOWN,
+    Named,
+    folder_in_words,
+)
 from crashmatrix.faults.disk.trace.operations import Flush, Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
@@ -36,8 +47,6 @@ __all__ = ["disk_changes"]
 
 _SAMPLES_BEFORE = 6
 _ZEROS = bytes(BLOCK)
-_PARTS_SHOWN = 4
-_BOOKKEEPING = {"superblock", "group descriptors", "which blocks are free", "which inodes are free", "inodes"}
 
 
 def disk_changes(trace: Trace, cut: int, images: CrashImages) -> Mapping[int, tuple[Named, ...]]:
@@ -91,18 +100,22 @@ class _BlockMap:
         self._journal = self._layout.journal if self._layout else None
         self._now: dict[int, bytes] = {}
         """The newest content of each block of metadata, even if it is in the journal only."""
+        self._moments: dict[int, int] = {}
+        """For each of these blocks, the transaction of that content; without a journal, its position."""
+        self._lives = Lives(self._layout, base=self._base.block) if self._layout else None
 
     def all(self) -> dict[int, tuple[Named, ...]]:
         """Name every write before the cut."""
         writes = [(at, op) for at, op in enumerate(self._trace.operations[: self._cut]) if isinstance(op, Write)]
         named: dict[int, tuple[Named, ...]] = {}
         logged = self._logged(writes)
+        self._learn_inodes(writes, logged)
         whole: dict[int, list[Named]] = {}
         for at, write in writes:
             parts: list[Named] = []
             for block, data in blocks_of(write.offset, write.data, self._block_before):
                 parts += self._in_journal(at, block, data, logged, whole) or [self._at_home(at, block, data)]
-            named[at] = tuple(_joined(parts, nodes=self._kind == "btrfs"))
+            named[at] = tuple(joined(parts, nodes=self._kind == "btrfs"))
         return named
 
     # Places of blocks.
@@ -156,7 +169,7 @@ class _BlockMap:
 
     # Names.
 
-    def _at_home(self, at: int, block: int, data: bytes) -> Named:
+    def _at_home(self, at: int, block: int, data: bytes, moment: int = -1) -> Named:
         if self._kind == "btrfs":
             return self._by_content(block, data)
         owner = self._owner(at, block)
@@ -165,28 +178,33 @@ class _BlockMap:
             stop = min(start + BLOCK, owner.size) if start < owner.size else start + BLOCK
             return Named(kind=DATA, path=owner.path, now=self._now_at(owner.path), start=start, stop=stop)
         if self._layout:
-            return self._metadata(at, block, data, owner) or Named(kind=UNKNOWN)
+            if moment < 0:
+                moment = self._moments.get(block, -1) if self._journal else at
+            return self._metadata(at, block, data, owner, moment) or Named(kind=UNKNOWN)
         if owner:
             return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what="its names")
         return named_by_magic(self._kind, self._base.block, block, data)
 
-    def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None) -> Named | None:
+    def _metadata(self, at: int, block: int, data: bytes, owner: _Owner | None, moment: int) -> Named | None:
         """Name a block of ext4 metadata and its changes; None if it is not known."""
         assert self._layout is not None
-        before = self._block_before(block)
-        self._now[block] = data
+        before, moment_before = self._block_before(block), self._moments.get(block, -1)
+        self._now[block], self._moments[block] = data, moment
         if plain := self._layout.plain(block):
             return Named(kind=METADATA, what=plain)
         if owner and owner.directory:
-            words = what_changed(names_in(before), names_in(data))
-            what = ", ".join(words[:_PARTS_SHOWN]) or "its names, as they were"
+            words = what_changed(
+                names_in(before), names_in(data), lambda inode: self._same(inode, moment_before, moment)
+            )
+            what = ", ".join(words[:PARTS_SHOWN]) or "its names, as they were"
             return Named(kind=NAMES, path=owner.path, now=self._now_at(owner.path), what=what)
         inodes = self._layout.inodes(block, before, data)
         if inodes is None:
             return None
-        paths = list(dict.fromkeys(filter(None, (self._path(at, inode) for inode in inodes))))
-        more = f" and {len(paths) - _PARTS_SHOWN} more" if len(paths) > _PARTS_SHOWN else ""
-        return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:_PARTS_SHOWN])}{more}" if paths else "inodes")
+        places = filter(None, (self._path(at, inode) for inode in inodes))
+        paths = list(dict.fromkeys(folder_in_words(path) if path == "." else path for path in places))
+        more = f" and {len(paths) - PARTS_SHOWN} more" if len(paths) > PARTS_SHOWN else ""
+        return Named(kind=METADATA, what=f"the inode of {', '.join(paths[:PARTS_SHOWN])}{more}" if paths else "inodes")
 
     def _logged(self, writes: list[tuple[int, Write]]) -> dict[int, list[tuple[int, Descriptor]]]:
         """For each block of the journal: the transactions that logged a copy there, with their positions in the trace."""
@@ -199,6 +217,23 @@ class _BlockMap:
                     for logged in descriptor.home:
                         found.setdefault(logged, []).append((at, descriptor))
         return found
+
+    def _learn_inodes(
+        self, writes: list[tuple[int, Write]], logged: Mapping[int, list[tuple[int, Descriptor]]]
+    ) -> None:
+        if not self._lives:
+            return
+        for at, write in writes:
+            for block, data in blocks_of(write.offset, write.data, self._block_before):
+                if not self._journal:
+                    self._lives.learn(at, block, data)
+                elif block in logged:
+                    descriptor = _nearest(logged[block], at)
+                    copy = unescaped(data) if block in descriptor.escaped else data
+                    self._lives.learn(descriptor.number, descriptor.home[block], copy)
+
+    def _same(self, inode: int, one: int, other: int) -> bool:
+        return self._lives is None or self._lives.same(inode, one, other)
 
     def _in_journal(
         self,
@@ -213,13 +248,13 @@ class _BlockMap:
             return []
         kind, number = self._journal.kind(data)
         if kind:
-            about = _listed(whole.get(number, ())) if kind == "commit" else ""
+            about = listed(whole.get(number, ())) if kind == "commit" else ""
             return [Named(kind=JOURNAL, what=f"the {kind}{f' of {about}' if about else ''}")]
         if block not in logged:
             return [Named(kind=JOURNAL)]
-        _, descriptor = min(logged[block], key=lambda entry: abs(entry[0] - at))
+        descriptor = _nearest(logged[block], at)
         data = unescaped(data) if block in descriptor.escaped else data
-        part = self._at_home(at, descriptor.home[block], data)
+        part = self._at_home(at, descriptor.home[block], data, descriptor.number)
         whole.setdefault(descriptor.number, []).append(part)
         return [replace(part, kind=JOURNAL, what=part.what if part.kind == METADATA else part.text)]
 
@@ -234,6 +269,11 @@ class _BlockMap:
         return self._now.get(block) or self._base.block(block)
 
 
+def _nearest(logged: list[tuple[int, Descriptor]], at: int) -> Descriptor:
+    """The descriptor written next to a position: a block of the journal is used again and again."""
+    return min(logged, key=lambda entry: abs(entry[0] - at))[1]
+
+
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
     """Every file and directory of a mounted image, with its path relative to ``root``, the directory under test."""
     mount_point = root.parent
@@ -242,7 +282,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
             place = Path(folder) / name
             path = os.path.relpath(place, root)
             outside = path.startswith("..")
-            yield place, f"(outside) {os.path.relpath(place, mount_point)}" if outside else path
+            yield place, f"{OUTSIDE} {os.path.relpath(place, mount_point)}" if outside else path
 
 
 def _add_blocks(sample: _Sample, place: Path, path: str) -> None:
@@ -255,39 +295,3 @@ def _add_blocks(sample: _Sample, place: Path, path: str) -> None:
 
 def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
-
-
-def _listed(parts: Iterable[Named]) -> str:
-    """Parts of a transaction in words, the most telling first; the filesystem's own bookkeeping only if there is nothing else."""
-    rank = {NAMES: 0, DATA: 1}
-    words = [
-        part.what if part.kind == METADATA else part.text for part in sorted(parts, key=lambda p: rank.get(p.kind, 2))
-    ]
-    telling = [word for word in dict.fromkeys(words) if word and word not in _BOOKKEEPING]
-    more = f"; and {len(telling) - _PARTS_SHOWN} more" if len(telling) > _PARTS_SHOWN else ""
-    return "; ".join((telling or list(filter(None, dict.fromkeys(words))))[:_PARTS_SHOWN]) + more
-
-
-def _joined(parts: list[Named], *, nodes: bool) -> Iterator[Named]:
-    """Join neighbouring ranges of one file, and blocks of the journal; drop repetitions.
-
-    With `nodes`, metadata comes in runs of blocks, and only the first block of a run is recognisable.
-    """
-    journal = [part for part in parts if part.kind == JOURNAL]
-    if journal:
-        directory = next((part for part in journal if is_about_folder(part.what)), journal[0])
-        ranked = sorted(journal, key=lambda part: not is_about_folder(part.what))
-        words = _listed(replace(part, kind=METADATA) for part in ranked if part.what != "the descriptor")
-        yield replace(directory, what=words or journal[0].what)
-    last: Named | None = None
-    for part in dict.fromkeys(part for part in parts if part.kind != JOURNAL):
-        if nodes and last and last.kind == METADATA and part.kind == UNKNOWN:
-            continue
-        if last and last.kind == part.kind == DATA and (last.path, last.stop) == (part.path, part.start):
-            last = Named(kind=DATA, path=part.path, now=part.now, start=last.start, stop=part.stop)
-            continue
-        if last:
-            yield last
-        last = part
-    if last:
-        yield last

@@ -6,10 +6,28 @@
 (4) times: last of all, and of a directory only when everything in it was made
 """
 
+import ctypes
 import os
+import struct
 from collections.abc import Iterable
 
-__all__ = ["set_metadata"]
+__all__ = ["birth_ns", "set_metadata"]
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x1000, 0x100  # linux/fcntl.h
+_STATX_BTIME = 0x800  # linux/stat.h, as are the places in the answer
+_ANSWER_BYTES, _BORN_AT = 256, 80
+
+
+def birth_ns(descriptor: int, name: str = "") -> int:
+    """When an open file, or a name in an open folder, was made (statx(2)); 0 where that is not known. A link is not followed."""
+    answer = ctypes.create_string_buffer(_ANSWER_BYTES)
+    flags = _AT_SYMLINK_NOFOLLOW | (0 if name else _AT_EMPTY_PATH)
+    if _LIBC.statx(descriptor, os.fsencode(name), flags, _STATX_BTIME, answer) < 0:
+        return 0
+    seconds, nanoseconds = struct.unpack_from("<qI", answer, _BORN_AT)
+    known = struct.unpack_from("<I", answer)[0] & _STATX_BTIME
+    return seconds * 1_000_000_000 + nanoseconds if known else 0
 
 
 def set_metadata(

@@ -4,7 +4,7 @@ import os
 import stat
 from dataclasses import replace
 
-from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, IN_PLACE, NAMES, SIZE, Named
 from crashmatrix.faults.disk.trace.operations import (
     ROOT,
     Attribute,
@@ -67,16 +67,16 @@ class _Walk:
     def __init__(self) -> None:
         self.found: dict[int, tuple[int, Named]] = {}
         self._leads: dict[tuple[int, bytes], int] = {}
-        self._place: dict[int, tuple[int, bytes]] = {}
-        """For each inode, the latest of its names; no entry once that name is removed."""
+        self._places: dict[int, list[tuple[int, bytes]]] = {}
+        """For each inode, its names, the latest last; no entry without one."""
 
     def path(self, inode: int) -> str:
         """The path of an inode; empty if it has no name."""
         parts: list[bytes] = []
         while inode != ROOT:
-            if inode not in self._place:
+            if inode not in self._places:
                 return ""
-            inode, name = self._place[inode]
+            inode, name = self._places[inode][-1]
             parts.append(name)
         return os.fsdecode(b"/".join(reversed(parts))) or "."
 
@@ -98,20 +98,22 @@ class _Walk:
             text = os.fsdecode(name)
             if not inode:
                 return f"{text} removed"
-            return f"{text} linked" if inode in self._place else f"{text} made"
+            return f"{text} linked to {self.path(inode)}" if inode in self._places else f"{text} made"
         (old_folder, old_name, left), (new_folder, new_name, _) = entries
         old, new = os.fsdecode(old_name), os.fsdecode(new_name)
         if old_folder != new_folder:
             old = f"{self.path(old_folder)}/{old}"
         if left:
             return f"{old} and {new} exchanged"
-        over = ", in place of the one before" if (new_folder, new_name) in self._leads else ""
+        over = IN_PLACE if (new_folder, new_name) in self._leads else ""
         return f"{old} becomes {new}{over}"
 
     def _lead(self, folder: int, name: bytes, inode: int) -> None:
         before = self._leads.pop((folder, name), 0)
-        if self._place.get(before) == (folder, name):
-            del self._place[before]
+        if before:
+            self._places[before].remove((folder, name))
+            if not self._places[before]:
+                del self._places[before]
         if inode:
             self._leads[folder, name] = inode
-            self._place[inode] = folder, name
+            self._places.setdefault(inode, []).append((folder, name))

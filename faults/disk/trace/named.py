@@ -6,19 +6,28 @@ from dataclasses import dataclass
 __all__ = [
     "ATTRIBUTE",
     "DATA",
+    "IN_PLACE",
     "JOURNAL",
     "METADATA",
     "NAMES",
+    "OUTSIDE",
     "SIZE",
     "UNKNOWN",
     "Named",
     "folder_in_words",
     "in_words",
     "is_about_folder",
+    "is_outside",
 ]
 
 DATA, SIZE, NAMES, ATTRIBUTE = "data", "size", "names", "attribute"
 METADATA, JOURNAL, UNKNOWN = "metadata", "journal", "unknown"
+
+IN_PLACE = ", in place of the one before"
+"""The end of the words for a rename over an existing name."""
+
+OUTSIDE = "(outside)"
+"""The beginning of a path that is on the disk, and not in the directory under test."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +56,9 @@ class Named:
         """The change in one line."""
         match self.kind:
             case "data":
-                return f"{self.path}, bytes {self.start:,} to {self.stop - 1:,}"
+                return f"{self.path}, {_range(self.start, self.stop)}"
             case "size":
-                return f"{self.path}, its size: {self.stop:,} bytes"
+                return f"{self.path}, its size: {self.stop:,} byte{'' if self.stop == 1 else 's'}"
             case "attribute":
                 return f"{_STORE_FOLDER if self.path == '.' else self.path}: {self.what}"
             case "names":
@@ -67,6 +76,11 @@ _STORE_FOLDER = "the store's folder"
 def folder_in_words(path: str) -> str:
     """A directory by its path; the directory under test is the store's folder."""
     return _STORE_FOLDER if path == "." else f"directory {path}"
+
+
+def is_outside(change: Named) -> bool:
+    """Whether a change is of a file on the disk that is not in the directory under test."""
+    return change.path.startswith(OUTSIDE)
 
 
 def is_about_folder(words: str) -> bool:
@@ -93,6 +107,13 @@ def _one(parts: list[Named]) -> str:
             runs[-1][1] = max(runs[-1][1], stop)
         else:
             runs.append([start, stop])
+    if len(runs) == 1:
+        return f"{parts[0].path}, {_range(*runs[0])}"
     shown = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in runs[:4])
-    more = f" and {len(runs) - 4:,} ranges more" if len(runs) > 4 else ""
+    left = len(runs) - 4
+    more = f" and {left:,} range{'' if left == 1 else 's'} more" if left > 0 else ""
     return f"{parts[0].path}, bytes {shown}{more}"
+
+
+def _range(start: int, stop: int) -> str:
+    return f"byte {start:,}" if stop == start + 1 else f"bytes {start:,} to {stop - 1:,}"

@@ -55,11 +55,13 @@ class Seen:
         state: os.stat_result,
         content: str,
         attributes: tuple[tuple[str, bytes], ...],
+        born_ns: int,
         extents: Extents = (),
     ) -> Entry:
-        """Return the entry of a name; equal ones are one object."""
+        """Return the entry of a name; equal ones of one file are one object."""
         owner, times = (state.st_uid, state.st_gid), (state.st_atime_ns, state.st_mtime_ns)
-        key = (state.st_mode, owner, times, content, attributes, extents)
+        inode = state.st_ino, born_ns
+        key = (state.st_mode, owner, times, content, attributes, extents, inode)
         if (known := self._entries.get(key)) is not None:
             return known
         if len(self._entries) > _ENTRIES_MAX:
@@ -67,7 +69,7 @@ class Seen:
         accessed, modified = times
         entry = Entry(
             kind, stat.S_IMODE(state.st_mode), content, owner, attributes,
-            accessed_ns=accessed, modified_ns=modified, extents=extents,
+            accessed_ns=accessed, modified_ns=modified, extents=extents, inode=inode,
         )  # fmt: skip
         self._entries[key] = entry
         return entry

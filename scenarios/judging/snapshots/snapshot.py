@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crashmatrix.faults.disk.linux.folders import Cursor, NotAFolder, open_below, opened_folder
+from crashmatrix.faults.disk.linux.metadata import birth_ns
 from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode
 from crashmatrix.scenarios.judging.snapshots.restoring import lay_out
 from crashmatrix.scenarios.judging.snapshots.seen import Seen
@@ -152,7 +153,8 @@ class _Capture:
 
     def _folder(self) -> Entry:
         """The folder the cursor is in."""
-        return self._seen.entry(DIRECTORY, self._cursor.state, "", attributes_of(self._cursor.descriptor))
+        descriptor = self._cursor.descriptor
+        return self._seen.entry(DIRECTORY, self._cursor.state, "", attributes_of(descriptor), birth_ns(descriptor))
 
     def _look(self) -> list[str]:
         """Find what is in the folder the cursor is in, but for folders, whose names are returned."""
@@ -184,7 +186,7 @@ class _Capture:
             content = os.readlink(name, dir_fd=folder)
         elif kind.endswith("device"):
             content = f"{os.major(state.st_rdev)}:{os.minor(state.st_rdev)}"
-        return self._seen.entry(kind, state, content, attributes_of(folder, name))
+        return self._seen.entry(kind, state, content, attributes_of(folder, name), birth_ns(folder, name))
 
     def _file(self, folder: int, name: str, state: os.stat_result) -> Entry:
         descriptor = open_below(folder, name, _READ)
@@ -193,6 +195,6 @@ class _Capture:
             if not stat.S_ISREG(opened.st_mode):
                 raise OSError(errno.ESTALE, "replaced meanwhile", name)
             digest, extents = self._keep(descriptor, opened)
-            return self._seen.entry(FILE, state, digest, attributes_of(descriptor), extents)
+            return self._seen.entry(FILE, state, digest, attributes_of(descriptor), birth_ns(descriptor), extents)
         finally:
             os.close(descriptor)

@@ -53,6 +53,8 @@ class Entry:
     modified_ns: int = field(default=0, compare=False, repr=False)
     extents: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
     """The ranges of a file that are no holes, in bytes."""
+    inode: tuple[int, int] = field(default=(0, 0), compare=False, repr=False)
+    """Its number, and its time of birth in nanoseconds: 0 where the filesystem keeps none."""
 
     @cached_property
     def text(self) -> str:

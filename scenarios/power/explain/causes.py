@@ -2,7 +2,10 @@
 
 loss                                 cause
 a change that was acknowledged       no sync of this change before the acknowledgement
-only changes not acknowledged        a later change became durable before a change that it needs
+only changes not acknowledged        a later change became durable before a change that it needs: a rename before the content, a
+                                     removal before what replaces it; a torn write; a size without the content
+none, and no call between attempt    the item was in memory only: in a mapped file without msync, or not yet handed over
+and acknowledgement
 unknown, as memory is not known      perhaps the next write of the run
 any, after a restart                 recovery read from the page cache what was not durable
 """
@@ -12,20 +15,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crashmatrix.faults.disk.trace.named import DATA, NAMES, SIZE, Named, folder_in_words, in_words
+from crashmatrix.faults.disk.trace.named import (
+    DATA,
+    IN_PLACE,
+    NAMES,
+    SIZE,
+    Named,
+    folder_in_words,
+    in_words,
+    is_outside,
+)
 from crashmatrix.scenarios.power.explain.remedies import (
     BEFORE_ACK,
     BEFORE_RECOVERY,
+    BEFORE_REMOVAL,
     BEFORE_RENAME,
     Remedy,
     pattern_of,
 )
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 
-__all__ = ["Cause", "Suspect", "cause_of", "cause_of_later", "cause_of_restart"]
+__all__ = ["Cause", "Suspect", "cause_of", "cause_of_later", "cause_of_restart", "cause_of_unwritten"]
 
 _ALONE_MAX, _SPARED_SHOWN, _WORDS_MAX = 3, 3, 4
 _NAMED_EARLY = "The name was durable before the content: nothing had synced the file before its rename."
+_REMOVED_EARLY = "What was removed was still needed: its replacement was not durable yet."
+_TORN = (
+    "A power cut can split a write after any sector of 512 bytes, so recovery must be able to tell a whole record from a part of "
+    "one: by a checksum, or by writing it elsewhere first."
+)
+_GROWN = (
+    "A power cut can keep the new size of a file and lose its new bytes, so recovery must be able to tell a record from zeros: "
+    "by a checksum, for example."
+)
+_UNWRITTEN = (
+    "No system call between the attempt and the acknowledgement changed the folder: the item was in memory only. A store to a "
+    "mapped file stays there until msync; what a program buffers, until it writes."
+)
 
 
 @dataclass(frozen=True)
@@ -57,20 +83,29 @@ class Cause:
 
 
 def cause_of(
-    missing: Sequence[Missing], acked_lines: int, acked: str, *, loses: bool = True, unsynced: Sequence[Missing] = ()
+    missing: Sequence[Missing],
+    acked_lines: int,
+    acked: str,
+    *,
+    loses: bool = True,
+    unsynced: Sequence[Missing] = (),
+    survived: Sequence[Missing] = (),
+    torn: Sequence[Named] = (),
 ) -> Cause:
     """Derive the cause from what the crash took.
 
     Args:
         missing: the lost changes, in order.
         unsynced: all changes that it could have taken.
+        survived: the changes after the first lost one that are there.
+        torn: what the writes are about that it took in part.
         acked_lines: the number of the journal line that acknowledged last; 0 if none did.
         acked: what it acknowledged.
         loses: something is gone, as opposed to: something is wrong.
     """
     owed = [each for each in missing if each.lines < acked_lines]
     if not owed:
-        return _disorder(missing)
+        return _disorder(missing, unsynced, survived, torn)
     suspects = _suspects(owed, acked)
     patterns = _patterns(suspects)
     rest = f"; and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
@@ -134,7 +169,7 @@ def _renamed(data: Sequence[Named]) -> list[Suspect]:
 
 def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
     """Suspect what the run wrote to the disk next, where it is not known what was in memory. Only a trial confirms it."""
-    inside = [named for named in later if named.path and not named.path.startswith("(outside)")]
+    inside = [named for named in later if named.path and not is_outside(named)]
     if not inside:
         return Cause()
     objects = dict.fromkeys((named.kind == NAMES, named.now or named.path) for named in inside)
@@ -162,17 +197,66 @@ def cause_of_restart() -> Cause:
     return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
 
 
-def _disorder(missing: Sequence[Missing]) -> Cause:
-    """The cause if no lost change had been acknowledged: a later change survived that needed a lost one."""
+def cause_of_unwritten(later: Sequence[Named], acked: str) -> Cause:
+    """The cause of the loss of an item for which the workload called nothing; a mapped file written later is suspected."""
+    written = dict.fromkeys(named.now or named.path for named in later if named.kind == DATA and not is_outside(named))
+    suspects = [
+        Suspect(f"no msync of {path} before the acknowledgement of {acked}", Remedy(BEFORE_ACK, (pattern_of(path),)))
+        for path in written
+    ]
+    alone = tuple(_distinct(suspects)[:_ALONE_MAX])
+    otherwise = f"{acked} was acknowledged before anything of it was handed to the kernel"
+    return Cause("", _UNWRITTEN, alone, otherwise=otherwise)
+
+
+def _disorder(
+    missing: Sequence[Missing], unsynced: Sequence[Missing], survived: Sequence[Missing], torn: Sequence[Named]
+) -> Cause:
+    """The cause if no lost change had been acknowledged: a later change survived that needed a lost one, or a part of one did."""
+    if renamed := _renamed([each.named for each in missing]):
+        return Cause(renamed[0].cause, _NAMED_EARLY, tuple(renamed))
+    if removed := next((each for each in survived if _removes(each.named)), None):
+        return _removed_early([each for each in missing if each.at < removed.at], removed.named)
+    if torn:
+        what = " and ".join(in_words(torn)[:_WORDS_MAX])
+        return Cause(f"a torn write: only a part of it reached the disk: {what}", _TORN)
     if not missing:
         return Cause()
-    renamed = _renamed([each.named for each in missing])
-    if renamed:
-        return Cause(renamed[0].cause, _NAMED_EARLY, tuple(renamed))
     named = missing[0].named
+    if _grew(missing, unsynced):
+        return Cause(
+            f"{named.path} grew without its content: {in_words([named])[0]}, were lost and read as zeros", _GROWN
+        )
     what = _object(named.path, named.kind == NAMES)
     because = f"Nothing made {what} durable before the changes after it, so the disk may keep any of them without it."
     return Cause(f"later changes survived without this one: {in_words([named])[0]}", because)
+
+
+def _removes(named: Named) -> bool:
+    """Whether a change takes content away for ever."""
+    return named.kind == NAMES and named.what.endswith((" removed", IN_PLACE))
+
+
+def _removed_early(missing: Sequence[Missing], removed: Named) -> Cause:
+    """The cause if a removal was durable before changes that should have been."""
+    objects = dict.fromkeys((each.named.kind == NAMES, each.named.now or each.named.path) for each in missing)
+    what = f"'{removed.what}' in {_object(removed.path, True)}"
+    suspects = [
+        Suspect(f"no fsync of {_object(path, names)} before {what}", Remedy(BEFORE_REMOVAL, (_pattern(path, names),)))
+        for names, path in objects
+    ]
+    patterns = _patterns(suspects)
+    every = [Suspect(f"{suspects[0].cause}; and {len(suspects) - 1} more like it", Remedy(BEFORE_REMOVAL, patterns))]
+    alone = _distinct(suspects)[:_ALONE_MAX]
+    return Cause(suspects[0].cause, _REMOVED_EARLY, (*alone, *(every if len(patterns) > 1 else [])))
+
+
+def _grew(missing: Sequence[Missing], unsynced: Sequence[Missing]) -> bool:
+    """Whether only contents were lost, of a file whose new size was not."""
+    gone = {each.at for each in missing}
+    path = missing[0].named.path
+    sized = any(each.named.kind == SIZE and each.named.path == path and each.at not in gone for each in unsynced)
+    return sized and all(each.named.kind == DATA and each.named.path == path for each in missing)
 
 
 def _object(path: str, directory: bool) -> str:

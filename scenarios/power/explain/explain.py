@@ -18,8 +18,14 @@ from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
-from crashmatrix.scenarios.power.explain.causes import Cause, cause_of, cause_of_later, cause_of_restart
-from crashmatrix.scenarios.power.explain.last_step import last_step, step_in_words
+from crashmatrix.scenarios.power.explain.causes import (
+    Cause,
+    cause_of,
+    cause_of_later,
+    cause_of_restart,
+    cause_of_unwritten,
+)
+from crashmatrix.scenarios.power.explain.last_step import called_nothing, last_step, step_in_words
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
@@ -199,11 +205,24 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
     # After a restart, either what recovery itself wrote is lost, or what it had read.
     if not crash.recording.killed or (loss.gone and min(loss.gone) >= restarted_at(crash.trace)):
         loses = crash.judged.verdict in (Verdict.LOSES, Verdict.HOLE)
-        cause = cause_of(loss.of_workload(crash.trace), line, item, loses=loses, unsynced=loss.unsynced)
+        torn = [each for at in loss.torn for each in loss.names[at]]
+        cause = cause_of(
+            loss.of_workload(crash.trace), line, item, loses=loses, unsynced=loss.unsynced, survived=loss.survived,
+            torn=torn,
+        )  # fmt: skip
     unknown = _is_unknown(crash, loss)
     if unknown and not cause.cause and line > 0:
         cause = cause_of_later(loss.later, item)
-    if crash.safe_before and loss.nothing and not unknown:
+    first_life = not (crash.recording.of or crash.recording.killed or crash.recording.resumed)
+    if (
+        first_life
+        and not unknown
+        and loss.nothing
+        and line > 0
+        and called_nothing(crash.trace, crash.state, loss.names)
+    ):
+        cause = cause_of_unwritten(loss.later, item)
+    elif crash.safe_before and loss.nothing and not unknown:
         step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared)
         cause = replace(cause, otherwise=step)
     return cause

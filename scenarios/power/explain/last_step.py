@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crashmatrix.faults.disk import Change, CrashState, Note, Trace
-from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, Named, is_about_folder
+from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, OUTSIDE, Named, is_about_folder, is_outside
 from crashmatrix.scenarios.power.explain.places import place_of
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.target.notes import AttemptNote, parse
 
-__all__ = ["last_step", "step_in_words"]
+__all__ = ["called_nothing", "last_step", "step_in_words"]
 
 _CHANGES_SHOWN = 3
 
@@ -24,6 +25,17 @@ def last_step(trace: Trace, state: CrashState) -> tuple[int, tuple[int, ...]]:
         elif changes and isinstance(trace.operations[at], Note):
             return at + 1, tuple(changes)
     return 0, tuple(changes)
+
+
+def called_nothing(trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]) -> bool:
+    """Whether nothing of the store's folder changed since the item acknowledged last was attempted."""
+    for at in range(state.cut - 1, -1, -1):
+        operation = trace.operations[at]
+        if isinstance(operation, Change) and any(map(_short, names[at])):
+            return False
+        if isinstance(operation, Note) and isinstance(parse(operation.text), AttemptNote):
+            return True
+    return False
 
 
 def step_in_words(
@@ -52,8 +64,8 @@ def step_in_words(
 
 
 def _short(named: Named) -> str:
-    """A change in few words; empty if it concerns only the filesystem."""
+    """A change in few words; empty if it concerns only the filesystem, or files outside of the store's folder."""
     if named.kind == JOURNAL:
         first = named.what.partition("; ")[0]
-        return first if is_about_folder(first) else ""
-    return named.text if named.kind in (DATA, NAMES) else ""
+        return first if is_about_folder(first) and OUTSIDE not in first else ""
+    return named.text if named.kind in (DATA, NAMES) and not is_outside(named) else ""

@@ -6,14 +6,15 @@ the workload's calls, recorded on the `posix` filesystem (`unsynced`), if there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crashmatrix.faults.disk import CrashImages, CrashState, Trace, load_trace
 from crashmatrix.faults.disk.change_names import changes_named
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, in_words
-from crashmatrix.scenarios.power.explain.unsynced import Missing, lines_before, lost_in, missing_from, same_names
+from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
+from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, lines_before, lost_in
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.restarts import restarted_at
 
@@ -34,7 +35,8 @@ class Loss:
         pending: how many changes were not durable at the cut.
         missing: the workload's changes that are missing; None if that is not known.
         unsynced: all the workload's changes that nothing had synced.
-        later: what the recorded run wrote next; known only where ``missing`` is not.
+        survived: the workload's changes after the first missing one that are there.
+        later: what the recorded run wrote next, if no loss is known.
     """
 
     on_disk: bool
@@ -44,6 +46,7 @@ class Loss:
     pending: int
     missing: tuple[Missing, ...] | None
     unsynced: tuple[Missing, ...] = ()
+    survived: tuple[Missing, ...] = ()
     later: tuple[Named, ...] = ()
 
     @property
@@ -85,11 +88,16 @@ class Loss:
         return text
 
     def of_workload(self, trace: Trace) -> tuple[Missing, ...]:
-        """The workload's changes that are missing; if that is not known, the lost writes about files and names."""
+        """The workload's changes that are missing; if that is not known, the lost or torn writes about files and names."""
         if self.missing:
             return self.missing
         lines = lines_before(trace)
-        written = [(at, each) for at in self.gone for each in self.names[at] if each.kind in (DATA, NAMES)]
+        written = [
+            (at, each)
+            for at in sorted({*self.gone, *self.torn})
+            for each in self.names[at]
+            if each.kind in (DATA, NAMES)
+        ]
         return tuple(Missing(at, lines[at], each) for at, each in written)
 
 
@@ -103,38 +111,40 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
     pending = trace.pending(state.cut)
     with CrashImages(trace) as images:
         names = changes_named(trace, state.cut, images)
-        missing, unsynced = _missing(trace, state, images, calls) if on_disk else lost_in(trace, state)
-        later = _later(trace, state.cut, images) if missing is None else ()
+        lost = _compared(trace, state, images, calls) if on_disk else lost_in(trace, state)
+        gone = tuple(at for index, at in enumerate(pending) if not state.kept >> index & 1)
+        known = gone or state.tears or (lost and lost.missing)
+        later = () if known else _later(trace, state.cut, images)
     return Loss(
         on_disk=on_disk,
         names=names,
-        gone=tuple(at for index, at in enumerate(pending) if not state.kept >> index & 1),
+        gone=gone,
         torn=tuple(pending[tear.write] for tear in state.tears),
         pending=len(pending),
-        missing=None if missing is None else tuple(missing),
-        unsynced=tuple(unsynced),
+        missing=None if lost is None else lost.missing,
+        unsynced=lost.unsynced if lost else (),
+        survived=lost.survived if lost else (),
         later=later,
     )
 
 
-def _missing(
-    trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None
-) -> tuple[Sequence[Missing] | None, Sequence[Missing]]:
-    """The unsynced changes that the mounted crash state lacks, None if nothing is known of them; and all unsynced changes."""
+def _compared(trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None) -> Lost | None:
+    """What the mounted crash state lacks of what the workload called for; None if nothing is known of it."""
     if calls is None or restarted_at(trace):
-        return None, []
+        return None
     called = load_trace(calls.trace)
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
         if root.is_symlink() or not same_names(root, called):
-            return None, []
+            return None
     with images.mounted(state) as root:
         if root.is_symlink():  # It leads out of the image.
-            return None, []
-        return missing_from(root, called, trace.notes_before(state.cut)) or (None, [])
+            return None
+        return missing_from(root, called, trace.notes_before(state.cut))
 
 
 def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:
-    """The writes of the recorded run, whose power did not fail, that came next."""
-    stop = min(cut + _LATER_OPERATIONS, trace.finish)
-    names = changes_named(trace, stop, images)
-    return tuple(each for at in range(cut, stop) for each in names.get(at, ()) if each.kind in (DATA, NAMES))
+    """The writes of the recorded run, whose power did not fail, that came next; and those of its orderly end."""
+    end = len(trace.operations)
+    names = changes_named(trace, end, images)
+    places = [*range(cut, min(cut + _LATER_OPERATIONS, trace.finish)), *range(max(cut, trace.finish), end)]
+    return tuple(each for at in places for each in names.get(at, ()) if each.kind in (DATA, NAMES))

@@ -1,11 +1,16 @@
 """Syncs that the harness makes instead of the system, to try whether they fix the bug.
 
-They are made in the process of the workload itself: before each acknowledgement reaches the journal, or before each rename.
-A program in another language acknowledges and renames by itself. Then the harness makes no sync, and the count shows that.
+They are made before each acknowledgement reaches the journal, before each rename, or before each call that takes a file away.
+
+    where system calls can be watched     by the process that holds the system's threads before their calls: a system in any
+                                          language, of as many processes as it has
+    elsewhere                             in the workload's own process, if it is Python and does all that by itself; else the
+                                          count shows that no sync was made
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -14,24 +19,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crashmatrix.reports.temporary_names import as_pattern
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = ["BEFORE_ACK", "BEFORE_RECOVERY", "BEFORE_RENAME", "Remedy", "Syncing", "pattern_of", "syncs_made"]
+__all__ = [
+    "BEFORE_ACK",
+    "BEFORE_RECOVERY",
+    "BEFORE_REMOVAL",
+    "BEFORE_RENAME",
+    "Remedy",
+    "Syncing",
+    "pattern_of",
+    "syncs_made",
+]
 
-BEFORE_ACK, BEFORE_RENAME, BEFORE_RECOVERY = "ack", "rename", "recovery"
+BEFORE_ACK, BEFORE_RENAME, BEFORE_REMOVAL, BEFORE_RECOVERY = "ack", "rename", "removal", "recovery"
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{4,}"
-_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!{_UUID}))*")
+_VARYING = re.compile(rf"{_UUID}|\d(?:\d|-(?!\*|{_UUID}))*")
 _PATHS_SHOWN = 4
+_RENAMES, _UNLINKS = f"{PREFIX}rename", f"{PREFIX}unlink"
 _WHEN = {
     BEFORE_ACK: "each acknowledgement",
     BEFORE_RENAME: "each rename of it",
+    BEFORE_REMOVAL: "a file is removed or replaced",
     BEFORE_RECOVERY: "recovery reads it, after a restart",
 }
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """A sync to add, and when: before each acknowledgement, each rename of a file meant, or recovery after a restart.
+    """A sync to add, and when: before each acknowledgement, a rename of a file meant, a removal, or recovery after a restart.
 
     ``paths`` are patterns of paths relative to the directory under test, in which ``*`` stands for anything; a
     directory's ends in a slash, and ``./`` is the directory under test.
@@ -56,13 +77,48 @@ class Remedy:
 
 
 class Syncing:
-    """A remedy at work in a workload's process. Every sync made is a byte in the open file ``count``."""
+    """A remedy at work. Every sync made is a byte in the open file ``count``."""
 
     def __init__(self, remedy: Remedy, root: Path, count: int) -> None:
         self._remedy, self._root, self._count = remedy, root, count
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the workload's process makes the syncs, as this machine cannot watch system calls."""
+        return bool(lacking())
+
+    def run(self, workload: Callable[[], None], journal: Path) -> None:
+        """Run a workload with the syncs. Raises UsageError if it fails in a process of its own."""
+        if self.in_process:
+            self.hook()
+            workload()
+        elif status := run_watched(workload, root=self._root, journal=journal, failpoints=(), at=self._at):
+            raise UsageError(f"the workload ended with status {status} when syncs were added")
+
+    def _at(self, name: str, tree: ProcessTree, _: object) -> None:
+        """A thread waits before a call."""
+        if tree.waiting is None:
+            return
+        if name == JOURNAL_LINE:
+            for line in tree.waiting.text().splitlines():
+                self.before_line(line)
+        elif name.startswith(_RENAMES):
+            old, new = tree.waiting.paths()
+            self.before_rename(old)
+            self.before_removal(new)
+        elif name.startswith(_UNLINKS):
+            for path in tree.waiting.paths():
+                self.before_removal(path)
+
+    def hook(self) -> None:
+        """Watch the calls that this process makes by Python's functions."""
+        remedy = self._remedy
         if remedy.before == BEFORE_RENAME:
             os.rename = self._renaming(os.rename)
             os.replace = self._renaming(os.replace)
+        if remedy.before == BEFORE_REMOVAL:
+            os.rename, os.replace = self._removing(os.rename), self._removing(os.replace)
+            os.unlink, os.remove = self._removing(os.unlink), self._removing(os.remove)
 
     def before_line(self, line: bytes) -> None:
         """A line is about to reach the journal."""
@@ -79,14 +135,35 @@ class Syncing:
             if self._remedy.matches(path):
                 self._sync(self._root / path)
 
+    def before_rename(self, path: Any) -> None:
+        """A file is about to get another name."""
+        if self._remedy.before == BEFORE_RENAME and self._remedy.matches(inside := self._relative(path)):
+            self._sync(self._root / inside)
+
+    def before_removal(self, path: Any) -> None:
+        """A name is about to lead to another file, or to none."""
+        inside = self._relative(path)
+        removes = self._remedy.before == BEFORE_REMOVAL and not inside.startswith("..")
+        if removes and (self._root / inside).exists():
+            self._sync_all()
+
+    def _relative(self, path: Any) -> str:
+        return os.path.relpath(os.fsdecode(path), self._root)
+
     def _renaming(self, rename: Callable[..., Any]) -> Any:
         def renamed(source: Any, target: Any, **how: Any) -> None:
-            path = os.path.relpath(os.fsdecode(source), self._root)
-            if self._remedy.matches(path):
-                self._sync(self._root / path)
+            self.before_rename(source)
             rename(source, target, **how)
 
         return renamed
+
+    def _removing(self, remove: Callable[..., Any]) -> Any:
+        def removed(*paths: Any, **how: Any) -> None:
+            with contextlib.suppress(TypeError):  # A descriptor, or wrong arguments, which fail as ever.
+                self.before_removal(paths[-1])
+            remove(*paths, **how)
+
+        return removed
 
     def _sync(self, path: Path) -> None:
         try:
@@ -106,9 +183,9 @@ def syncs_made(count: Path) -> int:
 
 
 def pattern_of(path: str) -> str:
-    """The pattern for a path and those that differ from it in numbers only."""
+    """The pattern for a path and those that differ from it in numbers, or in names drawn at random, only."""
     special = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-    return _VARYING.sub("*", special)
+    return _VARYING.sub("*", as_pattern(special))
 
 
 def _paths(root: Path) -> Iterator[str]:

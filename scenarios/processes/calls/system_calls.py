@@ -26,7 +26,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,6 +36,7 @@ from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongW
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
 from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, REFUSED, SLEEPS, column
+from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 
 __all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "At", "Coverage", "failpoint_environment", "run_watched"]
@@ -204,7 +204,7 @@ class _Watch:
             else:
                 self._listener.answer(call, answer)
         finally:
-            tree.held = 0
+            tree.held, tree.waiting = 0, None
 
     def _mapping(self, call: Call, stores: MappedStores | None) -> None:
         if stores is None:
@@ -227,7 +227,7 @@ class _Watch:
             # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
-            tree.about = partial(self._about, call, name)
+            tree.waiting = self._waiting(call)
             at(name, tree, _nothing)
         if write:
             return _cut(write, name + CUT, tree, at)
@@ -246,18 +246,10 @@ class _Watch:
         inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
         return (PREFIX + name if inside else ""), False
 
-    def _about(self, call: Call, name: str) -> str:
-        """Say what a call is about to do: ``rename db.tmp -> db.json``."""
-        if not name.startswith(PREFIX):
-            return ""
-        what, kind = self._kinds[call.number]
-        with suppress(OSError, OverflowError, struct.error):
-            paths = [
-                os.path.relpath(path, self._root) if self._is_inside(path) else path
-                for path in touched(call, what, kind)
-            ]
-            return f"{what} {' -> '.join('the folder' if path == '.' else path for path in paths)}".strip()
-        return ""
+    def _waiting(self, call: Call) -> WaitingThread | None:
+        if call.number not in self._kinds:
+            return None
+        return WaitingThread(call, *self._kinds[call.number], self._root, self._is_inside)
 
     def _is_inside(self, path: str) -> bool:
         return path == self._root or path.startswith(self._root + "/")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crashmatrix.reports import ScenarioResult
+from crashmatrix.reports import Event, Finding, ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -20,7 +21,8 @@ TOYS = "tests.scenarios.toy_systems"
 class Explains:
     """An experiment that has something to say, or an error."""
 
-    def __init__(self, error: Exception | None) -> None:
+    def __init__(self, error: Exception | None, findings: Sequence[Finding] = ()) -> None:
+        self.findings = list(findings)
         self.error, self.details, self.confirmed = error, dict[str, Any](), True
 
     def run(self) -> None: ...
@@ -31,7 +33,7 @@ class Explains:
     def explain(self) -> Explained:
         if self.error:
             raise self.error
-        return Explained([], ["nothing is broken"])
+        return Explained(self.findings, ["nothing is broken"])
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,21 @@ class Explains:
 def test_an_error_becomes_a_note(error: Exception | None, note: str) -> None:
     """A mistake in explaining takes no result away."""
     assert explanation_of(Explains(error)) == ([], [note])
+
+
+def test_random_names_are_one_name() -> None:
+    """No run has a random name twice, so findings call it by what stays; the timeline shows the names of its run."""
+    event = Event(at=1, kind="write", text="the store's folder: db.aBc1eF becomes db")
+    other = Event(at=2, kind="write", text="the store's folder: db.abcdef becomes db")
+    lost = "the store's folder: db.abcdef becomes db"
+    finding = Finding(
+        id="power-loses-1", experiment="power", verdict=Verdict.LOSES, title="it loses", count=1, example="power:x:1-none",
+        cause=f"no fsync after '{lost}'", explanation=(lost,), lost=(lost,), timeline=(event, other),
+    )  # fmt: skip
+    ((one,), _) = explanation_of(Explains(None, [finding]))
+    words = "the store's folder: db.* becomes db"
+    assert (one.cause, one.explanation, one.lost) == (f"no fsync after '{words}'", (words,), (words,))
+    assert one.timeline == (event, other)
 
 
 def test_an_interrupt_while_explaining_keeps_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.reports.headline import headline
+from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
@@ -206,3 +208,30 @@ def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> 
     """A planted bug that shows in the undisturbed run counts as found; the run is not refused."""
     found = results(experiment, f"{ODD}:ForgetsTheFirst", tmp_path, mutant="ids-from-zero", budget=4)
     assert "hole" in verdicts(found)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_recovery_that_fails_undisturbed_is_the_headline(experiment: str, tmp_path: Path) -> None:
+    """Each crash has its verdict, and the headline says that none is to blame."""
+    plan = Plan(
+        target=f"{ODD}:FailsWhileYielding", budget=12, filesystems=("posix",), experiments=(experiment,),
+        report=tmp_path / "report",
+    )  # fmt: skip
+    campaign = Campaign(plan)
+    campaign.run()
+    words = f"{experiment}: an undisturbed run is broken already, so no crash is to blame: cannot-open: recovery raised"
+    assert headline(campaign.summary).partition("; ")[2].startswith(words)
+    assert words in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_a_run_that_another_experiment_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report of the first experiment says why the second was not run."""
+
+    def refused(_: object) -> None:
+        raise UsageError("it breaks its contract")
+
+    monkeypatch.setattr("crashmatrix.scenarios.power.experiment.PowerExperiment.run", refused)
+    plan = Plan(target=f"{ODD}:OddItems", budget=4, filesystems=("posix",), report=tmp_path / "report")
+    with pytest.raises(UsageError, match="breaks its contract"):
+        Campaign(plan).run()
+    assert "it breaks its contract" in (tmp_path / "report" / "index.html").read_text()

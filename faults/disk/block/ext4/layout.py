@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from crashmatrix.faults.disk.block.base import BLOCK
 from crashmatrix.faults.disk.block.ext4.journal import Ext4Journal
 
-__all__ = ["Ext4Layout", "names_in", "to_be_recovered", "what_changed"]
+__all__ = ["Ext4Layout", "names_in", "to_be_recovered"]
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 _EXTENTS = 0xF30A
+_GENERATION_AT = 0x64
 _INCOMPAT_RECOVER, _INCOMPAT_META_BG, _INCOMPAT_64BIT = 0x4, 0x10, 0x80
 _UNDERSTOOD = (
     0x103D,  # compatible: prealloc, journal, extended attributes, resize and orphan file inodes, indexed directories
@@ -94,6 +95,12 @@ class Ext4Layout:
                 return self._changed(first, before, after)
         return None
 
+    def generations(self, block: int, data: bytes) -> dict[int, int]:
+        """The generation of each inode of a block: a number that is used again gets another one. Empty for other blocks."""
+        found = self.inodes(block, bytes(BLOCK), b"\xff" * BLOCK) or ()
+        places = range(_GENERATION_AT, BLOCK, self._inode_bytes)
+        return {number: struct.unpack_from("<I", data, at)[0] for number, at in zip(found, places, strict=False)}
+
     def _changed(self, first: int, before: bytes, after: bytes) -> Iterator[int]:
         for number, start in enumerate(range(0, BLOCK, self._inode_bytes)):
             stop = start + self._inode_bytes
@@ -119,20 +126,3 @@ def names_in(block: bytes) -> dict[str, int]:
             found[os.fsdecode(name)] = inode
         offset += length
     return found
-
-
-def what_changed(before: dict[str, int], after: dict[str, int]) -> list[str]:
-    """The changes of a directory's names, in words."""
-    gone = {inode: name for name, inode in before.items() if after.get(name) != inode}
-    removed = {name for name in before if name not in after}
-    words = []
-    for name, inode in after.items():
-        if before.get(name) == inode:
-            continue
-        old = gone.get(inode)
-        if old is not None and old in removed:
-            removed.discard(old)
-            words.append(f"{old} becomes {name}")
-        else:
-            words.append(f"{name} {'replaced' if name in before else 'made'}")
-    return [*words, *(f"{name} removed" for name in sorted(removed))]

@@ -88,3 +88,34 @@ def test_journal_of_ext4_is_read() -> None:
         at for at, operation in enumerate(trace.operations) if at in names and "f1.new becomes f1" in names[at][0].text
     ]
     assert len(notes) == 2  # The blocks, then, after a flush, the commit.
+
+
+def reuse(machine: Machine) -> None:
+    """A table is removed and a log made, which usually gets its inode; a rename over a name, and an exchange by three renames."""
+    root = machine.root
+    for number in range(4):
+        (root / f"00000{number}.sst").write_bytes(b"table")
+        sync(root)
+        (root / f"00000{number}.sst").unlink()
+        (root / f"wal.{number}").write_bytes(b"log")
+        sync(root)
+    (root / "db.tmp").write_bytes(b"new")
+    (root / "db.json").write_bytes(b"old")
+    sync(root)
+    (root / "db.tmp").replace(root / "db.json")
+    sync(root)
+    os.link(root / "wal.0", root / "wal.link")
+    sync(root)
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", pytest.param("ext2", marks=pytest.mark.slow), "posix"])
+def test_names_that_change(filesystem: str) -> None:
+    """A rename over an existing file is named as one; a new file with the inode of a removed one is not."""
+    _, names = named(record(reuse, options=RecordOptions(filesystem=filesystem, seed=1)))
+    words = "; ".join(part.text for about in names.values() for part in about if part.kind != DATA)
+    assert "sst becomes" not in words
+    assert "wal.3 made" in words
+    assert "000003.sst removed" in words
+    assert "db.tmp becomes db.json, in place of the one before" in words
+    assert "wal.link linked to wal.0" in words
+    assert "inode of ." not in words

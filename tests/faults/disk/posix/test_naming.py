@@ -13,11 +13,12 @@ FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
 @pytest.mark.parametrize(
     ("operations", "text", "now"),
     [
-        ((*TWO,), "a, bytes 0 to 0", "a"),
-        ((*TWO[:3],), "a, its size: 1 bytes", "a"),
+        ((*TWO,), "a, byte 0", "a"),
+        ((*TWO[:3],), "a, its size: 1 byte", "a"),
         ((*TWO[:2],), "the store's folder: a made", "."),
-        ((*TWO, name(ROOT, b"b", A)), "the store's folder: b linked", "."),
+        ((*TWO, name(ROOT, b"b", A)), "the store's folder: b linked to a", "."),
         ((*TWO, name(ROOT, b"a", 0)), "the store's folder: a removed", "."),
+        ((*TWO, name(ROOT, b"b", A), name(ROOT, b"b", 0), Data(A, 0, b"2")), "a, byte 0", "a"),
         ((*TWO, rename((ROOT, b"a"), (ROOT, b"b"), A)), "the store's folder: a becomes b", "."),
         (
             (*TWO, Node(B, FILE), name(ROOT, b"b", B), rename((ROOT, b"a"), (ROOT, b"b"), A)),
@@ -36,7 +37,7 @@ FOLDER_D = (Node(B, FOLDER), name(ROOT, b"d", B))
         ((*TWO, Attribute(A, b"user.x", b"1")), "a: attribute user.x set", "a"),
         ((*TWO, Attribute(A, b"user.x", None)), "a: attribute user.x removed", "a"),
         ((Attribute(ROOT, b"mode", b"16832"),), "the store's folder: permissions become 700", "."),
-        ((*TWO, name(ROOT, b"a", 0), Data(A, 0, b"2")), "a file without a name, bytes 0 to 0", ""),
+        ((*TWO, name(ROOT, b"a", 0), Data(A, 0, b"2")), "a file without a name, byte 0", ""),
         ((*FOLDER_D, name(ROOT, b"d", 0), name(B, b"x", A)), "directory a directory without a name: x made", ""),
     ],
 )

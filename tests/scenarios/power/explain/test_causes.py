@@ -7,8 +7,21 @@ from typing import Any
 import pytest
 
 from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, SIZE, Named
-from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of, cause_of_later, cause_of_restart
-from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, BEFORE_RECOVERY, BEFORE_RENAME, Remedy
+from crashmatrix.scenarios.power.explain.causes import (
+    Cause,
+    Suspect,
+    cause_of,
+    cause_of_later,
+    cause_of_restart,
+    cause_of_unwritten,
+)
+from crashmatrix.scenarios.power.explain.remedies import (
+    BEFORE_ACK,
+    BEFORE_RECOVERY,
+    BEFORE_REMOVAL,
+    BEFORE_RENAME,
+    Remedy,
+)
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 
 
@@ -159,7 +172,7 @@ CAUSES: list[Any] = [
 @pytest.mark.parametrize(("changes", "how", "expected"), CAUSES)
 def test_cause_of(changes: list[tuple[int, Named]], how: dict[str, Any], expected: Cause) -> None:
     """Item 0 was acknowledged by journal line 2; what was called for before it and is lost is to blame."""
-    how = {**how, "unsynced": missing(*how.get("unsynced", ()))}
+    how = {**how, **{name: missing(*how.get(name, ())) for name in ("unsynced", "survived")}}
     assert cause_of(missing(*changes), 2, "0", **how) == expected
 
 
@@ -210,3 +223,94 @@ def test_cause_of_restart() -> None:
     """Recovery believed the page cache; to sync everything before it is the remedy to try."""
     (suspect,) = cause_of_restart().suspects
     assert suspect.remedy == Remedy(BEFORE_RECOVERY, ("*",))
+
+
+REMOVED = names(".", "log removed")
+REPLACED = names(".", "CURRENT.new becomes CURRENT, in place of the one before")
+
+
+@pytest.mark.parametrize(
+    ("lost", "survived", "causes", "paths"),
+    [
+        ([data("sst")], REMOVED, ["no fsync of sst before 'log removed' in the store's folder"], [("sst",)]),
+        (
+            [data("sst")],
+            REPLACED,
+            [f"no fsync of sst before '{REPLACED.what}' in the store's folder"],
+            [("sst",)],
+        ),
+        (
+            [size("3.sst"), data("3.sst"), names(".", "3.sst made")],
+            REMOVED,
+            [
+                "no fsync of 3.sst before 'log removed' in the store's folder",
+                "no fsync of the store's folder before 'log removed' in the store's folder",
+                "no fsync of 3.sst before 'log removed' in the store's folder; and 1 more like it",
+            ],
+            [("*.sst",), ("./",), ("*.sst", "./")],
+        ),
+    ],
+)
+def test_a_removal_before_its_replacement(
+    lost: list[Named], survived: Named, causes: list[str], paths: list[tuple[str, ...]]
+) -> None:
+    """A file was durably removed while the change that replaces it was not durable: each sync is suspected, then all together."""
+    changes = missing(*((2, each) for each in [*lost, survived]))
+    cause = cause_of(changes[:-1], 2, "0", survived=changes[-1:])
+    assert [suspect.cause for suspect in cause.suspects] == causes
+    assert [suspect.remedy for suspect in cause.suspects] == [Remedy(BEFORE_REMOVAL, each) for each in paths]
+    assert cause.cause == causes[0]
+
+
+@pytest.mark.parametrize("kept", [names(".", "new made"), names(".", "a becomes b"), data("other")])
+def test_a_survivor_that_takes_nothing_away(kept: Named) -> None:
+    """A name that came takes nothing away, so no sync before it is suspected."""
+    changes = missing((2, data("log")), (2, kept))
+    assert cause_of(changes[:1], 2, "0", survived=changes[1:]).suspects == ()
+
+
+def test_a_removal_before_the_loss() -> None:
+    """Only changes before the removal had to be durable before it."""
+    changes = missing((2, data("sst")), (2, REMOVED), (2, data("new")))
+    cause = cause_of([changes[0], changes[2]], 2, "0", survived=changes[1:2])
+    assert [suspect.remedy.paths for suspect in cause.suspects] == [("sst",)]
+
+
+def test_a_torn_write() -> None:
+    """A write that was not acknowledged and is there in part is torn; no sync helps, so none is suspected."""
+    cause = cause_of(missing((2, data("db"))), 2, "0", torn=[data("db")])
+    assert cause.cause == "a torn write: only a part of it reached the disk: db, bytes 0 to 7"
+    assert not cause.every
+    assert "checksum" in cause.because
+    acked = cause_of(missing((1, data("db"))), 2, "0", torn=[data("db")])
+    assert acked.cause.startswith("no fsync of db")
+
+
+@pytest.mark.parametrize(
+    ("unsynced", "grew"),
+    [
+        ([size("log"), data("log")], True),
+        ([size("other"), data("log")], False),
+        ([data("log")], False),
+    ],
+)
+def test_a_size_without_content(unsynced: list[Named], grew: bool) -> None:
+    """A file that kept its new size and lost its new bytes has zeros there."""
+    could = missing(*((2, each) for each in unsynced))
+    cause = cause_of(could[-1:], 2, "0", unsynced=could)
+    assert (cause.cause == "log grew without its content: log, bytes 0 to 7, were lost and read as zeros") is grew
+
+
+@pytest.mark.parametrize(
+    ("later", "suspects"),
+    [
+        ([], []),
+        ([data("map"), names(".", "x made"), data("(outside) y")], ["no msync of map before the acknowledgement of 0"]),
+    ],
+)
+def test_cause_of_unwritten(later: list[Named], suspects: list[str]) -> None:
+    """An item for which nothing was called is in memory: in a mapped file, if a trial says so, else in the process."""
+    cause = cause_of_unwritten(later, "0")
+    assert [suspect.cause for suspect in cause.suspects] == suspects
+    assert cause.otherwise == "0 was acknowledged before anything of it was handed to the kernel"
+    assert cause.cause == ""

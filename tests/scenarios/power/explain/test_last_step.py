@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.faults.disk import CrashState, Flush, Note, Operation, Write
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, Named
-from crashmatrix.scenarios.power.explain.last_step import last_step, step_in_words
+from crashmatrix.scenarios.power.explain.last_step import called_nothing, last_step, step_in_words
 from crashmatrix.scenarios.power.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
@@ -18,6 +18,11 @@ RUN = Recording("run", "ext4", "none", 0, Path("trace"))
 LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
 MADE = Named(kind=NAMES, path=".", now=".", what="log made")
 OF_JOURNAL = Named(kind=JOURNAL, what="the store's folder: log made; inodes")
+OF_OTHERS = (
+    replace(LOG, path="(outside) unrelated"),
+    replace(MADE, path="(outside) ."),
+    Named(kind=JOURNAL, what="directory (outside) .: unrelated made"),
+)
 OF_FILESYSTEM = (Named(kind=METADATA, what="inodes"), Named(kind=JOURNAL, what="inodes; directory t: x made"))
 
 
@@ -43,6 +48,7 @@ def test_last_step(operations: list[Operation], step: tuple[int, tuple[int, ...]
         ((LOG,), "log, bytes 0 to 7"),
         ((LOG, MADE, MADE), "log, bytes 0 to 7; the store's folder: log made"),
         ((OF_JOURNAL,), "the store's folder: log made"),
+        (OF_OTHERS, ""),
         (OF_FILESYSTEM, ""),
         ((), ""),
     ],
@@ -64,3 +70,20 @@ def test_a_step_of_recovery(restarted: bool) -> None:
     recording = RUN if restarted else replace(RUN, of=("run", "5-none"))
     text = step_in_words(trace, CrashState(trace.finish, 1, (), 1), {1: (LOG,), 2: (LOG,)}, recording, {})
     assert text.startswith("the promise breaks with this step of recovery")
+
+
+@pytest.mark.parametrize(
+    ("operations", "named", "nothing"),
+    [
+        ([WRITE, Note(b"attempt 0"), Note(b"ack 0")], LOG, True),
+        ([Note(b"attempt 0"), WRITE, Note(b"ack 0")], LOG, False),
+        ([Note(b"attempt 0"), WRITE, Note(b"ack 0")], OF_OTHERS[0], True),
+        ([Note(b"attempt 0"), WRITE, Note(b"ack 0"), Note(b"attempt 1"), Note(b"ack 1")], LOG, True),
+        ([WRITE, WRITE], OF_OTHERS[0], False),
+    ],
+)
+def test_called_nothing(operations: list[Operation], named: Named, nothing: bool) -> None:
+    """Nothing of the folder changed since the last attempt; without an attempt, nothing is known."""
+    trace = synthetic_trace(operations)
+    names = {at: (named,) for at, operation in enumerate(trace.operations) if isinstance(operation, Write)}
+    assert called_nothing(trace, CrashState(trace.finish, 0), names) is nothing

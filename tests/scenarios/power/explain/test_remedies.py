@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from crashmatrix.scenarios.power.explain.remedies import (
     BEFORE_ACK,
     BEFORE_RECOVERY,
+    BEFORE_REMOVAL,
     BEFORE_RENAME,
     Remedy,
     Syncing,
@@ -31,14 +32,16 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def calls_as_before() -> Iterator[None]:
     """A remedy before renames is at work in its process for ever: here, until the test is over."""
-    rename, replace = os.rename, os.replace
+    calls = {name: getattr(os, name) for name in ("rename", "replace", "unlink", "remove")}
     yield
-    os.rename, os.replace = rename, replace
+    for name, call in calls.items():
+        setattr(os, name, call)
 
 
 def test_patterns() -> None:
     """A pattern is a path with its numbers left out; what is special to patterns is meant as it is."""
     assert pattern_of("wal/t/4-4.arrows") == pattern_of("wal/t/17-.arrows") == "wal/t/*.arrows"
+    assert pattern_of("wal/tmp0qpowh5k") == pattern_of("wal/tmpabcdefgh") == "wal/tmp*"
     assert pattern_of("part-00000-1c2d3e4f-1111-2222-3333-444455556666.parquet") == "part-*-*.parquet"
     remedy = Remedy(BEFORE_ACK, ("./", "a[[]1].*", pattern_of("b[*]")))
     assert [path for path in ("./", "a[1].x", "b[*]", "b*", "c/") if remedy.matches(path)] == ["./", "a[1].x", "b[*]"]
@@ -49,6 +52,7 @@ def test_patterns() -> None:
     [
         (Remedy(BEFORE_ACK, ("log", "./")), "os.fsync of log and ./ before each acknowledgement"),
         (Remedy(BEFORE_RENAME, ("db.new",)), "os.fsync of db.new before each rename of it"),
+        (Remedy(BEFORE_REMOVAL, ("sst",)), "os.fsync of sst before a file is removed or replaced"),
         (Remedy(BEFORE_RECOVERY, ("*",)), "os.fsync of everything before recovery reads it, after a restart"),
         (Remedy(BEFORE_ACK, tuple("abcdef")), "os.fsync of a and b and c and d and 2 more before each acknowledgement"),
     ],
@@ -90,7 +94,8 @@ def test_syncs(before: str, paths: tuple[str, ...], when: bytes | None, count: i
 def test_syncs_before_a_rename(how: str, root: Path) -> None:
     """A file that is meant is synced, then renamed; another is renamed without; one that is not there fails as ever."""
     counted = root.parent / "count"
-    Syncing(Remedy(BEFORE_RENAME, ("db",)), root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+    remedy = Remedy(BEFORE_RENAME, ("db",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
     getattr(os, how)(root / "wal" / "1.log", root / "wal" / "3.log")
     assert syncs_made(counted) == 0
     getattr(os, how)(root / "db", root / "db2")
@@ -99,6 +104,27 @@ def test_syncs_before_a_rename(how: str, root: Path) -> None:
     with pytest.raises(FileNotFoundError):
         getattr(os, how)(root / "db", root / "db3")
     assert syncs_made(counted) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [
+        (lambda root: (root / "db").unlink(), 2),
+        (lambda root: os.remove(root / "db"), 2),  # noqa: PTH107  # the call that is watched, too
+        (lambda root: (root / "wal" / "1.log").replace(root / "db"), 2),
+        (lambda root: (root / "wal" / "1.log").rename(root / "new"), 0),
+        (lambda root: (root.parent / "other").unlink(), 0),
+        (lambda root: (root / "none").unlink(missing_ok=True), 0),
+    ],
+)
+def test_syncs_before_a_removal(change: Callable[[Path], object], count: int, root: Path) -> None:
+    """Before a file of the store is removed or replaced, what is meant is synced; the call itself is made as ever."""
+    (root.parent / "other").touch()
+    counted = root.parent / "count"
+    remedy = Remedy(BEFORE_REMOVAL, ("wal/*.log",))
+    Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND)).hook()
+    change(root)
+    assert syncs_made(counted) == count
 
 
 def test_none_were_made(tmp_path: Path) -> None:

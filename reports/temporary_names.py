@@ -1,0 +1,94 @@
+"""Random names told as one name: ``tmp0qpowh5k becomes db.json`` is ``tmp* becomes db.json``, in every run.
+
+A name is random if a part of it looks as libraries make them:
+
+    tmpk3j2h1g_, db.json.k3j2h1g_   Python's tempfile: eight of a-z, 0-9 and _
+    .tmpXy12Ab, db.Xy12Ab           mkstemp(3), Rust's tempfile: six letters and digits
+    tmp3847562910, db-3847562910    Go's os.CreateTemp: a number of nine digits or more
+    part-0-5d1c...b1e2.parquet      UUIDs; digests of eight digits or more; longer words of letters and digits
+
+Ordinals are not (`000006.sst`, `segment1`, `v2`): a random part has a digit before a letter, or a small letter before a capital.
+If one name of a text shows that, others that begin and end alike are random, too. Text in double quotes is an item, and stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["TemporaryNames", "as_pattern"]
+
+_QUOTED = re.compile(r'("(?:[^"\\\n]|\\.)*")')
+_WORD = re.compile(r"[\w.~+-]+")
+_ENDS = r"(?![^\W_])"
+_UUID = re.compile(rf"(?<![0-9a-f])[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}{_ENDS}")
+_AFTER = r"(?:(?<=[._~+-])|(?<=\btmp)|(?<=[._~+-]tmp))"
+_PARTS = [
+    re.compile(r"(?:(?<=[.~+-])|(?<=\btmp)|(?<=[._~+-]tmp))[a-z0-9_]{8}(?!\w)"),
+    re.compile(rf"{_AFTER}[A-Za-z0-9]{{6}}{_ENDS}"),
+    re.compile(rf"(?:{_AFTER}|(?<=[a-z]))[1-9][0-9]{{8,}}{_ENDS}"),
+    re.compile(rf"{_AFTER}(?!00)(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{{8,}}{_ENDS}"),
+    re.compile(rf"{_AFTER}[A-Za-z0-9]{{10,}}{_ENDS}"),
+]
+_BY_PYTHON = re.compile(r"tmp[a-z0-9_]{8}")
+_MIXED = re.compile(r"[0-9](?=[A-Za-z_])|[a-z](?=[A-Z])")
+_MIXED_OFTEN = 3
+_LONG = 10
+
+
+@dataclass
+class TemporaryNames:
+    """The random names of some texts."""
+
+    texts: Iterable[str] = ()
+    _known: set[tuple[str, int, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for text in self.texts:
+            for word in _words(text):
+                self._known.update(_shape(word, part) for part in _candidates(word) if _is_random(word, part))
+
+    def told(self, text: str) -> str:
+        """Return a text in which each random part of a name is a ``*``."""
+        pieces = _QUOTED.split(text)
+        return "".join(
+            piece if number % 2 else _WORD.sub(lambda word: self._one(word[0]), piece)
+            for number, piece in enumerate(pieces)
+        )
+
+    def _one(self, word: str) -> str:
+        word = _UUID.sub("*", word)
+        for part in _candidates(word):
+            if _is_random(word, part) or _shape(word, part) in self._known:
+                return self._one(word[: part.start()] + "*" + word[part.end() :])
+        return word
+
+
+def as_pattern(name: str) -> str:
+    """Return a name, its random parts as ``*``."""
+    return TemporaryNames().told(name)
+
+
+def _words(text: str) -> Iterator[str]:
+    for piece in _QUOTED.split(text)[::2]:
+        yield from _WORD.findall(piece)
+
+
+def _candidates(word: str) -> list[re.Match[str]]:
+    return [match for part in _PARTS for match in part.finditer(word)]
+
+
+def _is_random(word: str, part: re.Match[str]) -> bool:
+    text = part[0]
+    if text.isdigit():
+        return len(text) >= 9
+    if part.re is _PARTS[0] and _BY_PYTHON.fullmatch(word[: part.end()]):
+        return True
+    if part.re is _PARTS[3]:
+        return True
+    return len(_MIXED.findall(text)) >= (_MIXED_OFTEN if len(text) >= _LONG else 1)
+
+
+def _shape(word: str, part: re.Match[str]) -> tuple[str, int, str]:
+    return word[: part.start()], len(part[0]), word[part.end() :]

@@ -1,0 +1,194 @@
+"""The changes that a crashed folder lacks, by comparison with the calls of another run of the same workload.
+
+1. the cut in the calls is right after the same notes; or later, after the last change of names before the next note that the
+   folder shows: a name that is there, gone, or leads to another content
+2. each change that no sync had made durable by then is looked for in the folder
+3. a name drawn at random is another one in each run: it is looked for under the one name there that begins and ends alike
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import cache, cached_property
+from pathlib import Path
+
+from crashmatrix.faults.disk import CrashState, Note, Trace
+from crashmatrix.faults.disk.posix.content import Content
+from crashmatrix.faults.disk.posix.tree import Tree, Trees
+from crashmatrix.faults.disk.trace.named import SIZE, Named
+from crashmatrix.faults.disk.trace.operations import Data, Entry, Names, Size
+from crashmatrix.reports.temporary_names import as_pattern
+from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, survivors, unsynced_at
+
+__all__ = ["missing_from", "same_names"]
+
+
+def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | None:
+    """Return the changes that a crashed folder lacks.
+
+    Args:
+        root: the folder, as the filesystem gave it back.
+        trace: of the same workload on the `posix` filesystem.
+
+    Returns:
+        None if that workload made other notes: then nothing is known.
+    """
+    cut = _cut_after(trace, notes)
+    if cut is None:
+        return None
+    folder = _Folder(root, trace)
+    cut = folder.furthest(cut)
+    unsynced, last = unsynced_at(trace, cut), _last_names(trace, cut)
+    missing = [each for each in unsynced if not folder.has(each, last, cut)]
+    return Lost(tuple(missing), tuple(unsynced), survivors(trace, cut, missing))
+
+
+def same_names(root: Path, trace: Trace) -> bool:
+    """Whether a folder at its run's orderly end has the files that another run of the workload had, by name.
+
+    Args:
+        trace: of that other run, on the `posix` filesystem.
+    """
+    tree = Trees(trace).of(CrashState.whole(trace, len(trace.operations)))
+    mine = Counter(as_pattern(os.fsdecode(path)) for path, _, _ in tree.entries)
+    return mine == Counter(as_pattern(path) for path in _paths(root))
+
+
+class _Folder:
+    """The crashed folder, beside the calls of another run."""
+
+    def __init__(self, root: Path, trace: Trace) -> None:
+        self._root, self._trace, self._trees = root, trace, Trees(trace)
+        self._tree = cache(lambda at: _Contents(self._trees.of(CrashState.whole(trace, at))))
+
+    def furthest(self, cut: int) -> int:
+        """Return the position after the last change of names, before the next note, that the folder shows; else the cut."""
+        kept = CrashState(cut, 0, (), len(self._trace.pending(cut)))
+        durable, found = _Contents(self._trees.of(kept)), cut
+        for at in range(cut, self._trace.finish):
+            match self._trace.operations[at]:
+                case Note():
+                    break
+                case Names(entries) if any(self._shows(entry, at, durable) for entry in entries):
+                    found = at + 1
+        return found
+
+    def has(self, each: Missing, last: dict[tuple[int, bytes], int], cut: int) -> bool:
+        """Whether a change before the cut is there. One of something that was removed since can be missed by nobody."""
+        named, contents = each.named, self._tree(cut).files
+        match self._trace.operations[each.at]:
+            case Names(entries) if named.now:
+                folder = entries[-1][0]
+                mine = [entry for entry in entries if entry[0] == folder and last[entry[:2]] == each.at]
+                return all(self._leads(entry, each.at, cut) for entry in mine)
+            case Data() | Size() if named.now in contents:
+                return _holds(self._place(named.now), named, contents[named.now])
+        return True
+
+    def _leads(self, entry: Entry, at: int, cut: int) -> bool:
+        """Whether a name leads to what it should, or to nothing."""
+        folder, name, inode = entry
+        path = self._tree(cut).path(folder, name)
+        there, old = self._place(path), self._tree(at).files.get(path)
+        if not inode and there != self._root / path:  # Another run's random name: is it this file at all?
+            return _read(there) != old
+        if not (inode and _is_there(there)):
+            return _is_there(there) == bool(inode)
+        new = self._tree(cut).of_inode.get(inode)
+        return old is None or new is None or old == new or _read(there) != old
+
+    def _shows(self, entry: Entry, at: int, durable: _Contents) -> bool:
+        folder, name, inode = entry
+        before, path = self._tree(at), self._tree(at).path(folder, name)
+        if not path:
+            return False
+        there = self._place(path)
+        if not inode:
+            return path in durable.paths and not _is_there(there)
+        if path in before.paths:
+            new = before.of_inode.get(inode)
+            return new is not None and new != before.files.get(path) and _read(there) == new
+        return path not in durable.paths and _is_there(there)
+
+    def _place(self, path: str) -> Path:
+        """Where a path of the other run is here."""
+        here, pattern = self._root / path, as_pattern(path)
+        if pattern == path or _is_there(here):
+            return here
+        alike = [each for each in self._paths if as_pattern(each) == pattern]
+        return self._root / alike[0] if len(alike) == 1 else here
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return _paths(self._root)
+
+
+class _Contents:
+    """A tree of the other run: its paths, and the contents of files, by path and by inode."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.paths = {os.fsdecode(path): node.inode for path, node, _ in tree.entries}
+        self.files = {os.fsdecode(path): _bytes(content) for path, _, content in tree.entries}
+        self.of_inode = {node.inode: _bytes(content) for _, node, content in tree.entries}
+        self._folders = {tree.root.inode: "", **{node.inode: f"{os.fsdecode(path)}/" for path, node, _ in tree.entries}}
+
+    def path(self, folder: int, name: bytes) -> str:
+        """The path of a name in a folder; empty if the folder is not there."""
+        return self._folders[folder] + os.fsdecode(name) if folder in self._folders else ""
+
+
+def _cut_after(trace: Trace, notes: tuple[bytes, ...]) -> int | None:
+    """The position right after the last of these notes; None if the trace does not begin with them."""
+    position = trace.start
+    left = list(notes)
+    for at, operation in enumerate(trace.operations):
+        if not left:
+            break
+        if isinstance(operation, Note):
+            if operation.text != left.pop(0):
+                return None
+            position = at + 1
+    return None if left else position
+
+
+def _last_names(trace: Trace, cut: int) -> dict[tuple[int, bytes], int]:
+    return {
+        (folder, name): at
+        for at, operation in enumerate(trace.operations[:cut])
+        if isinstance(operation, Names)
+        for folder, name, _ in operation.entries
+    }
+
+
+def _paths(root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in root.rglob("*")]
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _holds(path: Path, named: Named, content: bytes) -> bool:
+    """Whether a file has the content that a change should have left at its place."""
+    found = _read(path)
+    if found is None:
+        return False
+    if named.kind == SIZE:
+        return len(found) >= min(named.stop, len(content))
+    stop = min(named.stop, len(content))
+    return found[named.start : stop] == content[named.start : stop]
+
+
+def _bytes(content: Content) -> bytes:
+    data = bytearray(content.size)
+    for offset, page in content.runs():
+        data[offset : offset + len(page)] = page
+    return bytes(data[: content.size])

@@ -1,0 +1,68 @@
+"""Names that libraries draw are one name in every run; ordinals, words and items stay as they are."""
+
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports.temporary_names import TemporaryNames, as_pattern
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("tmp0qpowh5k", "tmp*"),
+        ("tmpabcdefgh", "tmp*"),
+        ("wal/tmp0qpowh5k", "wal/tmp*"),
+        ("tmp0qpowh5k.json", "tmp*.json"),
+        ("db.json.k3j2h1g_", "db.json.*"),
+        (".tmpXy12Ab", ".tmp*"),
+        ("db.aBcDeF", "db.*"),
+        ("db-3847562910.tmp", "db-*.tmp"),
+        ("tmp3847562910", "tmp*"),
+        ("part-00000-1c2d3e4f-1111-2222-3333-444455556666.parquet", "part-00000-*.parquet"),
+        ("1c2d3e4f-1111-2222-3333-444455556666", "*"),
+        ("blob.3fa9c1d27b", "blob.*"),
+        ("blob_V1StGXR8Z5jdHi6B", "blob_*"),
+    ],
+)
+def test_random_names(name: str, pattern: str) -> None:
+    """The random part of a name is a star."""
+    assert as_pattern(name) == pattern
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "000006.sst becomes wal.5",
+        "db.tmp becomes db.json, in place of the one before",
+        "wal.segment1 and db.version2 and log.20240101",
+        "store.config, data.Config, a.README, x.backup",
+        "pg_wal/000000010000000000000001",
+        "the store's folder: MANIFEST-000012 made",
+        'no fsync before the acknowledgement of ["k","tmp0qpowh5k"]',
+        "acknowledged, but gone: 1234567890 (of 1 acknowledged)",
+        "db-journal, bytes 0 to 4,095; db-wal",
+        "power:ext4~writeback~0:18-none",
+    ],
+)
+def test_other_names_stay(text: str) -> None:
+    """Ordinals, extensions, dates, items and scenarios are not random."""
+    assert as_pattern(text) == text
+
+
+def test_names_alike_are_random_together() -> None:
+    """A name that could be a word is random beside one that is certainly random."""
+    texts = ["db.k3j2h1 becomes db", "db.abcdef becomes db", "log.abcdef made"]
+    names = TemporaryNames(texts)
+    assert [names.told(text) for text in texts] == ["db.* becomes db", "db.* becomes db", "log.abcdef made"]
+
+
+def test_names_by_libraries(tmp_path: Path) -> None:
+    """Whatever tempfile and uuid draw is the same text."""
+    found = set()
+    for _ in range(50):
+        with tempfile.NamedTemporaryFile(dir=tmp_path, suffix=".new") as file:
+            found.add(as_pattern(f"{Path(file.name).name} becomes {uuid.uuid4()}.parquet"))
+    assert found == {"tmp*.new becomes *.parquet"}

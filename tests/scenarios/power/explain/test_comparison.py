@@ -1,0 +1,171 @@
+"""The changes that a crashed folder lacks, found by comparison with the calls of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.faults.disk import Operation
+from crashmatrix.faults.disk.trace.named import in_words
+from crashmatrix.faults.disk.trace.operations import ROOT, Names, Sync
+from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
+from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing
+from tests.scenarios.power.explain.traces import LOG, acknowledged, attempted, made, posix_trace, written
+
+NAME, SIZE, DATA = "the store's folder: log made", "log, its size: 2 bytes", "log, bytes 0 to 1"
+PUT = posix_trace(*attempted(0), *made(b"log"), *written(b"0\n"), *acknowledged(0), *attempted(1))
+NOTES = (b"attempt 0", b"ack 0")
+
+
+def words(missing: Sequence[Missing]) -> list[str]:
+    return in_words(each.named for each in missing)
+
+
+FOLDERS = [
+    ({}, [NAME, SIZE, DATA]),
+    ({"log": b""}, [SIZE, DATA]),
+    ({"log": b"\0\0"}, [DATA]),
+    ({"log": b"0"}, [SIZE, DATA]),
+    ({"log": b"0\n"}, []),
+    ({"log": b"0\n1\n"}, []),
+]
+
+
+@pytest.mark.parametrize(("files", "lost"), FOLDERS)
+def test_missing_from(files: dict[str, bytes], lost: list[str], tmp_path: Path) -> None:
+    """A folder lacks what is not there, byte for byte; a longer file lacks nothing."""
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    found = missing_from(tmp_path, PUT, NOTES)
+    assert found is not None
+    assert words(found.missing) == lost
+    assert words(found.unsynced) == [NAME, SIZE, DATA]
+
+
+def test_a_removed_name(tmp_path: Path) -> None:
+    """A name that came back is missing its removal; what was written to the file before that is missed by nobody."""
+    trace = posix_trace(*made(b"log"), Sync(ROOT), *written(b"0\n"), Names(((ROOT, b"log", 0),)), *acknowledged(0))
+    (tmp_path / "log").write_bytes(b"")
+    found = missing_from(tmp_path, trace, (b"ack 0",))
+    assert found is not None
+    assert words(found[0]) == ["the store's folder: log removed"]
+    (tmp_path / "log").unlink()
+    found = missing_from(tmp_path, trace, (b"ack 0",))
+    assert found is not None
+    assert words(found[0]) == []
+
+
+def test_a_name_that_changed_again(tmp_path: Path) -> None:
+    """Only the last change of a name is looked for."""
+    removed = Names(((ROOT, b"log", 0),))
+    trace = posix_trace(*made(b"log"), removed, *made(b"log", 11), *acknowledged(0))
+    (tmp_path / "log").touch()
+    found = missing_from(tmp_path, trace, (b"ack 0",))
+    assert found is not None
+    assert words(found[0]) == []
+
+
+@pytest.mark.parametrize("notes", [(b"attempt 1",), (b"attempt 0", b"ack 1"), (*NOTES, b"attempt 1", b"ack 1")])
+def test_another_order_of_notes(notes: tuple[bytes, ...], tmp_path: Path) -> None:
+    """A run with other notes, or more of them, says nothing about memory."""
+    assert missing_from(tmp_path, PUT, notes) is None
+
+
+def test_no_notes(tmp_path: Path) -> None:
+    """Before the first note, nothing had to be durable."""
+    assert missing_from(tmp_path, PUT, ()) == Lost()
+
+
+def test_same_names(tmp_path: Path) -> None:
+    """Two runs are alike if they end with the same names."""
+    assert not same_names(tmp_path, PUT)
+    (tmp_path / "log").touch()
+    assert same_names(tmp_path, PUT)
+    (tmp_path / "other").touch()
+    assert not same_names(tmp_path, PUT)
+
+
+OLD, NEW = 11, 12
+SETTLED = (*made(b"db", OLD), *written(b"old", inode=OLD), Sync(OLD), Sync(ROOT))
+
+
+def renamed(new: bytes) -> tuple[Operation, ...]:
+    """A new file, synced, takes the place of the old one; the folder is not synced."""
+    move = Names(((ROOT, new, 0), (ROOT, b"db", NEW)))
+    return (*attempted(0), *made(new, NEW), *written(b"new", inode=NEW), Sync(NEW), move, *acknowledged(0))
+
+
+@pytest.mark.parametrize("name", [b"tmp0qpowh5k", b"db.new"])
+@pytest.mark.parametrize(
+    ("files", "lost"),
+    [
+        ({"db": b"old"}, True),
+        ({"db": b"old", "tmpabcdefgh": b"new"}, True),
+        ({"db": b"new"}, False),
+    ],
+)
+def test_a_rename_over_a_file(name: bytes, files: dict[str, bytes], lost: bool, tmp_path: Path) -> None:
+    """A name that still leads to the old content misses its rename, however the new file was called in this run."""
+    for path, content in files.items():
+        (tmp_path / path).write_bytes(content)
+    found = missing_from(tmp_path, posix_trace(*SETTLED, *renamed(name)), NOTES)
+    assert found is not None
+    moved = f"the store's folder: {name.decode()} becomes db, in place of the one before"
+    assert (moved in words(found.missing)) is lost
+
+
+def test_a_random_name_that_came_back(tmp_path: Path) -> None:
+    """A temporary file whose removal is missing has another name in each run."""
+    trace = posix_trace(*made(b"tmp0qpowh5k"), Sync(ROOT), Names(((ROOT, b"tmp0qpowh5k", 0),)), *acknowledged(0))
+    (tmp_path / "tmpabcdefgh").touch()
+    found = missing_from(tmp_path, trace, (b"ack 0",))
+    assert found is not None
+    assert words(found.missing) == ["the store's folder: tmp0qpowh5k removed"]
+
+
+def test_random_names_of_two_files(tmp_path: Path) -> None:
+    """A temporary file that is left stands for the one with its content, and not for one that was renamed before."""
+    first = Names(((ROOT, b"tmp0qpowh5k", 0), (ROOT, b"db", OLD)))
+    moved = (*made(b"tmp0qpowh5k", OLD), *written(b"old", inode=OLD), Sync(OLD), first)
+    (tmp_path / "db").write_bytes(b"old")
+    (tmp_path / "tmpabcdefgh").write_bytes(b"new")
+    found = missing_from(tmp_path, posix_trace(*moved, *renamed(b"tmp1111111a")), NOTES)
+    assert found is not None
+    assert words(found.missing) == ["the store's folder: tmp1111111a becomes db, in place of the one before"]
+
+
+COMPACTED = posix_trace(
+    *made(b"log"), *written(b"0\n"), Sync(LOG), Sync(ROOT), *acknowledged(0),
+    *made(b"sst", NEW), *written(b"0\n", inode=NEW), Names(((ROOT, b"log", 0),)), Sync(ROOT), *attempted(1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "missing", "survived"),
+    [
+        ({"log": b"0\n"}, [], []),
+        ({"log": b"0\n", "sst": b""}, [], []),
+        ({"sst": b""}, ["sst, its size: 2 bytes", "sst, bytes 0 to 1"], ["the store's folder: log removed"]),
+        ({"sst": b"0\n"}, [], []),
+    ],
+)
+def test_work_after_the_last_note(
+    files: dict[str, bytes], missing: list[str], survived: list[str], tmp_path: Path
+) -> None:
+    """The folder itself shows how far the run came after its last note, and what it lacks of that."""
+    for path, content in files.items():
+        (tmp_path / path).write_bytes(content)
+    found = missing_from(tmp_path, COMPACTED, (b"ack 0",))
+    assert found is not None
+    assert (words(found.missing), words(found.survived)) == (missing, survived)
+
+
+def test_same_names_but_for_random_ones(tmp_path: Path) -> None:
+    """Names drawn at random are alike; two of them are not one."""
+    trace = posix_trace(*made(b"tmp0qpowh5k"))
+    (tmp_path / "tmpabcdefgh").touch()
+    assert same_names(tmp_path, trace)
+    (tmp_path / "tmpabcdefgi").touch()
+    assert not same_names(tmp_path, trace)
