@@ -219,6 +219,7 @@ class Kill:
 
     name = "kill"
     dies: Literal["process"] = "process"
+    default = True
     budget = BUDGET
     counts = "hits"
     labels = Labels("failpoint", "hit", repeatable=True)

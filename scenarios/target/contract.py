@@ -46,7 +46,7 @@ class Contract(ABC):
         return self.check(promises, recovered)
 
     def validate(self, promises: Promises) -> None:
-        """Refuse a journal that no correct workload writes: an acknowledgement or a failure without its attempt, or a second one."""
+        """Refuse a journal that no correct workload writes: an attempt that ends twice, or one that never began."""
         open_attempts: Counter[str] = Counter()
         for event in promises.events:
             key = item_key(event.item)

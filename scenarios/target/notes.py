@@ -6,8 +6,8 @@
     hit <failpoint> <n>     hit number n of a failpoint; in recordings only
     recovered <json>        the items that an opening of the store found; in recordings of state machines only
 
-A journal holds attempts, acknowledgements and failures. A recording holds the same lines as notes between the operations of the disk,
-with the hits of failpoints among them. ``note.encoded()`` gives the line without its line break, and `parse` reads one.
+A journal holds attempts, acknowledgements and failures. A recording holds the same lines as notes between the operations of
+the disk, with the hits of failpoints among them. ``note.encoded()`` gives the line without its line break, and `parse` reads one.
 `parse` never fails: a line of another kind is an `OtherNote`.
 """
 

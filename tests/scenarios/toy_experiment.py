@@ -112,6 +112,7 @@ class EmptyScenario:
 class Empty:
     name = "empty"
     dies: Literal["process"] = "process"
+    default = True
     budget = 50
     counts = "files"
     labels = Labels("file", "emptying")
