@@ -48,7 +48,7 @@ from crashmatrix.scenarios.io_error.plan import (
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -118,15 +118,27 @@ class IoErrorExperiment:
     def _try(self, faults: Sequence[CallFault]) -> None:
         self.faults += faults
         self.listener.planned("failing calls", len(self.results) + len(faults))
-        order = list(faults)
+        alike = _alike(faults)
         if self.options.until_broken:
-            random.Random(f"{self.options.seed} search").shuffle(order)
-        for fault, (run, judged) in side_by_side(self.checker.jobs, self.options.workers, self._one, order):
-            self.runs[fault] = run
-            for ending, (checked, state) in judged.items():
-                self._report(fault, ending, checked, run, state.digest if state else "")
-            if self.options.until_broken and any(checked.verdict.broken for checked, _ in judged.values()):
+            random.Random(f"{self.options.seed} search").shuffle(alike)
+        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._run_alike, alike):
+            for fault, run, judged in found:
+                self.runs[fault] = run
+                for ending, (checked, state) in judged.items():
+                    self._report(fault, ending, checked, run, state.digest if state else "")
+            if self.options.until_broken and any(
+                checked.verdict.broken for *_, judged in found for checked, _ in judged.values()
+            ):
                 return
+
+    def _run_alike(self, faults: Sequence[CallFault]) -> list[tuple[CallFault, FaultyRun, Judged]]:
+        """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
+        found: list[tuple[CallFault, FaultyRun, Judged]] = []
+        for fault in faults:
+            same = next((run for _, run, _ in found if run.account and answers_alike(fault, run.account.since)), None)
+            run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
+            found.append((fault, run, judged))
+        return found
 
     def _one(self, fault: CallFault) -> tuple[FaultyRun, Judged]:
         for _ in range(_TRIES):
@@ -176,15 +188,16 @@ class IoErrorExperiment:
 
     def _account(self) -> None:
         fired = [run for run in self.runs.values() if run.fired]
+        runs = len({id(run) for run in self.runs.values()})
         carried = sum(run.went_on for run in fired)
         self.details.update(
-            faults=len(self.runs), fired=len(fired), carried_on=carried, distinct_states=self._judge.distinct,
+            faults=len(self.runs), fired=len(fired), runs=runs, carried_on=carried, distinct_states=self._judge.distinct,
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
         self.notes.append(
-            f"{len(fired):,} faults fired, each in a run of its own; after {carried:,} of them the workload acknowledged more, "
-            f"after the others it stopped; {self._judge.distinct:,} distinct states judged"
+            f"{len(fired):,} faults fired in {runs:,} runs; after {carried:,} of them the workload acknowledged more, after the "
+            f"others it stopped; {self._judge.distinct:,} distinct states judged"
         )
         if not self.checker.system.can_resume():
             self.notes.append(
@@ -204,6 +217,14 @@ class IoErrorExperiment:
                 REOPENED,
                 Checked(Verdict.UNKNOWN, "the workload changes nothing in its folder, so no call of it could fail"),
             )
+
+
+def _alike(faults: Sequence[CallFault]) -> list[list[CallFault]]:
+    """Group the faults that begin with the same answer to the same call."""
+    groups: dict[tuple[str, int, str], list[CallFault]] = {}
+    for fault in faults:
+        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

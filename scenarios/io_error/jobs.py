@@ -68,12 +68,19 @@ class Taken:
 
 @dataclass(frozen=True)
 class Account:
-    """The calls of a run. ``steps`` has calls and journal lines in their order, if they were to be kept."""
+    """The calls of a run. ``since`` are those from the first one on that failed.
 
-    failed: int
+    ``steps`` has calls and journal lines in their order, if they were to be kept.
+    """
+
+    since: tuple[Made, ...]
     fired: tuple[CallFault, ...]
-    counts: dict[str, int]
     steps: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many calls failed, or were done in part."""
+        return sum(made.answer is not None for made in self.since)
 
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
@@ -156,10 +163,8 @@ class _Run:
         if self.failing.fired and not self._told:
             self._tell()
         failing = self.failing
-        counts: dict[str, int] = {}
-        for made in failing.made:
-            counts[made.calls] = made.number
-        self.channel.send(Account(len(failing.failed), tuple(failing.fired), counts, tuple(self.steps)))
+        first = next((at for at, made in enumerate(failing.made) if made.answer is not None), len(failing.made))
+        self.channel.send(Account(tuple(failing.made[first:]), tuple(failing.fired), tuple(self.steps)))
 
     def _tell(self) -> None:
         self._told = True

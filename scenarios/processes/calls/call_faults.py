@@ -22,6 +22,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
@@ -29,7 +30,7 @@ from crashmatrix.scenarios.processes.calls.arguments import memory
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, length_of, short_write
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
-__all__ = ["CLASSES", "ERRORS", "SHORT", "TIMES", "CallFault", "FailingCalls", "Made"]
+__all__ = ["CLASSES", "ERRORS", "SHORT", "TIMES", "CallFault", "FailingCalls", "Made", "answers_alike"]
 
 CLASSES: Final = {
     "open": ("creat", "open", "openat", "openat2", "open_by_handle_at", "mknod", "mknodat"),
@@ -152,6 +153,19 @@ class FailingCalls:
         length = length_of(call, name) if kind == "write" else 0
         self.made.append(Made(kind, made.number, name, made.files, creates, length, answer))
         return answer
+
+
+def answers_alike(fault: CallFault, made: Sequence[Made]) -> bool:
+    """Whether a fault would have answered calls as they were answered: its own run would be the same.
+
+    So a program that stops at the first error is run once for faults that differ in later calls only.
+    """
+    armed = _Armed(fault)
+    return all(armed.answer(one, partial(_answer_of, one)) == one.answer for one in made)
+
+
+def _answer_of(made: Made) -> int | None:
+    return made.answer
 
 
 class _Armed:
