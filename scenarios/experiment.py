@@ -186,6 +186,10 @@ class ExperimentKind(Protocol):
         """Whether a run that names no experiments includes this one."""
 
     @property
+    def preload(self) -> Sequence[str]:
+        """Modules that its jobs need, beside those that all jobs have: imported once, and not in each job."""
+
+    @property
     def budget(self) -> int:
         """The default budget."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
@@ -31,7 +32,8 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         workspace.mkdir()
         target = Target(plan.target, plan.options, plan.mutant, plan.seed, str(workspace))
         store = SnapshotStore(scratch, names=2)
-        with Jobs(preload=[target.module] if target.module else [], scratch=scratch) as jobs:
+        preload = [name for kind in EXPERIMENTS.values() for name in kind.preload]
+        with Jobs(preload=[*preload, *filter(None, [target.module])], scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
             result = jobs.run(work.setup, target, seconds_max=600)
             if isinstance(result, Raised) and result.is_a(UsageError):

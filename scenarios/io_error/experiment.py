@@ -204,8 +204,8 @@ class IoErrorExperiment:
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"
             )
         self.notes.append(
-            "calls are answered in the kernel's place, so what a failed sync leaves in the page cache is not known: a disk that "
-            "fails shows it"
+            "calls are answered in the kernel's place; ending uncached assumes what ext4 and xfs do with pages that they cannot "
+            "write: they call them clean"
         )
         if not fired and self.results:
             return
@@ -276,6 +276,7 @@ class IoError:
     name = NAME
     dies: Literal["call"] = "call"
     default = False
+    preload = ("crashmatrix.scenarios.io_error.jobs",)
     budget = BUDGET
     counts = "faults"
     labels = Labels("fault", "call", methods="ending")

@@ -10,7 +10,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
-from crashmatrix.scenarios.io_error.plan import ENDINGS, REOPENED, RESUMED, VARIANTS, parse_id
+from crashmatrix.scenarios.io_error.plan import ENDINGS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
@@ -28,6 +28,8 @@ _ENDINGS = {
     KILLED: "The process was killed at its first step after that, and the system opened again.",
     KILLED_LATER: "The process was killed once the next item was acknowledged, and the system opened again.",
     REOPENED: "The workload came to its own end, and the system was opened again.",
+    UNCACHED: "Then the page cache was dropped, and the system opened again. The failed sync had left pages clean that were "
+    "never written, so that later syncs passed them over.",
     RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
 }
 

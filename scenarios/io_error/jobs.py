@@ -18,6 +18,7 @@ from pathlib import Path
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
+from crashmatrix.scenarios.processes.calls.page_cache import PageCache
 from crashmatrix.scenarios.processes.calls.system_calls import PREFIX, Coverage
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
@@ -61,20 +62,26 @@ class Fired:
 
 @dataclass(frozen=True)
 class Taken:
-    """The process has stopped, or its tree is held: the folder is what a kill would leave. ``ending`` says which kill."""
+    """The process has stopped, or its tree is held: the folder is what a kill would leave. ``ending`` says which kill.
+
+    ``uncached`` are the files, with their content, that would change if the page cache were dropped now.
+    """
 
     ending: str
+    uncached: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Account:
     """The calls of a run. ``since`` are those from the first one on that failed.
 
-    ``steps`` has calls and journal lines in their order, if they were to be kept.
+    ``uncached`` are the files that change if the page cache is dropped at the end. ``steps`` has calls and journal lines in
+    their order, if they were to be kept.
     """
 
     since: tuple[Made, ...]
     fired: tuple[CallFault, ...]
+    uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
 
     @property
@@ -119,6 +126,8 @@ def fail_calls(
 ) -> None:
     """Run the workload with calls that fail; report the instants of these endings, and at last an account."""
     system, failing = target.make(), FailingCalls(faults)
+    if any(fault.leaves_pages_clean for fault in faults):
+        failing.cache = PageCache(root)
     run = _Run(channel, failing, journal, root, set(endings), keep_steps)
     run_watched_system(
         system,
@@ -164,7 +173,9 @@ class _Run:
             self._tell()
         failing = self.failing
         first = next((at for at, made in enumerate(failing.made) if made.answer is not None), len(failing.made))
-        self.channel.send(Account(tuple(failing.made[first:]), tuple(failing.fired), tuple(self.steps)))
+        self.channel.send(
+            Account(tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps))
+        )
 
     def _tell(self) -> None:
         self._told = True
@@ -175,9 +186,13 @@ class _Run:
     def _take(self, ending: str, tree: ProcessTree) -> None:
         if ending in self.endings:
             self.endings.discard(ending)
+            uncached = self._uncached() if ending == KILLED_LATER else {}
             with tree.frozen():
-                self.channel.send(Taken(ending))
+                self.channel.send(Taken(ending, uncached))
                 stop_here()
+
+    def _uncached(self) -> dict[str, bytes]:
+        return self.failing.cache.dropped() if self.failing.cache and self.failing.fired else {}
 
     def _acknowledged(self) -> bool:
         """Whether something was acknowledged since this was last looked at."""

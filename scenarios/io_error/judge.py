@@ -3,7 +3,8 @@
     killed          the process is killed at the first step after the call that failed
     killed-later    it is killed at the first step after the next acknowledgement
     reopened        the workload comes to its own end, whatever it does about the error
-    resumed         then the system goes on, if it says how to (`resume`), stores more, and is opened again
+    uncached        after a failed sync: the page cache is dropped, once the next item is acknowledged, or at the end
+    resumed         as reopened; then the system goes on, if it says how to (`resume`), stores more, and is opened again
 
 Equal folders with equal promises are judged once, and go on once.
 """
@@ -27,8 +28,9 @@ from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.contract import is_built_in
+from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse
 
-__all__ = ["Judge", "Judged"]
+__all__ = ["Judge", "Judged", "stays_full"]
 
 T = TypeVar("T")
 
@@ -61,6 +63,8 @@ class Judge:
         }
         judged[REOPENED] = self._end(run)
         checked = judged[REOPENED][0]
+        if self._checker.system.recovers_from_full_disk and (text := stays_full(fault, run)):
+            judged[REOPENED] = Checked(Verdict.CANNOT_OPEN, text), run.states[REOPENED]
         if checked.recovered and self._checker.system.can_resume():
             judged[RESUMED] = self._resumed(checked.recovered)
         return judged
@@ -98,6 +102,22 @@ class Judge:
         if again:
             return Checked(Verdict.UNKNOWN, again), state
         return checker.check(state), state
+
+
+def stays_full(fault: CallFault, run: FaultyRun) -> str:
+    """Return how a system refuses every item once there is room again; empty if it does not."""
+    if fault.errno not in ("ENOSPC", "EDQUOT") or fault.times not in ("once", "twice") or run.hung:
+        return ""
+    after = [parse(line) for line in run.journal[run.journal_at_fault :].split(b"\n")[:-1]]
+    failures = [at for at, note in enumerate(after) if isinstance(note, FailNote)]
+    later = after[failures[0] + 1 :] if failures else []
+    refused = sum(isinstance(note, FailNote) for note in later)
+    if not refused or any(isinstance(note, AckNote) for note in later):
+        return ""
+    return (
+        f"there was room again after {fault.errno}, and each of the {refused} items attempted since was refused; the target says "
+        "that it recovers from a full disk (`recovers_from_full_disk`)"
+    )
 
 
 class _Once(Generic[T]):

@@ -21,6 +21,7 @@ __all__ = [
     "NAME",
     "REOPENED",
     "RESUMED",
+    "UNCACHED",
     "VARIANTS",
     "choose",
     "faults_at",
@@ -36,7 +37,10 @@ BUDGET = 400
 REOPENED, RESUMED = "reopened", "resumed"
 """The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
 
-ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, RESUMED)
+UNCACHED = "uncached"
+"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
+
+ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, RESUMED)
 
 _FULL = ("ENOSPC~once", "ENOSPC~on", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on")
 

@@ -13,7 +13,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work
 from crashmatrix.scenarios.io_error.jobs import KILLED, Account, Fired, Place, Profile, Taken
-from crashmatrix.scenarios.io_error.plan import REOPENED
+from crashmatrix.scenarios.io_error.plan import REOPENED, UNCACHED
 from crashmatrix.scenarios.judging import worker
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
@@ -130,6 +130,8 @@ def _run(
     taken[REOPENED] = checker.store.capture(root), len(run.journal)
     if run.fired:  # It made no call after the one that failed.
         taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
+    if run.account and run.account.uncached and UNCACHED not in taken:
+        taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
     try:
         run.states = {
             ending: CrashState(tree, Promises.parse(run.journal[:size], prepared.items))
@@ -153,13 +155,28 @@ def _follow(
                 fired, at_fault = place, size
             case Account():
                 account = message
-            case Taken(ending):
+            case Taken(ending, uncached):
                 begun = time.monotonic()
                 with suppress(ProcessLookupError), frozen(job.process()):
                     taken[ending] = checker.store.capture(root), _size(journal)
+                    if uncached:
+                        taken[UNCACHED] = _dropped(checker, taken[ending][0], uncached), taken[ending][1]
                 job.grant(seconds := time.monotonic() - begun)
                 copying += seconds
     return FaultyRun(job.wait(), {}, fired, account, b"", at_fault), copying
+
+
+def _dropped(checker: Checker, tree: Tree, uncached: dict[str, bytes]) -> Tree:
+    """A folder once the page cache was dropped."""
+    if tree.unusable:
+        return tree
+    folder = checker.folder()
+    checker.store.restore(tree, folder / ROOT_NAME)
+    for name, content in uncached.items():
+        (folder / ROOT_NAME / name).write_bytes(content)
+    dropped = checker.store.capture(folder / ROOT_NAME)
+    remove_tree(folder)
+    return dropped
 
 
 def _size(journal: Path) -> int:

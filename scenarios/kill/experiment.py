@@ -220,6 +220,7 @@ class Kill:
     name = "kill"
     dies: Literal["process"] = "process"
     default = True
+    preload = ()
     budget = BUDGET
     counts = "hits"
     labels = Labels("failpoint", "hit", repeatable=True)

@@ -130,6 +130,7 @@ class Power:
     name = "power"
     dies: Literal["machine"] = "machine"
     default = True
+    preload = ()
     budget = STATES_MAX
     counts = "crash states"
     labels = Labels("recording", "cut at write", repeatable=False)

@@ -10,8 +10,7 @@
 A fault prints as it is parsed. Calls are counted by class, over all threads and processes, from 1. Which calls fail from then
 on depends on the error: with EIO the calls of its class, with EROFS all, with ENOSPC and EDQUOT all that take room.
 
-The kernel does nothing for a call that is answered here. So nothing is known of its own state after a failed sync: whether it
-drops pages or keeps them is for a disk that fails to show.
+The kernel does nothing for a call that is answered here. `page_cache` keeps account of what it would have made of a failed sync.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -28,6 +29,7 @@ from typing import Final
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.arguments import memory
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, length_of, short_write
+from crashmatrix.scenarios.processes.calls.page_cache import PageCache
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
 __all__ = ["CLASSES", "ERRORS", "SHORT", "TIMES", "CallFault", "FailingCalls", "Made", "answers_alike"]
@@ -88,6 +90,11 @@ class CallFault:
         return self.error.removeprefix(SHORT).removeprefix("+")
 
     @property
+    def leaves_pages_clean(self) -> bool:
+        """Whether the kernel, too, would have failed to write pages."""
+        return self.calls == "fsync" and self.errno in ("EIO", "ENOSPC", "EDQUOT")
+
+    @property
     def short(self) -> bool:
         """Whether the first call is done in part."""
         return self.error.startswith(SHORT)
@@ -122,6 +129,8 @@ class FailingCalls:
     """Answers the calls of one process tree. ``made`` has all of them, in order."""
 
     faults: Sequence[CallFault] = ()
+    cache: PageCache | None = None
+    """Keeps account of pages, if wanted."""
     made: list[Made] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
     _armed: list[_Armed] = field(init=False)
@@ -150,6 +159,9 @@ class FailingCalls:
             for armed in self._armed:
                 if answer is None:
                     answer = armed.answer(made, lambda: short_write(call, name))
+        if self.cache:
+            with suppress(OSError, struct.error):  # It was killed meanwhile.
+                self.cache.note(call, name, files, answer)
         length = length_of(call, name) if kind == "write" else 0
         self.made.append(Made(kind, made.number, name, made.files, creates, length, answer))
         return answer
