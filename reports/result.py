@@ -146,6 +146,8 @@ class Labels:
     Attributes:
         point: what `ScenarioResult.point` names: ``failpoint``, ``recording``.
         hit: what `ScenarioResult.hit` counts: ``hit``, ``cut at write``.
+        methods: what `ScenarioResult.method` tells, for experiments whose table is one of points and methods: ``ending``.
+            Empty if it is one of points and verdicts.
         repeatable: whether a scenario's id means the same crash in every run of one plan. False where ids name places in
             a recording: recordings differ from run to run.
     """
@@ -153,6 +155,7 @@ class Labels:
     point: str = "failpoint"
     hit: str = "hit"
     repeatable: bool = True
+    methods: str = ""
 
 
 class KnownRecording(msgspec.Struct):

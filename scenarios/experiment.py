@@ -178,8 +178,12 @@ class ExperimentKind(Protocol):
         """The experiment's name on the command line and in results; its scenarios' ids begin with it and a colon."""
 
     @property
-    def dies(self) -> Literal["process", "machine"]:
-        """The part that dies: the process, or the machine with its page cache."""
+    def dies(self) -> Literal["process", "machine", "call"]:
+        """The part that dies: the process, the machine with its page cache, or a call, which fails."""
+
+    @property
+    def default(self) -> bool:
+        """Whether a run that names no experiments includes this one."""
 
     @property
     def budget(self) -> int:

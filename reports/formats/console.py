@@ -15,12 +15,13 @@ from rich.text import Text
 
 from crashmatrix.reports.diff import Difference
 from crashmatrix.reports.findings import group
+from crashmatrix.reports.formats.matrix import MethodTable, method_table
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["FINDINGS_MAX", "matrix", "progress", "show_difference", "show_run"]
+__all__ = ["FINDINGS_MAX", "matrix", "methods", "progress", "show_difference", "show_run"]
 
 FINDINGS_MAX = 5
 """How many findings the terminal shows in full; the report directory has all of them."""
@@ -56,11 +57,28 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
     return table
 
 
+def methods(results: list[ScenarioResult], *, points: str, method: str) -> Table:
+    """Return the table of points and methods, with the worst verdict in each cell: the faults and endings of failing calls."""
+    found = method_table(results[0].experiment, results) if results else MethodTable([], [])
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(_plain(f"{points}, {method}"), no_wrap=True)
+    for name in found.methods:
+        table.add_column(_plain(name), no_wrap=True)
+    for row in found.rows:
+        cells = [_plain(cell.short, _STYLE.get(cell.worst, "bold red") if cell.scenarios else "") for cell in row.cells]
+        table.add_row(_plain(row.point), *cells)
+    return table
+
+
 def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
     """Print a run: the matrices, the findings, the notes, and the verdict last."""
     for name, experiment in summary.experiments.items():
         mine = [result for result in results if result.experiment == name]
-        console.print(matrix(mine, points=experiment.labels.point))
+        labels = experiment.labels
+        if labels.methods:
+            console.print(methods(mine, points=labels.point, method=labels.methods))
+        else:
+            console.print(matrix(mine, points=labels.point))
     _show_findings(console, summary, results, directory)
     for name, experiment in summary.experiments.items():
         for note in experiment.details.get("notes", []):

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from crashmatrix.reports.findings import finding_id, group
-from crashmatrix.reports.formats.matrix import heat_map
+from crashmatrix.reports.formats.matrix import heat_map, method_table
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult
@@ -52,6 +52,9 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
             broken=sum(result.verdict.broken for result in results),
             unknown=sum(not result.verdict.broken and result.verdict is not Verdict.SAFE for result in results),
             maps=[heat_map(name, results) for name in summary.experiments],
+            tables={
+                name: method_table(name, results) for name, part in summary.experiments.items() if part.labels.methods
+            },
             verdicts=[verdict for verdict in Verdict if any(result.verdict is verdict for result in results)],
         )
     )

@@ -13,9 +13,10 @@ from html import escape
 from itertools import groupby
 
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.reports.formats.matrix import method_table
 from crashmatrix.reports.formats.text import shortened, visible
 from crashmatrix.reports.headline import headline
-from crashmatrix.reports.result import RunSummary, ScenarioResult
+from crashmatrix.reports.result import Labels, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
 
 __all__ = ["SIZE_BYTES_MAX", "render"]
@@ -113,7 +114,10 @@ def _coverage(summary: RunSummary) -> Iterator[str]:
 
 def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[str]:
     """Make a table of points and verdicts for each experiment, the broken points first."""
-    for name in summary.experiments:
+    for name, part in summary.experiments.items():
+        if part.labels.methods:
+            yield _methods(name, part.labels, results)
+            continue
         counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
         for result in results:
             if result.experiment == name:
@@ -127,6 +131,18 @@ def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[st
         table = _table(["point", *(verdict.value for verdict in present)], rows[:_POINTS_MAX])
         title = f"<code>{escape(_line(name))}</code>: {_count(len(rows), 'point')}"
         yield f"<details><summary>{title}</summary>\n\n{table}{more}\n\n</details>"
+
+
+def _methods(name: str, labels: Labels, results: list[ScenarioResult]) -> str:
+    """Make the table of points and methods, with the worst verdict in each cell."""
+    found = method_table(name, results)
+    rows = [
+        [_code(row.point), *(f"{_SIGN.get(cell.worst, '❌')} {cell.short}" if cell.short else "" for cell in row.cells)]
+        for row in found.rows
+    ]
+    more = f"\n\n{len(rows) - _POINTS_MAX:,} more are in `index.html`." if len(rows) > _POINTS_MAX else ""
+    head = [_code(f"{labels.point}, {labels.methods}"), *map(_code, found.methods)]
+    return f"## {_code(name)}\n\n{_table(head, rows[:_POINTS_MAX])}{more}"
 
 
 def _counts(verdicts: dict[str, int]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from crashmatrix.reports.result import ScenarioResult
 from crashmatrix.reports.verdict import Verdict, worst
 
-__all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "Row", "heat_map"]
+__all__ = ["COLUMNS_MAX", "Cell", "HeatMap", "MethodTable", "Row", "heat_map", "method_table"]
 
 COLUMNS_MAX = 40
 """How many columns a map has at most. With more hits, each column stands for a range of hits."""
@@ -54,6 +54,14 @@ class Cell:
         parts = [f"{self.counts[verdict]:,} {verdict}" for verdict in reversed(Verdict) if self.counts[verdict]]
         return ", ".join(parts) or "nothing run"
 
+    @property
+    def short(self) -> str:
+        """The cell in a word or two: its worst verdict, and in how many scenarios, if not in all."""
+        if not self.scenarios:
+            return ""
+        count = self.counts[self.worst]
+        return f"{self.worst} {count:,}" + ("" if count == self.scenarios else f" of {self.scenarios:,}")
+
 
 @dataclass
 class Row:
@@ -75,6 +83,25 @@ class HeatMap:
     experiment: str
     ranges: list[tuple[int, int]]
     rows: list[Row]
+
+
+@dataclass
+class MethodTable:
+    """The verdict of each point and method of an experiment, as a table of faults and endings."""
+
+    methods: list[str]
+    rows: list[Row]
+
+
+def method_table(experiment: str, results: Iterable[ScenarioResult]) -> MethodTable:
+    """Count an experiment's results by point and method, in the results' order; rows with a broken promise come first."""
+    mine = [result for result in results if result.experiment == experiment]
+    methods = list(dict.fromkeys(result.method for result in mine))
+    rows: dict[str, Row] = {}
+    for result in mine:
+        row = rows.setdefault(result.point, Row(result.point, [Cell() for _ in methods]))
+        row.cells[methods.index(result.method)].counts[result.verdict] += 1
+    return MethodTable(methods, sorted(rows.values(), key=lambda row: not row.whole.worst.broken))
 
 
 def heat_map(experiment: str, results: Iterable[ScenarioResult], *, columns_max: int = COLUMNS_MAX) -> HeatMap:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentKind
+from crashmatrix.scenarios.io_error.experiment import IO_ERROR
 from crashmatrix.scenarios.kill.experiment import KILL
 from crashmatrix.scenarios.power.experiment import POWER
 
-__all__ = ["EXPERIMENTS", "experiment_named", "kind_of"]
+__all__ = ["DEFAULT", "EXPERIMENTS", "experiment_named", "kind_of"]
 
 
 def _by_name(kinds: Iterable[ExperimentKind]) -> dict[str, ExperimentKind]:
@@ -20,8 +21,12 @@ EXPERIMENTS = _by_name(
     [
         KILL,
         POWER,
+        IO_ERROR,
     ]
 )
+
+DEFAULT = tuple(name for name, kind in EXPERIMENTS.items() if kind.default)
+"""The experiments of a run that names none."""
 
 
 def experiment_named(name: str) -> ExperimentKind:

@@ -46,4 +46,4 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
 def _modules(plan: Plan, target: Target) -> list[str]:
     """The modules that the jobs of the plan's experiments need."""
     kinds = map(experiment_named, plan.experiments) if plan.experiments else EXPERIMENTS.values()
-    return [*(module for kind in kinds for module in kind.modules), *([target.module] if target.module else [])]
+    return [*(module for kind in kinds for module in kind.modules), *filter(None, [target.module])]

@@ -35,6 +35,8 @@ class SourceLines:
         self._waiting: Hit | None = None
         self.found: dict[Hit, str] = {}
         """``file:line`` by hit."""
+        self.stacks: dict[Hit, str] = {}
+        """All lines by hit, innermost first."""
 
     def listen(self) -> None:
         """In the process of the target: get ready."""
@@ -52,6 +54,7 @@ class SourceLines:
         self._read += len(text.encode())
         if self._waiting and (line := line_of(text)):
             self.found[self._waiting] = line
+            self.stacks[self._waiting] = " ".join(":".join(frame) for frame in _users(text))
         self._waiting = None
 
     def close(self) -> None:
@@ -62,6 +65,9 @@ class SourceLines:
 
 def line_of(stack: str) -> str:
     """Return ``file:line`` of the innermost frame that is neither Python's own library nor crashmatrix; empty without one."""
-    frames = _FRAME.findall(stack)
-    users = [(path, line) for path, line in frames if not path.startswith((_LIBRARY, _OURS, "<"))]
+    users = _users(stack)
     return relative(f"{users[0][0]}:{users[0][1]}") if users else ""
+
+
+def _users(stack: str) -> list[tuple[str, str]]:
+    return [(path, line) for path, line in _FRAME.findall(stack) if not path.startswith((_LIBRARY, _OURS, "<"))]

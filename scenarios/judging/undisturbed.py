@@ -68,7 +68,7 @@ def unfired(name: str, reason: str = "") -> str:
 def _nothing_promised(promises: Promises) -> str:
     """Acknowledged items are promised; so are those from the start, if the workload stores none and only works on them."""
     attempts = sum(event.kind == "attempt" for event in promises.events)
-    if len(promises.events) > attempts or (promises.initial and not attempts):
+    if any(event.kind == "ack" for event in promises.events) or (promises.initial and not attempts):
         return ""
     done = f"attempted {_count(attempts)} and acknowledged none" if attempts else "attempted and acknowledged nothing"
     return (

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
 from crashmatrix.scenarios.processes.calls.system_calls import Coverage, failpoint_environment, run_watched
@@ -58,8 +59,15 @@ def run_watched_system(
     see: See,
     coverage: Coverage | None = None,
     stores: bool = False,
+    failing: FailingCalls | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> Any:
-    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends."""
+    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends.
+
+    Args:
+        failing: answers some of its system calls.
+        ended: called once the tree has ended, however that was.
+    """
     names = list(system.failpoints_outside())
     counts: Counter[str] = Counter()
 
@@ -75,8 +83,9 @@ def run_watched_system(
             answer.flush()
 
         status = run_watched(
-            body, root=root, journal=journal, failpoints=names, at=at, coverage=coverage, stores=stores
+            body, root=root, journal=journal, failpoints=names, at=at, coverage=coverage, stores=stores, failing=failing
         )
+        ended()
         answer.seek(0)
         text = answer.read()
     lacks = coverage.lacks if coverage else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crashmatrix.scenarios.target.notes import AttemptNote, acknowledgements, parse
+from crashmatrix.scenarios.target.notes import AttemptNote, FailNote, acknowledgements, parse
 
 __all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
 
@@ -18,6 +18,7 @@ def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     """How much was acknowledged, and by which journal line last; ``initial`` items were there before the workload."""
     there = f" {counted(initial, 'item')} {'was' if initial == 1 else 'were'} there from the start." if initial else ""
     acks = acknowledgements(lines)
+    there = _failed(lines) + there
     attempts = sum(isinstance(parse(line), AttemptNote) for line in lines)
     if not acks:
         attempted = f"{counted(attempts, 'item')} {'was' if attempts == 1 else 'were'} attempted"
@@ -30,6 +31,13 @@ def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     if len(acks) == attempts:
         some = f"All {attempts:,} attempted items were"
     return f"{some} acknowledged, the last one, {item}, by journal line {last}.{there}"
+
+
+def _failed(lines: Sequence[str]) -> str:
+    failed = [note for note in map(parse, lines) if isinstance(note, FailNote)]
+    if not failed:
+        return ""
+    return f" {counted(len(failed), 'attempt')} failed, the last one that of {shown(failed[-1].text)}."
 
 
 def counted(number: int, what: str) -> str:

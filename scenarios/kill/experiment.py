@@ -216,6 +216,7 @@ class Kill:
 
     name = "kill"
     dies: Literal["process"] = "process"
+    default = True
     budget = BUDGET
     counts = "hits"
     modules = ()

@@ -129,6 +129,7 @@ class Power:
 
     name = "power"
     dies: Literal["machine"] = "machine"
+    default = True
     budget = STATES_MAX
     counts = "crash states"
     modules = (power_judge.__name__,)

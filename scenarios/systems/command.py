@@ -45,7 +45,10 @@ class CommandFailed(UsageError):
 def command_system(path: Path) -> type[CommandSystem]:
     """Return the system that a TOML file describes, as a class. Raises UsageError."""
     spec = read_spec(path)
-    attributes = {name: getattr(spec, name) for name in ("contract", "seconds_max", "disk_bytes", "stable_recovery")}
+    attributes = {
+        name: getattr(spec, name)
+        for name in ("contract", "seconds_max", "disk_bytes", "stable_recovery", "recovers_from_full_disk")
+    }
     return type(path.stem, (CommandSystem,), {"__doc__": f"The system of {path}.", "spec": spec, **attributes})
 
 

@@ -112,6 +112,9 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     stable_recovery: Annotated[
         bool, Meta(title="true or false", description="Whether recovering twice must leave the same folder.")
     ] = False
+    recovers_from_full_disk: Annotated[
+        bool, Meta(title="true or false", description="Whether it stores again, without a restart, once there is room.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,7 @@ class CommandSpec:
     seconds_max: float = 30.0
     disk_bytes: int = 0
     stable_recovery: bool = False
+    recovers_from_full_disk: bool = False
 
 
 def read_spec(path: Path) -> CommandSpec:

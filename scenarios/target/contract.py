@@ -4,7 +4,7 @@ Checks come in two layers, as in etcd's robustness tests: first the journal must
 attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
 
 An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight until
-the end: in the journal it looks the same as an attempt that the crash cut short.
+the end, whether the journal says that it failed or not: the item may be there, or not.
 """
 
 from __future__ import annotations
@@ -57,13 +57,14 @@ class Contract(ABC):
         return self.check(promises, recovered)
 
     def validate(self, promises: Promises) -> None:
-        """Refuse a journal that no correct workload writes: an acknowledgement without its attempt, or a second one."""
+        """Refuse a journal that no correct workload writes: an attempt that ends twice, or one that never began."""
         open_attempts: Counter[str] = Counter()
         for event in promises.events:
             key = item_key(event.item)
             open_attempts[key] += 1 if event.kind == "attempt" else -1
             if open_attempts[key] < 0:
-                raise UsageError(f"the workload acknowledged {key} without attempting it, or twice; fix the workload")
+                done = "failed with" if event.kind == "fail" else "acknowledged"
+                raise UsageError(f"the workload {done} {key} without attempting it, or twice; fix the workload")
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
@@ -89,13 +90,13 @@ class ExactlyOnce(Contract):
 
 
 class Prefix(Contract):
-    """Recovered is a prefix of the attempted sequence and covers every acknowledged item."""
+    """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         attempted = [item_key(item) for item in promises.attempted]
         found = [item_key(item) for item in recovered]
-        if found != attempted[: len(found)]:
+        if not _is_prefix(found, _steps(promises)):
             return self._explain(promises, attempted, found)
         owed = Counter(map(item_key, promises.acknowledged)) - Counter(found)
         return [_loss(promises, owed, Counter(found))] if owed else []
@@ -109,6 +110,38 @@ class Prefix(Contract):
             f"no prefix of what was attempted: {found[place]} came back at place {place + 1}, where {due} is due"
         )
         return violations or [Violation(Verdict.REORDERED if same_items else Verdict.HOLE, explanation)]
+
+
+def _steps(promises: Promises) -> list[tuple[str, bool]]:
+    """Return each attempt, in order: its item, and whether it failed."""
+    steps = [(item_key(item), False) for item in promises.initial]
+    open_at: dict[str, list[int]] = {}
+    for event in promises.events:
+        key = item_key(event.item)
+        if event.kind == "attempt":
+            open_at.setdefault(key, []).append(len(steps))
+            steps.append((key, False))
+        else:  # Of several open attempts of one item, as retries without a failure in between, the latest ended.
+            at = open_at[key].pop()
+            steps[at] = key, event.kind == "fail"
+    return steps
+
+
+def _is_prefix(found: list[str], steps: list[tuple[str, bool]]) -> bool:
+    """Whether items are the first of these attempts, if some of those that failed are left out."""
+    places = _past_failures({0}, steps)
+    for key in found:
+        places = _past_failures({at + 1 for at in places if at < len(steps) and steps[at][0] == key}, steps)
+    return bool(places)
+
+
+def _past_failures(places: set[int], steps: list[tuple[str, bool]]) -> set[int]:
+    reached = set(places)
+    for at in places:
+        while at < len(steps) and steps[at][1]:
+            at += 1
+            reached.add(at)
+    return reached
 
 
 class Latest(Contract):
@@ -126,7 +159,7 @@ class Latest(Contract):
             key, value = (item_key(part) for part in _pair(item))
             if kind == "attempt":
                 history.setdefault(key, []).append(value)
-            else:
+            elif kind == "ack":
                 last[key] = len(history[key]) - 1 - history[key][::-1].index(value)
         for key, values in history.items():
             violations += _judge_key(key, values, last.get(key), found.pop(key, None))

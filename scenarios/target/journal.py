@@ -2,8 +2,11 @@
 
 One line per event, handed to the kernel with one write before the call returns, so that a SIGKILL takes none of them:
 
-    attempt <json>
-    ack <json>
+    attempt <json>      about to store the item
+    ack <json>          the system has called it durable
+    fail <json>         the attempt ended with an error: the item may be there or not, from now on
+
+A workload may attempt an item that failed once more, or go on to the next one, or stop.
 
 A file of its own, never under the system's root. A journal line is also a place to crash: two failpoints make it one, so
 that a system without failpoints of its own can still be killed between any two of its promises.
@@ -23,7 +26,7 @@ from typing import Any, Literal
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
 
 __all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
 
@@ -40,15 +43,21 @@ def item_key(item: Item) -> str:
 
 
 class Attempt:
-    """One attempt. As a context manager, it acknowledges when the block ends without an exception."""
+    """One attempt. As a context manager, it acknowledges when the block ends without an exception, else it has failed."""
 
     def __init__(self, journal: Journal, item: Item) -> None:
         self._journal, self.item = journal, item
+        self._acknowledged = False
 
     def acknowledge(self) -> None:
         """Note that the system has called the item durable."""
         self._journal.write("ack", self.item)
+        self._acknowledged = True
         AFTER_ACK.hit()
+
+    def fail(self) -> None:
+        """Note that storing the item ended with an error: the item may be there or not."""
+        self._journal.write("fail", self.item)
 
     def __enter__(self) -> Attempt:
         return self
@@ -56,6 +65,8 @@ class Attempt:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if kind is None:
             self.acknowledge()
+        elif not self._acknowledged:
+            self.fail()
 
 
 class Journal:
@@ -85,9 +96,9 @@ class Journal:
         AFTER_ATTEMPT.hit()
         return Attempt(self, item)
 
-    def write(self, kind: Literal["attempt", "ack"], item: Item) -> None:
+    def write(self, kind: Literal["attempt", "ack", "fail"], item: Item) -> None:
         """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
-        note = {"attempt": AttemptNote, "ack": AckNote}[kind]
+        note = {"attempt": AttemptNote, "ack": AckNote, "fail": FailNote}[kind]
         self.append(note(item_key(item).encode()).encoded())
 
     def append(self, line: bytes) -> None:
@@ -104,7 +115,7 @@ class Journal:
 class Event:
     """One journal line."""
 
-    kind: Literal["attempt", "ack"]
+    kind: Literal["attempt", "ack", "fail"]
     item: Item
 
 
@@ -120,7 +131,7 @@ class Promises:
         """Read a journal; a last line without its newline was never finished and does not count.
 
         Raises:
-            UsageError: a line is neither an attempt nor an acknowledgement (a journal written by hand).
+            UsageError: a line is neither an attempt, an acknowledgement nor a failure (a journal written by hand).
         """
         lines = journal.split(b"\n")[:-1]
         return cls(tuple(initial), tuple(_event(number, line) for number, line in enumerate(lines, 1)))
@@ -148,6 +159,10 @@ def _event(number: int, line: bytes) -> Event:
                 return Event("attempt", note.value())
             case AckNote() as note:
                 return Event("ack", note.value())
+            case FailNote() as note:
+                return Event("fail", note.value())
     except ValueError:
         pass
-    raise UsageError(f"journal line {number} is neither 'attempt <json>' nor 'ack <json>': {line[:60]!r}")
+    raise UsageError(
+        f"journal line {number} is none of 'attempt <json>', 'ack <json>' and 'fail <json>': {line[:60]!r}"
+    )

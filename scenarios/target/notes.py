@@ -2,11 +2,12 @@
 
     attempt <json>          the workload is about to store this item
     ack <json>              the system has called this item durable
+    fail <json>             the attempt to store this item ended with an error
     hit <failpoint> <n>     hit number n of a failpoint; in recordings only
     recovered <json>        the items that an opening of the store found; in recordings of state machines only
 
-A journal holds attempts and acknowledgements. A recording holds the same lines as notes between the operations of the disk,
-with the hits of failpoints among them. ``note.encoded()`` gives the line without its line break, and `parse` reads one.
+A journal holds attempts, acknowledgements and failures. A recording holds the same lines as notes between the operations of
+the disk, with the hits of failpoints among them. ``note.encoded()`` gives the line without its line break, and `parse` reads one.
 `parse` never fails: a line of another kind is an `OtherNote`.
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "AckNote",
     "AnyNote",
     "AttemptNote",
+    "FailNote",
     "HitNote",
     "OtherNote",
     "RecoveredNote",
@@ -63,6 +65,12 @@ class AckNote(_JsonNote):
     kind = b"ack"
 
 
+class FailNote(_JsonNote):
+    """An attempt to store an item ended with an error."""
+
+    kind = b"fail"
+
+
 class RecoveredNote(_JsonNote):
     """A store was opened and holds these items."""
 
@@ -92,12 +100,12 @@ class OtherNote:
         return self.line
 
 
-AnyNote = AttemptNote | AckNote | HitNote | RecoveredNote | OtherNote
+AnyNote = AttemptNote | AckNote | FailNote | HitNote | RecoveredNote | OtherNote
 
 KILLED = HitNote("workload.killed", 1)
 """The workload's process was killed here; what follows is recovery."""
 
-_WITH_JSON = {note.kind: note for note in (AttemptNote, AckNote, RecoveredNote)}
+_WITH_JSON = {note.kind: note for note in (AttemptNote, AckNote, FailNote, RecoveredNote)}
 
 
 def parse(line: bytes | str) -> AnyNote:

@@ -40,6 +40,7 @@ class SystemUnderTest(ABC):
         disk_bytes: size of the disk under power cuts; 0 for the usual, which is 1 GiB (ext2: 128 MiB).
         workspace: a folder outside the crash, filled by `setup` and only read afterwards.
         seed: the run's seed; the workload derives everything random from it.
+        recovers_from_full_disk: whether it stores items again, without a restart, once there is room on a disk that was full.
         resumes: whether the workload goes on from what it finds, and so is the system's second life, too (`resume`).
     """
 
@@ -49,6 +50,7 @@ class SystemUnderTest(ABC):
     stable_recovery: ClassVar[bool] = False
     seconds_max: ClassVar[float] = 30.0
     disk_bytes: ClassVar[int] = 0
+    recovers_from_full_disk: ClassVar[bool] = False
     resumes: ClassVar[bool] = False
     workspace: Path
     seed: int = 0

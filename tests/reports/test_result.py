@@ -80,7 +80,7 @@ def test_experiment_counts() -> None:
         "seconds": 2.0,
         "scenarios_per_second": 2.0,
         "details": {"samples": 5},
-        "labels": {"point": "file", "hit": "byte", "repeatable": True},
+        "labels": {"point": "file", "hit": "byte", "repeatable": True, "methods": ""},
     }
 
 
@@ -156,7 +156,7 @@ def rows(text: str, cells_max: int = 2) -> set[str]:
     return set(re.findall("`([^`]+)`", " ".join(cells)))
 
 
-WITHIN = {"repeatable", "hit", "point", "notes", "recordings", "uncovered"}
+WITHIN = {"repeatable", "methods", "hit", "point", "notes", "recordings", "uncovered"}
 """Fields that are documented within another one's row, or in a sentence."""
 
 

@@ -77,7 +77,7 @@ def test_it_is_replayed_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines()[0] == "empty:data: loses"
     assert (Path("kept") / "crashed" / "data").read_bytes() == b""
     assert replay("empty:nothing", Path("crashmatrix-report"), None).checked.verdict is Verdict.SAFE
-    with pytest.raises(UsageError, match="ids begin with kill:, power:, empty:"):
+    with pytest.raises(UsageError, match="ids begin with kill:, power:, io-error:, empty:"):
         replay("flood:data", Path("crashmatrix-report"), None)
 
 

@@ -112,6 +112,8 @@ class EmptyScenario:
 class Empty:
     name = "empty"
     dies: Literal["process"] = "process"
+    default = True
+    preload = ()
     budget = 50
     counts = "files"
     labels = Labels("file", "emptying")

@@ -9,7 +9,7 @@ from crashmatrix.faults.disk.trace.named import Named, in_words
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Data, Write, sectors_of
 from crashmatrix.reports import Event
 from crashmatrix.scenarios.judging.words import EVENTS_MAX
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, HitNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, HitNote, parse
 
 __all__ = ["timeline"]
 
@@ -85,6 +85,8 @@ def _note(at: int, line: bytes, declared: Mapping[str, str]) -> Event:
             return Event(at=at, kind="attempt", text=note.text)
         case AckNote() as note:
             return Event(at=at, kind="ack", text=note.text)
+        case FailNote() as note:
+            return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
         case _:
             return Event(at=at, kind="note", text=line.decode(errors="replace"))
 

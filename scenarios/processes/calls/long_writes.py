@@ -7,6 +7,8 @@ position, O_APPEND and O_SYNC are as they are for the process, and nothing has t
 
 Not cut: direct writes, which the kernel hands to the disk as one, and what io_submit, sendfile, splice and copy_file_range
 write. A limit on file sizes (RLIMIT_FSIZE) is the process's, not ours, so nothing is cut under one.
+
+`short_write` ends a write for good after its first half, as a disk does that is full by then.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final
 from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, memory
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
-__all__ = ["CUT", "WRITES", "LongWrite", "boundaries", "long_write"]
+__all__ = ["CUT", "WRITES", "LongWrite", "boundaries", "length_of", "long_write", "short_write"]
 
 CUT = ".cut"
 """The suffix of crash points inside a write: ``call.write.cut``."""
@@ -59,6 +61,12 @@ class LongWrite:
         if self._file < 0:
             return None
         self.write_until(len(self._data))
+        return self.stop()
+
+    def stop(self) -> int | None:
+        """Do no more; returns what the call returns. None if nothing was done of it."""
+        if self._file < 0:
+            return None
         os.close(self._file)
         return self._written or -self._error
 
@@ -87,14 +95,8 @@ class LongWrite:
 
 def long_write(call: Call, name: str) -> LongWrite | None:
     """Return the write that a call makes, if it can be cut. Raises OSError, OverflowError, struct.error."""
-    extents = _extents(call) if "v" in name else [(call.arguments[1], call.arguments[2])]
-    length = min(sum(length for _, length in extents), _LENGTH_MAX)
-    flags = call.arguments[5] & 0xFFFFFFFF if name == "pwritev2" else 0
-    if length < 2 or flags & ~_RWF_SEEN:
-        return None
-    offset = call.arguments[3] if name.startswith("p") else -1
-    offset = -1 if offset == 2**64 - 1 else offset  # pwritev2 at the current position
-    if offset >= 0 and not boundaries(offset, length):
+    extents, length, offset, flags = _request(call, name)
+    if length < 2 or flags & ~_RWF_SEEN or (offset >= 0 and not boundaries(offset, length)):
         return None
     about = descriptor(call, call.arguments[0])
     at = about["pos"] if offset < 0 else offset
@@ -103,6 +105,35 @@ def long_write(call: Call, name: str) -> LongWrite | None:
     cuts = boundaries(at, length)
     regular = cuts and not about["flags"] & os.O_DIRECT and _size(call) >= 0
     return LongWrite(call, cuts, offset, extents, flags) if regular else None
+
+
+def length_of(call: Call, name: str) -> int:
+    """Return how many bytes a call writes; 0 if it is never done in part. Raises OSError, OverflowError, struct.error."""
+    if name not in WRITES:
+        return 0
+    _, length, _, flags = _request(call, name)
+    whole = length < 2 or flags & ~_RWF_SEEN or descriptor(call, call.arguments[0])["flags"] & os.O_DIRECT
+    return 0 if whole or _size(call) < 0 else length
+
+
+def short_write(call: Call, name: str) -> int | None:
+    """Do the first half of a write; returns its length. None if nothing was done, and the call is as it was."""
+    if not length_of(call, name):
+        return None
+    extents, length, offset, flags = _request(call, name)
+    write = LongWrite(call, [], offset, extents, flags)
+    write.write_until(length // 2)
+    return write.stop()
+
+
+def _request(call: Call, name: str) -> tuple[list[tuple[int, int]], int, int, int]:
+    """The buffers of a write, their length, the offset (-1: the current position), and flags."""
+    extents = _extents(call) if "v" in name else [(call.arguments[1], call.arguments[2])]
+    length = min(sum(length for _, length in extents), _LENGTH_MAX)
+    flags = call.arguments[5] & 0xFFFFFFFF if name == "pwritev2" else 0
+    offset = call.arguments[3] if name.startswith("p") else -1
+    offset = -1 if offset == 2**64 - 1 else offset  # pwritev2 at the current position
+    return extents, length, offset, flags
 
 
 def boundaries(offset: int, length: int) -> list[int]:

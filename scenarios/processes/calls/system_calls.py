@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Final
 
 from crashmatrix.scenarios.processes.calls.arguments import changes, int32, memory, opened, touched
+from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
@@ -105,6 +106,7 @@ def run_watched(
     at: At,
     coverage: Coverage | None = None,
     stores: bool = False,
+    failing: FailingCalls | None = None,
 ) -> int:
     """Run ``body`` in a process tree of its own; returns its exit code, negative for a signal.
 
@@ -112,6 +114,7 @@ def run_watched(
         at: called at each hit of a crash point, in order, before the call is done; it may freeze or kill the tree.
         coverage: is given what could not be seen.
         stores: stop before stores to mapped files, too; that takes time.
+        failing: answers calls in the folder in the kernel's place; then no write is cut.
 
     Raises OSError where `seccomp.lacking` says so.
     """
@@ -127,7 +130,8 @@ def run_watched(
         theirs.close()
         if listener := listener_from(ours):
             try:
-                _Watch(listener, root, journal, failpoints, coverage or Coverage(), stores).until_end(tree, at)
+                watch = _Watch(listener, root, journal, failpoints, coverage or Coverage(), stores, failing)
+                watch.until_end(tree, at)
             finally:
                 listener.close()
         return tree.wait()
@@ -151,8 +155,10 @@ class _Watch:
         failpoints: Sequence[str],
         coverage: Coverage,
         stores: bool,
+        failing: FailingCalls | None,
     ) -> None:
         self._listener, self._failpoints, self._coverage = listener, list(failpoints), coverage
+        self._failing = failing
         self._root = os.path.realpath(root)
         self._journal = os.path.realpath(journal) if journal else None
         self._kinds = {kind.numbers[column()]: (name, kind) for name, kind in KINDS.items() if kind.numbers[column()]}
@@ -222,16 +228,25 @@ class _Watch:
             return -errno.ENOSYS
         try:
             name, slept = self._point(call)
-            write = long_write(call, name.removeprefix(PREFIX)) if name.removeprefix(PREFIX) in WRITES else None
+            cut = name.removeprefix(PREFIX) in WRITES and self._failing is None
+            write = long_write(call, name.removeprefix(PREFIX)) if cut else None
         except (OSError, OverflowError, struct.error):
             # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
             tree.waiting = self._waiting(call)
             at(name, tree, _nothing)
+        if self._failing and name.startswith(PREFIX):
+            return self._failed(self._failing, call)
         if write:
             return _cut(write, name + CUT, tree, at)
         return 0 if slept else None
+
+    def _failed(self, failing: FailingCalls, call: Call) -> int | None:
+        name, kind = self._kinds[call.number]
+        with suppress(OSError, OverflowError, struct.error):  # as above
+            return failing.answer(call, name, touched(call, name, kind))
+        return None
 
     def _point(self, call: Call) -> tuple[str, bool]:
         """Return the crash point's name, or nothing, and whether it is a failpoint's sleep, which is over at once."""

@@ -15,7 +15,7 @@ class Mutant:
 
     Attributes:
         plant: breaks the engine in the calling process.
-        dies: the part that must die for the bug to show: the process, or the machine with its page cache.
+        dies: the part that must die for the bug to show: the process, the machine with its page cache, or a call.
         filesystems: the filesystems on which power is cut.
         target: the system whose workload reaches the bug.
     """
@@ -23,6 +23,6 @@ class Mutant:
     name: str
     broken: str
     plant: Callable[[], None]
-    dies: Literal["process", "machine"] = "process"
+    dies: Literal["process", "machine", "call"] = "process"
     filesystems: tuple[str, ...] = ("ext4",)
     target: str = "reference"

@@ -1,9 +1,15 @@
 """The heat map's counts: nothing is dropped, and no colour is kinder than its worst scenario."""
 
+import io
+from dataclasses import replace
+
 import pytest
+from rich.console import Console
 
 from crashmatrix.reports import Verdict
-from crashmatrix.reports.formats.matrix import COLUMNS_MAX, Cell, heat_map
+from crashmatrix.reports.formats import html, markdown
+from crashmatrix.reports.formats.console import methods
+from crashmatrix.reports.formats.matrix import COLUMNS_MAX, Cell, heat_map, method_table
 from tests.reports.samples import found, result
 
 
@@ -56,3 +62,32 @@ def test_heat_grows() -> None:
             cell.counts.update({Verdict.SAFE: 60 - count if bad.broken else 0, bad: count})
             heats.append(cell.heat)
         assert heats == sorted(heats) and set(heats) == {1, 2, 3}
+
+
+def test_each_point_and_method_has_its_worst_verdict() -> None:
+    """The table of faults and endings counts every scenario of its experiment, the broken faults first."""
+    results = [
+        result("a", hit=1, method="killed"),
+        result("a", hit=2, method="reopened"),
+        result("b", hit=1, method="reopened", verdict=Verdict.LOSES),
+        result("b", hit=2, method="reopened"),
+        replace(result("c"), experiment="power"),
+    ]
+    table = method_table("kill", results)
+    assert table.methods == ["killed", "reopened"]
+    cells = {row.point: [cell.short for cell in row.cells] for row in table.rows}
+    assert cells == {"b": ["", "loses 1 of 2"], "a": ["safe 1", "safe 1"]}
+    assert list(cells) == ["b", "a"]
+
+
+def test_an_experiment_with_methods_shows_that_table() -> None:
+    """Terminal, Markdown and page show points and methods where the labels say so."""
+    run, results = found()
+    part = run.experiments["kill"]
+    part.labels = replace(part.labels, methods="ending")
+    mine = [replace(one, method="reopened") for one in results if one.experiment == "kill"]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(methods(mine, points="fault", method="ending"))
+    cell = method_table("kill", mine).rows[0].cells[0].short
+    shown = (console.file.getvalue(), markdown.render(run, mine), html.render(run, mine))  # type: ignore[attr-defined]  # a StringIO
+    assert all("reopened" in text and cell in text for text in shown)

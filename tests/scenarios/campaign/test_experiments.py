@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named, kind_of
+from crashmatrix.scenarios.campaign.experiments import DEFAULT, EXPERIMENTS, experiment_named, kind_of
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from tests import ROOT
@@ -76,22 +76,25 @@ def test_the_rule_itself(text: str, found: list[str]) -> None:
 
 def test_each_experiment_is_found_by_its_name_and_ids() -> None:
     """A name leads to its experiment, an id to the one that it begins with."""
+    assert DEFAULT == ("kill", "power")
     for name, kind in EXPERIMENTS.items():
         assert kind.name == name
         assert experiment_named(name) is kind_of(f"{name}:a@1") is kind
         assert kind.described(ExperimentOptions()).startswith(name)
         assert kind.budget > 0 < len(kind.counts)
-    assert {kind.dies for kind in EXPERIMENTS.values()} == {"process", "machine"}
+    assert {kind.dies for kind in EXPERIMENTS.values()} == {"process", "machine", "call"}
 
 
 @pytest.mark.parametrize("text", ["", "kill", "flood:a@1", "KILL:a@1", ":kill", "a@1", "killa:1"])
 def test_what_is_not_an_id_is_refused(text: str) -> None:
     """The refusal says what ids begin with, and where they are."""
-    with pytest.raises(UsageError, match=r"is not a scenario id; ids begin with kill:, power:; results\.jsonl"):
+    with pytest.raises(
+        UsageError, match=r"is not a scenario id; ids begin with kill:, power:, io-error:; results\.jsonl"
+    ):
         kind_of(text)
 
 
 def test_an_unknown_name_is_refused() -> None:
     """The refusal lists the experiments."""
-    with pytest.raises(UsageError, match="no experiment 'flood'; there are kill, power"):
+    with pytest.raises(UsageError, match="no experiment 'flood'; there are kill, power, io-error"):
         experiment_named("flood")

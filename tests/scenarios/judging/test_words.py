@@ -31,6 +31,12 @@ ACKNOWLEDGED = [
         0,
         "All 2 attempted items were acknowledged, the last one, 0, by journal line 4.",
     ),
+    (
+        ["attempt 0", "ack 0", "attempt 1", "fail 1", "attempt 2", "fail 2"],
+        0,
+        "1 of 3 attempted items was acknowledged, the last one, 0, by journal line 2. 2 attempts failed, the last one that "
+        "of 2.",
+    ),
 ]
 
 

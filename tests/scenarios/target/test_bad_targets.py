@@ -67,7 +67,10 @@ COMMANDS = [
     (f"({WRITE}) & wait", RECOVER, {"safe"}, ""),
 ]  # fmt: skip
 REFUSED = [
-    ("WritesGarbageIntoItsJournal", "journal line 7 is neither 'attempt <json>' nor 'ack <json>': b'hello'"),
+    (
+        "WritesGarbageIntoItsJournal",
+        "journal line 7 is none of 'attempt <json>', 'ack <json>' and 'fail <json>': b'hello'",
+    ),
     ("DeletesItsJournal", "the workload of .* removed or truncated its journal"),
     ("TruncatesItsJournal", "the workload of .* removed or truncated its journal"),
     (

@@ -75,7 +75,18 @@ def test_exception_does_not_acknowledge(path: Path, kind: type[BaseException]) -
     """An attempt whose block ends with an exception of any kind is not acknowledged, and the exception goes on."""
     with pytest.raises(kind), Journal(path).attempt(1):
         raise kind
-    assert Promises.parse(path.read_bytes()).events == (Event("attempt", 1),)
+    promises = Promises.parse(path.read_bytes())
+    assert promises.events == (Event("attempt", 1), Event("fail", 1))
+    assert promises.attempted == [1]
+    assert promises.acknowledged == []
+
+
+def test_an_error_behind_an_acknowledgement_is_no_failure(path: Path) -> None:
+    """What was acknowledged by hand stays so, however the block ends."""
+    with pytest.raises(OSError), Journal(path).attempt(1) as attempt:
+        attempt.acknowledge()
+        raise OSError
+    assert Promises.parse(path.read_bytes()).events == (Event("attempt", 1), Event("ack", 1))
 
 
 def test_acknowledged_by_hand(path: Path) -> None:
@@ -193,7 +204,9 @@ def test_unfinished_last_line(text: bytes, events: list[str]) -> None:
 def test_unreadable_line(line: str) -> None:
     """A finished line that is neither an attempt nor an acknowledgement is refused, in one line with its number."""
     text = b"attempt 1\n" + line.encode(errors="surrogateescape") + b"\nack 1\n"
-    with pytest.raises(UsageError, match=r"journal line 2 is neither 'attempt <json>' nor 'ack <json>'") as refused:
+    with pytest.raises(
+        UsageError, match=r"journal line 2 is none of 'attempt <json>', 'ack <json>' and 'fail <json>'"
+    ) as refused:
         Promises.parse(text)
     assert "\n" not in str(refused.value)
 

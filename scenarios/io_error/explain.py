@@ -1,0 +1,165 @@
+"""From broken scenarios to findings: the simplest fault that shows each, and the run with it, step by step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import Event, Finding, ScenarioResult
+from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.io_error.plan import ENDINGS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
+from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
+
+__all__ = ["Explainer", "cause_of"]
+
+_FINDINGS_MAX = 8
+_ITEMS_SHOWN = 5
+_DIGITS = re.compile(r"\d+")
+
+_ENDINGS = {
+    KILLED: "The process was killed at its first step after that, and the system opened again.",
+    KILLED_LATER: "The process was killed once the next item was acknowledged, and the system opened again.",
+    REOPENED: "The workload came to its own end, and the system was opened again.",
+    UNCACHED: "Then the page cache was dropped, and the system opened again. The failed sync had left pages clean that were "
+    "never written, so that later syncs passed them over.",
+    RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
+}
+
+
+def cause_of(prepared: Prepared, fault: CallFault, run: FaultyRun) -> str:
+    """Return in one line which call failed, and what the workload did then: the same for all faults of one cause."""
+    if run.fired is None:
+        return ""
+    how = "a short" if fault.short else "a failed"
+    done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
+    line = _line(prepared, run.fired)
+    return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
+
+
+def _line(prepared: Prepared, place: Place) -> str:
+    """The source line of a call, as known from the undisturbed run."""
+    same = (place.made.calls, place.made.number, place.made.name)
+    for known in prepared.profile.places:
+        if (known.made.calls, known.made.number, known.made.name) == same:
+            return known.line
+    return ""
+
+
+class Explainer:
+    """Explains what an experiment found."""
+
+    def __init__(self, checker: Checker, prepared: Prepared, results: Sequence[ScenarioResult]) -> None:
+        self._checker, self._prepared, self._results = checker, prepared, results
+        self.notes: list[str] = []
+
+    def findings(self) -> list[Finding]:
+        """Explain each kind of broken promise, up to a number."""
+        groups = [found for found in group(self._results) if found.finding.verdict.broken]
+        if len(groups) > _FINDINGS_MAX:
+            self.notes.append(f"{_FINDINGS_MAX} of {len(groups)} findings are explained step by step")
+        return [self._explain(found) for found in groups[:_FINDINGS_MAX]]
+
+    def _explain(self, found: Group) -> Finding:
+        example = min(found.results, key=_simplicity)
+        fault, ending = parse_id(example.id)
+        folder = self._checker.folder()
+        run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
+        remove_tree(folder)
+        finding = replace(found.finding, example=example.id, replay=example.replay)
+        if run.fired is None or run.account is None:
+            return replace(finding, explanation=(example.explanation,))
+        state = run.states.get(REOPENED if ending == RESUMED else ending)
+        events = state.promises.events if state else ()
+        lines = run.journal.decode(errors="replace").splitlines()[: len(events)]
+        return replace(
+            finding,
+            explanation=(
+                self._call(fault, run.fired, run.account.failed),
+                f"{self._answered(run)}{_ENDINGS[ending]}",
+                acknowledged(lines, len(self._prepared.items)),
+                f"Then: {example.explanation}.",
+            ),
+            timeline=_timeline(run, ending, len(events), example.explanation),
+        )
+
+    def _call(self, fault: CallFault, place: Place, failed: int) -> str:
+        made = place.made
+        line = _line(self._prepared, place)
+        which = f"Call {made.number} of class {fault.calls}, {made.name} of {place.files}{f' ({line})' if line else ''}"
+        if fault.short:
+            then = f", and the next one failed with {fault.errno}" if fault.errno else ""
+            return f"{which}, was done in part: {made.answer} bytes{then}."
+        more = f", and {failed - 1} more after it" if failed > 1 else ""
+        return f"{which}, failed with {fault.errno}{more}."
+
+    def _answered(self, run: FaultyRun) -> str:
+        """What the workload was answered, and what it acknowledged after the fault."""
+        after = [parse(line) for line in run.journal[run.journal_at_fault :].split(b"\n")[:-1]]
+        failed = [note.text for note in after if isinstance(note, FailNote)]
+        acked = [note.text for note in after if isinstance(note, AckNote)]
+        parts = []
+        if failed:
+            parts.append(f"The attempt of {_some(failed)} failed. ")
+        parts.append(
+            f"Acknowledged after the fault: {_some(acked)}. " if acked else "Nothing was acknowledged after that. "
+        )
+        if not isinstance(run.result, Returned):
+            parts.append(f"The workload {shown(str(run.result))}. ")
+        return "".join(parts)
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _ITEMS_SHOWN} more" if len(items) > _ITEMS_SHOWN else ""
+    return ", ".join(shown(item) for item in items[:_ITEMS_SHOWN]) + more
+
+
+def _simplicity(result: ScenarioResult) -> tuple[int, int, int]:
+    """Simple faults first, then simple endings, then early calls."""
+    fault, ending = parse_id(result.id)
+    variant = f"{fault.error}~{fault.times}"
+    known = VARIANTS[fault.calls]
+    return known.index(variant) if variant in known else len(known), ENDINGS.index(ending), fault.number
+
+
+def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Event, ...]:
+    """The run's steps up to its ending."""
+    assert run.account is not None
+    events, at, noted = list[Event](), 0, 0
+    for at, step in enumerate(run.account.steps):
+        kind, _, text = step.partition(" ")
+        if kind == "line":
+            noted += 1
+            if noted > lines:
+                break
+            events.append(_noted(at, text))
+        elif " -> -" in text or (" -> " in text and text.rpartition(" -> ")[2].isdecimal()):
+            call, _, answer = text.rpartition(" -> ")
+            events.append(
+                Event(at=at, kind="note", text=f"{call} fails, or is done in part", detail=f"answer {answer}")
+            )
+        else:
+            events.append(Event(at=at, kind="write", text=text, fate="kept"))
+    if len(events) > EVENTS_MAX:
+        left_out = Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out")
+        events = [left_out, *events[-EVENTS_MAX:]]
+    cut = Event(at=at, kind="cut", text=_ENDINGS[ending])
+    return (*events, cut, Event(at=at, kind="recovered", text=outcome))
+
+
+def _noted(at: int, text: str) -> Event:
+    match parse(text):
+        case AttemptNote() as note:
+            return Event(at=at, kind="attempt", text=note.text)
+        case AckNote() as note:
+            return Event(at=at, kind="ack", text=note.text)
+        case FailNote() as note:
+            return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
+    return Event(at=at, kind="note", text=text)

@@ -1,0 +1,232 @@
+"""The jobs of the experiment: the workload in a process of its own, with calls that are counted, or that fail.
+
+A run with a fault yields several crashed folders, so that it is made once for all its endings. The job reports to its driver:
+
+    Fired           a call has failed for the first time
+    Taken           stop here and copy the folder: the process might be killed now
+    Account         the workload has ended, and so have all processes that it started
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crashmatrix.scenarios.judging.source_lines import SourceLines
+from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
+from crashmatrix.scenarios.processes.calls.page_cache import PageCache
+from crashmatrix.scenarios.processes.calls.system_calls import PREFIX, Coverage
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.processes.stopping import stop_here
+from crashmatrix.scenarios.systems.loading import Target
+from crashmatrix.scenarios.target.journal import Journal
+from crashmatrix.scenarios.target.notes import AckNote, parse
+
+__all__ = ["KILLED", "KILLED_LATER", "Account", "Fired", "Place", "Profile", "Taken", "fail_calls", "profile"]
+
+KILLED, KILLED_LATER = "killed", "killed-later"
+"""Killed at the first step after the fault, and at the first step after the next acknowledgement."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A call of the workload that can be made to fail. ``stack`` tells calls from different places of a program apart."""
+
+    made: Made
+    files: str
+    line: str = ""
+    stack: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An undisturbed run: its calls in order, and what of it cannot be made to fail, in words."""
+
+    places: tuple[Place, ...]
+    uncovered: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fired:
+    """The first call that failed. ``journal_bytes`` is how long the journal was then."""
+
+    place: Place
+    journal_bytes: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The process has stopped, or its tree is held: the folder is what a kill would leave. ``ending`` says which kill.
+
+    ``uncached`` are the files, with their content, that would change if the page cache were dropped now.
+    """
+
+    ending: str
+    uncached: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Account:
+    """The calls of a run. ``since`` are those from the first one on that failed.
+
+    ``uncached`` are the files that change if the page cache is dropped at the end. ``steps`` has calls and journal lines in
+    their order, if they were to be kept.
+    """
+
+    since: tuple[Made, ...]
+    fired: tuple[CallFault, ...]
+    uncached: dict[str, bytes] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many calls failed, or were done in part."""
+        return sum(made.answer is not None for made in self.since)
+
+
+def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
+    """Run the workload to its end, undisturbed."""
+    system, failing, coverage, lines = target.make(), FailingCalls(), Coverage(), SourceLines()
+    hits: list[Hit] = []
+
+    def see(hit: Hit, tree: ProcessTree, __: object) -> None:
+        lines.read()
+        if hit[0].startswith(PREFIX):
+            hits.append(hit)
+            lines.at(hit, tree)
+
+    def life() -> None:
+        lines.listen()
+        system.workload(root, Journal(journal))
+
+    run_watched_system(system, life, root, journal, see, coverage, failing=failing)
+    lines.close()
+    places = [
+        Place(made, _files(made, root), lines.found.get(hit, ""), lines.stacks.get(hit, ""))
+        for hit, made in zip(hits, failing.made, strict=False)
+        if made.calls
+    ]
+    return Profile(tuple(places), tuple(coverage.lacks), tuple(coverage.notes))
+
+
+def fail_calls(
+    channel: Channel,
+    target: Target,
+    root: Path,
+    journal: Path,
+    faults: Sequence[CallFault],
+    endings: Sequence[str],
+    keep_steps: bool,
+) -> None:
+    """Run the workload with calls that fail; report the instants of these endings, and at last an account."""
+    system, failing = target.make(), FailingCalls(faults)
+    if any(fault.leaves_pages_clean for fault in faults):
+        failing.cache = PageCache(root)
+    run = _Run(channel, failing, journal, root, set(endings), keep_steps)
+    run_watched_system(
+        system,
+        lambda: system.workload(root, Journal(journal)),
+        root,
+        journal,
+        run.see,
+        failing=failing,
+        ended=run.ended,
+    )
+
+
+@dataclass
+class _Run:
+    """Looks at a run at each of its steps."""
+
+    channel: Channel
+    failing: FailingCalls
+    journal: Path
+    root: Path
+    endings: set[str]
+    keep_steps: bool
+    steps: list[str] = field(default_factory=list)
+    _told: bool = False
+    _journal_bytes: int = 0
+    _made: int = 0
+
+    def see(self, _: Hit, tree: ProcessTree, __: Callable[[], None]) -> None:
+        if self.keep_steps:
+            self._note_steps()
+        if not self.failing.fired:
+            return
+        if not self._told:
+            self._tell()
+            self._take(KILLED, tree)
+        elif KILLED_LATER in self.endings and self._acknowledged():
+            self._take(KILLED_LATER, tree)
+
+    def ended(self) -> None:
+        if self.keep_steps:
+            self._note_steps()
+        if self.failing.fired and not self._told:
+            self._tell()
+        failing = self.failing
+        first = next((at for at, made in enumerate(failing.made) if made.answer is not None), len(failing.made))
+        self.channel.send(
+            Account(tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps))
+        )
+
+    def _tell(self) -> None:
+        self._told = True
+        self._journal_bytes = _size(self.journal)
+        made = self.failing.failed[0]
+        self.channel.send(Fired(Place(made, _files(made, self.root)), self._journal_bytes))
+
+    def _take(self, ending: str, tree: ProcessTree) -> None:
+        if ending in self.endings:
+            self.endings.discard(ending)
+            uncached = self._uncached() if ending == KILLED_LATER else {}
+            with tree.frozen():
+                self.channel.send(Taken(ending, uncached))
+                stop_here()
+
+    def _uncached(self) -> dict[str, bytes]:
+        return self.failing.cache.dropped() if self.failing.cache and self.failing.fired else {}
+
+    def _acknowledged(self) -> bool:
+        """Whether something was acknowledged since this was last looked at."""
+        size = _size(self.journal)
+        if size == self._journal_bytes:
+            return False
+        found = any(isinstance(parse(line), AckNote) for line in _lines(self.journal, self._journal_bytes))
+        self._journal_bytes = size
+        return found
+
+    def _note_steps(self) -> None:
+        for made in self.failing.made[self._made :]:
+            result = "" if made.answer is None else f" -> {made.answer}"
+            self.steps.append(f"call {made.name} {_files(made, self.root)}{result}")
+        self._made = len(self.failing.made)
+        noted = sum(step.startswith("line ") for step in self.steps)
+        self.steps += [f"line {line.decode(errors='replace')}" for line in _lines(self.journal, 0)[noted:]]
+
+
+def _lines(journal: Path, start: int) -> list[bytes]:
+    with suppress(FileNotFoundError), journal.open("rb") as file:
+        file.seek(start)
+        return file.read().split(b"\n")[:-1]
+    return []
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _files(made: Made, root: Path) -> str:
+    """The files that a call is about, relative to the folder: ``db.tmp -> db``."""
+    inside = os.path.realpath(root)
+    names = [os.path.relpath(path, inside) if path.startswith(inside) else path for path in made.files]
+    return " -> ".join("the folder" if name == "." else name for name in names)

@@ -1,0 +1,128 @@
+"""The faults that an io-error experiment tries, and their names: pure functions of the calls made, the budget and the seed.
+
+A scenario is a fault and an ending. Its id reads ``io-error:write@3~EIO~once~reopened``: the third write fails once, the
+workload goes on to its own end, and the system is opened again.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault
+
+__all__ = [
+    "BUDGET",
+    "ENDINGS",
+    "NAME",
+    "REOPENED",
+    "RESUMED",
+    "UNCACHED",
+    "VARIANTS",
+    "choose",
+    "faults_at",
+    "parse_id",
+    "scenario_id",
+]
+
+NAME = "io-error"
+
+BUDGET = 400
+"""Default number of faults at most. Each is one run of the workload, with up to four endings."""
+
+REOPENED, RESUMED = "reopened", "resumed"
+"""The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
+
+UNCACHED = "uncached"
+"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
+
+ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, RESUMED)
+
+_FULL = ("ENOSPC~once", "ENOSPC~on", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on")
+
+VARIANTS: Final = {
+    "open": ("EIO~once", "EIO~on", *_FULL, "EINTR~once"),
+    "write": (
+        "EIO~once", "EIO~twice", "EIO~on", *_FULL, "EINTR~once", "short~once", "short+ENOSPC~once", "short+ENOSPC~until-freed",
+        "short+EIO~once",
+    ),
+    "fsync": ("EIO~once", "EIO~twice", "EIO~on", "ENOSPC~once", "EDQUOT~once", "EROFS~on", "EINTR~once"),
+    "rename": ("EIO~once", "EIO~on", "ENOSPC~once", "EDQUOT~once", "EROFS~on"),
+    "link": ("EIO~once", "ENOSPC~once", "EDQUOT~once", "EROFS~on"),
+    "unlink": ("EIO~once", "EIO~on", "EROFS~on"),
+    "truncate": ("EIO~once", "EIO~on", "EROFS~on", "EINTR~once"),
+    "allocate": ("EIO~once", *_FULL, "EINTR~once"),
+    "mkdir": ("EIO~once", "ENOSPC~once", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on"),
+    "rmdir": ("EIO~once", "EROFS~on"),
+}  # fmt: skip
+"""The faults of each class of calls: those that POSIX or Linux lets it fail with, the simplest first."""
+
+_DIGITS = re.compile(r"\d+")
+_STRUCTURE = ("open", "rename", "link", "unlink", "truncate", "allocate", "mkdir", "rmdir")
+
+
+def faults_at(place: Place) -> Iterator[CallFault]:
+    """Yield every fault that a call can have."""
+    made = place.made
+    for variant in VARIANTS[made.calls]:
+        error, times = variant.split("~")
+        if error.startswith("short") and not made.length:
+            continue
+        if made.calls == "open" and error in ("ENOSPC", "EDQUOT") and not made.creates:
+            continue  # To open what is there takes no room.
+        yield CallFault(made.calls, made.number, error, times)
+
+
+def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[CallFault], str]:
+    """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
+
+    First the first and the last call of each class; then one call from each place of the program; then calls next to one that
+    makes, renames or removes a file, as a rotation does; then others. Among equals it is drawn.
+    """
+    faults = [(rank, fault) for place, rank in zip(places, _ranks(places), strict=True) for fault in faults_at(place)]
+    if len(faults) <= budget:
+        return [fault for _, fault in faults], ""
+    draw = random.Random(f"{seed} faults")
+    order = sorted(range(len(faults)), key=lambda at: (faults[at][0], draw.random()))
+    kept = sorted(order[:budget])
+    return [faults[at][1] for at in kept], (
+        f"{len(faults):,} faults thinned to {budget:,} (--budget, seed {seed}): at the first and the last call of each class, "
+        "then at calls from different places of the program, then next to calls that make, rename or remove a file, then at "
+        "others"
+    )
+
+
+def _ranks(places: Sequence[Place]) -> list[int]:
+    first = {place.made.calls: at for at, place in reversed([*enumerate(places)])}
+    last = {place.made.calls: at for at, place in enumerate(places)}
+    seen: set[tuple[str, ...]] = set()
+    ranks = []
+    for at, place in enumerate(places):
+        key = (place.made.name, _DIGITS.sub("#", place.files), place.stack)
+        near = any(other.made.calls in _STRUCTURE for other in places[max(0, at - 1) : at + 2])
+        if at in (first[place.made.calls], last[place.made.calls]):
+            ranks.append(0)
+        else:
+            ranks.append(1 if key not in seen else 2 if near else 3)
+        seen.add(key)
+    return ranks
+
+
+def scenario_id(fault: CallFault, ending: str) -> str:
+    """Return the id of a scenario."""
+    return f"{NAME}:{fault}~{ending}"
+
+
+def parse_id(text: str) -> tuple[CallFault, str]:
+    """Read what `scenario_id` wrote. Raises UsageError."""
+    kind, _, rest = text.partition(":")
+    fault, _, ending = rest.rpartition("~")
+    if kind != NAME or ending not in ENDINGS:
+        raise UsageError(
+            f"{text!r} is not a scenario id; ids read {NAME}:{next(iter(CLASSES))}@NUMBER~ERROR~TIMES~ENDING, see results.jsonl"
+        )
+    return CallFault.parse(fault), ending

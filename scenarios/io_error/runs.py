@@ -1,0 +1,183 @@
+"""Runs of the workload with a fault: one run yields the crashed folders of all endings that the process itself reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crashmatrix.faults.disk.linux.folders import read_file
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error import jobs as work
+from crashmatrix.scenarios.io_error.jobs import KILLED, Account, Fired, Place, Profile, Taken
+from crashmatrix.scenarios.io_error.plan import REOPENED, UNCACHED
+from crashmatrix.scenarios.judging import worker
+from crashmatrix.scenarios.judging.checker import Checker, CrashState
+from crashmatrix.scenarios.judging.patience import Patience
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
+from crashmatrix.scenarios.processes.jobs import Job
+from crashmatrix.scenarios.processes.result import JobResult, TimedOut
+from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.processes.stopping import frozen
+from crashmatrix.scenarios.target.journal import Item, Promises
+from crashmatrix.scenarios.target.notes import AckNote, parse
+
+__all__ = ["FaultyRun", "Prepared", "prepare", "run_with"]
+
+
+@dataclass
+class Prepared:
+    """The state from which every run of the workload starts, and what an undisturbed run does."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    end: CrashState
+    patience: Patience
+    """How long a run of the workload may take."""
+
+
+@dataclass
+class FaultyRun:
+    """A run with a fault: the states it left by ending, how the workload ended, and its journal."""
+
+    result: JobResult[None]
+    states: dict[str, CrashState] = field(default_factory=dict)
+    fired: Place | None = None
+    account: Account | None = None
+    journal: bytes = b""
+    journal_at_fault: int = 0
+    """How long the journal was when the call failed."""
+    senseless: str = ""
+    """Why the journal makes no sense, if it does not."""
+
+    @property
+    def went_on(self) -> bool:
+        """Whether something was acknowledged after the fault."""
+        after = self.journal[self.journal_at_fault :].split(b"\n")[:-1]
+        return any(isinstance(parse(line), AckNote) for line in after)
+
+    @property
+    def hung(self) -> bool:
+        """Whether the workload did not come to an end."""
+        return isinstance(self.result, TimedOut)
+
+
+def prepare(checker: Checker) -> Prepared:
+    """Prepare the folder, and run the workload once, undisturbed. Raises UsageError: it does not work."""
+    folder = checker.folder()
+    root, journal = folder / ROOT_NAME, folder / "journal"
+    root.mkdir()
+    items = checker.must("prepare", checker.run(worker.prepare, root))
+    tree = checker.store.capture(root)
+    if tree.unusable:
+        raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
+    begun = time.monotonic()
+    profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
+    seconds = time.monotonic() - begun
+    patience = Patience(max(checker.system.seconds_max, 3 * seconds))
+    patience.ended(seconds)
+    end = CrashState(checker.store.capture(root), Promises.parse(read_file(journal), items))
+    remove_tree(folder)
+    return Prepared(tree, tuple(items), profile, end, patience)
+
+
+def run_with(
+    checker: Checker,
+    prepared: Prepared,
+    faults: Sequence[CallFault],
+    endings: Sequence[str],
+    folder: Path,
+    *,
+    keep_steps: bool = False,
+) -> FaultyRun:
+    """Run the workload with faults, in ``folder``; a run that was too slow for a learnt limit is made again."""
+    while True:
+        limit = prepared.patience.limit
+        run = _run(checker, prepared, faults, endings, folder, limit, keep_steps)
+        if not run.hung or prepared.patience.hung(limit):
+            return run
+        for left in folder.iterdir():
+            remove_tree(left) if left.is_dir() else left.unlink()
+
+
+def _run(
+    checker: Checker,
+    prepared: Prepared,
+    faults: Sequence[CallFault],
+    endings: Sequence[str],
+    folder: Path,
+    limit: float,
+    keep_steps: bool,
+) -> FaultyRun:
+    root, journal = folder / ROOT_NAME, folder / "journal"
+    checker.store.restore(prepared.tree, root)
+    begun = time.monotonic()
+    job = checker.jobs.start(
+        work.fail_calls, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
+        seconds_max=limit, view=checker.view(root),
+    )  # fmt: skip
+    taken: dict[str, tuple[Tree, int]] = {}
+    run, copying = _follow(checker, job, root, journal, taken)
+    if not run.hung:
+        prepared.patience.ended(time.monotonic() - begun - copying)
+    if journal.exists():
+        run.journal = read_file(journal)
+    taken[REOPENED] = checker.store.capture(root), len(run.journal)
+    if run.fired:  # It made no call after the one that failed.
+        taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
+    if run.account and run.account.uncached and UNCACHED not in taken:
+        taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
+    try:
+        run.states = {
+            ending: CrashState(tree, Promises.parse(run.journal[:size], prepared.items))
+            for ending, (tree, size) in taken.items()
+        }
+    except UsageError as error:
+        run.senseless = str(error)
+    return run
+
+
+def _follow(
+    checker: Checker, job: Job[None], root: Path, journal: Path, taken: dict[str, tuple[Tree, int]]
+) -> tuple[FaultyRun, float]:
+    """Drive a run to its end; returns it, and the seconds that copying took."""
+    fired: Place | None = None
+    account: Account | None = None
+    at_fault, copying = 0, 0.0
+    while (message := job.next_message()) is not None:
+        match message:
+            case Fired(place, size):
+                fired, at_fault = place, size
+            case Account():
+                account = message
+            case Taken(ending, uncached):
+                begun = time.monotonic()
+                with suppress(ProcessLookupError), frozen(job.process()):
+                    taken[ending] = checker.store.capture(root), _size(journal)
+                    if uncached:
+                        taken[UNCACHED] = _dropped(checker, taken[ending][0], uncached), taken[ending][1]
+                job.grant(seconds := time.monotonic() - begun)
+                copying += seconds
+    return FaultyRun(job.wait(), {}, fired, account, b"", at_fault), copying
+
+
+def _dropped(checker: Checker, tree: Tree, uncached: dict[str, bytes]) -> Tree:
+    """A folder once the page cache was dropped."""
+    if tree.unusable:
+        return tree
+    folder = checker.folder()
+    checker.store.restore(tree, folder / ROOT_NAME)
+    for name, content in uncached.items():
+        (folder / ROOT_NAME / name).write_bytes(content)
+    dropped = checker.store.capture(folder / ROOT_NAME)
+    remove_tree(folder)
+    return dropped
+
+
+def _size(journal: Path) -> int:
+    return journal.stat().st_size if journal.exists() else 0

@@ -1,0 +1,209 @@
+"""Small logs, each right or wrong in one way when a call fails, for tests of io-error. One item a line, its sum behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from crashmatrix import Journal, SystemUnderTest
+
+ITEMS = 3
+
+
+class Log(SystemUnderTest):
+    """Right: it stops at the first error, and recovery cuts off a torn record."""
+
+    seconds_max = 20.0
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        self.store(root, journal, range(ITEMS))
+
+    def resume(self, root: Path, journal: Journal) -> None:
+        self.store(root, journal, range(ITEMS, ITEMS + 2))
+
+    def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
+        fd = os.open(root / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        for item in items:
+            with self.trying(), journal.attempt(item):
+                self.append(root, fd, b"%04d%04d\n" % (item, item))
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        """What is made of an error."""
+        yield
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        self.write(root, fd, record)
+        os.fsync(fd)
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        while record:
+            record = record[os.write(fd, record) :]
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        path = root / "log"
+        if not path.exists():
+            return []
+        found, whole = [], 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            if len(line) != 9 or line[:4] != line[4:8]:
+                break
+            found.append(int(line[:4]))
+            whole += len(line)
+        self.cut_off(path, whole)
+        return found
+
+    def cut_off(self, path: Path, whole: int) -> None:
+        os.truncate(path, whole)
+
+
+class GoesOn(Log):
+    """Right: it goes on after an error, having cut off whatever of the record was written."""
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):
+            yield
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        before = os.fstat(fd).st_size
+        try:
+            super().write(root, fd, record)
+        except OSError:
+            while True:
+                with contextlib.suppress(InterruptedError):
+                    os.ftruncate(fd, before)
+                    break
+            raise
+
+
+class IgnoresShortWrites(Log):
+    """Wrong: takes each write for a whole one."""
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        os.write(fd, record)
+
+
+class Swallows(Log):
+    """Wrong: acknowledges what could not be written."""
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        with contextlib.suppress(OSError):
+            super().write(root, fd, record)
+
+
+class AppendsBehind(Log):
+    """Wrong: goes on behind a torn record, where no recovery finds anything."""
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):
+            yield
+
+
+class ResumesBehind(Log):
+    """Wrong: recovery leaves a torn record where it is, and the next life appends behind it."""
+
+    def cut_off(self, path: Path, whole: int) -> None:
+        pass
+
+
+class RemovesOnError(Log):
+    """Wrong: cleans up after an error by removing the log, the only copy of what was stored before."""
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        try:
+            super().write(root, fd, record)
+        except OSError:
+            (root / "log").unlink()
+            raise
+
+
+class LeavesLock(Log):
+    """Wrong: a lock file that is left behind by an error keeps the next start out."""
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        os.close(os.open(root / "lock", os.O_CREAT | os.O_EXCL, 0o644))
+        super().append(root, fd, record)
+        (root / "lock").unlink()
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        if (root / "lock").exists():
+            raise RuntimeError("the log is in use")
+        return super().recover(root)
+
+
+class Spins(Log):
+    """Wrong: tries again for ever."""
+
+    seconds_max = 2.0
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        while record:
+            with contextlib.suppress(OSError):
+                record = record[os.write(fd, record) :]
+
+
+class RetriesSync(Log):
+    """Wrong: tries a failed sync again, and believes the second one."""
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        self.write(root, fd, record)
+        try:
+            os.fsync(fd)
+        except OSError:
+            os.fsync(fd)
+
+
+class StaysFull(GoesOn):
+    """Wrong: says that it recovers from a full disk, and refuses everything after an error."""
+
+    recovers_from_full_disk = True
+    broken = False
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        if StaysFull.broken:
+            raise OSError("an earlier item failed")
+        try:
+            super().append(root, fd, record)
+        except OSError:
+            StaysFull.broken = True
+            raise
+
+
+class ComesBack(GoesOn):
+    """Right: stores again once there is room."""
+
+    recovers_from_full_disk = True
+
+
+class NeverTheSame(Log):
+    """Right, and each run but every other one makes one call less: its sweep is extended."""
+
+    def prepare(self, root: Path) -> None:
+        pass
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        super().workload(root, journal)
+        runs = self.workspace / "runs"
+        with contextlib.suppress(OSError):
+            runs.write_text(str(int(runs.read_text()) + 1) if runs.exists() else "1")
+        if runs.exists() and int(runs.read_text()) > 1:
+            os.truncate(root / "log", ITEMS * 9)
+
+
+class Idle(SystemUnderTest):
+    """Stores nothing in its folder, and so nothing of it can fail."""
+
+    def prepare(self, root: Path) -> Sequence[Any]:
+        (root / "log").write_text("1")
+        return [1]
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        pass
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        return [1]
