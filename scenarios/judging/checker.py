@@ -38,7 +38,7 @@ from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_built_in, judge_safely
+from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -223,7 +223,7 @@ class Checker:
 
     def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""
-        if is_built_in(self.contract):
+        if is_ours(self.contract):
             return judge_safely(self.contract, promises, items)
         seconds_max = self.system.seconds_max
         match self.jobs.run(work.judge, self.target, promises, items, seconds_max=seconds_max, view=self.view()):

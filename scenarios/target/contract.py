@@ -20,17 +20,28 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError, claimed, text_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["Contract", "ExactlyOnce", "Latest", "Prefix", "Violation", "contract_named", "is_built_in", "judge_safely"]
+__all__ = [
+    "Contract",
+    "ExactlyOnce",
+    "Latest",
+    "Prefix",
+    "Violation",
+    "contract_named",
+    "is_built_in",
+    "is_ours",
+    "judge_safely",
+]
 
 _SHOWN_MAX = 5
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken promise."""
+    """One broken promise. ``living``: the workload itself saw it, before any crash, and noted it in the journal."""
 
     verdict: Verdict
     explanation: str
+    living: bool = False
 
 
 class Contract(ABC):
@@ -142,7 +153,7 @@ def judge_safely(contract: Contract, promises: Promises, recovered: Sequence[Ite
     """Return the worst violation, None if the promise was kept; a check that cannot be made is ``unknown``, never safe."""
     try:
         # A contract of a user may change what it is given.
-        violations = contract.judge(promises, recovered if is_built_in(contract) else deepcopy(list(recovered)))
+        violations = contract.judge(promises, recovered if is_ours(contract) else deepcopy(list(recovered)))
         claims = _claims(violations)
     except UsageError as error:
         return Violation(Verdict.UNKNOWN, text_of(error))
@@ -164,7 +175,10 @@ def _claims(violations: object) -> list[Violation]:
             raise UsageError(
                 f"the contract's check must return a list of Violation, and one is a {type(violation).__name__}"
             )
-    return [Violation(*claimed(violation.verdict, violation.explanation)) for violation in found]
+    return [
+        Violation(*claimed(violation.verdict, violation.explanation), living=violation.living is True)
+        for violation in found
+    ]
 
 
 def contract_named(contract: str | Contract) -> Contract:
@@ -174,6 +188,11 @@ def contract_named(contract: str | Contract) -> Contract:
     if not isinstance(contract, str) or contract not in _BUILT_IN:
         raise UsageError(f"no contract {contract!r}; use one of {', '.join(_BUILT_IN)}, or a crashmatrix.Contract")
     return _BUILT_IN[contract]
+
+
+def is_ours(contract: Contract) -> bool:
+    """Whether it comes with crashmatrix, so that its check is known to end and to change nothing."""
+    return type(contract).__module__.startswith("crashmatrix.scenarios.")
 
 
 def is_built_in(contract: Contract) -> bool:

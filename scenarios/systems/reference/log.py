@@ -17,14 +17,22 @@ from typing import ClassVar
 import pyarrow as pa
 
 from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segments.segment import Codec, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.segment import (
+    Codec,
+    Record,
+    SegmentName,
+    open_segment,
+    read_opening,
+    read_records,
+    scan,
+)
 from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["ReferenceLog", "tear_an_append"]
+__all__ = ["ReferenceLog", "stop_rotating", "tear_an_append"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF = "steady", "other", "shared", "brief"
@@ -231,3 +239,14 @@ def tear_an_append(active: Path) -> None:
     with active.open("r+b") as log:
         log.seek(end)
         log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])
+
+
+def stop_rotating(active: Path) -> None:
+    """Close a segment, and do not start the next one."""
+    with open_segment(active) as file:
+        found = scan(file)
+    assert found.opening is not None and found.records
+    start = found.opening.header.start
+    with active.open("r+b") as log:
+        log.truncate(found.good_bytes)
+    active.rename(active.with_name(str(SegmentName(start, start + found.records - 1))))
