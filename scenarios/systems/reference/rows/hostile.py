@@ -104,8 +104,8 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
         often(one_of(tuple(map(Decimal, ("9999999999999999.9999", "-0.0001", "0.0000"))))),
         often(one_of((-719_162, 2_932_896, 0))),
         often(one_of(_TIMES)),
-        often(one_of(("w" * 9_000,) if wide else _TEXTS)),
-        often(lambda: draw.randbytes(6_000) if wide else draw.choice((b"", b"\x00", b"\xff" * 9))),
+        "w" * 9_000 if wide else often(one_of(_TEXTS)),
+        draw.randbytes(6_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
         often(lambda: [name() for _ in range(draw.randrange(4))]),
         often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3))}),
     )  # fmt: skip
