@@ -19,8 +19,7 @@ import shutil
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +32,8 @@ from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageE
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, ROW, Batch, DataSet, Source, read_source
 from crashmatrix.scenarios.systems.reference.folder import leave_debris, leave_half, undated
-from crashmatrix.scenarios.systems.reference.living import Living, claimed_as_broken, note, same_batch
+from crashmatrix.scenarios.systems.reference.living import Living, same_batch
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PLACES, Operation, operations, operations_later
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
@@ -146,7 +146,7 @@ class ReferenceEngine(SystemUnderTest):
         else:
             living.assume(before)
         split = next(place for place, operation in enumerate(during) if operation.kind == "reopen")
-        with _noting(journal):
+        with noting(journal):
             # A table made anew is another table than the first.
             unflushed = self._session(root, "reference-later", during[:split], journal, data, living)
             for attempt in unflushed:  # Closing commits what no log holds.
@@ -167,7 +167,7 @@ class ReferenceEngine(SystemUnderTest):
         """Do every operation once more; with a log, the next opening has to replay the rows stored last."""
         data = self._data()
         living = Living(data, logged=self._wal)
-        with _noting(journal), self._open(root, "reference-resumed") as engine:
+        with noting(journal), self._open(root, "reference-resumed") as engine:
             living.adopt(engine, _stored(data, engine.tables, journal.recovered))
             later = operations_later(data, engine.tables)
             if unflushed := self._perform(later, engine, data, journal, living):
@@ -290,15 +290,6 @@ class UnloggedEngine(ReferenceEngine):
 
     def __init__(self, data: str = str(DATA), timestamp: str = "timestamp", tags: Sequence[str] = ("station",)) -> None:
         super().__init__(data, timestamp, tags, wal=False)
-
-
-@contextmanager
-def _noting(journal: Journal) -> Iterator[None]:
-    """End the workload where the living engine breaks a promise, and note it."""
-    try:
-        yield
-    except PromiseBroken as broken:
-        note(journal, broken)
 
 
 def _logged_batch(source: Source, table: str, batch_id: int, batch: pa.RecordBatch) -> list[Batch]:

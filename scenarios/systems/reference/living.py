@@ -9,77 +9,29 @@ engine lives: these show here only. The model is what the caller did; engine, lo
     ids        each batch has the id after the one before
     counters   appends, rows, generations, commits and moved rows are those of this session
 
-What is wrong goes into the journal (`note`), and so becomes the verdict of every state after it: no crash is to blame then.
+What is wrong goes into the journal (`notes`), and so becomes the verdict of every state after it: no crash is to blame then.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal import ReferenceWalError, StorageEngine
-from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.errors import PromiseBroken, text_of
+from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import Batch, DataSet, Source
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import Operation
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
-from crashmatrix.scenarios.target.contract import Violation
-from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 
-__all__ = ["Living", "claimed_as_broken", "claims_of", "failing_disk", "note", "noted", "same_batch"]
+__all__ = ["Living", "same_batch"]
 
-_NOTE = "broken"
 _COUNTERS = ("appends", "append_bytes", "generations", "commits", "rows", "replayed", "transferred")
-_OF_A_DISK = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE)
-
-
-def note(journal: Journal, broken: PromiseBroken) -> None:
-    """Put into the journal that the living system broke a promise."""
-    journal.write("attempt", [_NOTE, str(broken.verdict), broken.explanation])
-
-
-def noted(item: Item) -> bool:
-    """Whether a journal item is such a note, and not an operation."""
-    return bool(item[0] == _NOTE)
-
-
-def claims_of(promises: Promises) -> list[Violation]:
-    """Return the notes in a journal as violations."""
-    return [
-        Violation(Verdict(event.item[1]), f"before any crash: {event.item[2]}", living=True)
-        for event in promises.events
-        if noted(event.item)
-    ]
-
-
-def failing_disk(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk that refused something: then the engine may refuse as well."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _OF_A_DISK:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-@contextmanager
-def claimed_as_broken(what: str) -> Iterator[None]:
-    """Take an error in the block for a broken promise, unless a disk failed."""
-    try:
-        yield
-    except PromiseBroken:
-        raise
-    except (ReferenceWalError, OSError, AssertionError, LookupError, pa.ArrowException) as error:
-        if failing_disk(error):
-            raise
-        text = f"{what} raised {type(error).__name__}: {text_of(error)}"
-        raise PromiseBroken(Verdict.CANNOT_OPEN, text) from error
 
 
 def same_batch(source: Source, batch: Batch, found: pa.RecordBatch) -> bool:

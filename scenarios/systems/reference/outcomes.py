@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-from crashmatrix.scenarios.systems.reference.living import claims_of, noted
+from crashmatrix.scenarios.systems.reference.notes import claims_of, noted
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises
