@@ -1,7 +1,7 @@
 """Notes in the journal: what the workload saw the living system do wrong, before any crash.
 
-A note is an attempt of the item ``["broken", VERDICT, TEXT]``, never acknowledged. So it has its place among all other events, for a
-killed process and on a recorded disk alike, and every later state is judged by it.
+A note is an attempt of the item ``["broken", VERDICT, TEXT]``, never acknowledged. So it has its place among all other events, of
+a killed process and on a recorded disk alike, and every later state is judged by it.
 """
 
 from __future__ import annotations
