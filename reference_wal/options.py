@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.delta import commit as delta_commit
 from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
+from crashmatrix.reference_wal.delta.dictionaries import encoded
 from crashmatrix.reference_wal.errors import InvalidInput
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
@@ -67,6 +68,6 @@ def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
     try:
         delta_commit.check_schema(schema)
         parquet = to_parquet(row, timestamp=timestamp, tags=tags)
-        read_parquet(pa.BufferReader(parquet)).cast(nullable)
+        encoded(read_parquet(pa.BufferReader(parquet)), nullable)
     except Exception as error:  # deltalake raises plain Exception
         raise InvalidInput(f"rows of this schema cannot be stored: {str(error).splitlines()[0]}") from error

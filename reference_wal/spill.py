@@ -1,4 +1,7 @@
-"""Spill files: buffered rows moved out of memory, ``{lo}-{hi}-{crc}.arrow`` under ``spill/{table}``, an Arrow file each.
+"""Spill files: buffered rows moved out of memory, ``{lo}-{hi}-{crc}.arrow`` under ``spill/{table}``, an Arrow stream each.
+
+A stream, because batches bring dictionaries of their own, and an Arrow file holds one dictionary a column. Files were written
+before, and can still be read.
 
 The name says which batches a file holds (all rows of ``lo`` to ``hi``) and the CRC-32 of its bytes, begun with the table's
 identity: a torn file, or a file of an earlier table of that name, does not fit its own name. So a spill file needs neither a
@@ -44,6 +47,9 @@ UNLINK_FOUND = step("recovery.spill.unlink", "a spill file of no use", "gone, no
 SYNC_UNLINKED = step("recovery.spill.sync", "unlinked in the cache only", "they cannot come back")
 DELETE_FOLDER = step("drop.spill.delete", "a dropped table's spill files", "they are gone permanently")
 
+_FILE = b"ARROW1"
+"""Begins an Arrow file, and no stream."""
+
 _NAME = re.compile(r"(\d{20})-(\d{20})-([0-9a-f]{8})\.arrow")
 
 
@@ -66,7 +72,8 @@ class Spill:
         data = self.path.read_bytes()
         if _checksum(data, identity) != self.checksum:
             raise SpillCorrupted(self.path)
-        return pa.ipc.open_file(data).read_all()
+        opened = pa.ipc.open_file(data) if data.startswith(_FILE) else pa.ipc.open_stream(data)
+        return opened.read_all()
 
 
 def _checksum(data: bytes | pa.Buffer, identity: str) -> int:
@@ -82,7 +89,7 @@ class SpillFolder:
     def write(self, lo: int, hi: int, rows: pa.Table) -> Spill:
         """Move all rows of the batches ``lo`` to ``hi`` to a file. Raises OSError."""
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, rows.schema) as writer:
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
         data = sink.getvalue()
         checksum = _checksum(data, self.identity)

@@ -2,7 +2,8 @@
 
 Sorted by tags, then time, so that each series is contiguous; zstd pages; timestamps delta-encoded, strings and repetitive
 floats by dictionary, other floats byte-stream-split (https://parquet.apache.org/docs/file-format/data-pages/encodings/).
-Pages carry checksums; `parquet_file` has what covers the rest.
+The dictionaries that batches bring are decoded first (`dictionaries`). Pages carry checksums; `parquet_file` has what covers the
+rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.buffers import Generation
+from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.durable_io import step
 
 __all__ = ["DISTINCT_SHARE_MAX", "compress", "read_parquet", "to_parquet"]
@@ -35,6 +37,7 @@ def compress(generation: Generation, *, timestamp: str, tags: list[str]) -> tupl
 
 def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
     """Return rows as the bytes of one Parquet file, sorted and encoded as the module says. Raises pa.ArrowException."""
+    rows = decoded(rows)
     rows = rows.take(_order(rows, [*tags, timestamp]))
     dictionary = [name for name in rows.column_names if _by_dictionary(rows[name])]
     encodings = {name: _encoding(rows[name].type) for name in rows.column_names if name not in dictionary}
@@ -60,18 +63,14 @@ def read_parquet(source: Path | pa.NativeFile) -> pa.Table:
 
 
 def _order(rows: pa.Table, columns: list[str]) -> pa.Array:
-    keys = rows.select(columns)
-    for index, field in enumerate(keys.schema):
-        if pa.types.is_dictionary(field.type):  # Arrow sorts tables by plain values only.
-            keys = keys.set_column(index, field.name, keys.column(index).cast(field.type.value_type))
-    return pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in columns])
+    return pc.sort_indices(rows.select(columns), sort_keys=[(column, "ascending") for column in columns])
 
 
 def _by_dictionary(column: pa.ChunkedArray) -> bool:
     kind = column.type
     if pa.types.is_floating(kind):
         return bool(pc.count_distinct(column).as_py() <= DISTINCT_SHARE_MAX * len(column))
-    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary))
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _encoding(kind: pa.DataType) -> str | None:

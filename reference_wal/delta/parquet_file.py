@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.delta.compression import read_parquet
+from crashmatrix.reference_wal.delta.dictionaries import decoded, encoded
 from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.reference_wal.log.segments.seal import checksum
 
@@ -83,7 +84,7 @@ def read_files(files: Collection[Path], schema: pa.Schema) -> pa.Table:
 def _with_schema(path: Path, schema: pa.Schema) -> pa.Table:
     rows = read_rows(path)
     try:
-        return rows.select(schema.names).cast(schema)
+        return encoded(decoded(rows.select(schema.names)), schema)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise ParquetDamaged(path, f"has other columns than its table ({error})") from error
 

@@ -91,12 +91,12 @@ def judge_apart(
     def check(recovered: Callable[[], None]) -> list[str] | None:
         recovered()
         violation = judge_safely(contract, promises, items)
-        return [violation.verdict, violation.explanation] if violation else None
+        return [violation.verdict, violation.explanation, "living" * violation.living] if violation else None
 
     verdict, found = run_checker(check, seconds_max, apart)
     if verdict is not Verdict.SAFE:
         return Violation(verdict, str(found))
-    return Violation(Verdict(found[0]), found[1]) if found else None
+    return Violation(Verdict(found[0]), found[1], living=bool(found[2])) if found else None
 
 
 def _checker(function: Callable[[Callable[[], None]], Any], writer: int, what: str) -> NoReturn:

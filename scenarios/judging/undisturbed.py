@@ -4,6 +4,8 @@ nothing acknowledged           `unknown`: no crash could break a promise
 the journal makes no sense,
 or the contract's check fails  `unknown`
 the contract is broken         an error: no crash is to blame
+the workload noted that the    the verdict: it looked at the living system
+living system broke it
 recovery fails                 nothing here: each crash has its verdict, and the run's headline says that the end has one, too
 """
 
@@ -36,12 +38,14 @@ def judge_undisturbed(
     violation = None if recovered is None else judge(promises, recovered)
     if violation is None or recovered is None or not violation.verdict.broken:
         return violation
+    if violation.living:
+        return violation
     return Violation(violation.verdict, f"{violation.explanation}. {_account(promises, recovered)}")
 
 
 def refuse_if_broken(target: str, violation: Violation, promised: str | Contract) -> None:
-    """Raises UsageError if an undisturbed run breaks the contract."""
-    if violation.verdict.broken:
+    """Raises UsageError if an undisturbed run breaks the contract, unless the workload saw the living system break it."""
+    if violation.verdict.broken and not violation.living:
         contract = promised if isinstance(promised, str) else type(promised).__name__
         raise UsageError(
             f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}: "

@@ -50,6 +50,11 @@ BUILT_IN = {
         "crashmatrix.scenarios.systems.reference.engine:ReferenceEngine",
         "the reference log and engine, on real temperatures",
     ),
+    "reference:new": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.engine:ReferenceEngine",
+        "the reference log and engine, from a folder that is not there on",
+        {"new": True},
+    ),
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
         "crashmatrix.scenarios.systems.reference.log:ReferenceLog",

@@ -27,7 +27,6 @@ __all__ = [
     "Prefix",
     "Violation",
     "contract_named",
-    "is_built_in",
     "is_ours",
     "judge_safely",
 ]
@@ -38,10 +37,11 @@ _OURS = f"{__name__.partition('.')[0]}."
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken promise."""
+    """One broken promise. ``living``: the workload itself saw it, before any crash, and noted it in the journal."""
 
     verdict: Verdict
     explanation: str
+    living: bool = False
 
 
 class Contract(ABC):
@@ -208,7 +208,10 @@ def _claims(violations: object) -> list[Violation]:
             raise UsageError(
                 f"the contract's check must return a list of Violation, and one is a {type(violation).__name__}"
             )
-    return [Violation(*claimed(violation.verdict, violation.explanation)) for violation in found]
+    return [
+        Violation(*claimed(violation.verdict, violation.explanation), living=violation.living is True)
+        for violation in found
+    ]
 
 
 def contract_named(contract: str | Contract) -> Contract:
@@ -218,11 +221,6 @@ def contract_named(contract: str | Contract) -> Contract:
     if not isinstance(contract, str) or contract not in _BUILT_IN:
         raise UsageError(f"no contract {contract!r}; use one of {', '.join(_BUILT_IN)}, or a crashmatrix.Contract")
     return _BUILT_IN[contract]
-
-
-def is_built_in(contract: Contract) -> bool:
-    """Whether it is one that can be named, whose check is known to end."""
-    return any(contract is known for known in _BUILT_IN.values())
 
 
 def is_ours(contract: Contract) -> bool:

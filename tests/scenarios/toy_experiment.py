@@ -113,7 +113,7 @@ class Empty:
     name = "empty"
     dies: Literal["process"] = "process"
     default = True
-    preload = ()
+    modules = ()
     budget = 50
     counts = "files"
     labels = Labels("file", "emptying")

@@ -19,6 +19,7 @@ answer in the kernel's place at once; gofail ``print``, which writes the failpoi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -244,7 +245,7 @@ class _Watch:
 
     def _failed(self, failing: FailingCalls, call: Call) -> int | None:
         name, kind = self._kinds[call.number]
-        with suppress(OSError, OverflowError, struct.error):  # as above
+        with contextlib.suppress(OSError, OverflowError, struct.error):  # as above
             return failing.answer(call, name, touched(call, name, kind))
         return None
 

@@ -1,4 +1,4 @@
-"""The data of the reference workload: real rows, cut into batches, and the operations on them, drawn with the seed.
+"""The data of the reference workload, cut into batches with the seed: real rows, or the user's own, and hostile ones.
 
 Each row has its number in the extra column `ROW`, so that every recovered row can be identified and compared with the stored
 one, whatever the data.
@@ -7,8 +7,9 @@ one, whatever the data.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -19,47 +20,41 @@ import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.options import TAG_TYPES
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
+from crashmatrix.scenarios.systems.reference.rows.exact import first_difference, plain, undictionaried
+from crashmatrix.scenarios.systems.reference.rows.hostile import HOSTILE_TAGS, HOSTILE_TIMESTAMP, SIZES, hostile_rows
 
 __all__ = [
-    "ARCHIVE",
+    "BATCHES",
     "LATE",
     "MAIN",
-    "PREPARED",
     "ROW",
+    "ROWS_MAX",
+    "ROWS_MIN",
     "SCRATCH",
     "Batch",
     "DataSet",
-    "Operation",
-    "operations",
-    "operations_later",
+    "Source",
+    "numbered",
     "read_source",
 ]
 
 ROW = "crashmatrix_row"
 MAIN, SCRATCH, LATE = "readings", "scratch", "late"
-"""The tables: one ingested into all along; one moved, truncated, dropped and made anew; one created half-way."""
-
-ARCHIVE = "archive"
-"""The folder, below the engine's, to which rows are moved: each table's receiving table has its name there."""
+"""The tables: one ingested into all along; one moved, truncated, dropped and made anew, whose rows are hostile; one without a
+row until half-way."""
 
 ROWS_MAX = 20_000
 """Rows of the source that are used, at most: enough for many segments and generations, few enough to read at each check."""
 
-BATCHES = 36
-SPARE = 2
-"""Batches kept back, to go on with after a recovery: one for each of `MAIN` and `SCRATCH`."""
+BATCHES = {MAIN: 19, LATE: 7}
+"""Batches that the source is cut into, for each of its tables."""
 
-TRUNCATE_AFTER = BATCHES // 2 - 2
-"""The batch of median size has this number: small enough to wait still when its table is truncated, and large enough to wait in a
-spill file where there is no log."""
-
-PREPARED = {MAIN: 4}
-"""Batches stored before the first crash point."""
+ROWS_MIN = 2 * sum(BATCHES.values())
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The ``index``-th batch of a table: rows ``start`` to ``start + rows`` of the data."""
+    """The ``index``-th batch of a table: rows ``start`` to ``start + rows`` of its source."""
 
     table: str
     index: int
@@ -68,32 +63,15 @@ class Batch:
 
     @property
     def item(self) -> list[object]:
-        """The batch as a journal item."""
-        return ["ingest", self.table, self.index]
+        """The batch as a journal item; empty if it has no rows, since nothing of it can come back."""
+        return ["ingest", self.table, self.index] if self.rows else []
 
 
-@dataclass(frozen=True)
-class Operation:
-    """A step of the workload; ``batch`` for ingest only, no table for flush; ``number`` tells transfers apart, or is the size
-    of a segment in bytes."""
-
-    kind: str
-    table: str = ""
-    batch: Batch | None = None
-    number: int = 0
-
-    @property
-    def item(self) -> list[object]:
-        """The operation as a journal item; empty if it promises nothing."""
-        if self.batch is not None:
-            return self.batch.item
-        if self.kind in ("flush", "segment-size"):
-            return []
-        return [self.kind, self.table, *([self.number] if self.kind == "transfer" else [])]
-
-
-def read_source(path: Path, timestamp: str, tags: list[str]) -> tuple[pa.Table, str]:
+def read_source(path: Path, timestamp: str, tags: list[str], *, every: int = 1) -> tuple[pa.Table, str]:
     """Read a Parquet or CSV file; returns at most `ROWS_MAX` rows with the column `ROW`, and a remark if there were more.
+
+    Args:
+        every: take one row in so many only.
 
     Raises:
         UsageError: unreadable, a column missing or of the wrong type, too few rows.
@@ -108,15 +86,16 @@ def read_source(path: Path, timestamp: str, tags: list[str]) -> tuple[pa.Table, 
             f"cannot read {path} as {path.suffix or 'Parquet'}: {first_line}; --data takes Parquet or CSV"
         ) from None
     _check_columns(path, table.schema, timestamp, tags)
-    if table.num_rows < 2 * BATCHES:
+    if table.num_rows < ROWS_MIN:
         raise UsageError(
-            f"{path} has {table.num_rows} rows, the workload needs {2 * BATCHES}; name a larger file with --data"
+            f"{path} has {table.num_rows} rows, the workload needs {ROWS_MIN}; name a larger file with --data"
         )
     remark = (
         f"the first {ROWS_MAX:,} of {table.num_rows:,} rows of {path} are used" if table.num_rows > ROWS_MAX else ""
     )
-    table = _in_microseconds(table.slice(0, ROWS_MAX).replace_schema_metadata(None))
-    return table.append_column(ROW, pa.array(range(table.num_rows), pa.int64())).combine_chunks(), remark
+    some = table.take(list(range(0, min(table.num_rows, ROWS_MAX), every))) if every > 1 else table.slice(0, ROWS_MAX)
+    table = _in_microseconds(some.replace_schema_metadata(None))
+    return numbered(table.combine_chunks()), remark
 
 
 def _in_microseconds(table: pa.Table) -> pa.Table:
@@ -142,108 +121,156 @@ def _check_columns(path: Path, schema: pa.Schema, timestamp: str, tags: list[str
         raise UsageError(f"{path} has a column {ROW!r}, which crashmatrix needs for itself; rename it")
 
 
-class DataSet:
-    """The rows of one run, cut into batches."""
+def numbered(rows: pa.Table) -> pa.Table:
+    """Add the column of numbers, in the same chunks: each keeps its own dictionaries."""
+    field, first, parts = pa.field(ROW, pa.int64()), 0, list[pa.RecordBatch]()
+    for batch in rows.to_batches():
+        numbers = pa.array(range(first, first := first + batch.num_rows), pa.int64())
+        parts.append(batch.append_column(field, numbers))
+    return pa.Table.from_batches(parts, rows.schema.append(field))
 
-    def __init__(self, rows: pa.Table, seed: int) -> None:
-        self.rows = rows
-        self.batches, self.spare = _cut(rows.num_rows, seed)
-        ends = pa.array(accumulate(batch.rows for batch in self._all), pa.int32())
-        numbers = pa.array(range(len(ends)), pa.int32())
-        self._batch_of_row = pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, numbers))
+
+class Source:
+    """Rows, and the batches of one or more tables that they are cut into, in the order of the rows."""
+
+    def __init__(
+        self, rows: pa.Table, plain_rows: pa.Table, batches: Sequence[Batch], timestamp: str, tags: Sequence[str]
+    ) -> None:
+        self.rows, self._plain, self.timestamp, self.tags = rows, plain_rows, timestamp, list(tags)
+        self._batches = [batch for batch in batches if batch.rows]
 
     @property
-    def _all(self) -> list[Batch]:
-        return [*self.batches, *self.spare]
+    def schema(self) -> pa.Schema:
+        """The schema of every batch."""
+        return self.rows.schema
+
+    @cached_property
+    def _other_schema(self) -> pa.Schema:
+        return pa.schema([field.with_type(undictionaried(field.type)) for field in self.schema])
+
+    @cached_property
+    def _batch_of_row(self) -> pa.Array:
+        ends = pa.array(accumulate(batch.rows for batch in self._batches), pa.int32())
+        return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, pa.array(range(len(ends)), pa.int32())))
 
     def record_batch(self, batch: Batch) -> pa.RecordBatch:
         """Return the rows of a batch."""
-        return self.rows.slice(batch.start, batch.rows).combine_chunks().to_batches()[0]
+        if batch.rows:
+            (rows,) = self.rows.slice(batch.start, batch.rows).to_batches()
+            return rows
+        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in self.schema], schema=self.schema)
 
-    def batches_in(self, found: pa.Table, where: str) -> list[Batch]:
-        """Return the batches that ``found`` consists of, in order, one as often as it is there.
+    def batches_in(self, found: pa.Table, where: str, *, other_reader: bool = False) -> list[Batch]:
+        """Return the batches that ``found`` consists of, in order, one as often as it is there; no batch without rows.
+
+        Args:
+            other_reader: the rows come from a reader that does not know the table's schema.
 
         Raises:
-            PromiseBroken: a row differs from what was stored, or was never stored; a batch is there in part.
+            PromiseBroken: a value differs from the stored one in a bit, or was never stored; a batch is there in part; the
+                schema is another one.
         """
-        numbers = found[ROW]
+        if ROW not in found.column_names:
+            raise PromiseBroken("corrupt", f"{where}: rows came back without the column {ROW}")
+        numbers = self._checked(found[ROW], where)
+        found = self._with_schema(found, where, other_reader=other_reader)
+        if difference := first_difference(self._plain.take(numbers), plain(found)):
+            name, place = difference
+            row, came = numbers[place].as_py(), found[name][place].as_py()
+            there = self.rows[name][row].as_py()
+            raise PromiseBroken(
+                "corrupt", f"{where}: row {row} came back with {name} {_shown(came)}, not {_shown(there)}"
+            )
+        return self._whole(numbers, where)
+
+    def whole_batches(self, numbers: pa.ChunkedArray, where: str) -> list[Batch]:
+        """As `batches_in`, for the numbers of rows alone."""
+        return self._whole(self._checked(numbers, where), where)
+
+    def _checked(self, column: pa.ChunkedArray, where: str) -> pa.Array:
+        numbers = column.combine_chunks()
         first, last = pc.min_max(numbers).as_py().values()
         if numbers.null_count or (len(numbers) and not 0 <= first <= last < self.rows.num_rows):
             raise PromiseBroken("corrupt", f"{where}: rows came back that were never stored")
-        stored = self.rows.take(numbers)
-        if not stored.equals(found):
-            raise PromiseBroken("corrupt", f"{where}: {_first_difference(stored, found)}")
-        counts = pc.value_counts(self._batch_of_row.take(numbers.combine_chunks()))
+        return numbers
+
+    def _with_schema(self, found: pa.Table, where: str, *, other_reader: bool) -> pa.Table:
+        if not other_reader:
+            if not found.schema.equals(self.schema, check_metadata=True):
+                raise PromiseBroken("corrupt", f"{where}: rows came back with another schema: {found.schema}")
+            return found
+        try:
+            return found.select(self.schema.names).cast(self._other_schema)
+        except (KeyError, pa.ArrowException) as error:
+            raise PromiseBroken("corrupt", f"{where}: rows came back with other columns ({error})") from error
+
+    def _whole(self, numbers: pa.Array, where: str) -> list[Batch]:
+        counts = pc.value_counts(self._batch_of_row.take(numbers))
         present = {count["values"].as_py(): count["counts"].as_py() for count in counts}
-        found_batches = []
+        found = list[Batch]()
         for number in sorted(present):
-            batch = self._all[number]
+            batch = self._batches[number]
             times, rest = divmod(present[number], batch.rows)
             if rest:
-                raise PromiseBroken(
-                    "corrupt", f"{where}: {present[number]} rows of batch {batch.item}, which has {batch.rows}"
-                )
-            found_batches += [batch] * times
-        return found_batches
+                some = f"{present[number]} rows of batch {batch.item}, which has {batch.rows}"
+                raise PromiseBroken("corrupt", f"{where}: {some}")
+            found += [batch] * times
+        return found
 
 
-def _first_difference(stored: pa.Table, found: pa.Table) -> str:
-    for name in stored.column_names:
-        if not stored[name].equals(found[name]):
-            pairs = zip(stored[ROW].to_pylist(), stored[name].to_pylist(), found[name].to_pylist(), strict=True)
-            return next(f"row {row} came back with {name} {b!r}, not {a!r}" for row, a, b in pairs if a != b and a == a)
-    return "rows came back with other columns"
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _cut(rows: int, seed: int) -> tuple[list[Batch], list[Batch]]:
-    """Cut the rows into batches of varying size and deal them out to the tables; the last `SPARE` are kept back."""
+class DataSet:
+    """The rows of one run: ``source`` has those of each table, ``batches`` the batches of each, in order."""
+
+    def __init__(self, folder: Path, seed: int, timestamp: str, tags: Sequence[str]) -> None:
+        """Map what `store` put into the folder."""
+        rows, strange = _mapped(folder / "own"), _mapped(folder / "hostile")
+        dealt, hostile = _dealt(rows.num_rows, seed), _in_turn(SCRATCH, SIZES)
+        own = Source(rows, _mapped(folder / "own-plain"), dealt, timestamp, tags)
+        other = Source(strange, _mapped(folder / "hostile-plain"), hostile, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
+        self._sources = {MAIN: own, LATE: own, SCRATCH: other}
+        self.batches = {table: [one for one in (*dealt, *hostile) if one.table == table] for table in self._sources}
+
+    @staticmethod
+    def store(rows: pa.Table, folder: Path, seed: int) -> None:
+        """Put the rows of a run into a folder: those given, and hostile ones, each bit by bit as well."""
+        strange = numbered(pa.Table.from_batches(hostile_rows(seed)))
+        for name, table in (("own", rows), ("hostile", strange)):
+            for kind, content in ((name, table), (f"{name}-plain", plain(table))):
+                with pa.OSFile(str(folder / kind), "wb") as sink, pa.ipc.new_stream(sink, content.schema) as writer:
+                    writer.write_table(content)
+
+    def source(self, table: str) -> Source:
+        """Return the source of a table's rows."""
+        return self._sources[table]
+
+    def record_batch(self, batch: Batch) -> pa.RecordBatch:
+        """Return the rows of a batch."""
+        return self._sources[batch.table].record_batch(batch)
+
+
+def _mapped(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_stream(source).read_all()
+
+
+def _dealt(rows: int, seed: int) -> list[Batch]:
+    """Cut the rows of the source into batches of varying size, and deal them out to its tables, one of them drawn at a time."""
     draw = random.Random(f"{seed} batches")
-    cuts = sorted(draw.sample(range(1, rows), BATCHES + SPARE - 1))
-    sizes = [end - start for start, end in pairwise([0, *cuts, rows])]
-    median = sizes.index(sorted(sizes)[len(sizes) // 2])
-    sizes[median], sizes[TRUNCATE_AFTER] = sizes[TRUNCATE_AFTER], sizes[median]
-    edges = [0, *accumulate(sizes)]
-    counts = dict.fromkeys((MAIN, SCRATCH, LATE), 0)
-    dealt = []
-    for number, (start, end) in enumerate(pairwise(edges)):
-        table = _table_for(number)
+    tables = [table for table, count in BATCHES.items() for _ in range(count)]
+    draw.shuffle(tables)
+    edges = [0, *sorted(draw.sample(range(1, rows), len(tables) - 1)), rows]
+    counts, dealt = dict.fromkeys(BATCHES, 0), list[Batch]()
+    for table, (start, end) in zip(tables, pairwise(edges), strict=True):
         dealt.append(Batch(table, counts[table], start, end - start))
         counts[table] += 1
-    return dealt[:BATCHES], dealt[BATCHES:]
+    return dealt
 
 
-def _table_for(number: int) -> str:
-    if number >= BATCHES:
-        return (MAIN, SCRATCH)[number % SPARE]
-    if number % 6 == 4:
-        return SCRATCH
-    return LATE if number > BATCHES // 2 and number % 6 == 1 else MAIN
-
-
-def operations(data: DataSet) -> tuple[list[Operation], list[Operation]]:
-    """Return what is done before the first crash point, and what the workload does, in order."""
-    before = [Operation("create", MAIN), Operation("create", SCRATCH)]
-    during: list[Operation] = []
-    for number, batch in enumerate(data.batches):
-        early = batch.index < PREPARED.get(batch.table, 0)
-        (before if early else during).append(Operation("ingest", batch.table, batch))
-        during += _EVENTS.get(number, [])
-    return before, during
-
-
-def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
-    """Return what a second life does, where these tables are there."""
-    made = [Operation("create", table) for table in (SCRATCH, LATE) if table not in there]
-    stored = [Operation("ingest", batch.table, batch) for batch in data.spare]
-    return [*made, Operation("flush"), Operation("transfer", SCRATCH, number=2), *stored]
-
-
-_EVENTS = {
-    BATCHES // 4: [Operation("flush"), Operation("transfer", SCRATCH, number=0)],
-    TRUNCATE_AFTER - 3: [Operation("flush"), Operation("segment-size", SCRATCH, number=1)],
-    TRUNCATE_AFTER: [Operation("truncate", SCRATCH)],  # one batch in Delta, and one that waits
-    BATCHES // 2: [Operation("create", LATE), Operation("flush")],
-    2 * BATCHES // 3: [Operation("drop", SCRATCH), Operation("create", SCRATCH)],
-    BATCHES - 6: [Operation("flush"), Operation("transfer", SCRATCH, number=1)],
-}
-"""The operations after each batch. A transfer moves what is committed, so a flush before it says what that is."""
+def _in_turn(table: str, sizes: Sequence[int]) -> list[Batch]:
+    starts = [0, *accumulate(sizes)]
+    return [Batch(table, index, start, size) for index, (start, size) in enumerate(zip(starts, sizes, strict=False))]

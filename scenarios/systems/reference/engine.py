@@ -1,17 +1,23 @@
 """The reference engine as a system under test, checked far beyond its contract.
 
 The workload opens the engine on the remains of an earlier crash (a torn record, a torn commit, a torn checkpoint,
-orphans, half-made and half-dropped tables), then ingests real data into several tables, creates one, truncates one, moves
-rows of one to another Delta table, drops it and makes it anew, and flushes now and then; memory is so short that buffers
-spill. Items: ``["create", TABLE]``, ``["ingest", TABLE, NUMBER]``, ``["truncate", TABLE]``, ``["drop", TABLE]``,
+orphans, half-made and half-dropped tables), then ingests real data into two tables, and hostile data into a third, which it
+truncates, moves to other Delta tables, drops and makes anew. It flushes now and then; memory is so short that buffers spill; one
+session ends without a flush. After every operation the living engine is asked what it holds (`living`).
+
+Items: ``["create", TABLE]``, ``["ingest", TABLE, NUMBER]``, ``["truncate", TABLE]``, ``["drop", TABLE]``,
 ``["transfer", TABLE, NUMBER]``; recovered besides: ``["received", TABLE, NUMBER]`` for a batch that was moved.
 
-Without a log (``reference:no-log``) a batch is acknowledged only once a flush has returned.
+Without a log (``reference:no-log``) a batch is acknowledged only once a flush or `close` has returned. ``reference:new`` begins
+in a folder that is not there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,34 +27,29 @@ from typing import ClassVar
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset  # pyarrow.parquet would import it in every child anew, the fork server does it once
-from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
-from crashmatrix.reference_wal.delta.parquet_file import read_rows
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.data import (
-    ARCHIVE,
-    ROW,
-    Batch,
-    DataSet,
-    Operation,
-    operations,
-    operations_later,
-    read_source,
-)
-from crashmatrix.scenarios.systems.reference.folder import leave_debris, undated
+from crashmatrix.scenarios.systems.reference.data import MAIN, ROW, Batch, DataSet, Source, read_source
+from crashmatrix.scenarios.systems.reference.folder import leave_debris, leave_half, undated
+from crashmatrix.scenarios.systems.reference.living import Living, same_batch
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
+from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PLACES, Operation, operations, operations_later
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
+from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["ReferenceEngine", "UnloggedEngine"]
 
 DATA = Path(__file__).parents[2] / "data" / "hourly_temperatures.parquet"
+EVERY = 3
+"""One row in so many of our own data is used: small batches are as good, and are read faster."""
 
 OPTIONS = EngineOptions(
-    segment_bytes_max=24 * 1024,
-    generation_bytes_max=40 * 1024,
-    memory_bytes_max=32 * 1024,
+    segment_bytes_max=14 * 1024,
+    generation_bytes_max=30 * 1024,
+    memory_bytes_max=20 * 1024,
     checkpoint_commits=3,
 )
 UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
@@ -56,6 +57,9 @@ UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
 
 _DUCKDB = duckdb.connect(config={"threads": 1, "async_threads": 0})
 """Connected once, before the checkers are forked, each of which would spend 20 ms on it; without threads, it survives a fork."""
+
+_WHOLE, _BY_DUCKDB = 3, 6
+"""One in so many files is read whole past the engine, and one in so many folders by DuckDB."""
 
 UNFLUSHED_MAX = 3
 """Without a log: how many batches are ingested before a flush, so that they can be acknowledged."""
@@ -68,6 +72,7 @@ class ReferenceEngine(SystemUnderTest):
         data: a Parquet or CSV file.
         timestamp, tags: its time column and the columns that name a series.
         wal: whether the engine has a log.
+        new: whether the engine's folder, and the one above it, are not there when the workload begins.
     """
 
     contract = TableContract()
@@ -81,129 +86,173 @@ class ReferenceEngine(SystemUnderTest):
         timestamp: str = "timestamp",
         tags: Sequence[str] = ("station",),
         wal: bool = True,
+        new: bool = False,
     ) -> None:
         self._source, self._timestamp, self._tags, self._wal = Path(data), timestamp, list(tags), wal
-        self._least_ids: dict[str, int] = {}
-        """In a second life, the least id that a new batch of a table may get."""
+        self._new = new
         self._options = OPTIONS if wal else replace(OPTIONS, memory_bytes_max=UNLOGGED_MEMORY_BYTES_MAX)
 
     def setup(self) -> Sequence[str]:
         """Read the data once; every other process maps the result."""
-        rows, remark = read_source(self._source, self._timestamp, self._tags)
-        with pa.OSFile(str(self.workspace / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
-            writer.write_table(rows)
+        every = EVERY if self._source == DATA else 1
+        rows, remark = read_source(self._source, self._timestamp, self._tags, every=every)
+        DataSet.store(rows, self.workspace, self.seed)
         return [remark] if remark else []
 
     def _data(self) -> DataSet:
-        with pa.memory_map(str(self.workspace / "rows.arrow")) as source:
-            return DataSet(pa.ipc.open_file(source).read_all(), self.seed)
+        return DataSet(self.workspace, self.seed, self._timestamp, self._tags)
 
-    def _open(self, root: Path, identity: str = "reference") -> StorageEngine:
-        return StorageEngine.open(root, self._wal, options=replace(self._options, identity=identity))
+    def _folder(self, root: Path) -> Path:
+        return root / "new" / "engine" if self._new else root
+
+    def _open(self, root: Path, identity: str = "reference", **other: int) -> StorageEngine:
+        options = replace(self._options, identity=identity, **other)
+        return StorageEngine.open(self._folder(root), self._wal, options=options)
 
     def prepare(self, root: Path) -> Sequence[Item]:
         """An engine's earlier life, then what a power cut could have done to the files it was writing."""
+        if self._new:
+            return []
         data = self._data()
-        before, _ = operations(data)
-        with self._open(root) as engine:
+        before, _ = self._operations(data)
+        spilling = {} if self._wal else {"memory_bytes_max": 1}
+        with self._open(root, **spilling) as engine, tempfile.TemporaryDirectory() as aside:
+            for name in ("half-made", "half-dropped"):
+                engine.create_table(name, data.source(MAIN).schema, timestamp=self._timestamp)
             for operation in before:
-                self._do(engine, root, data, operation)
-            engine.flush()
+                self._do(engine, data, operation)
+            shutil.copytree(
+                root, aside, dirs_exist_ok=True
+            )  # Killed here: without a log, what waits is in spill files.
+            engine.close()
+            shutil.rmtree(root)
+            shutil.copytree(aside, root)
+        leave_half(root, "half-made", "half-dropped")
         leave_debris(root)
-        return [operation.item for operation in before]
+        return [operation.item for operation in before if operation.item]
+
+    def _operations(self, data: DataSet) -> tuple[list[Operation], list[Operation]]:
+        """Without a log, a batch without rows leaves no trace of its id in a crash, so none is prepared."""
+        before, during = operations(data)
+        return [one for one in before if self._wal or one.batch is None or one.batch.rows], during
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Recover from that, then store the rest of the rows."""
+        """Recover from that, then store the rest of the rows, in two sessions."""
         data = self._data()
-        _, during = operations(data)
-        with self._open(root, "reference-later") as engine:  # A table made anew is another table than the first.
-            self._flush(engine, self._perform(during, engine, root, data, journal))
+        before, during = self._operations(data)
+        living = Living(data, logged=self._wal)
+        if self._new:
+            during = [*before, *during]
+        else:
+            living.assume(before)
+        split = next(place for place, operation in enumerate(during) if operation.kind == "reopen")
+        with noting(journal):
+            # A table made anew is another table than the first.
+            unflushed = self._session(root, "reference-later", during[:split], journal, data, living)
+            for attempt in unflushed:  # Closing commits what no log holds.
+                attempt.acknowledge()
+            living.closed()
+            last = [*during[split + 1 :], Operation("flush")]
+            self._session(root, "reference-last", last, journal, data, living)
+
+    def _session(
+        self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living
+    ) -> list[Attempt]:
+        """Open, do one operation after the other, close; returns those that only closing has made durable."""
+        with self._open(root, identity) as engine:
+            living.opened(engine)
+            return self._perform(steps, engine, data, journal, living)
 
     def resume(self, root: Path, journal: Journal) -> None:
-        """Flush, move one table's rows, and store the rows kept back, which with a log the next opening has to replay."""
+        """Do every operation once more; with a log, the next opening has to replay the rows stored last."""
         data = self._data()
-        with self._open(root, "reference-resumed") as engine:
-            self._least_ids = _used_ids(engine, journal.recovered)
-            if unflushed := self._perform(operations_later(data, engine.tables), engine, root, data, journal):
-                self._flush(engine, unflushed)
+        living = Living(data, logged=self._wal)
+        with noting(journal), self._open(root, "reference-resumed") as engine:
+            living.adopt(engine, _stored(data, engine.tables, journal.recovered))
+            later = operations_later(data, engine.tables)
+            if unflushed := self._perform(later, engine, data, journal, living):
+                self._flush(engine, living, unflushed)
 
     def _perform(
-        self, steps: Sequence[Operation], engine: StorageEngine, root: Path, data: DataSet, journal: Journal
+        self, steps: Sequence[Operation], engine: StorageEngine, data: DataSet, journal: Journal, living: Living
     ) -> list[Attempt]:
         """Do one operation after the other; returns those that a flush has still to acknowledge."""
         unflushed = list[Attempt]()
         for operation in steps:
             if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
-                unflushed = self._flush(engine, unflushed)
+                unflushed = self._flush(engine, living, unflushed)
             if operation.kind == "flush":
                 continue
-            if not operation.item:
-                self._do(engine, root, data, operation)
-                continue
-            attempt = journal.attempt(operation.item)
-            self._do(engine, root, data, operation)
-            if self._wal or operation.kind != "ingest":
+            attempt = journal.attempt(operation.item) if operation.item else None
+            with claimed_as_broken(f"{operation.kind} {operation.table}"):
+                returned = self._do(engine, data, operation)
+            if attempt and (self._wal or operation.kind != "ingest"):
                 attempt.acknowledge()
                 unflushed = [one for one in unflushed if one.item[1] != operation.table]
-            else:
+            elif attempt:
                 unflushed.append(attempt)
+            living.did(engine, operation, returned)
         return unflushed
 
-    def _flush(self, engine: StorageEngine, unflushed: list[Attempt]) -> list[Attempt]:
+    def _flush(self, engine: StorageEngine, living: Living, unflushed: list[Attempt]) -> list[Attempt]:
         """Flush, and acknowledge what was waiting for it; nothing is any more."""
-        engine.flush()
+        with claimed_as_broken("flush"):
+            engine.flush()
         for attempt in unflushed:
             attempt.acknowledge()
+        living.did(engine, Operation("flush"), 0)
         return []
 
-    def _do(self, engine: StorageEngine, root: Path, data: DataSet, operation: Operation) -> None:
+    def _do(self, engine: StorageEngine, data: DataSet, operation: Operation) -> int:
+        table, returned = operation.table, 0
         match operation.kind:
             case "create":
-                engine.create_table(operation.table, data.rows.schema, timestamp=self._timestamp, tags=self._tags)
+                source = data.source(table)
+                engine.create_table(table, source.schema, timestamp=source.timestamp, tags=source.tags)
             case "truncate":
-                engine.truncate(operation.table)
+                engine.truncate(table)
             case "segment-size":
-                engine.change_segment_size(operation.table, operation.number)
+                engine.change_segment_size(table, operation.number)
             case "drop":
-                engine.drop_table(operation.table)
+                engine.drop_table(table)
+            case "flush":
+                engine.flush()
             case "transfer":
-                engine.transfer(operation.table, root / ARCHIVE / operation.table)
+                returned = engine.transfer(table, engine.root / ARCHIVE / table / PLACES[operation.number])
             case "ingest":
                 assert operation.batch is not None
-                fresh = engine.ingest(operation.table, data.record_batch(operation.batch))
-                if fresh < (least := self._least_ids.get(operation.table, 0)):
-                    raise PromiseBroken(
-                        "duplicate", f"{operation.table}: id {fresh} was given out again, below {least}"
-                    )
+                returned = engine.ingest(table, data.record_batch(operation.batch))
+        return returned
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return the tables, the batches in them, in Delta or replayed, and those moved elsewhere."""
         data = self._data()
         with self._open(root) as engine:
-            found = {table: data.batches_in(engine.read(table), table) for table in engine.tables}
+            found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}
         items = [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]
-        return [*items, *(["received", *batch.item[1:]] for batch in _archived(root, data))]
+        return [*items, *(["received", *batch.item[1:]] for batch in _archived(self._folder(root), data))]
 
     def verify(self, root: Path, promises: Promises) -> None:
-        """Check what is where, as DuckDB sees it too."""
+        """Check what is where, as other readers of the files see it, too."""
         try:
             data = self._data()
             with self._open(root) as engine:
-                for table, found in _committed(engine, data).items():
-                    self._check_places(engine, data, table, found, promises)
+                for table in engine.tables:
+                    self._check_places(engine, data, table, promises)
         except (ReferenceWalError, OSError) as error:
             raise PromiseBroken(
                 "cannot-open", f"looking at it after recovery raised {type(error).__name__}: {error}"
             ) from error
 
-    def _check_places(
-        self, engine: StorageEngine, data: DataSet, table: str, committed: list[Batch], promises: Promises
-    ) -> None:
+    def _check_places(self, engine: StorageEngine, data: DataSet, table: str, promises: Promises) -> None:
         """The log holds exactly the acknowledged batches that Delta does not, byte-equal and in order."""
+        committed = _committed(engine, data.source(table), table)
         if not self._wal:
             return
         logged = engine.unpersisted(table)
-        in_log = [_logged_batch(data, table, batch_id, batch) for batch_id, batch in logged]
+        in_log = [
+            one for batch_id, batch in logged for one in _logged_batch(data.source(table), table, batch_id, batch)
+        ]
         found = [batch.item for batch in (*committed, *in_log)]
         possible = [outcome.get(table, []) for outcome in outcomes(promises)]
         if found not in possible:
@@ -243,38 +292,54 @@ class UnloggedEngine(ReferenceEngine):
         super().__init__(data, timestamp, tags, wal=False)
 
 
-def _logged_batch(data: DataSet, table: str, batch_id: int, batch: pa.RecordBatch) -> Batch:
-    found = data.batches_in(pa.Table.from_batches([batch]), f"{table}, batch {batch_id} of the log")
-    if len(found) != 1 or not data.record_batch(found[0]).equals(batch):
+def _logged_batch(source: Source, table: str, batch_id: int, batch: pa.RecordBatch) -> list[Batch]:
+    """Return the batch that a logged one is; nothing if it has no rows."""
+    found = source.batches_in(pa.Table.from_batches([batch]), f"{table}, batch {batch_id} of the log")
+    if len(found) != bool(batch.num_rows) or not all(same_batch(source, one, batch) for one in found):
         raise PromiseBroken("corrupt", f"{table}: batch {batch_id} of the log is none that was appended")
-    return found[0]
-
-
-def _committed(engine: StorageEngine, data: DataSet) -> dict[str, list[Batch]]:
-    """Return the batches in each table's Parquet files, as DuckDB reads them."""
-    found = {}
-    for table in engine.tables:
-        files, rows = engine.files(table), data.rows.schema.empty_table()
-        if files:
-            relation = _DUCKDB.read_parquet([str(file) for file in files])
-            rows = relation.order(ROW).to_arrow_table().cast(rows.schema)
-        found[table] = data.batches_in(rows, f"{table}, read by DuckDB")
     return found
+
+
+def _committed(engine: StorageEngine, source: Source, table: str) -> list[Batch]:
+    """Return the batches in a table's Parquet files, as deltalake and Arrow find them.
+
+    Every file's counts and numbers of rows are read. All of it is in one file of `_WHOLE`, and by DuckDB in one folder of
+    `_BY_DUCKDB`, drawn by their names: `recover` has compared every value that the engine returned.
+    """
+    files = files_in(engine.root / "tables" / table, table)
+    if sorted(file.path for file in files) != engine.files(table):
+        raise PromiseBroken("corrupt", f"{table}: the engine names other files than its Delta log")
+    numbers = [read_file(file, (), table, only=[ROW])[ROW] for file in files]
+    found = source.whole_batches(pa.chunked_array([part for one in numbers for part in one.chunks], pa.int64()), table)
+    _batches_in([file for file in files if _drawn(file.path.name, _WHOLE)], source, table)
+    if files and _drawn("".join(file.path.name for file in files), _BY_DUCKDB):
+        rows = _DUCKDB.read_parquet([str(file.path) for file in files]).order(ROW).to_arrow_table()
+        if source.batches_in(rows, f"{table}, read by DuckDB", other_reader=True) != found:
+            raise PromiseBroken("corrupt", f"{table}: DuckDB reads other batches than Arrow")
+    return found
+
+
+def _drawn(name: str, one_in: int) -> bool:
+    return zlib.crc32(name.encode()) % one_in == 0
+
+
+def _batches_in(files: Sequence[DeltaFile], source: Source, where: str) -> list[Batch]:
+    rows = [read_file(file, [*source.tags, source.timestamp], where) for file in files]
+    return source.batches_in(pa.concat_tables(rows), where, other_reader=True) if rows else []
 
 
 def _archived(root: Path, data: DataSet) -> list[Batch]:
     """Return the batches in the receiving tables, by the files that deltalake names."""
-    found = []
-    for path in sorted((root / ARCHIVE).glob("*")) if (root / ARCHIVE).exists() else ():
-        if not path.name.startswith("."):
-            files = sorted(path / name for name in pa.table(DeltaTable(path).get_add_actions())["path"].to_pylist())
-            rows = pa.concat_tables([data.rows.schema.empty_table(), *map(read_rows, files)])
-            found += data.batches_in(rows, f"{ARCHIVE}/{path.name}")
+    found = list[Batch]()
+    for log in sorted((root / ARCHIVE).rglob("_delta_log")):
+        path = log.relative_to(root / ARCHIVE).parent
+        if not any(part.startswith(".") for part in path.parts):
+            where = f"{ARCHIVE}/{path}"
+            found += _batches_in(files_in(log.parent, where), data.source(path.parts[0]), where)
     return found
 
 
-def _used_ids(engine: StorageEngine, recovered: Sequence[Item]) -> dict[str, int]:
-    """Return for each table the least id that a new batch may have: not one of its log, nor fewer than its batches."""
-    batches = Counter(item[1] for item in recovered if item[0] == "ingest")
-    in_log = {table: [batch_id for batch_id, _ in engine.unpersisted(table)] for table in engine.tables}
-    return {table: max([batches[table], *(batch_id + 1 for batch_id in ids)]) for table, ids in in_log.items()}
+def _stored(data: DataSet, tables: Sequence[str], recovered: Sequence[Item]) -> dict[str, list[Batch]]:
+    """Return the batches of each table that recovery returned."""
+    counts = Counter((item[1], item[2]) for item in recovered if item[0] == "ingest")
+    return {table: [batch for batch in data.batches[table] if counts[table, batch.index]] for table in tables}

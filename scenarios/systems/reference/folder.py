@@ -8,10 +8,11 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from crashmatrix.scenarios.systems.reference.data import ARCHIVE, MAIN, PREPARED, SCRATCH
-from crashmatrix.scenarios.systems.reference.log import tear_an_append
+from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
+from crashmatrix.scenarios.systems.reference.log import stop_rotating, tear_an_append
+from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PREPARED
 
-__all__ = ["leave_debris", "undated"]
+__all__ = ["leave_debris", "leave_half", "undated"]
 
 
 def undated(path: Path) -> bytes:
@@ -45,6 +46,7 @@ def leave_debris(root: Path) -> None:
     delta_log = root / "tables" / MAIN / "_delta_log"
     newest = max(int(path.stem) for path in delta_log.glob("*.json"))
     (delta_log / f"{newest + 1:020d}.json").touch()
+    (delta_log / f"{newest + 1:020d}.json#abandoned").touch()
     (root / "tables" / MAIN / "orphan.parquet").touch()
     (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')
     (root / "tables" / ".creating-unfinished").mkdir()
@@ -69,6 +71,14 @@ def _leave_debris_of_a_transfer(root: Path) -> None:
 
 def _leave_debris_of_logs(wal: Path) -> None:
     tear_an_append(next((wal / MAIN).glob("*-.arrows")))
+    stop_rotating(next((wal / SCRATCH).glob("*-.arrows")))
     (wal / SCRATCH / "99-.tmp").touch()
+    (wal / SCRATCH / "by-somebody-else").touch()
     (wal / "unfinished").mkdir()
     (wal / ".removed-old").mkdir()
+
+
+def leave_half(root: Path, created: str, dropped: str) -> None:
+    """Take two new tables back to where one is not created yet, and one is dropped and still has its log."""
+    (root / "tables" / created).rename(root / "tables" / f".creating-{created}")
+    (root / "tables" / dropped).rename(root / "tables" / f".dropped-{dropped}")

@@ -17,14 +17,24 @@ from typing import ClassVar
 import pyarrow as pa
 
 from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segments.segment import Codec, Record, open_segment, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.segment import (
+    Codec,
+    Record,
+    SegmentName,
+    open_segment,
+    read_opening,
+    read_records,
+    scan,
+)
 from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, claims_of, noting
+from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["ReferenceLog", "tear_an_append"]
+__all__ = ["ReferenceLog", "stop_rotating", "tear_an_append"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF = "steady", "other", "shared", "brief"
@@ -37,12 +47,24 @@ GROUPS_AT = (6, 14)
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
 """How often a second life appends to each table, and the first number in the table that threads share."""
 MARKS: dict[int, tuple[str, list[int]]] = {
-    9: (STEADY, [0, 2, 3]),
+    9: (STEADY, [5, 2]),
     12: (OTHER, [1]),
-    17: (STEADY, [1, 6, 4, 5]),
+    13: (STEADY, [12, 7, 0]),
+    17: (STEADY, [1, 6, 3, 4]),
+    19: (STEADY, [18, 10]),
     20: (OTHER, [0, 1, 2, 3, 4, 5]),
+    21: (STEADY, [9, 16, 8]),
 }
-"""The batches marked persisted before an append; the last ones by truncation."""
+"""The batches marked persisted before an append: out of order, with holes, over several segments; no two marks share a batch, but
+for the last one of `OTHER`, by truncation."""
+
+
+class LogContract(ExactlyOnce):
+    """Exactly once, and nothing wrong seen in the living log."""
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself, and what the workload saw."""
+        return claims_of(promises) or super().check(promises, recovered)
 
 
 class ReferenceLog(SystemUnderTest):
@@ -55,7 +77,7 @@ class ReferenceLog(SystemUnderTest):
             that are led to share one sync, the same in every run.
     """
 
-    contract = "exactly-once"
+    contract = LogContract()
     boundaries: ClassVar[Sequence[str]] = ("wal.persist.",)
     unreached: ClassVar[Sequence[str]] = (
         "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
@@ -98,7 +120,7 @@ class ReferenceLog(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Append, alone or together, mark and truncate."""
-        with self._open(root) as wal:
+        with noting(journal), self._open(root) as wal:
             if self._threads:
                 self._at_the_same_time(wal, journal)
             else:
@@ -117,36 +139,58 @@ class ReferenceLog(SystemUnderTest):
             if number % 3 == 0:
                 self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
             number += 1
-        wal.create_table_log(BRIEF, SCHEMA, identity=BRIEF)
+        for rotations in range(3):  # Without a batch, with one, over two segments.
+            self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
+
+    def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
+        """Whatever the log of this name held before, it begins empty."""
+        wal.create_table_log(BRIEF, SCHEMA, identity=identity)
+        for number in range(batches):
+            if wal.append(BRIEF, self._batch(BRIEF, number)) != number:
+                raise PromiseBroken("duplicate", f"the new log {BRIEF} does not begin with the id 0")
+            wal.log(BRIEF).rotate()
+        if batches:
+            wal.mark_persisted(BRIEF, [batches - 1])
         wal.remove_table_log(BRIEF)
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Append more to each table, mark, rotate one, and make and remove a table once more."""
-        with self._open(root) as wal:
+        with noting(journal), self._open(root) as wal:
             for turn in range(RESUMED_APPENDS):
                 for table in (STEADY, OTHER):
                     self._append(wal, journal, table, wal.log(table).next_id)
                 self._append(wal, journal, SHARED, RESUMED_FROM + turn)
             steady = wal.log(STEADY).next_id
-            self._mark(wal, journal, STEADY, [steady - 2, steady - 1])
+            self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
                 wal.remove_table_log(BRIEF)
-            wal.create_table_log(BRIEF, SCHEMA, identity=f"{BRIEF} again")
-            wal.remove_table_log(BRIEF)
+            self._make_and_remove(wal, f"{BRIEF} again", 1)
             self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
 
     def _append(self, wal: WriteAheadLog, journal: Journal, table: str, number: int) -> None:
+        batch = self._batch(table, number)
         with journal.attempt(["append", table, number]):
-            wal.append(table, self._batch(table, number))
+            batch_id = wal.append(table, batch)
+        if self._threads:
+            return
+        with claimed_as_broken(f"looking at {table} after an append"):
+            newest = wal.unpersisted(table)[-1]
+            if newest[0] != batch_id or not newest[1].equals(batch) or wal.log(table).next_id != batch_id + 1:
+                raise PromiseBroken(
+                    "loses", f"{table}: batch {batch_id} was appended, and the log ends with {newest[0]}"
+                )
 
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
-        last = wal.log(table).next_id - 1
-        with journal.attempt(["mark", table, ids]):
+        before, last = _ids_in(wal, table), wal.log(table).next_id - 1
+        with journal.attempt(["mark", table, sorted(ids)]):
             if ids == list(range(last + 1)):
                 wal.truncate(table)
             else:
                 wal.mark_persisted(table, ids)
+        with claimed_as_broken(f"looking at {table} after a mark"):
+            if _ids_in(wal, table) != (left := [batch_id for batch_id in before if batch_id not in ids]):
+                raise PromiseBroken("loses", f"{table}: the log holds {_ids_in(wal, table)}, not {left}")
 
     def _together(self, wal: WriteAheadLog, journal: Journal, numbers: range) -> None:
         """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
@@ -191,7 +235,9 @@ class ReferenceLog(SystemUnderTest):
             mine = [number for number in numbers if number // 100 == thread]
             if mine != sorted(mine):
                 raise PromiseBroken("reordered", f"{table}: one thread's batches came back as {mine}")
-        marks = [["mark", table, ids] for place, ids in MARKS.values() if place == table and persisted >= set(ids)]
+        marks = [
+            ["mark", table, sorted(ids)] for place, ids in MARKS.values() if place == table and persisted >= set(ids)
+        ]
         if later := sorted(persisted - {batch_id for _, _, ids in marks for batch_id in ids}):
             marks.append(["mark", table, later])  # A second life's; in a first one, this was never attempted.
         return [*(["append", table, number] for number in numbers), *marks]
@@ -219,6 +265,10 @@ class ReferenceLog(SystemUnderTest):
             raise PromiseBroken("cannot-open", f"going on raised {type(error).__name__}: {error}") from error
 
 
+def _ids_in(wal: WriteAheadLog, table: str) -> list[int]:
+    return [batch_id for batch_id, _ in wal.unpersisted(table)]
+
+
 def tear_an_append(active: Path) -> None:
     """Leave of one more record its first sector; the others are the zeros that they were filled with."""
     with open_segment(active) as file:
@@ -231,3 +281,14 @@ def tear_an_append(active: Path) -> None:
     with active.open("r+b") as log:
         log.seek(end)
         log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])
+
+
+def stop_rotating(active: Path) -> None:
+    """Close a segment, and do not start the next one."""
+    with open_segment(active) as file:
+        found = scan(file)
+    assert found.opening is not None and found.records
+    start = found.opening.header.start
+    with active.open("r+b") as log:
+        log.truncate(found.good_bytes)
+    active.rename(active.with_name(str(SegmentName(start, start + found.records - 1))))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,15 +16,14 @@ from crashmatrix.scenarios.systems.reference.data import (
     BATCHES,
     LATE,
     MAIN,
-    PREPARED,
     ROW,
     ROWS_MAX,
+    ROWS_MIN,
     SCRATCH,
-    SPARE,
     DataSet,
-    operations,
     read_source,
 )
+from crashmatrix.scenarios.systems.reference.rows.hostile import SIZES
 
 COUNT = 300
 
@@ -41,7 +42,12 @@ def read(
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataSet:
-    return DataSet(read(tmp_path, source())[0], seed=3)
+    return made(tmp_path, seed=3)
+
+
+def made(folder: Path, seed: int) -> DataSet:
+    DataSet.store(read(folder, source())[0], folder, seed)
+    return DataSet(folder, seed, "at", ["sensor"])
 
 
 # --- reading
@@ -62,7 +68,7 @@ UNFIT = {
     "no timestamp": (source(), {"timestamp": "time"}, "no column 'time' (--timestamp); it has at, sensor, value"),
     "no tag": (source(), {"tags": ("city",)}, "no column 'city' (--tags)"),
     "a float as a tag": (source(), {"tags": ("value",)}, "column 'value' of type double cannot be a tag"),
-    "too few rows": (source(2 * BATCHES - 1), {}, f"has {2 * BATCHES - 1} rows, the workload needs {2 * BATCHES}"),
+    "too few rows": (source(ROWS_MIN - 1), {}, f"has {ROWS_MIN - 1} rows, the workload needs {ROWS_MIN}"),
     "our own column": (source().append_column(ROW, [list(range(COUNT))]), {}, "which crashmatrix needs for itself"),
 }
 
@@ -89,79 +95,76 @@ def test_unreadable_files(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_row_is_in_one_batch(seed: int, tmp_path: Path) -> None:
-    """The batches are the rows, in order, without holes; each table numbers its own; one seed cuts one way."""
-    rows = read(tmp_path, source())[0]
-    found = DataSet(rows, seed)
-    batches = [*found.batches, *found.spare]
-    assert (len(found.batches), len(found.spare)) == (BATCHES, SPARE)
-    assert [number for batch in batches for number in range(batch.start, batch.start + batch.rows)] == list(
-        range(COUNT)
-    )
-    seen = Counter[str]()
-    for batch in batches:
-        assert batch.index == seen[batch.table]
-        seen[batch.table] += 1
-    assert set(seen) == {MAIN, SCRATCH, LATE}
-    assert DataSet(rows, seed).batches == found.batches
-    assert DataSet(rows, seed + 100).batches != found.batches
+    """The batches are the rows, without holes; each table numbers its own; one seed cuts one way."""
+    found = made(tmp_path, seed)
+    own = sorted((*found.batches[MAIN], *found.batches[LATE]), key=lambda batch: batch.start)
+    assert {table: len(found.batches[table]) for table in BATCHES} == BATCHES
+    for batches, rows in ((own, COUNT), (found.batches[SCRATCH], sum(SIZES))):
+        assert batches[0].start == 0 and batches[-1].start + batches[-1].rows == rows
+        assert all(before.start + before.rows == after.start for before, after in pairwise(batches))
+    for batches in found.batches.values():
+        assert [batch.index for batch in batches] == list(range(len(batches)))
+    assert made(tmp_path, seed).batches == found.batches
+    assert made(tmp_path, seed + 100).batches != found.batches
 
 
 # --- recognising
 
 
-def test_batches_are_recognised(data: DataSet) -> None:
-    """Rows in any order are the batches that they were cut into, as often as they are there."""
-    first, second = data.batches[0], data.batches[3]
-    found = pa.concat_tables([pa.Table.from_batches([data.record_batch(batch)]) for batch in (second, first, second)])
-    assert data.batches_in(found, "here") == [first, second, second]
-    assert data.batches_in(data.rows.slice(0, 0), "here") == []
+def table(data: DataSet, number: int) -> pa.Table:
+    return pa.Table.from_batches([data.record_batch(data.batches[SCRATCH][number])])
 
 
-def test_other_rows_are_corrupt(data: DataSet) -> None:
-    """A changed value, a number never stored, part of a batch: each is a finding that says what and where."""
-    whole = pa.Table.from_batches([data.record_batch(max(data.batches, key=lambda batch: batch.rows))])
-    at = whole.schema.get_field_index("value")
-    changed = whole.set_column(at, "value", [[-1.0, *whole["value"].to_pylist()[1:]]])
-    strange = whole.set_column(whole.schema.get_field_index(ROW), ROW, [[COUNT] * whole.num_rows])
-    for found, message in (
-        (changed, r"here: row \d+ came back with value -1.0, not"),
-        (strange, "here: rows came back that were never stored"),
-        (whole.slice(1), r"here: \d+ rows of batch"),
-    ):
+@pytest.mark.parametrize("name", [MAIN, SCRATCH])
+def test_batches_are_recognised(name: str, data: DataSet) -> None:
+    """Rows in any order and any chunks are the batches that they were cut into, as often as they are there."""
+    first, second, none = data.batches[name][0], data.batches[name][3], data.batches[SCRATCH][1]
+    found = pa.concat_tables([pa.Table.from_batches([data.record_batch(one)]) for one in (second, first, second)])
+    source = data.source(name)
+    assert source.batches_in(found, "here") == [first, second, second]
+    assert source.batches_in(source.schema.empty_table(), "here") == []
+    assert not none.rows and not none.item and data.record_batch(none).schema == data.source(SCRATCH).schema
+
+
+def swapped(name: str, change: Callable[[pa.ChunkedArray], pa.Array]) -> Callable[[pa.Table], pa.Table]:
+    return lambda rows: rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), change(rows[name]))
+
+
+def null_for(value: object) -> Callable[[pa.ChunkedArray], pa.Array]:
+    return lambda column: pa.array([value if one is None else one for one in column.to_pylist()], column.type)
+
+
+NAN = pa.scalar(float("nan"), pa.float32())
+CHANGES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
+    "-0.0 is 0.0": (swapped("reading", lambda column: pc.add(column, 0.0)), "came back with reading"),
+    "a NaN is itself": (
+        swapped("coarse", lambda column: pc.if_else(pc.is_nan(column), pa.scalar(float("nan"), pa.float32()), column)),
+        "",
+    ),
+    "a NaN is null": (swapped("reading", lambda column: pc.if_else(pc.is_nan(column), None, column)), "reading None"),
+    "null is a value": (swapped("count", null_for(5)), "came back with count 5, not None"),
+    "null is empty": (swapped("labels", null_for([])), r"came back with labels \[\], not None"),
+    "no microseconds": (
+        swapped("at", lambda column: column.cast(pa.timestamp("s", "UTC"), safe=False).cast(column.type)),
+        "came back with at",
+    ),
+    "a name within": (swapped("place", null_for({"name": "x", "spot": None})), "came back with place"),
+    "never stored": (swapped(ROW, lambda column: pa.array([9_999] * len(column))), "that were never stored"),
+    "in part": (lambda rows: rows.slice(1), r"\d+ rows of batch"),
+    "another schema": (lambda rows: rows.rename_columns(["time", *rows.column_names[1:]]), "another schema"),
+    "a column less": (lambda rows: rows.drop_columns(["note"]), "another schema"),
+    "without numbers": (lambda rows: rows.drop_columns([ROW]), "without the column"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+def test_other_rows_are_corrupt(change: Callable[[pa.Table], pa.Table], message: str, data: DataSet) -> None:
+    """One bit of one value, a type, a name, a row more or less: each is a finding that says what and where."""
+    largest = table(data, SIZES.index(max(SIZES)))
+    changed = change(largest)
+    if message:
         with pytest.raises(PromiseBroken, match=message) as caught:
-            data.batches_in(found, "here")
+            data.source(SCRATCH).batches_in(changed, "here")
         assert caught.value.verdict == "corrupt"
-
-
-# --- operations
-
-
-def test_operations(data: DataSet) -> None:
-    """Every batch is ingested once, after its table was created; the first ones before the first crash point."""
-    before, during = operations(data)
-    done = [*before, *during]
-    assert [operation.batch for operation in done if operation.kind == "ingest"] == [
-        *(batch for batch in data.batches if batch.index < PREPARED.get(batch.table, 0)),
-        *(batch for batch in data.batches if batch.index >= PREPARED.get(batch.table, 0)),
-    ]
-    there: set[str] = set()
-    for operation in done:
-        if operation.kind == "create":
-            assert operation.table not in there
-            there.add(operation.table)
-        elif operation.kind == "drop":
-            there.remove(operation.table)
-        else:
-            assert not operation.table or operation.table in there
-    assert {operation.kind for operation in during} == {
-        "ingest",
-        "create",
-        "drop",
-        "truncate",
-        "transfer",
-        "flush",
-        "segment-size",
-    }
-    assert [
-        operation.item for operation in done if operation.kind in ("flush", "segment-size") and operation.item
-    ] == []
+    else:  # The very NaN that was stored.
+        assert data.source(SCRATCH).batches_in(changed, "here")

@@ -1,0 +1,75 @@
+"""Notes in the journal: what the workload saw the living system do wrong, before any crash.
+
+A note is an attempt of the item ``["broken", VERDICT, TEXT]``, never acknowledged. So it has its place among all other events, of
+a killed process and on a recorded disk alike, and every later state is judged by it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal import ReferenceWalError
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import PromiseBroken, text_of
+from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+
+__all__ = ["claimed_as_broken", "claims_of", "failing_disk", "note", "noted", "noting"]
+
+_NOTE = "broken"
+_OF_A_DISK = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE)
+
+
+def note(journal: Journal, broken: PromiseBroken) -> None:
+    """Put into the journal that the living system broke a promise."""
+    journal.write("attempt", [_NOTE, str(broken.verdict), broken.explanation])
+
+
+def noted(item: Item) -> bool:
+    """Whether a journal item is such a note, and not an operation."""
+    return bool(item[0] == _NOTE)
+
+
+def claims_of(promises: Promises) -> list[Violation]:
+    """Return the notes in a journal as violations."""
+    return [
+        Violation(Verdict(event.item[1]), f"before any crash: {event.item[2]}", living=True)
+        for event in promises.events
+        if noted(event.item)
+    ]
+
+
+def failing_disk(error: BaseException | None) -> bool:
+    """Whether an error comes from a disk that refused something: then the engine may refuse as well."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OF_A_DISK:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def claimed_as_broken(what: str) -> Iterator[None]:
+    """Take an error in the block for a broken promise, unless a disk failed."""
+    try:
+        yield
+    except PromiseBroken:
+        raise
+    except (ReferenceWalError, OSError, AssertionError, LookupError, pa.ArrowException) as error:
+        if failing_disk(error):
+            raise
+        text = f"{what} raised {type(error).__name__}: {text_of(error)}"
+        raise PromiseBroken(Verdict.CANNOT_OPEN, text) from error
+
+
+@contextmanager
+def noting(journal: Journal) -> Iterator[None]:
+    """End the workload where the living system breaks a promise, and note it."""
+    try:
+        yield
+    except PromiseBroken as broken:
+        note(journal, broken)

@@ -1,0 +1,1 @@
+"""The rows of the reference workload: hostile ones, and the comparison that takes none for another."""

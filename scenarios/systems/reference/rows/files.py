@@ -1,0 +1,73 @@
+"""The Parquet files of one table, looked at past the engine: names, counts, order, schema and rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.rows.exact import plain, undictionaried
+
+__all__ = ["DeltaFile", "files_in", "read_file"]
+
+_NAME = re.compile(r"(?:.*-)?(\d{20})-(\d{20})-[0-9a-f]{16}\.parquet")
+
+
+@dataclass(frozen=True)
+class DeltaFile:
+    """A file as the Delta log has it: the batches ``lo`` to ``hi`` by its name, and its rows by its statistics."""
+
+    path: Path
+    lo: int
+    hi: int
+    rows: int
+
+
+def files_in(table: Path, where: str) -> list[DeltaFile]:
+    """Return the files that deltalake finds in a table, in the order of their batches. Raises PromiseBroken for a strange one."""
+    actions = pa.table(DeltaTable(table).get_add_actions(flatten=True))
+    found = []
+    for name, rows in zip(actions["path"].to_pylist(), actions["num_records"].to_pylist(), strict=True):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise PromiseBroken("corrupt", f"{where}: Delta names the file {name}, which the engine does not name so")
+        found.append(DeltaFile(table / name, int(match[1]), int(match[2]), rows))
+    return sorted(found, key=lambda file: (file.lo, file.path.name))
+
+
+def read_file(file: DeltaFile, keys: Sequence[str], where: str, *, only: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of a file, as any reader of Parquet finds them.
+
+    Args:
+        only: the columns to read, which may leave out ``keys``; all if not given.
+
+    Raises:
+        PromiseBroken: footer, statistics and rows differ in their count; the rows are not sorted by these columns.
+    """
+    try:
+        with pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
+            counted, rows = parquet.metadata.num_rows, parquet.read(only, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise PromiseBroken("corrupt", f"{where}: {file.path.name} cannot be read ({error})") from error
+    if not counted == file.rows == rows.num_rows:
+        raise PromiseBroken(
+            "corrupt",
+            f"{where}: {file.path.name} has {rows.num_rows} rows, its footer says {counted}, its commit {file.rows}",
+        )
+    if only is None and not _is_sorted(rows.select(list(keys))):
+        raise PromiseBroken("reordered", f"{where}: the rows of {file.path.name} are not sorted by {', '.join(keys)}")
+    return rows
+
+
+def _is_sorted(keys: pa.Table) -> bool:
+    schema = pa.schema([field.with_type(undictionaried(field.type)) for field in keys.schema])
+    keys = plain(keys.cast(schema))
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+    return bool(keys.take(order).equals(keys))

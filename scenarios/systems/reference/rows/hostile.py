@@ -1,0 +1,111 @@
+"""Rows as nobody wishes them, drawn with the seed: whatever a column may hold, some row holds.
+
+Nulls in every column that takes them; NaNs of several kinds, -0.0, the least and the largest values; times out of order,
+twice, and with microseconds; dictionaries, of tags and within lists and structs; a batch without rows, batches of one
+row, and batches of a few kilobytes in one row, which are larger than a segment.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+__all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "SIZES", "hostile_rows"]
+
+HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
+
+SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
+"""Rows of each batch, in order."""
+
+_WIDE = 3
+"""One row in so many of the batches of one row is wide."""
+
+_NAMES = pa.dictionary(pa.int8(), pa.string())
+_SCHEMA = pa.schema(
+    [
+        pa.field("at", pa.timestamp("us", "UTC")),
+        pa.field("site", pa.dictionary(pa.int16(), pa.string())),
+        pa.field("channel", pa.int16()),
+        pa.field("live", pa.bool_()),
+        pa.field("reading", pa.float64()),
+        pa.field("coarse", pa.float32()),
+        pa.field("count", pa.int64()),
+        pa.field("step", pa.int32(), nullable=False),
+        pa.field("level", pa.int8()),
+        pa.field("price", pa.decimal128(20, 4)),
+        pa.field("day", pa.date32()),
+        pa.field("local", pa.timestamp("us")),
+        pa.field("note", pa.string()),
+        pa.field("raw", pa.binary()),
+        pa.field("labels", pa.list_(_NAMES)),
+        pa.field("place", pa.struct([pa.field("name", _NAMES), pa.field("spot", pa.list_(pa.float64()))])),
+    ]
+)
+
+_NOON = 1_262_347_200_000_000
+"""2010-01-01 12:00 UTC, in microseconds."""
+_TIMES = (-62_135_596_800_000_000, 253_402_300_799_999_999, -1, 0, 1)
+_TEXTS = ("", " ", "0", "null", "NaN", "ß\u0301🜨", "a\x00b", "'\"\\\n", "x" * 300)
+
+
+def _float(bits: int) -> float:
+    return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+
+
+_FLOATS = (
+    _float(0x7FF8000000000000), _float(0xFFF8000000000ABC), _float(0x7FF8000000000001), -0.0, 0.0, 5e-324, -2.5e-310,
+    float("inf"), float("-inf"), 1.7976931348623157e308, 0.1,
+)  # fmt: skip
+_COARSE = (float("nan"), -0.0, 0.0, 1.401298464324817e-45, 3.4028234663852886e38, float("-inf"), 0.5)
+
+
+def hostile_rows(seed: int) -> list[pa.RecordBatch]:
+    """Return the batches. Each has dictionaries of its own, which together have more values than their indices have."""
+    draw = random.Random(f"{seed} hostile")
+    ones = [place for place, size in enumerate(SIZES) if size == 1]
+    return [_batch(draw, size, wide=place in ones[::_WIDE]) for place, size in enumerate(SIZES)]
+
+
+def _batch(draw: random.Random, size: int, *, wide: bool) -> pa.RecordBatch:
+    series = [(_tag(draw, "north", "süd", ""), _tag(draw, -32768, 7), _tag(draw, True, False)) for _ in range(4)]
+    rows = [_row(draw, draw.choice(series), wide=wide) for _ in range(size)]
+    columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _tag(draw: random.Random, *values: Any) -> Any:
+    return draw.choice([*values, None])
+
+
+def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[Any, ...]:
+    def often(value: Callable[[], Any]) -> Any:
+        return None if draw.random() < 0.2 else value()
+
+    def one_of(values: tuple[Any, ...]) -> Callable[[], Any]:
+        return lambda: draw.choice(values)
+
+    def name() -> str | None:
+        return draw.choice((None, "", f"n{draw.randrange(999)}"))
+
+    return (
+        often(lambda: draw.choice((*_TIMES, *(_NOON + second * 1_000_001 for second in range(10))))),
+        *series,
+        often(one_of(_FLOATS)),
+        often(one_of(_COARSE)),
+        often(one_of((-(2**63), 2**63 - 1, 0, -1))),
+        draw.choice((-(2**31), 2**31 - 1, 0)),
+        often(one_of((-128, 127, 0))),
+        often(one_of(tuple(map(Decimal, ("9999999999999999.9999", "-0.0001", "0.0000"))))),
+        often(one_of((-719_162, 2_932_896, 0))),
+        often(one_of(_TIMES)),
+        "w" * 9_000 if wide else often(one_of(_TEXTS)),
+        draw.randbytes(6_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
+        often(lambda: [name() for _ in range(draw.randrange(4))]),
+        often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3))}),
+    )  # fmt: skip

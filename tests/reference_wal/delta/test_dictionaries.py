@@ -1,0 +1,85 @@
+"""Dictionaries of any depth are decoded and encoded again, whatever number of values several batches have together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal.delta.dictionaries import decoded, decoded_type, encoded
+
+FEW = pa.dictionary(pa.int8(), pa.string())
+TYPES = {
+    "plain": FEW,
+    "list": pa.list_(FEW),
+    "large list": pa.large_list(FEW),
+    "struct": pa.struct([pa.field("a", FEW), pa.field("b", pa.list_(pa.struct([pa.field("c", FEW)])))]),
+    "numbers": pa.dictionary(pa.int8(), pa.int64()),
+}
+
+
+def value(kind: pa.DataType, number: int) -> Any:
+    """Values, nulls, nulls above them and nulls below them: all in a row."""
+    if number % 7 == 0:
+        return None
+    if pa.types.is_struct(kind):
+        return {field.name: value(field.type, number * 3 + place) for place, field in enumerate(kind)}
+    if pa.types.is_dictionary(kind):
+        return number if kind.value_type == pa.int64() else f"v{number}"
+    return [value(kind.value_type, number + place) for place in range(number % 3)]
+
+
+def rows(kind: pa.DataType) -> pa.Table:
+    """Three batches, each with a dictionary of its own, that together have more values than the indices can name."""
+    parts = [pa.array([value(kind, number) for number in range(start, start + 60)], kind) for start in (0, 60, 120)]
+    return pa.table({"x": pa.chunked_array([pa.array([None, None], kind), *parts])})
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES)
+def test_there_and_back(kind: pa.DataType) -> None:
+    """The values are the same before, between and after; in one piece or cut anywhere."""
+    for table in (rows(kind), rows(kind).slice(31, 90), rows(kind).slice(0, 1), rows(kind).slice(0, 0)):
+        between = decoded(table)
+        assert between.schema.field("x").type == decoded_type(kind)
+        assert between.to_pylist() == table.to_pylist()
+        again = encoded(between.combine_chunks(), table.schema)
+        again.validate(full=True)
+        assert again.schema == table.schema and again.to_pylist() == table.to_pylist()
+
+
+def test_a_value_that_no_index_names() -> None:
+    """One row with more values than its type can name is refused, not cut."""
+    kind = pa.list_(FEW)
+    with pytest.raises(pa.ArrowInvalid):
+        encoded(pa.table({"x": [[f"v{number}" for number in range(300)]]}), pa.schema([("x", kind)]))
+
+
+def test_hidden_ones_are_refused() -> None:
+    """A dictionary within a type that cannot be rebuilt is an error, not left where it is."""
+    with pytest.raises(pa.ArrowNotImplementedError, match="dictionaries within map"):
+        decoded_type(pa.map_(pa.string(), FEW))
+    assert decoded_type(pa.map_(pa.string(), pa.int8())) == pa.map_(pa.string(), pa.int8())
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 20], ids=["spilled", "in memory"])
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES)
+def test_an_engine_keeps_them(kind: pa.DataType, memory: int, tmp_path: Path) -> None:
+    """Acknowledged batches, each with a dictionary of its own, can be replayed, spilled, committed and read."""
+    table = rows(kind).append_column("at", pa.array(range(182), pa.timestamp("us")))
+    options = EngineOptions(memory_bytes_max=memory)
+    with StorageEngine.open(tmp_path, options=options) as engine:
+        engine.create_table("t", table.schema, timestamp="at")
+        for batch in table.to_batches():
+            engine.ingest("t", batch)
+    with StorageEngine.open(tmp_path, options=options) as engine:
+        engine.ingest("t", table.to_batches()[0])
+        assert len(engine.read("t")) == 184
+        engine.flush()
+        found = engine.read("t")
+    assert found.schema == table.schema
+    assert sorted(map(repr, found.to_pylist())) == sorted(
+        map(repr, (*table.to_pylist(), *table.slice(0, 2).to_pylist()))
+    )

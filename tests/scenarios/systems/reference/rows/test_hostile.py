@@ -1,0 +1,37 @@
+"""Hostile rows have with every seed what they are said to have."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal.options import check_columns, check_storable
+from crashmatrix.scenarios.systems.reference.engine import OPTIONS
+from crashmatrix.scenarios.systems.reference.rows.hostile import HOSTILE_TAGS, HOSTILE_TIMESTAMP, SIZES, hostile_rows
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_there_is(seed: int) -> None:
+    """Nulls in every nullable column, special values, times out of order and twice, batches of every size."""
+    batches = hostile_rows(seed)
+    rows = pa.Table.from_batches(batches)
+    assert [batch.num_rows for batch in batches] == list(SIZES) and {0, 1} < set(SIZES)
+    assert max(batch.nbytes for batch in batches if batch.num_rows == 1) > OPTIONS.segment_bytes_max
+    assert [field.name for field in rows.schema if not field.nullable] == ["step"]
+    assert all(rows[field.name].null_count for field in rows.schema if field.nullable)
+    readings = [value for value in rows["reading"].to_pylist() if value is not None]
+    assert any(map(math.isnan, readings)) and "-0.0" in map(repr, readings) and math.inf in readings
+    times = [time for time in rows["at"].cast(pa.int64()).to_pylist() if time is not None]
+    assert times != sorted(times) and len(set(times)) < len(times) and any(time % 1000 for time in times)
+    names = [name for labels in rows["labels"].to_pylist() for name in labels or () if name]
+    assert len(set(names)) > 128 // 4
+
+
+def test_the_engine_takes_them() -> None:
+    """The table can be made, and each seed has its own rows."""
+    schema = hostile_rows(0)[0].schema
+    check_columns(schema, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
+    check_storable(schema, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
+    assert hostile_rows(1) != hostile_rows(2)

@@ -1,0 +1,41 @@
+"""Notes in the journal become verdicts, and only what is no failing disk becomes a note."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reference_wal import LogPoisoned
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed, refuse_if_broken
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, note
+from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
+from crashmatrix.scenarios.target.contract import judge_safely
+from crashmatrix.scenarios.target.journal import Journal, Promises
+
+
+def test_a_note_is_a_verdict(tmp_path: Path) -> None:
+    """A note in the journal breaks the contract and is no operation; such a target is broken, not unusable."""
+    journal = Journal(tmp_path / "journal")
+    with journal.attempt(["create", "t"]):
+        pass
+    note(journal, PromiseBroken("loses", "t: batch 1 is gone"))
+    promises = Promises.parse((tmp_path / "journal").read_bytes())
+    assert outcomes(promises) == [{"t": []}]
+    violation = judge_undisturbed(promises, [["create", "t"]], lambda *given: judge_safely(TableContract(), *given))
+    assert violation and violation.living
+    assert (violation.verdict, violation.explanation) == ("loses", "before any crash: t: batch 1 is gone")
+    refuse_if_broken("reference", violation, TableContract())
+
+
+def test_a_failing_disk_is_not_a_lie() -> None:
+    """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
+    for error in (OSError(errno.EIO, "x"), LogPoisoned(Path(), OSError(errno.ENOSPC, "x"))):
+        if isinstance(error, LogPoisoned):
+            error.__cause__ = OSError(errno.ENOSPC, "x")
+        with pytest.raises(type(error)), claimed_as_broken("reading"):
+            raise error
+    with pytest.raises(PromiseBroken, match="reading raised FileNotFoundError"), claimed_as_broken("reading"):
+        raise FileNotFoundError(errno.ENOENT, "gone")
