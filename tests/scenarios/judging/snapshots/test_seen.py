@@ -64,21 +64,21 @@ def test_equal_entries_are_one_object_and_others_are_not(tmp_path: Path) -> None
     """Everything that `Entry` holds tells two apart."""
     (tmp_path / "file").touch()
     state = (tmp_path / "file").stat()
-    same: list[object] = [*state]
     seen = Seen()
-    one = seen.entry("file", state, "digest", ())
-    assert seen.entry("file", os.stat_result(same, state.__reduce__()[1][1]), "digest", ()) is one
+    one = seen.entry("file", state, "digest", (), 7)
+    assert seen.entry("file", (tmp_path / "file").stat(), "digest", (), 7) is one
     others = [
-        seen.entry("file", state, "another", ()),
-        seen.entry("file", state, "digest", (("user.a", b"1"),)),
-        seen.entry("file", state, "digest", (), ((0, 1),)),
+        seen.entry("file", state, "another", (), 7),
+        seen.entry("file", state, "digest", (("user.a", b"1"),), 7),
+        seen.entry("file", state, "digest", (), 7, ((0, 1),)),
+        seen.entry("file", state, "digest", (), 8),
     ]
     os.utime(tmp_path / "file", ns=(1, 2))
-    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", ()))
+    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", (), 7))
     assert (others[-1].accessed_ns, others[-1].modified_ns) == (1, 2)
     (tmp_path / "file").chmod(0o600)
-    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", ()))
-    assert len({id(entry) for entry in (one, *others)}) == 6
+    others.append(seen.entry("file", (tmp_path / "file").stat(), "digest", (), 7))
+    assert len({id(entry) for entry in (one, *others)}) == 7
 
 
 def test_it_forgets_before_it_grows_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,4 +93,4 @@ def test_it_forgets_before_it_grows_without_end(tmp_path: Path, monkeypatch: pyt
                 state = os.fstat(file.fileno())
                 digest, extents = seen.content(file.fileno(), state)
                 assert (digest, extents) == look_at(file.fileno(), state.st_size)
-            assert seen.entry("file", state, digest, (), extents).content == digest
+            assert seen.entry("file", state, digest, (), 0, extents).content == digest
