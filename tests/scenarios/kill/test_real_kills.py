@@ -16,6 +16,8 @@ from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
 from crashmatrix.scenarios.kill.real_kills import crash
 from tests.scenarios.kill.test_experiment import run
 
+pytestmark = pytest.mark.experiment
+
 
 def test_real_kills_agree_with_snapshots() -> None:
     """Scenarios killed for real leave the folder of the snapshot and get its verdict; the report says which they were."""

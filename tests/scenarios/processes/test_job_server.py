@@ -160,6 +160,7 @@ main()
 """
 
 
+@pytest.mark.experiment
 @pytest.mark.parametrize(("target", "status"), [("KillsItsParent", 1), ("KillsTheServer", 3), ("StopsTheServer", 1)])
 def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, status: int) -> None:
     """The fork server does not exist for it: it gets a verdict."""
@@ -170,6 +171,7 @@ def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, 
     assert "Traceback" not in done.output + done.errors
 
 
+@pytest.mark.experiment
 @pytest.mark.parametrize("target", ["KillsItsParent", "KillsTheServer", "StopsTheServer"])
 def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:
     """Without cells, a target that kills or stops what it runs under harms nobody else: a verdict, or one line."""
