@@ -6,6 +6,8 @@
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
   because its module imports the code that runs one.
 
+The packages are compiled first: see `_compile`.
+
 `make test-quick` runs all other tests. There (CRASHMATRIX_QUICK=1) the devices cannot be opened and no experiment can begin, so
 a test that lacks its fixture or its mark fails.
 """
