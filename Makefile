@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 JOBS ?= auto
+export MYPY_NUM_WORKERS ?= auto
 
 .PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants false-alarms system-packages test-packages clean help
 

@@ -6,11 +6,14 @@
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
   because its module imports the code that runs one.
 
+The packages are compiled first: see `_compile`.
+
 `make test-quick` runs all other tests. There (CRASHMATRIX_QUICK=1) the devices cannot be opened and no experiment can begin, so
 a test that lacks its fixture or its mark fails.
 """
 
 import compileall
+import gc
 import os
 import re
 import signal
@@ -34,14 +37,24 @@ _MS_NODEV, _MS_REMOUNT, _MS_BIND = 0x4, 0x20, 0x1000  # linux/mount.h
 QUICK = os.environ.get("CRASHMATRIX_QUICK") == "1"
 
 _LONGEST = (
-    "reference/test_engine.py",
+    "cli/test_main.py",
+    "cli/test_commands.py",
     "power/test_experiment.py",
+    "reference/test_engine.py",
+    "reference/test_mutants.py",
     "power/test_posix.py",
     "explain/test_findings.py",
+    "kill/test_second_lives.py",
     "judging/test_out_of_bounds.py",
-    "kill/test_experiment.py",
-    "cli/test_commands.py",
-    "cli/test_main.py",
+    "judging/test_undisturbed.py",
+    "kill/test_explain.py",
+    "scenarios/test_pytest_fixture.py",
+    "systems/test_command.py",
+    "target/test_bad_targets.py",
+    "docs/test_examples.py",
+    "tests/test_workflows.py",
+    "tests/test_installed.py",
+    "reference_wal/test_error_sweep.py",
 )
 """First, so that no worker begins with one of them when the others are done."""
 
@@ -72,6 +85,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(hasattr(getattr(item, "module", None), name) for name in _RUNNING):
             item.add_marker(pytest.mark.experiment)
     items.sort(key=_rank)
+
+
+def pytest_collection() -> None:
+    gc.disable()  # A quarter of the time; nothing is garbage yet.
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.collect()
+    gc.freeze()  # Thousands of tests; each collection in a test, and in a process forked from here, would look at them all.
 
 
 def _leave_most_to_test_all(items: list[pytest.Item]) -> None:

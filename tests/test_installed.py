@@ -13,6 +13,8 @@ import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.experiment  # whole runs of pytest
+
 IMPORT_NAME = "crashmatrix"
 PLUGIN = "crashmatrix.pytest_plugin"
 OURS = ("crashmatrix", "faults", "reference_wal", "scenarios", "reports")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 
-__all__ = ["SCHEMA", "batch", "contents", "encode", "flipped", "numbers"]
+__all__ = ["SCHEMA", "batch", "contents", "each_with_one_a_day", "encode", "flipped", "numbers"]
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("station", pa.string()), ("value", pa.float64())])
 """The schema of the table that most tests use; ``value`` differs in every row."""
@@ -20,6 +22,18 @@ def batch(*values: float, station: str | None = "a", schema: pa.Schema = SCHEMA)
     times = pa.array([int(value) for value in values], pa.timestamp("us"))
     columns = [times, pa.array([station] * len(values), pa.string()), pa.array(values, pa.float64())]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def each_with_one_a_day(points: Sequence[str], ways: Sequence[str]) -> list[Any]:
+    """Return each pair of a failpoint and a fault: one of each failpoint for each day, the others slow.
+
+    The faults take turns, among the failpoints before steps and among those after them.
+    """
+    return [
+        pytest.param(point, way, marks=[] if (number + number // 2 - at) % len(ways) == 0 else pytest.mark.slow)
+        for number, point in enumerate(points)
+        for at, way in enumerate(ways)
+    ]
 
 
 def numbers(rows: pa.Table | pa.RecordBatch) -> list[float]:

@@ -31,7 +31,7 @@ from crashmatrix.reference_wal import (
 )
 from tests import ROOT
 from tests.reference_wal.engines import CALLS, flush, ids, opened
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
 def version(root: Path) -> int:
@@ -346,8 +346,7 @@ CREATION = [
 ]
 
 
-@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
-@pytest.mark.parametrize("point", CREATION)
+@pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(CREATION, ["panic", "raise(ENOSPC)"]))
 def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """A creation that failed half-way stops the engine; after reopening the table is there, empty, or the name is free."""
     with opened(tmp_path) as engine:

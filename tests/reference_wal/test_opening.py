@@ -18,7 +18,7 @@ from crashmatrix.reference_wal import (
     UnknownTable,
 )
 from crashmatrix.reference_wal.opening import FoundTable
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
 def opened(root: Path, table: str = "t", *, options: EngineOptions | None = None) -> StorageEngine:
@@ -138,8 +138,7 @@ def test_a_dropped_table_is_gone(tmp_path: Path) -> None:
 DROP = [point.name for area in ("drop.", "wal.remove_table", "engine.drop") for point in faults.catalogue(area)]
 
 
-@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
-@pytest.mark.parametrize("point", DROP)
+@pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(DROP, ["panic", "raise(EIO)"]))
 def test_a_drop_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """Wherever a drop fails, the whole table is there after reopening, or nothing of it, and its name can be used."""
     with opened(tmp_path, options=EngineOptions(memory_bytes_max=1)) as engine:

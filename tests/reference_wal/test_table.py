@@ -13,7 +13,7 @@ from crashmatrix.reference_wal import (
     LogPoisoned,
 )
 from tests.reference_wal.engines import CALLS, flush, ids, opened
-from tests.reference_wal.support import batch, numbers
+from tests.reference_wal.support import batch, each_with_one_a_day, numbers
 
 FLUSH = [
     point.name
@@ -38,8 +38,7 @@ def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
     assert seen == {*FLUSH, "engine.flush.before_acknowledge"} and len(FLUSH) > 20
 
 
-@pytest.mark.parametrize("fault", ["panic", "raise(ENOSPC)"])
-@pytest.mark.parametrize("point", FLUSH)
+@pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(FLUSH, ["panic", "raise(ENOSPC)"]))
 def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
     """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""
     options = EngineOptions(segment_bytes_max=1, checkpoint_commits=1)

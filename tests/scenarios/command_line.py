@@ -18,7 +18,7 @@ from tests import ROOT
 CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
 
 _FORKING = """
-import contextlib, json, os, signal, sys, tempfile, time
+import contextlib, gc, json, os, signal, sys, tempfile, time
 from crashmatrix.scenarios.cli import commands as cli  # Already imported when `main` imports it.
 from crashmatrix.scenarios.cli.main import main
 
@@ -34,6 +34,8 @@ def begin(call):
 with contextlib.suppress(Exception):
     cli.app(["report", "nosuch"], standalone_mode=False)  # The option parser imports more for its first command.
 
+gc.collect()
+gc.freeze()  # Else each call would look at all of this as it ends, and so copy it.
 answers = os.fdopen(os.dup(1), "w")
 os.set_inheritable(answers.fileno(), False)
 calls = os.fdopen(os.dup(0))

@@ -110,11 +110,9 @@ def become_nobody(_: Channel, root: Path, workspace: Path) -> tuple[int, str, st
 
 def bomb(_: Channel) -> None:
     """Start more processes than a job may have, but few enough to do no harm if nobody ends them."""
-    for _generation in range(11):
+    for _generation in range(10):
         os.fork()
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        pass
+    time.sleep(60)
     os._exit(0)
 
 

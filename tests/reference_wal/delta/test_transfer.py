@@ -13,7 +13,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, InvalidInput, LogPoisoned, StorageEngine, TransferFailed
 from crashmatrix.reference_wal.delta import transfer as transfer_module
 from crashmatrix.reference_wal.delta.receiver import Receiver
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
 def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
@@ -98,8 +98,7 @@ def test_refusals(tmp_path: Path) -> None:
 STEPS = [point.name for area in ("transfer.", "delta.create") for point in faults.catalogue(area)]
 
 
-@pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
-@pytest.mark.parametrize("point", STEPS)
+@pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(STEPS, ["panic", "raise(EIO)"]))
 def test_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """Wherever a transfer fails, after reopening each row is in one of the two tables, and the next transfer moves the rest."""
     there = tmp_path / "there"

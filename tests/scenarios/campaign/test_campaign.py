@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ CLOSED_FUSE = "mount -t tmpfs none /mnt && mknod -m 600 /mnt/fuse c 10 229 && mo
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "COLUMNS": "400", "HOME": "/"}
 
 
+@functools.cache
 def interpreter() -> str:
     """A Python that somebody without rights can run, with everything in it."""
     for program in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):

@@ -172,7 +172,7 @@ def crashmatrix(tmp_path: Path, way: str, *how: str, when: str = "workload") -> 
     before = innocents(outside)
     report, scratch = tmp_path / "report", tmp_path / "scratch"
     program = str(Path(sys.executable).with_name("crashmatrix"))
-    command = [program, "run", "tests.hostile:Hostile", "--seed", "3", "--budget", "40", "--report", str(report), *how]
+    command = [program, "run", "tests.hostile:Hostile", "--seed", "3", "--budget", "12", "--report", str(report), *how]
     watched = 'WAY=$1 WHEN=$2; export WAY WHEN; shift 2; "$@" 2>&1; grep -c "$TMPDIR" /proc/self/mountinfo'
     done = run(["sh", "-c", watched, "sh", way, when, *command], outside, scratch)
     assert innocents(outside) == before

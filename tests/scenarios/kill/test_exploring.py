@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from crashmatrix.reports import Verdict
 from tests.scenarios.kill.test_experiment import run
+
+pytestmark = pytest.mark.experiment
 
 
 def test_a_fault_that_did_not_fire_is_unknown() -> None:

@@ -16,6 +16,8 @@ from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
 from crashmatrix.scenarios.kill.real_kills import crash
 from tests.scenarios.kill.test_experiment import run
 
+pytestmark = pytest.mark.experiment
+
 
 def test_real_kills_agree_with_snapshots() -> None:
     """Scenarios killed for real leave the folder of the snapshot and get its verdict; the report says which they were."""
@@ -34,7 +36,7 @@ def run_with_kills_that_lose(toy: str, monkeypatch: pytest.MonkeyPatch, lost: st
         return replace(state, tree=Tree(tuple((path, entry) for path, entry in state.tree.entries if path != lost)))
 
     monkeypatch.setattr("crashmatrix.scenarios.kill.real_kills.crash", crash_and_lose)
-    return run(toy, real_kills=SAMPLE_MIN)
+    return run(toy, real_kills=12)
 
 
 @pytest.mark.parametrize(("toy", "lost"), [("Store", "data"), ("Replacing", "k")])

@@ -45,7 +45,7 @@ VERDICTS = [
 
 
 def run(toy: str, **changes: object) -> KillExperiment:
-    return run_kill(f"{TOYS}:{toy}", **changes)
+    return run_kill(f"{TOYS}:{toy}", **changes)  # type: ignore[arg-type]
 
 
 def lives(experiment: KillExperiment) -> tuple[list[ScenarioResult], list[ScenarioResult]]:

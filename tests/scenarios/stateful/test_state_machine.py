@@ -19,6 +19,8 @@ from crashmatrix.scenarios.stateful.state_machine import OperationFailed
 from tests import ROOT
 from tests.scenarios import toy_stores
 
+pytestmark = pytest.mark.experiment  # Each crashes a store many times.
+
 QUICK = settings(
     max_examples=30,
     stateful_step_count=8,

@@ -93,6 +93,7 @@ def test_temporary_files(jobs: Jobs, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @needs_cells
+@pytest.mark.experiment
 @pytest.mark.parametrize(
     ("system", "experiment"),
     [

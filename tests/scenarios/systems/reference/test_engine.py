@@ -19,7 +19,7 @@ pytestmark = pytest.mark.experiment
 
 
 def test_safe_where_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of all hits, and one recovery deep: every crash is safe, real kills agree. The main job below has them all."""
+    """An eighth of all hits, and one recovery deep: every crash is safe, real kills agree. The main job below has them all."""
     whole = Kill.experiment
 
     def shallow(*arguments: Any) -> KillExperiment:
@@ -28,9 +28,10 @@ def test_safe_where_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return experiment
 
     monkeypatch.setattr(Kill, "experiment", shallow)
-    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 4), report=tmp_path / "report")).run()
+    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 8), report=tmp_path / "report")).run()
     part = the_part(tmp_path / "report")
-    assert part["details"]["during_recovery"] >= 20
+    assert part["scenarios"] >= 100
+    assert part["details"]["during_recovery"] >= 10
 
 
 @pytest.mark.slow
@@ -52,13 +53,14 @@ def the_part(report: Path) -> dict[str, Any]:
     part: dict[str, Any] = summary["experiments"]["kill"]
     assert summary["verdict"] == "safe"
     assert part["verdicts"] == {"safe": part["scenarios"]}
-    assert part["scenarios"] >= 300
-    assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"] >= 20
+    assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"] >= 10
     return part
 
 
 def all_is_well(report: Path) -> None:
     part = the_part(report)
+    assert part["scenarios"] >= 300
+    assert part["details"]["killed_for_real"] >= 20
     assert part["details"]["during_recovery"] >= 100
     assert part["details"]["failpoints_never_hit"] == []
     lines = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
