@@ -13,6 +13,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver, process as multiprocessing_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -37,8 +38,8 @@ class JobProcess:
     def start(self) -> None:
         """Have it forked. Raises OSError, EOFError, and whatever arguments raise that cannot be pickled."""
         path = [folder or multiprocessing_process.ORIGINAL_DIR or "" for folder in sys.path]  # type: ignore[attr-defined]  # typeshed lacks it
-        state = os.getcwd(), path, sys.argv  # noqa: PTH109  # a string
-        message = pickle.dumps(state) + ForkingPickler.dumps((self._function, self._arguments))
+        state = {"dir": os.getcwd(), "sys_path": path, "sys_argv": sys.argv}  # noqa: PTH109  # a string
+        message = pickle.dumps(state) + ForkingPickler.dumps(_Call(self._function, self._arguments))
         self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
         with open(writer, "wb") as file:
             file.write(message)
@@ -61,6 +62,18 @@ class JobProcess:
         self.close()
 
 
+@dataclass
+class _Call:
+    """What a job does."""
+
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+
+    def _bootstrap(self, _: object) -> int:
+        """Called in a child of a server that multiprocessing has put in the place of a dead one, and that is ended: no job."""
+        return 1
+
+
 def serve_jobs() -> None:
     """Make this fork server's children jobs."""
     forkserver._serve_one = _live  # type: ignore[attr-defined]  # the one function that its children call
@@ -79,10 +92,10 @@ def _live(
     forkserver._forkserver._forkserver_alive_fd = alive  # type: ignore[attr-defined]  # as in the function replaced
     resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]  # as above
     with open(reader, "rb") as file:
-        folder, path, argv = pickle.load(file)  # noqa: S301  # from our own parent
-        os.chdir(folder)
-        if sys.path != path:  # Set before the rest is read, which imports what it names.
-            sys.path[:] = path
-        sys.argv[:] = argv
-        function, arguments = pickle.load(file)  # noqa: S301  # as above
-    function(Connection(connection), *arguments)
+        state = pickle.load(file)  # noqa: S301  # from our own parent
+        os.chdir(state["dir"])
+        if sys.path != state["sys_path"]:  # Set before the rest is read, which imports what it names.
+            sys.path[:] = state["sys_path"]
+        sys.argv[:] = state["sys_argv"]
+        call = pickle.load(file)  # noqa: S301  # as above
+    call.function(Connection(connection), *call.arguments)
