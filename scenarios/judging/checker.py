@@ -131,7 +131,7 @@ class Checker:
         return difference[0]
 
     def _fingerprint(self, tree: Tree) -> str | None:
-        if tree.unusable:
+        if tree.unusable or self.system.fingerprint is SystemUnderTest.fingerprint:
             return None
         folder = self.folder()
         root = folder / ROOT_NAME

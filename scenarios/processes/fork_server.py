@@ -17,6 +17,7 @@ import warnings
 
 from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.scenarios.processes.heap import take_what_is_free
+from crashmatrix.scenarios.processes.job_process import serve_jobs
 from crashmatrix.scenarios.processes.job_server import PRELOAD_VARIABLE, SAFE_PATH, SYS_PATH
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, CellMaker, available, become_user_of_cells
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
@@ -77,6 +78,7 @@ def _serve(folders: str) -> _Cells | None:
     if available():
         become_user_of_cells()  # Before anything is imported that starts threads.
     adopt_orphans()
+    serve_jobs()
     # An adopted orphan's pid is unexpected there.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     for module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):

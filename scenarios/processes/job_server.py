@@ -17,11 +17,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
-from typing import Any
 
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, check_proc, child_of_ours
 from crashmatrix.scenarios.processes.interruption import signals_held_back
+from crashmatrix.scenarios.processes.job_process import JobProcess
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.sandbox import cell as sandbox
 from crashmatrix.scenarios.processes.scratch import own_sockets
@@ -100,8 +100,8 @@ class JobServer:
         if not self._users:
             self._watch.end()
 
-    def start(self, process: Any) -> HeldProcess | None:
-        """Start a process of multiprocessing's; returns it, or None if it has ended already.
+    def start(self, process: JobProcess) -> HeldProcess | None:
+        """Start a job's process; returns it, or None if it has ended already.
 
         Raises ForkServerDied, EnvironmentLacks.
         """

@@ -1,6 +1,6 @@
 """Run a function in a fresh process, and get its result or its death.
 
-Processes come from multiprocessing's fork server, which has everything imported (see `fork_server`): 15 ms each, where a
+Processes come from multiprocessing's fork server, which has everything imported (see `fork_server`): 10 ms each, where a
 new interpreter takes 150. A child ends by `os._exit` right after sending its result, so nothing runs at its exit; that
 message, not the exit code, says that the function returned.
 
@@ -29,6 +29,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 from crashmatrix.scenarios.errors import EnvironmentLacks, ForkServerDied
 from crashmatrix.scenarios.processes.held import HeldProcess, end_strangers
 from crashmatrix.scenarios.processes.job_child import Channel, live
+from crashmatrix.scenarios.processes.job_process import JobProcess
 from crashmatrix.scenarios.processes.job_server import SERVER, death
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.cell import CellInUse, receive_cell
@@ -58,7 +59,7 @@ class Job(Generic[R]):
     def __init__(
         self,
         jobs: Jobs,
-        process: Any,
+        process: JobProcess,
         held: HeldProcess | None,
         connection: Connection,
         output: Path,
@@ -247,9 +248,8 @@ class Jobs:
                 raise EnvironmentLacks("stopped")
             self._count += 1
             output = self._scratch.path / str(self._count)
-            process = self._context.Process(target=live, args=(theirs, str(output), function, args, view), daemon=True)
-            with _without_main():
-                held = SERVER.start(process)
+            process = JobProcess(live, theirs, str(output), function, args, view)
+            held = SERVER.start(process)
             if held and keep_going:
                 SERVER.keep_going(held)
             job: Job[R] = Job(self, process, held, ours, output, seconds_max)
@@ -277,18 +277,17 @@ class Jobs:
         for job in running:
             job.stop()
 
-    def reap(self, job: Job[Any], process: Any) -> tuple[int, ForkServerDied | None]:
+    def reap(self, job: Job[Any], process: JobProcess) -> tuple[int, ForkServerDied | None]:
         """Called by a job whose process has ended; returns multiprocessing's exit code, and whether its server has died.
 
-        Under the lock that `start` holds, too: starting a process polls all others, and of two threads that read one
-        process's exit code only one gets it.
+        Under the lock that `start` holds, too.
         """
         with _LOCK:
             server_died = death(job.server)
             self._running.discard(job)
             _running_everywhere.discard(job)
             process.join()
-            exit_code: int = process.exitcode
+            exit_code = process.exitcode
             process.close()
             if not SERVER.has_cells:
                 # The fork server has adopted what jobs left behind; in its own session are only processes that are not ours.

@@ -188,6 +188,17 @@ def test_surroundings(jobs: Jobs) -> None:
     assert job.wait() == Returned((True, True, main, True))
 
 
+def test_whereabouts(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job begins where its driver is, and imports from where its driver does, as that is now; it reads nobody's input."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        monkeypatch.syspath_prepend(tmp_path / name)
+        monkeypatch.setattr(sys, "argv", ["program", name])
+        found = jobs.run(do.whereabouts, seconds_max=SECONDS)
+        assert found == Returned((str(tmp_path / name), sys.path, sys.argv, os.devnull))
+
+
 def test_many_threads_drive_jobs(jobs: Jobs) -> None:
     """Threads share one `Jobs`: each gets the end of its own job."""
     calls = [(do.give, (n,)) if n % 2 else (do.leave, (n,)) for n in range(24)]
