@@ -27,6 +27,8 @@ batches are smaller, so that a bug which shows at once is found at once."""
 
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
+_OUTCOMES_EACH = 8
+"""How many outcomes are judged for each state that is dealt to check a prediction, at least."""
 _COUNTED_MAX, _LOOKED_AT_MAX = 20_000, 50_000
 """How many states are enumerated: once enough are dealt, to say how many there are; in search of more to deal."""
 
@@ -84,7 +86,7 @@ class Dealer:
         batch = []
         for outcome, events, state in states:
             if self._prediction.holds and (outcome, events) in self._seen:
-                if not self._prediction.spares():
+                if not self._prediction.spares() and _OUTCOMES_EACH * len(self.again) <= self.outcomes:
                     self.again.add(state)
                     batch.append(state)
                 continue
