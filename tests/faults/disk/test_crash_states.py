@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from crashmatrix.faults.disk import (
     CrashState,
@@ -71,6 +71,7 @@ DISK = st.lists(st.one_of(WRITES, WRITES, st.just(Flush()), st.just(Note(b"ack")
 
 @settings(max_examples=60, deadline=None)
 @given(DISK)
+@example([Write(3072, b"x" * 512), Write(3072, bytes(512))])
 def test_every_image_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
     """The images, with the promises before them, are exactly those of brute force, and each comes once."""
     if sum(sectors_of(each) for each in operations if isinstance(each, Write)) > 9:
@@ -104,6 +105,8 @@ TREE = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(TREE)
+@example([Data(A, 0, b"y" * 512), Data(A, 0, b"x" * 700)])
+@example([Size(A, 300), Size(A, 1600), Data(A, 256, b"x" * 300)])
 def test_every_tree_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
     """On `posix`, too: each tree of brute force, with the order of its files' times, comes once after the same promises."""
     prepared = [Node(A, FILE), Node(B, FILE), name(ROOT, b"a", A), name(ROOT, b"b", B)]

@@ -26,6 +26,7 @@ from crashmatrix.faults.disk import (
     CrashStates,
     Flush,
     Machine,
+    Mark,
     MountRefused,
     Note,
     RecordOptions,
@@ -389,3 +390,18 @@ def test_what_is_inert_changes_no_outcome(name: str) -> None:
                 assert states.outcomes.of(CrashState(cut.position, drawn, (*tears, *more), size)) == base
                 compared += 1
     assert compared > 20
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_free_map_that_is_pending_may_bring_a_block_into_use(in_use: bool) -> None:
+    """A pending write to a block that the durable map calls free is inert, unless a pending map calls the block used."""
+    disk = BaseDisk(kept("outcomes-0"))
+    layout = Ext4Layout.read(disk.block)
+    assert layout
+    free_map = bytearray(disk.block(layout.free_maps[0]))
+    block = next(number for number in range(layout.blocks) if not free_map[number >> 3] >> (number & 7) & 1)
+    free_map[block >> 3] |= in_use << (block & 7)
+    writes = [Write(4096 * layout.free_maps[0], bytes(free_map)), Write(4096 * block, b"x" * 4096)]
+    trace = replace(kept("outcomes-0"), operations=(Mark("start"), *writes, Mark("finish")))
+    inert = CrashStates(trace).outcomes.inert(trace.finish)
+    assert inert == (set() if in_use else {2})
