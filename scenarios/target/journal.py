@@ -70,7 +70,7 @@ class Journal:
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def __reduce__(self) -> tuple[type[Journal], tuple[Path, tuple[Item, ...]]]:
-        """A process that is handed the journal, and is no copy of this one, opens the file for itself."""
+        """A process that was started, not forked, and is handed the journal opens the file for itself."""
         return Journal, (self.path, tuple(self.recovered))
 
     def attempt(self, item: Item) -> Attempt:

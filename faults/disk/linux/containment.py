@@ -76,8 +76,8 @@ def run_contained(
     when this returns, or dies a moment later. SystemCallFailed is raised only in the child, where it shows as a traceback.
 
     Args:
-        breach: is called several times a second in the PID namespace of the function, with its /proc. What it returns is the
-            message of a limit that the processes break: they are killed then, as after the time limit.
+        breach: is called several times a second in the PID namespace of the function, with its /proc. It returns a message if
+            the processes break a limit: they are killed then, as after the time limit.
     """
     with anonymous_file("outcome") as outcome:
         # The outcome if no process lives to write another.
