@@ -30,6 +30,8 @@ _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbo
 _COUNTED_MAX, _COUNTED_PER_DEALT, _LOOKED_AT_MAX = 20_000, 250, 50_000
 """How many states are enumerated: once enough are dealt, to say how many there are, at most so many and so many for each dealt;
 in search of more to deal."""
+_OUTCOMES_EACH = 8
+"""How many outcomes are judged for each state that is dealt to check a prediction, at least."""
 
 
 class Dealer:
@@ -86,7 +88,7 @@ class Dealer:
         batch = []
         for outcome, events, state in states:
             if self._prediction.holds and (outcome, events) in self._seen:
-                if not self._prediction.spares():
+                if not self._prediction.spares() and _OUTCOMES_EACH * len(self.again) <= self.outcomes:
                     self.again.add(state)
                     batch.append(state)
                 continue

@@ -23,12 +23,12 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.results import CLEAN_END, parse_power_id, result_of
+from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
     RESUMED_AFTER_KILL,
     Recordings,
-    begins_with_kill,
+    Weights,
     nudges_on,
     recovery_of,
     restart,
@@ -41,10 +41,6 @@ __all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration", "la
 
 RESTARTS = 3
 """How many more recordings are made in which the process is killed and restarted before the power goes."""
-
-_AFTER_KILL = 0.25
-"""How much is expected to differ in a recording that begins with a kill, compared with one of the whole workload, until one was
-made: only what follows the kill is cut."""
 
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
@@ -90,8 +86,7 @@ class PowerExploration:
     """How many second lives acknowledged something."""
     _kinds: list[tuple[str, str]] = field(default_factory=list)
     """Filesystem and kind of each recording of the workload, in their order."""
-    _weights: dict[tuple[str, bool], float] = field(default_factory=dict)
-    """How much could differ in the latest recording of the workload, by filesystem and by whether it began with a kill."""
+    _weights: Weights = field(default_factory=Weights)
     _reserved: dict[str, int] = field(default_factory=dict)
     _exploring: float = 0.0
     _kept_bytes: int = 0
@@ -150,7 +145,7 @@ class PowerExploration:
             self._budget_left += self._reserved.pop(recording.name, 0)
             self._add(recording, Judged("none", Verdict.UNKNOWN, recording.problem))
             return
-        part = 0 if recording.of else self._part(recording, recordings.left)
+        part = 0 if recording.of else self._weights.part(recording, self._to_come(recordings.left), self._budget_left)
         kinds = self._kinds_later(recording)
         of_recovery = int(part * _RECOVERY_SHARE)
         budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery * len(kinds)
@@ -176,19 +171,9 @@ class PowerExploration:
         if made:
             recordings.recover(recording, made)
 
-    def _part(self, recording: Recording, left: int) -> int:
-        """Return a recording's part of the budget: as much as can differ in it, compared with those to come."""
-
-        killed = bool(recording.killed or recording.resumed)
-
-        def expected(filesystem: str, after_kill: bool) -> float:
-            known = self._weights.get((filesystem, after_kill))
-            return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
-
-        self._weights[recording.filesystem, killed] = recording.weight
-        to_come = self._kinds[len(self._kinds) - left :]
-        others = sum(expected(filesystem, begins_with_kill(kind)) for filesystem, kind in to_come)
-        return max(1, round(self._budget_left * recording.weight / (recording.weight + others)))
+    def _to_come(self, left: int) -> list[tuple[str, str]]:
+        """Return filesystem and kind of the last so many recordings of the workload."""
+        return self._kinds[len(self._kinds) - left :]
 
     def _kinds_later(self, recording: Recording) -> list[bool]:
         """Return for each recording that is to be made on a crash state of this one whether it is of a second life.
@@ -293,7 +278,7 @@ class PowerExploration:
             f"restarted, and {recoveries} of a recovery; {len(identities)} different traces; "
             f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
         )
-        self.notes.append(_coverage(recordings))
+        self.notes.append(coverage_in_words(recordings))
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
         self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])
@@ -313,22 +298,3 @@ class PowerExploration:
         )
         if lives and not self._promised and self._first:
             self._add(self._first, Judged("none", Verdict.UNKNOWN, second_life.nothing_stored()))
-
-
-def _coverage(recordings: list[dict[str, Any]]) -> str:
-    """Say how many of the folders that a power cut could leave were judged, each with the promises made before it."""
-    whole = [recording for recording in recordings if recording["exhaustive"]]
-    parts = [recording for recording in recordings if not recording["exhaustive"]]
-    said = []
-    if whole:
-        outcomes = sum(recording["outcomes"] for recording in whole)
-        said.append(
-            f"all {outcomes:,} distinct outcomes of {'these' if not parts else f'{len(whole):,} of these'} recordings"
-        )
-    if parts:
-        outcomes, choices = (sum(recording[field] for recording in parts) for field in ("outcomes", "choices"))
-        said.append(
-            f"{outcomes:,} distinct outcomes of {'these' if not whole else f'the other {len(parts):,}'} recordings, "
-            f"in which {choices:,} sectors and other changes could be there or not"
-        )
-    return f"judged: {' and '.join(said)}" if said else "judged: nothing"

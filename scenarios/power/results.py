@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.state_verdict import Judged
 
-__all__ = ["CLEAN_END", "circumstances", "parse_power_id", "power_id", "result_of"]
+__all__ = ["CLEAN_END", "circumstances", "coverage_in_words", "parse_power_id", "power_id", "result_of"]
 
 CLEAN_END = "clean-end"
 """The method of a result whose folder is that of an undisturbed run."""
@@ -47,3 +50,21 @@ def parse_power_id(text: str) -> tuple[str, str]:
     if kind != "power" or not name or not state:
         raise UsageError(f"{text!r} is not a scenario id; ids read power:RECORDING:STATE, see results.jsonl")
     return name, state
+
+
+def coverage_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many outcomes were judged of recordings, given their accounts in `summary.json`, and of how many these are all."""
+    whole, parts = ([each for each in accounts if each["exhaustive"] is wanted] for wanted in (True, False))
+    said = []
+    if whole:
+        outcomes = sum(account["outcomes"] for account in whole)
+        said.append(
+            f"all {outcomes:,} distinct outcomes of {f'{len(whole):,} of these' if parts else 'these'} recordings"
+        )
+    if parts:
+        outcomes, choices = (sum(account[field] for account in parts) for field in ("outcomes", "choices"))
+        said.append(
+            f"{outcomes:,} distinct outcomes of {f'the other {len(parts):,}' if whole else 'these'} recordings, "
+            f"in which {choices:,} sectors and other changes could be there or not"
+        )
+    return f"judged: {' and '.join(said) or 'nothing'}"

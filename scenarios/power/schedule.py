@@ -35,7 +35,7 @@ __all__ = [
     "NUDGES",
     "RESUMED_AFTER_KILL",
     "Recordings",
-    "begins_with_kill",
+    "Weights",
     "in_turns",
     "nudges_on",
     "recovery_of",
@@ -55,6 +55,10 @@ RESUMED_AFTER_KILL = "resumed"
 _RESTART, _SECOND_LIFE = "restart", "~resumed"
 _JOURNAL = {"attempt", "ack", AFTER_ATTEMPT.name, AFTER_ACK.name}
 """The notes before the syncs of a system without failpoints are about these."""
+
+_AFTER_KILL = 0.25
+"""How much is expected to differ in a recording that begins with a kill, compared with one of the whole workload, until one was
+made: only states after the kill are judged."""
 
 _UNFLUSHED, _RECOVERY_NUDGE = ("none", "writeback"), "mixed"
 """Nudges that never sync: under the first two, only the system itself flushes the disk."""
@@ -241,6 +245,25 @@ def restart(number: int) -> str:
     return f"{_RESTART}{number}"
 
 
-def begins_with_kill(kind: str) -> bool:
-    """Whether a recording of this kind begins with a kill of the workload."""
+class Weights:
+    """How much can differ in each recording of the workload; of those to come, as much as in the latest of their sort."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, bool], float] = {}
+        """By filesystem and by whether the recording begins with a kill."""
+
+    def part(self, recording: Recording, to_come: Iterable[tuple[str, str]], budget: int) -> int:
+        """Return a recording's part of a budget, compared with recordings to come, by their filesystems and kinds."""
+        killed = bool(recording.killed or recording.resumed)
+
+        def expected(filesystem: str, after_kill: bool) -> float:
+            known = self._latest.get((filesystem, after_kill))
+            return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
+
+        self._latest[recording.filesystem, killed] = recording.weight
+        others = sum(expected(filesystem, _begins_with_kill(kind)) for filesystem, kind in to_come)
+        return max(1, round(budget * recording.weight / (recording.weight + others)))
+
+
+def _begins_with_kill(kind: str) -> bool:
     return kind == RESUMED_AFTER_KILL or kind.startswith(_RESTART)

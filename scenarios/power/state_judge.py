@@ -160,7 +160,6 @@ class StateJudge:
 
     def _check_prediction(self, state: CrashState) -> Iterator[Judged]:
         """Mount a state whose outcome was judged already; yield its verdict only if the prediction was wrong."""
-        self._dealer.again.discard(state)
         found = self._mount(state, self._dealer.events(state.cut))
         if not self.prediction.holds:
             yield found

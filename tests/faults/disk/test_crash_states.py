@@ -1,10 +1,11 @@
 """Crash states: those that are enumerated, their order, and their count. Needs no disk."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from crashmatrix.faults.disk import (
     CrashState,
@@ -30,6 +31,7 @@ from crashmatrix.faults.disk.trace.operations import ROOT, sectors_of
 from tests.faults.disk.block.support import image_of
 from tests.faults.disk.posix.support import FILE, A, B, name
 from tests.faults.disk.support import random_trace, synthetic_trace
+from tests.kept import kept
 
 ALL = StateOptions(exhaustive_max=1 << 20)
 
@@ -69,6 +71,7 @@ DISK = st.lists(st.one_of(WRITES, WRITES, st.just(Flush()), st.just(Note(b"ack")
 
 @settings(max_examples=60, deadline=None)
 @given(DISK)
+@example([Write(3072, b"x" * 512), Write(3072, bytes(512))])
 def test_every_image_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
     """The images, with the promises before them, are exactly those of brute force, and each comes once."""
     if sum(sectors_of(each) for each in operations if isinstance(each, Write)) > 9:
@@ -102,6 +105,8 @@ TREE = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(TREE)
+@example([Data(A, 0, b"y" * 512), Data(A, 0, b"x" * 700)])
+@example([Size(A, 300), Size(A, 1600), Data(A, 256, b"x" * 300)])
 def test_every_tree_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
     """On `posix`, too: each tree of brute force, with the order of its files' times, comes once after the same promises."""
     prepared = [Node(A, FILE), Node(B, FILE), name(ROOT, b"a", A), name(ROOT, b"b", B)]
@@ -209,3 +214,30 @@ def test_coverage_counts() -> None:
     many = CrashStates(synthetic_trace([Write(0, bytes([i % 7 + 1]) * 512) for i in range(5000)])).coverage
     assert many.possible_log2 > 4990
     assert not many.exhaustive
+
+
+@pytest.mark.parametrize("recording", ["outcomes-0", "outcomes-3", "named"])
+def test_a_recording_is_exhausted(recording: str) -> None:
+    """On real recordings, power cuts drawn anywhere, with any writes missing or torn, lead to no outcome that was not given."""
+    trace, chance = kept(recording), random.Random(recording)
+    states = CrashStates(trace)
+    given_ = {(states.outcomes.of(state), len(trace.notes_before(state.cut))) for state in by_cut(states)}
+    assert states.coverage.exhaustive
+    for state in by_cut(drawn_state(trace, chance) for _ in range(400)):
+        assert (states.outcomes.of(state), len(trace.notes_before(state.cut))) in given_, state
+
+
+def by_cut(states: Iterable[CrashState]) -> list[CrashState]:
+    return sorted(states, key=lambda state: state.cut)  # Outcomes are cheapest in this order.
+
+
+def drawn_state(trace: Trace, chance: random.Random) -> CrashState:
+    cut = chance.randint(trace.start, trace.finish)
+    pending = pending_at(trace, cut)
+    kept_, tears = chance.getrandbits(len(pending) + 1) >> 1, list[Tear]()
+    for index, change in enumerate(pending):
+        sectors = sectors_of(change)
+        if kept_ >> index & 1 and sectors > 1 and chance.random() < 0.6:
+            first = chance.randrange(sectors)
+            tears.append(Tear(index, first, min(sectors - first, chance.randint(1, sectors - 1))))
+    return CrashState(cut, kept_, tuple(tears), len(pending))

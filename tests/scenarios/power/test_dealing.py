@@ -83,7 +83,7 @@ def test_the_budget_and_the_batches() -> None:
 
 
 def test_an_outcome_counts_once_after_the_same_promises() -> None:
-    """States predicted to become a folder that was dealt do not count; one in so many is dealt to check that."""
+    """States predicted to become a folder that was dealt do not count; a few of them are dealt to check that."""
     trace = trace_of(20, writes=6)
     one = dealer(trace, ByKept())
     dealt = flat(one.batches(0, 1, BUDGET))
@@ -91,7 +91,18 @@ def test_an_outcome_counts_once_after_the_same_promises() -> None:
     assert one.outcomes == len(dealt) - len(one.again) == len(cases)
     assert one.complete
     enumerated = len(list(CrashStates(trace, is_promise=is_journal_line)))
-    assert len(one.again) == (enumerated - one.outcomes) // MOUNTED_EACH > 0
+    assert 0 < len(one.again) <= (enumerated - one.outcomes) // MOUNTED_EACH
+    assert len(one.again) <= 1 + one.outcomes // 8
+
+
+def test_a_budget_that_runs_out_in_the_last_batch() -> None:
+    """All states of a short trace are looked at together: its outcomes are complete only if the budget sufficed for all."""
+    trace = trace_of(2, writes=1)
+    everything = flat(dealer(trace).batches(0, 1, BUDGET))
+    for budget, complete in ((len(everything) - 1, False), (len(everything), True), (BUDGET, True)):
+        one = dealer(trace)
+        assert len(flat(one.batches(0, 1, budget))) == min(budget, len(everything)) < 25
+        assert one.complete is complete
 
 
 def test_once_a_prediction_was_wrong_every_state_is_dealt() -> None:

@@ -66,6 +66,19 @@ def test_attributes_and_times_are_lost_without_fsync(toy: str, expected: set[str
     assert verdicts_of(f"tests.scenarios.toy_systems:{toy}", tmp_path, 60) == expected
 
 
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        ("InPlace", {"safe", "cannot-open"}),
+        ("Doubled", {"safe"}),
+        pytest.param("OneSector", {"safe", "cannot-open"}, marks=pytest.mark.slow),
+    ],
+)
+def test_few_changed_sectors_of_a_large_block(store: str, expected: set[str], tmp_path: Path) -> None:
+    """A block overwritten in place under one checksum is found torn, though few of its sectors change; a copy of it is safe."""
+    assert verdicts_of(f"tests.scenarios.block_stores:{store}", tmp_path, 40) == expected
+
+
 @pytest.mark.parametrize("name", ["no-sync-segment-name"])
 def test_missing_sync_of_a_name_is_found(name: str) -> None:
     """A directory that the reference engine syncs has to be synced; `make mutants` looks for every one."""

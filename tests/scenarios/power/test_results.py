@@ -11,7 +11,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.restarts import KillPoint
-from crashmatrix.scenarios.power.results import circumstances, parse_power_id, power_id, result_of
+from crashmatrix.scenarios.power.results import circumstances, coverage_in_words, parse_power_id, power_id, result_of
 from crashmatrix.scenarios.power.state_verdict import Judged
 
 RECORDING = Recording("ext4~commit~0", "ext4", "commit", 0, Path("trace"))
@@ -60,3 +60,29 @@ def test_results(recording: Recording, state: str, differs: bool, expected: tupl
 def test_nothing_is_said_of_a_safe_state() -> None:
     """Without an explanation, the circumstances explain nothing."""
     assert circumstances(replace(RECORDING, of=("other", "3-none")), "") == ""
+
+
+def account(outcomes: int, *, exhaustive: bool) -> dict[str, object]:
+    return {"outcomes": outcomes, "choices": 1200, "exhaustive": exhaustive}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "words"),
+    [
+        ([(1412, True)], "all 1,412 distinct outcomes of these recordings"),
+        ([(1412, True), (8, True)], "all 1,420 distinct outcomes of these recordings"),
+        (
+            [(12, False)],
+            "12 distinct outcomes of these recordings, in which 1,200 sectors and other changes could be there or not",
+        ),
+        (
+            [(12, False), (30, True), (5, False)],
+            "all 30 distinct outcomes of 1 of these recordings and 17 distinct outcomes of the other 2 recordings, "
+            "in which 2,400 sectors and other changes could be there or not",
+        ),
+        ([], "nothing"),
+    ],
+)
+def test_coverage_in_words(accounts: list[tuple[int, bool]], words: str) -> None:
+    """A report claims all outcomes only of recordings that were exhausted."""
+    assert coverage_in_words([account(number, exhaustive=whole) for number, whole in accounts]) == f"judged: {words}"

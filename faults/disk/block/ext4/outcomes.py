@@ -18,13 +18,15 @@ with writes that failed, and for a trace too large to keep in memory twice.
 """
 
 from array import array
+from functools import partial
 from hashlib import blake2b
 
 from crashmatrix.faults.disk.block.base import BLOCK, BaseDisk, blocks_of
+from crashmatrix.faults.disk.block.ext4.journal import Ext4Journal
 from crashmatrix.faults.disk.block.ext4.layout import Ext4Layout, to_be_recovered
 from crashmatrix.faults.disk.block.ext4.replay import Contents, Log, Replay
 from crashmatrix.faults.disk.filesystem import Filesystem
-from crashmatrix.faults.disk.state import CrashState, StateNames, pieces_of, tears_by_change
+from crashmatrix.faults.disk.state import CrashState, ImageNames, pieces_of, tears_by_change
 from crashmatrix.faults.disk.trace.operations import Failure, Write
 from crashmatrix.faults.disk.trace.trace import Trace
 
@@ -39,7 +41,7 @@ _LISTS_MAX = 16
 class DiskOutcomes:
     """The names for one trace's crash states; cheapest for states in the order of their cuts."""
 
-    def __init__(self, trace: Trace, digests: StateNames) -> None:
+    def __init__(self, trace: Trace, digests: ImageNames) -> None:
         self._trace, self._digests = trace, digests
         self._base = BaseDisk(trace)
         self._contents = Contents()
@@ -68,9 +70,9 @@ class DiskOutcomes:
     def inert(self, cut: int) -> frozenset[int]:
         """The positions of pending writes that cannot affect the folder, whichever of the pending writes are there, torn or not.
 
-        If the journal has no commit block for its next transaction, neither a durable one nor a pending one, and what was read of
-        it stays as it is, then @A and @B are the same in all these states. So writes do not matter to the rest of the journal, to
-        blocks of @B, and to blocks that are free by each free map that may be there.
+        If the journal has no commit block for its next transaction, neither a durable one nor a pending one, then @A and @B
+        depend on the journal's superblock only. So writes do not matter to the rest of the journal, to blocks of @B, and to
+        blocks that are free by each free map that may be there.
         """
         pending = self._trace.pending(cut)
         if not self._layout or not pending:
@@ -78,42 +80,65 @@ class DiskOutcomes:
         self._contents.forget()
         self._move_to(self._trace.epoch_start(cut))
         touched = {at: _touched(self._writes[at]) for at in pending}
-        over = set().union(*touched.values())
-        log, superblock = self._log, self._at(0)
-        if log is None or 0 in over or not log.taken.isdisjoint(over) or self._may_commit(log.number, touched):
+        logs = self._possible_logs(touched)
+        if not logs:
             return frozenset()
-        if superblock not in self._superblocks or (log.at and not to_be_recovered(self._contents[superblock])):
-            return frozenset()
-        assert self._layout.journal
-        hidden = self._layout.journal.index.keys() | log.home.keys()
-        maps = {block: self._possible_maps(block, log, touched) for block in self._maps}
+        journal = self._journal
+        hidden = set(journal.blocks[1:]) | set.intersection(*(set(log.home) for log in logs))
+        if not any(journal.blocks[0] in blocks for blocks in touched.values()):
+            hidden.add(journal.blocks[0])
+        maps = {block: self._possible_maps(block, logs, touched) for block in self._maps}
 
         def matters(block: int) -> bool:
             place = block % self._per_group
             return block not in hidden and (
-                block in maps or any(free_map[place >> 3] >> (place & 7) & 1 for free_map in maps[self._map_of[block]])
+                block in maps
+                or block not in self._map_of
+                or any(free_map[place >> 3] >> (place & 7) & 1 for free_map in maps[self._map_of[block]])
             )
 
         return frozenset(at for at in pending if not any(map(matters, touched[at])))
 
+    @property
+    def _journal(self) -> Ext4Journal:
+        assert self._layout and self._layout.journal
+        return self._layout.journal
+
+    def _possible_logs(self, touched: dict[int, range]) -> list[Log]:
+        """The log for each superblock that the journal may have at a cut; empty if it may depend on more than that."""
+        first, superblock = self._journal.blocks[0], self._at(0)
+        others = set().union(*touched.values()) - {first}
+        writers = [at for at, blocks in touched.items() if first in blocks]
+        if 0 in others or any(at not in self._whole or len(self._digests.changed(at) or ()) > 1 for at in writers):
+            return []  # It may be torn.
+        logs = []
+        for content in {self._at(first), *(self._whole[at][first] for at in writers)}:
+            log = self._replay.start(partial(self._at, over={first: content}))
+            log = log and self._replay.read_on(log, self._at)
+            if log is None or not log.taken.isdisjoint(others) or self._may_commit(log.number, touched):
+                return []
+            if superblock not in self._superblocks or (log.at and not to_be_recovered(self._contents[superblock])):
+                return []
+            logs.append(log)
+        return logs
+
     def _may_commit(self, number: int, touched: dict[int, range]) -> bool:
         """Whether the journal may hold a commit block of this transaction; a block's first sector says what it is."""
-        assert self._layout and self._layout.journal
-        journal = self._layout.journal
-        contents = {self._at(block) for block in journal.index}
+        contents = {self._at(block) for block in self._journal.index}
         heads = [self._contents[content] for content in contents]
         for at, blocks in touched.items():
             write = self._writes[at]
-            inside = (block * BLOCK - write.offset for block in blocks if block in journal.index)
+            inside = (block * BLOCK - write.offset for block in blocks if block in self._journal.index)
             heads += [write.data[start : start + BLOCK] for start in inside if start >= 0]
-        return ("commit", number) in {journal.kind(head) for head in heads}
+        return ("commit", number) in {self._journal.kind(head) for head in heads}
 
-    def _possible_maps(self, block: int, log: Log, touched: dict[int, range]) -> list[bytes]:
-        """Contents of which each bit of a free map comes, in any of the states at a cut."""
-        if block in log.home:
-            return [self._contents[log.home[block]]]
+    def _possible_maps(self, block: int, logs: list[Log], touched: dict[int, range]) -> list[bytes]:
+        """The contents from which a free map has its bits, in any of the states at a cut."""
+        found = [self._contents[log.home[block]] for log in logs if block in log.home]
+        if len(found) == len(logs):
+            return found
         durable = self._contents[self._at(block)]
-        found = [durable]
+        found.append(durable)
         for at, blocks in touched.items():
             if block in blocks:
                 pieces = blocks_of(self._writes[at].offset, self._writes[at].data, lambda _: durable)
