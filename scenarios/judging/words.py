@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.target.notes import AttemptNote, acknowledgements, parse
 
 __all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
@@ -30,11 +31,6 @@ def acknowledged(lines: Sequence[str], initial: int = 0) -> str:
     if len(acks) == attempts:
         some = f"All {attempts:,} attempted items were"
     return f"{some} acknowledged, the last one, {item}, by journal line {last}.{there}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 item", "1,000 items"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def shown(text: str) -> str:
