@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crashmatrix.reports.findings import Group, finding_id, group
+from crashmatrix.reports.formats.text import counted
 from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.store import ReportError
 from crashmatrix.reports.verdict import Verdict
@@ -145,4 +146,4 @@ def _filesystems(side: _Side, name: str) -> set[str]:
 
 def _some(what: str, names: list[str]) -> str:
     more = f" and {len(names) - _NAMED_MAX:,} more" if len(names) > _NAMED_MAX else ""
-    return f"{len(names):,} {what}{'' if len(names) == 1 else 's'}: {', '.join(names[:_NAMED_MAX])}{more}"
+    return f"{counted(len(names), what)}: {', '.join(names[:_NAMED_MAX])}{more}"

@@ -16,7 +16,7 @@ from rich.text import Text
 from crashmatrix.reports.diff import Difference
 from crashmatrix.reports.findings import group
 from crashmatrix.reports.formats.matrix import MethodTable, method_table
-from crashmatrix.reports.formats.text import visible
+from crashmatrix.reports.formats.text import counted, visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
@@ -125,12 +125,12 @@ def _show_findings(console: Console, summary: RunSummary, results: list[Scenario
         for line in filter(None, [finding.cause, *"\n".join(finding.explanation).splitlines(), finding.suggestion]):
             console.print(_plain(f"  {line}"))
         if finding.count > 1:
-            console.print(_plain(f"  {finding.count:,} scenarios show it", "dim"))
+            console.print(_plain(f"  {counted(finding.count, 'scenario')} show it", "dim"))
         console.print(_plain(f"  again: {finding.replay}"), soft_wrap=True)
     if len(groups) > FINDINGS_MAX:
         more = len(groups) - FINDINGS_MAX
         console.print()
-        console.print(_plain(f"{more} more kinds of finding in {directory}/index.html"), soft_wrap=True)
+        console.print(_plain(f"{counted(more, 'more kind')} of finding in {directory}/index.html"), soft_wrap=True)
     if groups:
         console.print()
 
@@ -142,7 +142,7 @@ def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> Non
         _plain(f"{summary.target}: "),
         (verdict.value, "bold " + _STYLE.get(verdict, "red")),
         _plain(headline(summary, reasons=True).removeprefix(verdict.value)),
-        f"  {summary.scenarios:,} scenarios in {summary.seconds:.1f} s{cut_short}",
+        f"  {counted(summary.scenarios, 'scenario')} in {summary.seconds:.1f} s{cut_short}",
         _plain(f"  report: {directory}"),
     )
     console.print(line, soft_wrap=True)

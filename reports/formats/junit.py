@@ -17,7 +17,7 @@ from collections import defaultdict
 from xml.etree import ElementTree as ET
 
 from crashmatrix.reports.findings import Group, group
-from crashmatrix.reports.formats.text import shortened, visible
+from crashmatrix.reports.formats.text import counted, shortened, visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import ExperimentSummary, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
@@ -65,7 +65,7 @@ def _outcome(groups: list[Group], scenarios: int) -> tuple[str, str, str] | None
         return None
     worst = groups[0].finding
     bad = sum(len(found.results) for found in groups)
-    message = f"{worst.verdict}: {bad:,} of {scenarios:,} scenarios. {worst.cause or worst.title}"
+    message = f"{worst.verdict}: {bad:,} of {counted(scenarios, 'scenario')}. {worst.cause or worst.title}"
     return (
         "failure" if worst.verdict.broken else "error",
         message,
@@ -80,7 +80,7 @@ def _account(found: Group) -> str:
     here = next((result for result in found.results if result.id == finding.example), found.results[0])
     return "\n".join(
         [
-            f"{finding.verdict} ({finding.count:,} scenarios, finding {finding.id})",
+            f"{finding.verdict} ({counted(finding.count, 'scenario')}, finding {finding.id})",
             *filter(None, [finding.cause]),
             *(shortened(part, _EXPLANATION_MAX) for part in (finding.explanation or (here.explanation,))),
             f"again: {here.replay}",

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.matrix import method_table
-from crashmatrix.reports.formats.text import shortened, visible
+from crashmatrix.reports.formats.text import counted, shortened, visible
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import Labels, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
@@ -57,7 +57,7 @@ def _head(summary: RunSummary) -> Iterator[str]:
     shard = f", shard {summary.shard}" if summary.shard else ""
     cut_short = ", interrupted" if summary.interrupted else ""
     yield (
-        f"{verdict.meaning} {_count(summary.scenarios, 'scenario')} in {summary.seconds:,.1f} s, seed {summary.seed}"
+        f"{verdict.meaning} {counted(summary.scenarios, 'scenario')} in {summary.seconds:,.1f} s, seed {summary.seed}"
         f"{shard}{cut_short}."
     )
     if summary.experiments:
@@ -85,7 +85,7 @@ def _finding(found: Group) -> str:
         lost.append(f"- and {len(finding.lost) - _LOST_MAX:,} more")
     parts = [
         f"### {finding.verdict}: {_prose(finding.cause or finding.title)}",
-        f"{_count(finding.count, 'scenario')} of {_code(finding.experiment)}, at {where}{more}.",
+        f"{counted(finding.count, 'scenario')} of {_code(finding.experiment)}, at {where}{more}.",
         *(_paragraph(shortened(part, _PARAGRAPH_MAX)) for part in finding.explanation),
         *(["Lost:\n\n" + "\n".join(lost)] if lost else []),
         *filter(None, [_suggestion(found)]),
@@ -129,7 +129,7 @@ def _matrices(summary: RunSummary, results: list[ScenarioResult]) -> Iterator[st
         ]
         more = f"\n\n{len(rows) - _POINTS_MAX:,} more points are in `index.html`." if len(rows) > _POINTS_MAX else ""
         table = _table(["point", *(verdict.value for verdict in present)], rows[:_POINTS_MAX])
-        title = f"<code>{escape(_line(name))}</code>: {_count(len(rows), 'point')}"
+        title = f"<code>{escape(_line(name))}</code>: {counted(len(rows), 'point')}"
         yield f"<details><summary>{title}</summary>\n\n{table}{more}\n\n</details>"
 
 
@@ -147,10 +147,6 @@ def _methods(name: str, labels: Labels, results: list[ScenarioResult]) -> str:
 
 def _counts(verdicts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items())
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["shortened", "visible"]
+__all__ = ["counted", "shortened", "visible"]
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things: "1 item", "1,000 items"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def visible(text: str) -> str:
@@ -19,5 +24,4 @@ def shortened(text: str, length_max: int) -> str:
     """Return at most so many characters of a text, and how many there are more."""
     if len(text) <= length_max:
         return text
-    more = len(text) - length_max
-    return f"{text[:length_max]}… ({more:,} character{'' if more == 1 else 's'} more)"
+    return f"{text[:length_max]}… ({counted(len(text) - length_max, 'character')} more)"

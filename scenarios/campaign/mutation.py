@@ -35,6 +35,11 @@ class MutantRun:
     confirmed: bool
 
     @property
+    def id(self) -> str:
+        """The scenario's id; empty if none was found."""
+        return self.found.id if self.found else ""
+
+    @property
     def as_it_should_be(self) -> bool:
         """Whether the bug was found, or the unbroken engine is safe."""
         return self.confirmed and (self.found is not None if self.mutant else self.verdict is Verdict.SAFE)

@@ -21,6 +21,7 @@ from rich.table import Table
 from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
 from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
+from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.experiments import DEFAULT, EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -225,8 +226,7 @@ def mutants(
         found = try_mutant(name, seed=of_seed, workers=len(os.sched_getaffinity(0)))
         missed += not found.as_it_should_be
         mark = "ok    " if found.as_it_should_be else "MISSED"
-        where = found.found.id if found.found else ""
-        what = f"{found.verdict:<11} {found.scenarios:>5} scenarios {found.seconds:6.1f} s  {where}"
+        what = f"{found.verdict:<11} {counted(found.scenarios, 'scenario'):>15} {found.seconds:6.1f} s  {found.id}"
         _out.print(f"{mark} {name or 'the unbroken engine':<24} {what}", markup=False, highlight=False, soft_wrap=True)
     _out.print(f"{len(runs) - missed} of {len(runs)} as they should be", highlight=False)
     raise typer.Exit(1 if missed else 0)

@@ -12,6 +12,8 @@ from crashmatrix.faults.disk.linux.folders import NotAFolder, opened_folder
 from crashmatrix.scenarios.campaign.replay import crashed
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder
+from crashmatrix.scenarios.processes.sandbox.cell import lacking
+from crashmatrix.scenarios.processes.sandbox.view import FOLDER, ROOT_NAME
 
 __all__ = ["open_shell"]
 
@@ -36,7 +38,8 @@ def _run(left: CrashedFolder, say: Callable[[str], None]) -> None:
     except NotAFolder as error:
         raise UsageError(f"there is nothing to look at: the folder under test was replaced by {error.what}") from None
     shell = os.environ.get("SHELL") or "/bin/sh"
-    say(f"{folder}: {left.about}; it is gone when the shell ends")
+    known = f"; the target knows it as {FOLDER / ROOT_NAME}" if not lacking() else ""
+    say(f"{folder}: {left.about}{known}; it is gone when the shell ends")
     # Ctrl-C is for the shell. The shell does not inherit a handler; it would inherit SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:

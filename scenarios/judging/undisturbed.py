@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
@@ -74,7 +75,11 @@ def _nothing_promised(promises: Promises) -> str:
     attempts = sum(event.kind == "attempt" for event in promises.events)
     if any(event.kind == "ack" for event in promises.events) or (promises.initial and not attempts):
         return ""
-    done = f"attempted {_count(attempts)} and acknowledged none" if attempts else "attempted and acknowledged nothing"
+    done = (
+        f"attempted {counted(attempts, 'item')} and acknowledged none"
+        if attempts
+        else "attempted and acknowledged nothing"
+    )
     return (
         f"the undisturbed workload {done}, so there is no promise that a crash could break: acknowledge each item once the "
         "system has called it durable, by leaving the block `with journal.attempt(item):`, by .acknowledge(), or in a program "
@@ -84,11 +89,7 @@ def _nothing_promised(promises: Promises) -> str:
 
 def _account(promises: Promises, recovered: Sequence[Item]) -> str:
     parts = (("Attempted", promises.attempted), ("acknowledged", promises.acknowledged), ("recovered", recovered))
-    return "; ".join(f"{what} {_count(len(items))}{_some(items)}" for what, items in parts)
-
-
-def _count(number: int) -> str:
-    return f"{number:,} item{'' if number == 1 else 's'}"
+    return "; ".join(f"{what} {counted(len(items), 'item')}{_some(items)}" for what, items in parts)
 
 
 def _some(items: Sequence[Item]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.target.notes import AttemptNote, FailNote, acknowledgements, parse
 
 __all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
@@ -38,11 +39,6 @@ def _failed(lines: Sequence[str]) -> str:
     if not failed:
         return ""
     return f" {counted(len(failed), 'attempt')} failed, the last one that of {shown(failed[-1].text)}."
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 item", "1,000 items"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def shown(text: str) -> str:

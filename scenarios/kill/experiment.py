@@ -35,6 +35,7 @@ from crashmatrix.scenarios.experiment import (
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
@@ -130,8 +131,8 @@ class KillExperiment(KillExploration):
         if never:
             self.notes.append(f"failpoints never hit: {', '.join(never)}")
         self.notes.append(
-            f"{len(self.checked)} distinct states judged, crashes in recovery up to {self.depth_max} deep; "
-            f"{self.details['killed_for_real']} scenarios also killed for real, "
+            f"{counted(len(self.checked), 'distinct state')} judged, crashes in recovery up to {self.depth_max} deep; "
+            f"{counted(self.details['killed_for_real'], 'scenario')} also killed for real, "
             f"{self.details['agreed_with_snapshot']} of them as in the snapshot"
         )
 

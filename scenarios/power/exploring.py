@@ -20,6 +20,7 @@ from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patience
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
@@ -274,9 +275,10 @@ class PowerExploration:
         restarts = sum(bool(recording["killed_at"]) for recording in recordings)
         identities = {recording["trace"] for recording in recordings}
         self.notes.append(
-            f"{len(recordings) - recoveries - resumed} recordings of the workload, {restarts} of them with it killed and "
-            f"restarted, and {recoveries} of a recovery; {len(identities)} different traces; "
-            f"{images:,} distinct images enumerated, {judged:,} crash states judged in {mounted:,} mounts"
+            f"{counted(len(recordings) - recoveries - resumed, 'recording')} of the workload, {restarts} of them with it killed "
+            f"and restarted, and {recoveries} of a recovery; {counted(len(identities), 'different trace')}; "
+            f"{counted(images, 'distinct image')} enumerated, {counted(judged, 'crash state')} judged in "
+            f"{counted(mounted, 'mount')}"
         )
         self.notes.append(coverage_in_words(recordings))
         if self.checker.system.can_resume():
@@ -293,8 +295,8 @@ class PowerExploration:
         """Say how often the system was resumed; second lives without any promise are ``unknown``."""
         empty = f"; in {lives - self._promised} of these, resume acknowledged nothing" if self._promised < lives else ""
         self.notes.append(
-            f"after recovery, the system was resumed from {lives:,} crash states, once in a recovered folder{empty}; power was "
-            f"cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}"
+            f"after recovery, the system was resumed from {counted(lives, 'crash state')}, once in a recovered folder{empty}; "
+            f"power was cut again in {recorded} recorded second {'life' if recorded == 1 else 'lives'}"
         )
         if lives and not self._promised and self._first:
             self._add(self._first, Judged("none", Verdict.UNKNOWN, second_life.nothing_stored()))

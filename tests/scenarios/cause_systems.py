@@ -133,7 +133,10 @@ class CompactedAtTheEnd(_System):
         sync(root)
 
     def put(self, root: Path, item: int) -> None:
-        settled(root / "log", (root / "log").read_bytes() + b"%d\n" % item)
+        with (root / "log").open("ab") as file:
+            file.write(b"%d\n" % item)
+            file.flush()
+            os.fsync(file.fileno())
 
     def recover(self, root: Path) -> Sequence[Item]:
         lines = {line for path in root.iterdir() for line in path.read_bytes().split() if line.isdigit()}

@@ -52,8 +52,8 @@
     const from = state.page * PAGE, rows = shown.slice(from, from + PAGE);
     body.replaceChildren(...rows.map(rowOf));
     const count = (n) => n.toLocaleString("en");
-    $("status").textContent = shown.length === data.rows.length
-      ? `${count(shown.length)} scenarios` : `${count(shown.length)} of ${count(data.rows.length)} scenarios`;
+    const all = `${count(data.rows.length)} ${data.rows.length === 1 ? "scenario" : "scenarios"}`;
+    $("status").textContent = shown.length === data.rows.length ? all : `${count(shown.length)} of ${all}`;
     $("page").textContent = shown.length ? `${count(from + 1)} to ${count(from + rows.length)} of ${count(shown.length)}` : "none";
     $("previous").disabled = state.page === 0;
     $("next").disabled = from + PAGE >= shown.length;

@@ -17,6 +17,7 @@ from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.store import TRACES
 from crashmatrix.scenarios.errors import ForkServerDied
 from crashmatrix.scenarios.judging import second_life
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import recording as power_record
 from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
@@ -86,8 +87,8 @@ class PowerExplainer:
                 f"{left} more were not explained, for lack of budget: {FINDINGS_MAX} findings, begun in {SECONDS_MAX // 2} s"
             )
         if groups:
-            of = f"{len(groups)} kind{'s' if len(groups) > 1 else ''} of finding"
-            self.notes.append(f"{len(findings)} of {of} explained, in {time.perf_counter() - start:.1f} s")
+            of = counted(len(groups), "kind")
+            self.notes.append(f"{len(findings)} of {of} of finding explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
     def _explain(self, found: Group) -> tuple[Recording, Explanation] | None:

@@ -226,7 +226,7 @@ def test_hostile_names_are_text(page: Page, tmp_path: Path) -> None:
     assert page("document.querySelector('h1').textContent") == visible(HOSTILE)
     assert page("document.querySelector('#list .point').textContent") == visible(HOSTILE)
     page.click("td.cell.broken")
-    assert status(page) == "1 scenarios"
+    assert status(page) == "1 scenario"
     page.click("#list .open")
     text = page("document.body.innerText")
     assert text.count("onerror=alert(1)") >= 20
@@ -325,7 +325,7 @@ def test_well_formed(name: str) -> None:
 @pytest.mark.parametrize(
     ("results", "sentence"),
     [
-        ([result()], "In all of 1 scenarios, recovery returned what it owed."),
+        ([result()], "In the one scenario, recovery returned what it owed."),
         ([result(), result(hit=2, verdict=Verdict.HOLE)], "The contract was broken in 1 of 2 scenarios."),
         ([], "Nothing can be said"),
     ],

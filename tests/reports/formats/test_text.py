@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from crashmatrix.reports.formats.text import shortened, visible
+from crashmatrix.reports.formats.text import counted, shortened, visible
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,9 @@ def test_visible_is_printable(text: str) -> None:
 def test_shortened(text: str, expected: str) -> None:
     """A long text says how much of it is left out."""
     assert shortened(text, 5) == expected
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 items"), (1, "1 item"), (2, "2 items"), (1000, "1,000 items")])
+def test_counted(number: int, words: str) -> None:
+    """One thing is singular, any other number plural."""
+    assert counted(number, "item") == words

@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from crashmatrix.scenarios.processes.sandbox.cell import lacking
 from tests.scenarios.command_line import CRASHMATRIX, crashmatrix
 
 STORE = """
@@ -40,6 +41,7 @@ def test_a_shell_in_what_a_kill_left(tmp_path: Path) -> None:
     shell = look("replay", finding["example"], "--shell", cwd=tmp_path, script="pwd; ls; cat data")
     line, folder, *left = shell.stdout.splitlines()
     assert line.startswith(f"{folder}: the folder that the kill left, before recovery")
+    assert lacking() or "; the target knows it as /tmp/crashmatrix/data; it is gone" in line
     assert left == ["data"]
     assert not Path(folder).exists()
 
