@@ -96,12 +96,24 @@ class MethodTable:
 def method_table(experiment: str, results: Iterable[ScenarioResult]) -> MethodTable:
     """Count an experiment's results by point and method, in the results' order; rows with a broken promise come first."""
     mine = [result for result in results if result.experiment == experiment]
-    methods = list(dict.fromkeys(result.method for result in mine))
+    methods = _in_order(mine)
     rows: dict[str, Row] = {}
     for result in mine:
         row = rows.setdefault(result.point, Row(result.point, [Cell() for _ in methods]))
         row.cells[methods.index(result.method)].counts[result.verdict] += 1
     return MethodTable(methods, sorted(rows.values(), key=lambda row: not row.whole.worst.broken))
+
+
+def _in_order(results: Iterable[ScenarioResult]) -> list[str]:
+    """All methods: each behind the one that comes before it at a hit of a point, though many hits lack some."""
+    order: list[str] = []
+    before: tuple[str, int, str] | None = None
+    for result in results:
+        same = before is not None and before[:2] == (result.point, result.hit)
+        if result.method not in order:
+            order.insert(order.index(before[2]) + 1 if same and before else len(order), result.method)
+        before = result.point, result.hit, result.method
+    return order
 
 
 def heat_map(experiment: str, results: Iterable[ScenarioResult], *, columns_max: int = COLUMNS_MAX) -> HeatMap:

@@ -34,6 +34,7 @@ from crashmatrix.scenarios.experiment import (
     Workbench,
 )
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
+from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.judge import Judge, Judged
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
@@ -72,10 +73,10 @@ class IoErrorExperiment:
     listener: Listener = field(default_factory=Listener)
     details: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    results: dict[tuple[CallFault, str], ScenarioResult] = field(default_factory=dict)
-    faults: list[CallFault] = field(default_factory=list)
+    results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    runs: dict[CallFault, FaultyRun] = field(default_factory=dict)
+    runs: dict[Fault, FaultyRun] = field(default_factory=dict)
     confirmed: bool = True
 
     def run(self) -> None:
@@ -86,8 +87,11 @@ class IoErrorExperiment:
         self._judge = Judge(self.checker)
         if self._says_nothing(prepared):
             return
-        chosen, note = choose(prepared.profile.places, self.options.budget or BUDGET, self.options.seed)
-        self.notes += filter(None, (*prepared.profile.notes, note))
+        budget = self.options.budget or BUDGET
+        points, rule = choose(prepared.points, budget // 3, self.options.seed)
+        chosen, note = choose(prepared.profile.places, budget - len(points), self.options.seed)
+        chosen += points
+        self.notes += filter(None, (*prepared.profile.notes, note, rule and f"failpoints: {rule}"))
         self.details.update(notes=self.notes, plan=plan_digest(chosen), uncovered=list(prepared.profile.uncovered))
         self._try(self.options.shard.block(chosen))
         self._sweep_on()
@@ -115,7 +119,7 @@ class IoErrorExperiment:
         self._report(fault, REOPENED, Checked(violation.verdict, violation.explanation))
         return True
 
-    def _try(self, faults: Sequence[CallFault]) -> None:
+    def _try(self, faults: Sequence[Fault]) -> None:
         self.faults += faults
         self.listener.planned("failing calls", len(self.results) + len(faults))
         alike = _alike(faults)
@@ -131,16 +135,16 @@ class IoErrorExperiment:
             ):
                 return
 
-    def _run_alike(self, faults: Sequence[CallFault]) -> list[tuple[CallFault, FaultyRun, Judged]]:
+    def _run_alike(self, faults: Sequence[Fault]) -> list[tuple[Fault, FaultyRun, Judged]]:
         """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
-        found: list[tuple[CallFault, FaultyRun, Judged]] = []
+        found: list[tuple[Fault, FaultyRun, Judged]] = []
         for fault in faults:
-            same = next((run for _, run, _ in found if run.account and answers_alike(fault, run.account.since)), None)
+            same = next((run for _, run, _ in found if _same(fault, run)), None)
             run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
             found.append((fault, run, judged))
         return found
 
-    def _one(self, fault: CallFault) -> tuple[FaultyRun, Judged]:
+    def _one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
         for _ in range(_TRIES):
             folder = self.checker.folder()
             try:
@@ -152,7 +156,7 @@ class IoErrorExperiment:
         return run, self._judge.judge(fault, run)
 
     def _report(
-        self, fault: CallFault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
+        self, fault: Fault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
     ) -> None:
         name = scenario_id(fault, ending)
         cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
@@ -219,9 +223,14 @@ class IoErrorExperiment:
             )
 
 
-def _alike(faults: Sequence[CallFault]) -> list[list[CallFault]]:
+def _same(fault: Fault, run: FaultyRun) -> bool:
+    """Whether a fault's own run would be the same as one that was made."""
+    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
+
+
+def _alike(faults: Sequence[Fault]) -> list[list[Fault]]:
     """Group the faults that begin with the same answer to the same call."""
-    groups: dict[tuple[str, int, str], list[CallFault]] = {}
+    groups: dict[tuple[str, int, str], list[Fault]] = {}
     for fault in faults:
         groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
     return list(groups.values())
@@ -232,7 +241,7 @@ class IoErrorScenario:
     """One fault and one ending, made again."""
 
     name: str
-    fault: CallFault
+    fault: Fault
     ending: str
 
     def replay(self, workbench: Workbench, keep: Path | None) -> Checked:

@@ -9,12 +9,12 @@ from dataclasses import replace
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.io_error.faults import Fault, PointFault
 from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
-from crashmatrix.scenarios.io_error.plan import ENDINGS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
+from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
 
@@ -34,12 +34,14 @@ _ENDINGS = {
 }
 
 
-def cause_of(prepared: Prepared, fault: CallFault, run: FaultyRun) -> str:
+def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     """Return in one line which call failed, and what the workload did then: the same for all faults of one cause."""
     if run.fired is None:
         return ""
     how = "a short" if fault.short else "a failed"
     done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
+    if isinstance(fault, PointFault):
+        return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
     return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
 
@@ -74,15 +76,16 @@ class Explainer:
         run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
         remove_tree(folder)
         finding = replace(found.finding, example=example.id, replay=example.replay)
-        if run.fired is None or run.account is None:
+        if run.fired is None:
             return replace(finding, explanation=(example.explanation,))
+        failed = run.account.failed if run.account else 1
         state = run.states.get(REOPENED if ending == RESUMED else ending)
         events = state.promises.events if state else ()
         lines = run.journal.decode(errors="replace").splitlines()[: len(events)]
         return replace(
             finding,
             explanation=(
-                self._call(fault, run.fired, run.account.failed),
+                self._call(fault, run.fired, failed),
                 f"{self._answered(run)}{_ENDINGS[ending]}",
                 acknowledged(lines, len(self._prepared.items)),
                 f"Then: {example.explanation}.",
@@ -90,8 +93,11 @@ class Explainer:
             timeline=_timeline(run, ending, len(events), example.explanation),
         )
 
-    def _call(self, fault: CallFault, place: Place, failed: int) -> str:
+    def _call(self, fault: Fault, place: Place, failed: int) -> str:
         made = place.made
+        if isinstance(fault, PointFault):
+            more = "" if fault.times == "once" else " and at each later one"
+            return f"Failpoint {fault.calls} raised {fault.errno} at hit {fault.number}{more}."
         line = _line(self._prepared, place)
         which = f"Call {made.number} of class {fault.calls}, {made.name} of {place.files}{f' ({line})' if line else ''}"
         if fault.short:
@@ -125,15 +131,14 @@ def _simplicity(result: ScenarioResult) -> tuple[int, int, int]:
     """Simple faults first, then simple endings, then early calls."""
     fault, ending = parse_id(result.id)
     variant = f"{fault.error}~{fault.times}"
-    known = VARIANTS[fault.calls]
+    known = VARIANTS.get(fault.calls, tuple(f"raise({error})~{times}" for error, times in POINT_VARIANTS))
     return known.index(variant) if variant in known else len(known), ENDINGS.index(ending), fault.number
 
 
 def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Event, ...]:
     """The run's steps up to its ending."""
-    assert run.account is not None
     events, at, noted = list[Event](), 0, 0
-    for at, step in enumerate(run.account.steps):
+    for at, step in enumerate(run.account.steps if run.account else ()):
         kind, _, text = step.partition(" ")
         if kind == "line":
             noted += 1

@@ -10,11 +10,15 @@ A run with a fault yields several crashed folders, so that it is made once for a
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from crashmatrix import faults
+from crashmatrix.scenarios.io_error.faults import Fault, PointFault
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
@@ -24,10 +28,22 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.systems.loading import Target
-from crashmatrix.scenarios.target.journal import Journal
+from crashmatrix.scenarios.target.journal import AFTER_ACK, Journal
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = ["KILLED", "KILLED_LATER", "Account", "Fired", "Place", "Profile", "Taken", "fail_calls", "profile"]
+__all__ = [
+    "KILLED",
+    "KILLED_LATER",
+    "Account",
+    "Fired",
+    "Place",
+    "Profile",
+    "Taken",
+    "fail_calls",
+    "fail_points",
+    "hits",
+    "profile",
+]
 
 KILLED, KILLED_LATER = "killed", "killed-later"
 """Killed at the first step after the fault, and at the first step after the next acknowledgement."""
@@ -80,7 +96,7 @@ class Account:
     """
 
     since: tuple[Made, ...]
-    fired: tuple[CallFault, ...]
+    fired: tuple[Fault, ...]
     uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
 
@@ -115,18 +131,99 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     return Profile(tuple(places), tuple(coverage.lacks), tuple(coverage.notes))
 
 
+def hits(_: Channel, target: Target, root: Path, journal: Path) -> tuple[Hit, ...]:
+    """Run the workload to its end, undisturbed; returns the hits of its own failpoints."""
+    system, found = target.make(), list[Hit]()
+    faults.observe(lambda point, number: found.append((point.name, number)))
+    system.workload(root, Journal(journal))
+    faults.observe(None)
+    unreached = ("journal.", *system.unreached)
+    return tuple(hit for hit in found if not hit[0].startswith(unreached))
+
+
+def fail_points(
+    channel: Channel,
+    target: Target,
+    root: Path,
+    journal: Path,
+    wanted: Sequence[PointFault],
+    endings: Sequence[str],
+    keep_steps: bool,
+) -> None:
+    """Run the workload with failpoints that raise; reports as `fail_calls` does."""
+    system = target.make()
+    run = _Points(channel, tuple(wanted), journal, set(endings), keep_steps)
+    for fault in wanted:
+        faults.configure(fault.calls, fault.actions)
+    faults.observe(run.see)
+    try:
+        system.workload(root, Journal(journal))
+    finally:
+        faults.observe(None)
+        run.ended()
+
+
+@dataclass
+class _Points:
+    """Looks at a run at each hit of a failpoint; its threads take turns."""
+
+    channel: Channel
+    wanted: tuple[PointFault, ...]
+    journal: Path
+    endings: set[str]
+    keep_steps: bool
+    steps: list[str] = field(default_factory=list)
+    _fired: list[PointFault] = field(default_factory=list)
+    _lock: Any = field(default_factory=threading.Lock)
+    _noted: int = 0
+
+    def see(self, point: faults.FailPoint, number: int) -> None:
+        with self._lock:
+            if self.keep_steps:
+                self._note_steps(f"call {point.name} hit {number}")
+            fired = next((f for f in self.wanted if f.calls == point.name and f.number == number), None)
+            if fired:
+                self._fire(fired)
+            elif self._fired:
+                self._take(KILLED)
+                if point.name == AFTER_ACK.name:
+                    self._take(KILLED_LATER)
+
+    def ended(self) -> None:
+        self._note_steps()
+        self.channel.send(Account((), tuple(self._fired), {}, tuple(self.steps if self.keep_steps else ())))
+
+    def _fire(self, fault: PointFault) -> None:
+        if not self._fired:
+            made = Made(fault.calls, fault.number, "failpoint", (fault.calls,), answer=-1)
+            self.channel.send(Fired(Place(made, fault.calls), _size(self.journal)))
+        self._fired.append(fault)
+
+    def _take(self, ending: str) -> None:
+        if ending in self.endings:
+            self.endings.discard(ending)
+            self.channel.send(Taken(ending))
+            stop_here()
+
+    def _note_steps(self, step: str = "") -> None:
+        lines = _lines(self.journal, 0)
+        self.steps += [f"line {line.decode(errors='replace')}" for line in lines[self._noted :]]
+        self._noted = len(lines)
+        self.steps += filter(None, [step])
+
+
 def fail_calls(
     channel: Channel,
     target: Target,
     root: Path,
     journal: Path,
-    faults: Sequence[CallFault],
+    wanted: Sequence[CallFault],
     endings: Sequence[str],
     keep_steps: bool,
 ) -> None:
     """Run the workload with calls that fail; report the instants of these endings, and at last an account."""
-    system, failing = target.make(), FailingCalls(faults)
-    if any(fault.leaves_pages_clean for fault in faults):
+    system, failing = target.make(), FailingCalls(wanted)
+    if any(fault.leaves_pages_clean for fault in wanted):
         failing.cache = PageCache(root)
     run = _Run(channel, failing, journal, root, set(endings), keep_steps)
     run_watched_system(

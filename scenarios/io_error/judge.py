@@ -19,6 +19,7 @@ from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.judging import second_life, worker
@@ -51,12 +52,13 @@ class Judge:
         """How many distinct states were judged."""
         return len(self._states)
 
-    def judge(self, fault: CallFault, run: FaultyRun) -> Judged:
+    def judge(self, fault: Fault, run: FaultyRun) -> Judged:
         """Return the verdict of each ending that a run has."""
         if run.senseless:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
-            why = f"the fault did not fire: the workload made fewer than {fault.number} calls of class {fault.calls} this time"
+            what = f"calls of class {fault.calls}" if isinstance(fault, CallFault) else f"hits of {fault.calls}"
+            why = f"the fault did not fire: the workload made fewer than {fault.number} {what} this time"
             return {REOPENED: (Checked(Verdict.UNKNOWN, why), None)}
         judged: Judged = {
             ending: (self._state(state), state) for ending, state in run.states.items() if ending != REOPENED
@@ -104,7 +106,7 @@ class Judge:
         return checker.check(state), state
 
 
-def stays_full(fault: CallFault, run: FaultyRun) -> str:
+def stays_full(fault: Fault, run: FaultyRun) -> str:
     """Return how a system refuses every item once there is room again; empty if it does not."""
     if fault.errno not in ("ENOSPC", "EDQUOT") or fault.times not in ("once", "twice") or run.hung:
         return ""

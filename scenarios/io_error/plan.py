@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error.faults import Fault, PointFault, parse_fault
 from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault
 
@@ -19,6 +20,7 @@ __all__ = [
     "BUDGET",
     "ENDINGS",
     "NAME",
+    "POINT_VARIANTS",
     "REOPENED",
     "RESUMED",
     "UNCACHED",
@@ -61,13 +63,19 @@ VARIANTS: Final = {
 }  # fmt: skip
 """The faults of each class of calls: those that POSIX or Linux lets it fail with, the simplest first."""
 
+POINT_VARIANTS: Final = (("EIO", "once"), ("EIO", "on"), ("ENOSPC", "once"))
+"""Errors that failpoints raise, and how often."""
+
 _DIGITS = re.compile(r"\d+")
 _STRUCTURE = ("open", "rename", "link", "unlink", "truncate", "allocate", "mkdir", "rmdir")
 
 
-def faults_at(place: Place) -> Iterator[CallFault]:
-    """Yield every fault that a call can have."""
+def faults_at(place: Place) -> Iterator[Fault]:
+    """Yield every fault that a call, or a hit of a failpoint, can have."""
     made = place.made
+    if made.calls not in VARIANTS:
+        yield from (PointFault(made.calls, made.number, *variant) for variant in POINT_VARIANTS)
+        return
     for variant in VARIANTS[made.calls]:
         error, times = variant.split("~")
         if error.startswith("short") and not made.length:
@@ -77,7 +85,7 @@ def faults_at(place: Place) -> Iterator[CallFault]:
         yield CallFault(made.calls, made.number, error, times)
 
 
-def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[CallFault], str]:
+def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[Fault], str]:
     """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
 
     First the first and the last call of each class; then one call from each place of the program; then calls next to one that
@@ -112,12 +120,12 @@ def _ranks(places: Sequence[Place]) -> list[int]:
     return ranks
 
 
-def scenario_id(fault: CallFault, ending: str) -> str:
+def scenario_id(fault: Fault, ending: str) -> str:
     """Return the id of a scenario."""
     return f"{NAME}:{fault}~{ending}"
 
 
-def parse_id(text: str) -> tuple[CallFault, str]:
+def parse_id(text: str) -> tuple[Fault, str]:
     """Read what `scenario_id` wrote. Raises UsageError."""
     kind, _, rest = text.partition(":")
     fault, _, ending = rest.rpartition("~")
@@ -125,4 +133,4 @@ def parse_id(text: str) -> tuple[CallFault, str]:
         raise UsageError(
             f"{text!r} is not a scenario id; ids read {NAME}:{next(iter(CLASSES))}@NUMBER~ERROR~TIMES~ENDING, see results.jsonl"
         )
-    return CallFault.parse(fault), ending
+    return parse_fault(fault), ending

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work
-from crashmatrix.scenarios.io_error.jobs import KILLED, Account, Fired, Place, Profile, Taken
+from crashmatrix.scenarios.io_error.faults import Fault, PointFault
+from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
 from crashmatrix.scenarios.io_error.plan import REOPENED, UNCACHED
 from crashmatrix.scenarios.judging import worker
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault
+from crashmatrix.scenarios.processes.calls.call_faults import Made
 from crashmatrix.scenarios.processes.jobs import Job
 from crashmatrix.scenarios.processes.result import JobResult, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -36,6 +38,8 @@ class Prepared:
     tree: Tree
     items: tuple[Item, ...]
     profile: Profile
+    points: tuple[Place, ...]
+    """The hits of the system's own failpoints."""
     end: CrashState
     patience: Patience
     """How long a run of the workload may take."""
@@ -83,13 +87,22 @@ def prepare(checker: Checker) -> Prepared:
     patience.ended(seconds)
     end = CrashState(checker.store.capture(root), Promises.parse(read_file(journal), items))
     remove_tree(folder)
-    return Prepared(tree, tuple(items), profile, end, patience)
+    return Prepared(tree, tuple(items), profile, _points(checker, tree), end, patience)
+
+
+def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:
+    folder = checker.folder()
+    root = folder / ROOT_NAME
+    checker.store.restore(tree, root)
+    found = checker.must("the undisturbed workload", checker.run(work.hits, root, folder / "journal"))
+    remove_tree(folder)
+    return tuple(Place(Made(name, number, "failpoint", (name,)), name) for name, number in found)
 
 
 def run_with(
     checker: Checker,
     prepared: Prepared,
-    faults: Sequence[CallFault],
+    faults: Sequence[Fault],
     endings: Sequence[str],
     folder: Path,
     *,
@@ -108,7 +121,7 @@ def run_with(
 def _run(
     checker: Checker,
     prepared: Prepared,
-    faults: Sequence[CallFault],
+    faults: Sequence[Fault],
     endings: Sequence[str],
     folder: Path,
     limit: float,
@@ -117,8 +130,9 @@ def _run(
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     begun = time.monotonic()
-    job = checker.jobs.start(
-        work.fail_calls, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
+    function: Any = work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
+    job: Job[None] = checker.jobs.start(
+        function, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
         seconds_max=limit, view=checker.view(root),
     )  # fmt: skip
     taken: dict[str, tuple[Tree, int]] = {}
@@ -130,6 +144,8 @@ def _run(
     taken[REOPENED] = checker.store.capture(root), len(run.journal)
     if run.fired:  # It made no call after the one that failed.
         taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
+    if run.went_on:  # The last acknowledgement was its last step.
+        taken.setdefault(KILLED_LATER, taken[REOPENED])
     if run.account and run.account.uncached and UNCACHED not in taken:
         taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
     try:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix import Journal, SystemUnderTest
+from crashmatrix.faults import declare
 
 ITEMS = 3
+
+BEFORE_WRITE = declare("error_systems.before_write", "nothing is written")
 
 
 class Log(SystemUnderTest):
@@ -180,19 +183,23 @@ class ComesBack(GoesOn):
     recovers_from_full_disk = True
 
 
-class NeverTheSame(Log):
-    """Right, and each run but every other one makes one call less: its sweep is extended."""
+class SwallowsAtFailpoint(Log):
+    """Wrong: acknowledges what it did not write because of an error at its failpoint."""
 
-    def prepare(self, root: Path) -> None:
-        pass
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        try:
+            BEFORE_WRITE.hit()
+        except OSError:
+            return
+        super().write(root, fd, record)
 
-    def workload(self, root: Path, journal: Journal) -> None:
-        super().workload(root, journal)
-        runs = self.workspace / "runs"
-        with contextlib.suppress(OSError):
-            runs.write_text(str(int(runs.read_text()) + 1) if runs.exists() else "1")
-        if runs.exists() and int(runs.read_text()) > 1:
-            os.truncate(root / "log", ITEMS * 9)
+
+class RaisesAtFailpoint(Log):
+    """Right: an error at its failpoint is an error of the attempt."""
+
+    def write(self, root: Path, fd: int, record: bytes) -> None:
+        BEFORE_WRITE.hit()
+        super().write(root, fd, record)
 
 
 class Idle(SystemUnderTest):

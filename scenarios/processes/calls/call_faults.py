@@ -8,7 +8,7 @@
     write@5~short+ENOSPC~once        half of it is done; the next write fails
 
 A fault prints as it is parsed. Calls are counted by class, over all threads and processes, from 1. Which calls fail from then
-on depends on the error: with EIO the calls of its class, with EROFS all, with ENOSPC and EDQUOT all that take room.
+on depends on the error: with EIO the calls of its class, with EROFS every call, with ENOSPC and EDQUOT those that take room.
 
 The kernel does nothing for a call that is answered here. `page_cache` keeps account of what it would have made of a failed sync.
 """

@@ -8,7 +8,7 @@ position, O_APPEND and O_SYNC are as they are for the process, and nothing has t
 Not cut: direct writes, which the kernel hands to the disk as one, and what io_submit, sendfile, splice and copy_file_range
 write. A limit on file sizes (RLIMIT_FSIZE) is the process's, not ours, so nothing is cut under one.
 
-`short_write` ends a write for good after its first half, as a disk does that is full by then.
+`short_write` ends a write after its first half, as a disk does that is full by then.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.failed_calls import FAILED_CALLS
 from crashmatrix.scenarios.systems.reference.missing_syncs import MISSING_SYNCS
 from crashmatrix.scenarios.systems.reference.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.planting import change, together
@@ -268,6 +269,7 @@ MUTANTS = _rows(
             target="reference-log",
         ),
         *MISSING_SYNCS,
+        *FAILED_CALLS,
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

@@ -68,15 +68,17 @@ def test_each_point_and_method_has_its_worst_verdict() -> None:
     """The table of faults and endings counts every scenario of its experiment, the broken faults first."""
     results = [
         result("a", hit=1, method="killed"),
+        result("a", hit=1, method="resumed"),
+        result("a", hit=2, method="killed"),
         result("a", hit=2, method="reopened"),
         result("b", hit=1, method="reopened", verdict=Verdict.LOSES),
         result("b", hit=2, method="reopened"),
         replace(result("c"), experiment="power"),
     ]
     table = method_table("kill", results)
-    assert table.methods == ["killed", "reopened"]
+    assert table.methods == ["killed", "reopened", "resumed"]
     cells = {row.point: [cell.short for cell in row.cells] for row in table.rows}
-    assert cells == {"b": ["", "loses 1 of 2"], "a": ["safe 1", "safe 1"]}
+    assert cells == {"b": ["", "loses 1 of 2", ""], "a": ["safe 2", "safe 1", "safe 1"]}
     assert list(cells) == ["b", "a"]
 
 

@@ -1,0 +1,30 @@
+"""A finding says which call failed and where, what was answered, what was acknowledged after that, and what came back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from tests.scenarios.io_error.test_experiment import run
+
+pytestmark = [pytest.mark.skipif(bool(lacking()), reason=lacking()), pytest.mark.experiment]
+
+
+def test_the_simplest_fault_is_explained(tmp_path: Path) -> None:
+    """Of all faults that show it, the simplest is the example, with its line of source and its steps."""
+    campaign = run(tmp_path, "Swallows", budget=60)
+    finding = next(finding for finding in campaign.summary.findings if finding.verdict == "loses")
+    call, after, acknowledged, then = finding.explanation
+    assert "~EIO~once~" in finding.example
+    assert (
+        "of class write, write of log (" in call and "error_systems.py:" in call and call.endswith("failed with EIO.")
+    )
+    assert after.startswith("Acknowledged after the fault: ")
+    assert "acknowledged" in acknowledged
+    assert then.startswith("Then: acknowledged, but gone: ")
+    kinds = [event.kind for event in finding.timeline]
+    assert kinds[-2:] == ["cut", "recovered"]
+    assert any("write log fails" in event.text for event in finding.timeline)
+    assert "a failed write of log" in finding.cause

@@ -1,0 +1,44 @@
+"""Whether a system that was full stores again, from its journal alone. The other verdicts: test_experiment.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix.scenarios.io_error.faults import PointFault
+from crashmatrix.scenarios.io_error.judge import stays_full
+from crashmatrix.scenarios.io_error.runs import FaultyRun
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
+from crashmatrix.scenarios.processes.result import Returned, TimedOut
+
+FULL = CallFault("write", 1, "ENOSPC")
+REFUSES = "attempt 1\nfail 1\nattempt 2\nfail 2\n"
+
+TABLE = [
+    (FULL, REFUSES, True),
+    (CallFault("write", 1, "short+ENOSPC"), REFUSES, True),
+    (CallFault("write", 1, "EDQUOT", "twice"), REFUSES, True),
+    (PointFault("a", 1, "ENOSPC"), REFUSES, True),
+    (CallFault("write", 1, "ENOSPC", "on"), REFUSES, False),  # There is no room yet.
+    (CallFault("write", 1, "EIO"), REFUSES, False),
+    (FULL, "attempt 1\nfail 1\n", False),  # It stopped.
+    (FULL, "attempt 1\nfail 1\nattempt 2\nack 2\n", False),
+    (FULL, "attempt 1\nfail 1\nattempt 2\nfail 2\nattempt 3\nack 3\n", False),
+]
+
+
+@pytest.mark.parametrize(("fault", "journal", "stays"), TABLE)
+def test_stays_full(fault: CallFault | PointFault, journal: str, stays: bool) -> None:
+    """A system stays full if it refuses all items once there is room; one that stops at the first error says nothing."""
+    run = FaultyRun(Returned(None), journal=journal.encode())
+    assert bool(stays_full(fault, run)) == stays
+
+
+def test_before_the_fault_does_not_count() -> None:
+    """What failed before the disk was full is another matter."""
+    run = FaultyRun(Returned(None), journal=REFUSES.encode(), journal_at_fault=len("attempt 1\nfail 1\n"))
+    assert stays_full(FULL, run) == ""
+
+
+def test_a_hang_is_another_verdict() -> None:
+    """A workload that never came to an end is not called full."""
+    assert stays_full(FULL, FaultyRun(TimedOut(), journal=REFUSES.encode())) == ""
