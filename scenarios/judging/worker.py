@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Profile:
     """Changes by the workload that no crash point lies in, in words."""
     notes: tuple[str, ...] = ()
     """Rules by which hits were left out."""
+    entered: dict[str, int] = field(default_factory=dict)
+    """How often each mark was entered."""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -99,6 +101,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         growth.shrunk,
         tuple(coverage.lacks),
         tuple(coverage.notes),
+        {name: count for name, count in faults.entered().items() if not name.startswith(tuple(system.unreached))},
     )
 
 
