@@ -46,6 +46,9 @@ class Confined(Protocol):
     def inside(self, path: Path) -> Path:
         """The path at which such a process has a path of ours."""
 
+    def breach(self) -> str:
+        """In the PID namespace of the workload: the limit that its processes break, empty if none; they are killed for it."""
+
 
 class _Unconfined:
     """The workload sees the machine as it is."""
@@ -58,6 +61,9 @@ class _Unconfined:
 
     def inside(self, path: Path) -> Path:
         return path
+
+    def breach(self) -> str:
+        return ""
 
 
 Confine = Callable[[Path, Path], Confined]
@@ -174,7 +180,7 @@ def _on_stage(
                 confined.enter()
                 function()
 
-            return run_contained(enter_and_run, time_limit_seconds=limit)
+            return run_contained(enter_and_run, time_limit_seconds=limit, breach=confined.breach)
 
         if prepare:
             root = confined.inside(stage.root)

@@ -9,9 +9,12 @@ system then runs in a process tree below this one.
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,8 @@ class Profile:
     """Changes by the workload that no crash point lies in, in words."""
     notes: tuple[str, ...] = ()
     """Rules by which hits were left out."""
+    elsewhere: bool = False
+    """Whether a process that the system forked hit a failpoint: only hits of the process itself are in ``hits``."""
     entered: dict[str, int] = field(default_factory=dict)
     """How often each mark was entered."""
 
@@ -78,18 +83,25 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     system = target.make()
     hits: list[Hit] = []
     growth = _Growth(journal)
-
     coverage = Coverage()
+    elsewhere = mmap.mmap(-1, 1)  # Forked processes share it.
 
     def see(hit: Hit, *_: object) -> None:
         hits.append(hit)
         growth.look()
 
+    def see_here(point: faults.FailPoint, number: int) -> None:
+        if os.getpid() == this:
+            see((point.name, number))
+        else:
+            elsewhere[0] = 1
+
     if target.watch_calls:
         run_watched_system(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
         declared = _declared_outside(system, hits)
     else:
-        faults.observe(lambda point, number: see((point.name, number)))
+        this = os.getpid()
+        faults.observe(see_here)
         system.workload(root, Journal(journal))
         faults.observe(None)
         declared = _declared(system)
@@ -101,6 +113,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         growth.shrunk,
         tuple(coverage.lacks),
         tuple(coverage.notes),
+        bool(elsewhere[0]),
         {name: count for name, count in faults.entered().items() if not name.startswith(tuple(system.unreached))},
     )
 
@@ -243,6 +256,8 @@ def _no_items(recovered: Any, what: str, why: object) -> UsageError:
 
 
 def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> None:
+    """Have this process copied, or die, at hits of its own; processes that it forks hit failpoints without effect."""
+    os.register_at_fork(after_in_child=partial(_disarm, kill))
     if kill is not None:
         name, number = kill
         faults.configure(name, f"{number - 1}*off->kill")
@@ -256,6 +271,12 @@ def _arm(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) -> N
                     stop_here()
 
         faults.observe(observe)
+
+
+def _disarm(kill: Hit | None) -> None:
+    faults.observe(None)
+    if kill is not None:
+        faults.remove(kill[0])
 
 
 def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[str, tuple[str, str]]:

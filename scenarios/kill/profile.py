@@ -1,7 +1,8 @@
 """Step 1 of the kill experiment: lay out the folder, and run the workload once undisturbed to learn where it can crash.
 
-A workload that hits failpoints of its own is crashed at those, and at its journal lines. Any other, be it in Python or a
-program in another language, is crashed at every system call that changes its folder or its journal (`system_calls`).
+A workload that hits failpoints of its own is crashed at those, and at its journal lines. Any other, be it in Python, one whose
+failpoints are hit in several processes, or a program in another language, is crashed at every system call that changes its folder
+or its journal (`system_calls`).
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ def prepare(checker: Checker) -> Prepared:
     profile, final = _profile(checker, root, journal)
     note = ""
     unseen = lacking() if profile.listed else ""
-    if profile.listed or all(name.startswith(_JOURNAL) for name, _ in profile.hits):
+    if profile.listed or profile.elsewhere or not _has_own(profile):
         note = lacking()
         if not note:
             checker.target = replace(checker.target, watch_calls=True)
             again = checker.folder()  # Another folder: the workload may have changed the first one in any way.
             journal = again / "journal"
             checker.store.restore(tree, again / ROOT_NAME)
+            if profile.elsewhere:
+                note = "processes that the workload forked hit failpoints, so it was crashed at system calls instead"
             profile, final = _profile(checker, again / ROOT_NAME, journal)
         elif not profile.hits:
             raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")

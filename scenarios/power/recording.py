@@ -15,10 +15,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,13 +43,14 @@ from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
 from crashmatrix.scenarios.power.restarts import (
     CallPlace,
+    Countdown,
     KillPoint,
     Places,
     kill_points_at_notes,
     restarted_at,
     run_until,
     until_killed,
-)
+)  # fmt: skip
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
@@ -146,22 +146,16 @@ class Recording:
 class _MachineJournal(Journal):
     """A journal whose lines are notes on the recorded disk."""
 
-    def __init__(
-        self, machine: Machine, last: int = 0, syncing: Syncing | None = None, recovered: Sequence[Item] = ()
-    ) -> None:
-        self._machine, self.path, self._left = machine, machine.notes, last
-        self.recovered = tuple(recovered)
-        self._syncing = syncing
+    def __init__(self, machine: Machine, *, countdown: Countdown | None = None, syncing: Syncing | None = None) -> None:
+        self._machine, self.path = machine, machine.notes
+        self._countdown, self._syncing = countdown, syncing
 
     def append(self, line: bytes) -> None:
         if self._syncing:
             self._syncing.before_line(line)
-        self._left -= 1
-        if not self._left:
-            os.write(
-                self._machine.descriptor, line + b"\n"
-            )  # Without a nudge, which could sync changes that are to be lost.
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self._countdown and self._countdown.is_last():
+            os.write(self._machine.descriptor, line + b"\n")  # A nudge could sync changes that are to be lost.
+            self._countdown.end()
         self._machine.note(line)
 
     def tick(self) -> None:
@@ -184,7 +178,7 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
         if recording.killed:
             until_killed(
                 machine, recording.killed,
-                noting=lambda last: _work(system, machine, _MachineJournal(machine, last)),
+                noting=lambda countdown: _work(system, machine, _MachineJournal(machine, countdown=countdown)),
                 workload=lambda: system.workload(machine.root, _MachineJournal(machine)),
             )  # fmt: skip
             if syncing:
@@ -231,7 +225,8 @@ def record_second_life(
         os.pwrite(items, json.dumps(recovered_items(system.recover(root))).encode(), 0)
 
     def resume(machine: Machine) -> None:
-        journal = _MachineJournal(machine, recovered=_read_items(items))
+        journal = _MachineJournal(machine)
+        journal.recovered = tuple(_read_items(items))
         faults.observe(journal.hit)
         system.resume(machine.root, journal)
 

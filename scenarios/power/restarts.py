@@ -9,14 +9,16 @@ there, whose hit is a note on the recorded disk. Any other system, in any langua
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from crashmatrix.faults.disk import Flush, Machine, Note, Sync, Trace
-from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -28,6 +30,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
     "CallPlace",
+    "Countdown",
     "KillPoint",
     "Places",
     "kill_points_at_notes",
@@ -146,12 +149,13 @@ def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Pa
 
 
 def until_killed(
-    machine: Machine, place: KillPoint, *, noting: Callable[[int], None], workload: Callable[[], None]
+    machine: Machine, place: KillPoint, *, noting: Callable[[Countdown], None], workload: Callable[[], None]
 ) -> None:
     """Run the workload in a process that is killed at the place, and note that; to its end if it never comes there.
 
     Args:
-        noting: the workload, with failpoints' hits as notes; kills itself at the note of this number.
+        noting: the workload, with failpoints' hits as notes, each of which is counted before it is written; the note of the
+            place is written by `Countdown.end`.
         workload: the workload alone.
 
     Raises UsageError: it ended with an error.
@@ -162,7 +166,7 @@ def until_killed(
             lambda line, sync, _: KillPoint(line, sync) == place,
         )  # fmt: skip
     else:
-        status = run_forked(lambda: noting(place.note))
+        status = _kill_at_note(noting, place.note)
     if status == -signal.SIGKILL:
         os.write(machine.descriptor, _KILLED.text + b"\n")
     elif status:
@@ -172,6 +176,50 @@ def until_killed(
 def restarted_at(trace: Trace) -> int:
     """Return the position in the trace after which a killed workload's recovery begins; 0 if it was not killed."""
     return trace.operations.index(_KILLED) + 1 if _KILLED in trace.operations else 0
+
+
+class Countdown:
+    """Counts the notes of a workload, whichever of its processes and threads writes them, up to the one where it is killed.
+
+    Make it before the workload starts; its processes inherit it.
+    """
+
+    def __init__(self, note: int) -> None:
+        self._left = os.eventfd(note - 1, os.EFD_SEMAPHORE | os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._over = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def is_last(self) -> bool:
+        """Count one note; return whether it is the one."""
+        try:
+            os.eventfd_read(self._left)
+        except BlockingIOError:
+            return True
+        return False
+
+    def end(self) -> NoReturn:
+        """Have the whole workload killed, this process at once."""
+        os.eventfd_write(self._over, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("killed above")
+
+    def fileno(self) -> int:
+        """Readable once it is over."""
+        return self._over
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._left)
+        os.close(self._over)
+
+
+def _kill_at_note(noting: Callable[[Countdown], None], note: int) -> int:
+    """Run the workload in a process tree until the note; returns its exit code, negative for a signal."""
+    with closing(Countdown(note)) as countdown, ProcessTree(lambda: noting(countdown)) as tree:
+        ready, _, _ = select.select([tree.fileno(), countdown.fileno()], [], [])
+        if countdown.fileno() in ready:
+            tree.kill()
+            return -signal.SIGKILL
+        return tree.wait()
 
 
 class _Killed(Exception):

@@ -69,6 +69,10 @@ class Journal:
         self.recovered = tuple(recovered)
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
+    def __reduce__(self) -> tuple[type[Journal], tuple[Path, tuple[Item, ...]]]:
+        """A process that was started, not forked, and is handed the journal opens the file for itself."""
+        return Journal, (self.path, tuple(self.recovered))
+
     def attempt(self, item: Item) -> Attempt:
         """Note that ``item`` is about to be stored: ``with journal.attempt(7): store(7)``.
 

@@ -16,10 +16,12 @@ from typing import Any
 from crashmatrix import Journal, PromiseBroken, Promises, SystemUnderTest
 from crashmatrix.faults import declare
 from crashmatrix.faults.disk.trace.file import sync_directory
+from crashmatrix.scenarios.processes.sandbox.limits import PROCESSES_MAX
 
 BEFORE_WRITE = declare("toy.put.before_write", "nothing is written")
 AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowledged")
 BETWEEN = declare("toy.put.between_halves", "half of the line is written")
+WORKING = declare("toy.work.before_or_after_put", "before an item is stored, or after")
 RECOVERING = declare("toy.recover.before_return", "read back")
 
 ITEMS = 6
@@ -311,6 +313,49 @@ class Synced(Store):
             file.write(json.dumps(item) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+class TooMany(Synced):
+    """Its workload starts more processes than it may have; each would live for a minute."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        super().workload(root, journal)
+        for _ in range(PROCESSES_MAX):
+            if not os.fork():
+                time.sleep(60)
+                os._exit(0)
+        time.sleep(60)
+
+
+class ByWorkers(Synced):
+    """A process of its own stores each other item and writes its journal lines; the main one waits for it."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for item in range(ITEMS):
+            if item % 2 and (pid := os.fork()):
+                assert os.waitpid(pid, 0)[1] == 0
+                continue
+            with journal.attempt(item):
+                WORKING.hit()
+                self.put(root, item)
+                WORKING.hit()
+            if item % 2:
+                os._exit(0)
+
+
+class RecoversByWorkers(Store):
+    """Recovery has another process read the file, which hits a failpoint and then says what it found."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        reader, writer = os.pipe()
+        if pid := os.fork():
+            os.close(writer)
+            with os.fdopen(reader) as found:
+                items: list[Any] = json.load(found)
+            assert os.waitpid(pid, 0)[1] == 0
+            return items
+        os.write(writer, json.dumps(super().recover(root)).encode())
+        os._exit(0)
 
 
 class SyncsTwice(Synced):

@@ -21,6 +21,7 @@ import os
 import select
 import signal
 import struct
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = ["anonymous_file", "run_contained", "run_forked", "start_forked"]
 
 _STATUS = struct.Struct("<i")
 _ERROR_BYTES_MOST = 1 << 16
+_LOOK_SECONDS = 0.2
 
 
 def start_forked(function: Callable[[], object]) -> int:
@@ -65,16 +67,22 @@ def run_forked(function: Callable[[], object]) -> int:
         raise
 
 
-def run_contained(function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
+def run_contained(
+    function: Callable[[], None], *, time_limit_seconds: float, breach: Callable[[], str] | None = None
+) -> tuple[int, str]:
     """Run in a forked process; return its exit status, negative for a signal, and the traceback it ended with, or "".
 
     After the time limit it is killed (status -9), and a message stands in the traceback's place. Everything it started is dead
     when this returns, or dies a moment later. SystemCallFailed is raised only in the child, where it shows as a traceback.
+
+    Args:
+        breach: is called several times a second in the PID namespace of the function, with its /proc. It returns a message if
+            the processes break a limit: they are killed then, as after the time limit.
     """
     with anonymous_file("outcome") as outcome:
         # The outcome if no process lives to write another.
         os.pwrite(outcome, _STATUS.pack(-signal.SIGKILL), 0)
-        pid = start_forked(lambda: _guarded(lambda: _keep(function, outcome), outcome))
+        pid = start_forked(lambda: _guarded(lambda: _keep(function, breach, outcome), outcome))
         if not _wait(pid, time_limit_seconds):
             return -signal.SIGKILL, f"it was still running after {time_limit_seconds:g} s"
         (status,) = _STATUS.unpack(os.pread(outcome, _STATUS.size, 0))
@@ -91,17 +99,17 @@ def anonymous_file(name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _keep(function: Callable[[], None], outcome: int) -> None:
+def _keep(function: Callable[[], None], breach: Callable[[], str] | None, outcome: int) -> None:
     unshare_processes()
     alive, alive_here = os.pipe()
     pid = os.fork()  # Not by `start_forked`: in the new namespace, the parent's id is 0.
     if not pid:
         os.close(alive_here)
-        _guarded(lambda: _init(function, alive, outcome), outcome)
+        _guarded(lambda: _init(function, breach, alive, outcome), outcome)
     os.waitpid(pid, 0)
 
 
-def _init(function: Callable[[], None], alive: int, outcome: int) -> None:
+def _init(function: Callable[[], None], breach: Callable[[], str] | None, alive: int, outcome: int) -> None:
     die_with_parent(0)  # A parent outside the namespace has no number in it.
     # So a death before the call above shows only here, as the end of the pipe.
     if select.select([alive], [], [], 0)[0]:
@@ -109,13 +117,33 @@ def _init(function: Callable[[], None], alive: int, outcome: int) -> None:
     os.close(alive)
     unshare_mounts()
     mount("proc", Path("/proc"), "proc")
-    pid = start_forked(lambda: _guarded(function, outcome))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+
+    def unblocked() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        function()
+
+    pid = start_forked(lambda: _guarded(unblocked, outcome))
+    looked = time.monotonic()
+    while (status := _reaped(pid)) is None:
+        signal.sigtimedwait({signal.SIGCHLD}, _LOOK_SECONDS)
+        if not breach or time.monotonic() - looked < _LOOK_SECONDS:
+            continue
+        if broken := breach():
+            os.pwrite(outcome, broken.encode(), _STATUS.size)
+            return  # The outcome's status says SIGKILL already, and the kernel sends it.
+        looked = time.monotonic()
+    os.pwrite(outcome, _STATUS.pack(status), 0)
+
+
+def _reaped(pid: int) -> int | None:
+    """Reap children of this process, orphans of others as well; return the exit status of one of them, None if it lives."""
     while True:
-        # Orphans become init's children: reap them as well.
-        ended, status = os.wait()
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == pid:
-            os.pwrite(outcome, _STATUS.pack(os.waitstatus_to_exitcode(status)), 0)
-            return
+            return os.waitstatus_to_exitcode(status)
+        if not ended:
+            return None
 
 
 def _guarded(function: Callable[[], None], outcome: int) -> NoReturn:

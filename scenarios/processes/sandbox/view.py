@@ -29,6 +29,7 @@ from typing import Any, Final, cast
 
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
+from crashmatrix.scenarios.processes.sandbox.limits import breach
 
 __all__ = ["FOLDER", "ROOT_NAME", "ConfinedHere", "View", "needed_folders", "show_machine", "without_paths"]
 
@@ -130,6 +131,10 @@ class ConfinedHere:
     def inside(self, path: Path) -> Path:
         """The path at which it has a path of ours."""
         return cast("Path", self.view.inside(path))
+
+    def breach(self) -> str:
+        """The limit that the processes of this PID namespace break; empty if none."""
+        return breach()
 
 
 def _make_place(tree: int, path: Path) -> None:

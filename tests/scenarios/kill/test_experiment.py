@@ -80,3 +80,12 @@ def test_thinning_is_logged() -> None:
     assert {(f"toy.put.{side}_write", hit) for side in ("before", "after") for hit in (1, 6)} <= {
         (result.point, result.hit) for result in results
     }
+
+
+@pytest.mark.parametrize("toy", ["ByWorkers", "RecoversByWorkers"])
+def test_hits_in_other_processes(toy: str) -> None:
+    """A system that forks is crashed whole, wherever its failpoints are hit, and what it forked goes on as without us."""
+    experiment = run(toy, budget=20)
+    assert verdicts(experiment.ordered()) == {"safe"}
+    noted = any("processes that the workload forked hit failpoints" in note for note in experiment.notes)
+    assert noted == (toy == "ByWorkers")

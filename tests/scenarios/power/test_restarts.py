@@ -49,6 +49,7 @@ def test_places() -> None:
     [
         (f"{TOYS}:Synced", KillPoint(3, 1)),  # Python
         (f"{TOYS}:BelievesTheCache", KillPoint(7)),  # Python, at the hit of a failpoint
+        (f"{TOYS}:ByWorkers", KillPoint(9)),  # the same in another of its processes
         ("shell.toml", KillPoint(3, 1)),  # any language
     ],
 )

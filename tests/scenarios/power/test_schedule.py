@@ -97,9 +97,12 @@ def test_recordings_come_in_order_and_recoveries_join(tmp_path: Path) -> None:
     assert all(each.initial == tuple(range(len(each.initial))) for each in others if each.resumed)
 
 
-def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
-    """One line, about the target."""
-    with workbench(Plan(target=f"{TOYS}:DiesByItself", report=tmp_path / "report")) as (checker, _):
+@pytest.mark.parametrize(
+    ("toy", "said"), [("DiesByItself", "recording"), ("TooMany", "it had more than 512 processes")]
+)
+def test_a_workload_that_fails_is_refused(toy: str, said: str, tmp_path: Path) -> None:
+    """One line, about the target; a workload that takes more than it may have is ended for it."""
+    with workbench(Plan(target=f"{TOYS}:{toy}", report=tmp_path / "report")) as (checker, _):
         making = Recordings(checker.jobs, checker.target, checker.folder(), 0, [])
-        with pytest.raises(UsageError, match="recording"):
+        with pytest.raises(UsageError, match=said):
             making.record("posix", "none")

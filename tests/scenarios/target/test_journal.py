@@ -1,6 +1,7 @@
 """The journal: what was attempted and acknowledged is known after any crash, and never more than that."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -222,3 +223,14 @@ def test_not_inherited(path: Path) -> None:
     """Programs that the workload starts cannot write to its journal by accident."""
     journal = Journal(path)
     assert not os.get_inheritable(journal._fd)
+
+
+def test_a_process_that_is_handed_the_journal_writes_into_it(tmp_path: Path) -> None:
+    """A worker that is started, not forked, gets the journal pickled, and opens the same file."""
+    journal = Journal(tmp_path / "journal", [1])
+    handed = pickle.loads(pickle.dumps(journal))  # our own
+    os.close(journal._fd)
+    with handed.attempt(7):
+        pass
+    assert journal.path.read_bytes() == b"attempt 7\nack 7\n"
+    assert handed.recovered == (1,)

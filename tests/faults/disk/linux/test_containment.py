@@ -143,3 +143,31 @@ def hung_until(limit: float) -> bool:
         started = pipe.read()  # It ends when the last process that holds it is gone.
     assert ended == (-signal.SIGKILL, f"it was still running after {limit:g} s")
     return started == b"x"
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize("orphans", [False, True], ids=["quiet", "with orphans that end all the time"])
+def test_a_broken_limit_ends_it(orphans: bool) -> None:
+    def works() -> None:
+        while True:
+            if orphans and not os.fork():
+                os.fork()
+                os._exit(0)
+            time.sleep(0.001)
+
+    def children() -> str:
+        return "it was seen" if len(list(Path("/proc").glob("[0-9]*"))) > 1 else ""
+
+    assert run_contained(works, time_limit_seconds=30, breach=children) == (-signal.SIGKILL, "it was seen")
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_kept_limit_changes_nothing() -> None:
+    """The function has the signals of its caller, and its own exit status."""
+
+    def works() -> None:
+        assert signal.SIGCHLD not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        time.sleep(0.5)
+        sys.exit(3)
+
+    assert run_contained(works, time_limit_seconds=30, breach=lambda: "") == (3, "")
