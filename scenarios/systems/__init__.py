@@ -54,6 +54,10 @@ BUILT_IN = {
         "crashmatrix.scenarios.systems.reference.engine:NewEngine",
         "the reference log and engine, which begin in a folder that is not there",
     ),
+    "reference:threads": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.threads:ThreadedEngine",
+        "the reference log and engine, called by several threads at once (meant for kills)",
+    ),
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
         "crashmatrix.scenarios.systems.reference.log:ThreadedLog",
