@@ -54,6 +54,7 @@ from crashmatrix.faults.failpoints import (
     scenario,
     seed,
 )
+from crashmatrix.faults.marks import Mark, entered, mark
 
 __all__ = [
     "AlreadyDeclared",
@@ -61,6 +62,7 @@ __all__ = [
     "FaultsError",
     "InvalidAction",
     "InvalidName",
+    "Mark",
     "NotDeclared",
     "Observer",
     "Panic",
@@ -73,7 +75,9 @@ __all__ = [
     "configure_callback",
     "configured",
     "declare",
+    "entered",
     "hits",
+    "mark",
     "observe",
     "parse",
     "remove",

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from crashmatrix.faults import mark
 from crashmatrix.reference_wal.delta import folder as table_folder, recovery as delta_recovery
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
@@ -52,6 +53,14 @@ __all__ = ["FoundTable", "HealedTable", "Layout", "OpenedTable", "open_tables"]
 logger = logging.getLogger(__name__)
 
 SYNC_FOUND = step("recovery.tables.sync", "a table's name perhaps in the cache only", "every table found is durable")
+
+ENTERED = {
+    "@a": mark("rows.opening.@a", "a table and its log, healed and replayed"),
+    "@b": mark("rows.opening.@b", "a table half-made, without a log, removed"),
+    "@c": mark("rows.opening.@c", "a table half-made, with a log, removed"),
+    "@e": mark("rows.opening.@e", "a table half-dropped, its clean-up finished"),
+}
+"""The rows that a crash leads to; the others are damage."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,8 @@ def _refuse_without_log(layout: Layout, name: str, *, logged: bool) -> None:
 
 def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> None:
     path, clean_up = layout.table(item.name), list[Callable[[], None]]()
+    if item.row in ENTERED:
+        ENTERED[item.row].enter()
     if logs is not None and item.next_id is not None:
         clean_up = [partial(logs.remove_table_log, item.name)]
     if item.row == "@e":

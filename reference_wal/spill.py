@@ -34,6 +34,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crashmatrix.faults import mark
 from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory
 from crashmatrix.reference_wal.errors import SpillCorrupted
 
@@ -46,6 +47,11 @@ UNLINK_SPILL = step("spill.file.unlink", "committed, the spill file still there"
 UNLINK_FOUND = step("recovery.spill.unlink", "a spill file of no use", "gone, not yet durably")
 SYNC_UNLINKED = step("recovery.spill.sync", "unlinked in the cache only", "they cannot come back")
 DELETE_FOLDER = step("drop.spill.delete", "a dropped table's spill files", "they are gone permanently")
+
+BELOW = mark("rows.spill.below", "a spill file of batches that Delta holds, deleted")
+TORN = mark("rows.spill.torn", "a spill file that does not fit its name, deleted")
+NEXT = mark("rows.spill.next", "a spill file that goes on from the marker, replayed")
+BEYOND = mark("rows.spill.beyond", "a spill file behind a gap, deleted")
 
 _FILE = b"ARROW1"
 """Begins an Arrow file, and no stream."""
@@ -114,8 +120,13 @@ class SpillFolder:
         found, keep = self._found(), list[Spill]()
         for spill in found:
             due = keep[-1].hi + 1 if keep else marker + 1
-            if spill.lo == due and spill.is_whole(self.identity):
+            if spill.lo != due:
+                (BELOW if spill.hi <= marker else BEYOND).enter()
+            elif spill.is_whole(self.identity):
+                NEXT.enter()
                 keep.append(spill)
+            else:
+                TORN.enter()
         self._delete([spill for spill in found if spill not in keep])
         return keep
 

@@ -29,6 +29,7 @@ from typing import Protocol
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from crashmatrix.faults import mark
 from crashmatrix.reference_wal.delta import checkpoint
 from crashmatrix.reference_wal.delta.commit import TableProperties, check_files, files_of, marker_of
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
@@ -45,6 +46,10 @@ SETTLE_NEWEST = step(
 )
 UNLINK_TORN = step("recovery.torn_commit.unlink", "a torn file in _delta_log", "gone, not yet durably")
 SYNC_HEALED = step("recovery.torn_commit.sync", "unlinked in the cache only", "the table is as before the torn commit")
+
+TORN_COMMIT = mark("rows.delta.commit", "the newest commit torn, removed")
+TORN_CHECKPOINT = mark("rows.delta.checkpoint", "a checkpoint or its pointer torn, removed")
+ABANDONED = mark("rows.delta.abandoned", "a commit that never was, removed")
 
 
 class Covers(Protocol):
@@ -147,6 +152,9 @@ def remove_torn(path: Path, torn: TornTail) -> None:
         file for file in log.iterdir() if ".json#" in file.name
     ]  # deltalake's own, linked or abandoned, and ours
     damaged = [*torn.checkpoint, *([torn.commit] if torn.commit else []), *leftovers]
+    for found, entered in ((torn.commit, TORN_COMMIT), (torn.checkpoint, TORN_CHECKPOINT), (leftovers, ABANDONED)):
+        if found:
+            entered.enter()
     for file in damaged:
         logger.info("%s: torn or abandoned, removed", file)
         with UNLINK_TORN:

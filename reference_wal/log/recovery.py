@@ -50,6 +50,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from crashmatrix.faults import mark
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
 from crashmatrix.reference_wal.errors import LogCorrupted
 from crashmatrix.reference_wal.log.persisted import PERSISTED, IdSet, read_persisted
@@ -84,6 +85,20 @@ class Row(Enum):
     HEADERLESS = "@H"
     FOREIGN = "@P"
     PERSISTED = "@R"
+
+
+ENTERED = {
+    Row.UNFINISHED: mark("rows.log.@A", "a segment or set not finished, removed"),
+    Row.CLOSED_WHOLE: mark("rows.log.@B", "a closed segment, kept"),
+    Row.ACTIVE_WHOLE: mark("rows.log.@D", "an active segment, cut to its records and closed"),
+    Row.ACTIVE_TORN: mark("rows.log.@E", "likewise, with a torn write behind its records"),
+    Row.ACTIVE_EMPTY: mark("rows.log.@G", "an active segment without a whole record, goes on"),
+    Row.FOREIGN: mark("rows.log.@P", "somebody else's file, left alone"),
+    Row.PERSISTED: mark("rows.log.@R", "a set of persisted batches, believed"),
+}
+NO_ACTIVE = mark("rows.log.@J", "closed segments and no active one: the next is created")
+NOT_A_LOG = mark("rows.log.@O", "a folder that never became a log")
+"""The rows that a crash leads to; the others are damage. `retention` has @K."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +183,14 @@ class Plan:
 
 def look(folder: Path) -> Plan:
     """Decide what the folder means; changes nothing, but syncs the active segment. Raises LogCorrupted, OSError."""
-    plan = decide(inspect(folder))
+    found = inspect(folder)
+    plan = decide(found)
+    for item in found:
+        ENTERED[item.row].enter()
+    if plan.opening is None:
+        NOT_A_LOG.enter()
+    elif plan.leftover is None:
+        NO_ACTIVE.enter()
     if plan.opening is not None:
         plan.persisted = read_persisted(folder, plan.opening.header.identity)
     return plan

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from crashmatrix.faults import mark
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted
 from crashmatrix.reference_wal.log.persisted import IdSet, write_persisted
@@ -20,6 +21,8 @@ __all__ = ["Retention"]
 
 UNLINK_SEGMENT = step("wal.retire.unlink", "all batches persisted, segment still there", "gone, not yet durably")
 SYNC_RETIRED = step("wal.retire.sync", "unlinked in the cache only", "gone permanently")
+
+RETIRED_BEFORE = mark("rows.log.@K", "ids without a segment, all persisted: accepted")
 
 
 class Retention:
@@ -47,6 +50,7 @@ class Retention:
         if claimed >= next_id:
             raise LogCorrupted(self.folder, f"batch {claimed} was persisted, but the log ends at {next_id - 1}")
         for first, last in self.gaps(active_start):
+            RETIRED_BEFORE.enter()
             for start, end in self.persisted.missing(max(first, persisted_through + 1), last):
                 raise LogCorrupted(self.folder, f"batches {start} to {end} are in no segment")
 

@@ -19,7 +19,7 @@ from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
-__all__ = ["broken_undisturbed", "judge_undisturbed", "refuse_if_broken", "unfired"]
+__all__ = ["broken_undisturbed", "judge_undisturbed", "refuse_if_broken", "unfired", "unreached"]
 
 _ITEMS_SHOWN, _CHARACTERS_SHOWN = 5, 40
 
@@ -67,6 +67,14 @@ def unfired(name: str, reason: str = "") -> str:
         f"failpoint {name}, which the target lists, never fired, neither in the workload nor in a recovery: check its name. A "
         "fail-rs program must call FailScenario::setup() and be built with the feature `failpoints` of crate fail; a gofail "
         "program must be built after `gofail enable`. Take failpoints that this workload does not reach off the list"
+    )
+
+
+def unreached(name: str) -> str:
+    """Say why a run of a built-in target says nothing about a failpoint or a row of recovery's tables."""
+    return (
+        f"{name} was reached neither by the workload nor by a recovery, so nothing is known of it: the workload of a built-in "
+        "target reaches every one, whatever the seed. This is a mistake in crashmatrix"
     )
 
 

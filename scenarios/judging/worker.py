@@ -13,7 +13,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class Profile:
     """Rules by which hits were left out."""
     elsewhere: bool = False
     """Whether a process that the system forked hit a failpoint: only hits of the process itself are in ``hits``."""
+    entered: dict[str, int] = field(default_factory=dict)
+    """How often each mark was entered."""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -112,6 +114,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         tuple(coverage.lacks),
         tuple(coverage.notes),
         bool(elsewhere[0]),
+        {name: count for name, count in faults.entered().items() if not name.startswith(tuple(system.unreached))},
     )
 
 

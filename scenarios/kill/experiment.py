@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -34,7 +34,7 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
-from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired
+from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired, unreached
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -45,6 +45,7 @@ from crashmatrix.scenarios.kill.second_lives import SecondLives
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
+from crashmatrix.scenarios.systems import BUILT_IN
 
 __all__ = ["KILL", "Kill", "KillExperiment", "KillScenario"]
 
@@ -118,9 +119,11 @@ class KillExperiment(KillExploration):
             self._distrust("no crash left anything else than the undisturbed run: nothing was tested")
         never = sorted(name for name in declared if name not in hit)
         self._miss_listed(prepared, hit)
+        self._miss_own(never, prepared.profile.entered)
         self.details.update(
             failpoints_declared=len(declared),
             failpoints_never_hit=never,
+            entered=prepared.profile.entered,
             uncovered=self._uncovered(prepared, hit),
             distinct_states=len(self.checked),
             during_recovery=sum(len(path) > 1 and RESUMED not in path for path in self.results),
@@ -130,6 +133,9 @@ class KillExperiment(KillExploration):
         self.notes += filter(None, [self.checker.patience.rule])
         if never:
             self.notes.append(f"failpoints never hit: {', '.join(never)}")
+        if entered := prepared.profile.entered:
+            rows = ", ".join(f"{name.removeprefix('rows.')} {count}" for name, count in entered.items())
+            self.notes.append(f"rows of recovery's tables that the workload entered, and how often: {rows}")
         self.notes.append(
             f"{counted(len(self.checked), 'distinct state')} judged, crashes in recovery up to {self.depth_max} deep; "
             f"{counted(self.details['killed_for_real'], 'scenario')} also killed for real, "
@@ -159,6 +165,16 @@ class KillExperiment(KillExploration):
             if name not in hit and path not in self.results:
                 self.paths.append(path)
                 self.report(path, Checked(Verdict.UNKNOWN, unfired(name, prepared.unseen)), method="unfired")
+
+    def _miss_own(self, never: Collection[str], entered: Mapping[str, int]) -> None:
+        """A built-in target's workload reaches every failpoint and enters every row, with any seed; else it is ``unknown``."""
+        target = self.checker.target
+        if target.name not in BUILT_IN or target.mutant:
+            return
+        for name in (*never, *(name for name, count in entered.items() if not count)):
+            path = ((name, 1),)
+            self.paths.append(path)
+            self.report(path, Checked(Verdict.UNKNOWN, unreached(name)), method="unfired")
 
     def _uncovered(self, prepared: Prepared, hit: Collection[str]) -> list[str]:
         """Return the words for the verdict line on everything at which no crash was tried."""

@@ -51,13 +51,16 @@ BUILT_IN = {
         "the reference log and engine, on real temperatures",
     ),
     "reference:new": BuiltIn(
-        "crashmatrix.scenarios.systems.reference.engine:ReferenceEngine",
-        "the reference log and engine, from a folder that is not there on",
-        {"new": True},
+        "crashmatrix.scenarios.systems.reference.engine:NewEngine",
+        "the reference log and engine, which begin in a folder that is not there",
+    ),
+    "reference:threads": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.threads:ThreadedEngine",
+        "the reference log and engine, called by several threads at once (meant for kills)",
     ),
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(
-        "crashmatrix.scenarios.systems.reference.log:ReferenceLog",
+        "crashmatrix.scenarios.systems.reference.log:ThreadedLog",
         "the reference log, four threads on one table (meant for power cuts)",
         {"threads": 4},
     ),

@@ -21,7 +21,14 @@ import pyarrow.parquet as pq
 from crashmatrix.reference_wal.options import TAG_TYPES
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.systems.reference.rows.exact import first_difference, plain, undictionaried
-from crashmatrix.scenarios.systems.reference.rows.hostile import HOSTILE_TAGS, HOSTILE_TIMESTAMP, SIZES, hostile_rows
+from crashmatrix.scenarios.systems.reference.rows.hostile import (
+    HOSTILE_TAGS,
+    HOSTILE_TIMESTAMP,
+    SIZES,
+    SIZES_NESTED,
+    hostile_rows,
+    nested_rows,
+)
 
 __all__ = [
     "BATCHES",
@@ -40,16 +47,16 @@ __all__ = [
 
 ROW = "crashmatrix_row"
 MAIN, SCRATCH, LATE = "readings", "scratch", "late"
-"""The tables: one ingested into all along; one moved, truncated, dropped and made anew, whose rows are hostile; one without a
-row until half-way."""
+"""The tables: one ingested into all along; one moved, truncated, dropped and made anew, whose rows are hostile; one without tags,
+and at first without a row, whose dictionaries are nested."""
 
 ROWS_MAX = 20_000
 """Rows of the source that are used, at most: enough for many segments and generations, few enough to read at each check."""
 
-BATCHES = {MAIN: 19, LATE: 7}
-"""Batches that the source is cut into, for each of its tables."""
+BATCHES = 19
+"""Batches that the source is cut into."""
 
-ROWS_MIN = 2 * sum(BATCHES.values())
+ROWS_MIN = 2 * BATCHES
 
 
 @dataclass(frozen=True)
@@ -228,21 +235,31 @@ class DataSet:
 
     def __init__(self, folder: Path, seed: int, timestamp: str, tags: Sequence[str]) -> None:
         """Map what `store` put into the folder."""
-        rows, strange = _mapped(folder / "own"), _mapped(folder / "hostile")
-        dealt, hostile = _dealt(rows.num_rows, seed), _in_turn(SCRATCH, SIZES)
-        own = Source(rows, _mapped(folder / "own-plain"), dealt, timestamp, tags)
-        other = Source(strange, _mapped(folder / "hostile-plain"), hostile, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
-        self._sources = {MAIN: own, LATE: own, SCRATCH: other}
-        self.batches = {table: [one for one in (*dealt, *hostile) if one.table == table] for table in self._sources}
+        own = _mapped(folder / MAIN)
+        keys: dict[str, tuple[str, Sequence[str]]] = {
+            MAIN: (timestamp, tags),
+            SCRATCH: (HOSTILE_TIMESTAMP, HOSTILE_TAGS),
+            LATE: (HOSTILE_TIMESTAMP, ()),
+        }
+        self.batches = {
+            MAIN: _dealt(own.num_rows, seed),
+            SCRATCH: _in_turn(SCRATCH, SIZES),
+            LATE: _in_turn(LATE, SIZES_NESTED),
+        }
+        self._sources = {
+            table: Source(_mapped(folder / table), _mapped(folder / f"{table}-plain"), batches, *keys[table])
+            for table, batches in self.batches.items()
+        }
 
     @staticmethod
     def store(rows: pa.Table, folder: Path, seed: int) -> None:
         """Put the rows of a run into a folder: those given, and hostile ones, each bit by bit as well."""
-        strange = numbered(pa.Table.from_batches(hostile_rows(seed)))
-        for name, table in (("own", rows), ("hostile", strange)):
-            for kind, content in ((name, table), (f"{name}-plain", plain(table))):
-                with pa.OSFile(str(folder / kind), "wb") as sink, pa.ipc.new_stream(sink, content.schema) as writer:
-                    writer.write_table(content)
+        strange = {SCRATCH: hostile_rows(seed), LATE: nested_rows(seed)}
+        tables = {MAIN: rows, **{table: numbered(pa.Table.from_batches(found)) for table, found in strange.items()}}
+        for table, content in tables.items():
+            for name, part in ((table, content), (f"{table}-plain", plain(content))):
+                with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, part.schema) as writer:
+                    writer.write_table(part)
 
     def source(self, table: str) -> Source:
         """Return the source of a table's rows."""
@@ -259,16 +276,9 @@ def _mapped(path: Path) -> pa.Table:
 
 
 def _dealt(rows: int, seed: int) -> list[Batch]:
-    """Cut the rows of the source into batches of varying size, and deal them out to its tables, one of them drawn at a time."""
-    draw = random.Random(f"{seed} batches")
-    tables = [table for table, count in BATCHES.items() for _ in range(count)]
-    draw.shuffle(tables)
-    edges = [0, *sorted(draw.sample(range(1, rows), len(tables) - 1)), rows]
-    counts, dealt = dict.fromkeys(BATCHES, 0), list[Batch]()
-    for table, (start, end) in zip(tables, pairwise(edges), strict=True):
-        dealt.append(Batch(table, counts[table], start, end - start))
-        counts[table] += 1
-    return dealt
+    """Cut the rows of the source into batches of varying size."""
+    edges = [0, *sorted(random.Random(f"{seed} batches").sample(range(1, rows), BATCHES - 1)), rows]
+    return [Batch(MAIN, index, start, end - start) for index, (start, end) in enumerate(pairwise(edges))]
 
 
 def _in_turn(table: str, sizes: Sequence[int]) -> list[Batch]:

@@ -51,7 +51,7 @@ def leave_debris(root: Path) -> None:
     (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')
     (root / "tables" / ".creating-unfinished").mkdir()
     (root / "tables" / ".dropped-gone").mkdir()
-    for name, start in ((MAIN, PREPARED[MAIN]), ("gone", 0)):
+    for name, start in ((MAIN, PREPARED[MAIN]), (MAIN, 0), (MAIN, 99), ("gone", 0)):
         (root / "spill" / name).mkdir(parents=True, exist_ok=True)
         (root / "spill" / name / f"{start:020d}-{start + 1:020d}-0badc0de.arrow").write_bytes(bytes(600))  # torn
     _leave_debris_of_a_transfer(root)

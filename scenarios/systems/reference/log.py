@@ -37,7 +37,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 __all__ = ["ReferenceLog", "stop_rotating", "tear_an_append"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
-STEADY, OTHER, SHARED, BRIEF = "steady", "other", "shared", "brief"
+STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
 
 SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
 APPENDS, EACH_THREAD = 22, 7
@@ -57,6 +57,9 @@ MARKS: dict[int, tuple[str, list[int]]] = {
 }
 """The batches marked persisted before an append: out of order, with holes, over several segments; no two marks share a batch, but
 for the last one of `OTHER`, by truncation."""
+
+
+_PREPARED_MARK = (OTHER, [0])
 
 
 class LogContract(ExactlyOnce):
@@ -83,6 +86,7 @@ class ReferenceLog(SystemUnderTest):
         "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
         "recovery.newest_commit.", "recovery.replay.", "recovery.spill.", "recovery.table.", "recovery.tables.",
         "recovery.torn_commit.", "recovery.transfer.", "recovery.unfinished_table.",
+        "rows.delta.", "rows.opening.", "rows.spill.",
     )  # fmt: skip
     stable_recovery = True
 
@@ -106,6 +110,13 @@ class ReferenceLog(SystemUnderTest):
                 for number in range(2):
                     wal.append(table, self._batch(table, number))
                     items.append(["append", table, number])
+                    if table != STEADY and not number:
+                        wal.log(table).rotate()
+            wal.mark_persisted(*_PREPARED_MARK)
+            wal.create_table_log(FRESH, SCHEMA, identity=FRESH)
+        items.append(["mark", *_PREPARED_MARK])
+        stop_rotating(next((root / "wal" / OTHER).glob("*-.arrows")))
+        (root / "wal" / FRESH / "by-somebody-else").touch()
         tear_an_append(next((root / "wal" / STEADY).glob("*-.arrows")))
         (root / "wal" / OTHER / "99-.tmp").touch()
         (root / "wal" / OTHER / "persisted.tmp").touch()
@@ -236,7 +247,9 @@ class ReferenceLog(SystemUnderTest):
             if mine != sorted(mine):
                 raise PromiseBroken("reordered", f"{table}: one thread's batches came back as {mine}")
         marks = [
-            ["mark", table, sorted(ids)] for place, ids in MARKS.values() if place == table and persisted >= set(ids)
+            ["mark", table, sorted(ids)]
+            for place, ids in (_PREPARED_MARK, *MARKS.values())
+            if place == table and persisted >= set(ids)
         ]
         if later := sorted(persisted - {batch_id for _, _, ids in marks for batch_id in ids}):
             marks.append(["mark", table, later])  # A second life's; in a first one, this was never attempted.
@@ -263,6 +276,15 @@ class ReferenceLog(SystemUnderTest):
                         pa.ipc.open_stream(path.read_bytes()).read_all().validate(full=True)
         except (ReferenceWalError, OSError, pa.ArrowException) as error:
             raise PromiseBroken("cannot-open", f"going on raised {type(error).__name__}: {error}") from error
+
+
+class ThreadedLog(ReferenceLog):
+    """The same log, to which threads append as they please, and nothing else is done."""
+
+    unreached: ClassVar[Sequence[str]] = (
+        *ReferenceLog.unreached,
+        *("rows.", "wal.create_table.", "wal.persist.", "wal.remove_table.", "wal.retire.", "wal.rotate."),
+    )
 
 
 def _ids_in(wal: WriteAheadLog, table: str) -> list[int]:

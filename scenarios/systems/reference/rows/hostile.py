@@ -15,12 +15,17 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "SIZES", "hostile_rows"]
+__all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "SIZES", "SIZES_NESTED", "hostile_rows", "nested_rows"]
 
 HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
 
 SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
 """Rows of each batch, in order."""
+
+SIZES_NESTED = (3, 0, 1, 30, 2, 1, 8)
+"""Likewise, of a table without tags, whose only dictionaries are those within lists and structs."""
+
+_NESTED = ["at", "labels", "place", "coarse"]
 
 _WIDE = 3
 """One row in so many of the batches of one row is wide."""
@@ -69,6 +74,12 @@ def hostile_rows(seed: int) -> list[pa.RecordBatch]:
     draw = random.Random(f"{seed} hostile")
     ones = [place for place, size in enumerate(SIZES) if size == 1]
     return [_batch(draw, size, wide=place in ones[::_WIDE]) for place, size in enumerate(SIZES)]
+
+
+def nested_rows(seed: int) -> list[pa.RecordBatch]:
+    """Return the batches of the table without tags."""
+    draw = random.Random(f"{seed} nested")
+    return [_batch(draw, size, wide=False).select(_NESTED) for size in SIZES_NESTED]
 
 
 def _batch(draw: random.Random, size: int, *, wide: bool) -> pa.RecordBatch:

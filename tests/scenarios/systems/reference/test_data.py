@@ -23,7 +23,7 @@ from crashmatrix.scenarios.systems.reference.data import (
     DataSet,
     read_source,
 )
-from crashmatrix.scenarios.systems.reference.rows.hostile import SIZES
+from crashmatrix.scenarios.systems.reference.rows.hostile import SIZES, SIZES_NESTED
 
 COUNT = 300
 
@@ -97,13 +97,12 @@ def test_unreadable_files(name: str, tmp_path: Path) -> None:
 def test_every_row_is_in_one_batch(seed: int, tmp_path: Path) -> None:
     """The batches are the rows, without holes; each table numbers its own; one seed cuts one way."""
     found = made(tmp_path, seed)
-    own = sorted((*found.batches[MAIN], *found.batches[LATE]), key=lambda batch: batch.start)
-    assert {table: len(found.batches[table]) for table in BATCHES} == BATCHES
-    for batches, rows in ((own, COUNT), (found.batches[SCRATCH], sum(SIZES))):
-        assert batches[0].start == 0 and batches[-1].start + batches[-1].rows == rows
+    counts = {MAIN: COUNT, SCRATCH: sum(SIZES), LATE: sum(SIZES_NESTED)}
+    assert len(found.batches[MAIN]) == BATCHES and found.batches.keys() == counts.keys()
+    for name, batches in found.batches.items():
+        assert batches[0].start == 0 and batches[-1].start + batches[-1].rows == counts[name]
         assert all(before.start + before.rows == after.start for before, after in pairwise(batches))
-    for batches in found.batches.values():
-        assert [batch.index for batch in batches] == list(range(len(batches)))
+        assert [(batch.table, batch.index) for batch in batches] == [(name, index) for index in range(len(batches))]
     assert made(tmp_path, seed).batches == found.batches
     assert made(tmp_path, seed + 100).batches != found.batches
 
@@ -115,7 +114,7 @@ def table(data: DataSet, number: int) -> pa.Table:
     return pa.Table.from_batches([data.record_batch(data.batches[SCRATCH][number])])
 
 
-@pytest.mark.parametrize("name", [MAIN, SCRATCH])
+@pytest.mark.parametrize("name", [MAIN, SCRATCH, LATE])
 def test_batches_are_recognised(name: str, data: DataSet) -> None:
     """Rows in any order and any chunks are the batches that they were cut into, as often as they are there."""
     first, second, none = data.batches[name][0], data.batches[name][3], data.batches[SCRATCH][1]
