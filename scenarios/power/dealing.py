@@ -22,7 +22,7 @@ BATCH = 200
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
 _ENUMERATED_MAX, _ENUMERATED_PER_DEALT = 20_000, 250
-"""How many states are enumerated, once enough are dealt, to say how many there are: at most so many, and so many for each dealt."""
+"""How many states are enumerated, once enough are dealt, to say how many there are: in all, and for each that is dealt."""
 
 
 class Dealer:
