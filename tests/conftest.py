@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crashmatrix.faults.disk import Missing, requirements
 from crashmatrix.faults.disk.linux.kernel import make_propagation_private, mount, unshare_mounts
 from crashmatrix.scenarios.campaign import workbench
 from tests import ROOT
 
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # A busy machine is not a failure.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # In the background of a shell script; children inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # Under nohup.
@@ -59,7 +62,7 @@ _LONGEST = (
 """First, so that no worker begins with one of them when the others are done."""
 
 
-_RUNNING = ("Campaign", "CRASHMATRIX", "crashmatrix", "workbench")
+_RUNNING = ("Campaign", "CRASHMATRIX", "crashmatrix", "run_kill", "workbench")
 """A module with one of these names runs experiments, or the program."""
 
 

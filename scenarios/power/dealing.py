@@ -28,7 +28,7 @@ batches are smaller, so that a bug which shows at once is found at once."""
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
 _COUNTED_MAX, _COUNTED_PER_DEALT, _LOOKED_AT_MAX = 20_000, 250, 50_000
-"""How many states are enumerated: once enough are dealt, to say how many there are, at most so many and so many for each dealt;
+"""How many states are enumerated: once enough are dealt, to say how many there are, in all and for each that is dealt;
 in search of more to deal."""
 _OUTCOMES_EACH = 8
 """How many outcomes are judged for each state that is dealt to check a prediction, at least."""

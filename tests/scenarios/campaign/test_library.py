@@ -14,6 +14,8 @@ from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 from tests.scenarios.toy_systems import Buffered, Store
 
+pytestmark = pytest.mark.experiment
+
 MY_STORE = """
 import crashmatrix
 

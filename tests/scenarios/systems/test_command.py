@@ -127,6 +127,7 @@ for item in range(3):
 """
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize(
     "listed", ['failpoints = ["store.before_write"]', 'list_failpoints = "echo store.before_write"']

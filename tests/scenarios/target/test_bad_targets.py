@@ -148,6 +148,7 @@ def test_refused(name: str, message: str) -> None:
         check(f"{BAD}:{name}", set(), "")
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("write", "message"), REFUSED_COMMANDS)
 def test_refused_commands(write: str, message: str, tmp_path: Path) -> None:
     """A program that fails undisturbed is refused, and the error says what it did."""
