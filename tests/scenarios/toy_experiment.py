@@ -114,6 +114,7 @@ class Empty:
     dies: Literal["process"] = "process"
     budget = 50
     counts = "files"
+    modules = ()
     labels = Labels("file", "emptying")
     missing = ""
     """The answer of `lacking`."""
