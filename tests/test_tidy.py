@@ -114,7 +114,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",
     "scenarios/processes/calls/traced.py": "wraps ptrace(2); calls/test_mapped_stores.py traces real programs with it",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
-    "scenarios/processes/job_process.py": "how a job's process starts; tested through jobs in test_jobs.py and test_job_server.py",
+    "scenarios/processes/job_process.py": "how a job's process starts; test_jobs.py and test_job_server.py start many",
     "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
     "scenarios/processes/sandbox/init.py": "the other end of a cell; test_cell.py drives it",
     "scenarios/processes/sandbox/calls.py": "system calls; test_cell.py and test_view.py see what they do",

@@ -127,7 +127,7 @@ def shout(_: Channel, count: int, last: bytes) -> None:
 
 def whereabouts(_: Channel) -> tuple[str, list[str], list[str], str]:
     """Return the current folder, where to import from, the program's arguments, and what standard input holds."""
-    return os.getcwd(), sys.path, sys.argv, os.readlink("/proc/self/fd/0")
+    return str(Path.cwd()), sys.path, sys.argv, str(Path("/proc/self/fd/0").readlink())
 
 
 def identity(_: Channel) -> tuple[bool, bool, str, bool]:

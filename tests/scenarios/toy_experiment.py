@@ -116,6 +116,7 @@ class Empty:
     modules = ()
     budget = 50
     counts = "files"
+    modules = ()
     labels = Labels("file", "emptying")
     missing = ""
     """The answer of `lacking`."""
