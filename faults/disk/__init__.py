@@ -17,7 +17,8 @@ Read in this order:
                    `nudges` make the kernel write as a busy machine would, `filesystem` makes and mounts filesystems
     trace/         the operations that reached the disk, in total order, and what each sync made durable
     state          one crash state and its name
-    crash_states   which states a power cut could leave, in the order in which to try them
+    enumeration/   what can differ at a cut, and the order in which to try it
+    crash_states   which states a power cut could leave, in this order
     crash_images   each of them as a folder
     change_names   which file each change concerns
     media          chooses between the two rooms that do all this:

@@ -166,11 +166,12 @@ class CrashStates:
             "rest": lambda choices, chance: shapes.rest(choices, chance) if choices in self._small else iter(()),
         }
         made = {name: partial(self._states, name, shape) for name, shape in kinds.items()}
-        turns = [made[name] for name in ("ends", "singles", "ends", "torn", "subsets")]
+        turns = [made[name] for name in ("singles", "ends", "singles", "torn", "subsets")]
         chance = random.Random(f"{options.seed} turns")
         promised = in_turns([made["promised"](choices) for choices in chance.sample(self.choices, len(self.choices))])
-        # At first, every other state is one right after a promise: it may be in memory only, without any pending write.
-        return in_turns([promised, ordered(sorts_of(self.choices), turns, made["rest"], chance)])
+        others = ordered(sorts_of(self.choices), turns, made["rest"], chance)
+        # At first, every third state is one right after a promise: it may be in memory only, without any pending write.
+        return in_turns([promised, others, others])
 
     def _states(self, name: str, shape: shapes.Shape, choices: Choices) -> Iterator[tuple[int, CrashState]]:
         chance = random.Random(f"{self._options.seed} {name} {choices.cut.position}")

@@ -41,6 +41,11 @@ class Chosen:
         """Its bits."""
         return (1 << self.width) - 1 << self.shift
 
+    @property
+    def upto(self) -> int:
+        """Its bits, and those of all changes before it."""
+        return (1 << self.shift + self.width) - 1
+
 
 class Choices:
     """The choices at a cut.
@@ -105,8 +110,10 @@ class Choices:
         It has the earliest cut at which it can come about.
         """
         kept, tears, cut = 0, list[Tear](), self.cut.first
+        every = f"{bits:0{self.number}b}"[::-1]  # Digits, since it takes long to shift a large number for each change.
         for chosen in self.changes:
-            if there := bits >> chosen.shift & (1 << chosen.width) - 1:
+            there = every[chosen.shift : chosen.shift + chosen.width]
+            if "1" in there:
                 kept |= 1 << chosen.index
                 cut = max(cut, chosen.position + 1)
                 tears += _torn(chosen, there)
@@ -130,10 +137,10 @@ def _first_sector(change: Change) -> int:
     return change.offset // SECTOR_BYTES if isinstance(change, Write | Data) else 0
 
 
-def _torn(chosen: Chosen, there: int) -> list[Tear]:
+def _torn(chosen: Chosen, there: str) -> list[Tear]:
     """The runs of a change that are missing. A run of the first parts begins with the change, one of the last ends with it."""
     tears, parts, last = list[Tear](), chosen.parts, len(chosen.parts) - 1
-    for missing, numbers in groupby(range(len(parts)), key=lambda number: not there >> number & 1):
+    for missing, numbers in groupby(range(len(parts)), key=lambda number: there[number] == "0"):
         if missing:
             run = list(numbers)
             start = parts[run[0]][0] if run[0] else 0

@@ -13,8 +13,8 @@ rest       every combination, in a drawn order
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, chain, islice, zip_longest
-from operator import or_
+from functools import partial
+from itertools import chain, islice, zip_longest
 
 from crashmatrix.faults.disk.enumeration.choices import Choices, Chosen
 from crashmatrix.faults.disk.trace.operations import Attribute, Change, Data, Names, Size
@@ -41,14 +41,21 @@ def ends(choices: Choices, _: random.Random) -> Bits:
 
 
 def singles(choices: Choices, chance: random.Random) -> Bits:
-    """One change, file or directory missing or alone, and each place in the order of changes."""
-    every, changes = choices.every, [chosen.bits for chosen in choices.changes]
-    objects = list(_objects(choices))
-    upto = list(accumulate(changes, or_))
-    found = [bits for one in chain(changes, objects) for bits in (every ^ one, one)]
-    found += [bits for prefix in upto[:-1] for bits in (prefix, every ^ prefix)]
-    chance.shuffle(found)
-    return iter(found)
+    """One change, file or directory missing or alone, and each place in the order of changes.
+
+    At first the latest alone, and all but the earliest: the younger is kept, the older lost.
+    """
+    every, found = choices.every, list[Callable[[], int]]()
+    if len(choices.changes) > 1:
+        yield choices.changes[-1].bits
+        yield every ^ choices.changes[0].bits
+    found += [partial(getattr, chosen, "bits") for chosen in choices.changes]
+    found += [partial(getattr, chosen, "upto") for chosen in choices.changes[:-1]]
+    found += [partial(int, bits) for bits in _objects(choices)]
+    turns = [(one, turned) for one in found for turned in (0, every)]
+    chance.shuffle(turns)
+    for one, turned in turns:
+        yield one() ^ turned  # Made one by one: large numbers take much room.
 
 
 def torn(choices: Choices, chance: random.Random, most: int) -> Bits:
@@ -106,7 +113,7 @@ def _inodes(change: Change) -> Iterable[int]:
 
 def _torn_one(choices: Choices, chosen: Chosen, chance: random.Random) -> Bits:
     """One change torn: each boundary with the changes after it missing, then with everything else there, then the others."""
-    before = sum(other.bits for other in choices.changes if other.shift < chosen.shift)
+    before = (1 << chosen.shift) - 1
     others = choices.every ^ chosen.bits
     blocks, sectors = choices.blocks(chosen), choices.sectors(chosen)
     boundaries = dict.fromkeys(chain(_boundaries(blocks), _boundaries(sectors)))

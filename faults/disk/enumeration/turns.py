@@ -31,9 +31,12 @@ Kind = Callable[[Choices], Iterator[Made]]
 
 
 def weight_of(choices: Choices) -> float:
-    """How much can differ at a cut, and how much hangs on that: doubling choices or promises adds 1."""
+    """How much can differ at a cut, and how much hangs on that.
+
+    Doubling the changes or the promises adds 1. Doubling the choices within changes, which are often of one kind, adds half.
+    """
     hanging = _PROMISED + math.log2(1 + choices.promised) if choices.promised else 0.0
-    return 1 + math.log2(1 + choices.number) + hanging
+    return 1 + math.log2(1 + len(choices.changes)) + math.log2(1 + choices.number) / 2 + hanging
 
 
 def sorts_of(cuts: Iterable[Choices]) -> list[list[Choices]]:
