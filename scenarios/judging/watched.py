@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,6 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.stopping import stop_here
-from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Hit", "See", "crash_at", "run_watched_system", "wants_stores"]
 
@@ -51,7 +50,7 @@ def crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) 
 
 
 def run_watched_system(
-    system: SystemUnderTest,
+    names: Sequence[str],
     function: Callable[[], Any],
     root: Path,
     journal: Path | None,
@@ -59,8 +58,10 @@ def run_watched_system(
     coverage: Coverage | None = None,
     stores: bool = False,
 ) -> Any:
-    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends."""
-    names = list(system.failpoints_outside())
+    """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends.
+
+    ``names`` are the failpoints of its programs.
+    """
     counts: Counter[str] = Counter()
 
     def at(name: str, tree: ProcessTree, bring_about: Callable[[], None]) -> None:

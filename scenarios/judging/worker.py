@@ -95,7 +95,15 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
             elsewhere[0] = 1
 
     if target.watch_calls:
-        run_watched_system(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
+        run_watched_system(
+            system.failpoints_outside(),
+            lambda: system.workload(root, Journal(journal)),
+            root,
+            journal,
+            see,
+            coverage,
+            True,
+        )
         declared = _declared_outside(system, hits)
     else:
         this = os.getpid()
@@ -166,7 +174,7 @@ def _live(
 ) -> None:
     if target.watch_calls:
         see, stores = crash_at(channel, watch, kill), wants_stores(watch, kill)
-        run_watched_system(system, life, root, journal, see, stores=stores)
+        run_watched_system(system.failpoints_outside(), life, root, journal, see, stores=stores)
         return
     _arm(channel, watch, kill)
     life()
@@ -188,7 +196,7 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
         lines.listen()
         system.workload(root, Journal(journal))
 
-    run_watched_system(system, life, root, journal, see)
+    run_watched_system(system.failpoints_outside(), life, root, journal, see)
     lines.close()
     return {hit: (about, lines.found.get(hit, "")) for hit, (about, _) in found.items()}
 
@@ -201,7 +209,11 @@ def recover(
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
         items = run_watched_system(
-            system, lambda: recovered_items(system.recover(root)), root, None, crash_at(channel, watch, kill)
+            system.failpoints_outside(),
+            lambda: recovered_items(system.recover(root)),
+            root,
+            None,
+            crash_at(channel, watch, kill),
         )
         return items, _declared_outside(system, ())
     _arm(channel, watch, kill)
