@@ -20,6 +20,7 @@ from typing import Any
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
+from crashmatrix.scenarios.judging.native_lines import native_line
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, crash_at, run_watched_system, wants_stores
 from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS, Coverage
@@ -189,7 +190,8 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
     def see(hit: Hit, tree: ProcessTree, _: object) -> None:
         lines.read()
         if hit in hits:
-            found[hit] = tree.waiting.about() if tree.waiting else "", ""
+            waiting = tree.waiting
+            found[hit] = (waiting.about(), native_line(waiting.thread)) if waiting else ("", "")
             lines.at(hit, tree)
 
     def life() -> None:
@@ -198,7 +200,7 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
 
     run_watched_system(system.failpoints_outside(), life, root, journal, see)
     lines.close()
-    return {hit: (about, lines.found.get(hit, "")) for hit, (about, _) in found.items()}
+    return {hit: (about, lines.found.get(hit, native)) for hit, (about, native) in found.items()}
 
 
 def recover(
