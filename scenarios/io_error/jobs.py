@@ -121,7 +121,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         lines.listen()
         system.workload(root, Journal(journal))
 
-    run_watched_system(system, life, root, journal, see, coverage, failing=failing)
+    run_watched_system(system.failpoints_outside(), life, root, journal, see, coverage, failing=failing)
     lines.close()
     places = [
         Place(made, _files(made, root), lines.found.get(hit, ""), lines.stacks.get(hit, ""))
@@ -227,7 +227,7 @@ def fail_calls(
         failing.cache = PageCache(root)
     run = _Run(channel, failing, journal, root, set(endings), keep_steps)
     run_watched_system(
-        system,
+        system.failpoints_outside(),
         lambda: system.workload(root, Journal(journal)),
         root,
         journal,

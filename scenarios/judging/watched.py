@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +20,6 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.stopping import stop_here
-from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Hit", "See", "crash_at", "run_watched_system", "wants_stores"]
 
@@ -52,7 +51,7 @@ def crash_at(channel: Channel, watch: Collection[Hit] | None, kill: Hit | None) 
 
 
 def run_watched_system(
-    system: SystemUnderTest,
+    names: Sequence[str],
     function: Callable[[], Any],
     root: Path,
     journal: Path | None,
@@ -65,10 +64,10 @@ def run_watched_system(
     """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends.
 
     Args:
+        names: the failpoints of its programs.
         failing: answers some of its system calls.
         ended: called once the tree has ended, however that was.
     """
-    names = list(system.failpoints_outside())
     counts: Counter[str] = Counter()
 
     def at(name: str, tree: ProcessTree, bring_about: Callable[[], None]) -> None:

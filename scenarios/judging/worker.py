@@ -20,6 +20,7 @@ from typing import Any
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
+from crashmatrix.scenarios.judging.native_lines import native_line
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, crash_at, run_watched_system, wants_stores
 from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS, Coverage
@@ -97,7 +98,15 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
             elsewhere[0] = 1
 
     if target.watch_calls:
-        run_watched_system(system, lambda: system.workload(root, Journal(journal)), root, journal, see, coverage, True)
+        run_watched_system(
+            system.failpoints_outside(),
+            lambda: system.workload(root, Journal(journal)),
+            root,
+            journal,
+            see,
+            coverage,
+            True,
+        )
         declared = _declared_outside(system, hits)
     else:
         this = os.getpid()
@@ -169,7 +178,7 @@ def _live(
 ) -> None:
     if target.watch_calls:
         see, stores = crash_at(channel, watch, kill), wants_stores(watch, kill)
-        run_watched_system(system, life, root, journal, see, stores=stores)
+        run_watched_system(system.failpoints_outside(), life, root, journal, see, stores=stores)
         return
     _arm(channel, watch, kill)
     life()
@@ -184,16 +193,17 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
     def see(hit: Hit, tree: ProcessTree, _: object) -> None:
         lines.read()
         if hit in hits:
-            found[hit] = tree.waiting.about() if tree.waiting else "", ""
+            waiting = tree.waiting
+            found[hit] = (waiting.about(), native_line(waiting.thread)) if waiting else ("", "")
             lines.at(hit, tree)
 
     def life() -> None:
         lines.listen()
         system.workload(root, Journal(journal))
 
-    run_watched_system(system, life, root, journal, see)
+    run_watched_system(system.failpoints_outside(), life, root, journal, see)
     lines.close()
-    return {hit: (about, lines.found.get(hit, "")) for hit, (about, _) in found.items()}
+    return {hit: (about, lines.found.get(hit, native)) for hit, (about, native) in found.items()}
 
 
 def recover(
@@ -204,7 +214,11 @@ def recover(
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
         items = run_watched_system(
-            system, lambda: recovered_items(system.recover(root)), root, None, crash_at(channel, watch, kill)
+            system.failpoints_outside(),
+            lambda: recovered_items(system.recover(root)),
+            root,
+            None,
+            crash_at(channel, watch, kill),
         )
         return items, _declared_outside(system, ())
     _arm(channel, watch, kill)

@@ -1,9 +1,9 @@
 """A store held by processes that die: one session after the other, live, and again on a recorded disk.
 
-A session is one process's life: it opens the store, performs the steps sent to it, and dies by SIGKILL, between two
-steps or at a failpoint. Given the same steps on the same folder, a session does the same. So the sessions since the folder
-was last known in full are enough for a power cut: `cut_power` repeats them on a recorded disk, picks one of its
-`crashmatrix.faults.disk.CrashStates`, and lays out the folder that is left.
+A session is one process's life: it opens the store, performs the steps sent to it, and dies by SIGKILL: between two steps, at a
+failpoint, or, if the store has none, before a system call that changes its folder. Given the same steps on the same folder, a
+session does the same. So the sessions since the folder was last known in full are enough for a power cut: `cut_power` repeats
+them on a recorded disk, picks one of its `crashmatrix.faults.disk.CrashStates`, and lays out the folder that is left.
 
 This module does not import Hypothesis, which child processes do not need.
 """
@@ -11,6 +11,7 @@ This module does not import Hypothesis, which child processes do not need.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import shutil
 import signal
@@ -35,8 +36,11 @@ from crashmatrix.faults.disk import (
 )
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.faults.disk.linux.folders import opened_folder
+from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere, View, needed_folders
 from crashmatrix.scenarios.target.journal import Item, item_key
@@ -51,6 +55,8 @@ STATES_MAX = 256
 """How many crash states of a recording a caller can choose from."""
 
 _ENUMERATED_MAX = 4 * STATES_MAX
+_HARNESS = "journal.", "workload."
+_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Kill:
-    """Die at that hit of a failpoint from here on, whichever it is; 0: never."""
+    """Die at that hit of a failpoint, or of a system call, from here on, whichever it is; 0: never."""
 
     hits: int
 
@@ -80,7 +86,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Answer:
-    """The outcome of a step: a value, or an error's text; ``hits`` are the failpoints hit during it."""
+    """The outcome of a step: a value, or an error's text; ``hits`` are the places hit during it."""
 
     value: Any = None
     error: str = ""
@@ -97,14 +103,14 @@ class PowerCut:
 
 
 class _Reaper:
-    """Kills this process at a hit of a failpoint, after saying where."""
+    """Counts the hits of a session, and says at which it dies. It counts in memory that forked processes share."""
 
-    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
-        self._say, self._left, self._hits = say, 0, 0
-        faults.observe(lambda point, _: self._hit(point.name))
+    def __init__(self) -> None:
+        self._counts = mmap.mmap(-1, _BYTES)
+        self._view = memoryview(self._counts).cast("q")
 
     def arm(self, kill: Kill) -> None:
-        self._left = kill.hits
+        self._view[0] = kill.hits
 
     def open(self, make: Make, root: Path, kill: Kill) -> Any:
         self.arm(kill)
@@ -114,23 +120,52 @@ class _Reaper:
 
     def count(self) -> int:
         """Return the number of hits since the last call."""
-        hits, self._hits = self._hits, 0
+        hits, self._view[1] = self._view[1], 0
         return hits
 
-    def _hit(self, name: str) -> None:
-        self._hits += 1
-        self._left -= 1
-        if self._left == 0:
-            self._say(name)
-            _die()
+    def dies(self) -> bool:
+        """Count a hit; returns whether it is the one to die at."""
+        self._view[1] += 1
+        self._view[0] -= 1
+        return self._view[0] == 0
+
+    def watch(self, life: Callable[[], None], root: Path, say: Callable[[str], None]) -> None:
+        """Live a life that ends with a kill: by its last hit, of which the name is said before, or by its own doing."""
+
+        def see(hit: Hit, tree: ProcessTree, bring_about: Callable[[], None]) -> None:
+            if self.dies():
+                bring_about()
+                tree.kill()
+                say(hit[0])
+                _die()
+
+        def seen(point: faults.FailPoint, _: int) -> None:
+            if self.dies():
+                say(point.name)
+                _die()
+
+        if _has_failpoints() or lacking():
+            faults.observe(seen)
+            life()
+        else:
+            run_watched_system((), life, root, None, see)
+
+
+def _has_failpoints() -> bool:
+    """Whether the store, which was imported by now, declares any; the harness has some of its own."""
+    return any(not point.name.startswith(_HARNESS) for point in faults.catalogue())
 
 
 def hold(channel: Channel, make: Make, items: str, root: Path, first: Kill) -> None:
     """Live a session: open the store, send an `Answer` with its items, then answer each step.
 
-    Before dying at a failpoint, its name is sent.
+    Before dying at a place, its name is sent.
     """
-    reaper = _Reaper(channel.send)
+    reaper = _Reaper()
+    reaper.watch(lambda: _answer(channel.taken_over(), reaper, make, items, root, first), root, channel.send)
+
+
+def _answer(channel: Channel, reaper: _Reaper, make: Make, items: str, root: Path, first: Kill) -> None:
     store = reaper.open(make, root, first)
     channel.send(Answer(recovered_items(getattr(store, items)()), hits=reaper.count()))
     while True:
@@ -193,8 +228,15 @@ def _record(make: Make, items: str, sessions: list[Session], before: Path, optio
 
 
 def _live_again(make: Make, items: str, session: Session, machine: Machine) -> None:
+    reaper = _Reaper()
     try:
-        reaper = _Reaper()
+        reaper.watch(lambda: _repeat(reaper, make, items, session, machine), machine.root, lambda _: None)
+    finally:
+        _die()  # In every case: a session never closes in good order.
+
+
+def _repeat(reaper: _Reaper, make: Make, items: str, session: Session, machine: Machine) -> None:
+    try:
         store = reaper.open(make, machine.root, session.first)
         machine.note(RecoveredNote(item_key(recovered_items(getattr(store, items)())).encode()).encoded())
         for step in session.steps:
@@ -206,7 +248,7 @@ def _live_again(make: Make, items: str, session: Session, machine: Machine) -> N
                 if item:
                     machine.note(AckNote(item).encoded())
     finally:
-        _die()  # In every case: a session never closes in good order.
+        _die()
 
 
 def _die() -> None:

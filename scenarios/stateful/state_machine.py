@@ -12,7 +12,8 @@
 
     TestStore = StoreMachine.TestCase
 
-The store lives in a process that can die (`sessions`). After each crash, another process opens the store on the folder that is
+The store lives in a process that can die (`sessions`): at the hits of its failpoints, or, if it declares none, before the
+system calls by which it changes its folder. After each crash, another process opens the store on the folder that is
 left. The contract judges the items it then holds, and the machine goes on with them. A failure is shrunk to few steps.
 
 A power cut repeats everything since the last one on a recorded disk, which takes a third of a second. It may undo steps: a
@@ -147,9 +148,9 @@ class CrashStateMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self._armed)
     @rule(hits=st.integers(0, 99), in_recovery=st.integers(0, 99))
     def kill(self, hits: int, in_recovery: int) -> None:
-        """Kill the store at that hit of a failpoint from now on, or now (0); and again at that hit in recovery, or not (0).
+        """Kill the store at that hit from now on, or now (0); and again at that hit in recovery, or not (0).
 
-        Numbers above the most hits that one operation, or one recovery, had so far begin again at 0.
+        Hits are of failpoints, or of system calls. Numbers above the most of an operation, or a recovery, begin again at 0.
         """
         self._ready()
         self._in_recovery = in_recovery % (self._recovery_hits + 1)

@@ -113,7 +113,6 @@ class Empty:
     name = "empty"
     dies: Literal["process"] = "process"
     default = True
-    modules = ()
     budget = 50
     counts = "files"
     modules = ()

@@ -15,9 +15,10 @@ from hypothesis import Phase, settings, strategies as st
 from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from crashmatrix import CrashStateMachine, PromiseBroken
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.stateful.state_machine import OperationFailed
 from tests import ROOT
-from tests.scenarios import toy_stores
+from tests.scenarios import plain_stores, toy_stores
 
 pytestmark = pytest.mark.experiment  # Each crashes a store many times.
 
@@ -89,6 +90,54 @@ def test_kill_in_recovery() -> None:
         "loses: after a kill, and another in recovery, at toy_store.recovered: acknowledged, but gone: 1 (of 1 acknowledged)"
     )
     assert steps[1:] == ["add()", "kill(hits=0, in_recovery=1)", "teardown()"]
+
+
+AT_CALLS = pytest.mark.skipif(bool(lacking()), reason=lacking())
+
+
+@AT_CALLS
+def test_kill_at_a_system_call() -> None:
+    """A store without failpoints dies before its system calls: its file is opened and not yet written."""
+    text, steps = failure(machine(Puts, partial(plain_stores.PlainRewriting, in_place=True)))
+    assert text.startswith("cannot-open: after a kill at call.write, in put: the store raised JSONDecodeError")
+    put = "put(key='a', value=0)"
+    assert steps == [put, "kill(hits=2, in_recovery=0)", put, "teardown()"]
+
+
+@AT_CALLS
+def test_kill_at_a_system_call_of_recovery() -> None:
+    """Recovery without failpoints dies before its system calls, too."""
+    text, steps = failure(machine(Adds, partial(plain_stores.PlainCompacting, careless=True)))
+    assert re.search(r"^loses: after a kill, and another in recovery, at call\.\w+: acknowledged, but gone: 1", text)
+    assert steps[1] == "add()"
+
+
+@AT_CALLS
+def test_right_stores_without_failpoints() -> None:
+    """The same stores without the mistake pass."""
+    options = settings(QUICK, max_examples=6)
+    run_state_machine_as_test(machine(Puts, plain_stores.PlainRewriting), settings=options)
+
+
+@AT_CALLS
+def test_a_store_without_failpoints_that_dies_by_itself() -> None:
+    """Its death is the store's, with its signal, and not a crash."""
+    run: Any = machine(Puts, plain_stores.PlainRewriting)()
+    with pytest.raises(OperationFailed, match="died by SIGABRT"):
+        run.do("die")
+    run.teardown()
+
+
+@AT_CALLS
+@pytest.mark.usefixtures("disk")
+def test_a_kill_at_a_call_is_repeated_on_a_recorded_disk() -> None:
+    """The sessions before a power cut are lived again with their kills, at the same calls."""
+    run: Any = machine(Puts, plain_stores.PlainSynced)()
+    run.put("a", 1)
+    run.kill(hits=1, in_recovery=0)
+    run.put("a", 2)
+    run.power_cut(nudge="none", state=0)
+    run.teardown()
 
 
 @pytest.mark.usefixtures("disk")
