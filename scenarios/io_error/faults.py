@@ -3,7 +3,7 @@
     write@3~EIO~once                        the third write fails, once
     store.put.before_sync@3~raise(EIO)~on   the failpoint raises OSError at its third hit and all later ones
 
-Both have the same fields, print as they are parsed, and are told apart by their error.
+Both have the same fields, print as they are parsed, and differ in their error.
 """
 
 from __future__ import annotations

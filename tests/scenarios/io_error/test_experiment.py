@@ -32,7 +32,7 @@ def run(tmp_path: Path, name: str, **changes: object) -> Campaign:
 WRONG = {
     "IgnoresShortWrites": ("loses", "short"),
     "Swallows": ("loses", "write"),
-    "AppendsBehind": ("hole", "write short"),
+    "AppendsBehind": ("loses", "write short"),
     "ResumesBehind": ("loses", "write short"),
     "RemovesOnError": ("loses", "write"),
     "LeavesLock": ("cannot-open", ""),
