@@ -38,6 +38,11 @@ class PointFault:
         return f"raise({self.errno})"
 
     @property
+    def kind(self) -> str:
+        """Its row in the table of faults and endings, whichever failpoint it is."""
+        return f"failpoint {self.errno} {self.times}"
+
+    @property
     def short(self) -> bool:
         """A failpoint does nothing in part."""
         return False

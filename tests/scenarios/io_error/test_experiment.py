@@ -38,7 +38,7 @@ WRONG = {
     "LeavesLock": ("cannot-open", ""),
     "Spins": ("hangs", "write"),
     "RetriesSync": ("loses", "fsync"),
-    "SwallowsAtFailpoint": ("loses", "before_write raise"),
+    "SwallowsAtFailpoint": ("loses", "failpoint"),
     "StaysFull": ("cannot-open", "ENOSPC|EDQUOT"),
 }
 EACH_DAY = {"SwallowsAtFailpoint", "RetriesSync", "StaysFull"}
