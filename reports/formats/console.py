@@ -60,7 +60,7 @@ def matrix(results: list[ScenarioResult], *, points: str = "failpoint") -> Table
 def methods(results: list[ScenarioResult], *, points: str, method: str) -> Table:
     """Return the table of points and methods, with the worst verdict in each cell: the faults and endings of failing calls."""
     found = method_table(results[0].experiment, results) if results else MethodTable([], [])
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column(_plain(f"{points}, {method}"), no_wrap=True)
     for name in found.methods:
         table.add_column(_plain(name), no_wrap=True)

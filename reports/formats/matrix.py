@@ -56,11 +56,11 @@ class Cell:
 
     @property
     def short(self) -> str:
-        """The cell in a word or two: its worst verdict, and in how many scenarios, if not in all."""
+        """The cell in a word or two: its worst verdict, and in how many scenarios, if not in all: ``loses 1/3``."""
         if not self.scenarios:
             return ""
         count = self.counts[self.worst]
-        return f"{self.worst} {count:,}" + ("" if count == self.scenarios else f" of {self.scenarios:,}")
+        return self.worst.value if count == self.scenarios else f"{self.worst} {count:,}/{self.scenarios:,}"
 
 
 @dataclass

@@ -161,7 +161,7 @@ class IoErrorExperiment:
         name = scenario_id(fault, ending)
         cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
         result = ScenarioResult(
-            id=name, experiment=NAME, point=f"{fault.calls} {fault.error} {fault.times}", hit=fault.number,
+            id=name, experiment=NAME, point=fault.kind, hit=fault.number,
             depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
             explanation=checked.explanation, state=state, replay=self.options.replay_command(name), cause=cause,
         )  # fmt: skip

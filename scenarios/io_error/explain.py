@@ -107,7 +107,7 @@ class Explainer:
         return f"{which}, failed with {fault.errno}{more}."
 
     def _answered(self, run: FaultyRun) -> str:
-        """What the workload was answered, and what it acknowledged after the fault."""
+        """The answers to the workload, and its acknowledgements after the fault."""
         after = [parse(line) for line in run.journal[run.journal_at_fault :].split(b"\n")[:-1]]
         failed = [note.text for note in after if isinstance(note, FailNote)]
         acked = [note.text for note in after if isinstance(note, AckNote)]

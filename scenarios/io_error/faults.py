@@ -3,7 +3,7 @@
     write@3~EIO~once                        the third write fails, once
     store.put.before_sync@3~raise(EIO)~on   the failpoint raises OSError at its third hit and all later ones
 
-Both have the same fields, print as they are parsed, and are told apart by their error.
+Both have the same fields, print as they are parsed, and differ in their error.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ class PointFault:
     def error(self) -> str:
         """The action of the failpoint."""
         return f"raise({self.errno})"
+
+    @property
+    def kind(self) -> str:
+        """Its row in the table of faults and endings, whichever failpoint it is."""
+        return f"failpoint {self.errno} {self.times}"
 
     @property
     def short(self) -> bool:

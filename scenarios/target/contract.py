@@ -121,7 +121,7 @@ def _steps(promises: Promises) -> list[tuple[str, bool]]:
         if event.kind == "attempt":
             open_at.setdefault(key, []).append(len(steps))
             steps.append((key, False))
-        else:  # Of several open attempts of one item, as retries without a failure in between, the latest ended.
+        else:  # The latest of several open attempts, as retries without a failure in between are, ended.
             at = open_at[key].pop()
             steps[at] = key, event.kind == "fail"
     return steps

@@ -35,7 +35,7 @@ class Log(SystemUnderTest):
 
     @contextlib.contextmanager
     def trying(self) -> Iterator[None]:
-        """What is made of an error."""
+        """How an error is handled."""
         yield
 
     def append(self, root: Path, fd: int, record: bytes) -> None:

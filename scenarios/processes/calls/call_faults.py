@@ -85,6 +85,11 @@ class CallFault:
         )
 
     @property
+    def kind(self) -> str:
+        """Its row in the table of faults and endings, whichever call it is."""
+        return f"{self.calls} {self.error} {self.times}"
+
+    @property
     def errno(self) -> str:
         """The name of the error that calls fail with; empty if a write is short and nothing else."""
         return self.error.removeprefix(SHORT).removeprefix("+")

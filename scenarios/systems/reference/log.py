@@ -206,18 +206,28 @@ class ReferenceLog(SystemUnderTest):
     def _together(self, wal: WriteAheadLog, journal: Journal, numbers: range) -> None:
         """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
         log = wal.log(STEADY)
-        attempts = [journal.attempt(["append", STEADY, number]) for number in numbers]
+        attempts = {number: journal.attempt(["append", STEADY, number]) for number in numbers}
+        errors: dict[int, ReferenceWalError] = {}
+
+        def append(number: int) -> None:
+            try:
+                log.append(self._batch(STEADY, number))
+            except ReferenceWalError as error:
+                errors[number] = error
+
         threads = []
         with log.quiet():
             for queued, number in enumerate(numbers, 1):
-                threads.append(threading.Thread(target=log.append, args=(self._batch(STEADY, number),)))
+                threads.append(threading.Thread(target=append, args=(number,)))
                 threads[-1].start()
                 while log.waiting < queued:
                     time.sleep(0.0005)
         for thread in threads:
             thread.join()
-        for attempt in attempts:
-            attempt.acknowledge()
+        for number, attempt in attempts.items():
+            attempt.fail() if number in errors else attempt.acknowledge()
+        for error in errors.values():
+            raise error
 
     def _at_the_same_time(self, wal: WriteAheadLog, journal: Journal) -> None:
         def work(thread: int) -> None:

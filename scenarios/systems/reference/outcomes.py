@@ -35,7 +35,7 @@ def outcomes(promises: Promises) -> list[Outcome]:
         waiting = in_flight.setdefault(event.item[1], [])
         if event.kind == "attempt":
             waiting.append(event.item)
-        elif event.kind == "ack":  # What failed is in flight until something later is acknowledged.
+        elif event.kind == "ack":  # A failed operation is in flight until something later is acknowledged.
             del waiting[: waiting.index(event.item) + 1]
             state = _apply(state, event.item)
     found = [state]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -64,9 +65,7 @@ def commit_swallowed(original: Any) -> Any:
     """Go on as if a generation were in Delta whose commit failed."""
 
     def commit(self: DeltaStore, *args: Any, **options: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):
             original(self, *args, **options)
-        except OSError:
-            pass
 
     return commit

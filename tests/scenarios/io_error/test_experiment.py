@@ -32,13 +32,13 @@ def run(tmp_path: Path, name: str, **changes: object) -> Campaign:
 WRONG = {
     "IgnoresShortWrites": ("loses", "short"),
     "Swallows": ("loses", "write"),
-    "AppendsBehind": ("hole", "write short"),
+    "AppendsBehind": ("loses", "write short"),
     "ResumesBehind": ("loses", "write short"),
     "RemovesOnError": ("loses", "write"),
     "LeavesLock": ("cannot-open", ""),
     "Spins": ("hangs", "write"),
     "RetriesSync": ("loses", "fsync"),
-    "SwallowsAtFailpoint": ("loses", "before_write raise"),
+    "SwallowsAtFailpoint": ("loses", "failpoint"),
     "StaysFull": ("cannot-open", "ENOSPC|EDQUOT"),
 }
 EACH_DAY = {"SwallowsAtFailpoint", "RetriesSync", "StaysFull"}

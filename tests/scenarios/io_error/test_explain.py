@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.skipif(bool(lacking()), reason=lacking()), pytest.mark
 
 
 def test_the_simplest_fault_is_explained(tmp_path: Path) -> None:
-    """Of all faults that show it, the simplest is the example, with its line of source and its steps."""
+    """The simplest of the faults that show it is the example, with its line of source and its steps."""
     campaign = run(tmp_path, "Swallows", budget=60)
     finding = next(finding for finding in campaign.summary.findings if finding.verdict == "loses")
     call, after, acknowledged, then = finding.explanation

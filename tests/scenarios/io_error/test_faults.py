@@ -19,6 +19,7 @@ FAULTS = [
 def test_a_fault_prints_as_it_is_parsed(fault: CallFault | PointFault, text: str) -> None:
     """Each fault has one text."""
     assert str(fault) == text
+    assert (fault.kind.startswith("failpoint ")) == isinstance(fault, PointFault)
     assert parse_fault(text) == fault
 
 

@@ -34,7 +34,7 @@ def test_stays_full(fault: CallFault | PointFault, journal: str, stays: bool) ->
 
 
 def test_before_the_fault_does_not_count() -> None:
-    """What failed before the disk was full is another matter."""
+    """A failure before the disk was full is another matter."""
     run = FaultyRun(Returned(None), journal=REFUSES.encode(), journal_at_fault=len("attempt 1\nfail 1\n"))
     assert stays_full(FULL, run) == ""
 

@@ -98,7 +98,7 @@ def test_a_seed_draws_the_same_plan() -> None:
 
 
 def test_a_small_budget_is_respected() -> None:
-    """However small a budget is, no more faults are tried."""
+    """No more faults are tried than the budget allows, if it is small."""
     for budget in (1, 2, 10):
         assert len(choose(places(WRITES), budget, 0)[0]) == budget
     assert choose([], 5, 0) == ([], "")

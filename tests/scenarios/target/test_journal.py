@@ -82,7 +82,7 @@ def test_exception_does_not_acknowledge(path: Path, kind: type[BaseException]) -
 
 
 def test_an_error_behind_an_acknowledgement_is_no_failure(path: Path) -> None:
-    """What was acknowledged by hand stays so, however the block ends."""
+    """An item acknowledged by hand stays so, however the block ends."""
     with pytest.raises(OSError), Journal(path).attempt(1) as attempt:
         attempt.acknowledge()
         raise OSError
