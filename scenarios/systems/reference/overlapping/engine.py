@@ -4,7 +4,7 @@ A pair: the first call runs in a thread, and is held at its k-th hit of a failpo
 or it waits for the first, which is then let go. For every pair of `CALLS`, each k up to the end of the first call is tried, or so
 many as `HELD`, drawn with the seed. Where nothing is under way, the table is read and noted.
 
-Items and contract: `overlap`. Meant for kills: few hits come in the same order twice, so killed runs are judged, not compared.
+Items and contract: `contract`. Meant for kills: few hits come in the same order twice, so killed runs are judged, not compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.errors import EngineClosed, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
-from crashmatrix.scenarios.systems.reference.overlap import OverlapContract
+from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -174,6 +174,7 @@ class Caller(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Make the calls."""
         try:
             self._work()
         except BaseException as error:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.systems.reference.overlap import OverlapContract
+from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 

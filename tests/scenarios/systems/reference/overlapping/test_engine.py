@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.threads import Caller, Held, ThreadedEngine
+from crashmatrix.scenarios.systems.reference.overlapping.engine import Caller, Held, ThreadedEngine
 from crashmatrix.scenarios.target.contract import judge_safely
 from crashmatrix.scenarios.target.journal import Journal, Promises
 
