@@ -55,7 +55,7 @@ BUILT_IN = {
         "the reference log and engine, which begin in a folder that is not there",
     ),
     "reference:threads": BuiltIn(
-        "crashmatrix.scenarios.systems.reference.threads:ThreadedEngine",
+        "crashmatrix.scenarios.systems.reference.overlapping.engine:ThreadedEngine",
         "the reference log and engine, called by several threads at once (meant for kills)",
     ),
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),

@@ -105,16 +105,19 @@ class ReferenceEngine(SystemUnderTest):
     def _folder(self, root: Path) -> Path:
         return root
 
-    def _open(self, root: Path, identity: str = "reference", **other: int) -> StorageEngine:
-        options = replace(self._options, identity=identity, **other)
+    def _open(self, root: Path, identity: str = "reference", memory_bytes_max: int | None = None) -> StorageEngine:
+        memory = self._options.memory_bytes_max if memory_bytes_max is None else memory_bytes_max
+        options = replace(self._options, identity=identity, memory_bytes_max=memory)
         return StorageEngine.open(self._folder(root), self._wal, options=options)
 
     def prepare(self, root: Path) -> Sequence[Item]:
         """An engine's earlier life, then what a power cut could have done to the files it was writing."""
         data = self._data()
         before, _ = self._operations(data)
-        spilling = {} if self._wal else {"memory_bytes_max": 1}
-        with self._open(root, **spilling) as engine, tempfile.TemporaryDirectory() as aside:
+        with (
+            self._open(root, memory_bytes_max=None if self._wal else 1) as engine,
+            tempfile.TemporaryDirectory() as aside,
+        ):
             for name in ("half-made", "half-dropped"):
                 engine.create_table(name, data.source(MAIN).schema, timestamp=self._timestamp)
             for operation in before:

@@ -69,7 +69,7 @@ class Living:
         self._tables: dict[str, _Table] = {}
         self._delta: dict[str, tuple[list[str], list[DeltaFile]]] = {}
         self._counted: Counter[str] = Counter()
-        self._counters = _COUNTERS
+        self._counters: tuple[str, ...] = _COUNTERS
 
     # What is done
 

@@ -4,7 +4,7 @@ A pair: the first call runs in a thread, and is held at its k-th hit of a failpo
 or it waits for the first, which is then let go. For every pair of `CALLS`, each k up to the end of the first call is tried, or so
 many as `HELD`, drawn with the seed. Where nothing is under way, the table is read and noted.
 
-Items and contract: `overlap`. Meant for kills: few hits come in the same order twice, so killed runs are judged, not compared.
+Items and contract: `contract`. Meant for kills: few hits come in the same order twice, so killed runs are judged, not compared.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.errors import EngineClosed, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
-from crashmatrix.scenarios.systems.reference.overlap import OverlapContract
+from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALLS", "ThreadedEngine"]
+__all__ = ["CALLS", "Caller", "Held", "ThreadedEngine"]
 
 TABLE, ARCHIVE = "shared", "moved"
 CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "close")
@@ -44,7 +44,11 @@ _WAIT_SECONDS = 0.05
 """How long the second call may take before it is thought to wait for the first one."""
 _STUCK_SECONDS = 60
 _HITS_MAX = 30
-"""Hits of the first call that are drawn from, in a run that does not hold at all."""
+"""Hits that are drawn from as long as it is not known how many a call has."""
+_REOPENED = 0.3
+"""The share of pairs after which the engine is opened again."""
+_THREE = 0.4
+"""The share of pairs in which a batch is ingested before the second call."""
 _BATCHES_MAX = 3
 """Above so many batches the table is truncated before a pair: a transfer may have moved any of them."""
 _SMALL, _LARGE = 2, 400
@@ -80,7 +84,7 @@ class Held:
     def __init__(self, hit: int) -> None:
         self._reached, self._go_on, self._hit = threading.Event(), threading.Event(), hit
         self._thread: int | None = None
-        self._seen = 0
+        self.seen = 0
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -89,8 +93,8 @@ class Held:
 
         def observe(point: faults.FailPoint, number: int) -> None:
             if threading.get_ident() == self._thread:
-                self._seen += 1
-                if self._seen == self._hit:
+                self.seen += 1
+                if self.seen == self._hit:
                     self._reached.set()
                     self._go_on.wait()
             if before is not None:  # Afterwards: a kill at this hit finds what the other call did meanwhile.
@@ -160,7 +164,7 @@ def _found(engine: StorageEngine, root: Path) -> tuple[list[int] | None, list[in
     return table, moved
 
 
-class _Caller(threading.Thread):
+class Caller(threading.Thread):
     """A thread that makes calls, and keeps what went wrong."""
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -170,6 +174,7 @@ class _Caller(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Make the calls."""
         try:
             self._work()
         except BaseException as error:
@@ -191,6 +196,8 @@ class _Run:
         self._root, self._journal, self.draw, self._next = root, journal, draw, count()
         self._engine = StorageEngine.open(root, options=OPTIONS)
         self._closed = False
+        self._hits: dict[str, int] = {}
+        """How many hits a call has, as it turned out."""
 
     def writers(self) -> None:
         """Several threads ingest while another reads, and the background thread commits."""
@@ -199,7 +206,7 @@ class _Run:
         options = replace(OPTIONS, flush_seconds=0.01, generation_bytes_max=2_000)
         self._engine = StorageEngine.open(self._root, options=options)
         kinds = [*["ingest"] * WRITERS, "read"]
-        for caller in [_Caller(partial(self._calls, [kind] * EACH)) for kind in kinds]:
+        for caller in [Caller(partial(self._calls, [kind] * EACH)) for kind in kinds]:
             caller.finish()
         self._call("close")
         self._settle()
@@ -214,24 +221,29 @@ class _Run:
 
     def pair(self, first: str, second: str, held: int) -> None:
         """Hold the first call at one hit after the other, or at drawn ones, and make the second one."""
-        for hit in sorted(self.draw.sample(range(1, _HITS_MAX), held)) if held else count(1):
+        for turn in range(1, held + 1) if held else count(1):
+            hit = self.draw.randint(1, self._hits.get(first, _HITS_MAX)) if held else turn
             self._make_ready()
             reached = self._overlap(first, second, hit)
             self._settle()
-            if not reached:
+            if not reached and not held:
                 return  # The first call has no such hit.
 
     def _overlap(self, first: str, second: str, hit: int) -> bool:
+        """Make two calls, or three: a third one may find that the held one is out of turn."""
+        meanwhile = ["ingest", second] if self.draw.random() < _THREE else [second]
         held = Held(hit)
         with held.installed():
-            one = _Caller(lambda: held.call(partial(self._call, first)))
+            one = Caller(lambda: held.call(partial(self._call, first)))
             reached = held.wait(one)
-            two = _Caller(partial(self._call, second)) if reached else None
+            two = Caller(partial(self._calls, meanwhile)) if reached else None
             if two is not None:
                 two.join(_WAIT_SECONDS)
             held.let_go()
             for caller in filter(None, (one, two)):
                 caller.finish()
+        if not reached:
+            self._hits[first] = max(1, held.seen)
         return reached
 
     def _make_ready(self) -> None:
@@ -245,8 +257,15 @@ class _Run:
 
     def _settle(self) -> None:
         """Read everything while no call is under way."""
-        if self._closed:
-            self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
+        if not self._closed:
+            self._note_what_is_there()
+            if self.draw.random() > _REOPENED:
+                return
+            self._engine.close()  # What was seen must be there again.
+        self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
+        self._note_what_is_there()
+
+    def _note_what_is_there(self) -> None:
         with claimed_as_broken("looking at the engine"):
             self._journal.write("attempt", ["settled", *_found(self._engine, self._root)])
 
