@@ -37,7 +37,7 @@ from crashmatrix.scenarios.power.state_judge import StateJudge
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.systems.loading import Target
-from crashmatrix.scenarios.systems.reference.mutants import MUTANTS
+from crashmatrix.scenarios.systems.reference.mutation.mutants import MUTANTS
 
 STORES = "tests.scenarios.block_stores"
 UNSAFE = (

@@ -14,8 +14,8 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import Experiment, ExperimentKind
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.systems.reference.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutants import mutant
+from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
+from crashmatrix.scenarios.systems.reference.mutation.mutants import mutant
 
 __all__ = ["MutantRun", "kinds_for", "try_mutant"]
 

@@ -211,7 +211,7 @@ def mutants(
     """Plant bugs in the reference engine, one at a time, and see whether each is found. Exit status 1: one was not."""
     with extra_installed("crashmatrix mutants"):  # Here: no other command needs the reference engine.
         from crashmatrix.scenarios.campaign.mutation import try_mutant
-        from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
+        from crashmatrix.scenarios.systems.reference.mutation.mutants import MUTANTS, mutant
 
     chosen = [mutant(name).name for name in names or MUTANTS]
     if only_list:

@@ -79,7 +79,7 @@ class Target:
             raise UsageError(f"target {self.name}: {error}; check the options it takes") from None
         if self.mutant:
             # Here: it imports the reference engine, which other targets do not need.
-            from crashmatrix.scenarios.systems.reference.mutants import mutant
+            from crashmatrix.scenarios.systems.reference.mutation.mutants import mutant
 
             mutant(self.mutant).plant()
         system.seed, system.workspace = self.seed, Path(self.workspace)

@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine, WriteAheadLog
 from crashmatrix.scenarios.systems.delta_files import delta_files
-from crashmatrix.scenarios.systems.reference.mutants import mutant
+from crashmatrix.scenarios.systems.reference.mutation.mutants import mutant
 from crashmatrix.scenarios.target.journal import Item
 
 __all__ = ["DrivenEngine", "DrivenLog"]

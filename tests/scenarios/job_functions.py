@@ -32,7 +32,7 @@ def loaded(_: Channel, module: str) -> bool:
 
 
 def plant(_: Channel, name: str) -> None:
-    from crashmatrix.scenarios.systems.reference.mutants import (
+    from crashmatrix.scenarios.systems.reference.mutation.mutants import (
         MUTANTS,  # It imports the engine, which the other jobs do without.
     )
 

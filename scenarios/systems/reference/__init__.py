@@ -1,1 +1,1 @@
-"""The reference engine and its log as systems under test, and the bugs planted in them."""
+"""The reference engine and its log as systems under test."""

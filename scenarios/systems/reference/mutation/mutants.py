@@ -29,11 +29,11 @@ from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.reference import planting, planting_log, planting_tables
-from crashmatrix.scenarios.systems.reference.failed_calls import FAILED_CALLS
-from crashmatrix.scenarios.systems.reference.missing_syncs import MISSING_SYNCS
-from crashmatrix.scenarios.systems.reference.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.planting import change, together
+from crashmatrix.scenarios.systems.reference.mutation import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED_CALLS
+from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
+from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
+from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
 
 __all__ = ["MUTANTS", "mutant"]
 

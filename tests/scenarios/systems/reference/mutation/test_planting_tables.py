@@ -10,7 +10,7 @@ import pytest
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference import planting_tables
+from crashmatrix.scenarios.systems.reference.mutation import planting_tables
 
 SCHEMA = pa.schema([("time", pa.timestamp("us")), ("value", pa.float64())])
 

@@ -12,7 +12,7 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal.log.persisted import PERSIST
 from crashmatrix.reference_wal.log.segments.active_segment import SYNC_RECORD
-from crashmatrix.scenarios.systems.reference import planting
+from crashmatrix.scenarios.systems.reference.mutation import planting
 
 
 class Store:

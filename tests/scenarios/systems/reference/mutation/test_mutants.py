@@ -13,7 +13,7 @@ from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Returned
-from crashmatrix.scenarios.systems.reference.mutants import MUTANTS, mutant
+from crashmatrix.scenarios.systems.reference.mutation.mutants import MUTANTS, mutant
 from tests.scenarios import job_functions as do
 
 FEW = (
@@ -44,7 +44,7 @@ def test_planted_bug_is_found(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[Jobs]:
-    with Jobs(preload=["crashmatrix.scenarios.systems.reference.mutants"]) as running:
+    with Jobs(preload=["crashmatrix.scenarios.systems.reference.mutation.mutants"]) as running:
         yield running
 
 

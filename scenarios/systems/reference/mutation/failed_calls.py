@@ -8,9 +8,9 @@ from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
-from crashmatrix.scenarios.systems.reference import planting, planting_errors
-from crashmatrix.scenarios.systems.reference.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.planting import change
+from crashmatrix.scenarios.systems.reference.mutation import planting, planting_errors
+from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
+from crashmatrix.scenarios.systems.reference.mutation.planting import change
 
 __all__ = ["FAILED_CALLS"]
 

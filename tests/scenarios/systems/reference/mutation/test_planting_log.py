@@ -12,7 +12,7 @@ from crashmatrix.reference_wal.log.retention import Retention
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.segments.seal import BLANK, SealForm
 from crashmatrix.reference_wal.log.segments.segment import SegmentEncoder, SegmentHeader, SegmentName
-from crashmatrix.scenarios.systems.reference import planting_log
+from crashmatrix.scenarios.systems.reference.mutation import planting_log
 
 ENCODER = SegmentEncoder(pa.schema([("x", pa.int64())]), SegmentHeader("log", "t", 0))
 

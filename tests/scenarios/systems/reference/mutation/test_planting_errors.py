@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.systems.reference import planting_errors
+from crashmatrix.scenarios.systems.reference.mutation import planting_errors
 
 
 def test_a_failed_sync_is_made_once_more() -> None:
