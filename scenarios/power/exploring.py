@@ -148,8 +148,8 @@ class PowerExploration:
             return
         part = 0 if recording.of else self._weights.part(recording, self._to_come(recordings.left), self._budget_left)
         kinds = self._kinds_later(recording)
-        of_recovery = int(part * _RECOVERY_SHARE)
-        budget = self._reserved.pop(recording.name) if recording.of else part - of_recovery * len(kinds)
+        of_recovery = max(1, int(part * _RECOVERY_SHARE))
+        budget = self._reserved.pop(recording.name) if recording.of else max(1, part - of_recovery * len(kinds))
         lives = (
             0
             if recording.of or recording.resumed
