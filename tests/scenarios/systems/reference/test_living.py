@@ -104,15 +104,21 @@ def stale_files(_: Any) -> Any:
     return show
 
 
+def keeps_files(original: Callable[..., None]) -> Callable[..., None]:
+    def clear(self: Any, hi: int, *, application: str) -> None:
+        kept = dict(self._files)
+        original(self, hi, application=application)
+        self._files = kept
+
+    return clear
+
+
 LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "rows twice": (wrapped(Table, "read", rows_twice), "1 batches too many"),
     "an old list of files": (wrapped(Table, "_show_committed", stale_files), "batches are gone"),
     "an id left out": (wrapped(Table, "ingest", ids_skipped), "got the id 1, where 0 is due"),
     "files kept after a truncation": (
-        wrapped(DeltaStore, "clear", lambda original: lambda self, hi, *, application: (
-            setattr(self, "_kept", dict(self._files)), original(self, hi, application=application),
-            setattr(self, "_files", self._kept),
-        )),
+        wrapped(DeltaStore, "clear", keeps_files),
         "names other files",
     ),
     "too many rows moved": (

@@ -23,6 +23,11 @@ def verdict(folder: Path, *pairs: str, held: int = 0) -> Any:
     return judge_safely(system.contract, promises, system.recover(folder / "root"))
 
 
+def three_hits() -> None:
+    for _ in range(3):
+        POINT.hit()
+
+
 def test_a_thread_is_held() -> None:
     """The thread stops at the hit that was asked for; others pass; the observer before sees every hit, the held one last."""
     seen = list[int]()
@@ -30,7 +35,7 @@ def test_a_thread_is_held() -> None:
     start = faults.hits(POINT.name)
     held = Held(2)
     with held.installed():
-        caller = Caller(lambda: held.call(lambda: [POINT.hit() for _ in range(3)] and None))
+        caller = Caller(lambda: held.call(three_hits))
         assert held.wait(caller)
         POINT.hit()
         assert [number - start for number in seen] == [1, 3]
