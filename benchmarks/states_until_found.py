@@ -118,7 +118,8 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
                 verdicts[key] = judge.judge(state).verdict.broken
             return verdicts[key]
 
-        old, old_outcomes, new = Counts(([], [], []))
+        counts: Counts = ([], [], [])
+        old, old_outcomes, new = counts
         for seed in range(search.seeds):
             was = before.CrashStates(trace, before.StateOptions(seed=seed, first_cut=first))
             now = CrashStates(trace, StateOptions(seed=seed, first_cut=first), is_journal_line)
@@ -129,7 +130,7 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
                 return None
             if time.monotonic() > end:
                 break
-    return old, old_outcomes, new
+    return counts
 
 
 def recordings(made: Recordings, filesystem: str) -> Iterator[Recording]:

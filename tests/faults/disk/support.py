@@ -6,7 +6,7 @@ import random
 import signal
 import sqlite3
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ def tree(root: Path) -> dict[str, bytes | None]:
     }
 
 
-def synthetic_trace(operations: list[Operation], *, size_bytes: int = 1 << 20, filesystem: str = "ext4") -> Trace:
+def synthetic_trace(operations: Sequence[Operation], *, size_bytes: int = 1 << 20, filesystem: str = "ext4") -> Trace:
     """A trace that no filesystem made: for what needs none."""
     base = ((4096, b"b" * 8192),)
     marked = [Mark("start"), *operations, Mark("finish")]

@@ -109,9 +109,9 @@ TREE = st.lists(
 @example([Size(A, 300), Size(A, 1600), Data(A, 256, b"x" * 300)])
 def test_every_tree_of_a_small_trace_is_given_once(operations: list[Operation]) -> None:
     """On `posix`, too: each tree of brute force, with the order of its files' times, comes once after the same promises."""
-    prepared = [Node(A, FILE), Node(B, FILE), name(ROOT, b"a", A), name(ROOT, b"b", B)]
+    prepared: list[Operation] = [Node(A, FILE), Node(B, FILE), name(ROOT, b"a", A), name(ROOT, b"b", B)]
     prepared += [Size(A, 1600), Size(B, 1600), Data(A, 0, b"x" * 700)]
-    listed = (*prepared, Mark("start"), *operations, Mark("finish"))
+    listed: tuple[Operation, ...] = (*prepared, Mark("start"), *operations, Mark("finish"))
     clock = tuple((position, 1000 + position) for position in range(len(listed)))
     trace = Trace(filesystem="posix", size_bytes=0, base=(), operations=listed, clock=clock)
     trees = Trees(trace)

@@ -41,7 +41,7 @@ def test_power_fails_from_the_first_cut_on() -> None:
 
 def test_sorts() -> None:
     """A sort is the latest promise's first word and the names of other notes since the last sync, whatever their numbers."""
-    hits = [Note(b"hit put.begun 3"), WRITE, Note(b"hit put.done 4")]
+    hits: list[Operation] = [Note(b"hit put.begun 3"), WRITE, Note(b"hit put.done 4")]
     trace = synthetic_trace([PROMISE, *hits, FLUSH, *hits, PROMISE, WRITE])
     sorts = [cut.sort for cut in cuts_of(trace, 0, lambda note: note.startswith(b"ack"))]
     names = frozenset([b"hit put.begun ", b"hit put.done "])

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from crashmatrix.faults.disk import CrashState, CrashStates, Flush, Note, Write
+from crashmatrix.faults.disk import CrashState, CrashStates, Flush, Note, Operation, Write
 from crashmatrix.faults.disk.enumeration.choices import Choices
 from crashmatrix.faults.disk.enumeration.turns import in_turns, ordered, sorts_of, weight_of
 from tests.faults.disk.enumeration.test_choices import block
@@ -23,8 +23,10 @@ def none(_: Choices) -> Iterator[tuple[int, CrashState]]:
 
 def many_steps_and_one() -> CrashStates:
     """Forty small equal steps, and one that changes more, under other notes."""
-    small = [part for at in range(40) for part in (Note(b"hit small 1"), Write(512 * at, b"s" * 512), Flush())]
-    large = [Note(b"hit large 1"), Write(1 << 18, block(*range(16))), Flush()]
+    small: list[Operation] = [
+        part for at in range(40) for part in (Note(b"hit small 1"), Write(512 * at, b"s" * 512), Flush())
+    ]
+    large: list[Operation] = [Note(b"hit large 1"), Write(1 << 18, block(*range(16))), Flush()]
     return CrashStates(synthetic_trace([*small, *large]), is_promise=lambda _: False)
 
 
