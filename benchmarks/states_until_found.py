@@ -130,7 +130,7 @@ def count(_: Channel, target: Target, recording: Recording, search: Search) -> C
                 return None
             if time.monotonic() > end:
                 break
-    return old, old_outcomes, new
+    return counts
 
 
 def recordings(made: Recordings, filesystem: str) -> Iterator[Recording]:

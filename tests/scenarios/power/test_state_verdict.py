@@ -23,7 +23,7 @@ def test_account_of() -> None:
 def test_a_recording_is_exhausted_if_each_judge_says_so() -> None:
     """Every outcome was judged if every judge came to the end of its part, and there was a judge."""
     done, not_done = Share(exhaustive=True), Share()
-    shares: list[list[Share]] = [[done, done], [done, not_done], []]
+    shares: tuple[list[Share], ...] = ([done, done], [done, not_done], [])
     assert [account_of(each)["exhaustive"] for each in shares] == [True, False, False]
 
 

@@ -26,7 +26,7 @@ def many_steps_and_one() -> CrashStates:
     small: list[Operation] = [
         part for at in range(40) for part in (Note(b"hit small 1"), Write(512 * at, b"s" * 512), Flush())
     ]
-    large = [Note(b"hit large 1"), Write(1 << 18, block(*range(16))), Flush()]
+    large: list[Operation] = [Note(b"hit large 1"), Write(1 << 18, block(*range(16))), Flush()]
     return CrashStates(synthetic_trace([*small, *large]), is_promise=lambda _: False)
 
 

@@ -363,10 +363,10 @@ def same_of(trace: Trace, states: list[CrashState]) -> set[frozenset[str]]:
     return set(map(frozenset, found.values()))
 
 
-KEPT_NAMES = ["outcomes-0", "outcomes-1", "outcomes-unlinked", "outcomes-reused", "outcomes-reused-journal"]
+WITH_INERT_WRITES = ["outcomes-0", "outcomes-1", "outcomes-unlinked", "outcomes-reused", "outcomes-reused-journal"]
 
 
-@pytest.mark.parametrize("name", KEPT_NAMES)
+@pytest.mark.parametrize("name", WITH_INERT_WRITES)
 def test_what_is_inert_changes_no_outcome(name: str) -> None:
     """Whichever writes are there, torn or not: losing or tearing inert ones as well leads to the same outcome."""
     trace, chance = kept(name), random.Random(name)
