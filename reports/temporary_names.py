@@ -1,4 +1,4 @@
-"""Random names told as one name: ``tmp0qpowh5k becomes db.json`` is ``tmp* becomes db.json``, in every run.
+"""Random names written as one name: ``tmp0qpowh5k becomes db.json`` is ``tmp* becomes db.json``, in every run.
 
 A name is random if a part of it looks as libraries make them:
 
@@ -49,7 +49,7 @@ class TemporaryNames:
             for word in _words(text):
                 self._known.update(_shape(word, part) for part in _candidates(word) if _is_random(word, part))
 
-    def told(self, text: str) -> str:
+    def as_one(self, text: str) -> str:
         """Return a text in which each random part of a name is a ``*``."""
         pieces = _QUOTED.split(text)
         return "".join(
@@ -67,7 +67,7 @@ class TemporaryNames:
 
 def as_pattern(name: str) -> str:
     """Return a name, its random parts as ``*``."""
-    return TemporaryNames().told(name)
+    return TemporaryNames().as_one(name)
 
 
 def _words(text: str) -> Iterator[str]:

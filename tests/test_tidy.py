@@ -112,6 +112,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",
     "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",
+    "scenarios/processes/calls/waiting.py": "reads a call's arguments; test_native_lines.py and power's test_findings.py use it",
     "scenarios/processes/calls/traced.py": "wraps ptrace(2); calls/test_mapped_stores.py traces real programs with it",
     "scenarios/processes/fork_server.py": "runs at import in the fork server; tested with it in test_job_server.py",
     "scenarios/processes/job_process.py": "how a job's process starts; test_jobs.py and test_job_server.py start many",

@@ -30,10 +30,10 @@ def _with_one_name(findings: Sequence[Finding]) -> list[Finding]:
     return [
         replace(
             finding,
-            cause=names.told(finding.cause),
-            explanation=tuple(map(names.told, finding.explanation)),
-            lost=tuple(map(names.told, finding.lost)),
-            suggestion=names.told(finding.suggestion),
+            cause=names.as_one(finding.cause),
+            explanation=tuple(map(names.as_one, finding.explanation)),
+            lost=tuple(map(names.as_one, finding.lost)),
+            suggestion=names.as_one(finding.suggestion),
         )
         for finding in findings
     ]

@@ -56,11 +56,11 @@ def test_names_alike_are_random_together() -> None:
     """A name that could be a word is random beside one that is certainly random."""
     texts = ["db.k3j2h1 becomes db", "db.abcdef becomes db", "log.abcdef made"]
     names = TemporaryNames(texts)
-    assert [names.told(text) for text in texts] == ["db.* becomes db", "db.* becomes db", "log.abcdef made"]
+    assert [names.as_one(text) for text in texts] == ["db.* becomes db", "db.* becomes db", "log.abcdef made"]
 
 
 def test_names_by_libraries(tmp_path: Path) -> None:
-    """Whatever tempfile and uuid draw is the same text."""
+    """The names that tempfile and uuid draw become the same text."""
     found = set()
     for _ in range(50):
         with tempfile.NamedTemporaryFile(dir=tmp_path, suffix=".new") as file:

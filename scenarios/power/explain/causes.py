@@ -39,7 +39,7 @@ __all__ = ["Cause", "Suspect", "cause_of", "cause_of_later", "cause_of_restart",
 
 _ALONE_MAX, _SPARED_SHOWN, _WORDS_MAX = 3, 3, 4
 _NAMED_EARLY = "The name was durable before the content: nothing had synced the file before its rename."
-_REMOVED_EARLY = "What was removed was still needed: its replacement was not durable yet."
+_REMOVED_EARLY = "The file was still needed: its replacement was not durable when it was removed."
 _TORN = (
     "A power cut can split a write after any sector of 512 bytes, so recovery must be able to tell a whole record from a part of "
     "one: by a checksum, or by writing it elsewhere first."

@@ -129,7 +129,7 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
 
 
 def _compared(trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None) -> Lost | None:
-    """What the mounted crash state lacks of what the workload called for; None if nothing is known of it."""
+    """The workload's changes that the mounted crash state lacks; None if nothing is known of them."""
     if calls is None or restarted_at(trace):
         return None
     called = load_trace(calls.trace)

@@ -4,7 +4,7 @@ They are made before each acknowledgement reaches the journal, before each renam
 
     where system calls can be watched     by the process that holds the system's threads before their calls: a system in any
                                           language, of as many processes as it has
-    elsewhere                             in the workload's own process, if it is Python and does all that by itself; else the
+    elsewhere                             in the workload's own process, if it is Python and makes these calls itself; else the
                                           count shows that no sync was made
 """
 

@@ -40,7 +40,7 @@ def test_changes_of_a_directory(before: dict[str, int], after: dict[str, int], w
     ],
 )
 def test_a_number_used_again(before: dict[str, int], after: dict[str, int], words: list[str]) -> None:
-    """A new file that gets the number of one that was removed is told as what it is."""
+    """A new file that gets the number of one that was removed is not a rename."""
     assert what_changed(before, after, lambda inode: inode != 7) == words
 
 
