@@ -22,7 +22,7 @@ from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
 from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.experiments import DEFAULT, EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -94,7 +94,9 @@ def run(
     target: TargetName = "reference",
     experiments: Annotated[
         str,
-        typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: {','.join(DEFAULT)}, if possible."),
+        typer.Option(
+            help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}"
+        ),
     ] = "",
     fs: Annotated[
         str | None,
@@ -128,7 +130,7 @@ def run(
         **_target(target),
         options=_options(target, data, timestamp, tags),
         experiments=_experiments(experiments)
-        or (() if fs is None else DEFAULT),  # A user who names a filesystem wants it tried.
+        or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
         workers=_workers(jobs),
