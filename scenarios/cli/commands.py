@@ -94,9 +94,7 @@ def run(
     target: TargetName = "reference",
     experiments: Annotated[
         str,
-        typer.Option(
-            help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}"
-        ),
+        typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}."),
     ] = "",
     fs: Annotated[
         str | None,
