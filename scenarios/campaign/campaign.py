@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
-from crashmatrix.scenarios.campaign.experiments import DEFAULT, experiment_named
+from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.versions import versions
@@ -80,7 +80,7 @@ class Campaign:
 
     def _chosen(self) -> list[ExperimentKind]:
         """The experiments of the plan that this machine can run; the summary names the others, with the remedy."""
-        names = list(dict.fromkeys(self.plan.experiments or DEFAULT))
+        names = list(dict.fromkeys(self.plan.experiments or by_default()))
         chosen = [kind for kind in map(experiment_named, names) if self._can_run(kind)]
         for name in self.plan.required:
             if experiment_named(name) not in chosen:

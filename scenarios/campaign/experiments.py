@@ -10,7 +10,7 @@ from crashmatrix.scenarios.io_error.experiment import IO_ERROR
 from crashmatrix.scenarios.kill.experiment import KILL
 from crashmatrix.scenarios.power.experiment import POWER
 
-__all__ = ["DEFAULT", "EXPERIMENTS", "experiment_named", "kind_of"]
+__all__ = ["EXPERIMENTS", "by_default", "experiment_named", "kind_of"]
 
 
 def _by_name(kinds: Iterable[ExperimentKind]) -> dict[str, ExperimentKind]:
@@ -25,8 +25,10 @@ EXPERIMENTS = _by_name(
     ]
 )
 
-DEFAULT = tuple(name for name, kind in EXPERIMENTS.items() if kind.default)
-"""The experiments of a run that names none."""
+
+def by_default() -> tuple[str, ...]:
+    """Return the experiments of a run that names none."""
+    return tuple(name for name, kind in EXPERIMENTS.items() if kind.default)
 
 
 def experiment_named(name: str) -> ExperimentKind:

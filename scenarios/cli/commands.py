@@ -23,7 +23,7 @@ from crashmatrix.reports import ReportError, ScenarioResult
 from crashmatrix.reports.formats.console import progress, show_run
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.experiments import DEFAULT, EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -95,7 +95,7 @@ def run(
     target: TargetName = "reference",
     experiments: Annotated[
         str,
-        typer.Option(help=f"Experiments to run: {','.join(EXPERIMENTS)}. Default: {','.join(DEFAULT)}, if possible."),
+        typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}."),
     ] = "",
     fs: Annotated[
         str | None,
@@ -129,7 +129,7 @@ def run(
         **_target(target),
         options=_options(target, data, timestamp, tags),
         experiments=_experiments(experiments)
-        or (() if fs is None else DEFAULT),  # A user who names a filesystem wants it tried.
+        or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
         workers=_workers(jobs),

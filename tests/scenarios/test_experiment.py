@@ -114,7 +114,7 @@ def test_help_names_it(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "toy.put.before_write" in shown
     assert "empty.any_file" in shown
-    with pytest.raises(Refused, match="no experiment 'flood'; there are kill, power, empty"):
+    with pytest.raises(Refused, match="no experiment 'flood'; there are kill, power, io-error, empty"):
         crashmatrix("run", STORE, "--experiments", "flood")
 
 

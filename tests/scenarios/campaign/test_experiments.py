@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.experiments import DEFAULT, EXPERIMENTS, experiment_named, kind_of
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named, kind_of
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from tests import ROOT
@@ -76,7 +76,7 @@ def test_the_rule_itself(text: str, found: list[str]) -> None:
 
 def test_each_experiment_is_found_by_its_name_and_ids() -> None:
     """A name leads to its experiment, an id to the one that it begins with."""
-    assert DEFAULT == ("kill", "power")
+    assert by_default() == ("kill", "power")
     for name, kind in EXPERIMENTS.items():
         assert kind.name == name
         assert experiment_named(name) is kind_of(f"{name}:a@1") is kind

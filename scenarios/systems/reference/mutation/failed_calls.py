@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from crashmatrix.reference_wal.delta.commit import DeltaStore
-from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
-from crashmatrix.scenarios.systems.reference.mutation import planting, planting_errors
+from crashmatrix.scenarios.systems.reference.mutation import planting_errors
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.planting import change
 
@@ -47,12 +46,6 @@ FAILED_CALLS = (
         "commit-error-swallowed",
         "batches are marked persisted although their commit failed",
         change(DeltaStore, "commit", planting_errors.commit_swallowed),
-        dies="call",
-    ),
-    Mutant(
-        "error-forgotten",
-        "no error stops the engine, so that the next commit's marker covers a generation that failed",
-        change(Health, "_note", planting.nothing),
         dies="call",
     ),
 )
