@@ -117,6 +117,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/processes/sandbox/init.py": "the other end of a cell; test_cell.py drives it",
     "scenarios/processes/sandbox/calls.py": "system calls; test_cell.py and test_view.py see what they do",
     "scenarios/systems/reference/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
+    "scenarios/systems/reference/places.py": "reads what a recovery left; every run of the reference drives it",
     "scenarios/systems/reference/mutant.py": "a declaration; test_mutants.py checks each row",
 }
 """Modules that need no test file of their own name, and why."""

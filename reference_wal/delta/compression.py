@@ -70,7 +70,7 @@ def _by_dictionary(column: pa.ChunkedArray) -> bool:
     kind = column.type
     if pa.types.is_floating(kind):
         return bool(pc.count_distinct(column).as_py() <= DISTINCT_SHARE_MAX * len(column))
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _encoding(kind: pa.DataType) -> str | None:
