@@ -17,26 +17,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import duckdb
-import pyarrow as pa
-import pyarrow.dataset  # pyarrow.parquet would import it in every child anew, the fork server does it once
-
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.data import MAIN, ROW, Batch, DataSet, Source, read_source
+from crashmatrix.scenarios.systems.reference.data import MAIN, Batch, DataSet, read_source
 from crashmatrix.scenarios.systems.reference.folder import leave_debris, leave_half, undated
-from crashmatrix.scenarios.systems.reference.living import Living, same_batch
+from crashmatrix.scenarios.systems.reference.living import Living
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PLACES, Operation, operations, operations_later
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
-from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.systems.reference.places import archived, committed, logged_batch
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -54,12 +49,6 @@ OPTIONS = EngineOptions(
 )
 UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
 """Without a log nearly everything is spilled, since only that survives."""
-
-_DUCKDB = duckdb.connect(config={"threads": 1, "async_threads": 0})
-"""Connected once, before the checkers are forked, each of which would spend 20 ms on it; without threads, it survives a fork."""
-
-_WHOLE, _BY_DUCKDB = 3, 6
-"""One in so many files is read whole past the engine, and one in so many folders by DuckDB."""
 
 UNFLUSHED_MAX = 3
 """Without a log: how many batches are ingested before a flush, so that they can be acknowledged."""
@@ -126,8 +115,9 @@ class ReferenceEngine(SystemUnderTest):
                 root, aside, dirs_exist_ok=True
             )  # Killed here: without a log, what waits is in spill files.
             engine.close()
-            shutil.rmtree(root)
-            shutil.copytree(aside, root)
+            for path in root.iterdir():  # The root itself may be a mount.
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(aside, root, dirs_exist_ok=True)
         leave_half(root, "half-made", "half-dropped")
         leave_debris(root)
         return [operation.item for operation in before if operation.item]
@@ -228,7 +218,7 @@ class ReferenceEngine(SystemUnderTest):
         with self._open(root) as engine:
             found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}
         items = [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]
-        return [*items, *(["received", *batch.item[1:]] for batch in _archived(self._folder(root), data))]
+        return [*items, *(["received", *batch.item[1:]] for batch in archived(self._folder(root), data))]
 
     def verify(self, root: Path, promises: Promises) -> None:
         """Check what is where, as other readers of the files see it, too."""
@@ -244,20 +234,18 @@ class ReferenceEngine(SystemUnderTest):
 
     def _check_places(self, engine: StorageEngine, data: DataSet, table: str, promises: Promises) -> None:
         """The log holds exactly the acknowledged batches that Delta does not, byte-equal and in order."""
-        committed = _committed(engine, data.source(table), table)
+        in_delta = committed(engine, data.source(table), table)
         if not self._wal:
             return
         logged = engine.unpersisted(table)
-        in_log = [
-            one for batch_id, batch in logged for one in _logged_batch(data.source(table), table, batch_id, batch)
-        ]
-        found = [batch.item for batch in (*committed, *in_log)]
+        in_log = [one for batch_id, batch in logged for one in logged_batch(data.source(table), table, batch_id, batch)]
+        found = [batch.item for batch in (*in_delta, *in_log)]
         possible = [outcome.get(table, []) for outcome in outcomes(promises)]
         if found not in possible:
             keys = ", ".join(item_key(batch.item) for batch in in_log)
             verdict = "reordered" if sorted(found) in map(sorted, possible) else "duplicate"
             raise PromiseBroken(
-                verdict, f"{table}: Delta holds {len(committed)} batches and the log, to be replayed, {keys or 'none'}"
+                verdict, f"{table}: Delta holds {len(in_delta)} batches and the log, to be replayed, {keys or 'none'}"
             )
         ids = [batch_id for batch_id, _ in logged]
         if ids != sorted(set(ids)):
@@ -309,53 +297,6 @@ class UnloggedEngine(ReferenceEngine):
 
     def __init__(self, data: str = str(DATA), timestamp: str = "timestamp", tags: Sequence[str] = ("station",)) -> None:
         super().__init__(data, timestamp, tags, wal=False)
-
-
-def _logged_batch(source: Source, table: str, batch_id: int, batch: pa.RecordBatch) -> list[Batch]:
-    """Return the batch that a logged one is; nothing if it has no rows."""
-    found = source.batches_in(pa.Table.from_batches([batch]), f"{table}, batch {batch_id} of the log")
-    if len(found) != bool(batch.num_rows) or not all(same_batch(source, one, batch) for one in found):
-        raise PromiseBroken("corrupt", f"{table}: batch {batch_id} of the log is none that was appended")
-    return found
-
-
-def _committed(engine: StorageEngine, source: Source, table: str) -> list[Batch]:
-    """Return the batches in a table's Parquet files, as deltalake and Arrow find them.
-
-    Every file's counts and numbers of rows are read. All of it is in one file of `_WHOLE`, and by DuckDB in one folder of
-    `_BY_DUCKDB`, drawn by their names: `recover` has compared every value that the engine returned.
-    """
-    files = files_in(engine.root / "tables" / table, table)
-    if sorted(file.path for file in files) != engine.files(table):
-        raise PromiseBroken("corrupt", f"{table}: the engine names other files than its Delta log")
-    numbers = [read_file(file, (), table, only=[ROW])[ROW] for file in files]
-    found = source.whole_batches(pa.chunked_array([part for one in numbers for part in one.chunks], pa.int64()), table)
-    _batches_in([file for file in files if _drawn(file.path.name, _WHOLE)], source, table)
-    if files and _drawn("".join(file.path.name for file in files), _BY_DUCKDB):
-        rows = _DUCKDB.read_parquet([str(file.path) for file in files]).order(ROW).to_arrow_table()
-        if source.batches_in(rows, f"{table}, read by DuckDB", other_reader=True) != found:
-            raise PromiseBroken("corrupt", f"{table}: DuckDB reads other batches than Arrow")
-    return found
-
-
-def _drawn(name: str, one_in: int) -> bool:
-    return zlib.crc32(name.encode()) % one_in == 0
-
-
-def _batches_in(files: Sequence[DeltaFile], source: Source, where: str) -> list[Batch]:
-    rows = [read_file(file, [*source.tags, source.timestamp], where) for file in files]
-    return source.batches_in(pa.concat_tables(rows), where, other_reader=True) if rows else []
-
-
-def _archived(root: Path, data: DataSet) -> list[Batch]:
-    """Return the batches in the receiving tables, by the files that deltalake names."""
-    found = list[Batch]()
-    for log in sorted((root / ARCHIVE).rglob("_delta_log")):
-        path = log.relative_to(root / ARCHIVE).parent
-        if not any(part.startswith(".") for part in path.parts):
-            where = f"{ARCHIVE}/{path}"
-            found += _batches_in(files_in(log.parent, where), data.source(path.parts[0]), where)
-    return found
 
 
 def _stored(data: DataSet, tables: Sequence[str], recovered: Sequence[Item]) -> dict[str, list[Batch]]:

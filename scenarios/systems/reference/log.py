@@ -34,7 +34,7 @@ from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["ReferenceLog", "stop_rotating", "tear_an_append"]
+__all__ = ["LogContract", "ReferenceLog", "ThreadedLog", "stop_rotating", "tear_an_append"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
