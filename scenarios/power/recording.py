@@ -198,9 +198,7 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     counted = recording.syncs_count if recording.remedy else Path(os.devnull)
     with anonymous_file("items") as items, counted.open("ab") as syncs:
         count = syncs.fileno()
-        start = time.perf_counter()
-        trace = _record(target, recording, workload, prepare=prepare)
-        seconds = time.perf_counter() - start
+        trace, seconds = _record(target, recording, workload, prepare=prepare)
         recording = replace(recording, initial=tuple(_read_items(items)))
     return _completed(recording, trace, seconds)
 
@@ -238,9 +236,7 @@ def record_second_life(
         system.resume(machine.root, journal)
 
     with anonymous_file("items") as items:  # Open before the callables are confined, which cannot open it.
-        start = time.perf_counter()
-        again = _record(target, recording, resume, prepare=prepare, crashed=crashed)
-        seconds = time.perf_counter() - start
+        again, seconds = _record(target, recording, resume, prepare=prepare, crashed=crashed)
         recording = replace(recording, initial=tuple(_read_items(items)))
     return _completed(recording, again, seconds)
 
@@ -259,9 +255,7 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
     system = target.make()
-    start = time.perf_counter()
-    again = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
-    seconds = time.perf_counter() - start
+    again, seconds = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
     before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
@@ -276,7 +270,9 @@ def _recover(system: SystemUnderTest, machine: Machine) -> None:
     list(system.recover(machine.root))
 
 
-def _record(target: Target, recording: Recording, workload: Callable[[Machine], None], **how: Any) -> Trace:
+def _record(target: Target, recording: Recording, run: Callable[[Machine], None], **how: Any) -> tuple[Trace, float]:
+    """Return the trace, and how many seconds it took."""
+    start = time.perf_counter()
     kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
     size_bytes = -(-kind.disk_bytes // _BLOCK_BYTES) * _BLOCK_BYTES or filesystem.default_size_bytes
     options = RecordOptions(
@@ -288,7 +284,7 @@ def _record(target: Target, recording: Recording, workload: Callable[[Machine], 
     )
     confine = (lambda folder, notes: ConfinedHere(target.view(folder, notes))) if available() else None
     try:
-        return record(workload, options=options, confine=confine, **how)
+        return record(run, options=options, confine=confine, **how), time.perf_counter() - start
     except WorkloadFailed as error:
         full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
         remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""
@@ -298,13 +294,12 @@ def _record(target: Target, recording: Recording, workload: Callable[[Machine], 
 def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
     save_trace(trace, recording.trace)
     during = trace.operations[trace.start : trace.finish]
-    end = len(trace.operations)
     return replace(
         recording,
         killed=recording.killed if restarted_at(trace) else None,
         writes=sum(isinstance(operation, Change) for operation in during),
         flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
-        events=len(journal_before(trace, end)),
+        events=len(journal_before(trace, len(trace.operations))),
         weight=CrashStates(trace, StateOptions(first_cut=restarted_at(trace)), is_journal_line).weight,
         places=kill_points_at_notes(trace),
         identity=trace.identity,

@@ -49,7 +49,7 @@ def take_what_is_free() -> int:
 
 
 def _sizes() -> Iterator[int]:
-    """From large to small: what is asked for is cut from the smallest free piece that is large enough."""
+    """From large to small: malloc cuts a request from the smallest free piece that is large enough."""
     size = _SIZE_MAX
     while size > _WHOLE:
         yield size

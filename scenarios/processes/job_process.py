@@ -3,7 +3,7 @@
 multiprocessing's fork server forks it, hands over descriptors, and passes on its exit code. multiprocessing's own `Process` is
 not used: its start in the child takes 2 ms, most of them for copies of pages that it writes to, and a job needs nothing of it.
 
-What a job takes over from its driver beside its arguments: the current folder, ``sys.path`` and ``sys.argv``.
+Beside its arguments, a job takes over the current folder, ``sys.path`` and ``sys.argv`` from its driver.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class JobProcess:
 
 @dataclass
 class _Call:
-    """What a job does."""
+    """The function that a job calls, and its arguments."""
 
     function: Callable[..., None]
     arguments: tuple[Any, ...]

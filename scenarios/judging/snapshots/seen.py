@@ -1,4 +1,4 @@
-"""What earlier looks at folders saw. Most files are as they were at the last look, so their digests and entries are, too.
+"""A memory of earlier looks at folders. Most files did not change since, so their digests and entries did not either.
 
 A file's content is read at every look, and compared with the content that its inode had at the last one. Times and sizes say too
 little: stores to a mapped file in memory change neither.

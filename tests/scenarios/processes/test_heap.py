@@ -1,4 +1,4 @@
-"""What is free amid the heap is taken once; children then allocate at its end."""
+"""Free pieces amid the heap are taken once; children then allocate at its end."""
 
 import os
 import subprocess

@@ -82,7 +82,7 @@ def test_equal_entries_are_one_object_and_others_are_not(tmp_path: Path) -> None
 
 
 def test_it_forgets_before_it_grows_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was forgotten is looked at as if for the first time."""
+    """A forgotten file is looked at as if for the first time."""
     monkeypatch.setattr(module, "_BYTES_MAX", 10_000)
     monkeypatch.setattr(module, "_ENTRIES_MAX", 3)
     seen, paths = Seen(), [tmp_path / str(number) for number in range(10)]
