@@ -1,4 +1,4 @@
-"""The living engine, asked after every operation: does it hold what was stored, where it should be, and count it right?
+"""The living engine, queried after every operation: does it hold what was stored, where it should be, and count it right?
 
 A crash shows what is on disk. A list of files not brought up to date, a batch marked twice, rows seen in two places while the
 engine lives: these show here only. The model is what the caller did; engine, log and Delta must agree with it, each by itself:

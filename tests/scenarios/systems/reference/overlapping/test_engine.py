@@ -24,7 +24,7 @@ def verdict(folder: Path, *pairs: str, held: int = 0) -> Any:
 
 
 def test_a_thread_is_held() -> None:
-    """The thread stops at the hit that was asked for; others pass; the observer before sees every hit, the held one last."""
+    """The thread stops at the chosen hit; others pass; the observer before sees every hit, the held one last."""
     seen = list[int]()
     faults.observe(lambda _, number: seen.append(number))
     start = faults.hits(POINT.name)
