@@ -9,7 +9,7 @@ engine lives: these show here only. The model is what the caller did; engine, lo
     ids        each batch has the id after the one before
     counters   appends, rows, generations, commits and moved rows are those of this session
 
-What is wrong goes into the journal (`notes`), and so becomes the verdict of every state after it: no crash is to blame then.
+A wrong answer goes into the journal (`notes`), and so becomes the verdict of every state after it: no crash is to blame then.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def same_batch(source: Source, batch: Batch, found: pa.RecordBatch) -> bool:
 
 @dataclass
 class _Table:
-    """What is owed of one table: batches in Delta, and with their ids those that wait. ``next_id`` is None if not known."""
+    """The debts to one table: batches in Delta, and with their ids those that wait. ``next_id`` is None if not known."""
 
     committed: list[Batch] = field(default_factory=list)
     waiting: dict[int, Batch] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Living:
         self._counted: Counter[str] = Counter()
         self._counters: tuple[str, ...] = _COUNTERS
 
-    # What is done
+    # Operations
 
     def assume(self, operations: Sequence[Operation]) -> None:
         """Take these operations as done by earlier sessions."""

@@ -154,7 +154,7 @@ class ReferenceLog(SystemUnderTest):
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
-        """Whatever the log of this name held before, it begins empty."""
+        """The new log begins empty, though one of its name had batches."""
         wal.create_table_log(BRIEF, SCHEMA, identity=identity)
         for number in range(batches):
             if wal.append(BRIEF, self._batch(BRIEF, number)) != number:

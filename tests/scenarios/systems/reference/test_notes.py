@@ -1,4 +1,4 @@
-"""Notes in the journal become verdicts, and only what is no failing disk becomes a note."""
+"""Notes in the journal become verdicts; errors of a failing disk do not become notes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crashmatrix.scenarios.target.journal import Journal, Promises
 
 
 def test_a_note_is_a_verdict(tmp_path: Path) -> None:
-    """A note in the journal breaks the contract and is no operation; such a target is broken, not unusable."""
+    """A note in the journal breaks the contract and is not an operation; such a target is broken, not unusable."""
     journal = Journal(tmp_path / "journal")
     with journal.attempt(["create", "t"]):
         pass
