@@ -3,7 +3,7 @@
 The workload opens the engine on the remains of an earlier crash (a torn record, a torn commit, a torn checkpoint,
 orphans, half-made and half-dropped tables), then ingests real data into two tables, and hostile data into a third, which it
 truncates, moves to other Delta tables, drops and makes anew. It flushes now and then; memory is so short that buffers spill; one
-session ends without a flush. After every operation the living engine is questioned (`living`).
+session ends without a flush. After every operation the living engine is queried (`living`).
 
 Items: ``["create", TABLE]``, ``["ingest", TABLE, NUMBER]``, ``["truncate", TABLE]``, ``["drop", TABLE]``,
 ``["transfer", TABLE, NUMBER]``; recovered besides: ``["received", TABLE, NUMBER]`` for a batch that was moved.

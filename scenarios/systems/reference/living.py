@@ -1,4 +1,4 @@
-"""Questions to the living engine after every operation: does it hold what was stored, where it should be, and count it right?
+"""The living engine, queried after every operation: does it hold what was stored, where it should be, and count it right?
 
 A crash shows what is on disk. A list of files not brought up to date, a batch marked twice, rows seen in two places while the
 engine lives: these show here only. The model is what the caller did; engine, log and Delta must agree with it, each by itself:
@@ -44,7 +44,7 @@ def same_batch(source: Source, batch: Batch, found: pa.RecordBatch) -> bool:
 
 @dataclass
 class _Table:
-    """The batches owed of one table: those in Delta, and those that wait, by id. ``next_id`` is None if not known."""
+    """The debts to one table: batches in Delta, and with their ids those that wait. ``next_id`` is None if not known."""
 
     committed: list[Batch] = field(default_factory=list)
     waiting: dict[int, Batch] = field(default_factory=dict)

@@ -154,7 +154,7 @@ class ReferenceLog(SystemUnderTest):
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
-        """A new log begins empty, even if a removed log of its name held batches."""
+        """The new log begins empty, though one of its name had batches."""
         wal.create_table_log(BRIEF, SCHEMA, identity=identity)
         for number in range(batches):
             if wal.append(BRIEF, self._batch(BRIEF, number)) != number:

@@ -111,7 +111,7 @@ class _Histories:
 
 
 class OverlapContract(Contract):
-    """The recovered batches, and everything that calls saw before, fit one order of the calls."""
+    """The recovered items, and everything seen before, fit one order of the calls."""
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

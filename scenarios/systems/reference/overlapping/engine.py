@@ -261,7 +261,7 @@ class _Run:
             self._note_what_is_there()
             if self.draw.random() > _REOPENED:
                 return
-            self._engine.close()  # Everything seen so far must be there after the reopening.
+            self._engine.close()  # The same batches must be there again.
         self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
         self._note_what_is_there()
 

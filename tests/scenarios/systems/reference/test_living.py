@@ -1,4 +1,4 @@
-"""The living engine is questioned after every operation: each kind of lie is noticed, and an honest engine is believed."""
+"""The living engine is queried after every operation: each kind of lie is noticed, and an honest engine is believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes in the journal become verdicts. An error becomes a note unless the disk failed."""
+"""Notes in the journal become verdicts; errors of a failing disk do not become notes."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ ANYTHING: list[tuple[list[int] | None, list[int]]] = [
 
 @pytest.mark.parametrize(("lines", "allowed"), FITS.values(), ids=FITS)
 def test_what_may_be_there(lines: list[tuple[str, Any]], allowed: list[Any]) -> None:
-    """A recovered table is right exactly if some order of the calls leads to it."""
+    """A recovery is right exactly if some order of the calls leads to it."""
     found = [one for one in ANYTHING if not OverlapContract().check(events(*lines), [["found", *one]])]
     assert sorted(map(repr, found)) == sorted(map(repr, allowed))
 
@@ -79,6 +79,6 @@ def test_verdicts(found: tuple[Any, Any], verdict: str) -> None:
 
 
 def test_no_order_leads_there() -> None:
-    """A read with no call under way is judged as well, and shows a violation without a crash."""
+    """A reading with no call under way is judged as well, and shows without a crash."""
     (violation,) = OverlapContract().check(events(*BASE, ("attempt", ["settled", [], []])), [["found", [], []]])
     assert violation.living and "no order of the calls leads" in violation.explanation

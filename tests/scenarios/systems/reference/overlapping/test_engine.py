@@ -29,7 +29,7 @@ def three_hits() -> None:
 
 
 def test_a_thread_is_held() -> None:
-    """The thread stops at the given hit; other threads pass. The earlier observer sees every hit, the held one last."""
+    """The thread stops at the chosen hit; others pass; the observer before sees every hit, the held one last."""
     seen = list[int]()
     faults.observe(lambda _, number: seen.append(number))
     start = faults.hits(POINT.name)
