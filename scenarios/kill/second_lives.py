@@ -28,7 +28,7 @@ from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
 from crashmatrix.scenarios.processes.result import Returned, was_killed
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.target.contract import Violation, is_ours
+from crashmatrix.scenarios.target.contract import Violation, is_built_in
 
 __all__ = ["KILLS_MIN", "LIVES_MIN", "WATCHED_MAX", "Life", "SecondLives", "crash_again"]
 
@@ -140,7 +140,7 @@ class SecondLives:
             return Life(end, failed=Violation(Verdict.UNKNOWN, f"when it was resumed: {error}"))
         finally:
             remove_tree(folder)
-        again = second_life.stored_again(end.promises) if is_ours(checker.contract) else ""
+        again = second_life.stored_again(end.promises) if is_built_in(checker.contract) else ""
         if again:
             return Life(end, failed=Violation(Verdict.UNKNOWN, again))
         return Life(end, tuple(snapshots), states, failed)

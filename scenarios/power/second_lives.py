@@ -25,7 +25,7 @@ from crashmatrix.scenarios.power.state_verdict import Check
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import Violation, contract_named, is_ours, judge_safely
+from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 
 __all__ = ["LifeJudge", "resumed_at"]
@@ -79,7 +79,7 @@ class LifeJudge:
         except UsageError as error:
             return Violation(Verdict.UNKNOWN, f"when it was resumed: {error}")
         self.promised += any(event.kind == "ack" for event in promises.events)
-        if is_ours(self._contract) and (again := second_life.stored_again(promises)):
+        if is_built_in(self._contract) and (again := second_life.stored_again(promises)):
             return Violation(Verdict.UNKNOWN, again)
         verdict, found = run_checker(partial(self._recover, inside, promises), self._kind.seconds_max, apart)
         return None if verdict is Verdict.SAFE else Violation(verdict, _named(str(found), promises))

@@ -27,6 +27,7 @@ __all__ = [
     "Prefix",
     "Violation",
     "contract_named",
+    "is_built_in",
     "is_ours",
     "judge_safely",
 ]
@@ -221,6 +222,11 @@ def contract_named(contract: str | Contract) -> Contract:
     if not isinstance(contract, str) or contract not in _BUILT_IN:
         raise UsageError(f"no contract {contract!r}; use one of {', '.join(_BUILT_IN)}, or a crashmatrix.Contract")
     return _BUILT_IN[contract]
+
+
+def is_built_in(contract: Contract) -> bool:
+    """Whether it is one that has a name: for it, each item is stored once."""
+    return any(contract is known for known in _BUILT_IN.values())
 
 
 def is_ours(contract: Contract) -> bool:
