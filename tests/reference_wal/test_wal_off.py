@@ -111,7 +111,7 @@ def test_a_committed_spill_file_is_not_replayed(tmp_path: Path) -> None:
         assert engine.ingest("t", batch(3.0)) == 3
 
 
-@pytest.mark.parametrize("length", [0, 1, 8, 300, -1])
+@pytest.mark.parametrize("length", [0, 1, 8, 300, -5])
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_a_torn_spill_file(which: int, length: int, tmp_path: Path) -> None:
     """The whole spill files before a torn one come back; the torn one and later ones are dropped permanently."""

@@ -179,6 +179,7 @@ def methods() -> set[str]:
         text = path.read_text()
         given = re.findall(r'\bmethod(?:: str)? ?= ?"([a-z-]+)"(?: if [\w.]+ else "([a-z-]+)")?', text)
         found |= {name for pair in given for name in pair if name}
+        found |= set(re.findall(r'^[A-Z_]+ = "([a-z-]+)"\n"""The method of', text, re.MULTILINE))
     return found
 
 

@@ -49,7 +49,7 @@ TESTS = {
     "raises": f"class Bad(Store):\n    def prepare(self, root): 1 / 0\ndef test_it(crash_matrix): crash_matrix(Bad(), {KILL})",
 }
 SEEN = {
-    "typo": ["crash_matrix: no experiment 'kil'; there are kill, power"],
+    "typo": ["crash_matrix: no experiment 'kil'; there are kill, power, io-error"],
     "local": ["crash_matrix: test_it.<locals>.Mine cannot be found by other processes*define it at the top of a file"],
     "argument": ["crash_matrix: Store's arguments must be JSON values*"],
     "forgets": [

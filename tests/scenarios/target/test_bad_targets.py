@@ -82,7 +82,7 @@ REFUSED = [
 ]
 REFUSED_COMMANDS = [
     ("exit 7", "workload exited with status 7"),
-    ("echo hello >>$CRASHMATRIX_JOURNAL", "journal line 2 is neither"),
+    ("echo hello >>$CRASHMATRIX_JOURNAL", "journal line 2 is none of"),
     ('rm -r "$CRASHMATRIX_ROOT"', "workload exited with status 1; it said: rm: cannot remove"),
     (
         'echo $i >"$CRASHMATRIX_ROOT/data"',
@@ -90,7 +90,7 @@ REFUSED_COMMANDS = [
     ),
     (f'{WRITE}; rm -r "$CRASHMATRIX_ROOT"; mkdir "$CRASHMATRIX_ROOT"', "in an undisturbed run.* recovered 0 items"),
     ('echo "attempt 10000" >"$CRASHMATRIX_JOURNAL"', "removed or truncated its journal"),
-    ("printf 'attempt 9' >>$CRASHMATRIX_JOURNAL", "journal line 2 is neither"),
+    ("printf 'attempt 9' >>$CRASHMATRIX_JOURNAL", "journal line 2 is none of"),
 ]
 
 
@@ -102,7 +102,7 @@ def check(target: str, expected: set[str], explanation: str, *, budget: int = 20
         experiment.run()
     results = experiment.ordered()
     if results[-1].verdict.broken and results[-1].point == "workload.end":
-        assert any("does the system write outside its folder" in note for note in experiment.details["notes"])
+        assert experiment.details["undisturbed"]  # The headline says so.
     assert verdicts(results) == expected, {result.explanation for result in results}
     assert any(explanation in result.explanation for result in results)
     assert all("Traceback" not in result.explanation for result in results)
