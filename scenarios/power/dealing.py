@@ -27,7 +27,7 @@ batches are smaller, so that a bug which shows at once is found at once."""
 
 _PROMISES_MIN, _NEIGHBOURS = 16, 4
 _MIXER = 2654435761  # 2**32 over the golden ratio, after Knuth: spreads neighbours
-_COUNTED_MAX, _COUNTED_PER_DEALT, _LOOKED_AT_MAX = 20_000, 250, 50_000
+_COUNTED_MAX, _COUNTED_PER_DEALT, _LOOKED_AT_MAX = 2_000, 250, 50_000
 """How many states are enumerated: once enough are dealt, to say how many there are, in all and for each that is dealt;
 in search of more to deal."""
 _OUTCOMES_EACH = 8

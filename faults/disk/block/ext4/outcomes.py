@@ -53,6 +53,9 @@ class DiskOutcomes:
         self._superblocks: set[int] = set()
         """All contents that block 0 had while it was whole."""
         self._in_use: dict[tuple[int, ...], list[int]] = {}
+        self._commits: tuple[int, frozenset[int]] | None = None
+        self._commit_of: dict[int, int] = {}
+        """For durable contents of the journal: the transaction of one that is a commit block, else 0."""
         self._layout = self._find_layout()
         if self._layout and self._layout.journal:
             self._replay = Replay(self._layout.journal, self._contents)
@@ -107,13 +110,14 @@ class DiskOutcomes:
     def _possible_logs(self, touched: dict[int, range]) -> list[Log]:
         """The log for each superblock that the journal may have at a cut; empty if it may depend on more than that."""
         first, superblock = self._journal.blocks[0], self._at(0)
+        durable = self._at(first)
         others = set().union(*touched.values()) - {first}
         writers = [at for at, blocks in touched.items() if first in blocks]
         if 0 in others or any(at not in self._whole or len(self._digests.changed(at) or ()) > 1 for at in writers):
             return []  # It may be torn.
         logs = []
-        for content in {self._at(first), *(self._whole[at][first] for at in writers)}:
-            log = self._replay.start(partial(self._at, over={first: content}))
+        for content in {durable, *(self._whole[at][first] for at in writers)}:
+            log = self._log if content == durable else self._replay.start(partial(self._at, over={first: content}))
             log = log and self._replay.read_on(log, self._at)
             if log is None or not log.taken.isdisjoint(others) or self._may_commit(log.number, touched):
                 return []
@@ -124,13 +128,24 @@ class DiskOutcomes:
 
     def _may_commit(self, number: int, touched: dict[int, range]) -> bool:
         """Whether the journal may hold a commit block of this transaction; a block's first sector says what it is."""
-        contents = {self._at(block) for block in self._journal.index}
-        heads = [self._contents[content] for content in contents]
+        if number in self._durable_commits():
+            return True
+        heads = list[bytes]()
         for at, blocks in touched.items():
             write = self._writes[at]
             inside = (block * BLOCK - write.offset for block in blocks if block in self._journal.index)
             heads += [write.data[start : start + BLOCK] for start in inside if start >= 0]
         return ("commit", number) in {self._journal.kind(head) for head in heads}
+
+    def _durable_commits(self) -> frozenset[int]:
+        """The transactions of which the journal holds a durable commit block."""
+        if self._commits is None or self._commits[0] != self._position:
+            contents = set(map(self._durable.__getitem__, self._journal.index))
+            for content in contents - self._commit_of.keys():
+                kind, number = self._journal.kind(self._contents[content])
+                self._commit_of[content] = number if kind == "commit" else 0
+            self._commits = self._position, frozenset(map(self._commit_of.__getitem__, contents)) - {0}
+        return self._commits[1]
 
     def _possible_maps(self, block: int, logs: list[Log], touched: dict[int, range]) -> list[bytes]:
         """The contents from which a free map has its bits, in any of the states at a cut."""
