@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
-# One more than there are processors: tests often wait, for a disk or a process.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Two for each processor: tests often wait, for a disk or a process.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 export MYPY_NUM_WORKERS ?= auto
 
 .PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants false-alarms system-packages test-packages clean help

@@ -95,6 +95,7 @@ def test_kill_in_recovery() -> None:
 AT_CALLS = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
 
+@pytest.mark.slow
 @AT_CALLS
 def test_kill_at_a_system_call() -> None:
     """A store without failpoints dies before its system calls: its file is opened and not yet written."""

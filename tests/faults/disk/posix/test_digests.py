@@ -27,17 +27,19 @@ def test_equal_digests_mean_equal_trees() -> None:
     """Two states have one digest exactly if they are laid out as equal trees, with their files' times in the same order."""
     trace = record(small, options=POSIX)
     states = CrashStates(trace)
+    every = [*states]
+    some = every[:: len(every) // 300 + 1]
 
     def run() -> dict[str, tuple[Files, str]]:
         with CrashImages(trace) as images:
             found = {}
-            for state in states:
+            for state in some:
                 with images.mounted(state) as root:
                     found[str(state)] = frozenset(tree(root).items()), order_of_times(root)
             return found
 
     found = in_child(run)
-    digests = {str(state): states.digests.of(state) for state in states}
+    digests = {str(state): states.digests.of(state) for state in some}
     pairs = {(digests[state], found[state]) for state in found}
     assert len(pairs) == len({digest for digest, _ in pairs}) == len({files_ for _, files_ in pairs}) > 5
 
