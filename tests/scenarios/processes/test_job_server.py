@@ -165,7 +165,7 @@ main()
 def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, status: int) -> None:
     """The fork server does not exist for it: it gets a verdict."""
     (tmp_path / "targets.py").write_text(TARGETS)
-    run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "6")
+    run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "20")
     done = run_apart(sys.executable, "-c", MAIN, "with", *run, cwd=tmp_path)
     assert (done.status, done.alive) == (status, INNOCENTS), done.errors
     assert "Traceback" not in done.output + done.errors
@@ -176,7 +176,7 @@ def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, 
 def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:
     """Without cells, a target that kills or stops what it runs under harms nobody else: a verdict, or one line."""
     (tmp_path / "targets.py").write_text(TARGETS)
-    run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "6")
+    run = ("run", f"targets.py:{target}", "--experiments", "kill", "--budget", "20")
     done = run_apart(sys.executable, "-c", MAIN, "without", *run, cwd=tmp_path)
     assert done.alive == INNOCENTS
     assert "Traceback" not in done.output + done.errors
