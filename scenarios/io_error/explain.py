@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -147,9 +148,7 @@ def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Ev
             events.append(_noted(at, text))
         elif " -> -" in text or (" -> " in text and text.rpartition(" -> ")[2].isdecimal()):
             call, _, answer = text.rpartition(" -> ")
-            events.append(
-                Event(at=at, kind="note", text=f"{call} fails, or is done in part", detail=f"answer {answer}")
-            )
+            events.append(Event(at=at, kind="note", text=f"{call} {_as_answered(int(answer))}"))
         else:
             events.append(Event(at=at, kind="write", text=text, fate="kept"))
     if len(events) > EVENTS_MAX:
@@ -157,6 +156,11 @@ def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Ev
         events = [left_out, *events[-EVENTS_MAX:]]
     cut = Event(at=at, kind="cut", text=_ENDINGS[ending])
     return (*events, cut, Event(at=at, kind="recovered", text=outcome))
+
+
+def _as_answered(answer: int) -> str:
+    """Say how a call ended that was not let through: below 0 by an error, else in part, with this result."""
+    return f"fails with {errno.errorcode.get(-answer, -answer)}" if answer < 0 else f"is done in part: {answer}"
 
 
 def _noted(at: int, text: str) -> Event:

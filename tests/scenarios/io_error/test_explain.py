@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.io_error.explain import _as_answered
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from tests.scenarios.io_error.test_experiment import run
 
@@ -28,3 +29,12 @@ def test_the_simplest_fault_is_explained(tmp_path: Path) -> None:
     assert kinds[-2:] == ["cut", "recovered"]
     assert any("write log fails" in event.text for event in finding.timeline)
     assert "a failed write of log" in finding.cause
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(-5, "fails with EIO"), (-28, "fails with ENOSPC"), (7, "is done in part: 7"), (-9999, "fails with 9999")],
+)
+def test_how_a_call_ended(answer: int, said: str) -> None:
+    """An error by its name, where it has one; a short write by its result."""
+    assert _as_answered(answer) == said
