@@ -33,6 +33,7 @@ __all__ = [
     "ExperimentOptions",
     "Explained",
     "Listener",
+    "NeedsNoOptions",
     "Scenario",
     "StoredRun",
     "Workbench",
@@ -168,6 +169,22 @@ class Scenario(Protocol):
         Raises:
             UsageError, EnvironmentLacks: there is nothing to look at.
         """
+
+
+class NeedsNoOptions:
+    """A base for kinds of experiments that need the same of a machine with any options."""
+
+    name: str
+
+    def described(self, options: ExperimentOptions) -> str:
+        """Return the name only."""
+        del options
+        return self.name
+
+    def alternative(self, options: ExperimentOptions) -> Alternative | None:
+        """There is none."""
+        del options
+        return None
 
 
 class ExperimentKind(Protocol):

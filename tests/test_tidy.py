@@ -103,6 +103,7 @@ def test_rooms_are_small() -> None:
 
 WITHOUT_NAMESAKE = {
     "scenarios/io_error/jobs.py": "the other end of a run; io_error/test_runs.py drives it",
+    "scenarios/io_error/messages.py": "declarations; io_error/test_runs.py receives them",
     "scenarios/judging/checker.py": "judges with real jobs; test_undisturbed.py, test_out_of_bounds.py and kill's tests drive it",
     "scenarios/power/exploring.py": "records and judges; power/test_experiment.py and test_posix.py drive it",
     "scenarios/stateful/sessions.py": "the other end of a state machine; test_state_machine.py drives it",

@@ -24,12 +24,12 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Labels, ScenarioResult, Verdict
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import (
-    Alternative,
     CrashedFolder,
     CrashPoint,
     ExperimentOptions,
     Explained,
     Listener,
+    NeedsNoOptions,
     StoredRun,
     Workbench,
 )
@@ -114,9 +114,7 @@ class IoErrorExperiment:
             return False
         refuse_if_broken(self.checker.target.name, violation, self.checker.system.contract)
         self.details.update(notes=self.notes, plan=plan_digest([]))
-        fault = CallFault("write", 1, "EIO")
-        self.faults.append(fault)
-        self._report(fault, REOPENED, Checked(violation.verdict, violation.explanation))
+        self._report_alone(Checked(violation.verdict, violation.explanation))
         return True
 
     def _try(self, faults: Sequence[Fault]) -> None:
@@ -168,6 +166,12 @@ class IoErrorExperiment:
         self.results[fault, ending] = result
         self.listener.result(result)
 
+    def _report_alone(self, checked: Checked) -> None:
+        """Report why no fault was tried, as the result of the first that would have been."""
+        fault = CallFault("write", 1, "EIO")
+        self.faults.append(fault)
+        self._report(fault, REOPENED, checked)
+
     def _sweep_on(self) -> None:
         """See that the call after the last one of each class is not made; if it is, it can fail as well."""
         if self.options.until_broken or self.options.shard.number != self.options.shard.of:
@@ -211,16 +215,9 @@ class IoErrorExperiment:
             "calls are answered in the kernel's place; ending uncached assumes what ext4 and xfs do with pages that they cannot "
             "write: they call them clean"
         )
-        if not fired and self.results:
-            return
         if not self.results:
-            fault = CallFault("write", 1, "EIO")
-            self.faults.append(fault)
-            self._report(
-                fault,
-                REOPENED,
-                Checked(Verdict.UNKNOWN, "the workload changes nothing in its folder, so no call of it could fail"),
-            )
+            why = "the workload changes nothing in its folder, so no call of it could fail"
+            self._report_alone(Checked(Verdict.UNKNOWN, why))
 
 
 def _same(fault: Fault, run: FaultyRun) -> bool:
@@ -256,7 +253,7 @@ class IoErrorScenario:
                     return unmet
                 return Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
             checked, _ = judged[self.ending]
-            state = run.states.get(REOPENED if self.ending == RESUMED else self.ending)
+            state = run.before(self.ending)
             if keep is not None and state is not None:
                 keep.mkdir(parents=True)
                 if not state.tree.unusable:
@@ -271,7 +268,7 @@ class IoErrorScenario:
         with workbench() as checker:
             folder = checker.folder()
             run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            state = run.states.get(REOPENED if self.ending == RESUMED else self.ending)
+            state = run.before(self.ending)
             if state is None or state.tree.unusable:
                 raise UsageError(f"{self.name} left nothing to look at")
             left = checker.folder()
@@ -279,7 +276,7 @@ class IoErrorScenario:
             yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {folder / 'journal'}")
 
 
-class IoError:
+class IoError(NeedsNoOptions):
     """The kind of experiment; see `crashmatrix.scenarios.experiment.ExperimentKind`."""
 
     name = NAME
@@ -294,16 +291,6 @@ class IoError:
         """Return what this machine lacks to answer system calls."""
         del options
         return lacking()
-
-    def described(self, options: ExperimentOptions) -> str:
-        """Return the name only: no option changes the needs of this experiment."""
-        del options
-        return self.name
-
-    def alternative(self, options: ExperimentOptions) -> Alternative | None:
-        """There is none."""
-        del options
-        return None
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

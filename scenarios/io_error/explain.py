@@ -11,13 +11,13 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.io_error.faults import Fault, PointFault
-from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Place
 from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
+from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
 from crashmatrix.scenarios.processes.result import Returned
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, FailNote
 
 __all__ = ["Explainer", "cause_of"]
 
@@ -80,7 +80,7 @@ class Explainer:
         if run.fired is None:
             return replace(finding, explanation=(example.explanation,))
         failed = run.account.failed if run.account else 1
-        state = run.states.get(REOPENED if ending == RESUMED else ending)
+        state = run.before(ending)
         events = state.promises.events if state else ()
         lines = run.journal.decode(errors="replace").splitlines()[: len(events)]
         return replace(
@@ -109,9 +109,8 @@ class Explainer:
 
     def _answered(self, run: FaultyRun) -> str:
         """The answers to the workload, and its acknowledgements after the fault."""
-        after = [parse(line) for line in run.journal[run.journal_at_fault :].split(b"\n")[:-1]]
-        failed = [note.text for note in after if isinstance(note, FailNote)]
-        acked = [note.text for note in after if isinstance(note, AckNote)]
+        failed = [note.text for note in run.after_fault if isinstance(note, FailNote)]
+        acked = [note.text for note in run.after_fault if isinstance(note, AckNote)]
         parts = []
         if failed:
             parts.append(f"The attempt of {_some(failed)} failed. ")
@@ -138,37 +137,23 @@ def _simplicity(result: ScenarioResult) -> tuple[int, int, int]:
 
 def _timeline(run: FaultyRun, ending: str, lines: int, outcome: str) -> tuple[Event, ...]:
     """The run's steps up to its ending."""
-    events, at, noted = list[Event](), 0, 0
+    events, at, seen = list[Event](), 0, 0
     for at, step in enumerate(run.account.steps if run.account else ()):
         kind, _, text = step.partition(" ")
         if kind == "line":
-            noted += 1
-            if noted > lines:
+            seen += 1
+            if seen > lines:
                 break
-            events.append(_noted(at, text))
+            events.append(noted(at, text))
         elif " -> -" in text or (" -> " in text and text.rpartition(" -> ")[2].isdecimal()):
             call, _, answer = text.rpartition(" -> ")
             events.append(Event(at=at, kind="note", text=f"{call} {_as_answered(int(answer))}"))
         else:
             events.append(Event(at=at, kind="write", text=text, fate="kept"))
-    if len(events) > EVENTS_MAX:
-        left_out = Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out")
-        events = [left_out, *events[-EVENTS_MAX:]]
     cut = Event(at=at, kind="cut", text=_ENDINGS[ending])
-    return (*events, cut, Event(at=at, kind="recovered", text=outcome))
+    return (*latest(events), cut, Event(at=at, kind="recovered", text=outcome))
 
 
 def _as_answered(answer: int) -> str:
     """Say how a call ended that was not let through: below 0 by an error, else in part, with this result."""
     return f"fails with {errno.errorcode.get(-answer, -answer)}" if answer < 0 else f"is done in part: {answer}"
-
-
-def _noted(at: int, text: str) -> Event:
-    match parse(text):
-        case AttemptNote() as note:
-            return Event(at=at, kind="attempt", text=note.text)
-        case AckNote() as note:
-            return Event(at=at, kind="ack", text=note.text)
-        case FailNote() as note:
-            return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
-    return Event(at=at, kind="note", text=text)

@@ -1,10 +1,6 @@
 """The jobs of the experiment: the workload in a process of its own, with calls that are counted, or that fail.
 
-A run with a fault yields several crashed folders, so that it is made once for all its endings. The job reports to its driver:
-
-    Fired           a call has failed for the first time
-    Taken           stop here and copy the folder: the process might be killed now
-    Account         the workload has ended, and so have all processes that it started
+A run with a fault yields several crashed folders, so that it is made once for all its endings.
 """
 
 from __future__ import annotations
@@ -18,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix import faults
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault
+from crashmatrix.scenarios.io_error.faults import PointFault
+from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
@@ -31,79 +28,7 @@ from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import AFTER_ACK, Journal
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = [
-    "KILLED",
-    "KILLED_LATER",
-    "Account",
-    "Fired",
-    "Place",
-    "Profile",
-    "Taken",
-    "fail_calls",
-    "fail_points",
-    "hits",
-    "profile",
-]
-
-KILLED, KILLED_LATER = "killed", "killed-later"
-"""Killed at the first step after the fault, and at the first step after the next acknowledgement."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A call of the workload that can be made to fail. ``stack`` tells calls from different places of a program apart."""
-
-    made: Made
-    files: str
-    line: str = ""
-    stack: str = ""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """An undisturbed run: its calls in order, and what of it cannot be made to fail, in words."""
-
-    places: tuple[Place, ...]
-    uncovered: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fired:
-    """The first call that failed. ``journal_bytes`` is how long the journal was then."""
-
-    place: Place
-    journal_bytes: int
-
-
-@dataclass(frozen=True)
-class Taken:
-    """The process has stopped, or its tree is held: the folder is what a kill would leave. ``ending`` says which kill.
-
-    ``uncached`` are the files, with their content, that would change if the page cache were dropped now.
-    """
-
-    ending: str
-    uncached: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Account:
-    """The calls of a run. ``since`` are those from the first one on that failed.
-
-    ``uncached`` are the files that change if the page cache is dropped at the end. ``steps`` has calls and journal lines in
-    their order, if they were to be kept.
-    """
-
-    since: tuple[Made, ...]
-    fired: tuple[Fault, ...]
-    uncached: dict[str, bytes] = field(default_factory=dict)
-    steps: tuple[str, ...] = ()
-
-    @property
-    def failed(self) -> int:
-        """How many calls failed, or were done in part."""
-        return sum(made.answer is not None for made in self.since)
+__all__ = ["fail_calls", "fail_points", "hits", "profile", "size_of"]
 
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
@@ -152,7 +77,7 @@ def fail_points(
 ) -> None:
     """Run the workload with failpoints that raise; reports as `fail_calls` does."""
     system = target.make()
-    run = _Points(channel, tuple(wanted), journal, set(endings), keep_steps)
+    run = _Points(channel=channel, journal=journal, endings=set(endings), keep_steps=keep_steps, wanted=tuple(wanted))
     for fault in wanted:
         faults.configure(fault.calls, fault.actions)
     faults.observe(run.see)
@@ -163,24 +88,42 @@ def fail_points(
         run.ended()
 
 
-@dataclass
-class _Points:
-    """Looks at a run at each hit of a failpoint; its threads take turns."""
+@dataclass(kw_only=True)
+class _Watch:
+    """Looks at a run at each of its steps, keeps those, and knows the endings that are still to be taken."""
 
     channel: Channel
-    wanted: tuple[PointFault, ...]
     journal: Path
     endings: set[str]
     keep_steps: bool
     steps: list[str] = field(default_factory=list)
+    _noted: int = 0
+
+    def _wants(self, ending: str) -> bool:
+        """Whether an ending is still to be taken; from here on it is not."""
+        wanted = ending in self.endings
+        self.endings.discard(ending)
+        return wanted
+
+    def _note_lines(self) -> None:
+        lines = _lines(self.journal, 0)
+        self.steps += [f"line {line.decode(errors='replace')}" for line in lines[self._noted :]]
+        self._noted = len(lines)
+
+
+@dataclass(kw_only=True)
+class _Points(_Watch):
+    """Looks at a run at each hit of a failpoint; its threads take turns."""
+
+    wanted: tuple[PointFault, ...]
     _fired: list[PointFault] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
-    _noted: int = 0
 
     def see(self, point: faults.FailPoint, number: int) -> None:
         with self._lock:
             if self.keep_steps:
-                self._note_steps(f"call {point.name} hit {number}")
+                self._note_lines()
+                self.steps.append(f"call {point.name} hit {number}")
             fired = next((f for f in self.wanted if f.calls == point.name and f.number == number), None)
             if fired:
                 self._fire(fired)
@@ -190,26 +133,20 @@ class _Points:
                     self._take(KILLED_LATER)
 
     def ended(self) -> None:
-        self._note_steps()
-        self.channel.send(Account((), tuple(self._fired), {}, tuple(self.steps if self.keep_steps else ())))
+        if self.keep_steps:
+            self._note_lines()
+        self.channel.send(Account((), tuple(self._fired), {}, tuple(self.steps)))
 
     def _fire(self, fault: PointFault) -> None:
         if not self._fired:
             made = Made(fault.calls, fault.number, "failpoint", (fault.calls,), answer=-1)
-            self.channel.send(Fired(Place(made, fault.calls), _size(self.journal)))
+            self.channel.send(Fired(Place(made, fault.calls), size_of(self.journal)))
         self._fired.append(fault)
 
     def _take(self, ending: str) -> None:
-        if ending in self.endings:
-            self.endings.discard(ending)
+        if self._wants(ending):
             self.channel.send(Taken(ending))
             stop_here()
-
-    def _note_steps(self, step: str = "") -> None:
-        lines = _lines(self.journal, 0)
-        self.steps += [f"line {line.decode(errors='replace')}" for line in lines[self._noted :]]
-        self._noted = len(lines)
-        self.steps += filter(None, [step])
 
 
 def fail_calls(
@@ -225,7 +162,9 @@ def fail_calls(
     system, failing = target.make(), FailingCalls(wanted)
     if any(fault.leaves_pages_clean for fault in wanted):
         failing.cache = PageCache(root)
-    run = _Run(channel, failing, journal, root, set(endings), keep_steps)
+    run = _Run(
+        channel=channel, journal=journal, endings=set(endings), keep_steps=keep_steps, failing=failing, root=root
+    )
     run_watched_system(
         system.failpoints_outside(),
         lambda: system.workload(root, Journal(journal)),
@@ -237,17 +176,12 @@ def fail_calls(
     )
 
 
-@dataclass
-class _Run:
-    """Looks at a run at each of its steps."""
+@dataclass(kw_only=True)
+class _Run(_Watch):
+    """Looks at a run at each of its system calls and journal lines."""
 
-    channel: Channel
     failing: FailingCalls
-    journal: Path
     root: Path
-    endings: set[str]
-    keep_steps: bool
-    steps: list[str] = field(default_factory=list)
     _told: bool = False
     _journal_bytes: int = 0
     _made: int = 0
@@ -276,13 +210,12 @@ class _Run:
 
     def _tell(self) -> None:
         self._told = True
-        self._journal_bytes = _size(self.journal)
+        self._journal_bytes = size_of(self.journal)
         made = self.failing.failed[0]
         self.channel.send(Fired(Place(made, _files(made, self.root)), self._journal_bytes))
 
     def _take(self, ending: str, tree: ProcessTree) -> None:
-        if ending in self.endings:
-            self.endings.discard(ending)
+        if self._wants(ending):
             uncached = self._uncached() if ending == KILLED_LATER else {}
             with tree.frozen():
                 self.channel.send(Taken(ending, uncached))
@@ -293,7 +226,7 @@ class _Run:
 
     def _acknowledged(self) -> bool:
         """Whether something was acknowledged since this was last looked at."""
-        size = _size(self.journal)
+        size = size_of(self.journal)
         if size == self._journal_bytes:
             return False
         found = any(isinstance(parse(line), AckNote) for line in _lines(self.journal, self._journal_bytes))
@@ -305,8 +238,7 @@ class _Run:
             result = "" if made.answer is None else f" -> {made.answer}"
             self.steps.append(f"call {made.name} {_files(made, self.root)}{result}")
         self._made = len(self.failing.made)
-        noted = sum(step.startswith("line ") for step in self.steps)
-        self.steps += [f"line {line.decode(errors='replace')}" for line in _lines(self.journal, 0)[noted:]]
+        self._note_lines()
 
 
 def _lines(journal: Path, start: int) -> list[bytes]:
@@ -316,7 +248,8 @@ def _lines(journal: Path, start: int) -> list[bytes]:
     return []
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return how long a file is; 0 if there is none."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0

@@ -29,7 +29,7 @@ from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.contract import is_built_in
-from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, FailNote
 
 __all__ = ["Judge", "Judged", "stays_full"]
 
@@ -110,9 +110,8 @@ def stays_full(fault: Fault, run: FaultyRun) -> str:
     """Return how a system refuses every item once there is room again; empty if it does not."""
     if fault.errno not in ("ENOSPC", "EDQUOT") or fault.times not in ("once", "twice") or run.hung:
         return ""
-    after = [parse(line) for line in run.journal[run.journal_at_fault :].split(b"\n")[:-1]]
-    failures = [at for at, note in enumerate(after) if isinstance(note, FailNote)]
-    later = after[failures[0] + 1 :] if failures else []
+    failures = [at for at, note in enumerate(run.after_fault) if isinstance(note, FailNote)]
+    later = run.after_fault[failures[0] + 1 :] if failures else []
     refused = sum(isinstance(note, FailNote) for note in later)
     if not refused or any(isinstance(note, AckNote) for note in later):
         return ""

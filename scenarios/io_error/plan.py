@@ -13,7 +13,7 @@ from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.faults import Fault, PointFault, parse_fault
-from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Place
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault
 
 __all__ = [

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work
 from crashmatrix.scenarios.io_error.faults import Fault, PointFault
-from crashmatrix.scenarios.io_error.jobs import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
-from crashmatrix.scenarios.io_error.plan import REOPENED, UNCACHED
-from crashmatrix.scenarios.judging import worker
+from crashmatrix.scenarios.io_error.jobs import size_of
+from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
+from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED, UNCACHED
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
@@ -26,7 +27,7 @@ from crashmatrix.scenarios.processes.result import JobResult, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
-from crashmatrix.scenarios.target.notes import AckNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 
 __all__ = ["FaultyRun", "Prepared", "prepare", "run_with"]
 
@@ -59,11 +60,19 @@ class FaultyRun:
     senseless: str = ""
     """Why the journal makes no sense, if it does not."""
 
+    @cached_property
+    def after_fault(self) -> list[AnyNote]:
+        """The journal's lines since the call failed."""
+        return [parse(line) for line in self.journal[self.journal_at_fault :].split(b"\n")[:-1]]
+
     @property
     def went_on(self) -> bool:
         """Whether something was acknowledged after the fault."""
-        after = self.journal[self.journal_at_fault :].split(b"\n")[:-1]
-        return any(isinstance(parse(line), AckNote) for line in after)
+        return any(isinstance(note, AckNote) for note in self.after_fault)
+
+    def before(self, ending: str) -> CrashState | None:
+        """The folder and the promises before the first recovery of an ending; None if the run has not got there."""
+        return self.states.get(REOPENED if ending == RESUMED else ending)
 
     @property
     def hung(self) -> bool:
@@ -75,11 +84,7 @@ def prepare(checker: Checker) -> Prepared:
     """Prepare the folder, and run the workload once, undisturbed. Raises UsageError: it does not work."""
     folder = checker.folder()
     root, journal = folder / ROOT_NAME, folder / "journal"
-    root.mkdir()
-    items = checker.must("prepare", checker.run(worker.prepare, root))
-    tree = checker.store.capture(root)
-    if tree.unusable:
-        raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
+    items, tree = checker.prepare(root)
     begun = time.monotonic()
     profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     seconds = time.monotonic() - begun
@@ -174,7 +179,7 @@ def _follow(
             case Taken(ending, uncached):
                 begun = time.monotonic()
                 with suppress(ProcessLookupError), frozen(job.process()):
-                    taken[ending] = checker.store.capture(root), _size(journal)
+                    taken[ending] = checker.store.capture(root), size_of(journal)
                     if uncached:
                         taken[UNCACHED] = _dropped(checker, taken[ending][0], uncached), taken[ending][1]
                 job.grant(seconds := time.monotonic() - begun)
@@ -193,7 +198,3 @@ def _dropped(checker: Checker, tree: Tree, uncached: dict[str, bytes]) -> Tree:
     dropped = checker.store.capture(folder / ROOT_NAME)
     remove_tree(folder)
     return dropped
-
-
-def _size(journal: Path) -> int:
-    return journal.stat().st_size if journal.exists() else 0

@@ -123,6 +123,18 @@ class Checker:
             raise UsageError(f"{what} of {self.target.name} {how}; it must work before it can be crashed{_advice(how)}")
         return result.value
 
+    def prepare(self, root: Path) -> tuple[list[Item], Tree]:
+        """Make the folder and have the system lay it out; returns the items that are there from the start, and a snapshot.
+
+        Raises UsageError: preparation failed, or left a folder that cannot be copied.
+        """
+        root.mkdir()
+        items = self.must("prepare", self.run(work.prepare, root))
+        tree = self.store.capture(root)
+        if tree.unusable:
+            raise UsageError(f"prepare of {self.target.name}: {tree.unusable[1]}")
+        return list(items), tree
+
     def difference(self, one: Tree, other: Tree) -> str | None:
         """Return the first difference between two folders that the system's fingerprint does not explain, else None."""
         difference = one.difference(other)

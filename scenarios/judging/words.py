@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
-from crashmatrix.scenarios.target.notes import AttemptNote, FailNote, acknowledgements, parse
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
-__all__ = ["EVENTS_MAX", "acknowledged", "counted", "shown"]
+__all__ = ["EVENTS_MAX", "acknowledged", "counted", "latest", "noted", "shown"]
 
 EVENTS_MAX = 200
 """How many events before a crash a finding's timeline shows."""
@@ -39,6 +40,28 @@ def _failed(lines: Sequence[str]) -> str:
     if not failed:
         return ""
     return f" {counted(len(failed), 'attempt')} failed, the last one that of {shown(failed[-1].text)}."
+
+
+def noted(at: int, line: str | bytes) -> Event:
+    """A journal line as an event of a timeline."""
+    match parse(line):
+        case AttemptNote() as note:
+            return Event(at=at, kind="attempt", text=note.text)
+        case AckNote() as note:
+            return Event(at=at, kind="ack", text=note.text)
+        case FailNote() as note:
+            return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
+    return Event(at=at, kind="note", text=line if isinstance(line, str) else line.decode(errors="replace"))
+
+
+def latest(events: Sequence[Event]) -> list[Event]:
+    """The last events before a crash, as many as a timeline shows; if others came before, it says so."""
+    if len(events) <= EVENTS_MAX:
+        return [*events]
+    return [
+        Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out"),
+        *events[-EVENTS_MAX:],
+    ]
 
 
 def shown(text: str) -> str:

@@ -23,12 +23,12 @@ from crashmatrix.reports import Labels, Verdict
 from crashmatrix.reports.findings import group
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import (
-    Alternative,
     CrashedFolder,
     CrashPoint,
     ExperimentOptions,
     Explained,
     Listener,
+    NeedsNoOptions,
     StoredRun,
     Workbench,
 )
@@ -228,7 +228,7 @@ class KillScenario:
             yield CrashedFolder(folder / ROOT_NAME, about)
 
 
-class Kill:
+class Kill(NeedsNoOptions):
     """The kind of experiment; see `crashmatrix.scenarios.experiment.ExperimentKind`."""
 
     name = "kill"
@@ -243,16 +243,6 @@ class Kill:
         """Nothing: every machine can kill a process."""
         del options
         return ""
-
-    def described(self, options: ExperimentOptions) -> str:
-        """Return the name only: no option changes the needs of this experiment."""
-        del options
-        return self.name
-
-    def alternative(self, options: ExperimentOptions) -> Alternative | None:
-        """None is needed."""
-        del options
-        return None
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.judging.checker import CrashState
 from crashmatrix.scenarios.judging.locations import relative
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, shown
+from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.changes import changes_between
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -169,10 +169,7 @@ class KillExplainer:
         return trees == {state.tree.digest} and len(events) > attempted
 
     def _timeline(self, path: CrashPath, outcome: str) -> tuple[Event, ...]:
-        events = [*self._way(path)]
-        if len(events) > EVENTS_MAX:
-            left_out = Event(at=events[-EVENTS_MAX].at, kind="note", text="what came before is left out")
-            events = [left_out, *events[-EVENTS_MAX:]]
+        events = latest([*self._way(path)])
         end = events[-1].at if events else 0
         in_order = RESUMED in path and path[-1] == END
         last = Event(at=end, kind="cut", text="the system is stopped in order" if in_order else "the process is killed")
@@ -216,9 +213,7 @@ class KillExplainer:
 def _steps(at: int, lines: Sequence[str], lines_after: Sequence[str], before: Tree, after: Tree) -> Iterator[Event]:
     for change in changes_between(before, after):
         yield Event(at=at, kind="write", text=change, fate="kept")
-    for line in lines_after[len(lines) :]:
-        kind, _, item = line.partition(" ")
-        yield Event(at=at, kind=kind, text=item)
+    yield from (noted(at, line) for line in lines_after[len(lines) :])
 
 
 def _lines(promises: Promises) -> list[str]:

@@ -52,11 +52,7 @@ def prepare(checker: Checker) -> Prepared:
     """
     folder = checker.folder()
     root = folder / ROOT_NAME
-    root.mkdir()
-    items = checker.must("prepare", checker.run(work.prepare, root))
-    tree = checker.store.capture(root)
-    if tree.unusable:
-        raise UsageError(f"prepare of {checker.target.name}: {tree.unusable[1]}")
+    items, tree = checker.prepare(root)
     journal = folder / "journal"
     profile, final = _profile(checker, root, journal)
     note = ""

@@ -8,8 +8,8 @@ from crashmatrix.faults.disk import Change, CrashState, Failure, Flush, Mark, No
 from crashmatrix.faults.disk.trace.named import Named, in_words
 from crashmatrix.faults.disk.trace.operations import SECTOR_BYTES, Data, Write, sectors_of
 from crashmatrix.reports import Event
-from crashmatrix.scenarios.judging.words import EVENTS_MAX
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, HitNote, parse
+from crashmatrix.scenarios.judging.words import EVENTS_MAX, noted
+from crashmatrix.scenarios.target.notes import HitNote, parse
 
 __all__ = ["timeline"]
 
@@ -81,14 +81,7 @@ def _note(at: int, line: bytes, declared: Mapping[str, str]) -> Event:
     match parse(line):
         case HitNote(name, number):
             return Event(at=at, kind="hit", text=f"{name}, hit {number}", detail=declared.get(name, ""))
-        case AttemptNote() as note:
-            return Event(at=at, kind="attempt", text=note.text)
-        case AckNote() as note:
-            return Event(at=at, kind="ack", text=note.text)
-        case FailNote() as note:
-            return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
-        case _:
-            return Event(at=at, kind="note", text=line.decode(errors="replace"))
+    return noted(at, line)
 
 
 def _place(change: Write | Data | object) -> str:

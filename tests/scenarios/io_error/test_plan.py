@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.jobs import Place
+from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.io_error.plan import ENDINGS, VARIANTS, choose, faults_at, parse_id, scenario_id
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault, Made
 

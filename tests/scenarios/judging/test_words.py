@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.judging.words import acknowledged, counted, shown
+from crashmatrix.reports import Event
+from crashmatrix.scenarios.judging.words import EVENTS_MAX, acknowledged, counted, latest, noted, shown
 
 ACKNOWLEDGED = [
     ([], 0, "Nothing was acknowledged yet; 0 items were attempted."),
@@ -55,3 +56,24 @@ def test_long_texts_are_shortened() -> None:
 def test_counted() -> None:
     """A count of one takes the singular; thousands have commas."""
     assert [counted(number, "item") for number in (0, 1, 1000)] == ["0 items", "1 item", "1,000 items"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "text"),
+    [
+        (b"attempt [1, 2]", "attempt", "[1, 2]"),
+        ("ack 7", "ack", "7"),
+        ("fail 7", "note", "the attempt of 7 failed"),
+        (b"half a line \xff", "note", "half a line \N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_a_journal_line_in_a_timeline(line: str | bytes, kind: str, text: str) -> None:
+    assert noted(3, line) == Event(at=3, kind=kind, text=text)
+
+
+def test_a_timeline_keeps_its_end() -> None:
+    events = [Event(at=at, kind="write", text=str(at)) for at in range(EVENTS_MAX + 2)]
+    assert latest(events[:EVENTS_MAX]) == events[:EVENTS_MAX]
+    first, *rest = latest(events)
+    assert rest == events[2:]
+    assert (first.at, first.kind, first.text) == (2, "note", "what came before is left out")

@@ -1,0 +1,77 @@
+"""The messages of a job to its driver, and what it returns.
+
+A run with a fault sends, in this order:
+
+    Fired           a call has failed for the first time
+    Taken           stop here and copy the folder: the process might be killed now
+    Account         the workload has ended, and so have all processes that it started
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.processes.calls.call_faults import Made
+
+__all__ = ["KILLED", "KILLED_LATER", "Account", "Fired", "Place", "Profile", "Taken"]
+
+KILLED, KILLED_LATER = "killed", "killed-later"
+"""Killed at the first step after the fault, and at the first step after the next acknowledgement."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A call of the workload that can be made to fail. ``stack`` tells calls from different places of a program apart."""
+
+    made: Made
+    files: str
+    line: str = ""
+    stack: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An undisturbed run: its calls in order, and what of it cannot be made to fail, in words."""
+
+    places: tuple[Place, ...]
+    uncovered: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fired:
+    """The first call that failed. ``journal_bytes`` is how long the journal was then."""
+
+    place: Place
+    journal_bytes: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The process has stopped, or its tree is held: the folder is what a kill would leave. ``ending`` says which kill.
+
+    ``uncached`` are the files, with their content, that would change if the page cache were dropped now.
+    """
+
+    ending: str
+    uncached: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Account:
+    """The calls of a run. ``since`` are those from the first one on that failed.
+
+    ``uncached`` are the files that change if the page cache is dropped at the end. ``steps`` has calls and journal lines in
+    their order, if they were to be kept.
+    """
+
+    since: tuple[Made, ...]
+    fired: tuple[Fault, ...]
+    uncached: dict[str, bytes] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many calls failed, or were done in part."""
+        return sum(made.answer is not None for made in self.since)
