@@ -3,9 +3,9 @@
 The *outcome* of a state is the folder that it is predicted to become (`prediction`). A state with an outcome that was dealt
 already, after the same promises, costs nothing and does not count; one in so many is dealt all the same, to check the prediction.
 
-Judges share no memory, so the number that deals a state out depends on the state alone. States after neighbouring promises
-go to one judge: they share folders, and the system's own check. If there are few promises, states are dealt out by their
-outcomes.
+Judges share no memory, so each of them looks at all states, in the same order, and knows its own. States after neighbouring
+promises go to one judge: they share folders, and the system's own check. If there are few promises, outcomes are dealt out in
+turn.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Dealer:
         self._prediction = prediction or Prediction(states.outcomes)
         self._events_at: dict[int, int] = {}
         self._seen: set[tuple[int, int]] = set()
+        self._turns: dict[int, int] = {}
         self.again: set[CrashState] = set()
         """The states dealt to check a prediction."""
         self.outcomes = 0
@@ -79,7 +80,8 @@ class Dealer:
             events = self.events(state.cut)
             if self._few_promises or self._dealt(events) % workers == number:
                 outcome = self._prediction.outcome(state)
-                if not self._few_promises or outcome % workers == number:
+                # In turn, not by its name: that may hold a time, which is another one in each recording.
+                if not self._few_promises or self._turns.setdefault(outcome, len(self._turns)) % workers == number:
                     found.append((place, outcome, events, state))
         return [(outcome, events, state) for _, outcome, events, state in sorted(found, key=lambda each: each[0])]
 

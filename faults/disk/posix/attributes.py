@@ -1,8 +1,8 @@
 """The part of a tree's recorder that is about attributes: permissions, owners, times, and extended attributes.
 
 A change that a program makes to one of them is logged, if it changes anything. Times that change along with content or names
-are not logged one by one: such a change has the time of the recorder's clock, which is logged when it moves on (CLOCK). Like a
-kernel's clock it is coarse, so changes close together have one time.
+are not logged one by one: such a change has the time of the recorder's clock, which is logged when it moves on (CLOCK). Each
+change after that is a nanosecond later than the one before, so which of two files is newer never depends on the machine's speed.
 
 ACLs are kept, and permissions follow them, but neither are they enforced nor do new files inherit them.
 """
@@ -42,7 +42,7 @@ _ACL_OWNER, _ACL_GROUP, _ACL_MASK, _ACL_OTHER = 1, 4, 16, 32
 class AttributeRecorder(Recorder):
     """Logs what is changed of attributes, and answers for extended ones."""
 
-    _ticked = 0
+    _ticked = _ticked_at = 0
 
     def _init(self, request: Request) -> bytes:
         return fuse.initial_reply(request, fuse.HANDLE_PRIVILEGES)
@@ -51,12 +51,13 @@ class AttributeRecorder(Recorder):
         self._log.append(*operation_row(operation))
 
     def _now(self) -> int:
-        """The time of the change that is logged next; logged itself when it is another one than before."""
+        """The time of the change that is logged next (see `Trace.time_at`); it never goes back."""
         now = time.time_ns()
-        if not self._ticked <= now < self._ticked + _TICK_NS:
+        if now >= self._ticked + _TICK_NS:
             self._ticked = now
             self._log.append(CLOCK, number=now)
-        return self._ticked
+            self._ticked_at = self._log.entries
+        return self._ticked + self._log.entries - self._ticked_at
 
     def _set(self, inode: Inode, change: Setattr) -> None:
         """Set permissions, owner and times; those that a change of size implies are none of a program's."""

@@ -23,11 +23,14 @@ class Log:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._end = descriptor, 0
+        self.entries = 0
+        """How many were added."""
 
     def append(self, kind: int, offset: int = 0, data: bytes | memoryview = b"", number: int = 0) -> int:
         """Add an entry; return where in the file its data begins. If that fails, end this process."""
         start = self._end + _ENTRY.size
         self._end = start + len(data)
+        self.entries += 1
         try:
             written = os.writev(self._descriptor, [_ENTRY.pack(kind, len(data), offset, number), data])
         except OSError:

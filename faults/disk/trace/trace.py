@@ -44,7 +44,7 @@ class Trace:
     `filesystem` is a specification (see crashmatrix.faults.disk.filesystem), `size_bytes` the disk's size (a tree's is 0),
     `base` its first content as (offset, bytes) runs, the rest zeros. `exit_status` is the workload's, negative for a signal;
     `error` is the traceback with which it ended, or empty. `clock` has the times of a tree's changes: pairs of a position and
-    the time from there on, in nanoseconds since 1970. The identity leaves it out, since times are not part of what happened.
+    the time there, in nanoseconds since 1970 (see `time_at`). The identity leaves it out: times are not part of what happened.
     """
 
     filesystem: str
@@ -106,9 +106,15 @@ class Trace:
         return [0, *(i for i, operation in enumerate(self.operations, 1) if isinstance(operation, Flush))]
 
     def time_at(self, position: int) -> int:
-        """The time of the change at a position, in nanoseconds since 1970; 0 if it is not known, as in older traces."""
+        """The time of the change at a position, in nanoseconds since 1970; 0 if it is not known, as in older traces.
+
+        Each operation is a nanosecond later than the one before, until the clock moves on.
+        """
         number = bisect_left(self.clock, (position + 1,))
-        return self.clock[number - 1][1] if number else 0
+        if not number:
+            return 0
+        at, time = self.clock[number - 1]
+        return time + position - at
 
     def notes_before(self, cut: int) -> tuple[bytes, ...]:
         """The notes recorded before position `cut`, in order."""

@@ -56,6 +56,22 @@ def test_each_state_goes_to_one_judge(promises: int) -> None:
     assert all(each.complete for each in (alone, *shares))
 
 
+def test_names_of_outcomes_do_not_decide_who_judges_them() -> None:
+    """A name may hold a time, which is another one in each recording: who judges a state, and so which are judged, must not."""
+
+    class Named:
+        def __init__(self, salt: int) -> None:
+            self.salt, self.digests = salt, CrashStates(trace).digests
+
+        def of(self, state: CrashState, /) -> int:
+            return hash((self.salt, self.digests.of(state)))
+
+    trace = trace_of(2)
+    one, other = ([flat(dealer(trace, Named(salt)).batches(number, 2, 8)) for number in range(2)] for salt in range(2))
+    assert one == other
+    assert all(one)
+
+
 def test_states_after_neighbouring_promises_stay_together() -> None:
     """States after four neighbouring journal lines go to one judge, if there are enough promises: they share folders."""
     trace = trace_of(40)
