@@ -143,7 +143,8 @@ LAYERS: list[set[str]] = [
     {"systems"},
     {"judging"},
     {"experiment"},
-    {"kill", "power", "io_error", "stateful"},
+    {"kill", "power", "stateful"},
+    {"io_error"},
     {"campaign"},
     {"cli", "pytest_fixture"},
 ]

@@ -16,8 +16,18 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work
 from crashmatrix.scenarios.io_error.faults import Fault, PointFault
 from crashmatrix.scenarios.io_error.jobs import size_of
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
-from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED, UNCACHED
+from crashmatrix.scenarios.io_error.messages import (
+    KILLED,
+    KILLED_LATER,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Account,
+    Fired,
+    Place,
+    Profile,
+    Taken,
+)
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
@@ -57,6 +67,8 @@ class FaultyRun:
     journal: bytes = b""
     journal_at_fault: int = 0
     """How long the journal was when the call failed."""
+    owed: dict[str, Promises] = field(default_factory=dict)
+    """On a recorded disk, the promises made before each ending."""
     senseless: str = ""
     """Why the journal makes no sense, if it does not."""
 
@@ -73,6 +85,11 @@ class FaultyRun:
     def before(self, ending: str) -> CrashState | None:
         """The folder and the promises before the first recovery of an ending; None if the run has not got there."""
         return self.states.get(REOPENED if ending == RESUMED else ending)
+
+    def promises(self, ending: str) -> Promises | None:
+        """The promises made before an ending; None if the run has not got there."""
+        state = self.before(ending)
+        return state.promises if state else self.owed.get(ending)
 
     @property
     def hung(self) -> bool:
