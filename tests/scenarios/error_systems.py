@@ -52,7 +52,7 @@ class Log(SystemUnderTest):
             return []
         found, whole = [], 0
         for line in path.read_bytes().splitlines(keepends=True):
-            if len(line) != 9 or line[:4] != line[4:8]:
+            if len(line) != 9 or line[:4] != line[4:8] or line[8:] != b"\n":
                 break
             found.append(int(line[:4]))
             whole += len(line)

@@ -11,7 +11,7 @@ from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.io_error.plan import choose, thinned
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "rooms"]
+__all__ = ["NO_ROOM_BACK", "SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "rooms"]
 
 SHARE: Final = 4
 """A filesystem gets one part in so many of the budget."""
@@ -22,6 +22,9 @@ VARIANTS_ON_DISK: Final = {
     FULL: (("ENOSPC", "once"), ("ENOSPC", "on")),
 }
 """The faults of each class of requests, the simplest first. A disk that is thinly provisioned answers a write with ENOSPC."""
+
+NO_ROOM_BACK: Final = ("btrfs",)
+"""Filesystems that stay full when files are removed: all of the disk belongs to data then, until it is balanced."""
 
 _ROOMS = 6
 _CALLS_SHARE, _FULL_SHARE = 4, 6
@@ -37,7 +40,7 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
         for room in rooms(base)
         for variant in VARIANTS_ON_DISK[FULL]
     ]
-    full = thinned([(0, fault) for fault in full], max(1, budget // _FULL_SHARE), f"{seed} rooms")
+    full = full and thinned([(0, fault) for fault in full], max(1, budget // _FULL_SHARE), f"{seed} rooms")
     calls, _ = choose(places, budget // _CALLS_SHARE, seed) if not base.loses_at_cuts else ([], "")
     on_disk = [RequestFault.of_call(base.filesystem, fault) for fault in calls if isinstance(fault, CallFault)]
     ranked = [
@@ -58,6 +61,8 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
 
 def rooms(base: Base) -> list[int]:
     """Return the sizes of room to try, in KiB: from none to nearly as much as the workload takes."""
+    if base.filesystem.partition(":")[0] in NO_ROOM_BACK:
+        return []
     most = base.room_bytes >> 10
     return sorted({most * part // _ROOMS for part in range(_ROOMS)})
 
@@ -67,7 +72,8 @@ def beyond(base: Base) -> Iterator[RequestFault]:
     for calls in (WRITE, FLUSH):
         last = max((request.number for request in base.requests if request.calls == calls), default=0)
         yield RequestFault(base.filesystem, calls, last + 1, "EIO")
-    yield RequestFault(base.filesystem, FULL, (base.room_bytes >> 9) + (8 << 10), "ENOSPC", "on")
+    if rooms(base):
+        yield RequestFault(base.filesystem, FULL, (base.room_bytes >> 9) + (8 << 10), "ENOSPC", "on")
 
 
 def _ranks(requests: Sequence[Request]) -> list[int]:

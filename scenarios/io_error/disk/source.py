@@ -139,7 +139,8 @@ def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     """Return the run that a recording is, for those who explain runs."""
     result: JobResult[None] = Returned(None)
     if tried.error:
-        result = TimedOut("") if tried.hung else Raised((), tried.error.strip().rpartition("\n")[2], tried.error)
+        kind, _, message = tried.error.strip().rpartition("\n")[2].partition(": ")
+        result = TimedOut("") if tried.hung else Raised((kind,), message, tried.error)
     place = Place(Made(fault.calls, fault.number, fault.calls, (tried.what,), answer=-1), tried.what)
     lines = [line + b"\n" for line in tried.journal]
     run = FaultyRun(
