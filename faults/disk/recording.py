@@ -77,7 +77,7 @@ class RecordOptions:
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
-    time of the workload; `switch` tells of them, and ends them. `room_bytes` is the room that a neighbour leaves on the disk. With
+    time of the workload; `switch` tells of them, and ends them. `room_bytes` is the room that a neighbour leaves there. With
     `write_back`, everything is written back once the workload has ended, before the faults end. `time_limit_seconds` bounds the
     workload, after which it is killed. `cpu` pins the
     recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.

@@ -28,7 +28,7 @@ from crashmatrix.scenarios.experiment import (
     NeedsNoOptions,
     StoredRun,
 )
-from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found, disks_of
+from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.judge import Judge, Judged
@@ -134,7 +134,7 @@ class IoErrorExperiment:
 
     def _try_disks(self, budget: int) -> None:
         """Fail the recorded disk of each filesystem."""
-        for filesystem in disks_of(self.options.filesystems):
+        for filesystem in self.options.filesystems:
             disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
             self.disks[filesystem] = disk
             chosen = self.options.shard.block(disk.plan(budget))
@@ -271,8 +271,7 @@ class IoError(NeedsNoOptions):
 
     def lacking(self, options: ExperimentOptions) -> str:
         """Return what this machine lacks to answer system calls, and to record the disks that were named."""
-        disks = disks_of(options.filesystems) if options.filesystems_named else []
-        return lacking() or (power_lacks(disks) if disks else "")
+        return lacking() or (power_lacks(options.filesystems) if options.filesystems_named else "")
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

@@ -130,10 +130,11 @@ Fault = CallFault | PointFault | RequestFault
 def _of_request(found: re.Match[str]) -> RequestFault | None:
     fault = RequestFault(found[1], found[2], int(found[3]), found[4], found[5])
     try:
-        if not Filesystem.parse(found[1]).on_disk or not hasattr(errno, fault.errno or "EIO"):
-            return None
+        filesystem = Filesystem.parse(found[1])
         if fault.call:
             return fault if CallFault.parse(str(fault.call)) else None
+        if not filesystem.on_disk or not hasattr(errno, fault.errno):
+            return None
     except (InvalidOption, UsageError):
         return None
     known = ("once", "on") if fault.calls == FULL else ("once", "twice", "on")

@@ -214,3 +214,15 @@ class Idle(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Any]:
         return [1]
+
+
+class IgnoresFolderSync(Log):
+    """Wrong: goes on although its folder, and so the log's name, could not be made durable."""
+
+    def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
+        os.close(os.open(root / "log", os.O_CREAT | os.O_WRONLY, 0o644))
+        folder = os.open(root, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+        os.close(folder)
+        super().store(root, journal, items)

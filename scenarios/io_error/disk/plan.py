@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from crashmatrix.faults.disk import Filesystem
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import Place
@@ -23,8 +24,8 @@ VARIANTS_ON_DISK: Final = {
 }
 """The faults of each class of requests, the simplest first. A disk that is thinly provisioned answers a write with ENOSPC."""
 
-NO_ROOM_BACK: Final = ("btrfs",)
-"""Filesystems that stay full when files are removed: all of the disk belongs to data then, until it is balanced."""
+NO_ROOM_BACK: Final = ("btrfs", "posix")
+"""Filesystems without a disk, or that stay full when files are removed: btrfs has given all of its disk to data then."""
 
 _ROOMS = 6
 _CALLS_SHARE, _FULL_SHARE = 4, 6
@@ -41,7 +42,8 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
         for variant in VARIANTS_ON_DISK[FULL]
     ]
     full = full and thinned([(0, fault) for fault in full], max(1, budget // _FULL_SHARE), f"{seed} rooms")
-    calls, _ = choose(places, budget // _CALLS_SHARE, seed) if not base.loses_at_cuts else ([], "")
+    share = budget // _CALLS_SHARE if base.requests else budget
+    calls, rule = choose(places, share, seed) if not base.loses_at_cuts else ([], "")
     on_disk = [RequestFault.of_call(base.filesystem, fault) for fault in calls if isinstance(fault, CallFault)]
     ranked = [
         (rank, RequestFault(base.filesystem, request.calls, request.number, *variant))
@@ -49,7 +51,6 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
         for variant in VARIANTS_ON_DISK[request.calls]
     ]
     left = max(1, budget - len(full) - len(on_disk))
-    rule = ""
     if len(ranked) > left:
         rule = (
             f"{base.filesystem}: {len(ranked):,} faults of requests thinned to {left:,} (--budget, seed {seed}): at the first "
@@ -61,7 +62,7 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
 
 def rooms(base: Base) -> list[int]:
     """Return the sizes of room to try, in KiB: from none to nearly as much as the workload takes."""
-    if base.filesystem.partition(":")[0] in NO_ROOM_BACK:
+    if Filesystem.parse(base.filesystem).name in NO_ROOM_BACK:
         return []
     most = base.room_bytes >> 10
     return sorted({most * part // _ROOMS for part in range(_ROOMS)})
@@ -70,8 +71,9 @@ def rooms(base: Base) -> list[int]:
 def beyond(base: Base) -> Iterator[RequestFault]:
     """Yield faults that an undisturbed run leaves untouched: after the last request of each class, and with ample room."""
     for calls in (WRITE, FLUSH):
-        last = max((request.number for request in base.requests if request.calls == calls), default=0)
-        yield RequestFault(base.filesystem, calls, last + 1, "EIO")
+        if Filesystem.parse(base.filesystem).on_disk:
+            last = max((request.number for request in base.requests if request.calls == calls), default=0)
+            yield RequestFault(base.filesystem, calls, last + 1, "EIO")
     if rooms(base):
         yield RequestFault(base.filesystem, FULL, (base.room_bytes >> 9) + (8 << 10), "ENOSPC", "on")
 

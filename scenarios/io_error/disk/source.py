@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
@@ -25,7 +24,7 @@ from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.target.journal import Promises
 
-__all__ = ["DiskSource", "Found", "disks_of", "run_of"]
+__all__ = ["DiskSource", "Found", "run_of"]
 
 _AT_ONCE = 6
 """How many faults one job tries."""
@@ -33,11 +32,6 @@ _SWEEPS_MAX = 8
 
 Found = tuple[RequestFault, FaultyRun, dict[str, tuple[Checked, str]]]
 """A fault, its run, and by ending the verdict and the digest of the folder."""
-
-
-def disks_of(filesystems: Iterable[str]) -> list[str]:
-    """Return the filesystems that lie on a disk; `posix` does not."""
-    return [name for name in filesystems if Filesystem.parse(name).on_disk]
 
 
 @dataclass

@@ -53,7 +53,7 @@ FLAWS = {
     "unsynced-commit": "segments are removed though the commit that replaces them is not durable",
     "torn-append": "a failed write leaves part of a record behind, and the log appends behind it",
     "failed-rotation": "a rotation that fails after a durable append is an error of the append, and the batch is not buffered",
-    "dead-writer": "a failed commit ends the thread that commits, batches are acknowledged all the same, and a flush waits for it",
+    "dead-writer": "a failed commit ends the thread that commits, batches are still acknowledged, and a flush waits for it",
     "shifted-id": "a failed sync leaves its record behind, and the next record gets the same id",
     "no-folder-sync": "that segments were created, renamed and removed is not made durable",
 }
@@ -120,10 +120,10 @@ class Log:
             _write(self._file, record[: len(record) // 2])
             BETWEEN_WRITES.hit()
             _write(self._file, record[len(record) // 2 :])
-        BEFORE_SYNC.hit()
         with self._unusable_after_errors("shifted-id"):
+            BEFORE_SYNC.hit()
             self.sync_data(self._file)  # Durable: the record. Before, only the page cache had it.
-        AFTER_SYNC.hit()
+            AFTER_SYNC.hit()
         number, self._next_id = self._next_id, self._next_id + 1
         if self._next_id - self._start == SEGMENT_BATCHES:
             self._rotate_after_append()
