@@ -99,8 +99,7 @@ def run(
     fs: Annotated[
         str | None,
         typer.Option(
-            help=f"Filesystems for power cuts, and for disks that io-error fails: {', '.join(FILESYSTEMS)}, "
-            "or with options: ext4:data=writeback. "
+            help=f"Filesystems for power cuts, and disks that fail: {', '.join(FILESYSTEMS)}, or ext4:data=writeback. "
             "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,

@@ -12,7 +12,7 @@ from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.io_error.disk.plan import VARIANTS_ON_DISK
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
-from crashmatrix.scenarios.io_error.faults import FULL, Fault, PointFault, RequestFault
+from crashmatrix.scenarios.io_error.faults import FULL, ActionFault, Fault, PointFault, RequestFault
 from crashmatrix.scenarios.io_error.messages import (
     CUT,
     CUT_LATER,
@@ -66,7 +66,7 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
     if isinstance(fault, RequestFault):
         return f"{_PROBLEMS.get(fault.calls, 'a failed call, on a recorded disk')}, {done}"
-    if isinstance(fault, PointFault):
+    if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
     return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
@@ -135,6 +135,9 @@ class Explainer:
         made = place.made
         if isinstance(fault, RequestFault):
             return _on_disk(fault, place, failed)
+        if isinstance(fault, ActionFault):
+            more = "" if fault.times == "once" else " and at each later one"
+            return f"Failpoint {fault.calls} took the action {fault.action} at hit {fault.number}{more}."
         if isinstance(fault, PointFault):
             more = "" if fault.times == "once" else " and at each later one"
             return f"Failpoint {fault.calls} raised {fault.errno} at hit {fault.number}{more}."

@@ -2,6 +2,7 @@
 
     write@3~EIO~once                        the third write fails, once
     store.put.before_sync@3~raise(EIO)~on   the failpoint raises OSError at its third hit and all later ones
+    before_rename@3~return(EIO)~once        a failpoint of a program in another language returns, or panics
     ext4:disk-write@3~EIO~twice             the disk under an ext4 fails its third write, and the next one
     xfs:disk-flush@1~EIO~on                 it fails its first flush, and all later ones
     ext4:disk-full@64~ENOSPC~once           another program's file leaves 64 KiB, until the first attempt has failed
@@ -22,7 +23,7 @@ from crashmatrix.faults.disk import DiskFault, Filesystem, InvalidOption
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["FLUSH", "FULL", "WRITE", "Fault", "PointFault", "RequestFault", "parse_fault"]
+__all__ = ["FLUSH", "FULL", "WRITE", "ActionFault", "Fault", "PointFault", "RequestFault", "parse_fault"]
 
 WRITE, FLUSH, FULL = "disk-write", "disk-flush", "disk-full"
 """The classes of requests of a disk; the last is no request: the disk has no more room."""
@@ -33,6 +34,10 @@ _ON_DISK: Final = "on-disk."
 _REQUEST: Final = re.compile(
     rf"(.+):({WRITE}|{FLUSH}|{FULL}|on-disk\.[a-z]+)@([1-9][0-9]{{0,8}}|0)~([A-Za-z+]+)~([a-z-]+)", re.DOTALL
 )
+ACTIONS: Final = r"(?:return|panic)(?:\(.*\))?"
+"""The actions of fail-rs and gofail that are errors."""
+
+_ACTION: Final = re.compile(rf"(.+)@([1-9][0-9]{{0,8}})~({ACTIONS})~(once|on)", re.DOTALL)
 _POINT: Final = re.compile(r"(.+)@([1-9][0-9]{0,8})~raise\(([A-Z0-9]+)\)~(once|on)", re.DOTALL)
 
 
@@ -68,6 +73,39 @@ class PointFault:
         """The fault in the action language of failpoints."""
         before = f"{self.number - 1}*off->" if self.number > 1 else ""
         return f"{before}{'1*' if self.times == 'once' else ''}{self.error}"
+
+
+@dataclass(frozen=True)
+class ActionFault:
+    """A failpoint of a program in another language, ``calls``, that takes an action of fail-rs or gofail at a hit."""
+
+    calls: str
+    number: int
+    action: str
+    times: str = "once"
+
+    def __str__(self) -> str:
+        return f"{self.calls}@{self.number}~{self.action}~{self.times}"
+
+    @property
+    def error(self) -> str:
+        """The action."""
+        return self.action
+
+    @property
+    def errno(self) -> str:
+        """Whatever the program makes of the action."""
+        return ""
+
+    @property
+    def kind(self) -> str:
+        """Its row in the table of faults and endings, whichever failpoint it is."""
+        return f"failpoint {self.action} {self.times}"
+
+    @property
+    def short(self) -> bool:
+        """A failpoint does nothing in part."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -124,7 +162,7 @@ class RequestFault:
         return tuple(DiskFault(request=request, nth=nth, error=self.error, always=always) for nth in numbers)
 
 
-Fault = CallFault | PointFault | RequestFault
+Fault = CallFault | PointFault | ActionFault | RequestFault
 
 
 def _of_request(found: re.Match[str]) -> RequestFault | None:
@@ -146,6 +184,8 @@ def parse_fault(text: str) -> Fault:
     request = _REQUEST.fullmatch(text)
     if request and (fault := _of_request(request)):
         return fault
+    if action := _ACTION.fullmatch(text):
+        return ActionFault(action[1], int(action[2]), action[3], action[4])
     found = _POINT.fullmatch(text)
     if found and found[3] in errno.errorcode.values():
         return PointFault(found[1], int(found[2]), found[3], found[4])

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault, parse_fault
+from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault, parse_fault
 from crashmatrix.scenarios.io_error.messages import (
     CUT,
     CUT_LATER,
@@ -77,6 +77,9 @@ _STRUCTURE = ("open", "rename", "link", "unlink", "truncate", "allocate", "mkdir
 def faults_at(place: Place) -> Iterator[Fault]:
     """Yield every fault that a call, or a hit of a failpoint, can have."""
     made = place.made
+    if made.calls not in VARIANTS and made.name != "failpoint":
+        yield from (ActionFault(made.calls, made.number, made.name, times) for times in ("once", "on"))
+        return
     if made.calls not in VARIANTS:
         yield from (PointFault(made.calls, made.number, *variant) for variant in POINT_VARIANTS)
         return
