@@ -57,4 +57,4 @@ def test_a_call_fails_and_then_the_power(tmp_path: Path) -> None:
     results = on_disk(tmp_path, "IgnoresFolderSync", 80, "posix")
     lost = [result for result in results if result.verdict is Verdict.LOSES]
     assert {result.method for result in lost} == {"cut-later"}
-    assert all("on-disk.fsync EIO" in result.point for result in lost if "once" in result.point)
+    assert all("on-disk.fsync" in result.point for result in lost if "once" in result.point)
