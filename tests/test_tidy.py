@@ -114,6 +114,10 @@ def test_rooms_are_small() -> None:
 
 WITHOUT_NAMESAKE = {
     "scenarios/io_error/jobs.py": "the other end of a run; io_error/test_runs.py drives it",
+    "scenarios/io_error/scenario.py": "makes a scenario again; io_error/test_experiment.py and disk/test_source.py replay some",
+    "scenarios/io_error/disk/base.py": "records; disk/test_source.py drives it",
+    "scenarios/io_error/disk/tries.py": "the other end of a job; disk/test_source.py drives it",
+    "scenarios/io_error/disk/workload.py": "runs inside a recording; disk/test_source.py drives it",
     "scenarios/io_error/messages.py": "declarations; io_error/test_runs.py receives them",
     "scenarios/judging/checker.py": "judges with real jobs; test_undisturbed.py, test_out_of_bounds.py and kill's tests drive it",
     "scenarios/power/exploring.py": "records and judges; power/test_experiment.py and test_posix.py drive it",
@@ -154,7 +158,8 @@ LAYERS: list[set[str]] = [
     {"systems"},
     {"judging"},
     {"experiment"},
-    {"kill", "power", "io_error", "stateful"},
+    {"kill", "power", "stateful"},
+    {"io_error"},
     {"campaign"},
     {"cli", "pytest_fixture"},
 ]

@@ -13,8 +13,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset  # else pyarrow.parquet imports it in every child anew
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from crashmatrix.faults import declare
@@ -48,6 +51,9 @@ FLAWS = {
     "torn-tail": "a leftover segment that ends in part of a record cannot be opened",
     "no-checksum": "a record whose bytes reached the disk in part is taken for whole",
     "unsynced-commit": "segments are removed though the commit that replaces them is not durable",
+    "torn-append": "a failed write leaves part of a record behind, and the log appends behind it",
+    "failed-rotation": "a rotation that fails after a durable append is an error of the append, and the batch is not buffered",
+    "dead-writer": "a failed commit ends the thread that commits, batches are still acknowledged, and a flush waits for it",
     "shifted-id": "a failed sync leaves its record behind, and the next record gets the same id",
     "no-folder-sync": "that segments were created, renamed and removed is not made durable",
 }
@@ -66,6 +72,8 @@ class Log:
         self._folder, self._flaws = folder, flaws
         self.sync_data: Callable[[int], None] = os.fdatasync
         self.persisted: set[int] = set()
+        self.usable = True
+        """Whether it need not be opened again: an error leaves a state that only an opening can find out."""
         folder.mkdir(parents=True, exist_ok=True)
         leftover = self._close_leftover()
         self._closed = sorted(_ids(path) for path in folder.iterdir())
@@ -101,26 +109,45 @@ class Log:
         self._path = self._folder / f"{start}-.arrows"
         self._file = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC)
         CREATED.hit()
-        os.write(self._file, _HEADER)
+        _write(self._file, _HEADER)
         self._sync_folder()
         BEGUN.hit()
 
     def append(self, batch: pa.RecordBatch) -> int:
-        """Return the batch's id once it is durable. Raises OSError, and may then be used no more (without `shifted-id`)."""
+        """Return the batch's id once it is durable. Raises OSError; then see ``usable``."""
         record = _encode(batch)
-        os.write(self._file, record[: len(record) // 2])
-        BETWEEN_WRITES.hit()
-        os.write(self._file, record[len(record) // 2 :])
-        BEFORE_SYNC.hit()
-        self.sync_data(self._file)  # Durable: the record. Before, only the page cache had it.
-        AFTER_SYNC.hit()
-        self._next_id += 1
+        with self._unusable_after_errors("torn-append"):
+            _write(self._file, record[: len(record) // 2])
+            BETWEEN_WRITES.hit()
+            _write(self._file, record[len(record) // 2 :])
+        with self._unusable_after_errors("shifted-id"):
+            BEFORE_SYNC.hit()
+            self.sync_data(self._file)  # Durable: the record. Before, only the page cache had it.
+            AFTER_SYNC.hit()
+        number, self._next_id = self._next_id, self._next_id + 1
         if self._next_id - self._start == SEGMENT_BATCHES:
+            self._rotate_after_append()
+        return number
+
+    @contextmanager
+    def _unusable_after_errors(self, flaw: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.usable = self.usable and flaw in self._flaws
+            raise
+
+    def _rotate_after_append(self) -> None:
+        """The batch is durable, so that an error concerns the next one only."""
+        try:
             self._rotate()
-        return self._next_id - 1
+        except OSError:
+            if "failed-rotation" in self._flaws:
+                raise
+            self.usable = False
 
     def _rotate(self) -> None:
-        os.write(self._file, _END)
+        _write(self._file, _END)
         os.close(self._file)
         self._path.rename(self._folder / f"{self._start}-{self._next_id - 1}.arrows")
         self._sync_folder()
@@ -181,18 +208,36 @@ class Engine:
         history = {number for commit in commits for number in json.loads(commit.get("batchIds", "[]"))}
         self.log = Log(root / "log", flaws, history)
         self._buffers: dict[str, list[tuple[int, pa.RecordBatch]]] = {}
+        self._writer_dead = False
         for number, batch in self.log.unpersisted():
             self._buffer(number, batch)
 
     def ingest(self, batch: pa.RecordBatch) -> None:
-        """Return once the batch is durable. Raises OSError."""
+        """Return once the batch is durable. Raises OSError: it is not, as far as the log knows; see ``usable``."""
         self._buffer(self.log.append(batch), batch)
         for key, parts in list(self._buffers.items()):
             if sum(part.num_rows for _, part in parts) >= _BUFFER_ROWS:
-                self._commit(key)
+                self._commit_in_background(key)
+
+    @property
+    def usable(self) -> bool:
+        """Whether it need not be opened again."""
+        return self.log.usable
+
+    def _commit_in_background(self, key: str) -> None:
+        """Commit a full buffer. The log has its batches, so that no client hears of an error."""
+        if self._writer_dead:
+            return
+        try:
+            self._commit(key)
+        except (OSError, DeltaError):
+            self._writer_dead = "dead-writer" in self._flaws
+            self.log.usable = self._writer_dead
 
     def flush(self) -> None:
-        """Commit every buffer."""
+        """Commit every buffer. Raises OSError, deltalake.exceptions.DeltaError."""
+        if self._writer_dead:
+            threading.Event().wait()  # For an answer that never comes.
         for key in list(self._buffers):
             self._commit(key)
 
@@ -236,6 +281,11 @@ class Engine:
         log = self._table / "_delta_log"
         _sync(max(log.glob("*.json")))
         _sync(log)  # Durable: the commit, before the log forgets its batches.
+
+
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _ids(path: Path) -> tuple[int, int]:
