@@ -93,7 +93,7 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         dict[str, list[Annotated[str, Meta(pattern=r"^(return|panic)(\(.*\))?$")]]],
         Meta(
             title="a table of failpoints, each with a list of actions: return, return(TEXT), panic",
-            description="What failpoints do when they fail, under io-error: actions of fail-rs or gofail.",
+            description="How failpoints fail under io-error: actions of fail-rs or gofail.",
         ),
     ] = {}
     ignore: Annotated[
