@@ -28,6 +28,7 @@ def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
     assert whole == [TornTail(None, version - 1, []) for version in (0, 1, 2, 2)]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("newest", ["commit", "clear"])
 def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
     """A newest commit that lacks any of its end, or has zeros there, is recognised, and healing removes it."""

@@ -40,6 +40,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.daily(5)
 @pytest.mark.experiment
 @pytest.mark.parametrize(("target", "scenario", "verdict", "explanation"), FOUND)
 def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> None:
