@@ -208,6 +208,8 @@ class Checker:
         self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool
     ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
         result, limit = self._try_to_recover(root, recovery, snapshot=snapshot)
+        if isinstance(result, Raised) and result.claim and result.claim[0] is Verdict.HANGS:
+            self.patience.hung(self.patience.seconds_max)  # The system itself waited in vain, for most of its time.
         if isinstance(result, TimedOut) and not self.patience.hung(limit):
             remove_tree(root)
             recovery.clear()

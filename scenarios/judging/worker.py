@@ -30,6 +30,7 @@ from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
+from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
@@ -230,7 +231,8 @@ def recover(
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
     """Recover a second time; let the driver look at the folder; then let the system check itself."""
     system = target.make()
-    items = recovered_items(system.recover(root))
+    with repeating():
+        items = recovered_items(system.recover(root))
     channel.send(items)
     channel.receive()
     system.verify(root, promises)

@@ -31,6 +31,7 @@ from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["FolderJudge"]
@@ -234,7 +235,8 @@ class FolderJudge:
         Runs in a process of its own.
         """
         before, system = self._capture(root), self._target.make()
-        again = recovered_items(system.recover(root))
+        with repeating():
+            again = recovered_items(system.recover(root))
         changed = before.difference(self._left(root))
         recovered()
         violation = second_recovery.other_items(items, again, partial(judge_safely, self._contract, promises))
