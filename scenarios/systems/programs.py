@@ -24,6 +24,7 @@ from crashmatrix.scenarios.processes.result import signal_name
 __all__ = ["CommandFailed", "arguments_of", "ending", "execute", "filled", "run_program", "words_of"]
 
 _TICK_SECONDS = 0.002
+_FIRST_MAX = 120
 _GRACE_SECONDS = 2.0
 """How long a program may run on once what it talks to has ended."""
 
@@ -102,7 +103,12 @@ def filled(argument: str, values: Mapping[str, str]) -> str:
 
 
 def _said(printed: bytes) -> str:
-    text = last_words(printed.decode(errors="replace"))
+    """Quote what a failed program said: its first line, which often names the cause, and its last message."""
+    output = printed.decode(errors="replace")
+    text = last_words(output)
+    first = next((" ".join(line.split()) for line in output.splitlines() if line.strip()), "")
+    if not text.startswith(first[:_FIRST_MAX]) and not first.startswith("Traceback"):
+        text = f"{first[:_FIRST_MAX]} ... {text}"
     return f"; it said: {text}" if text else ""
 
 

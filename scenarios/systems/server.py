@@ -10,7 +10,7 @@
 4. At the end of the block it is stopped: by the command `stop`, else by SIGTERM; after ten seconds by SIGKILL.
 
 A cell has a network of its own, so the port is the same in every run, and a server may write it down. Where there are no cells,
-a lock keeps the servers of parallel jobs apart.
+an abstract socket is the lock that keeps the servers of parallel jobs apart.
 
 A server that ends before it is ready, or while it is asked, is a `ServerFailed`, which quotes the first and the last lines of
 its output. In recovery this is ``cannot-open``. One that is not ready in time is ``hangs``. How long starts take is noted in
@@ -20,7 +20,6 @@ the target's workspace (`server_times`), apart for the start on what a crash lef
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -33,6 +32,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from crashmatrix.scenarios.errors import PromiseBroken, ScenarioError
+from crashmatrix.scenarios.last_words import first_and_last
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.systems.programs import (
     CommandFailed,
@@ -46,7 +46,7 @@ from crashmatrix.scenarios.systems.programs import (
 from crashmatrix.scenarios.systems.server_times import note_start
 from crashmatrix.scenarios.target.lives import current
 
-__all__ = ["PORT_VARIABLE", "Server", "ServerFailed"]
+__all__ = ["PORT_VARIABLE", "Server", "ServerFailed", "printed_last"]
 
 PORT_VARIABLE: Final = "CRASHMATRIX_PORT"
 """Environment variable that holds the server's port."""
@@ -57,6 +57,15 @@ _PORTS = range(7300, 7400)
 
 _POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.002, 0.05
 _ANSWER_SECONDS_MAX = 1.0
+
+
+_last = b""
+"""The output of the server that this process stopped last."""
+
+
+def printed_last() -> str:
+    """Return the first and the last lines of the server that this process ran last; empty if there was none."""
+    return first_and_last(_last.decode(errors="replace"))
 
 
 class ServerFailed(ScenarioError):
@@ -197,11 +206,13 @@ class Server:
         select.select([self._tree], [], [], self._stop_seconds_max)  # `_close` kills what is left.
 
     def _close(self) -> None:
+        global _last  # a fact about the process
+        _last = self.output()
         if self._tree is not None:
             self._tree.__exit__(None, None, None)
             self._tree = None
         self._output.close()
-        os.close(self._lock)
+        self._lock.close()
 
 
 def _hint(gone: str) -> str:
@@ -219,29 +230,14 @@ def _answers(family: socket.AddressFamily, address: str | tuple[str, int]) -> bo
     return False
 
 
-def _free_port() -> tuple[int, int]:
-    """Return a port on which nobody listens, and the descriptor of a lock that keeps it for us. Raises ScenarioError."""
+def _free_port() -> tuple[int, socket.socket]:
+    """Return a port on which nobody listens, and a lock that keeps it for us. Raises ScenarioError."""
     for port in _PORTS:
-        lock = _locked(port)
-        if lock is None:
-            continue
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            lock.bind(f"\0crashmatrix-port-{port}")  # Held until we, and the keepers that we fork, have closed it.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((_HOST, port))
             return port, lock
-        os.close(lock)
+        lock.close()
     raise ScenarioError(f"no port between {_PORTS[0]} and {_PORTS[-1]} is free for a server; end what listens there")
-
-
-def _locked(port: int) -> int | None:
-    """Lock a port for as long as we, or processes that we fork, live; None if somebody else has."""
-    path = Path(tempfile.gettempdir(), f"crashmatrix-port-{os.getuid()}-{port}")
-    lock = -1
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        if lock >= 0:
-            os.close(lock)
-        return None
-    return lock

@@ -25,13 +25,18 @@ def test_what_it_printed(tmp_path: Path) -> None:
         ("echo broken >&2; exit 3", "recover exited with status 3; it said: broken"),
         ("echo only out; exit 1", "recover exited with status 1; it said: only out"),
         ("kill -SEGV $$", "recover died by SIGSEGV"),
+        (
+            "echo no such table; for at in $(seq 60); do echo line $at of a long log; done; exit 1",
+            "recover exited with status 1; it said: no such table ... ",
+        ),
     ],
 )
 def test_failures(script: str, message: str, tmp_path: Path) -> None:
     """Any end but status 0 is an error that says what the program said."""
     with pytest.raises(CommandFailed) as failed:
         run(script, tmp_path)
-    assert str(failed.value) == message
+    assert str(failed.value).startswith(message)
+    assert len(str(failed.value)) < 600
 
 
 def test_a_client_whose_server_has_gone(tmp_path: Path) -> None:
