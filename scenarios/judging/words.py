@@ -56,7 +56,7 @@ def noted(at: int, line: str | bytes) -> Event:
 
 
 def by_server(printed: str) -> str:
-    """What a server printed while it recovered, to stand behind a violation; quoted, so that it separates no findings."""
+    """The output of a server while it recovered, to stand behind a violation; quoted, so that it separates no findings."""
     return f"; the server printed {json.dumps(printed, ensure_ascii=False)}" if printed else ""
 
 

@@ -129,7 +129,7 @@ class CommandSystem(SystemUnderTest):
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
-        """What fails now fails on what a crash left."""
+        """A command that fails now fails on what a crash left."""
         try:
             yield
         except (CommandFailed, ServerFailed) as error:

@@ -1,18 +1,18 @@
-"""A server of a target: started on a folder, waited for, asked by clients, and stopped in order; it dies with the crash.
+"""A server of a target: started on a folder, waited for, used by clients, and stopped in order; it dies with the crash.
 
     with Server(["redis-server", "--port", "{port}", "--dir", str(root)], stop="redis-cli -p {port} shutdown") as server:
         client = connect(server.port)
 
 1. A port that is free is chosen. The server finds it as ``{port}`` in its arguments, and in $CRASHMATRIX_PORT.
 2. The server starts, in a process tree of its own, in the foreground: everything it starts ends with it.
-3. It is ready once everything holds that was asked for: a socket file answers, a line was printed, a command succeeds. If
-   nothing was asked for: once its port answers.
+3. It is ready once everything holds that was demanded: a socket file answers, a line was printed, a command succeeds. If
+   nothing was demanded: once its port answers.
 4. At the end of the block it is stopped: by the command `stop`, else by SIGTERM; after ten seconds by SIGKILL.
 
 A cell has a network of its own, so the port is the same in every run, and a server may write it down. Where there are no cells,
 an abstract socket is the lock that keeps the servers of parallel jobs apart.
 
-A server that ends before it is ready, or while it is asked, is a `ServerFailed`, which quotes the first and the last lines of
+A server that ends before it is ready, or while it is used, is a `ServerFailed`, which quotes the first and the last lines of
 its output. In recovery this is ``cannot-open``. One that is not ready in time is ``hangs``. How long starts take is noted in
 the target's workspace (`server_times`), apart for the start on what a crash left.
 """
@@ -69,7 +69,7 @@ def printed_last() -> str:
 
 
 class ServerFailed(ScenarioError):
-    """The server ended before it was ready, or while it was asked. One line, with its first and last lines of output."""
+    """The server ended before it was ready, or while it was used. One line, with its first and last lines of output."""
 
 
 class Server:
@@ -113,7 +113,7 @@ class Server:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of the server, and of the programs that ask it."""
+        """The environment of the server, and of the programs that use it."""
         return {**os.environ, **self._environment, PORT_VARIABLE: str(self.port)}
 
     def __enter__(self) -> Self:

@@ -85,8 +85,8 @@ def from_item(item: Item) -> Any:
     if not name.startswith("$"):
         return {name: from_item(part) for name, part in item.items()}
     if len(item) != 1 or name not in _MAKERS:
-        raise ValueError(f"{item_key(item)[:60]} is no item that to_item made; there are {', '.join(_MAKERS)}")
+        raise ValueError(f"{item_key(item)[:60]} is not an item that to_item made; there are {', '.join(_MAKERS)}")
     try:
         return _MAKERS[name](item[name])
     except (ArithmeticError, TypeError, ValueError) as error:
-        raise ValueError(f"{item_key(item)[:60]} is no item that to_item made ({error})") from None
+        raise ValueError(f"{item_key(item)[:60]} is not an item that to_item made ({error})") from None

@@ -28,7 +28,7 @@ PARTS = ("prepare", "workload", "resume", "recover", "verify")
 
 @dataclass(frozen=True)
 class Life:
-    """What runs in this process: the part of a target, and the target's folder outside of the crash."""
+    """The code that runs in this process: the part of a target, and the target's folder outside of the crash."""
 
     part: str = ""
     workspace: Path | None = None
@@ -37,7 +37,7 @@ class Life:
 
 
 current: ContextVar[Life] = ContextVar("crashmatrix_life", default=Life())  # noqa: B039  # it is frozen
-"""What runs now."""
+"""The part that runs now."""
 
 
 @contextmanager

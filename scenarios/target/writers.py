@@ -19,7 +19,7 @@ _CHARACTERS_MAX = 80
 _FORBIDDEN = re.compile(r"[\s:]+")
 
 _home: list[str] = [""]
-"""What `multiprocessing` calls the process that runs the workload."""
+"""The name that `multiprocessing` has for the process that runs the workload."""
 
 _forks: list[int] = [0]
 """How this process came about since its program began: the number of each fork on the way, and how many it has made."""

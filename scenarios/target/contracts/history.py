@@ -2,7 +2,7 @@
 
     a precedes b        a had ended before b began, so every order of the attempts that explains a result has a before b
 
-Attempts that overlap may have taken effect in either order. That happens with several writers. A writer is known by its name in
+Attempts that overlap may have taken effect in either order: several writers do so. A writer is known by its name in
 the journal; within one writer, attempts follow each other:
 
 - an attempt that was acknowledged or failed ends there;

@@ -28,7 +28,7 @@ GONE: Final = ""
 class Latest(Contract):
     """Items are [key, value]: each key has its last acknowledged value, or one attempted after that; [key] deletes it.
 
-    Of attempts that overlap, either may be the last.
+    If attempts overlap, either may be the last.
     """
 
     stored_once: ClassVar[bool] = True

@@ -160,7 +160,7 @@ def served(tmp_path: Path, server: str, more: str = "", recover: str = "echo 7")
 
 
 def test_server_serves_recover(tmp_path: Path) -> None:
-    """The server runs on the folder while `recover` asks it, which finds it by its port."""
+    """The server runs on the folder while `recover` queries it, which finds it by its port."""
     root = tmp_path / "root"
     root.mkdir()
     started = "import os; open(os.environ['CRASHMATRIX_ROOT'] + '/started', 'w').close(); "

@@ -60,7 +60,7 @@ MISTAKES = [
     (BOTH + 'ready_socket = ["a"]', "ready_socket must be a path"),
     (BOTH + 'ready = "true"', "ready says something of a server, and there is none; add server"),
     (BOTH + 'stop = "true"', "stop says something of a server, and there is none"),
-    (BOTH + 'verify = "ask {port}"', "verify: {port} is the port of a server, and there is none; add server"),
+    (BOTH + 'verify = "query {port}"', "verify: {port} is the port of a server, and there is none; add server"),
     (BOTH + "stable_recovery = 1", "stable_recovery must be true or false"),
 ]
 

@@ -1,4 +1,4 @@
-"""A server is waited for, asked, and stopped in order; one that fails is quoted, and nothing of it stays."""
+"""A server is waited for, used, and stopped in order; one that fails is quoted, and nothing of it stays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answer(server: Server) -> bytes:
         return client.recv(16)
 
 
-def test_asked_and_stopped_in_order(tmp_path: Path) -> None:
+def test_used_and_stopped_in_order(tmp_path: Path) -> None:
     """A server is ready once its port answers, and ends by SIGTERM, which it may handle."""
     stopped = tmp_path / "stopped"
     with Server(python(LISTEN, "{port}", str(stopped))) as server:
@@ -159,7 +159,7 @@ def test_a_server_that_is_never_ready_hangs(ready: dict[str, str], lacks: str) -
     assert f"the server was not ready after 0.5 s: {lacks}" in hung.value.explanation
 
 
-def test_a_server_that_dies_while_it_is_asked() -> None:
+def test_a_server_that_dies_while_it_is_used() -> None:
     """Its end is an error once the block is left, unless the block failed itself."""
     code = "print('up', flush=True)\nraise SystemExit('disk full')"
     with pytest.raises(ServerFailed) as failed, Server(python(code), ready_line="up") as server:
@@ -178,7 +178,7 @@ def wait_for_end(server: Server) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_server_that_drops_root(tmp_path: Path) -> None:
-    """A server may give up root: it is asked and stopped like any other."""
+    """A server may give up root: it is used and stopped like any other."""
     tmp_path.chmod(0o777)
     dropped = "os.setgroups([]); os.setgid(65534); os.setuid(65534)\nlistener = "
     code = LISTEN.replace("listener = ", dropped, 1)
@@ -188,7 +188,7 @@ def test_a_server_that_drops_root(tmp_path: Path) -> None:
 
 
 def test_starts_are_noted(tmp_path: Path) -> None:
-    """The start on what a crash left is told apart from a bare start."""
+    """The start on what a crash left is separate from a bare start."""
     for part in ("workload", "recover"):
         token = current.set(Life(part, tmp_path))
         with Server(python(FOREVER), ready="true"):

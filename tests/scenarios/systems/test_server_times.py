@@ -1,4 +1,4 @@
-"""What a server costs is told apart: a bare start, and one on what a crash left."""
+"""A bare start of a server, and one on what a crash left, are two figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_no_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"recovery x\nrecovery 1e9\nfirst nan\n", b""])
 def test_a_file_that_a_target_wrote(content: bytes, tmp_path: Path) -> None:
-    """The file lies where the target may write: what is no line of ours does not count."""
+    """The file lies where the target may write: other lines than ours do not count."""
     (tmp_path / "server-starts").write_bytes(content)
     assert times_in_words(str(tmp_path)) == ""
 

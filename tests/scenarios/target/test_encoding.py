@@ -45,8 +45,8 @@ def test_other_types_are_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("item", [{"$other": 1}, {"$bytes": "x", "a": 1}, {"$decimal": "x"}, {"$tuple": 1}])
 def test_items_of_another_form_are_refused(item: Any) -> None:
-    """What `to_item` did not make is refused."""
-    with pytest.raises(ValueError, match="no item that to_item made"):
+    """An item that `to_item` did not make is refused."""
+    with pytest.raises(ValueError, match="not an item that to_item made"):
         from_item(item)
 
 

@@ -34,7 +34,7 @@ class Did:
 
 @dataclass
 class History:
-    """What the writers did."""
+    """Everything that the writers did."""
 
     attempts: list[Did] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)

@@ -44,7 +44,7 @@ TABLE: list[tuple[Contract, str, list[Item], str]] = [
 
 @pytest.mark.parametrize(("contract", "journal", "recovered", "expected"), TABLE)
 def test_table(contract: Contract, journal: str, recovered: list[Item], expected: str) -> None:
-    """What was put stays until it is done; what is done does not come back."""
+    """An item that was put stays until it is done, and does not come back then."""
     promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
     found = [f"{one.verdict}: {one.explanation}" for one in contract.judge(promises, recovered)]
     assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
@@ -64,7 +64,7 @@ PUTS = st.sampled_from([1, 2]).map(lambda item: ["put", item])
 @settings(deadline=None, max_examples=80)
 @given(histories(PUTS), st.lists(st.sampled_from([1, 2, 3]), max_size=3), st.lists(st.sampled_from([1, 2]), max_size=4))
 def test_agrees_with_brute_force(history: History, finished: list[int], recovered: list[int]) -> None:
-    """What is left is accepted exactly if some choice of the attempts leaves it."""
+    """The rest is accepted exactly if some choice of the attempts leaves it."""
     there = Counter(each.item[1] for each in history.attempts)
     done = [item for item in finished if item in there and finished.count(item) <= there[item]]
     owed = Counter(each.item[1] for each in history.attempts if each.status == "ack")

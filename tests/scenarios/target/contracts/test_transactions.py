@@ -54,7 +54,7 @@ def test_what_was_there_is_owed() -> None:
 
 @pytest.mark.parametrize("item", ["7", "[1]", '{"a":1}', '[["a",1,2]]'])
 def test_senseless_items(item: str) -> None:
-    """An item that is no list of writes is the target's mistake."""
+    """An item that is not a list of writes is the target's mistake."""
     with pytest.raises(UsageError, match="needs items"):
         Transactions().judge(Promises.parse(f"attempt {item}\n".encode()), [])
 

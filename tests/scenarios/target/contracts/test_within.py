@@ -42,7 +42,7 @@ def test_table(contract: Within, journal: str, recovered: list[Item], expected: 
 
 
 def test_senseless_items() -> None:
-    """An item that is no pair is the target's mistake."""
+    """An item that is not a pair is the target's mistake."""
     with pytest.raises(UsageError, match="needs items"):
         HALF.judge(Promises.parse(b"attempt 1\n"), [])
 
