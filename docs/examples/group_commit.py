@@ -15,6 +15,7 @@ import asyncio
 import multiprocessing
 import os
 import threading
+import zlib
 from pathlib import Path
 
 from crashmatrix import SystemUnderTest
@@ -23,10 +24,11 @@ WRITERS, ITEMS = 3, 4
 
 
 class Log:
-    """A log of lines. `commit` returns once everything written before it is durable; concurrent calls share an fsync."""
+    """A log of lines, each with its checksum. `commit` returns once a line is durable; concurrent calls share an fsync."""
 
     def __init__(self, root: Path) -> None:
         self._fd = os.open(root / "log", os.O_CREAT | os.O_RDWR | os.O_APPEND)
+        os.fsync(self._fd)  # After a crash, recovery may trust only the disk.
         folder = os.open(root, os.O_RDONLY)
         os.fsync(folder)  # The log's name is durable from here on.
         os.close(folder)
@@ -34,10 +36,20 @@ class Log:
         self._lock = threading.Condition()
         self._syncing = False
 
+    def lines(self) -> list[str]:
+        """Return the lines up to the first that is torn."""
+        found = []
+        for record in os.pread(self._fd, os.fstat(self._fd).st_size, 0).split(b"\n")[:-1]:
+            line, _, checksum = record.partition(b" ")
+            if checksum != str(zlib.crc32(line)).encode():
+                break
+            found.append(line.decode())
+        return found
+
     def append(self, line: str) -> int:
         """Write a line; returns its number."""
         with self._lock:
-            os.write(self._fd, f"{line}\n".encode())
+            os.write(self._fd, f"{line} {zlib.crc32(line.encode())}\n".encode())
             self._written += 1
             return self._written
 
@@ -77,9 +89,7 @@ class GroupCommit(SystemUnderTest):
                 log.commit(log.append(f"{writer}.{number}"))
 
     def recover(self, root):
-        path = root / "log"
-        text = path.read_text() if path.exists() else ""
-        return [line for line in text.split("\n")[:-1] if line]
+        return Log(root).lines()
 
 
 class AcknowledgesFirst(GroupCommit):

@@ -30,7 +30,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
 from crashmatrix.scenarios.target.writers import checked_name, writer_here
 
-__all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
+__all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key", "several_writers"]
 
 Item = Any
 """A JSON value: what a workload stores and recovery returns."""
@@ -159,6 +159,12 @@ class Promises:
     def acknowledged(self) -> list[Item]:
         """Every item acknowledged, in order, the initial ones first."""
         return [*self.initial, *(event.item for event in self.events if event.kind == "ack")]
+
+
+def several_writers(promises: Promises) -> int:
+    """Return how many writers attempted something, if they are more than one, else 0."""
+    writers = {event.writer for event in promises.events}
+    return len(writers) if len(writers) > 1 else 0
 
 
 def _event(number: int, line: bytes) -> Event:
