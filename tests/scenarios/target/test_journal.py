@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import Journal, Promises, UsageError, faults
-from crashmatrix.scenarios.target.journal import Event, Item, item_key
+from crashmatrix.scenarios.target.journal import Event, Item, item_key, several_writers
 from tests import ROOT
 
 
