@@ -145,6 +145,7 @@ LAYERS: list[set[str]] = [
     {"experiment"},
     {"kill", "power", "io_error", "stateful"},
     {"campaign"},
+    {"mutation"},
     {"cli", "pytest_fixture"},
 ]
 """The rooms of `scenarios`, lowest first. A room imports rooms of lower layers only, none beside it."""
