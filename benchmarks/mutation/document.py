@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks.mutation.places import GROUPS, group_of
+from benchmarks.mutation.places import group_of
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
 from crashmatrix.scenarios.mutation.results import Tried
