@@ -35,12 +35,13 @@ is kept: it was not acknowledged, so either is right.
 @E, @G: which damage to the last group passes for a torn write, and why no other does, is in the table of `segments.tear`.
 @H: an empty file is one as well: zeros and header are not written under the segment's name.
 @K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
-@U: so no damage that passes for a torn write takes batches from a log that was closed in good order.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
-The folder is changed only after all rows are decided, @L included. An error leaves the same cases as a crash: after it, the
-log changes nothing in its folder until it is opened again (`segmented_log`), whatever else is called. Otherwise an error between closing and creating (@J), followed by a mark, would
-unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
+The folder is changed only after all rows are decided, @L and @U included.
+
+An error leaves the same cases as a crash: after it, the log changes nothing in its folder until it is opened again
+(`segmented_log`). Otherwise an error between closing and creating (@J), followed by a mark, would unlink the closed segments,
+and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
 from __future__ import annotations

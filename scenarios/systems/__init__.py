@@ -40,6 +40,9 @@ _MODELARDB_FLAWS = {
     "torn-tail": "a segment with part of a record refused",
     "no-checksum": "records without checksums",
     "unsynced-commit": "commits not synced",
+    "torn-append": "a write that failed, and the log appends behind what it left",
+    "failed-rotation": "a rotation that failed taken for an append that failed",
+    "dead-writer": "a commit that failed, and nobody commits any more",
     "shifted-id": "a sync that failed, and the log goes on",
     "no-folder-sync": "its folder never synced",
 }

@@ -18,7 +18,7 @@ Write a subclass, name it on the command line (``my_store.py:MyStore``), and eve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -97,6 +97,10 @@ class SystemUnderTest(ABC):
     def failpoints_outside(self) -> Sequence[str]:
         """Return the names of fail-rs's or gofail's failpoints in programs of other languages that the system runs."""
         return ()
+
+    def failing_outside(self) -> Mapping[str, Sequence[str]]:
+        """Return those of them that can fail, each with its actions: ``{"put": ["return(EIO)", "panic"]}``."""
+        return {}
 
     def fingerprint(self, root: Path) -> str | None:
         """Return a digest of ``root`` that two runs of one seed share; None if their bytes are the same anyway."""

@@ -12,12 +12,14 @@ Without the flaw `split-batch`, saving finishes every buffer first, so that no c
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
+from deltalake.exceptions import DeltaError
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.systems.modelardb.log import Log, sync
@@ -62,6 +64,7 @@ class Engine:
         self._off = root / "log-off"
         self._buffers: dict[str, _Points] = {}
         self._compressed = _Points()
+        self._writer_dead, self._usable = False, True
         self.log: Log | None = None
         shutil.rmtree(root / ".dropped-table", ignore_errors=True)
         if self.table.exists:
@@ -80,7 +83,8 @@ class Engine:
     # Batches
 
     def ingest(self, batch: pa.RecordBatch) -> None:
-        """Return once the batch is durable, or without the log once it is buffered. Raises OSError."""
+        """Return once the batch is durable, or without the log once it is buffered. Raises OSError: it is not, as far as
+        the log knows; see ``usable``."""
         number = -1 if self.log is None else self.log.append(batch)
         self._buffer(number, batch)
 
@@ -102,18 +106,33 @@ class Engine:
         self._compressed.ids |= buffer.ids
 
     def work(self) -> None:
-        """Do what threads do after the acknowledgement: save what is compressed if memory is short."""
-        if len(self._compressed.rows) > _COMPRESSED_POINTS:
-            if "split-batch" not in self._flaws:
-                self._finish_all()
+        """Do what threads do after the acknowledgement: save what is compressed if memory is short.
+
+        The log has its batches, so that no client hears of an error.
+        """
+        if len(self._compressed.rows) <= _COMPRESSED_POINTS or self._writer_dead:
+            return
+        if "split-batch" not in self._flaws:
+            self._finish_all()
+        try:
             self._save()
+        except (OSError, DeltaError):
+            self._writer_dead = "dead-writer" in self._flaws
+            self._usable = self._writer_dead
+
+    @property
+    def usable(self) -> bool:
+        """Whether it need not be opened again."""
+        return self._usable and (self.log is None or self.log.usable)
 
     def _finish_all(self) -> None:
         for series in sorted(self._buffers):
             self._finish(series)
 
     def flush(self) -> None:
-        """Commit every point."""
+        """Commit every point. Raises OSError, deltalake.exceptions.DeltaError."""
+        if self._writer_dead:
+            threading.Event().wait()  # For an answer that never comes.
         self._finish_all()
         self._save()
 

@@ -11,7 +11,8 @@ open       a leftover active segment is closed, or removed if empty; the ids in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,6 +41,9 @@ FLAWS = {
     "torn-tail": "a leftover segment that ends in part of a record cannot be opened",
     "no-checksum": "a record whose bytes reached the disk in part is taken for whole",
     "unsynced-commit": "segments are removed though the commit that replaces them is not durable",
+    "torn-append": "a failed write leaves part of a record behind, and the log appends behind it",
+    "failed-rotation": "a rotation that fails after a durable append is an error of the append, and the batch is not buffered",
+    "dead-writer": "a failed commit ends the thread that commits, batches are still acknowledged, and a flush waits for it",
     "shifted-id": "a failed sync leaves its record behind, and the next record gets the same id",
     "no-folder-sync": "that segments were created, renamed and removed is not made durable",
     "truncated-id": "between removing the segments of a truncated table and creating the next, nothing tells the next id",
@@ -64,6 +68,8 @@ class Log:
         self._folder, self._flaws = folder, flaws
         self.sync_data: Callable[[int], None] = os.fdatasync
         self.persisted: set[int] = set()
+        self.usable = True
+        """Whether it need not be opened again: an error leaves a state that only an opening can find out."""
         folder.mkdir(parents=True, exist_ok=True)
         leftover = self._close_leftover()
         self._closed = sorted(_ids(path) for path in folder.iterdir())
@@ -99,25 +105,44 @@ class Log:
         self._file = os.open(self._path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC)
         CREATED.hit()
         for piece in pieces(message(None)):
-            os.write(self._file, piece)
+            _write(self._file, piece)
         self._sync_folder()
         BEGUN.hit()
 
     def append(self, batch: pa.RecordBatch) -> int:
-        """Return the batch's id once it is durable. Raises OSError, and may then be used no more (without `shifted-id`)."""
-        for piece in pieces(message(batch)):
-            os.write(self._file, piece)
-            BETWEEN_WRITES.hit()
-        BEFORE_SYNC.hit()
-        self.sync_data(self._file)  # Durable: the record. Before, only the page cache had it.
-        AFTER_SYNC.hit()
-        self.next_id += 1
+        """Return the batch's id once it is durable. Raises OSError; then see ``usable``."""
+        with self._unusable_after_errors("torn-append"):
+            for piece in pieces(message(batch)):
+                _write(self._file, piece)
+                BETWEEN_WRITES.hit()
+        with self._unusable_after_errors("shifted-id"):
+            BEFORE_SYNC.hit()
+            self.sync_data(self._file)  # Durable: the record. Before, only the page cache had it.
+            AFTER_SYNC.hit()
+        number, self.next_id = self.next_id, self.next_id + 1
         if self.next_id - self._start == SEGMENT_BATCHES:
+            self._rotate_after_append()
+        return number
+
+    @contextmanager
+    def _unusable_after_errors(self, flaw: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.usable = self.usable and flaw in self._flaws
+            raise
+
+    def _rotate_after_append(self) -> None:
+        """The batch is durable, so that an error concerns the next one only."""
+        try:
             self._rotate()
-        return self.next_id - 1
+        except OSError:
+            if "failed-rotation" in self._flaws:
+                raise
+            self.usable = False
 
     def _rotate(self) -> None:
-        os.write(self._file, END)
+        _write(self._file, END)
         self._path.rename(self._folder / f"{self._start}-{self.next_id - 1}.arrows")
         os.close(self._file)
         self._sync_folder()
@@ -175,6 +200,11 @@ class Log:
     def _sync_folder(self) -> None:
         if "no-folder-sync" not in self._flaws:
             sync(self._folder)
+
+
+def _write(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _ids(path: Path) -> tuple[int, int]:

@@ -29,6 +29,7 @@ __all__ = ["ModelarDB"]
 
 _RESTARTS_BEFORE = 4 * SEGMENT_BATCHES
 _SYNC_THAT_FAILS = 6
+_TRIES = 3
 
 
 class ModelarDB(SystemUnderTest):
@@ -65,10 +66,15 @@ class ModelarDB(SystemUnderTest):
             engine.log.sync_data = _failing_once()
         for number in range(ITEMS):
             if number == _RESTARTS_BEFORE:
-                engine.flush()
+                self._flush(engine)
                 engine = Engine(root, self._flaws)
             engine = self._ingest(engine, root, journal, number)
-        engine.flush()
+        self._flush(engine)
+
+    def _flush(self, engine: Engine) -> None:
+        """Commit what waits. The log has whatever cannot be committed, or is opened again."""
+        if engine.usable:
+            engine.flush()
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Ingest more batches, and stop without flushing them: the next start has to replay some."""
@@ -77,13 +83,25 @@ class ModelarDB(SystemUnderTest):
             engine = self._ingest(engine, root, journal, number)
 
     def _ingest(self, engine: Engine, root: Path, journal: Journal, number: int) -> Engine:
-        """Ingest until it succeeds; returns the engine then open."""
+        """Ingest, and try again after an error, with a restart if the log demands one; returns the engine then open.
+
+        After a restart the client looks first whether the batch is there.
+        """
         attempt = journal.attempt(number)
-        try:
-            engine.ingest(batch_of(self.seed, number))
-        except OSError:
-            engine = engine if "shifted-id" in self._flaws else Engine(root, self._flaws)
-            return self._ingest(engine, root, journal, number)
+        for tries in range(1, _TRIES + 1):
+            if not engine.usable:
+                engine = Engine(root, self._flaws)
+                if tries > 1 and number in engine.rows()["number"].to_pylist():
+                    break
+            try:
+                engine.ingest(batch_of(self.seed, number))
+                break
+            except OSError:
+                if tries == _TRIES:
+                    attempt.fail()
+                    raise
+                if "shifted-id" in self._flaws:
+                    attempt = journal.attempt(number)
         attempt.acknowledge()
         engine.work()
         return engine
