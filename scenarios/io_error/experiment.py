@@ -90,9 +90,11 @@ class IoErrorExperiment:
         chosen += points
         self.notes += filter(None, (*prepared.profile.notes, note, rule and f"failpoints: {rule}"))
         self.details.update(notes=self.notes, plan=plan_digest(chosen), uncovered=list(prepared.profile.uncovered))
-        self._try(self.options.shard.block(chosen))
-        self._sweep_on()
-        if self.options.filesystems_named:
+        disks_first = self.options.until_broken and self.options.filesystems_named
+        if not (disks_first and self._try_disks(budget)):
+            self._try(self.options.shard.block(chosen))
+            self._sweep_on()
+        if self.options.filesystems_named and not disks_first:
             self._try_disks(budget)
         self._account()
 
@@ -132,18 +134,19 @@ class IoErrorExperiment:
             ):
                 return
 
-    def _try_disks(self, budget: int) -> None:
-        """Fail the recorded disk of each filesystem."""
+    def _try_disks(self, budget: int) -> bool:
+        """Fail the recorded disk of each filesystem; returns whether the search is over."""
         for filesystem in self.options.filesystems:
             disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
             self.disks[filesystem] = disk
             chosen = self.options.shard.block(disk.plan(budget))
             self.listener.planned(f"failing disks, {filesystem}", len(self.results) + len(chosen))
-            if self._report_found(disk.run(chosen)) and self.options.until_broken:
-                return
+            if self._report_found(disk.run(chosen)):
+                return True
             if not self.options.until_broken and self.options.shard.number == self.options.shard.of:
                 self._report_found(disk.sweep())
             self.notes += disk.notes
+        return False
 
     def _report_found(self, found: Iterable[Found]) -> bool:
         """Report faults of a disk as they come; returns whether a promise was broken."""
