@@ -38,6 +38,9 @@ class Plan:
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.
+        until_broken: stop at the first broken promise.
+        seconds_max: the time limit of the whole run; None for no limit.
+        resume: go on with the unfinished run of the report, if there is one.
         seed, workers, budget, filesystems, shard, report: see `ExperimentOptions`.
     """
 
@@ -48,6 +51,9 @@ class Plan:
     or_alternative: bool = False
     leave_out: bool = False
     required: tuple[str, ...] = ()
+    until_broken: bool = False
+    seconds_max: float | None = None
+    resume: bool = False
     seed: int = 0
     workers: int = 2
     budget: int | None = None
@@ -65,7 +71,7 @@ class Plan:
         """How to run each experiment."""
         return ExperimentOptions(
             workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems, shard=self.shard,
-            report=self.report,
+            report=self.report, until_broken=self.until_broken,
         )  # fmt: skip
 
     def with_options(self, options: ExperimentOptions) -> Plan:

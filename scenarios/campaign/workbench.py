@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crashmatrix.reports.ledger import Ledger
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
@@ -21,8 +23,11 @@ __all__ = ["workbench"]
 
 
 @contextmanager
-def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
+def workbench(plan: Plan, ledger: Ledger | None = None) -> Iterator[tuple[Checker, list[str]]]:
     """Set up the plan's target; yields what judges its crashes, and the target's remarks for the report.
+
+    Args:
+        ledger: where a run that can be resumed remembers what it found out.
 
     Raises:
         UsageError: the target cannot be set up.
@@ -34,6 +39,7 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         store = SnapshotStore(scratch, names=2)
         with Jobs(preload=_modules(plan, target), scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
+            checker.memory = Memory(store, ledger)
             result = jobs.run(work.setup, target, seconds_max=600)
             if isinstance(result, Raised) and result.is_a(UsageError):
                 raise UsageError(result.message)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,14 +43,15 @@ from crashmatrix.scenarios.io_error.plan import (
     NAME,
     REOPENED,
     RESUMED,
+    alike,
     choose,
     parse_id,
     scenario_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, prepare, run_with, serves
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -76,7 +78,8 @@ class IoErrorExperiment:
     results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    runs: dict[Fault, FaultyRun] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+    _runs: int = 0
     confirmed: bool = True
 
     def run(self) -> None:
@@ -120,27 +123,39 @@ class IoErrorExperiment:
     def _try(self, faults: Sequence[Fault]) -> None:
         self.faults += faults
         self.listener.planned("failing calls", len(self.results) + len(faults))
-        alike = _alike(faults)
+        groups = alike(faults)
         if self.options.until_broken:
-            random.Random(f"{self.options.seed} search").shuffle(alike)
-        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._run_alike, alike):
-            for fault, run, judged in found:
-                self.runs[fault] = run
-                for ending, (checked, state) in judged.items():
-                    self._report(fault, ending, checked, run, state.digest if state else "")
-            if self.options.until_broken and any(
-                checked.verdict.broken for *_, judged in found for checked, _ in judged.values()
-            ):
+            random.Random(f"{self.options.seed} search").shuffle(groups)
+        begun, made, todo = time.monotonic(), self.checker.memory.made, len(faults)
+        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._try_alike, groups):
+            self._runs += len({tried.run for tried in found})
+            each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
+            todo -= len(found)
+            self.listener.left(todo * each, each)
+            self.tried += found
+            for result in (result for tried in found for result in tried.results):
+                self._report(result)
+            if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
-    def _run_alike(self, faults: Sequence[Fault]) -> list[tuple[Fault, FaultyRun, Judged]]:
-        """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
-        found: list[tuple[Fault, FaultyRun, Judged]] = []
+    def _try_alike(self, faults: Sequence[Fault]) -> tuple[Tried, ...]:
+        """Run the workload with faults of one call and error, unless the run that this one resumes has."""
+        key = f"tried: {plan_digest(faults)}"
+        return self.checker.memory.once(key, tuple[Tried, ...], lambda: tuple(self._run_alike(faults)))
+
+    def _run_alike(self, faults: Sequence[Fault]) -> Iterator[Tried]:
+        """A run that another fault would not change serves for it, too."""
+        runs: list[FaultyRun] = []
         for fault in faults:
-            same = next((run for _, run, _ in found if _same(fault, run)), None)
+            same = next((run for run in runs if serves(run, fault)), None)
             run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
-            found.append((fault, run, judged))
-        return found
+            runs.append(run)
+            results = tuple(
+                self._result(fault, ending, checked, run, state.digest if state else "")
+                for ending, (checked, state) in judged.items()
+            )
+            first = next(number for number, other in enumerate(runs) if other is run)
+            yield Tried(str(fault), run.fired is not None, run.went_on, first, results)
 
     def _one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
         for _ in range(_TRIES):
@@ -153,24 +168,26 @@ class IoErrorExperiment:
                 break
         return run, self._judge.judge(fault, run)
 
-    def _report(
+    def _result(
         self, fault: Fault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
-    ) -> None:
+    ) -> ScenarioResult:
         name = scenario_id(fault, ending)
         cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
-        result = ScenarioResult(
+        return ScenarioResult(
             id=name, experiment=NAME, point=fault.kind, hit=fault.number,
             depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
             explanation=checked.explanation, state=state, replay=self.options.replay_command(name), cause=cause,
         )  # fmt: skip
-        self.results[fault, ending] = result
+
+    def _report(self, result: ScenarioResult) -> None:
+        self.results[parse_id(result.id)] = result
         self.listener.result(result)
 
     def _report_alone(self, checked: Checked) -> None:
         """Report why no fault was tried, as the result of the first that would have been."""
         fault = CallFault("write", 1, "EIO")
         self.faults.append(fault)
-        self._report(fault, REOPENED, checked)
+        self._report(self._result(fault, REOPENED, checked))
 
     def _sweep_on(self) -> None:
         """See that the call after the last one of each class is not made; if it is, it can fail as well."""
@@ -195,17 +212,17 @@ class IoErrorExperiment:
         self.notes.append("the sweep was ended, although each further run made calls that none before had made")
 
     def _account(self) -> None:
-        fired = [run for run in self.runs.values() if run.fired]
-        runs = len({id(run) for run in self.runs.values()})
-        carried = sum(run.went_on for run in fired)
+        fired = [tried for tried in self.tried if tried.fired]
+        carried = sum(tried.went_on for tried in fired)
+        distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
-            faults=len(self.runs), fired=len(fired), runs=runs, carried_on=carried, distinct_states=self._judge.distinct,
+            faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
         self.notes.append(
-            f"{len(fired):,} faults fired in {runs:,} runs; after {carried:,} of them the workload acknowledged more, after the "
-            f"others it stopped; {self._judge.distinct:,} distinct states judged"
+            f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
+            f"after the others it stopped; {distinct:,} distinct states judged"
         )
         if not self.checker.system.can_resume():
             self.notes.append(
@@ -218,19 +235,6 @@ class IoErrorExperiment:
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))
-
-
-def _same(fault: Fault, run: FaultyRun) -> bool:
-    """Whether a fault's own run would be the same as one that was made."""
-    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
-
-
-def _alike(faults: Sequence[Fault]) -> list[list[Fault]]:
-    """Group the faults that begin with the same answer to the same call."""
-    groups: dict[tuple[str, int, str], list[Fault]] = {}
-    for fault in faults:
-        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
-    return list(groups.values())
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
+from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
@@ -79,6 +80,10 @@ class Checked:
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
     recovered: Recovered | None = None
 
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [*(snapshot.tree for snapshot in self.recovery), *([self.recovered.tree] if self.recovered else [])]
+
 
 class _Found(Exception):
     """Ends a check with its verdict."""
@@ -96,6 +101,7 @@ class Checker:
         self.contract: Contract = contract_named(self.system.contract)
         self.patience = Patience(self.system.seconds_max)
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
+        self.memory = Memory(store)
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
@@ -167,7 +173,11 @@ class Checker:
             remove_tree(folder)
 
     def check(self, state: CrashState, *, snapshot: bool = False) -> Checked:
-        """Judge one state."""
+        """Judge one state, unless the run that this one resumes has judged it."""
+        key = f"{'judged, recovery followed' if snapshot else 'judged'}: {state.key}"
+        return self.memory.once(key, Checked, partial(self._check, state, snapshot=snapshot), Checked.trees)
+
+    def _check(self, state: CrashState, *, snapshot: bool) -> Checked:
         folder = self.folder()
         try:
             return self.check_folder(state, folder / ROOT_NAME, snapshot=snapshot)

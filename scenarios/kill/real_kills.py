@@ -23,7 +23,7 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.passing import difference, same_promises
-from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
+from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath, scenario_id
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
 from crashmatrix.scenarios.kill.second_lives import crash_again
@@ -32,6 +32,14 @@ from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RealKills", "crash"]
+
+
+@dataclass(frozen=True)
+class _Killed:
+    """A real kill: how it differs from its snapshot, if it does, and whether it differs in passing only."""
+
+    differs: Checked | None
+    in_passing: bool
 
 
 @dataclass
@@ -51,9 +59,13 @@ class RealKills:
         sample = self._sample()
         self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
-        agreed = 0
-        for path, checked in explored.side_by_side(self.kill, sample):
+        agreed, explored.left.kills = 0, len(sample)
+        for path, killed in explored.side_by_side(self._killed, sample):
+            checked = killed.differs
             agreed += checked is None
+            explored.left.kills -= 1
+            explored.listener.left(explored.left.seconds(explored.options.workers), explored.left.each)
+            self._passing.update({path} if killed.in_passing else ())
             result = replace(explored.results[path], method="sigkill")
             if checked is not None:
                 result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
@@ -73,6 +85,10 @@ class RealKills:
         if explored.options.until_broken:
             sample = explored.broken()[:1] or sample
         return sample
+
+    def _killed(self, path: CrashPath) -> _Killed:
+        make = lambda: _Killed(self.kill(path), path in self._passing)  # noqa: E731  # evaluated in this order
+        return self.exploration.checker.memory.once(f"killed for real: {scenario_id(path)}", _Killed, make)
 
     def kill(self, path: CrashPath) -> Checked | None:
         """Kill for real along ``path``; None if that left what the snapshot shows and has its verdict."""

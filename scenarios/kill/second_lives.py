@@ -23,6 +23,7 @@ from crashmatrix.scenarios.judging import second_life, worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
@@ -59,6 +60,10 @@ class Life:
         """Whether it has a promise of its own."""
         return any(event.kind == "ack" for event in self.end.promises.events)
 
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [self.end.tree, *(snapshot.tree for snapshot in self.snapshots)]
+
 
 @dataclass
 class SecondLives:
@@ -84,6 +89,7 @@ class SecondLives:
         chosen = choose(
             {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
         )
+        explored.left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         self._watched = {*chosen[:WATCHED_MAX]} if not everywhere else {*chosen}
         size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
@@ -114,6 +120,10 @@ class SecondLives:
         return max(least, round(share * len(self.exploration.checked)))
 
     def _live(self, path: CrashPath, recovered: Recovered) -> Life:
+        key = f"resumed{', watched' * (path in self._watched)}: {recovered.tree.order} {recovered.key}"
+        return self.exploration.checker.memory.once(key, Life, lambda: self._resume(path, recovered), Life.trees)
+
+    def _resume(self, path: CrashPath, recovered: Recovered) -> Life:
         """Resume in a copy of the folder."""
         checker = self.exploration.checker
         folder = checker.folder()
