@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
 from crashmatrix.scenarios.campaign.clock import Clock, Share, TimeUp
+from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
 from crashmatrix.scenarios.campaign.estimate import Estimate
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
@@ -99,6 +100,8 @@ class Campaign:
             try:
                 with self._clock.until(self._clock.end):
                     checker, remarks = stack.enter_context(workbench(self.plan, writer.ledger))
+                    if self.plan.cluster:
+                        checker.pool = stack.enter_context(cluster_pool(self.plan, checker))
             except TimeUp:
                 raise UsageError(f"{self._reached} while the target was set up; give it more time") from None
             if writer.ledger.resumes:
@@ -157,7 +160,7 @@ class Campaign:
             raise
         finally:
             results, seconds, details = experiment.ordered(), time.perf_counter() - start, experiment.details
-            details["notes"] = [*remarks, *details.get("notes", [])]
+            details["notes"] = [*remarks, *sorted(checker.pool.remarks), *details.get("notes", [])]
             if results:
                 self.results += results
                 part = ExperimentSummary.of(results, seconds, details, labels=kind.labels)

@@ -18,7 +18,7 @@ from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["finished_report", "refuse_other_run"]
+__all__ = ["finished_report", "program_of", "refuse_other_run"]
 
 _KEY = "plan"
 
@@ -72,7 +72,7 @@ def _described(plan: Plan) -> dict[str, Any]:
             "seed": plan.seed,
             "shard": str(plan.shard),
             "versions": versions((*_PACKAGES,)),
-            "program": _digest(Target(plan.target)),
+            "program": program_of(plan),
         }
     )
 
@@ -86,8 +86,9 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _digest(target: Target) -> str:
-    """A digest of the file that the target lives in; empty if it cannot be read, which loading it will report."""
+def program_of(plan: Plan) -> str:
+    """Return a digest of the file that the target lives in; empty if it cannot be read, which loading it will report."""
+    target = Target(plan.target)
     place = target.place
     if place is None and (spec := importlib.util.find_spec(target.module) if target.module else None):
         place = spec.origin

@@ -12,6 +12,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.memory import Memory
+from crashmatrix.scenarios.judging.pool import Pool
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
@@ -40,6 +41,7 @@ def workbench(plan: Plan, ledger: Ledger | None = None) -> Iterator[tuple[Checke
         with Jobs(preload=_modules(plan, target), scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
             checker.memory = Memory(store, ledger)
+            checker.pool = Pool(jobs, checker, checker.memory)
             result = jobs.run(work.setup, target, seconds_max=600)
             if isinstance(result, Raised) and result.is_a(UsageError):
                 raise UsageError(result.message)

@@ -102,6 +102,9 @@ def run(
         str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
     ] = "1/1",
     report: Report = Path("crashmatrix-report"),
+    cluster: Annotated[
+        str, typer.Option(help="Judge on a Dask cluster: tcp://SCHEDULER:8786, or local:N for N workers here.")
+    ] = "",
     time_limit: Annotated[
         float | None,
         typer.Option(min=1, help="Stop after so many seconds, explanations included. Exit status 3, unless broken."),
@@ -129,6 +132,7 @@ def run(
         shard=Shard.parse(shard),
         report=report,
         seconds_max=time_limit,
+        cluster=cluster,
         resume=resume,
     )
     bar = Bar(_out)

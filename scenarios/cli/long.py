@@ -1,7 +1,8 @@
-"""The commands for long campaigns: ``crashmatrix soak``."""
+"""The commands for long campaigns: ``crashmatrix soak | worker``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from crashmatrix.reports.formats.text import visible
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.soak import Soak, SoakState
+from crashmatrix.scenarios.extras import extra_installed
 
 __all__ = ["app"]
 
@@ -45,6 +47,23 @@ def soak(
     state = Soak(plan, hours * 3600, _out.print).run()
     _show(state, report)
     raise typer.Exit(state.verdict.exit_status)
+
+
+@app.command(short_help="Join a cluster and judge crashes for it.")
+def worker(
+    scheduler: Annotated[str, typer.Argument(metavar="ADDRESS", help="The Dask scheduler: tcp://HOST:8786.")],
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers to start. Default: one per processor.")] = None,
+) -> None:
+    """Join a Dask cluster with workers that judge crashes, until its scheduler is gone."""
+    with extra_installed("crashmatrix worker"):
+        import distributed  # noqa: F401  # before anything is said
+    from crashmatrix.scenarios.campaign.cluster.worker import resources, serve, version
+
+    can, cannot = resources()
+    _out.print(f"{version()}; can run: {', '.join(name for name in can if name != version())}")
+    for name, reason in cannot.items():
+        _out.print(f"cannot run {name}: {reason}")
+    serve(scheduler, jobs or len(os.sched_getaffinity(0)))
 
 
 def _show(state: SoakState, report: Path) -> None:

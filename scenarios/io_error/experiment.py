@@ -34,9 +34,9 @@ from crashmatrix.scenarios.experiment import (
     StoredRun,
     Workbench,
 )
-from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
+from crashmatrix.scenarios.io_error.explain import Explainer
 from crashmatrix.scenarios.io_error.faults import Fault
-from crashmatrix.scenarios.io_error.judge import Judge, Judged
+from crashmatrix.scenarios.io_error.judge import Judge
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
     ENDINGS,
@@ -46,21 +46,17 @@ from crashmatrix.scenarios.io_error.plan import (
     alike,
     choose,
     parse_id,
-    scenario_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, prepare, run_with, serves
+from crashmatrix.scenarios.io_error.runs import Prepared, Tried, begin, prepare, prepared_from, run_with
+from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["IO_ERROR", "IoError", "IoErrorExperiment", "IoErrorScenario"]
-
-_TRIES = 3
-"""How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
 
 _SWEEPS_MAX = 8
 """How many times the sweep is extended by a call that no run before had made."""
@@ -86,8 +82,8 @@ class IoErrorExperiment:
         """Run all five steps; see `crashmatrix.scenarios.experiment.Experiment`."""
         if reason := lacking():
             raise EnvironmentLacks(reason)
-        self.prepared = prepared = prepare(self.checker)
-        self._judge = Judge(self.checker)
+        self._begun = begin(self.checker)
+        self.prepared = prepared = prepared_from(self.checker, self._begun)
         if self._says_nothing(prepared):
             return
         budget = self.options.budget or BUDGET
@@ -126,8 +122,9 @@ class IoErrorExperiment:
         groups = alike(faults)
         if self.options.until_broken:
             random.Random(f"{self.options.seed} search").shuffle(groups)
+        task = TryFaults(self._begun, self.options)
         begun, made, todo = time.monotonic(), self.checker.memory.made, len(faults)
-        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._try_alike, groups):
+        for _, found in self.checker.pool.each(task, dict(enumerate(groups)), self.options.workers):
             self._runs += len({tried.run for tried in found})
             each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
             todo -= len(found)
@@ -138,47 +135,6 @@ class IoErrorExperiment:
             if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
-    def _try_alike(self, faults: Sequence[Fault]) -> tuple[Tried, ...]:
-        """Run the workload with faults of one call and error, unless the run that this one resumes has."""
-        key = f"tried: {plan_digest(faults)}"
-        return self.checker.memory.once(key, tuple[Tried, ...], lambda: tuple(self._run_alike(faults)))
-
-    def _run_alike(self, faults: Sequence[Fault]) -> Iterator[Tried]:
-        """A run that another fault would not change serves for it, too."""
-        runs: list[FaultyRun] = []
-        for fault in faults:
-            same = next((run for run in runs if serves(run, fault)), None)
-            run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
-            runs.append(run)
-            results = tuple(
-                self._result(fault, ending, checked, run, state.digest if state else "")
-                for ending, (checked, state) in judged.items()
-            )
-            first = next(number for number, other in enumerate(runs) if other is run)
-            yield Tried(str(fault), run.fired is not None, run.went_on, first, results)
-
-    def _one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
-        for _ in range(_TRIES):
-            folder = self.checker.folder()
-            try:
-                run = run_with(self.checker, self.prepared, [fault], ENDINGS, folder)
-            finally:
-                remove_tree(folder)
-            if run.fired or run.senseless:
-                break
-        return run, self._judge.judge(fault, run)
-
-    def _result(
-        self, fault: Fault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
-    ) -> ScenarioResult:
-        name = scenario_id(fault, ending)
-        cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
-        return ScenarioResult(
-            id=name, experiment=NAME, point=fault.kind, hit=fault.number,
-            depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
-            explanation=checked.explanation, state=state, replay=self.options.replay_command(name), cause=cause,
-        )  # fmt: skip
-
     def _report(self, result: ScenarioResult) -> None:
         self.results[parse_id(result.id)] = result
         self.listener.result(result)
@@ -187,7 +143,7 @@ class IoErrorExperiment:
         """Report why no fault was tried, as the result of the first that would have been."""
         fault = CallFault("write", 1, "EIO")
         self.faults.append(fault)
-        self._report(self._result(fault, REOPENED, checked))
+        self._report(result_of(self.options, fault, REOPENED, checked))
 
     def _sweep_on(self) -> None:
         """See that the call after the last one of each class is not made; if it is, it can fail as well."""

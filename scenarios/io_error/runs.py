@@ -30,7 +30,7 @@ from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 
-__all__ = ["FaultyRun", "Prepared", "Tried", "prepare", "run_with", "serves"]
+__all__ = ["Begun", "FaultyRun", "Prepared", "Tried", "begin", "prepare", "prepared_from", "run_with", "serves"]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Begun:
+class Begun:
     """What of it is remembered; ``seconds`` is how long the undisturbed run took."""
 
     tree: Tree
@@ -59,6 +59,7 @@ class _Begun:
     seconds: float
 
     def trees(self) -> list[Tree]:
+        """The snapshots in it."""
         return [self.tree, self.end.tree]
 
 
@@ -113,17 +114,23 @@ def serves(run: FaultyRun, fault: Fault) -> bool:
 
 
 def prepare(checker: Checker) -> Prepared:
-    """Prepare the folder, and run the workload once, undisturbed; or go on from what the run that is resumed prepared.
+    """Prepare the folder, and run the workload once, undisturbed. Raises UsageError: it does not work."""
+    return prepared_from(checker, begin(checker))
 
-    Raises UsageError: it does not work.
-    """
-    begun = checker.memory.once("prepared for errors", _Begun, lambda: _begin(checker), _Begun.trees)
+
+def begin(checker: Checker) -> Begun:
+    """As `prepare`; a run that is resumed goes on from what the earlier one prepared."""
+    return checker.memory.once("prepared for errors", Begun, lambda: _begin(checker), Begun.trees)
+
+
+def prepared_from(checker: Checker, begun: Begun) -> Prepared:
+    """Return what was prepared, with the patience for its runs."""
     patience = Patience(max(checker.system.seconds_max, 3 * begun.seconds))
     patience.ended(begun.seconds)
     return Prepared(begun.tree, begun.items, begun.profile, begun.points, begun.end, patience)
 
 
-def _begin(checker: Checker) -> _Begun:
+def _begin(checker: Checker) -> Begun:
     folder = checker.folder()
     root, journal = folder / ROOT_NAME, folder / "journal"
     items, tree = checker.prepare(root)
@@ -132,7 +139,7 @@ def _begin(checker: Checker) -> _Begun:
     seconds = time.monotonic() - begun
     end = CrashState(checker.store.capture(root), Promises.parse(read_file(journal), items))
     remove_tree(folder)
-    return _Begun(tree, tuple(items), profile, _points(checker, tree), end, seconds)
+    return Begun(tree, tuple(items), profile, _points(checker, tree), end, seconds)
 
 
 def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:

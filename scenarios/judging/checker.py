@@ -30,6 +30,7 @@ from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageErr
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
 from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.patience import Patience
+from crashmatrix.scenarios.judging.pool import Pool
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
@@ -102,6 +103,7 @@ class Checker:
         self.patience = Patience(self.system.seconds_max)
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
         self.memory = Memory(store)
+        self.pool: Pool[Checker] = Pool(jobs, self, self.memory)
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
@@ -173,11 +175,7 @@ class Checker:
             remove_tree(folder)
 
     def check(self, state: CrashState, *, snapshot: bool = False) -> Checked:
-        """Judge one state, unless the run that this one resumes has judged it."""
-        key = f"{'judged, recovery followed' if snapshot else 'judged'}: {state.key}"
-        return self.memory.once(key, Checked, partial(self._check, state, snapshot=snapshot), Checked.trees)
-
-    def _check(self, state: CrashState, *, snapshot: bool) -> Checked:
+        """Judge one state."""
         folder = self.folder()
         try:
             return self.check_folder(state, folder / ROOT_NAME, snapshot=snapshot)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from crashmatrix.reports.ledger import Ledger
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
-from crashmatrix.scenarios.judging.snapshots.tree import FILE, Tree
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
 
 __all__ = ["Memory"]
 
@@ -29,21 +29,26 @@ class Memory:
         self, key: str, kind: type[T], make: Callable[[], T], trees: Callable[[T], Iterable[Tree]] = lambda _: ()
     ) -> T:
         """Return the value of a key: as remembered, or as ``make`` makes it. ``trees`` are the snapshots in it."""
-        known = self.ledger.get(key, kind)
-        if known is not None and all(map(self._recall, trees(known))):
+        known = self.recall(key, kind, trees)
+        if known is not None:
             return known
         made = make()
-        self.made += 1
-        if all(map(self._keep, trees(made))):
-            self.ledger.put(key, made)
+        self.remember(key, made, trees(made))
         return made
 
+    def recall(self, key: str, kind: type[T], trees: Callable[[T], Iterable[Tree]] = lambda _: ()) -> T | None:
+        """Return the value of a key as remembered, if it is, with all its files."""
+        known = self.ledger.get(key, kind)
+        return known if known is not None and all(map(self._recall, trees(known))) else None
+
+    def remember(self, key: str, made: object, trees: Iterable[Tree] = ()) -> None:
+        """Remember a value that was found out."""
+        self.made += 1
+        if all(map(self._keep, trees)):
+            self.ledger.put(key, made)
+
     def _recall(self, tree: Tree) -> bool:
-        return all(self._store.fetch(digest, self.ledger.kept) for digest in _contents(tree))
+        return all(self._store.fetch(digest, self.ledger.kept) for digest in tree.contents)
 
     def _keep(self, tree: Tree) -> bool:
-        return all(self.ledger.keep(digest, self._store.path(digest)) for digest in _contents(tree))
-
-
-def _contents(tree: Tree) -> set[str]:
-    return {entry.content for _, entry in tree.entries if entry.kind == FILE}
+        return all(self.ledger.keep(digest, self._store.path(digest)) for digest in tree.contents)

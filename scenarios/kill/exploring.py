@@ -18,6 +18,7 @@ from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.judge_state import JudgeState
 from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
@@ -227,7 +228,7 @@ class KillExploration:
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
         self.left.level(len(jobs))
-        for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
+        for path, checked in self.checker.pool.each(JudgeState("kill", snapshot), jobs, self.options.workers):
             self.checked[level[path].key] = checked
             self.left.judged(level[path], checked, self.checker.memory.made)
             self.listener.left(self.left.seconds(self.options.workers), self.left.each)

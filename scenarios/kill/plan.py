@@ -138,7 +138,7 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
         return set(distinct), ""
     keep = set({path[-1][0]: digest for path, digest in reversed(states.items())}.values())
     others = [digest for digest in distinct if digest not in keep]
-    keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, room - len(keep)))))
+    keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, most - len(keep)))))
     return keep, (
         f"{depth} deep in recovery, {len(keep):,} of {len(distinct):,} distinct states were judged (seed {seed}): the first "
         f"of each failpoint, and others drawn; --budget sets how many"

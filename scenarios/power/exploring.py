@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import or_
@@ -22,7 +22,6 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
@@ -34,7 +33,8 @@ from crashmatrix.scenarios.power.schedule import (
     recovery_of,
     restart,
 )
-from crashmatrix.scenarios.power.state_verdict import Check, Explored, Judged, Share, account_of, digest_in
+from crashmatrix.scenarios.power.share import JudgeShare, judged_shares
+from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE
 
@@ -222,35 +222,19 @@ class PowerExploration:
         account = recording.account()
         self._first = self._first or recording
         self.details["recordings"].append(account)
-        shares = self._shares(recording, budget, lives)
+        part = max(1, budget // self.options.workers)
+        task = JudgeShare(
+            recording, self.options.workers, part, self._verified, self.options.until_broken, lives, self._learnt
+        )
+        shares, seconds = judged_shares(self.checker, task, partial(self._add, recording))
+        self._exploring += seconds
         self._verified = self._verified.union(*(share.verified for share in shares))
         self._learnt = reduce(or_, (share.learnt for share in shares), self._learnt)
-        account.update(account_of([*shares]))
+        account.update(account_of(shares))
         self._lives_left -= account["second_lives"]
         self._promised += sum(share.promised for share in shares)
         self._distrust(recording)
         return sum(share.judged for share in shares)
-
-    def _shares(self, recording: Recording, budget: int, lives: int) -> Sequence[Share]:
-        """Have a recording judged, unless the run that this one resumes has; returns the judges' accounts."""
-        ledger, key, begun = self.checker.memory.ledger, f"explored: {recording.name}", time.perf_counter()
-        if known := ledger.get(key, Explored):
-            self._exploring += known.seconds
-            for judged in known.judged:
-                self._add(recording, judged)
-            return known.shares
-        ends = judge_together(
-            self.checker.jobs, self.checker.target, recording, self.options.workers, budget, partial(self._add, recording),
-            verified=self._verified, until_broken=self.options.until_broken, lives=lives, learnt=self._learnt,
-        )  # fmt: skip
-        self._exploring += (seconds := time.perf_counter() - begun)
-        shares = [end.value for end in ends if isinstance(end, Returned)]
-        if len(shares) == len(ends):
-            ledger.put(key, Explored(tuple(self._judged.get(recording.name, {}).values()), tuple(shares), seconds))
-        for end in ends:
-            if not isinstance(end, Returned):
-                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
-        return shares
 
     def _add(self, recording: Recording, judged: Judged) -> None:
         result = result_of(recording, judged)
