@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -13,17 +13,21 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.reports import ScenarioResult, read_results
+from crashmatrix.reports import ReportWriter, RunSummary, ScenarioResult, Verdict, read_results
 from crashmatrix.reports.folder import Folder
 from crashmatrix.reports.ledger import Ledger, Synced
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.judging.memory import Memory
 from tests.scenarios.command_line import CRASHMATRIX
 
 STORE = f"{Path(__file__).parents[1] / 'resumed_store.py'}:Store"
+RESULT = ScenarioResult(
+    id="kill:a@1", experiment="kill", point="a", hit=1, depth=0, method="snapshot", fault="", verdict=Verdict.SAFE
+)
 OPTIONS = {"kill": "30", "io-error": "24", "power": "40"}
 
 
@@ -53,7 +57,8 @@ def killed(plan: Plan, results: int, stage: str = "") -> None:
     """Run a plan in another process, which kills itself on the way."""
     text = (
         "from tests.scenarios.campaign.test_resume import *; from pathlib import PosixPath; "
-        f"Campaign(plan_of({plan.experiments[0]!r}, Path({str(plan.report)!r})), Killing({results}, {stage!r})).run()"
+        "from crashmatrix.scenarios.shards import Shard; "
+        f"Campaign({plan!r}, Killing({results}, {stage!r})).run()"
     )
     run = subprocess.run([CRASHMATRIX[0], "-c", text], capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
@@ -158,21 +163,34 @@ def test_power_killed_and_resumed(results: int, tmp_path: Path) -> None:
     assert {result.id: result.verdict.value for result in before}.items() <= resumed.items()
 
 
-@pytest.mark.experiment
-def test_another_run_is_refused(tmp_path: Path) -> None:
-    """An unfinished run is gone on with under its own plan only; once it is finished, resuming shows it."""
-    plan = replace(plan_of("kill", tmp_path / "report"), budget=4)
-    killed_plan = plan_of("kill", plan.report)
-    killed(killed_plan, 3)
-    with pytest.raises(UsageError, match=r"differs in budget \(30, not 4\)"):
-        run(replace(plan, resume=True))
-    with pytest.raises(UsageError, match="differs in seed"):
-        run(replace(killed_plan, seed=1, resume=True))
-    shutil.rmtree(plan.report / "resume")  # Nothing to go on from: it begins.
-    first = run(replace(plan, resume=True))
-    written = (plan.report / "results.jsonl").stat().st_mtime_ns
-    again = run(replace(plan, resume=True))
-    assert verdicts(again) == verdicts(first)
-    assert (plan.report / "results.jsonl").stat().st_mtime_ns == written
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [({"budget": 4}, "budget (30, not 4)"), ({"seed": 1}, "seed (0, not 1)"), ({"experiments": ()}, "experiments")],
+)
+def test_another_run_is_refused(changes: dict[str, Any], differs: str, tmp_path: Path) -> None:
+    """An unfinished run is gone on with under its own plan only."""
+    plan = plan_of("kill", tmp_path / "report")
+    with ReportWriter(plan.report) as writer:
+        refuse_other_run(plan, writer.ledger)
+        writer.add(RESULT)
+    with ReportWriter(plan.report, resume=True) as writer:
+        refuse_other_run(replace(plan, workers=7, resume=True, cluster="local:2"), writer.ledger)
+        with pytest.raises(UsageError, match=f"differs in {re.escape(differs)}"):
+            refuse_other_run(replace(plan, **changes), writer.ledger)
+
+
+def test_a_finished_run_is_shown(tmp_path: Path) -> None:
+    """There is nothing to resume: the report is shown as it is; that of another run is not taken for it."""
+    plan = plan_of("kill", tmp_path / "report")
+    assert finished_report(plan) is None
+    summary = RunSummary(target=STORE, seed=0, options=plan.settings(), versions={}, interrupted=True)
+    for interrupted in (True, False):
+        summary.interrupted = interrupted
+        with ReportWriter(plan.report) as writer:
+            writer.finish(summary, [RESULT])
+        assert (finished_report(plan) is None) is interrupted
     with pytest.raises(UsageError, match="finished report of another run: its seed was 0, not 1"):
-        run(replace(plan, seed=1, resume=True))
+        finished_report(replace(plan, seed=1))
+    again = Campaign(replace(plan, resume=True))
+    again.run()
+    assert again.results == [RESULT]
