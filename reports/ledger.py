@@ -148,8 +148,9 @@ class Ledger:
         with report.within(RESUME, make=True) as resume:
             resume.write(_LEDGER, b"")
             resume.within(_CONTENTS, make=True).close()
-            self._open(resume, synced)
-        early, self._early = self._early, []
+            with self._lock:
+                self._open(resume, synced)
+                early, self._early = self._early, []
         for call in early:
             call()
 
@@ -181,8 +182,9 @@ class Ledger:
         if self._file is None or key not in self._places:
             return None
         at, length = self._places[key]
+        of: Any = kind  # A type, in the words of `cache`.
         try:
-            found: T = _decoder(kind).decode(os.pread(self._file.fileno(), length, at))[1]
+            found: T = _decoder(of).decode(os.pread(self._file.fileno(), length, at))[1]
         except (OSError, msgspec.MsgspecError):
             return None
         return found

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -92,19 +92,24 @@ def _started(cluster: str, stack: ExitStack) -> Any:
     return stack.enter_context(made)
 
 
-def workers_of(client: Any) -> tuple[dict[str, set[str]], list[str]]:
-    """Return what each worker that has our version can do, and what is wrong with each of the others."""
-    fit: dict[str, set[str]] = {}
-    refused = []
+@dataclass(frozen=True)
+class _Fit:
+    """A worker that has our version: what it can do, and how many tasks at a time."""
+
+    can: frozenset[str]
+    threads: int
+
+
+def workers_of(client: Any) -> tuple[list[_Fit], list[str]]:
+    """Return the workers that have our version, and what is wrong with each of the others."""
+    fit, refused = [], []
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
-        can = set(worker.get("resources") or ())
+        can = frozenset(worker.get("resources") or ())
         if version() in can:
-            fit[address] = can
+            fit.append(_Fit(can, worker["nthreads"]))
             continue
-        theirs = next(
-            (name for name in can if name.startswith("crashmatrix ")),
-            "no crashmatrix; start it with: crashmatrix worker",
-        )
+        ours = (name for name in can if name.startswith("crashmatrix "))
+        theirs = next(ours, "no crashmatrix; start it with: crashmatrix worker")
         refused.append(f"worker {address} gets no task: it has {theirs}, the coordinator has {version()}")
     return fit, refused
 
@@ -124,6 +129,8 @@ class ClusterPool(Pool[Checker]):
         super().__init__(checker.jobs, checker, checker.memory)
         self._plan, self._client = replace(plan, cluster="", resume=False, report=Path("crashmatrix-report")), client
         self._program = program_of(plan)
+        self._workers: list[_Fit] = []
+        self._looked = -_LOOK_SECONDS
         self._scattered: dict[tuple[Path, ...], Any] = {}
 
     def check(self) -> None:
@@ -158,7 +165,7 @@ class ClusterPool(Pool[Checker]):
     def _each(self, task: Task[Checker, T, R], items: Mapping[K, T], left: Sequence[K]) -> Iterator[tuple[K, R]]:
         """Send chunks out, and yield results as they come; then try the items whose workers died, one at a time."""
         suspects: list[K] = []
-        waiting = deque(chunked(left, len(workers_of(self._client)[0])))
+        waiting = deque(chunked(left, self._able(task) if left else 1))
         for chunk, answer in self._sent(task, items, waiting, None):
             if answer is None:
                 suspects += chunk
@@ -179,8 +186,8 @@ class ClusterPool(Pool[Checker]):
         out: dict[Any, list[K]] = {}
         try:
             while waiting or out:
-                fit = self._fit(task)
-                while waiting and len(out) < (out_max or max(1, _OUT_PER_WORKER * len(fit))):
+                able = self._able(task)
+                while waiting and len(out) < (out_max or max(1, _OUT_PER_WORKER * able)):
                     chunk = waiting.popleft()
                     future = self._submit(task, [items[name] for name in chunk])
                     out[future] = chunk
@@ -194,18 +201,20 @@ class ClusterPool(Pool[Checker]):
             for future in out:
                 future.cancel()
 
-    def _fit(self, task: Task[Checker, T, R]) -> list[str]:
-        """Return the workers that can carry out a task. Raises EnvironmentLacks if no worker that has joined can."""
-        fit, refused = workers_of(self._client)
-        self.remarks.update(refused)
+    def _able(self, task: Task[Checker, T, R]) -> int:
+        """Return how many such tasks can be done at a time. Raises EnvironmentLacks if no worker that has joined can do one."""
+        if time.monotonic() > self._looked + _LOOK_SECONDS:
+            self._workers, refused = workers_of(self._client)
+            self._looked = time.monotonic()
+            self.remarks.update(refused)
         wanted = set(resource_of(task.experiment, self._plan.filesystems))
-        able = [address for address, can in fit.items() if wanted <= can]
-        if fit and not able:
+        able = [worker.threads for worker in self._workers if wanted <= worker.can]
+        if self._workers and not able:
             raise EnvironmentLacks(
                 f"no worker of the cluster can run {', '.join(sorted(wanted - {version()}))}; see what `crashmatrix worker` says "
                 "on each machine when it starts"
             )
-        return able
+        return sum(able)
 
     def _submit(self, task: Task[Checker, T, R], items: list[T]) -> Any:
         parcel = Parcel()
