@@ -11,7 +11,7 @@ from crashmatrix.scenarios.campaign.experiments import experiment_named
 from crashmatrix.scenarios.campaign.outcome import Outcome
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.experiment import Listener
-from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.systems.loading import Target, load, whole_name
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["outcome_of", "run"]
@@ -46,7 +46,7 @@ def run(
         EnvironmentLacks: this machine cannot run an experiment that was named.
         crashmatrix.reports.ReportError: the report cannot be written.
     """
-    target = Target(system) if isinstance(system, str) else Target.of(system)
+    target = Target(whole_name(system)) if isinstance(system, str) else Target.of(system)
     names, given = tuple(experiments), tuple(filesystems)
     for name in names:
         experiment_named(name)

@@ -37,6 +37,7 @@ from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
+from crashmatrix.scenarios.systems.loading import whole_name
 
 __all__ = ["app", "call"]
 
@@ -50,9 +51,7 @@ _out = Console(soft_wrap=False)
 _BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
-TargetName = Annotated[
-    str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
-]
+TargetName = Annotated[str, typer.Argument(help="Built-in name, module:Class, file.py, file.py:Class or file.toml.")]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
 Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
 Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
@@ -253,13 +252,13 @@ def _table(*columns: str) -> Table:
 
 def _target(target: str) -> dict[str, Any]:
     name, _, mutant = target.partition("+")
-    return {"target": name, "mutant": mutant}
+    return {"target": whole_name(name), "mutant": mutant}
 
 
 def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
     given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if options and _target(target)["target"] != "reference":
+    if options and target.partition("+")[0] != "reference":
         raise UsageError(f"--{next(iter(options))} goes with target reference only")
     if "data" in options:
         options["data"] = str(Path(options["data"]).absolute())
