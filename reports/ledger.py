@@ -211,13 +211,15 @@ class Ledger:
 
     def keep(self, name: str, file: Path) -> bool:
         """Keep a copy of a file; returns whether it will be there for a resumed run."""
+        if self._discards or name in self._names:
+            return not self._discards
         try:
             size = allocated(file.stat())
         except OSError:
             return False
         with self._lock:
-            if self._discards or name in self._names:
-                return not self._discards
+            if name in self._names:
+                return True
             if self._bytes + size > CONTENTS_BYTES_MAX:
                 return False
             self._names.add(name)

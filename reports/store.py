@@ -87,7 +87,9 @@ class ReportWriter:
         try:
             self.ledger.load(self._folder, self._synced)
         except OSError as error:
-            raise ReportError(f"{self.directory}/{RESUME}: {error.strerror}; run again without --resume") from None
+            self._synced.close()
+            self._lock.release()
+            raise ReportError(f"{self.directory}/{RESUME}: {error}; run again without --resume") from None
 
     def _claim(self) -> None:
         try:

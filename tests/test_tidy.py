@@ -114,6 +114,7 @@ WITHOUT_NAMESAKE = {
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
+    "scenarios/cli/long.py": "thin commands; campaign/test_soak.py and cluster/test_pool.py drive what they call",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",
     "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",

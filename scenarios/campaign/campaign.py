@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
@@ -101,7 +101,8 @@ class Campaign:
                 with self._clock.until(self._clock.end):
                     checker, remarks = stack.enter_context(workbench(self.plan, writer.ledger))
                     if self.plan.cluster:
-                        checker.pool = stack.enter_context(cluster_pool(self.plan, checker))
+                        checker.pool = pool = stack.enter_context(cluster_pool(self.plan, checker))
+                        self.plan = replace(self.plan, workers=self.plan.workers or pool.size)
             except TimeUp:
                 raise UsageError(f"{self._reached} while the target was set up; give it more time") from None
             if writer.ledger.resumes:

@@ -38,7 +38,7 @@ class Plan:
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.
-        cluster: the cluster that judges; empty for this machine alone. Its workers are the plan's ``workers``.
+        cluster: the cluster that judges; empty for this machine alone. With 0 ``workers``, as many as it has count.
         until_broken: stop at the first broken promise.
         seconds_max: the time limit of the whole run; None for no limit.
         resume: go on with the unfinished run of the report, if there is one.

@@ -124,7 +124,7 @@ def run(
         or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
-        workers=_workers(jobs),
+        workers=_workers(jobs, cluster),
         budget=budget,
         filesystems=filesystems,
         or_alternative=fs is None,
@@ -268,8 +268,10 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
     return options
 
 
-def _workers(jobs: int | None) -> int:
+def _workers(jobs: int | None, cluster: str) -> int:
     processors = len(os.sched_getaffinity(0))
+    if cluster:
+        return jobs or 0  # As many as the cluster has.
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
         raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors

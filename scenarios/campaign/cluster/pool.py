@@ -53,7 +53,7 @@ _LOOK_SECONDS = 2.0
 
 @contextmanager
 def cluster_pool(plan: Plan, checker: Checker) -> Iterator[ClusterPool]:
-    """Connect to a plan's cluster, or start it.
+    """Connect to a plan's cluster, or start it. All workers of one that is started have joined then.
 
     Raises:
         UsageError: there is no such cluster, or no worker of it can serve.
@@ -127,11 +127,17 @@ class ClusterPool(Pool[Checker]):
 
     def __init__(self, plan: Plan, checker: Checker, client: Any) -> None:
         super().__init__(checker.jobs, checker, checker.memory)
-        self._plan, self._client = replace(plan, cluster="", resume=False, report=Path("crashmatrix-report")), client
+        # A worker knows nothing of the report, and its own pool is its machine.
+        self._plan, self._client = replace(plan, cluster="", resume=False, seconds_max=None), client
         self._program = program_of(plan)
         self._workers: list[_Fit] = []
         self._looked = -_LOOK_SECONDS
         self._scattered: dict[tuple[Path, ...], Any] = {}
+
+    @property
+    def size(self) -> int:
+        """How many tasks the workers that had joined in the beginning do at a time."""
+        return sum(worker.threads for worker in self._workers)
 
     def check(self) -> None:
         """Wait for workers that can serve. Raises UsageError if there are none."""
@@ -139,6 +145,7 @@ class ClusterPool(Pool[Checker]):
         while True:
             fit, refused = workers_of(self._client)
             self.remarks.update(refused)
+            self._workers = fit
             if fit:
                 return
             if refused or time.monotonic() > end:
