@@ -18,7 +18,7 @@ from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import Target
 
-__all__ = ["finished_report", "program_of", "refuse_other_run"]
+__all__ = ["as_reported", "finished_report", "program_of", "refuse_other_run"]
 
 _KEY = "plan"
 
@@ -50,7 +50,7 @@ def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | Non
         return None
     if summary.interrupted:
         return None
-    mine = {"target": plan.name, "seed": plan.seed, "shard": str(plan.shard), "options": _plain(plan.settings())}
+    mine = {"target": plan.name, "seed": plan.seed, "shard": str(plan.shard), "options": as_reported(plan.settings())}
     theirs = {"target": summary.target, "seed": summary.seed, "shard": summary.shard, "options": summary.options}
     if plan.or_alternative:  # It may have been run on another filesystem than the plan's.
         mine["options"]["filesystems"] = summary.options.get("filesystems")
@@ -64,7 +64,7 @@ def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | Non
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    return _plain(
+    return as_reported(
         {
             "target": plan.name,
             **plan.settings(),
@@ -80,8 +80,8 @@ def _described(plan: Plan) -> dict[str, Any]:
 _PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow", "lmdb")
 
 
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """As a report has it, with lists for tuples."""
+def as_reported(value: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as a report has them, with lists for tuples."""
     plain: dict[str, Any] = json.loads(json.dumps(value))
     return plain
 

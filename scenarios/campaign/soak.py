@@ -26,6 +26,7 @@ from crashmatrix.reports.lock import RunLock
 from crashmatrix.reports.validation import Invalid, checked, parsed
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import as_reported
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
 
@@ -128,7 +129,7 @@ class Soak:
             ) from None
 
     def _begin(self, folder: Folder) -> SoakState:
-        mine = msgspec.to_builtins({**self.plan.settings(), "experiments": self.plan.experiments})
+        mine = as_reported({**self.plan.settings(), "experiments": self.plan.experiments})
         if _STATE not in folder.names():
             state = SoakState(plan=mine, seed=self.plan.seed)
             _save(folder, state)
