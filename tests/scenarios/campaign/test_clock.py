@@ -5,10 +5,20 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from crashmatrix.reports import read_report
+from crashmatrix.scenarios.campaign import experiments
+from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.clock import Clock, TimeUp
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.experiment import ExperimentOptions, Explained, Listener
+from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.processes.jobs import Channel
+from tests.scenarios.campaign.test_resume import STORE
+from tests.scenarios.toy_experiment import Empty, EmptyExperiment
 
 
 def test_time_up() -> None:
@@ -48,3 +58,66 @@ def test_shares() -> None:
     assert share is not None
     assert share.run - now == pytest.approx(375, abs=60)
     assert share.explain - share.run == pytest.approx(125, abs=1)
+
+
+class Endless(EmptyExperiment):
+    """Waits for ever once it has judged everything, or when it is to explain. The time is up then, however slow the machine is."""
+
+    waits_in: str
+
+    def run(self) -> None:
+        super().run()
+        self._wait("run")
+
+    def explain(self) -> Explained:
+        self._wait("explain")
+        return super().explain()
+
+    def _wait(self, here: str) -> None:
+        if self.waits_in == here:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            self.checker.jobs.run(sleep, 600, seconds_max=600)
+
+
+def sleep(_: Channel, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+class Waiting(Empty):
+    """A kind of experiment that does not come to its end."""
+
+    name = "empty"
+
+    def __init__(self, waits_in: str) -> None:
+        self._waits_in = waits_in
+
+    def experiment(
+        self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None
+    ) -> EmptyExperiment:
+        made = Endless(checker, options, listener or Listener())
+        made.waits_in = self._waits_in
+        return made
+
+
+@pytest.mark.experiment
+@pytest.mark.parametrize(
+    ("waits_in", "note"),
+    [
+        ("run", "the rest of the plan was not run; go on with --resume"),
+        pytest.param("explain", "the findings were not explained", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_ends_in_time(waits_in: str, note: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that would not end by itself writes the report of what it found, and says what it left out."""
+    monkeypatch.setitem(experiments.EXPERIMENTS, "empty", Waiting(waits_in))
+    campaign = Campaign(Plan(target=STORE, experiments=("empty",), seconds_max=3600, report=tmp_path / "report"))
+    campaign.run()
+    summary, results = read_report(tmp_path / "report")
+    assert summary.interrupted is (waits_in == "run")
+    assert results
+    assert any(
+        f"the time limit of 3600 s was reached: {note}" in each
+        for each in summary.experiments["empty"].details["notes"]
+    )
+    assert bool(summary.findings) is (waits_in == "run")  # There is time to explain what was found.
+    assert (tmp_path / "report" / "resume").exists() is summary.interrupted
