@@ -61,7 +61,7 @@ def test_shares() -> None:
 
 
 class Endless(EmptyExperiment):
-    """Waits for ever once it has judged everything, or when it is to explain. The time is up then, however slow the machine is."""
+    """Waits for ever once it has judged everything, or when it is to explain. Then the time is up, on any machine."""
 
     waits_in: str
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crashmatrix.reports import ScenarioResult
+from crashmatrix.reports import ScenarioResult, read_results
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.cluster.pool import chunked, cluster_pool
 from crashmatrix.scenarios.campaign.cluster.worker import CONFIG, resources, version
@@ -160,3 +163,49 @@ def test_another_version(tmp_path: Path) -> None:
     with cluster(can, other) as made, pool_of(made, tmp_path / "report") as pool:
         assert dict(pool.each(Doubling(), {1: 1, 2: 2}, 2)) == {1: 2, 2: 4}
         assert any("crashmatrix 0.0.9" in remark for remark in pool.remarks)
+
+
+@contextmanager
+def two_networks() -> Iterator[tuple[str, str]]:
+    """Two network namespaces, joined by a cable; the first has the address 10.213.0.1. Yields their names."""
+    one, other = (f"crashmatrix-{os.getpid()}-{end}" for end in "ab")
+    try:
+        for number, name in enumerate((one, other), 1):
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+            if number == 2:
+                ip("-n", one, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", other)
+        for number, name in enumerate((one, other), 1):
+            ip("-n", name, "address", "add", f"10.213.0.{number}/24", "dev", "cable")
+            ip("-n", name, "link", "set", "cable", "up")
+        yield one, other
+    finally:
+        for name in (one, other):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2")
+def test_workers_in_another_network(tmp_path: Path) -> None:
+    """Scheduler and coordinator in one network, the worker in another, as on two machines; the verdicts are the same."""
+    plan = replace(plan_of("kill", tmp_path / "one"), budget=8)
+    whole = run(plan)
+    address, report = "tcp://10.213.0.1:8786", tmp_path / "many"
+    program = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import main; main()"]
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--host", address]
+    with two_networks() as (here, there), ExitStack() as stack:
+        for network, command in ((here, dask), (there, [*program, "worker", address, "--jobs", "1"])):
+            started = subprocess.Popen(["ip", "netns", "exec", network, *command], stdout=subprocess.DEVNULL)
+            stack.callback(started.wait)
+            stack.callback(started.terminate)
+        ended = subprocess.run(
+            ["ip", "netns", "exec", here, *program, "run", plan.target, "--experiments", "kill", "--budget", "8",
+             "--fs", "posix", "--cluster", address, "--report", str(report)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert ended.returncode == whole.summary.verdict.exit_status, ended.stderr
+    assert {result.id: result.verdict.value for result in read_results(report)} == verdicts(whole)
