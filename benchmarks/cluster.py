@@ -23,9 +23,9 @@ from crashmatrix.scenarios.campaign.cluster.worker import CONFIG, resources
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
-from crashmatrix.scenarios.judging.judge_state import JudgeState
-from crashmatrix.scenarios.judging.pool import Pool, Task
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.judge_state import JudgeState
+from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
 from crashmatrix.scenarios.kill.exploring import snapshots_of
 from crashmatrix.scenarios.kill.profile import prepare
 

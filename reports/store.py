@@ -3,7 +3,7 @@
     results.jsonl     appended and synced line by line during the run, rewritten in the plan's order at its end
     run.lock          held while a run writes there; empty only once the run has finished (`crashmatrix.reports.lock`)
     traces/           recorded disks, for experiments that need them for a replay
-    resume/           the findings of a run that is not finished, for --resume (`crashmatrix.reports.ledger`)
+    resume/           the findings of a run that is not finished, for --resume (`crashmatrix.reports.unfinished.ledger`)
     summary.json      written at the end, by rename: a directory without it holds an interrupted run
     junit.xml, summary.md, index.html    for people; made from the others, and `render` makes them again
 
@@ -26,10 +26,10 @@ import msgspec
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
 from crashmatrix.reports.formats import html, junit, markdown
-from crashmatrix.reports.ledger import RESUME, Ledger, Synced
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
+from crashmatrix.reports.unfinished.ledger import RESUME, Ledger, Synced
 from crashmatrix.reports.upgrade import upgrade_result, upgrade_summary
 from crashmatrix.reports.validation import Invalid, checked, parsed
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from crashmatrix.reports import ReportError, RunSummary, ScenarioResult, read_report
-from crashmatrix.reports.ledger import Ledger
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.errors import UsageError

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from crashmatrix.reports.ledger import Ledger
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.memory import Memory
-from crashmatrix.scenarios.judging.pool import Pool
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.tasks.memory import Memory
+from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
 from crashmatrix.scenarios.processes.sandbox.cell import NOT_COVERED, lacking as no_cells

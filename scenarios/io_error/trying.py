@@ -14,8 +14,8 @@ from crashmatrix.scenarios.io_error.judge import Judge, Judged
 from crashmatrix.scenarios.io_error.plan import ENDINGS, NAME, REOPENED, RESUMED, scenario_id
 from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Tried, prepared_from, run_with, serves
 from crashmatrix.scenarios.judging.checker import Checked, Checker
-from crashmatrix.scenarios.judging.pool import Task
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["TryFaults", "result_of"]

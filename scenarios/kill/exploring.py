@@ -18,10 +18,10 @@ from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
-from crashmatrix.scenarios.judging.judge_state import JudgeState
-from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.judge_state import JudgeState
+from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import (

@@ -22,6 +22,7 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
@@ -33,7 +34,6 @@ from crashmatrix.scenarios.power.schedule import (
     recovery_of,
     restart,
 )
-from crashmatrix.scenarios.power.share import JudgeShare, judged_shares
 from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.shards import WHOLE

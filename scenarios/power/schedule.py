@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk import Filesystem
-from crashmatrix.reports.ledger import Ledger
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.power import recording as power_record, restarts

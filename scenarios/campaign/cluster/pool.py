@@ -36,7 +36,7 @@ from crashmatrix.scenarios.campaign.resume import program_of
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.pool import Pool, Task
+from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
 
 __all__ = ["ClusterPool", "chunked", "cluster_pool", "workers_of"]
 

@@ -25,7 +25,7 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.pool import Task
+from crashmatrix.scenarios.judging.tasks.pool import Task
 
 __all__ = ["CONFIG", "Answer", "Files", "Run", "carry_out", "resource_of", "resources", "serve", "version"]
 

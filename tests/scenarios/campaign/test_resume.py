@@ -15,13 +15,13 @@ import pytest
 
 from crashmatrix.reports import ReportWriter, RunSummary, ScenarioResult, Verdict, read_results
 from crashmatrix.reports.folder import Folder
-from crashmatrix.reports.ledger import Ledger, Synced
+from crashmatrix.reports.unfinished.ledger import Ledger, Synced
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import Listener
-from crashmatrix.scenarios.judging.memory import Memory
+from crashmatrix.scenarios.judging.tasks.memory import Memory
 from tests.scenarios.command_line import CRASHMATRIX
 
 STORE = f"{Path(__file__).parents[1] / 'resumed_store.py'}:Store"

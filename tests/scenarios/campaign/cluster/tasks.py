@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crashmatrix.scenarios.judging.checker import Checker
-from crashmatrix.scenarios.judging.pool import Task
+from crashmatrix.scenarios.judging.tasks.pool import Task
 
 
 @dataclass(frozen=True)

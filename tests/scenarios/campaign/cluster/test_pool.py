@@ -23,7 +23,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import Listener
-from crashmatrix.scenarios.judging.pool import Pool
+from crashmatrix.scenarios.judging.tasks.pool import Pool
 from tests.scenarios.campaign.cluster.tasks import Doubling
 from tests.scenarios.campaign.test_resume import killed, plan_of, run, verdicts
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
-from crashmatrix.scenarios.judging.pool import Task
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.pool import Task
 
 __all__ = ["JudgeState"]
 

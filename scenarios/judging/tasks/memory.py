@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from crashmatrix.reports.ledger import Ledger
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crashmatrix.reports import ReportWriter
-from crashmatrix.scenarios.judging.memory import Memory
-from crashmatrix.scenarios.judging.pool import Pool, Task
+from crashmatrix.scenarios.judging.tasks.memory import Memory
+from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
 from crashmatrix.scenarios.processes.jobs import Jobs
-from tests.scenarios.judging.test_memory import RESULT, store_in
+from tests.scenarios.judging.tasks.test_memory import RESULT, store_in
 
 
 @dataclass(frozen=True)

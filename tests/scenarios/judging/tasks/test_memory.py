@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import ReportWriter, RunSummary, ScenarioResult, Verdict
-from crashmatrix.scenarios.judging.memory import Memory
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.memory import Memory
 
 RESULT = ScenarioResult(
     id="kill:a@1", experiment="kill", point="a", hit=1, depth=0, method="snapshot", fault="", verdict=Verdict.SAFE

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.reports import ledger as ledger_module
 from crashmatrix.reports.folder import Folder
-from crashmatrix.reports.ledger import RESUME, Ledger, Synced
+from crashmatrix.reports.unfinished import ledger as ledger_module
+from crashmatrix.reports.unfinished.ledger import RESUME, Ledger, Synced
 
 
 @dataclass(frozen=True)
