@@ -78,7 +78,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "growth",
-        "What a long campaign holds, as it goes on: memory, open files, loop devices, mounts, processes.",
+        "The holdings of a long campaign, as it goes on: memory, open files, loop devices, mounts, processes.",
         "20",
         "3600",
     ),

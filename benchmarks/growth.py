@@ -28,7 +28,7 @@ BUDGET = 300
 
 @dataclass(frozen=True)
 class Held:
-    """What is held after so many scenarios. Memory is that of this process and of its children, in MiB."""
+    """Everything that is held after so many scenarios. Memory is that of this process and of its children, in MiB."""
 
     scenarios: int
     memory: float

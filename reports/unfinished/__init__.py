@@ -1,1 +1,1 @@
-"""What a run leaves that is not finished, so that it can be resumed."""
+"""The rest of a run that is not finished, so that it can be resumed."""

@@ -8,7 +8,7 @@ last one. A power cut may lose the end of the ledger, or contents: a frame whose
 contents check them. So what is lost is found out again, and nothing wrong is believed.
 
 Values are decoded as the types that the reader names, so a ledger from elsewhere holds data and no code. Everything is written
-through a `Synced` thread: one sync serves all that was written meanwhile.
+through a `Synced` thread: one sync serves everything that was written meanwhile.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _encode = msgspec.msgpack.Encoder(enc_hook=os.fspath).encode  # A path is its te
 
 
 class Ledger:
-    """What a run has found out, by key. Thread-safe. Until `begin`, nothing is written; one without a folder never writes."""
+    """The findings of a run, by key. Thread-safe. Until `begin`, nothing is written; one without a folder never writes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -174,7 +174,7 @@ class Ledger:
         self._file.seek(at)
 
     def keys(self) -> list[str]:
-        """What there is from an earlier run."""
+        """Return the keys that an earlier run has left."""
         return [*self._places]
 
     def get(self, key: str, kind: type[T]) -> T | None:

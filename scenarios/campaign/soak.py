@@ -48,7 +48,7 @@ class SoakFinding(msgspec.Struct, kw_only=True):
 
 
 class SoakState(msgspec.Struct, kw_only=True):
-    """What a soak has found so far. ``plan`` is what must be the same after a restart, and ``seed`` the next seed."""
+    """The findings of a soak so far. ``plan`` is what must be the same after a restart, and ``seed`` the next seed."""
 
     plan: dict[str, Any]
     seed: int

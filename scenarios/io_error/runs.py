@@ -49,7 +49,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Begun:
-    """What of it is remembered; ``seconds`` is how long the undisturbed run took."""
+    """The part of it that is remembered; ``seconds`` is how long the undisturbed run took."""
 
     tree: Tree
     items: tuple[Item, ...]

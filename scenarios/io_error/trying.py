@@ -73,7 +73,7 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[Tried, ...]]):
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all tasks of one checker share: what was prepared, and the states judged so far."""
+    """The things that all tasks of one checker share: the prepared folder, and the states judged so far."""
 
     checker: Checker
     prepared: Prepared

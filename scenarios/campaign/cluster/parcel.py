@@ -1,6 +1,6 @@
-"""What travels between the coordinator and a worker: items with the contents of the files in their snapshots.
+"""Parcels between the coordinator and a worker: the contents of the files in snapshots.
 
-A content is its size and its pieces that are not all zeros. Whoever unpacks one compares it with its digest.
+A content is its size and its pieces that are not all zeros. The receiver compares each with its digest.
 """
 
 from __future__ import annotations

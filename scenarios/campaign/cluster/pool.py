@@ -248,7 +248,7 @@ class ClusterPool(Pool[Checker]):
 
         try:
             error = future.exception()
-        except CancelledError:  # What it needs went with a worker.
+        except CancelledError:  # Its files went with a worker.
             self._scattered.clear()
             return None
         if isinstance(error, KilledWorker):

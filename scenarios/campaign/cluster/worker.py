@@ -2,7 +2,7 @@
 
 When it joins, it says what it can do, as Dask *resources*: its version, and each experiment that its machine can run. The
 scheduler gives it no other task. It sets up a run's target once, with the first task of that run, and keeps it until another run
-comes. It owns nothing: whatever it is told to do can be done by another worker as well.
+comes. It owns nothing: its tasks can be done by another worker as well.
 """
 
 from __future__ import annotations

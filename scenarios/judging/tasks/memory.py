@@ -1,4 +1,4 @@
-"""What a run remembers for one that resumes it: values in the report's ledger, with the files of the snapshots that they name.
+"""The memory of a run, for one that resumes it: values in the report's ledger, with the files of the snapshots that they name.
 
 A value is remembered once all its files are kept, and recalled only if all of them are there and whole.
 """

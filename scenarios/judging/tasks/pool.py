@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class Task(ABC, Generic[C, T, R]):
-    """What is to be done with each item, given what judges crashes here. Task, items and results can be pickled."""
+    """Work to be done on each item, given the checker of this process. Task, items and results can be pickled."""
 
     result: ClassVar[Any]
     """The type of results."""
@@ -72,7 +72,7 @@ class Pool(Generic[C]):
     def __init__(self, jobs: Jobs, checker: C, memory: Memory) -> None:
         self.jobs, self.checker, self.memory = jobs, checker, memory
         self.shared: dict[str, Any] = {}
-        """What the tasks of one experiment share here, by its name."""
+        """Objects that the tasks of one experiment share here, by its name."""
         self.remarks: set[str] = set()
         """Remarks for the report."""
 

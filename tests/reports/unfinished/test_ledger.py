@@ -1,4 +1,4 @@
-"""What a run remembers survives a SIGKILL up to its last whole frame; nothing damaged is believed."""
+"""A run's memory survives a SIGKILL up to its last whole frame; nothing damaged is believed."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Killer(Listener):
 
 @pytest.mark.slow
 def test_a_worker_is_killed(tmp_path: Path) -> None:
-    """What it was doing is done by another, or by the one that takes its place."""
+    """Its task is done by another, or by the one that takes its place."""
     plan = plan_of("kill", tmp_path / "one")
     whole = run(plan)
     can, _ = resources()

@@ -31,7 +31,7 @@ class Squaring(Task[str, int, int]):
 
 
 def test_each_task_once(tmp_path: Path) -> None:
-    """What an earlier run has done is recalled; the rest is carried out, and each result has its name."""
+    """The results of an earlier run are recalled; the rest is carried out, and each result has its name."""
     task, store = Squaring(), store_in(tmp_path / "store")
     for count in (3, 5):
         with ReportWriter(tmp_path / "report", resume=True) as writer:
