@@ -42,7 +42,7 @@ class Plan:
         until_broken: stop at the first broken promise.
         seconds_max: the time limit of the whole run; None for no limit.
         resume: go on with the unfinished run of the report, if there is one.
-        seed, workers, budget, filesystems, shard, report: see `ExperimentOptions`.
+        seed, workers, budget, filesystems, filesystems_named, shard, report: see `ExperimentOptions`.
     """
 
     target: str = "reference"
@@ -60,6 +60,7 @@ class Plan:
     workers: int = 2
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    filesystems_named: bool = False
     shard: Shard = WHOLE
     report: Path = Path("crashmatrix-report")
 
@@ -72,8 +73,9 @@ class Plan:
     def experiment_options(self) -> ExperimentOptions:
         """How to run each experiment."""
         return ExperimentOptions(
-            workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems, shard=self.shard,
-            report=self.report, until_broken=self.until_broken,
+            workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems,
+            filesystems_named=self.filesystems_named, shard=self.shard, report=self.report,
+            until_broken=self.until_broken,
         )  # fmt: skip
 
     def with_options(self, options: ExperimentOptions) -> Plan:

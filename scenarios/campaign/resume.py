@@ -69,6 +69,7 @@ def _described(plan: Plan) -> dict[str, Any]:
             "target": plan.name,
             **plan.settings(),
             "experiments": plan.experiments,
+            "filesystems_named": plan.filesystems_named,
             "seed": plan.seed,
             "shard": str(plan.shard),
             "versions": versions((*_PACKAGES,)),

@@ -11,7 +11,8 @@ from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.io_error.explain import cause_of
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.judge import Judge, Judged
-from crashmatrix.scenarios.io_error.plan import ENDINGS, NAME, REOPENED, RESUMED, scenario_id
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
+from crashmatrix.scenarios.io_error.plan import ENDINGS, NAME, scenario_id
 from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Tried, prepared_from, run_with, serves
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.snapshots.tree import Tree

@@ -21,6 +21,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.judge_state import trees_of
 from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.exploring import KillExploration
@@ -60,7 +61,7 @@ class _KillForReal(Task[Checker, CrashPath, _Killed]):
         return [self.prepared.tree]
 
     def leaves(self, result: _Killed) -> Iterable[Tree]:
-        return [*([result.state.tree] if result.state else []), *result.checked.trees()]
+        return [*([result.state.tree] if result.state else []), *trees_of(result.checked)]
 
     def lost(self, item: CrashPath, reason: str) -> _Killed:
         del item

@@ -10,7 +10,13 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.pool import Task
 
-__all__ = ["JudgeState"]
+__all__ = ["JudgeState", "trees_of"]
+
+
+def trees_of(checked: Checked) -> list[Tree]:
+    """Return the snapshots in a judgement."""
+    recovered = [checked.recovered.tree] if checked.recovered else []
+    return [*(snapshot.tree for snapshot in checked.recovery), *recovered]
 
 
 @dataclass(frozen=True)
@@ -40,4 +46,4 @@ class JudgeState(Task[Checker, CrashState, Checked]):
 
     def leaves(self, result: Checked) -> Iterable[Tree]:
         """The snapshots of recovery, and the folder that it led to."""
-        return result.trees()
+        return trees_of(result)
