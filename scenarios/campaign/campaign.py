@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
-from crashmatrix.scenarios.campaign.clock import Clock, Share, TimeUp
 from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
-from crashmatrix.scenarios.campaign.estimate import Estimate
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
+from crashmatrix.scenarios.campaign.timing.clock import Clock, Share, TimeUp
+from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError

@@ -12,8 +12,8 @@ import pytest
 from crashmatrix.reports import read_report
 from crashmatrix.scenarios.campaign import experiments
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.clock import Clock, TimeUp
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.timing.clock import Clock, TimeUp
 from crashmatrix.scenarios.experiment import ExperimentOptions, Explained, Listener
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.processes.jobs import Channel

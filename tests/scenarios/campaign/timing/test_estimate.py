@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary
-from crashmatrix.scenarios.campaign.estimate import Estimate
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 
 
 @pytest.mark.parametrize(("target", "later"), [("", 50 * 0.1), ("sqlite:wal-full", 7.0), ("lmdb:default", 50 * 0.1)])
