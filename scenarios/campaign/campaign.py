@@ -151,7 +151,7 @@ class Campaign:
         start = time.perf_counter()
         remarks = [*remarks]
         try:
-            with self._clock.until(share and share.run):
+            with self._clock.until(share.run if share else None):
                 experiment.run()
         except TimeUp:
             self._cut = True
@@ -176,7 +176,7 @@ class Campaign:
 
     def _explain(self, experiment: Experiment, checker: Checker, notes: list[str], share: Share | None) -> None:
         try:
-            with self._clock.until(share and share.explain):
+            with self._clock.until(share.explain if share else None):
                 findings, more = explanation_of(experiment)
         except TimeUp:
             notes.append(f"{self._reached}: the findings were not explained")

@@ -50,7 +50,12 @@ def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | Non
         return None
     if summary.interrupted:
         return None
-    mine = {"target": plan.name, "seed": plan.seed, "shard": str(plan.shard), "options": as_reported(plan.settings())}
+    mine: dict[str, Any] = {
+        "target": plan.name,
+        "seed": plan.seed,
+        "shard": str(plan.shard),
+        "options": as_reported(plan.settings()),
+    }
     theirs = {"target": summary.target, "seed": summary.seed, "shard": summary.shard, "options": summary.options}
     if plan.or_alternative:  # It may have been run on another filesystem than the plan's.
         mine["options"]["filesystems"] = summary.options.get("filesystems")

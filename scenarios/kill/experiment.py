@@ -68,8 +68,8 @@ class KillExperiment(KillExploration):
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
         begun = time.monotonic()
         comparable = self.snapshot_workload(prepared, chosen)
-        lives = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
-        self.left = Left(lives=lives, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
+        expected = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
+        self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
         lives = SecondLives(self)
         self._explore_all(lives)
         lives.account()

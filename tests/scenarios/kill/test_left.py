@@ -8,7 +8,6 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
-from crashmatrix.scenarios.kill import left as module
 from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -36,7 +35,7 @@ def test_left(
 ) -> None:
     """Ten of fifty states were judged in 20 s by two workers; remembered ones took no time."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("crashmatrix.scenarios.kill.left.time.monotonic", lambda: now[0])
     left = Left(levels=levels, room=10, lives=lives, kills=kills, workload_seconds=3.0)
     left.level(50)
     for number in range(10):
