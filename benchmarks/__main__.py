@@ -17,6 +17,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,17 +112,21 @@ def machine() -> str:
 def head(full: bool) -> str:
     """The page's beginning."""
     found = ", ".join(f"{name} {number}" for name, number in versions((*PACKAGES, *STORES)).items())
-    mode = "full" if full else "quick: few rounds, so the spread is wide"
-    return f"""# Benchmarks
+    mode = "in full" if full else "in the quick mode: few rounds, so the spread is wide"
+    about = (
+        "`make bench` writes this page; `make bench-full` makes more rounds and takes an hour. Each table comes from one program, "
+        "which runs what it compares interleaved, so that a change of the machine's speed meets all of it. Ratios last; absolute "
+        "figures are of this machine."
+    )
+    lines = (f"- Machine: {machine()}", f"- Versions: {found}", f"- Written: {datetime.now(UTC):%Y-%m-%d}, {mode}")
+    return f"# Benchmarks\n\n{wrapped(about)}\n\n" + "\n".join(map(wrapped, lines)) + "\n"
 
-`make bench` writes this page; `make bench-full` takes an hour and more rounds. Each table comes from one
-program, which runs what it compares interleaved, so that a change of the machine's speed meets all of
-it. Ratios last; absolute figures are of this machine.
 
-- Machine: {machine()}
-- Versions: {found}
-- Written: {datetime.now(UTC):%Y-%m-%d}, mode: {mode}
-"""
+def wrapped(text: str) -> str:
+    """As the guides: the prose wraps at column 100."""
+    return textwrap.fill(
+        text, 100, subsequent_indent="  " * text.startswith("- "), break_long_words=False, break_on_hyphens=False
+    )
 
 
 def sections(chosen: tuple[Benchmark, ...], full: bool) -> Iterator[str]:
@@ -135,7 +140,7 @@ def sections(chosen: tuple[Benchmark, ...], full: bool) -> Iterator[str]:
         if run.returncode:
             output += f"\nfailed with status {run.returncode}: {run.stderr.strip().splitlines()[-1:]}"
         yield (
-            f"## {title(benchmark)}\n\n{benchmark.about}\n\n    {' '.join(command)}\n\n```text\n{output.strip()}\n```\n\n"
+            f"## {title(benchmark)}\n\n{wrapped(benchmark.about)}\n\n    {' '.join(command)}\n\n```text\n{output.strip()}\n```\n\n"
             f"Load before: {load:.1f}; took {time.monotonic() - begun:.0f} s.\n"
         )
 
