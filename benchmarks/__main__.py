@@ -114,8 +114,8 @@ def head(full: bool) -> str:
     found = ", ".join(f"{name} {number}" for name, number in versions((*PACKAGES, *STORES)).items())
     mode = "in full" if full else "in the quick mode: few rounds, so the spread is wide"
     about = (
-        "`make bench` writes this page; `make bench-full` makes more rounds and takes an hour. Each table comes from one program, "
-        "which runs what it compares interleaved, so that a change of the machine's speed meets all of it. Ratios last; absolute "
+        "`make bench` writes this page; `make bench-full` makes more rounds and takes an hour. Each table comes from one "
+        "program, which runs what it compares interleaved, so that a change of the machine's speed meets all of it. Ratios last; absolute "
         "figures are of this machine."
     )
     lines = (f"- Machine: {machine()}", f"- Versions: {found}", f"- Written: {datetime.now(UTC):%Y-%m-%d}, {mode}")
@@ -140,7 +140,8 @@ def sections(chosen: tuple[Benchmark, ...], full: bool) -> Iterator[str]:
         if run.returncode:
             output += f"\nfailed with status {run.returncode}: {run.stderr.strip().splitlines()[-1:]}"
         yield (
-            f"## {title(benchmark)}\n\n{wrapped(benchmark.about)}\n\n    {' '.join(command)}\n\n```text\n{output.strip()}\n```\n\n"
+            f"## {title(benchmark)}\n\n{wrapped(benchmark.about)}\n\n    {' '.join(command)}\n\n"
+            f"```text\n{output.strip()}\n```\n\n"
             f"Load before: {load:.1f}; took {time.monotonic() - begun:.0f} s.\n"
         )
 
