@@ -96,7 +96,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection() -> None:
     gc.disable()  # A quarter of the time; nothing is garbage yet.
-    sys.dont_write_bytecode = False  # Else each process of each run rewrites the assertions of all modules: half of the time.
+    sys.dont_write_bytecode = (
+        False  # Else each process of each run rewrites the assertions of all modules: half of the time.
+    )
 
 
 def pytest_collection_finish() -> None:
