@@ -114,8 +114,8 @@ def test_stop_command(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
     """SIGKILL ends what SIGTERM does not, and every process that the server started."""
-    code = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.fork(), flush=True)\n"
-    with Server(python(code + FOREVER), ready_line="\n0\n", stop_seconds_max=0.1) as server:
+    code = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nif child := os.fork(): print(child, flush=True)\n"
+    with Server(python(code + FOREVER), ready_line="\n", stop_seconds_max=0.1) as server:
         child = int(server.output().split()[0])
     assert not Path(f"/proc/{child}").exists()
 
