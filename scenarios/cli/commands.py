@@ -1,4 +1,4 @@
-"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | report | doctor``.
 
 Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
@@ -27,7 +27,7 @@ from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, 
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.cli import reports as cli_reports
+from crashmatrix.scenarios.cli import mutate as cli_mutate, reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
@@ -47,6 +47,7 @@ JOBS_PER_PROCESSOR_MAX = 16
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
+app.add_typer(cli_mutate.app)
 _out = Console(soft_wrap=False)
 _BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
@@ -85,8 +86,7 @@ def init(
 ) -> None:
     """Write a commented target file to start from."""
     path, target = write_target(name, language)
-    _say(f"wrote {path}; it runs as it stands:")
-    _say(f"  crashmatrix run {shlex.quote(target)}")
+    _say(f"wrote {path}; it runs as it stands:\n  crashmatrix run {shlex.quote(target)}")
 
 
 @app.command(short_help="Crash a target everywhere, recover, and judge it.")
@@ -99,7 +99,7 @@ def run(
     fs: Annotated[
         str | None,
         typer.Option(
-            help=f"Filesystems for power cuts: {', '.join(FILESYSTEMS)}, or with options: ext4:data=writeback. "
+            help=f"Filesystems for power cuts, and disks that fail: {', '.join(FILESYSTEMS)}, or ext4:data=writeback. "
             "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,
@@ -134,6 +134,7 @@ def run(
         workers=_workers(jobs),
         budget=budget,
         filesystems=filesystems,
+        filesystems_named=fs is not None,
         or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,

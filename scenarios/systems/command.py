@@ -115,6 +115,13 @@ class CommandSystem(SystemUnderTest):
         names: list[str] = json.loads((self.workspace / _FAILPOINTS_FILE).read_text())
         return names
 
+    def failing_outside(self) -> Mapping[str, Sequence[str]]:
+        """Return the table `failing`. Raises UsageError: it names a failpoint that the program does not have."""
+        known = self.failpoints_outside()
+        if unknown := [name for name in self.spec.failing if name not in known]:
+            raise UsageError(f"failing: no failpoint {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+        return self.spec.failing
+
     def fingerprint(self, root: Path) -> str | None:
         """Digest all but the ignored files."""
         if not self.spec.ignore:

@@ -19,6 +19,9 @@
     failpoints = ["before_rename"]          # names of fail-rs's or gofail's failpoints, or
     list_failpoints = "./kvlog failpoints"  # a command that prints one a line
 
+    [failing]                               # failpoints that can do more than be a place to crash
+    before_rename = ["return(EIO)", "panic"]
+
     [environment]
     KVLOG_SYNC = "1"
 
@@ -133,6 +136,13 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     failpoints: Annotated[
         list[str], Meta(title=_STRINGS, description="Names of the program's failpoints, as in fail-rs or gofail.")
     ] = []
+    failing: Annotated[
+        dict[str, list[Annotated[str, Meta(pattern=r"^(return|panic)(\(.*\))?$")]]],
+        Meta(
+            title="a table of failpoints, each with a list of actions: return, return(TEXT), panic",
+            description="How failpoints fail under io-error: actions of fail-rs or gofail.",
+        ),
+    ] = {}
     ignore: Annotated[
         list[str], Meta(title=_STRINGS, description="Patterns of files in which two runs may differ: `*.log`.")
     ] = []
@@ -186,6 +196,7 @@ class CommandSpec:
     stop: tuple[str, ...] = ()
     list_failpoints: tuple[str, ...] = ()
     failpoints: tuple[str, ...] = ()
+    failing: Mapping[str, list[str]] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     contract: str | ContractTable = "exactly-once"

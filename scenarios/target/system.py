@@ -106,6 +106,10 @@ class SystemUnderTest(ABC):
         """Return the names of fail-rs's or gofail's failpoints in programs of other languages that the system runs."""
         return ()
 
+    def failing_outside(self) -> Mapping[str, Sequence[str]]:
+        """Return those of them that can fail, each with its actions: ``{"put": ["return(EIO)", "panic"]}``."""
+        return {}
+
     def fingerprint(self, root: Path) -> str | None:
         """Return a digest of ``root`` that two runs of one seed share; None if their bytes are the same anyway."""
         return None

@@ -71,6 +71,7 @@ def kill(target: Path, budget: int) -> dict[str, int]:
     plan = Plan(target=str(target), budget=budget)
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = 3
         experiment.run()
         profile = prepare(checker).profile
     assert verdicts(experiment.ordered()) == {"safe"}
@@ -95,7 +96,9 @@ def test_c_program_killed(kvlog: Path) -> None:
 
 @pytest.mark.experiment
 @pytest.mark.usefixtures("disk")
-@pytest.mark.parametrize(("sync", "expected"), [("1", {"safe"}), ("0", {"safe", "loses"})])
+@pytest.mark.parametrize(
+    ("sync", "expected"), [pytest.param("1", {"safe"}, marks=pytest.mark.slow), ("0", {"safe", "loses"})]
+)
 def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], tmp_path: Path) -> None:
     """The C program keeps its promise under power cuts, too; without its fsync, it does not."""
     kvlog.write_text(kvlog.read_text().replace('KVLOG_SYNC = "1"', f'KVLOG_SYNC = "{sync}"'))
@@ -109,6 +112,7 @@ def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], 
     assert verdicts(experiment.ordered()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.experiment
 def test_sqlite_shell_killed() -> None:
     """The example that drives the sqlite3 shell is killed within its transactions."""
@@ -271,12 +275,13 @@ echo "ack 9" >>"$CRASHMATRIX_JOURNAL"
     ("resume", "words"),
     [
         (STORES, "after it was resumed: acknowledged, but gone: 9 (of 1 acknowledged)"),
-        ('sed -i "/ ok$/!d" "$1/log"' + STORES, ""),
-        (
+        pytest.param('sed -i "/ ok$/!d" "$1/log"' + STORES, "", marks=pytest.mark.slow),
+        pytest.param(
             'if grep 2 "$CRASHMATRIX_RECOVERED" >&2; then exit 1; fi' + STORES,
             "when it was resumed: resume exited with status 1; it said: 2",
+            marks=pytest.mark.slow,
         ),
-        ("true", "resume acknowledged nothing after any crash"),
+        pytest.param("true", "resume acknowledged nothing after any crash", marks=pytest.mark.slow),
     ],
 )
 def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from([*TargetFile.__struct_fields__, "unknown"]), values)
 def test_any_value(tmp_path_factory: pytest.TempPathFactory, name: str, value: Any) -> None:

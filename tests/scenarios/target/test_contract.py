@@ -310,6 +310,7 @@ def test_correct_map_is_never_blamed(data: st.DataObject) -> None:
     assert LATEST.judge(journal_of(operations), list(kept.items())) == []
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 @pytest.mark.parametrize("contract", [EXACTLY_ONCE, PREFIX], ids=["exactly-once", "prefix"])
