@@ -16,7 +16,7 @@ test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-quick: $(VENV)/ready-dev  ## the tests that need no root and run no experiment
-	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment"
+	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment and not lengthy"
 
 test-all: $(VENV)/ready-dev lint  ## the same with the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"

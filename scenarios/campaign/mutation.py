@@ -79,7 +79,7 @@ def _plan(bug: Mutant | None, seed: int, workers: int) -> Plan:
     plan = Plan(seed=seed, workers=workers, report=Path("crashmatrix-mutant"))
     if bug is None:
         return plan
-    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems)
+    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems, filesystems_named=bug.on_disk)
 
 
 def _searches(plan: Plan, kinds: list[ExperimentKind], checker: Checker) -> Iterator[Experiment]:

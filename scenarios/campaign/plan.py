@@ -38,7 +38,7 @@ class Plan:
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.
-        seed, workers, budget, filesystems, shard, report: see `ExperimentOptions`.
+        seed, workers, budget, filesystems, filesystems_named, shard, report: see `ExperimentOptions`.
     """
 
     target: str = "reference"
@@ -52,6 +52,7 @@ class Plan:
     workers: int = 2
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    filesystems_named: bool = False
     shard: Shard = WHOLE
     report: Path = Path("crashmatrix-report")
 
@@ -64,8 +65,8 @@ class Plan:
     def experiment_options(self) -> ExperimentOptions:
         """How to run each experiment."""
         return ExperimentOptions(
-            workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems, shard=self.shard,
-            report=self.report,
+            workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems,
+            filesystems_named=self.filesystems_named, shard=self.shard, report=self.report,
         )  # fmt: skip
 
     def with_options(self, options: ExperimentOptions) -> Plan:

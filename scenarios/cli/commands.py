@@ -99,7 +99,7 @@ def run(
     fs: Annotated[
         str | None,
         typer.Option(
-            help=f"Filesystems for power cuts: {', '.join(FILESYSTEMS)}, or with options: ext4:data=writeback. "
+            help=f"Filesystems for power cuts, and disks that fail: {', '.join(FILESYSTEMS)}, or ext4:data=writeback. "
             "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,
@@ -134,6 +134,7 @@ def run(
         workers=_workers(jobs),
         budget=budget,
         filesystems=filesystems,
+        filesystems_named=fs is not None,
         or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,

@@ -12,50 +12,46 @@ A workload may stop at the first error, try again, or go on. It has to say which
 from __future__ import annotations
 
 import random
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Labels, ScenarioResult, Verdict
-from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
+from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import (
-    CrashedFolder,
     CrashPoint,
     ExperimentOptions,
     Explained,
     Listener,
     NeedsNoOptions,
     StoredRun,
-    Workbench,
 )
+from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.judge import Judge, Judged
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
     ENDINGS,
     NAME,
-    REOPENED,
-    RESUMED,
     choose,
     parse_id,
     scenario_id,
 )
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
+from crashmatrix.scenarios.power.exploring import lacking as power_lacks
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
-__all__ = ["IO_ERROR", "IoError", "IoErrorExperiment", "IoErrorScenario"]
+__all__ = ["IO_ERROR", "IoError", "IoErrorExperiment"]
 
 _TRIES = 3
 """How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
@@ -77,6 +73,7 @@ class IoErrorExperiment:
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
     runs: dict[Fault, FaultyRun] = field(default_factory=dict)
+    disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
 
     def run(self) -> None:
@@ -95,6 +92,8 @@ class IoErrorExperiment:
         self.details.update(notes=self.notes, plan=plan_digest(chosen), uncovered=list(prepared.profile.uncovered))
         self._try(self.options.shard.block(chosen))
         self._sweep_on()
+        if self.options.filesystems_named:
+            self._try_disks(budget)
         self._account()
 
     def ordered(self) -> list[ScenarioResult]:
@@ -104,7 +103,7 @@ class IoErrorExperiment:
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise: its simplest fault is run once more, step by step."""
-        explainer = Explainer(self.checker, self.prepared, self.ordered())
+        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks)
         return Explained(explainer.findings(), explainer.notes)
 
     def _says_nothing(self, prepared: Prepared) -> bool:
@@ -132,6 +131,31 @@ class IoErrorExperiment:
                 checked.verdict.broken for *_, judged in found for checked, _ in judged.values()
             ):
                 return
+
+    def _try_disks(self, budget: int) -> None:
+        """Fail the recorded disk of each filesystem."""
+        for filesystem in self.options.filesystems:
+            disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
+            self.disks[filesystem] = disk
+            chosen = self.options.shard.block(disk.plan(budget))
+            self.listener.planned(f"failing disks, {filesystem}", len(self.results) + len(chosen))
+            if self._report_found(disk.run(chosen)) and self.options.until_broken:
+                return
+            if not self.options.until_broken and self.options.shard.number == self.options.shard.of:
+                self._report_found(disk.sweep())
+            self.notes += disk.notes
+
+    def _report_found(self, found: Iterable[Found]) -> bool:
+        """Report faults of a disk as they come; returns whether a promise was broken."""
+        for fault, run, judged in found:
+            if fault not in self.runs:
+                self.faults.append(fault)
+            self.runs[fault] = run
+            for ending, (checked, digest) in judged.items():
+                self._report(fault, ending, checked, run, digest)
+            if self.options.until_broken and any(checked.verdict.broken for checked, _ in judged.values()):
+                return True
+        return False
 
     def _run_alike(self, faults: Sequence[Fault]) -> list[tuple[Fault, FaultyRun, Judged]]:
         """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
@@ -200,6 +224,7 @@ class IoErrorExperiment:
         carried = sum(run.went_on for run in fired)
         self.details.update(
             faults=len(self.runs), fired=len(fired), runs=runs, carried_on=carried, distinct_states=self._judge.distinct,
+            disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
@@ -233,64 +258,20 @@ def _alike(faults: Sequence[Fault]) -> list[list[Fault]]:
     return list(groups.values())
 
 
-@dataclass(frozen=True)
-class IoErrorScenario:
-    """One fault and one ending, made again."""
-
-    name: str
-    fault: Fault
-    ending: str
-
-    def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
-        """Run the workload with the fault, and judge the ending; ``keep`` gets ``crashed`` and ``journal``."""
-        with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            judged = Judge(checker).judge(self.fault, run)
-            if self.ending not in judged:
-                unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
-                if unmet.verdict is Verdict.UNKNOWN:
-                    return unmet
-                return Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-            checked, _ = judged[self.ending]
-            state = run.before(self.ending)
-            if keep is not None and state is not None:
-                keep.mkdir(parents=True)
-                if not state.tree.unusable:
-                    checker.store.restore(state.tree, keep / "crashed")
-                if (folder / "journal").exists():
-                    shutil.copyfile(folder / "journal", keep / "journal")
-            return checked
-
-    @contextmanager
-    def crashed(self, workbench: Workbench) -> Iterator[CrashedFolder]:
-        """Run the workload with the fault; for the block, the folder is as this ending leaves it. Raises UsageError."""
-        with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            state = run.before(self.ending)
-            if state is None or state.tree.unusable:
-                raise UsageError(f"{self.name} left nothing to look at")
-            left = checker.folder()
-            checker.store.restore(state.tree, left / ROOT_NAME)
-            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {folder / 'journal'}")
-
-
 class IoError(NeedsNoOptions):
     """The kind of experiment; see `crashmatrix.scenarios.experiment.ExperimentKind`."""
 
     name = NAME
     dies: Literal["call"] = "call"
     default = False
-    modules = ("crashmatrix.scenarios.io_error.jobs",)
+    modules = ("crashmatrix.scenarios.io_error.jobs", "crashmatrix.scenarios.io_error.disk.tries")
     budget = BUDGET
     counts = "faults"
     labels = Labels("fault", "call", methods="ending")
 
     def lacking(self, options: ExperimentOptions) -> str:
-        """Return what this machine lacks to answer system calls."""
-        del options
-        return lacking()
+        """Return what this machine lacks to answer system calls, and to record the disks that were named."""
+        return lacking() or (power_lacks(options.filesystems) if options.filesystems_named else "")
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

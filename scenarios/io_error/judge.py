@@ -20,7 +20,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.faults import Fault
-from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.judging import second_life, worker
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState

@@ -9,11 +9,21 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault, parse_fault
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault, parse_fault
+from crashmatrix.scenarios.io_error.messages import (
+    CUT,
+    CUT_LATER,
+    KILLED,
+    KILLED_LATER,
+    REMOUNTED,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Place,
+)
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault
 
 __all__ = [
@@ -21,28 +31,22 @@ __all__ = [
     "ENDINGS",
     "NAME",
     "POINT_VARIANTS",
-    "REOPENED",
-    "RESUMED",
-    "UNCACHED",
     "VARIANTS",
     "choose",
     "faults_at",
     "parse_id",
     "scenario_id",
+    "thinned",
 ]
+
+T = TypeVar("T")
 
 NAME = "io-error"
 
 BUDGET = 400
 """Default number of faults at most. Each is one run of the workload, with up to four endings."""
 
-REOPENED, RESUMED = "reopened", "resumed"
-"""The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
-
-UNCACHED = "uncached"
-"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
-
-ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, RESUMED)
+ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, REMOUNTED, CUT, CUT_LATER, RESUMED)
 
 _FULL = ("ENOSPC~once", "ENOSPC~on", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on")
 
@@ -73,6 +77,9 @@ _STRUCTURE = ("open", "rename", "link", "unlink", "truncate", "allocate", "mkdir
 def faults_at(place: Place) -> Iterator[Fault]:
     """Yield every fault that a call, or a hit of a failpoint, can have."""
     made = place.made
+    if made.calls not in VARIANTS and made.name != "failpoint":
+        yield from (ActionFault(made.calls, made.number, made.name, times) for times in ("once", "on"))
+        return
     if made.calls not in VARIANTS:
         yield from (PointFault(made.calls, made.number, *variant) for variant in POINT_VARIANTS)
         return
@@ -94,14 +101,18 @@ def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[Fault]
     faults = [(rank, fault) for place, rank in zip(places, _ranks(places), strict=True) for fault in faults_at(place)]
     if len(faults) <= budget:
         return [fault for _, fault in faults], ""
-    draw = random.Random(f"{seed} faults")
-    order = sorted(range(len(faults)), key=lambda at: (faults[at][0], draw.random()))
-    kept = sorted(order[:budget])
-    return [faults[at][1] for at in kept], (
+    return thinned(faults, budget, f"{seed} faults"), (
         f"{len(faults):,} faults thinned to {budget:,} (--budget, seed {seed}): at the first and the last call of each class, "
         "then at calls from different places of the program, then next to calls that make, rename or remove a file, then at "
         "others"
     )
+
+
+def thinned(ranked: Sequence[tuple[int, T]], budget: int, seed: str) -> list[T]:
+    """Return ``budget`` of these, in their order: those of a low rank, and drawn ones among equals."""
+    draw = random.Random(seed)
+    order = sorted(range(len(ranked)), key=lambda at: (ranked[at][0], draw.random()))
+    return [ranked[at][1] for at in sorted(order[:budget])]
 
 
 def _ranks(places: Sequence[Place]) -> list[int]:

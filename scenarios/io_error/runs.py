@@ -13,11 +13,21 @@ from typing import Any
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error import jobs as work
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault
+from crashmatrix.scenarios.io_error import jobs as work, outside
+from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault
 from crashmatrix.scenarios.io_error.jobs import size_of
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
-from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED, UNCACHED
+from crashmatrix.scenarios.io_error.messages import (
+    KILLED,
+    KILLED_LATER,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Account,
+    Fired,
+    Place,
+    Profile,
+    Taken,
+)
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
@@ -57,6 +67,8 @@ class FaultyRun:
     journal: bytes = b""
     journal_at_fault: int = 0
     """How long the journal was when the call failed."""
+    owed: dict[str, Promises] = field(default_factory=dict)
+    """On a recorded disk, the promises made before each ending."""
     senseless: str = ""
     """Why the journal makes no sense, if it does not."""
 
@@ -73,6 +85,11 @@ class FaultyRun:
     def before(self, ending: str) -> CrashState | None:
         """The folder and the promises before the first recovery of an ending; None if the run has not got there."""
         return self.states.get(REOPENED if ending == RESUMED else ending)
+
+    def promises(self, ending: str) -> Promises | None:
+        """The promises made before an ending; None if the run has not got there."""
+        state = self.before(ending)
+        return state.promises if state else self.owed.get(ending)
 
     @property
     def hung(self) -> bool:
@@ -101,7 +118,20 @@ def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:
     checker.store.restore(tree, root)
     found = checker.must("the undisturbed workload", checker.run(work.hits, root, folder / "journal"))
     remove_tree(folder)
-    return tuple(Place(Made(name, number, "failpoint", (name,)), name) for name, number in found)
+    points = tuple(Place(Made(name, number, "failpoint", (name,)), name) for name, number in found)
+    return (*points, *_points_outside(checker, tree))
+
+
+def _points_outside(checker: Checker, tree: Tree) -> tuple[Place, ...]:
+    """The hits of failpoints that programs in other languages have, if the target names some that can fail."""
+    if not checker.must("failing_outside", checker.jobs.run(outside.named, checker.target, seconds_max=60)):
+        return ()
+    folder = checker.folder()
+    root = folder / ROOT_NAME
+    checker.store.restore(tree, root)
+    found = checker.must("the undisturbed workload", checker.run(outside.places_outside, root, folder / "journal"))
+    remove_tree(folder)
+    return found
 
 
 def run_with(
@@ -135,7 +165,7 @@ def _run(
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     begun = time.monotonic()
-    function: Any = work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
+    function = _function_for(faults)
     job: Job[None] = checker.jobs.start(
         function, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
         seconds_max=limit, view=checker.view(root),
@@ -147,9 +177,12 @@ def _run(
     if journal.exists():
         run.journal = read_file(journal)
     taken[REOPENED] = checker.store.capture(root), len(run.journal)
-    if run.fired:  # It made no call after the one that failed.
+    if function is outside.fail_outside:
+        at = [(place.made.calls, place.made.number) for place in prepared.points]
+        run.fired = run.fired if (faults[0].calls, faults[0].number) in at else None
+    elif run.fired:  # It made no call after the one that failed.
         taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
-    if run.went_on:  # The last acknowledgement was its last step.
+    if run.went_on and KILLED in taken:  # The last acknowledgement was its last step.
         taken.setdefault(KILLED_LATER, taken[REOPENED])
     if run.account and run.account.uncached and UNCACHED not in taken:
         taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
@@ -161,6 +194,12 @@ def _run(
     except UsageError as error:
         run.senseless = str(error)
     return run
+
+
+def _function_for(faults: Sequence[Fault]) -> Any:
+    if any(isinstance(fault, ActionFault) for fault in faults):
+        return outside.fail_outside
+    return work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
 
 
 def _follow(
