@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 __all__ = ["CallPlace", "Failing", "calls_seen"]
@@ -102,10 +103,10 @@ def _intercepted(answer: Callable[[CallPlace, Callable[[], Any]], Any]) -> Itera
 
 def _place(name: str) -> CallPlace | None:
     """The engine's innermost line on the stack."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
         if "reference_wal" in path.parts and "tests" not in path.parts:
             return CallPlace(path.name, frame.f_lineno, name)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None

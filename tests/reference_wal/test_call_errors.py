@@ -33,15 +33,25 @@ def places_of(trigger: Trigger, bases: Bases, root: Path) -> list[CallPlace]:
 def test_an_error_of_each_call(trigger: Trigger, when: When, bases: Bases, tmp_path: Path) -> None:
     """Each call of the operation fails in turn; everything else is tried afterwards, and what reopening finds was promised."""
     for number, place in enumerate(places_of(trigger, bases, tmp_path / "dry")):
-        sweep = Sweep.begin(trigger, bases, tmp_path / str(number))
-        failing = Failing(place, when)
-        with failing.going_on():
-            sweep.strike()
-        assert failing.struck, place
-        sweep.done.insert(0, f"{place} failed {when}")
-        for operation in follow_ups(trigger.system) if sweep.system is not None and sweep.goes_on else ():
-            sweep.perform(operation)
-        sweep.finish()
+        then_all(Sweep.begin(trigger, bases, tmp_path / str(number)), Failing(place, when))
+
+
+def then_all(sweep: Sweep, failing: Failing) -> None:
+    """Let the call fail in the operation, and do everything else afterwards."""
+    with failing.going_on():
+        sweep.strike()
+    assert failing.struck, failing
+    sweep.done.insert(0, str(failing))
+    for operation in follow_ups(sweep.trigger.system) if sweep.system is not None and sweep.goes_on else ():
+        sweep.perform(operation)
+    sweep.finish()
+
+
+def test_a_folder_that_was_made_by_a_call_that_failed(bases: Bases, tmp_path: Path) -> None:
+    """The name of the table is not locked out: it can be created again at once."""
+    create = next(trigger for trigger in TRIGGERS if trigger.name == "log: create")
+    made = next(place for place in places_of(create, bases, tmp_path / "dry") if place.name == "mkdir")
+    then_all(Sweep.begin(create, bases, tmp_path / "made"), Failing(made, "afterwards"))
 
 
 def test_the_calls_that_are_seen(bases: Bases, tmp_path: Path) -> None:
