@@ -67,7 +67,7 @@ def test_a_store_with_bugs(store: Path) -> None:
     assert report.read_text().startswith("# The harness of mine.py:Mine misses ")
     lines = (store / "crashmatrix-mutants" / "results.jsonl").read_text().splitlines()
     kinds = {row["mutant"]: row["outcomes"]["harness"]["kind"] for row in map(json.loads, lines)}
-    assert len(lines) == SAMPLE and kinds[MISSED] == "unreached" and kinds[NOTICED] == "refused", kinds
+    assert len(lines) == SAMPLE and kinds[MISSED] == "unreached" and kinds[NOTICED] == "broken", kinds
     assert files.read_text() == FILES
     again = crashmatrix("mutate", "mine.py:Mine", *options, cwd=store)
     assert again.stdout == done.stdout
