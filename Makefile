@@ -45,6 +45,7 @@ bench: $(VENV)/ready-dev  ## time the log beside SQLite, LMDB, RocksDB and Level
 	-@$(BIN)/python -m pip install --quiet --group bench-leveldb
 	$(BIN)/python -m benchmarks.append
 	$(BIN)/python -m benchmarks.replay
+	$(BIN)/python -m benchmarks.models
 
 mutants: $(VENV)/ready-dev  ## plant bugs in the reference engine; each must be found
 	$(BIN)/crashmatrix mutants --seeds 3
