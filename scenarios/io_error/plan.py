@@ -32,6 +32,7 @@ __all__ = [
     "NAME",
     "POINT_VARIANTS",
     "VARIANTS",
+    "alike",
     "choose",
     "faults_at",
     "parse_id",
@@ -153,3 +154,11 @@ def parse_id(text: str) -> tuple[Fault, str]:
             f"{text!r} is not a scenario id; ids read {NAME}:{next(iter(CLASSES))}@NUMBER~ERROR~TIMES~ENDING, see results.jsonl"
         )
     return parse_fault(fault), ending
+
+
+def alike(faults: Sequence[Fault]) -> list[list[Fault]]:
+    """Group the faults that begin with the same answer to the same call."""
+    groups: dict[tuple[str, int, str], list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
+    return list(groups.values())
