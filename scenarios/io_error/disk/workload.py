@@ -65,8 +65,12 @@ def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFaul
     failing = _NotingCalls([fault])
     failing.descriptor = machine.descriptor
     journal = DiskJournal(machine)
+
+    def work() -> None:
+        system.workload(machine.root, journal)
+
     status = run_watched(
-        lambda: system.workload(machine.root, journal),
+        work,
         root=machine.root,
         journal=machine.notes,
         failpoints=(),
