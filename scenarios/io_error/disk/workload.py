@@ -94,9 +94,13 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
             raise _Killed
 
     journal = DiskJournal(machine)
+
+    def work() -> None:
+        system.workload(machine.root, journal)
+
     with suppress(_Killed):
         run_watched(
-            lambda: system.workload(machine.root, journal),
+            work,
             root=machine.root,
             journal=machine.notes,
             failpoints=(),
