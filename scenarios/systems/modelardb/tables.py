@@ -21,7 +21,7 @@ __all__ = ["Tables"]
 
 _SCRIPT = """
     create 3 truncate 2 truncate:put 4 flush
-    transfer:put 2 drop create 4
+    transfer:put 2 drop create 3
     off drop create 2 on 2 truncate 1 off 1 truncate 1 on 2
 """
 """A number: so many batches; ``:put``: another client stores a batch while the call runs. The flush before

@@ -1,4 +1,4 @@
-"""What a crash leaves of commits and checkpoints is removed; a commit that does not fit its checksum is refused."""
+"""Recovery removes the remains of commits and checkpoints that a crash left; a commit that does not fit its checksum is refused."""
 
 from __future__ import annotations
 
