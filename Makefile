@@ -7,7 +7,7 @@ REPORT ?= crashmatrix-report
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 export MYPY_NUM_WORKERS ?= auto
 
-.PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants false-alarms system-packages test-packages clean help
+.PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants mutation false-alarms system-packages test-packages clean help
 
 crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crashmatrix-report/index.html
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -16,7 +16,7 @@ test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-quick: $(VENV)/ready-dev  ## the tests that need no root and run no experiment
-	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment"
+	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment and not lengthy"
 
 test-all: $(VENV)/ready-dev lint  ## the same with the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"
@@ -49,6 +49,9 @@ bench: $(VENV)/ready-dev  ## time the log beside SQLite, LMDB, RocksDB and Level
 
 mutants: $(VENV)/ready-dev  ## plant bugs in the reference engine; each must be found
 	$(BIN)/crashmatrix mutants --seeds 3
+
+mutation: $(VENV)/ready-dev  ## plant bugs by machine for an hour, and write docs/mutation.md; goes on where it ended
+	$(BIN)/python -m benchmarks.mutation --minutes 60
 
 false-alarms: $(VENV)/ready-dev  ## crash correct systems at length; none may be called broken
 	$(BIN)/python -m benchmarks.false_alarms

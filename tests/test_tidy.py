@@ -124,6 +124,9 @@ WITHOUT_NAMESAKE = {
     "scenarios/stateful/sessions.py": "the other end of a state machine; test_state_machine.py drives it",
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
+    "scenarios/campaign/until_broken.py": "a thin loop; test_mutation.py and cli/test_mutate.py search with it",
+    "scenarios/mutation/attempt.py": "the other end of a mutant's process; cli/test_mutate.py drives it",
+    "scenarios/mutation/harness.py": "runs attempts; cli/test_mutate.py drives it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",
@@ -161,6 +164,7 @@ LAYERS: list[set[str]] = [
     {"kill", "power", "stateful"},
     {"io_error"},
     {"campaign"},
+    {"mutation"},
     {"cli", "pytest_fixture"},
 ]
 """The rooms of `scenarios`, lowest first. A room imports rooms of lower layers only, none beside it."""

@@ -15,6 +15,7 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.experiment import ExperimentKind, Listener
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.systems.server_times import times_in_words
 
 __all__ = ["Campaign"]
 
@@ -115,7 +116,8 @@ class Campaign:
             raise
         finally:
             results, seconds, details = experiment.ordered(), time.perf_counter() - start, experiment.details
-            details["notes"] = [*remarks, *details.get("notes", [])]
+            servers = filter(None, [times_in_words(checker.target.workspace)])
+            details["notes"] = [*remarks, *details.get("notes", []), *servers]
             if results:
                 self.results += results
                 part = ExperimentSummary.of(results, seconds, details, labels=kind.labels)

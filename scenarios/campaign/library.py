@@ -12,6 +12,7 @@ from crashmatrix.scenarios.campaign.outcome import Outcome
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.systems.loading import Target, load, whole_name
+from crashmatrix.scenarios.target.contract import name_of
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["outcome_of", "run"]
@@ -69,6 +70,6 @@ def outcome_of(plan: Plan, listener: Listener | None = None) -> Outcome:
     kind = load(plan.target)
     campaign = Campaign(plan, listener or Listener())
     campaign.run()
-    contract = kind.contract if isinstance(kind.contract, str) else type(kind.contract).__name__
+    contract = name_of(kind.contract)
     named = ":" in plan.target and plan.target.rpartition(":")[2] == kind.__name__
     return Outcome(kind.__name__ if named else plan.name, contract, campaign.summary, campaign.results, plan.report)

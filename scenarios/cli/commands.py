@@ -1,4 +1,4 @@
-"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | report | doctor``.
 
 Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
@@ -27,7 +27,7 @@ from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, 
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.cli import reports as cli_reports
+from crashmatrix.scenarios.cli import mutate as cli_mutate, reports as cli_reports
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
@@ -47,6 +47,7 @@ JOBS_PER_PROCESSOR_MAX = 16
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
+app.add_typer(cli_mutate.app)
 _out = Console(soft_wrap=False)
 _BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
@@ -85,8 +86,7 @@ def init(
 ) -> None:
     """Write a commented target file to start from."""
     path, target = write_target(name, language)
-    _say(f"wrote {path}; it runs as it stands:")
-    _say(f"  crashmatrix run {shlex.quote(target)}")
+    _say(f"wrote {path}; it runs as it stands:\n  crashmatrix run {shlex.quote(target)}")
 
 
 @app.command(short_help="Crash a target everywhere, recover, and judge it.")

@@ -26,7 +26,7 @@ from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 __all__ = ["FLUSH", "FULL", "WRITE", "ActionFault", "Fault", "PointFault", "RequestFault", "parse_fault"]
 
 WRITE, FLUSH, FULL = "disk-write", "disk-flush", "disk-full"
-"""The classes of requests of a disk; the last is no request: the disk has no more room."""
+"""The classes of requests of a disk; the last one is not a request: the disk has no more room."""
 
 _ON_DISK: Final = "on-disk."
 """Marks the class of calls of a call that fails on a recorded disk."""
@@ -94,7 +94,7 @@ class ActionFault:
 
     @property
     def errno(self) -> str:
-        """Whatever the program makes of the action."""
+        """Empty: the program decides what it makes of the action."""
         return ""
 
     @property
@@ -154,7 +154,7 @@ class RequestFault:
 
     @property
     def planned(self) -> tuple[DiskFault, ...]:
-        """What the recorded disk is to do."""
+        """The requests that the recorded disk fails."""
         if self.calls not in (WRITE, FLUSH):
             return ()
         request, always = self.calls.removeprefix("disk-"), self.times == "on"

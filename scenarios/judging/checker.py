@@ -34,6 +34,7 @@ from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_j
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
+from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
@@ -43,6 +44,9 @@ from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Checked", "Checker", "CrashState"]
+
+Recovery = tuple[list[Item], dict[str, tuple[str, str]], str]
+"""The items that a recovery returned, the failpoints declared, and what a server printed."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -191,8 +195,8 @@ class Checker:
         recovery: list[Snapshot] = []
         items = recovered = None
         try:
-            items, declared = self._recover(state, root, recovery, snapshot)
-            self._judge(state.promises, items)
+            items, declared, printed = self._recover(state, root, recovery, snapshot)
+            self._judge(state.promises, items, printed)
             if not state.resumed:
                 recovered = self._verify(root, items, state.promises)
         except _Found as found:
@@ -204,10 +208,10 @@ class Checker:
             return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
         return Checked(Verdict.SAFE, "", tuple(recovery), declared, recovered)
 
-    def _recover(
-        self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool
-    ) -> tuple[list[Item], dict[str, tuple[str, str]]]:
+    def _recover(self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool) -> Recovery:
         result, limit = self._try_to_recover(root, recovery, snapshot=snapshot)
+        if isinstance(result, Raised) and result.claim and result.claim[0] is Verdict.HANGS:
+            self.patience.hung(self.patience.seconds_max)  # The system itself waited in vain, for most of its time.
         if isinstance(result, TimedOut) and not self.patience.hung(limit):
             remove_tree(root)
             recovery.clear()
@@ -219,7 +223,7 @@ class Checker:
 
     def _try_to_recover(
         self, root: Path, recovery: list[Snapshot], *, snapshot: bool
-    ) -> tuple[JobResult[tuple[list[Item], dict[str, tuple[str, str]]]], float]:
+    ) -> tuple[JobResult[Recovery], float]:
         """Recover once; returns how that ended, and its time limit in seconds."""
         begun, limit = time.monotonic(), self.patience.limit
         job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=limit, view=self.view(root))
@@ -229,9 +233,9 @@ class Checker:
             self.patience.ended(time.monotonic() - begun - copying)
         return result, limit
 
-    def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
+    def _judge(self, promises: Promises, items: Sequence[Item], printed: str) -> None:
         if violation := self._violation(promises, items):
-            raise _Found(violation.verdict, violation.explanation)
+            raise _Found(violation.verdict, violation.explanation + by_server(printed))
 
     def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""

@@ -28,8 +28,10 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.systems.server import printed_last
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
+from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
@@ -208,29 +210,33 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
 
 def recover(
     channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None
-) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-    """Recover once; be copied at every hit, or die at one. Returns the items and the failpoints declared."""
+) -> tuple[list[Item], dict[str, tuple[str, str]], str]:
+    """Recover once; be copied at every hit, or die at one.
+
+    Returns the items, the failpoints declared, and what a server of the target printed.
+    """
     system = target.make()
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
-        items = run_watched_system(
+        items, printed = run_watched_system(
             system.failpoints_outside(),
-            lambda: recovered_items(system.recover(root)),
+            lambda: (recovered_items(system.recover(root)), printed_last()),
             root,
             None,
             crash_at(channel, watch, kill),
         )
-        return items, _declared_outside(system, ())
+        return items, _declared_outside(system, ()), printed
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return items, _declared_outside(system, ()) if target.watch_calls else _declared(system)
+    return items, _declared_outside(system, ()) if target.watch_calls else _declared(system), printed_last()
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
     """Recover a second time; let the driver look at the folder; then let the system check itself."""
     system = target.make()
-    items = recovered_items(system.recover(root))
+    with repeating():
+        items = recovered_items(system.recover(root))
     channel.send(items)
     channel.receive()
     system.verify(root, promises)

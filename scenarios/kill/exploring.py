@@ -34,7 +34,7 @@ from crashmatrix.scenarios.kill.profile import Prepared, shrunk
 from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
-from crashmatrix.scenarios.target.journal import Promises
+from crashmatrix.scenarios.target.journal import Promises, several_writers
 
 __all__ = ["KillExploration", "snapshots_of"]
 
@@ -130,6 +130,11 @@ class KillExploration:
         if [hit for hit, _ in found] != [*chosen, END]:
             self.notes.append(
                 "two undisturbed runs met their crash points in another order, so killed runs are compared by verdict only"
+            )
+            return False
+        if writers := several_writers(found[-1][1].promises):
+            self.notes.append(
+                f"{writers} writers may take turns in another order in each run, so killed runs are compared by verdict only"
             )
             return False
         if self.checker.difference(prepared.final, found[-1][1].tree):

@@ -346,6 +346,7 @@ CREATION = [
 ]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(CREATION, ["panic", "raise(ENOSPC)"]))
 def test_creation_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """A creation that failed half-way stops the engine; after reopening the table is there, empty, or the name is free."""
@@ -415,6 +416,7 @@ OPERATIONS = st.lists(
 SMALL = EngineOptions(segment_bytes_max=2500, generation_bytes_max=150, checkpoint_commits=2)
 
 
+@pytest.mark.lengthy
 @settings(max_examples=25, deadline=None, database=None)
 @given(OPERATIONS)
 def test_any_order_of_calls(operations: list[tuple[str, str, int]]) -> None:

@@ -138,6 +138,7 @@ def test_a_dropped_table_is_gone(tmp_path: Path) -> None:
 DROP = [point.name for area in ("drop.", "wal.remove_table", "engine.drop") for point in faults.catalogue(area)]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(DROP, ["panic", "raise(EIO)"]))
 def test_a_drop_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """Wherever a drop fails, the whole table is there after reopening, or nothing of it, and its name can be used."""

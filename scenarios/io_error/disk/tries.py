@@ -45,7 +45,7 @@ _HUNG = "it was still running after"
 
 @dataclass
 class Tried:
-    """What became of a fault: the verdict of each ending, and its part of the journal in lines.
+    """The outcome of a fault: the verdict of each ending, and its part of the journal in lines.
 
     ``failed`` counts the requests that failed, ``what`` describes the first of them; empty if none did.
     """

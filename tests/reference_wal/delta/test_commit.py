@@ -140,6 +140,7 @@ def tear(file: Path, damage: Tear | None) -> None:
         file.write_bytes(damage(file.read_bytes()))
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("checkpoint", "pointer"), TORN.values(), ids=TORN)
 def test_a_torn_checkpoint(checkpoint: Tear | None, pointer: Tear | None, tmp_path: Path) -> None:
     """A checkpoint torn with or without its pointer is removed, and the table is read from its commits."""

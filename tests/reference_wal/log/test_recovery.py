@@ -511,6 +511,7 @@ def test_repeating_is_harmless(case: Case, tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.lengthy
 @parametrize(kept=KEPT)
 def test_cut_short_anywhere(case: Case, tmp_path: Path) -> None:
     """Recovery that stops at any of its steps is finished by the next one, with the same outcome."""

@@ -64,7 +64,7 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.daily(15)
+@pytest.mark.daily(8)
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
@@ -167,6 +167,7 @@ def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
     assert "was to be killed at toy.put.after_write@99, but returned" in run.stdout
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("command", ["targets", "failpoints", "doctor", "--version", "--help"])
 def test_informative_commands(command: str, tmp_path: Path) -> None:
     """Each answers, without touching the folder it is called in."""

@@ -64,7 +64,7 @@ failpoints = ["store.put", "store.other"]
     ],
 )
 def test_one_hit_fails_and_all_others_show(fault: ActionFault, actions: str) -> None:
-    """Both libraries are told, in the language that they share."""
+    """Both libraries get it in the language that they share."""
     found = environment_of(["a", "b"], fault)
     sleep = re.fullmatch(r"a=(sleep\(\d+\));b=.*", found["FAILPOINTS"])
     assert sleep

@@ -63,6 +63,7 @@ def test_a_folder_met_before_is_judged_by_what_was_promised_since(checks: frozen
     assert all(one.events > safe[one.digest].events for one in again)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("store", "verdict", "explanation"),
     [

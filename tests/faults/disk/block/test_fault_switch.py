@@ -6,7 +6,7 @@ from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 
 
 def test_a_forked_process_shares_it() -> None:
-    """Whatever one process switches, the other one sees."""
+    """One process switches, and the other one sees it."""
     switch = FaultSwitch()
     assert (switch.fired, switch.healed) == (False, False)
     pid = os.fork()

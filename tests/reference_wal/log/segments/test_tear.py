@@ -48,6 +48,7 @@ def without(data: bytes, lost: list[tuple[int, int]]) -> bytes:
 SIZES = [8, 104, 128, 200, 1024]
 
 
+@pytest.mark.lengthy
 @pytest.mark.daily(2)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_flipped_bit_is_damage(size: int) -> None:
