@@ -1,4 +1,4 @@
-"""Recovery removes the remains of commits and checkpoints that a crash left; a commit that does not fit its checksum is refused."""
+"""Recovery removes what a crash left of commits and checkpoints; a commit that does not fit its checksum is refused."""
 
 from __future__ import annotations
 
