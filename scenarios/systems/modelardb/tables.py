@@ -5,7 +5,7 @@ Calls of another client that run at the same time are made at a fixed place with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -70,7 +70,7 @@ class Tables(SystemUnderTest):
             engine.flush()
             return
         stored = list[int]()
-        calls = {
+        calls: dict[str, Callable[[], None]] = {
             "create": engine.create,
             "drop": engine.drop,
             "off": partial(engine.switch_log, on=False),
