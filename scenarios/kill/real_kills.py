@@ -85,10 +85,11 @@ class RealKills:
                 return None if same else _unlike(state, self.exploration.results[path].verdict)
             if self.comparable and (difference := self._difference(path, state, shown)):
                 return Checked(Verdict.UNKNOWN, difference)
-            checked, expected = checker.check_in_place(state, folder / ROOT_NAME), self.exploration.checked[shown.key]
-            if checked.verdict is expected.verdict:
+            # From the results: a search forgets what it has checked when it begins to look at recovery.
+            checked, expected = checker.check_in_place(state, folder / ROOT_NAME), self.exploration.results[path].verdict
+            if checked.verdict is expected:
                 return None
-            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
+            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected} as in the snapshot")
         finally:
             remove_tree(folder)
 
