@@ -130,10 +130,11 @@ class RealKills:
             return None if same else _unlike(killed, self.exploration.results[path].verdict)
         if self.comparable and (difference := self._difference(path, state, shown)):
             return Checked(Verdict.UNKNOWN, difference)
-        checked, expected = killed.checked, self.exploration.checked[shown.key]
-        if checked.verdict is expected.verdict:
+        # From the results: a search forgets what it has checked when it begins to look at recovery.
+        checked, expected = killed.checked, self.exploration.results[path].verdict
+        if checked.verdict is expected:
             return None
-        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
+        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected} as in the snapshot")
 
     def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:
         """Return how a state differs from its snapshot, otherwise than in passing; empty if it does not."""
