@@ -57,6 +57,8 @@ _PORTS = range(7300, 7400)
 
 _POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.002, 0.05
 _ANSWER_SECONDS_MAX = 1.0
+_STEP_SECONDS_MAX = 0.1
+"""How much each look at the server counts for its time limit, at most."""
 
 
 _last = b""
@@ -126,7 +128,7 @@ class Server:
         variables = self.variables
         self._tree = ProcessTree(lambda: execute(self._folder, arguments, variables, streams))
         try:
-            self._wait_until_ready(begun + self._seconds_max)
+            self._wait_until_ready()
         except BaseException:
             self._close()
             raise
@@ -159,13 +161,15 @@ class Server:
     def _values(self) -> dict[str, str]:
         return {"{port}": str(self.port)}
 
-    def _wait_until_ready(self, deadline: float) -> None:
-        checks = self._checks()
+    def _wait_until_ready(self) -> None:
+        """Wait. Time in which we and the server were stopped, as for a snapshot, hardly counts: it is one long step."""
+        checks, waited, before = self._checks(), 0.0, time.monotonic()
         while checks:
             if gone := self.gone():
                 raise ServerFailed(f"{gone.replace('the server', 'before it was ready, the server', 1)}{_hint(gone)}")
             checks = [(lacks, holds) for lacks, holds in checks if not holds()]
-            if checks and time.monotonic() > deadline:
+            waited, before = waited + min(_STEP_SECONDS_MAX, time.monotonic() - before), time.monotonic()
+            if checks and waited > self._seconds_max:
                 raise PromiseBroken(
                     "hangs",
                     f"the server was not ready after {self._seconds_max:g} s: {checks[0][0]}{words_of(self.output())}",

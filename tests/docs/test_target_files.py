@@ -27,10 +27,10 @@ NEEDS = {
     "postgresql": ("postgres", "initdb", "psql", "setpriv"),
 }
 BUGS = [
-    ("rust_settings", 'SETTINGS_BUG = ""', 'SETTINGS_BUG = "in-place"', "cannot-open"),
-    ("node_queue", 'QUEUE_BUG = ""', 'QUEUE_BUG = "in-place"', "loses"),
     ("bank", 'BANK_BUG = ""', 'BANK_BUG = "two-writes"', "corrupt"),
     ("postgresql", 'SYNCHRONOUS_COMMIT = "on"', 'SYNCHRONOUS_COMMIT = "off"', "loses"),
+    ("rust_settings", 'SETTINGS_BUG = ""', 'SETTINGS_BUG = "in-place"', "cannot-open"),
+    ("node_queue", 'QUEUE_BUG = ""', 'QUEUE_BUG = "in-place"', "loses"),
 ]
 """Each example, the line that plants its bug, and the verdict of a kill."""
 

@@ -106,15 +106,18 @@ def _longest(found: list[str], attempts: list[Operation], budget: Budget) -> int
         for each in attempts
     ]
     after = [frozenset(at for at, other in enumerate(attempts) if each.precedes(other)) for each in attempts]
+    by_key: dict[str, list[int]] = {}
+    for at, each in enumerate(attempts):
+        by_key.setdefault(item_key(each.item), []).append(at)
     reached = {frozenset[int]()}
     for number, key in enumerate(found):
         following = set()
         for taken in reached:
-            budget.spend(len(attempts))
+            budget.spend(len(attempts) ** 2 // 4)  # About what a step takes.
             following |= {
                 taken | {at}
-                for at, each in enumerate(attempts)
-                if at not in taken and item_key(each.item) == key and before[at] <= taken and not after[at] & taken
+                for at in by_key.get(key, ())
+                if at not in taken and before[at] <= taken and not after[at] & taken
             }
         if not following:
             return number

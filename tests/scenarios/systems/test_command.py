@@ -246,7 +246,7 @@ def test_server_killed(kvserver: Path) -> None:
 def test_bug_of_the_server_is_found(kvserver: Path) -> None:
     """The example's bug is found: it says ok while the pair is in its memory."""
     kvserver.write_text(kvserver.read_text().replace('KVSERVER_BUG = ""', 'KVSERVER_BUG = "buffered"'))
-    assert "loses" in verdicts(run_kill(str(kvserver), real_kills=1, budget=4).ordered())
+    assert "loses" in verdicts(run_kill(str(kvserver), real_kills=1, budget=2).ordered())
 
 
 HALVES = """
@@ -291,6 +291,7 @@ def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None
     plan = Plan(target=str(target), budget=40)
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = 3
         experiment.run()
     wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,8 @@ def test_stop_command(tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_stop_is_killed() -> None:
     """SIGKILL ends what SIGTERM does not, and every process that the server started."""
-    code = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.fork(), flush=True)\n"
-    with Server(python(code + FOREVER), ready_line="\n0\n", stop_seconds_max=0.1) as server:
+    code = "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nif child := os.fork(): print(child, flush=True)\n"
+    with Server(python(code + FOREVER), ready_line="\n", stop_seconds_max=0.1) as server:
         child = int(server.output().split()[0])
     assert not Path(f"/proc/{child}").exists()
 
@@ -159,6 +160,15 @@ def test_a_server_that_is_never_ready_hangs(ready: dict[str, str], lacks: str) -
     assert f"the server was not ready after 0.5 s: {lacks}" in hung.value.explanation
 
 
+def test_time_in_which_we_were_stopped_hardly_counts(tmp_path: Path) -> None:
+    """One long step, as when a snapshot is taken of us and the server, counts little: the server does not hang."""
+    looks = tmp_path / "looks"
+    ready = ["sh", "-c", f"echo >>{looks}; sleep 0.3; test $(wc -l <{looks}) = 4"]
+    begun = time.monotonic()
+    with Server(python(FOREVER), ready=ready, seconds_max=0.5):
+        assert time.monotonic() - begun > 1
+
+
 def test_a_server_that_dies_while_it_is_used() -> None:
     """Its end is an error once the block is left, unless the block failed itself."""
     code = "print('up', flush=True)\nraise SystemExit('disk full')"
@@ -171,8 +181,12 @@ def test_a_server_that_dies_while_it_is_used() -> None:
 
 
 def wait_for_end(server: Server) -> None:
+    wait_for(lambda: bool(server.gone()))
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not server.gone() and time.monotonic() < deadline:
+    while not holds() and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

@@ -55,7 +55,7 @@ def test_too_many_totals_say_so() -> None:
         Counter().judge(Promises.parse(journal.encode()), [5])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(st.integers(-3, 3)), st.integers(-9, 9))
 def test_agrees_with_brute_force(history: History, recovered: int) -> None:
     """A total is accepted exactly if some choice of the attempts adds up to it."""

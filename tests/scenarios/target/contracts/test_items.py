@@ -61,7 +61,7 @@ def test_items_of_a_queue() -> None:
 PUTS = st.sampled_from([1, 2]).map(lambda item: ["put", item])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(PUTS), st.lists(st.sampled_from([1, 2, 3]), max_size=3), st.lists(st.sampled_from([1, 2]), max_size=4))
 def test_agrees_with_brute_force(history: History, finished: list[int], recovered: list[int]) -> None:
     """The rest is accepted exactly if some choice of the attempts leaves it."""

@@ -59,7 +59,7 @@ WRITES = st.tuples(st.sampled_from("kl"), st.integers(0, 2)).map(list) | st.samp
 MAPS = st.dictionaries(st.sampled_from("kl"), st.integers(0, 2)).map(lambda state: [[*pair] for pair in state.items()])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(WRITES), MAPS)
 def test_agrees_with_brute_force(history: History, recovered: list[Item]) -> None:
     """A map is accepted exactly if some order of the attempts leads to it."""

@@ -36,7 +36,7 @@ def test_a_search_that_is_too_large_says_so() -> None:
         Prefix().judge(promises, [at % 3 for at in range(60)])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(st.integers(0, 3)), st.data())
 def test_agrees_with_brute_force(history: History, data: st.DataObject) -> None:
     """A log is accepted exactly if it begins some order of the attempts and has every acknowledged one."""

@@ -82,7 +82,7 @@ WRITES = st.tuples(st.sampled_from("klm"), st.integers(0, 2)).map(list) | st.sam
 ITEMS = st.lists(WRITES, min_size=1, max_size=3)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(ITEMS, attempts_max=4), st.data())
 def test_agrees_with_brute_force(history: History, data: st.DataObject) -> None:
     """A map is accepted exactly if some order of whole transactions leads to it."""

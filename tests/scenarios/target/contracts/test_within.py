@@ -50,7 +50,7 @@ def test_senseless_items() -> None:
 PAIRS = st.tuples(st.just("k"), st.integers(0, 4)).map(list)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(PAIRS, attempts_max=4), st.sampled_from([[], *([["k", value / 2]] for value in range(10))]))
 def test_latest_agrees_with_brute_force(history: History, recovered: list[Item]) -> None:
     """A value is accepted exactly if some order of the attempts ends with one within the bound."""
@@ -62,7 +62,7 @@ def test_latest_agrees_with_brute_force(history: History, recovered: list[Item])
     assert (not HALF.judge(history.promises, recovered)) == near
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories(PAIRS, attempts_max=4), st.lists(st.integers(0, 9).map(lambda value: ["k", value / 2]), max_size=4))
 def test_exactly_once_agrees_with_brute_force(history: History, recovered: list[Item]) -> None:
     """Values are accepted exactly if some choice of the attempts can be paired with them within the bound."""
