@@ -41,7 +41,7 @@ from crashmatrix.scenarios.io_error.plan import (
     choose,
     parse_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, begin, prepared_from, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, TriedFault, begin, prepared_from, run_with
 from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
 from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
@@ -69,7 +69,7 @@ class IoErrorExperiment:
     results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[TriedFault] = field(default_factory=list)
     _runs: int = 0
     disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
@@ -157,7 +157,7 @@ class IoErrorExperiment:
                 self.faults.append(fault)
             results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
             self._runs += 1
-            self.tried.append(Tried(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
             for result in results:
                 self._report(fault, result.method, result)
             if self.options.until_broken and any(result.verdict.broken for result in results):
