@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
@@ -33,6 +33,7 @@ from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_k
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
+    "Found",
     "Hit",
     "Profile",
     "fingerprint",
@@ -67,6 +68,13 @@ class Profile:
     """Whether a process that the system forked hit a failpoint: only hits of the process itself are in ``hits``."""
     entered: dict[str, int] = field(default_factory=dict)
     """How often each mark was entered."""
+
+
+class Found(NamedTuple):
+    """The items that a recovery returned, and the failpoints declared, as in `Profile`."""
+
+    items: list[Item]
+    declared: dict[str, tuple[str, str]]
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -207,10 +215,25 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
 
 
 def recover(
-    channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None
-) -> tuple[list[Item], dict[str, tuple[str, str]]]:
-    """Recover once; be copied at every hit, or die at one. Returns the items and the failpoints declared."""
+    channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None, promises: Promises | None = None
+) -> Found:
+    """Recover once; be copied at every hit, or die at one.
+
+    With ``promises``, stop then to be copied, and let the system check itself if the driver says so.
+    """
     system = target.make()
+    found = _recover(channel, target, system, root, snapshot, kill)
+    if promises is not None:
+        channel.send(found)
+        stop_here()
+        if channel.receive():
+            system.verify(root, promises)
+    return found
+
+
+def _recover(
+    channel: Channel, target: Target, system: SystemUnderTest, root: Path, snapshot: bool, kill: Hit | None
+) -> Found:
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
         items = run_watched_system(
@@ -220,11 +243,11 @@ def recover(
             None,
             crash_at(channel, watch, kill),
         )
-        return items, _declared_outside(system, ())
+        return Found(items, _declared_outside(system, ()))
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return items, _declared_outside(system, ()) if target.watch_calls else _declared(system)
+    return Found(items, _declared_outside(system, ()) if target.watch_calls else _declared(system))
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
