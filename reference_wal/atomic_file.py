@@ -2,6 +2,9 @@
 
 1. write it under a temporary name; 2. sync it; 3. rename it into place; 4. sync the folder
 ── the new content is durable ──
+
+A file of which damage must show ends in a line with a checksum of what stands before it (`checked`): 16 hexadecimal digits,
+XXH3-64, salted with the kind of the file.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crashmatrix.reference_wal.durable_io import Step, step, sync_directory, write_all
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
-__all__ = ["AtomicFile", "atomic_file"]
+__all__ = ["AtomicFile", "atomic_file", "checked", "content_of"]
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,14 @@ def atomic_file(area: str, what: str) -> AtomicFile:
         step(f"{area}.rename", f"{what} durable under a temporary name", f"{what} in place, not yet durably"),
         step(f"{area}.sync_folder", f"{what} in place in the cache only", f"{what} in place durably"),
     )
+
+
+def checked(content: bytes, kind: str) -> bytes:
+    """Return the content of a file of this kind with its checksum."""
+    return b"%b\n%016x\n" % (content, checksum(content, checksum(kind.encode())))
+
+
+def content_of(data: bytes, kind: str) -> bytes | None:
+    """Return the content that `checked` was given; None if these are not the bytes that it returned."""
+    content = data[:-18]
+    return content if data == checked(content, kind) else None

@@ -127,11 +127,11 @@ class LogCorrupted(ReferenceWalError):
 
 
 class TableCorrupted(ReferenceWalError):
-    """A file of the Delta table is damaged or gone, and the log no longer holds its rows. Nothing was changed."""
+    """A file of the Delta table is damaged or gone, and the log does not hold what was in it. Nothing was changed."""
 
     def __init__(self, path: Path, problem: str) -> None:
         self.path = path
-        super().__init__(f"{path}: {problem}; the log no longer holds these rows, restore the file from a copy")
+        super().__init__(f"{path}: {problem}; the log does not hold what was in it, restore the file from a copy")
 
 
 class ParquetDamaged(TableCorrupted):

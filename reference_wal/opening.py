@@ -224,7 +224,7 @@ def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> Non
 
 
 def _heal(path: Path, log: UnrecoveredLog | None) -> HealedTable:
-    delta_recovery.heal(path, log, "" if log is None else f"{log.identity}/{path.name}")
+    delta_recovery.heal(path)
     store = DeltaStore(path)
     identity = store.properties.identity
     if log is not None and log.identity != identity:

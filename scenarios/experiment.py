@@ -52,6 +52,7 @@ class ExperimentOptions:
         seed: draws everything random.
         budget: bounds what `ExperimentKind.counts` names; None for `ExperimentKind.budget`.
         filesystems: the filesystems on which power is cut.
+        filesystems_named: whether the user chose them; then their disks fail, too, if failing calls are tried.
         shard: the part of the plan that is run.
         until_broken: stop at the first broken promise, judging in a drawn order: quick proof that a bug is found.
         keep_evidence: whether the recorded disks, which a replay needs, go into the report directory.
@@ -62,6 +63,7 @@ class ExperimentOptions:
     seed: int = 0
     budget: int | None = None
     filesystems: tuple[str, ...] = ("ext4",)
+    filesystems_named: bool = False
     shard: Shard = WHOLE
     until_broken: bool = False
     keep_evidence: bool = True
@@ -80,6 +82,9 @@ class Listener:
 
     def result(self, result: ScenarioResult) -> None:
         """One scenario has its verdict. May be called from several threads, one at a time."""
+
+    def left(self, seconds: float, each: float = 0.0) -> None:
+        """The experiment expects to take so many seconds more; each crash that it judges takes ``each``."""
 
 
 class Explained(NamedTuple):

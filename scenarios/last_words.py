@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["last_words"]
+__all__ = ["first_and_last", "last_words"]
 
 _SHOWN_MAX = 300
+_LINE_MAX = 160
 _FRAME = re.compile(r"\s+at |\s*\d+: +\S|#\d+ |\s+File \"|\s+from |\s+\.\.\. \d+ (more|elided)|goroutine \d+ ")
 _MESSAGE = re.compile(
     r"\b(\w*(error|exception|panic(ked)?)|fatal|fail(ed|ure)|abort(ed)?|assert(ion)?)\b", re.IGNORECASE
@@ -26,6 +27,18 @@ def last_words(printed: str) -> str:
     if not messages:
         return text[-_SHOWN_MAX:]
     return _joined(lines[messages[-1] :])[:_SHOWN_MAX]
+
+
+def first_and_last(printed: str, lines_max: int = 3) -> str:
+    """Return the first and the last lines of what a program printed, each cut to fit, in one line.
+
+    A server says first what it found, and last why it ended.
+    """
+    lines = [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
+    left_out = len(lines) - 2 * lines_max
+    if left_out > 0:
+        lines = [*lines[:lines_max], f"... {left_out} lines ...", *lines[-lines_max:]]
+    return " | ".join(line if len(line) <= _LINE_MAX else f"{line[:_LINE_MAX]}..." for line in lines)
 
 
 def _without_inner_frames(lines: list[str]) -> list[str]:

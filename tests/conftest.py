@@ -3,13 +3,14 @@
 - A test that records or mounts uses the fixture `disk` (a real filesystem: root, FUSE, loop devices) or `fuse` (`posix`). It is
   skipped with the reason if the machine lacks these; in continuous integration that is a failure.
 - A test with many alike cases that take long is marked `daily(n)`: n of them run each day, all in `make test-all`.
+- A test whose cases take a second or more is marked `lengthy`, as are those in a browser.
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
   because its module imports the code that runs one.
 
 The packages are compiled first: see `_compile`.
 
-`make test-quick` runs all other tests. There (CRASHMATRIX_QUICK=1) the devices cannot be opened and no experiment can begin, so
-a test that lacks its fixture or its mark fails.
+`make test-quick` runs the tests with none of these marks. There (CRASHMATRIX_QUICK=1) the devices cannot be opened and no
+experiment can begin, so a test that lacks its fixture or its mark fails.
 """
 
 import compileall
@@ -17,6 +18,7 @@ import gc
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -85,6 +87,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"disk", "fuse"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.recorded)
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lengthy)
         if any(hasattr(getattr(item, "module", None), name) for name in _RUNNING):
             item.add_marker(pytest.mark.experiment)
     items.sort(key=_rank)
@@ -92,9 +96,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection() -> None:
     gc.disable()  # A quarter of the time; nothing is garbage yet.
+    sys.dont_write_bytecode = (
+        False  # Else each process of each run rewrites the assertions of all modules: half of the time.
+    )
 
 
 def pytest_collection_finish() -> None:
+    sys.dont_write_bytecode = sys.flags.dont_write_bytecode == 1
     gc.enable()
     gc.collect()
     gc.freeze()  # Thousands of tests; each collection in a test, and in a process forked from here, would look at them all.

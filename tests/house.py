@@ -27,9 +27,15 @@ PATHS = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT 
 MODULES = {module_name(path): path for path in PATHS}
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a module."""
+    return ast.parse(text)
+
+
 def imports(path: Path, text: str) -> Iterator[str]:
     """Yield the full name of every module a module imports, anywhere in it; `from a import b` may mean the module a.b."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

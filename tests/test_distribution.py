@@ -65,6 +65,7 @@ def expected() -> dict[str, bytes]:
     return files | {f"{NAME}/{name}": (ROOT / "src" / NAME / name).read_bytes() for name in own}
 
 
+@pytest.mark.lengthy
 def test_the_wheel_holds_each_module_once(built: Path) -> None:
     """The packages as they stand in the tree, data and templates included, and nothing else: no tests, no second copy."""
     found = {name: data for name, data in contents(wheel(built)).items() if ".dist-info/" not in name}
@@ -87,6 +88,7 @@ def test_the_wheel_is_the_same_from_both(built: Path) -> None:
     assert wheel(built).read_bytes() == wheel(built / "tree").read_bytes()
 
 
+@pytest.mark.lengthy
 def test_the_index_would_take_it(built: Path) -> None:
     """Names, metadata and the rendered README pass the check that precedes an upload."""
     files = sorted(str(path) for path in built.iterdir() if path.is_file())

@@ -110,7 +110,7 @@ def run_pytest(
     )  # fmt: skip
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("options", "environment"),
     [
@@ -145,7 +145,7 @@ def test_one_name_is_enough(python: Path, name: str, tmp_path: Path) -> None:
         assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "options", [[], ["--collect-only"], ["--fixtures"], ["--markers"], ["--fixtures-per-test"], ["--help"]]
 )

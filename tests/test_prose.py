@@ -1,5 +1,6 @@
 """Plain English wherever a person reads: guides, docstrings, comments, messages. The words below have simpler ones."""
 
+import functools
 import io
 import re
 import subprocess
@@ -38,10 +39,7 @@ OPENINGS = ("Of ", "What ", "Whatever ", "Whoever ", "However ", "That ")
 WIDTH = 100
 """The column at which the prose of a guide wraps; tables, code and links may be longer."""
 
-_WORDS = {
-    re.compile(rf"(?<![\w`'./:~-])({words})(?![\w`'/:~-]|\.\w)", re.IGNORECASE): instead
-    for words, instead in INSTEAD.items()
-}
+_WORDS = re.compile(rf"(?<![\w`'./:~-])({'|'.join(INSTEAD)})(?![\w`'/:~-]|\.\w)", re.IGNORECASE)
 _OPENING = re.compile(rf"(?:^[ *>-]*|[.!?:][)*_]* |[(])({'|'.join(OPENINGS)})", re.MULTILINE)
 _CODE = re.compile(r"```.*?```|``[^`]*``|`[^`]*`|^(?: {4}|\t)[^\n]*$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r'(?<!")"\w+"(?!")')
@@ -68,43 +66,70 @@ def prose_of(source: str) -> Iterator[tuple[int, str]]:
 
 
 def wrong_words(text: str) -> list[str]:
-    return [f"{found[0]!r}: write {instead}" for words, instead in _WORDS.items() for found in words.finditer(text)]
+    return [f"{found[0]!r}: write {_instead(found[0])}" for found in _WORDS.finditer(text)]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_words_of_a_module(name: str) -> None:
+def _instead(word: str) -> str:
+    return next(instead for words, instead in INSTEAD.items() if re.fullmatch(words, word, re.IGNORECASE))
+
+
+def none(wrong: list[str]) -> None:
+    """Name every place at once: each rule is one test of all files, since a test costs more than what it looks at."""
+    assert not wrong, "\n".join(wrong)
+
+
+def wrong_openings(text: str) -> list[str]:
+    return [f"{found!r} begins a sentence" for found in _OPENING.findall(text)]
+
+
+@functools.cache
+def prose_of_modules() -> list[tuple[str, str]]:
+    """Return each place in a module where prose stands, and the prose."""
+    return [(f"{name}:{line}", text) for name in MODULES for line, text in prose_of((ROOT / name).read_text())]
+
+
+@functools.cache
+def prose_of_guides() -> list[tuple[str, str]]:
+    """Return each guide's name, and its text without code."""
+    return [(name, _CODE.sub("", (ROOT / name).read_text())) for name in GUIDES]
+
+
+def test_words_of_modules() -> None:
     """Docstrings, comments and messages use plain words."""
-    prose = prose_of((ROOT / name).read_text())
-    assert [f"{line}: {wrong}" for line, text in prose for wrong in wrong_words(text)] == []
+    none([f"{place}: {wrong}" for place, text in prose_of_modules() for wrong in wrong_words(text)])
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_openings_of_a_module(name: str) -> None:
+def test_openings_of_modules() -> None:
     """Sentences of docstrings and comments begin with their subject."""
-    prose = prose_of((ROOT / name).read_text())
-    assert [(line, found) for line, text in prose for found in _OPENING.findall(text.strip('# "'))] == []
+    prose = [(place, text.strip('# "')) for place, text in prose_of_modules()]
+    none([f"{place}: {wrong}" for place, text in prose for wrong in wrong_openings(text)])
 
 
-@pytest.mark.parametrize("name", GUIDES)
-def test_words_of_a_guide(name: str) -> None:
-    """Guides use plain words, and sentences that begin with their subject."""
-    text = _CODE.sub("", (ROOT / name).read_text())
-    assert wrong_words(text) == []
-    assert _OPENING.findall(text) == []
+def test_words_of_guides() -> None:
+    """Guides use plain words."""
+    none([f"{name}: {wrong}" for name, text in prose_of_guides() for wrong in wrong_words(text)])
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_words_of_another_file(name: str) -> None:
+def test_openings_of_guides() -> None:
+    """Sentences of guides begin with their subject."""
+    none([f"{name}: {wrong}" for name, text in prose_of_guides() for wrong in wrong_openings(text)])
+
+
+def test_words_of_other_files() -> None:
     """Templates, pages, settings and scripts use plain words."""
-    assert wrong_words((ROOT / name).read_text()) == []
+    none([f"{name}: {wrong}" for name in OTHERS for wrong in wrong_words((ROOT / name).read_text())])
 
 
-@pytest.mark.parametrize("name", GUIDES)
-def test_width_of_a_guide(name: str) -> None:
-    """Prose wraps, so that a change shows in few lines."""
+def too_wide(name: str) -> list[str]:
+    """Return the lines of a guide's prose that are too long."""
     text = re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "#")) and " " in line.strip()]
-    assert [line for line in prose if len(line) > WIDTH and "](" not in line] == []
+    return [line for line in prose if len(line) > WIDTH and "](" not in line]
+
+
+def test_width_of_guides() -> None:
+    """Prose wraps, so that a change shows in few lines."""
+    none([f"{name}: {line}" for name in GUIDES for line in too_wide(name)])
 
 
 @pytest.mark.parametrize(

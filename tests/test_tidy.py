@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,18 @@ FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 330
 ROOM_MODULES_MAX = 15
 
-every_module = pytest.mark.parametrize("path", PATHS, ids=str)
+TEXTS = {path: (ROOT / path).read_text() for path in PATHS}
+"""The modules. Each rule is one test of all of them: thousands of tests would cost more than what they look at."""
+
+
+def tree(path: Path) -> ast.Module:
+    return house.parsed(TEXTS[path])
+
+
+def check(found: dict[Any, list[str]]) -> None:
+    """Fail with the names of the modules in which a rule found something."""
+    wrong = [f"{path}: {', '.join(each)}" for path, each in found.items() if each]
+    assert not wrong, "\n".join(wrong)
 
 
 def allowed(path: Path) -> tuple[str, ...]:
@@ -53,11 +65,10 @@ def _may_import(path: Path, name: str) -> bool:
     return not standard_library_only or top in sys.stdlib_module_names
 
 
-@every_module
-def test_import_direction(path: Path) -> None:
+def test_import_direction() -> None:
     """Engines need only failpoints, failpoints only the standard library, reports nothing; only what is about the reference
     engine imports it."""
-    assert wrong_imports(path, (ROOT / path).read_text()) == []
+    check({path: wrong_imports(path, text) for path, text in TEXTS.items()})
 
 
 @pytest.mark.parametrize(
@@ -103,13 +114,24 @@ def test_rooms_are_small() -> None:
 
 WITHOUT_NAMESAKE = {
     "scenarios/io_error/jobs.py": "the other end of a run; io_error/test_runs.py drives it",
+    "scenarios/io_error/scenario.py": "makes a scenario again; io_error/test_experiment.py and disk/test_source.py replay some",
+    "scenarios/io_error/disk/base.py": "records; disk/test_source.py drives it",
+    "scenarios/io_error/disk/tries.py": "the other end of a job; disk/test_source.py drives it",
+    "scenarios/io_error/disk/workload.py": "runs inside a recording; disk/test_source.py drives it",
     "scenarios/io_error/messages.py": "declarations; io_error/test_runs.py receives them",
+    "scenarios/campaign/cluster/worker.py": "the other end of a task; cluster/test_pool.py sends some",
+    "scenarios/io_error/trying.py": "runs and judges; io_error/test_experiment.py drives it",
+    "scenarios/judging/tasks/judge_state.py": "a thin wrapper of the checker; kill's tests judge with it",
     "scenarios/judging/checker.py": "judges with real jobs; test_undisturbed.py, test_out_of_bounds.py and kill's tests drive it",
     "scenarios/power/exploring.py": "records and judges; power/test_experiment.py and test_posix.py drive it",
     "scenarios/stateful/sessions.py": "the other end of a state machine; test_state_machine.py drives it",
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",
     "reference_wal/log/counters.py": "a declaration; test_tally.py and test_write_ahead_log.py count with it",
+    "scenarios/campaign/until_broken.py": "a thin loop; test_mutation.py and cli/test_mutate.py search with it",
+    "scenarios/mutation/attempt.py": "the other end of a mutant's process; cli/test_mutate.py drives it",
+    "scenarios/mutation/harness.py": "runs attempts; cli/test_mutate.py drives it",
     "scenarios/campaign/workbench.py": "a thin wrapper; every test that runs an experiment opens one",
+    "scenarios/cli/long.py": "thin commands; campaign/test_soak.py and cluster/test_pool.py drive what they call",
     "scenarios/cli/refusal.py": "declarations; test_main.py raises them",
     "scenarios/judging/snapshots/of_jobs.py": "drives real jobs; kill's tests take their snapshots with it",
     "scenarios/processes/calls/arguments.py": "reads what calls name; calls/test_table.py makes each call",
@@ -143,8 +165,10 @@ LAYERS: list[set[str]] = [
     {"systems"},
     {"judging"},
     {"experiment"},
-    {"kill", "power", "io_error", "stateful"},
+    {"kill", "power", "stateful"},
+    {"io_error"},
     {"campaign"},
+    {"mutation"},
     {"cli", "pytest_fixture"},
 ]
 """The rooms of `scenarios`, lowest first. A room imports rooms of lower layers only, none beside it."""
@@ -171,12 +195,10 @@ def wrong_layers(path: Path, text: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in PATHS if path.parts[0] == "scenarios" and path.parts[1] != "__init__.py"], ids=str
-)
-def test_layers(path: Path) -> None:
+def test_layers() -> None:
     """No room of `scenarios` needs one above it or beside it: processes know nothing of judging, judging nothing of power."""
-    assert wrong_layers(path, (ROOT / path).read_text()) == []
+    rooms = [path for path in PATHS if path.parts[0] == "scenarios" and path.parts[1] != "__init__.py"]
+    check({path: wrong_layers(path, TEXTS[path]) for path in rooms})
 
 
 @pytest.mark.parametrize(
@@ -221,9 +243,8 @@ def test_tests_mirror_the_packages() -> None:
 
 
 def public_definitions(path: Path) -> set[str]:
-    tree = ast.parse((ROOT / path).read_text())
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = [node for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    found = [node for node in tree(path).body if isinstance(node, kinds) and not node.name.startswith("_")]
     return {node.name for node in found if not any(is_command(decorator) for decorator in node.decorator_list)}
 
 
@@ -232,24 +253,25 @@ def is_command(decorator: ast.expr) -> bool:
     return ast.unparse(decorator).startswith("app.command(")
 
 
-def has_all(path: Path) -> bool:
-    return "__all__" in (ROOT / path).read_text()
-
-
-@every_module
-def test_public_names(path: Path) -> None:
-    """`__all__` is a module's interface: it names what exists, once, and every public class and function."""
-    if not has_all(path):
-        assert not public_definitions(path), "a module that defines something public says so in __all__"
-        return
+def wrong_names(path: Path) -> list[str]:
+    """Return what is wrong with the public names of a module."""
+    if "__all__" not in TEXTS[path]:
+        return [f"{name} is public: say so in __all__" for name in public_definitions(path)]
     try:
         module = importlib.import_module(house.module_name(path))
     except ModuleNotFoundError as error:
-        pytest.skip(f"needs {error.name}")
+        assert error.name, error
+        assert not error.name.startswith(NAME), error
+        return []  # It is of a package that is not installed here.
     names: list[str] = module.__all__
-    assert [name for name in names if not hasattr(module, name)] == []
-    assert public_definitions(path) - set(names) == set()
-    assert len(names) == len(set(names))
+    missing = [f"__all__ names {name}, which is not there" for name in names if not hasattr(module, name)]
+    left_out = [f"__all__ lacks {name}" for name in public_definitions(path) - set(names)]
+    return [*missing, *left_out, *(f"__all__ names {name} twice" for name in set(names) if names.count(name) > 1)]
+
+
+def test_public_names() -> None:
+    """`__all__` is a module's interface: it names what exists, once, and every public class and function."""
+    check({path: wrong_names(path) for path in PATHS})
 
 
 def test_typed() -> None:
@@ -259,20 +281,21 @@ def test_typed() -> None:
         assert (ROOT / "src" / NAME / package).resolve() == ROOT / package
 
 
-@every_module
-def test_module_docstring(path: Path) -> None:
+def test_module_docstring() -> None:
     """Every module opens with its role."""
-    assert ast.get_docstring(ast.parse((ROOT / path).read_text()))
+    check({path: [] if ast.get_docstring(tree(path)) else ["no docstring"] for path in PATHS})
 
 
-@every_module
-def test_length(path: Path) -> None:
-    """No module and no function is so long that nobody reads it."""
-    text = (ROOT / path).read_text()
-    assert text.count("\n") <= MODULE_LINES_MAX
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+def too_long(path: Path) -> list[str]:
+    """Return the names of the functions of a module that are too long, and the module's own if it is."""
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX]
-    assert long == []
+    return [*long, *([path.name] if TEXTS[path].count("\n") > MODULE_LINES_MAX else [])]
+
+
+def test_length() -> None:
+    """No module and no function is so long that nobody reads it."""
+    check({path: too_long(path) for path in PATHS})
 
 
 POINTS = [point for point in faults.catalogue() if "/reference_wal/" in point.location]
@@ -286,12 +309,20 @@ def test_the_engine_has_failpoints() -> None:
     assert len(POINTS) > 50
 
 
-@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
-def test_failpoints_stand_on_both_sides(point: faults.FailPoint) -> None:
-    """Each step of the engine has a failpoint before and after it, named alike; the last step of an operation has the one."""
+def wrong_with(point: faults.FailPoint) -> list[str]:
+    """Return what is wrong with a failpoint's name or description."""
     area, side, step = re.fullmatch(r"(.+)\.(before|after)_(.+)", point.name).groups()  # type: ignore[union-attr]
     twin = f"{area}.{'after' if side == 'before' else 'before'}_{step}"
-    names = {other.name for other in POINTS}
-    assert (twin in names) is (step not in LAST_STEPS)
-    assert point.description.strip()
-    assert "\n" not in point.description
+    has_twin = any(other.name == twin for other in POINTS)
+    last = step in LAST_STEPS
+    wrong = []
+    if has_twin == last:
+        wrong.append(f"a last step has no {twin}" if last else f"there is no {twin}")
+    if not point.description.strip() or "\n" in point.description:
+        wrong.append("its description is not one line")
+    return wrong
+
+
+def test_failpoints_stand_on_both_sides() -> None:
+    """Each step of the engine has a failpoint before and after it, named alike; the last step of an operation has the one."""
+    check({point.name: wrong_with(point) for point in POINTS})

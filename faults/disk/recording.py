@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.capabilities import check_requirements
-from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, WorkloadFailed
+from crashmatrix.faults.disk.errors import DiskError, InvalidOption, RecordingFailed, SystemCallFailed, WorkloadFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.linux.containment import anonymous_file, run_contained, run_forked
 from crashmatrix.faults.disk.media import medium_of
@@ -76,8 +77,10 @@ class RecordOptions:
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
-    time of the workload. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins the
-    recorder (None: one is chosen).
+    time of the workload; `switch` tells of them, and ends them. `room_bytes` is the room that a neighbour leaves there. With
+    `write_back`, everything is written back once the workload has ended, before the faults end. `time_limit_seconds` bounds the
+    workload, after which it is killed. `cpu` pins the
+    recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
     """
 
     filesystem: str = "ext4"
@@ -85,8 +88,12 @@ class RecordOptions:
     nudge: str = "none"
     seed: int = 0
     disk_faults: tuple[DiskFault, ...] = ()
+    switch: FaultSwitch | None = None
+    room_bytes: int | None = None
+    write_back: bool = False
     time_limit_seconds: float = 60.0
     cpu: int | None = None
+    tolerant: bool = False
 
 
 def record(
@@ -125,6 +132,7 @@ def record(
         stage = medium_of(str(filesystem)).stage(
             image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
         )
+        stage.switch = options.switch
         try:
             _run_stage(lambda: _on_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
             status, error = _read_reply(reply)
@@ -132,7 +140,7 @@ def record(
             if not isinstance(failed, WorkloadFailed):
                 check_requirements((filesystem.name,))  # A missing requirement is the likeliest reason.
             raise
-        if (status or error) and not options.disk_faults:
+        if (status or error) and not _may_fail(options):
             raise WorkloadFailed(
                 f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "fix the workload"
             )
@@ -145,6 +153,11 @@ def record(
             exit_status=status,
             error=error,
         )
+
+
+def _may_fail(options: RecordOptions) -> bool:
+    """Whether a workload may end with an error: the disk fails, or is full, or its calls fail."""
+    return bool(options.disk_faults) or options.room_bytes is not None or options.tolerant
 
 
 def _run_stage(on_stage: Callable[[], tuple[int, str]], reply: int) -> None:
@@ -187,6 +200,8 @@ def _on_stage(
             status, error = run(lambda: prepare(root))
             if status:
                 raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "fix it")
+        if options.room_bytes is not None:
+            stage.neighbour.fill(options.room_bytes)
         stage.settle()
         stage.command("mark start")
         for fault in options.disk_faults:
@@ -194,10 +209,15 @@ def _on_stage(
         machine = stage.machine(options.nudge, options.seed, confined.inside)
         with stage.nudging(options.nudge, options.seed):
             outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
+        if options.write_back:
+            with contextlib.suppress(OSError, SystemCallFailed):  # The disk may fail it.
+                stage.settle()
         stage.command("mark finish")
         if options.disk_faults:
             stage.command("heal")
-        stage.close_disk(tolerant=bool(options.disk_faults))
+        if options.room_bytes is not None:
+            stage.neighbour.leave()
+        stage.close_disk(tolerant=_may_fail(options))
         return outcome
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
+from crashmatrix.faults.disk.block.neighbour import Neighbour
 from crashmatrix.faults.disk.errors import InvalidOption, RecorderFailed, RecordingFailed, SystemCallFailed
 from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.linux.containment import start_forked
@@ -33,7 +35,7 @@ __all__ = ["DATA", "DiskFault", "Machine", "Stage"]
 DATA = "data"
 """The directory on the recorded filesystem that the system under test gets."""
 
-_UNRELATED = "unrelated"
+_UNRELATED, _NEIGHBOUR = "unrelated", "neighbour"
 _UNMOUNT_SECONDS = 10.0
 
 
@@ -72,6 +74,8 @@ class Machine:
     notes: Path
     nudger: Nudger = field(repr=False)
     descriptor: int = field(repr=False)
+    neighbour: Neighbour | None = field(default=None, repr=False)
+    """The file that fills the disk, if one was to do so."""
 
     def opened_here(self) -> "Machine":
         """The machine for a process that has another view of the files: its open files are known by the paths there."""
@@ -109,6 +113,7 @@ class Stage(ABC):
         self._image, self._log, self._filesystem, self._seed = image, log, filesystem, seed
         self._crashed = crashed
         self._cpu = _choose_cpu() if cpu is None else cpu
+        self.switch: FaultSwitch | None = None
         self._mounted = False
         self._device = ""
         self._notes = -1
@@ -183,7 +188,15 @@ class Stage(ABC):
     def machine(self, nudge: str, seed: int, inside: Callable[[Path], Path] = lambda path: path) -> Machine:
         """The machine to pass to the workload, which has a path of ours at ``inside(path)``."""
         nudger = self._nudger(nudge, seed, inside)
-        return Machine(root=inside(self.root), notes=inside(self.notes), nudger=nudger, descriptor=self._notes)
+        return Machine(
+            root=inside(self.root), notes=inside(self.notes), nudger=nudger, descriptor=self._notes,
+            neighbour=Neighbour(inside(self.neighbour.path)),
+        )  # fmt: skip
+
+    @property
+    def neighbour(self) -> Neighbour:
+        """A file beside the directory under test, which may fill the disk."""
+        return Neighbour(self.mount_point / _NEIGHBOUR)
 
     @contextlib.contextmanager
     def nudging(self, nudge: str, seed: int) -> Iterator[None]:

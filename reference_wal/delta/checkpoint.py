@@ -1,23 +1,26 @@
 """Delta checkpoints: what makes opening a table independent of how many commits it ever had.
 
 Write order:
-    1. the checkpoint and ``_last_checkpoint``, by deltalake, which syncs neither
-    2. sync the checkpoint; sync ``_last_checkpoint``; sync ``_delta_log``
+    1. the checkpoint and ``_last_checkpoint``, by deltalake, which syncs neither; and their checksums, the *proof*
+    2. sync the checkpoint, ``_last_checkpoint`` and the proof; sync ``_delta_log``
     3. drop the page cache's copy and read it back: the table opened from it is the table we have
     ── now commits before it are superfluous ──
     4. delete the jsons before the checkpoint *before* it, and the checkpoints before that one; sync ``_delta_log``
 
-A power cut before 2 is through may tear the checkpoint or its pointer. No json since the last verified checkpoint has been
-deleted by then, so the torn one is removed and the table read from the one before (or from its first commit). 4 comes after
-3, so it never deletes what only an unverified checkpoint would replace (seen with delta-rs: a checkpoint and its
+The proof is ``_checkpoint.{version}.xxh3``, two numbers of 16 hexadecimal digits, each an XXH3-64 salted with the version.
+A checkpoint counts only with its proof, since neither Delta nor Parquet has a checksum that covers all of it. Tables
+without any proof were written before there were proofs; their checkpoints count if every page can be read.
+
+A power cut before 2 is through may tear the checkpoint, its pointer or its proof. No json since the last verified checkpoint
+has been deleted by then, so the torn one is removed and the table read from the one before (or from its first commit).
+4 comes after 3, so it never deletes what only an unverified checkpoint would replace (seen with delta-rs: a checkpoint and its
 clean-up handed to the page cache together leave an unreadable table). It keeps one checkpoint more than it needs: then not
 even a later damage to the newest one costs the table. It may stop anywhere: readers start at a checkpoint.
 """
 
 from __future__ import annotations
 
-import json
-import logging
+from collections.abc import Callable, Collection
 from itertools import takewhile
 from pathlib import Path
 
@@ -27,10 +30,9 @@ from deltalake import DeltaTable
 from crashmatrix.reference_wal.delta.compression import read_parquet
 from crashmatrix.reference_wal.durable_io import names_in, settle, step, sync_directory, sync_path
 from crashmatrix.reference_wal.errors import TableCorrupted
+from crashmatrix.reference_wal.log.segments.seal import checksum
 
 __all__ = ["clean_up", "commits", "newest_version", "torn", "write"]
-
-logger = logging.getLogger(__name__)
 
 WRITE_CHECKPOINT = step("checkpoint.file.write", "only commits", "the checkpoint in the page cache")
 SYNC_CHECKPOINT = step("checkpoint.file.sync", "the checkpoint in the page cache", "the checkpoint is durable")
@@ -39,6 +41,7 @@ UNLINK_OLD = step("checkpoint.clean_up.unlink", "commits that two checkpoints ho
 SYNC_CLEANED = step("checkpoint.clean_up.sync", "unlinked in the cache only", "gone permanently")
 
 _SUFFIX = ".checkpoint.parquet"
+_POINTER, _PROOF_BEGINS, _PROOF_ENDS = "_last_checkpoint", "_checkpoint.", ".xxh3"
 
 
 def write(path: Path, table: DeltaTable) -> DeltaTable:
@@ -52,16 +55,17 @@ def write(path: Path, table: DeltaTable) -> DeltaTable:
         OSError.
     """
     log = path / "_delta_log"
+    file = log / f"{table.version():020d}{_SUFFIX}"
     with WRITE_CHECKPOINT:
         table.create_checkpoint()
-    file = _checkpoint_path(log, table.version())
+        _proof_of(file).write_bytes(_checksums(file))
     with SYNC_CHECKPOINT:
-        sync_path(file)
-        sync_path(log / "_last_checkpoint")
+        for written in (file, log / _POINTER, _proof_of(file)):
+            sync_path(written)
         sync_directory(log)
     with VERIFY_CHECKPOINT:  # The disk's content, not the page cache's: the commits it replaces are deleted next.
-        settle(file)
-        settle(log / "_last_checkpoint")
+        for written in (file, log / _POINTER, _proof_of(file)):
+            settle(written)
         if torn(log) or _content(found := DeltaTable(str(path))) != _content(table):
             raise TableCorrupted(log, "the checkpoint just written cannot be read back")
     return found
@@ -71,8 +75,17 @@ def _content(table: DeltaTable) -> tuple[int, list[str], dict[str, str]]:
     return table.version(), sorted(table.file_uris()), table.metadata().configuration
 
 
-def _checkpoint_path(log: Path, version: int) -> Path:
-    return log / f"{version:020d}{_SUFFIX}"
+def _proof_of(file: Path) -> Path:
+    return file.with_name(f"{_PROOF_BEGINS}{file.name[:20]}{_PROOF_ENDS}")
+
+
+def _checksums(file: Path) -> bytes:
+    """Return the proof of a checkpoint, and of the pointer to it. Raises OSError."""
+    return b"%b %b" % (_checksum(file, file), _checksum(file, file.with_name(_POINTER)))
+
+
+def _checksum(file: Path, part: Path) -> bytes:
+    return b"%016x" % checksum(part.read_bytes(), _version(file))
 
 
 def commits(log: Path) -> list[Path]:
@@ -88,17 +101,24 @@ def _versions(log: Path, suffix: str) -> list[Path]:
     return [log / name for name in names_in(log) if name[0].isdecimal() and name.endswith(suffix)]
 
 
-def newest_version(log: Path) -> int:
-    """Return the version of the newest checkpoint, 0 if there is none."""
-    found = _checkpoints(log)
-    return int(found[-1].name.removesuffix(_SUFFIX)) if found else 0
+def _proofs(log: Path) -> list[Path]:
+    return [log / name for name in names_in(log) if name.startswith(_PROOF_BEGINS) and name.endswith(_PROOF_ENDS)]
+
+
+def _version(file: Path) -> int:
+    return int(file.name.removeprefix(_PROOF_BEGINS)[:20])
+
+
+def newest_version(log: Path, *, without: Collection[Path] = ()) -> int:
+    """Return the version of the newest checkpoint that is not one of these, -1 if there is none."""
+    return max((_version(file) for file in _checkpoints(log) if file not in without), default=-1)
 
 
 def clean_up(log: Path) -> None:
     """Delete what the two newest checkpoints make superfluous. Raises OSError."""
-    *_, keep = ["", *(file.name for file in _checkpoints(log)[:-1])]
-    old = [*commits(log), *_checkpoints(log)]
-    superfluous = sorted(file for file in old if file.name[:20] < keep[:20])
+    keep = max((_version(file) for file in _checkpoints(log)[:-1]), default=-1)
+    old = [*commits(log), *_checkpoints(log), *_proofs(log)]
+    superfluous = sorted((file for file in old if _version(file) < keep), key=_version)
     for file in superfluous:
         with UNLINK_OLD:
             file.unlink()
@@ -108,35 +128,53 @@ def clean_up(log: Path) -> None:
 
 
 def torn(log: Path) -> list[Path]:
-    """Return what a power cut tore: checkpoints, and the pointer to one of them.
+    """Return what a power cut tore: the newest checkpoints down to one with a proof, and a pointer that is not that one's.
 
     Raises:
         TableCorrupted: without them the table could not be read; no crash leaves that.
+        OSError.
     """
-    found = _torn(log)
-    whole = [file for file in _checkpoints(log) if file not in found]
-    start = int(whole[-1].name[:20]) if whole else -1
-    jsons = {int(file.stem) for file in commits(log)}
-    if found and not jsons >= set(range(start + 1, max(jsons, default=start) + 1)):
+    files = _checkpoints(log)
+    found = _newest_that_fail(files, _is_proven)
+    if not _readable_without(log, found) and not _proofs(log):
+        found = _newest_that_fail(files, _is_parquet)  # Older than proofs.
+    if not _readable_without(log, found):
         raise TableCorrupted(found[-1], "the checkpoint is damaged, and the commits before it are gone")
-    return found
+    kept = [file for file in files if file not in found]
+    pointer = log / _POINTER
+    misleads = pointer.exists() and not (kept and _is_pointer_to(kept[-1]))
+    return [*([pointer] if misleads else []), *found]
 
 
-def _torn(log: Path) -> list[Path]:
-    pointer, named, misleads = log / "_last_checkpoint", None, False
-    if pointer.exists():
-        try:
-            last = json.loads(pointer.read_bytes())
-            named = _checkpoint_path(log, last["version"])
-            misleads = named.stat().st_size != last["sizeInBytes"]
-        except (ValueError, KeyError, TypeError, OSError):
-            misleads = True
-    # The newest down to one that is whole: a reader opens no older one, and needs no pointer to find it.
-    of_no_use = takewhile(
-        lambda file: (misleads and file == named) or not _is_parquet(file), reversed(_checkpoints(log))
-    )
-    damaged = sorted(of_no_use)
-    return [*([pointer] if misleads or named in damaged else []), *damaged]
+def _newest_that_fail(files: list[Path], passes: Callable[[Path], bool]) -> list[Path]:
+    """Return the newest down to one that passes: a reader opens no older one, and needs no pointer to find it."""
+    return sorted(takewhile(lambda file: not passes(file), reversed(files)))
+
+
+def _readable_without(log: Path, found: Collection[Path]) -> bool:
+    if not found:
+        return True
+    start = newest_version(log, without=found)
+    jsons = {_version(file) for file in commits(log)}
+    return jsons >= set(range(start + 1, max(jsons, default=start) + 1))
+
+
+def _is_proven(file: Path) -> bool:
+    """Whether the checkpoint's proof is there, and it fits."""
+    return _proof(file)[0] == _checksum(file, file)
+
+
+def _is_pointer_to(file: Path) -> bool:
+    """Whether ``_last_checkpoint`` is the one that was written with this checkpoint."""
+    return _proof(file)[1] == _checksum(file, file.with_name(_POINTER))
+
+
+def _proof(file: Path) -> tuple[bytes, bytes]:
+    try:
+        found = _proof_of(file).read_bytes()
+    except FileNotFoundError:
+        return b"", b""
+    return found[:16], found[17:]
 
 
 def _is_parquet(file: Path) -> bool:

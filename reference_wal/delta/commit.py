@@ -1,19 +1,18 @@
 """The table's committed rows: a Delta table whose every change is durable when the call returns.
 
-deltalake writes through the page cache and syncs nothing, so each change is wrapped. Commit, write order:
+Commit, write order:
     1. the Parquet file under its final name (no reader opens it before the commit names it); sync it
     2. sync the table's folder
-    3. one Delta transaction: the file, ``batchIds`` for people, and a ``txn`` action for recovery
+    3. the commit's json under a temporary name; sync it: the file, ``batchIds`` for people, and a ``txn`` action for recovery
        (application = the log's identity and table, version = the generation's last batch id)
-    4. sync the commit's json; sync ``_delta_log``
+    4. rename it to ``{version}.json``; sync ``_delta_log``
     ── only now may the log forget the batches ──
 
-A power cut before 4 is through can leave the commit absent, whole, or torn: without its last lines, or empty. Each of our
-commits ends in its ``txn`` line, so a torn one is recognised, and `recovery` removes it: its rows are still in the
-log. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction identifiers.)
-
-Remove, of files that another table received: deltalake has no call for it, so the commit is written here, as an
-`AtomicFile`, and is never torn. Files are named by their batches and a checksum of their bytes (`parquet_file`).
+deltalake reads the table; the commits are written here. It would write a commit in place, and sync nothing: a power cut could
+tear the commit, and later damage to the newest commit would look the same. A json that is named is whole, and has a checksum
+(`sealed_commit`), so every change to it shows. (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, transaction
+identifiers.) The table's folder belongs to one engine, so nobody else takes the version meanwhile. Files are named by their
+batches and a checksum of their bytes (`parquet_file`).
 """
 
 from __future__ import annotations
@@ -21,23 +20,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import b64decode
-from collections.abc import Collection
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema as DeltaSchema, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
-from crashmatrix.reference_wal.atomic_file import atomic_file
+from crashmatrix.reference_wal.atomic_file import AtomicFile
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
-from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
+from crashmatrix.reference_wal.delta.folder import commit_path
 from crashmatrix.reference_wal.delta.parquet_file import file_name, read_files
-from crashmatrix.reference_wal.durable_io import names_in, step, sync_directory, sync_path, write_all
+from crashmatrix.reference_wal.delta.sealed_commit import sealed
+from crashmatrix.reference_wal.durable_io import names_in, step, sync_directory, write_all
 from crashmatrix.reference_wal.errors import TableCorrupted
+from crashmatrix.reference_wal.models.bound import Bound
+from crashmatrix.reference_wal.models.segments import Shape
 
 __all__ = [
     "DeltaStore",
@@ -54,12 +57,14 @@ __all__ = [
 WRITE_PARQUET = step("commit.parquet.write", "rows only in the log", "an orphan file in the page cache")
 SYNC_PARQUET = step("commit.parquet.sync", "the file in the page cache", "its contents are durable")
 SYNC_FOLDER = step("commit.parquet.sync_folder", "its name in the cache only", "a durable file no commit names yet")
-TRANSACT = step("commit.delta.transact", "no commit names the file", "the commit is visible, not durable")
-SYNC_JSON = step("commit.delta.sync", "the commit in the page cache", "the commit's contents are durable")
+WRITE_JSON = step(
+    "commit.delta.write", "no commit names the file", "a commit under a temporary name, in the page cache"
+)
+SYNC_JSON = step("commit.delta.sync", "the commit in the page cache, temporary", "its contents are durable, temporary")
+TRANSACT = step("commit.delta.transact", "a durable commit under a temporary name", "visible, not durable")
 SYNC_LOG = step("commit.delta.sync_folder", "the commit's name in the cache only", "the commit is durable")
 UNLINK_ORPHAN = step("orphan.file.unlink", "a file that no commit names", "gone, not yet durably")
 SYNC_ORPHANS = step("orphan.file.sync", "unlinked in the cache only", "the space is free")
-REMOVAL = atomic_file("transfer.removal", "the commit that removes what was transferred")
 
 _CONFIGURATION = "crashmatrix.reference_wal.table"
 
@@ -76,6 +81,7 @@ class TableProperties:
         identity: distinguishes this table, and its log, from every other table of this name.
         logged: whether it has a log.
         arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
+        bounds: of a table by models, the error bound of each column that has one: kind and size. None: it keeps rows.
     """
 
     timestamp: str
@@ -83,16 +89,40 @@ class TableProperties:
     identity: str
     logged: bool
     arrow: str
+    bounds: dict[str, list[Any]] | None = None
 
     @classmethod
     def of(cls, table: DeltaTable) -> TableProperties:
         """Read them from a loaded table. Raises KeyError, ValueError or TypeError for one that this engine did not make."""
         return cls(**json.loads(table.metadata().configuration[_CONFIGURATION]))
 
+    @classmethod
+    def made(
+        cls, schema: pa.Schema, *, timestamp: str, tags: list[str], identity: str, logged: bool,
+        bounds: Mapping[str, Bound] | None,
+    ) -> TableProperties:  # fmt: skip
+        """Return those of a new table whose batches have this schema."""
+        arrow = b64encode(schema.serialize()).decode()
+        kept = None if bounds is None else {name: [bound.kind, bound.size] for name, bound in bounds.items()}
+        return cls(timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow, bounds=kept)
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The schema of what is committed."""
+        return self.arrow_schema if self.shape is None else self.shape.segments
+
     @property
     def arrow_schema(self) -> pa.Schema:
         """The schema of the table's batches."""
         return pa.ipc.read_schema(pa.BufferReader(b64decode(self.arrow)))
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape of a table by models, None for one that keeps rows."""
+        if self.bounds is None:
+            return None
+        bounds = {name: Bound(kind, size) for name, (kind, size) in self.bounds.items()}
+        return Shape(self.arrow_schema, self.timestamp, self.tags, bounds)
 
 
 def check_schema(schema: pa.Schema) -> None:
@@ -104,7 +134,7 @@ class DeltaStore:
     """The Delta side of a table. Its folder belongs to one engine at a time; not thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Open the table at ``path``; torn commits are the caller's to heal first.
+        """Open the table at ``path``; its commits are the caller's to check first (`recovery`).
 
         Raises:
             TableCorrupted: deltalake cannot read it, or a file it names is missing or has another size.
@@ -115,7 +145,7 @@ class DeltaStore:
             self.properties = TableProperties.of(self._table)
         except (DeltaError, KeyError, ValueError, TypeError) as error:
             raise TableCorrupted(path, f"not readable as a table of this engine ({error})") from error
-        self.commits_since_checkpoint = self._table.version() - checkpoint.newest_version(path / "_delta_log")
+        self.commits_since_checkpoint = self._table.version() - max(checkpoint.newest_version(path / "_delta_log"), 0)
         self._files = files_of(self._table)
         check_files(path, self._files)
 
@@ -137,30 +167,26 @@ class DeltaStore:
         """Add the generation's rows and move the marker to its last batch, at once; durable on return. Raises OSError."""
         file = self.path / file_name(generation.lo, generation.hi, parquet)
         self._write_parquet(file, parquet)
-        add = add_action(file.name, parquet.size, rows)
-        self._transact([add], "append", generation.batch_ids, application, generation.hi)
+        added = {
+            "path": file.name, "partitionValues": {}, "size": parquet.size, "modificationTime": _now(),
+            "dataChange": True, "stats": json.dumps({"numRecords": rows}),
+        }  # fmt: skip
+        self._transact("WRITE", [{"add": added}], generation.batch_ids, application, generation.hi)
         self._files[file.name] = parquet.size
 
     def clear(self, hi: int, *, application: str) -> None:
         """Remove every row and move the marker to batch ``hi``, at once; durable on return. Raises OSError."""
-        self._transact([], "overwrite", [], application, hi)
+        self._transact("TRUNCATE", [self._removed(name) for name in self._files], [], application, hi)
         self._files = {}
 
     def remove(self, files: Collection[Path], *, application: str, number: int) -> None:
         """Remove these files and set the marker of ``application``, at once; durable on return. Raises OSError."""
-        now = time.time_ns() // 1_000_000
-        info = {"timestamp": now, "operation": "TRANSFER", "engineInfo": "reference_wal", "batchIds": "[]"}
-        actions: list[dict[str, object]] = [{"commitInfo": info}]
-        for file in files:
-            removed = {"path": file.name, "deletionTimestamp": now, "dataChange": True, "size": self._files[file.name]}
-            actions.append({"remove": removed})
-        actions.append({"txn": {"appId": application, "version": number}})
-        json_path = commit_path(self.path, self._table.version() + 1)
-        lines = "\n".join(json.dumps(action) for action in actions)
-        REMOVAL.put(json_path, lines.encode(), temporary=f"{json_path.name}#removal")
-        self._committed()
+        self._transact("TRANSFER", [self._removed(file.name) for file in files], [], application, number)
         for file in files:
             del self._files[file.name]
+
+    def _removed(self, name: str) -> dict[str, object]:
+        return {"remove": {"path": name, "deletionTimestamp": _now(), "dataChange": True, "size": self._files[name]}}
 
     def _write_parquet(self, file: Path, parquet: pa.Buffer) -> None:
         fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
@@ -174,21 +200,16 @@ class DeltaStore:
         with SYNC_FOLDER:  # Nor a file whose name could still vanish.
             sync_directory(self.path)
 
-    def _transact(self, actions: list[AddAction], mode: str, batch_ids: list[int], application: str, hi: int) -> None:
-        properties = commit_properties(application, hi, batch_ids)
-        with TRANSACT:
-            self._table.create_write_transaction(
-                actions,  # type: ignore[arg-type]  # a list of one kind of action
-                mode=mode,
-                schema=self._table.schema(),
-                commit_properties=properties,
-                post_commithook_properties=NO_HOOKS,
-            )
-        with SYNC_JSON:
-            sync_path(commit_path(self.path, self._table.version() + 1))
-        with SYNC_LOG:  # The commit is durable: from here the log may forget the batches.
-            sync_directory(self.path / "_delta_log")
-        self._committed()
+    def _transact(
+        self, operation: str, actions: list[dict[str, object]], batch_ids: list[int], application: str, number: int
+    ) -> None:
+        version = self._table.version() + 1
+        info = {"timestamp": _now(), "operation": operation, "batchIds": json.dumps(batch_ids)}
+        json_path = commit_path(self.path, version)
+        data = sealed(info, [*actions, {"txn": {"appId": application, "version": number}}], version)
+        steps = AtomicFile(WRITE_JSON, SYNC_JSON, TRANSACT, SYNC_LOG)
+        steps.put(json_path, data, temporary=f"{json_path.name}#unfinished")
+        self._committed()  # From here the log may forget the batches.
 
     def _committed(self) -> None:
         self._table.update_incremental()
@@ -224,10 +245,15 @@ class DeltaStore:
                 sync_directory(self.path)
 
 
+def _now() -> int:
+    """Return the time in milliseconds, as Delta notes it."""
+    return time.time_ns() // 1_000_000
+
+
 def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:
     """Return what makes a commit set the application's number, at the version it is tried at or not at all.
 
-    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `recovery.is_whole`.
+    ``batchIds`` is the sign of a commit that ends in its ``txn``, see `sealed_commit.is_whole`.
     """
     return CommitProperties(
         custom_metadata={"batchIds": json.dumps(list(batch_ids))},
@@ -247,7 +273,7 @@ def add_action(name: str, size_bytes: int, rows: int) -> AddAction:
         path=name,
         size=size_bytes,
         partition_values={},
-        modification_time=time.time_ns() // 1_000_000,
+        modification_time=_now(),
         data_change=True,
         stats=json.dumps({"numRecords": rows}),
     )

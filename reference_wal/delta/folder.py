@@ -18,12 +18,14 @@ folder. `opening` has the table of cases.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 from deltalake import DeltaTable, PostCommitHookProperties
 
+from crashmatrix.reference_wal.delta.sealed_commit import sealed
 from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory, sync_path
 
 __all__ = [
@@ -67,11 +69,20 @@ def make_unfinished(path: Path, schema: pa.Schema, configuration: dict[str, str]
             raise_if_key_not_exists=False,
             post_commithook_properties=NO_HOOKS,
         )
+        _seal_first(commit_path(unfinished, 0))
     with SYNC_TABLE:  # Contents, inner names, its own name: a log that is there proves that this is as well.
         sync_path(commit_path(unfinished, 0))
         sync_directory(unfinished / "_delta_log")
         sync_directory(unfinished)
         sync_directory(unfinished.parent)
+
+
+def _seal_first(commit: Path) -> None:
+    """Give the commit that deltalake made of a new table a checksum (`sealed_commit`): nobody reads it yet."""
+    actions = [json.loads(line) for line in commit.read_bytes().splitlines()]
+    (info,) = (action["commitInfo"] for action in actions if "commitInfo" in action)
+    others = [action for action in actions if "commitInfo" not in action]
+    commit.write_bytes(sealed({name: info[name] for name in ("timestamp", "operation")}, others, 0))
 
 
 def give_name(path: Path) -> None:

@@ -32,7 +32,7 @@ from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import add_action, commit_properties, marker_of, schema_of
 from crashmatrix.reference_wal.delta.folder import NO_HOOKS, commit_path
 from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_rows, rows_in
-from crashmatrix.reference_wal.delta.recovery import is_whole
+from crashmatrix.reference_wal.delta.sealed_commit import is_whole
 from crashmatrix.reference_wal.durable_io import make_folder, settle, step, sync_directory, sync_path, write_all
 from crashmatrix.reference_wal.errors import InvalidInput, ParquetDamaged, TransferFailed
 

@@ -24,6 +24,9 @@ On opening, and before the next transfer, an intent is settled:
     | an object store                                  | kept likewise, since its keys are not kept here               |
 
 While an intent is kept, its rows are read here; only a transfer to the same place is accepted.
+
+The note has a checksum. A note that does not fit it is refused (TableCorrupted): it is named once it is whole. Notes of versions
+without checksums are read as they are.
 """
 
 from __future__ import annotations
@@ -37,12 +40,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.atomic_file import atomic_file
+from crashmatrix.reference_wal.atomic_file import atomic_file, checked, content_of
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.parquet_file import last_batch
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at
 from crashmatrix.reference_wal.durable_io import step, sync_directory
-from crashmatrix.reference_wal.errors import InvalidInput, TransferFailed
+from crashmatrix.reference_wal.errors import InvalidInput, TableCorrupted, TransferFailed
 
 __all__ = ["Intent", "Transfer"]
 
@@ -53,6 +56,7 @@ FORGET_INTENT = step("transfer.intent.unlink", "received, removed here, noted as
 SYNC_FORGOTTEN = step("transfer.intent.sync_unlinked", "unlinked in the cache only", "the transfer is over")
 
 _INTENT_NAME, _TEMPORARY = "_transfer.json", "_transfer.json.tmp"
+_KIND = "transfer"
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,17 @@ class Transfer:
         self._root = store.path.parent.parent
 
     def pending(self) -> Intent | None:
-        """Return the transfer that was cut short, if any. Raises OSError."""
-        return Intent(**json.loads(self._path.read_bytes())) if self._path.exists() else None
+        """Return the transfer that was cut short, if any. Raises TableCorrupted, OSError."""
+        if not self._path.exists():
+            return None
+        data = self._path.read_bytes()
+        content = content_of(data, _KIND)
+        if content is None and b"\n" in data:
+            raise TableCorrupted(self._path, "the note of a transfer cut short does not fit its checksum")
+        try:
+            return Intent(**json.loads(data if content is None else content))
+        except (ValueError, TypeError) as error:
+            raise TableCorrupted(self._path, f"is not the note of a transfer cut short ({error})") from error
 
     def receiver(self, uri: str, storage_options: Mapping[str, str] | None, schema: pa.Schema) -> Receiver:
         """Return the receiver, ready for rows of ``schema``; changes nothing.
@@ -110,7 +123,7 @@ class Transfer:
         if not files:
             return
         intent = Intent(self._noted(receiver), self._store.marker(self._marker), receiver.version())
-        INTENT.put(self._path, json.dumps(asdict(intent)).encode(), temporary=_TEMPORARY)
+        INTENT.put(self._path, checked(json.dumps(asdict(intent)).encode(), _KIND), temporary=_TEMPORARY)
         if intent.version < 0:
             receiver.create(schema)
         receiver.receive(files, self._application, intent.number, intent.received_as)
@@ -142,7 +155,7 @@ class Transfer:
             sync_directory(self._path.parent)
 
     def recover(self) -> None:
-        """Settle what a crash cut short, as far as it can be done from here. Raises OSError."""
+        """Settle what a crash cut short, as far as it can be done from here. Raises TableCorrupted, OSError."""
         temporary = self._path.with_name(_TEMPORARY)
         if temporary.exists():
             with FORGET_INTENT:  # An intent that was never noted, so nothing was sent.

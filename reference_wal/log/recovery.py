@@ -25,20 +25,23 @@ appended; the other sectors read as zeros, or the file ends before them. With th
     | @Q  | other files, but no segment                  | damage: every segment vanished | LogCorrupted                 |
     | @R  | ``persisted``, whole                         | `mark_persisted`               | believed, synced before use  |
     | @S  | ``persisted``, anything else                 | damage: replaced as a whole    | LogCorrupted                 |
+    | @T  | ``end``, whole, the log not shorter          | closing the log                | believed                     |
+    | @U  | ``end``, whole, the log shorter              | damage: records were durable   | LogCorrupted                 |
+    | @V  | ``end``, anything else                       | a crash: it is not synced      | ignored                      |
 
 @C: also zeros at the end, though Arrow would not mind: a segment gets its closed name after its length is durable.
 @D: a kill leaves the zeros, a power cut between cutting and renaming does not. A whole last record that was never acknowledged
 is kept: it was not acknowledged, so either is right.
 @E, @G: which damage to the last group passes for a torn write, and why no other does, is in the table of `segments.tear`.
-@H: an empty file is one as well: neither the zeros nor the header are written under the segment's name.
+@H: an empty file is one as well: zeros and header are not written under the segment's name.
 @K and @L need to know what was persisted: from ``persisted``, and from the caller of `UnrecoveredLog.reconcile`.
 @R: its name may be in the page cache only. The folder is synced before anything is retired on its word.
 
-The folder is changed only after all rows are decided, @L included, so a refusal leaves the folder as it was.
+The folder is changed only after all rows are decided, @L and @U included.
 
 An error leaves the same cases as a crash: after it, the log changes nothing in its folder until it is opened again
-(`segmented_log`), whatever else is called. Otherwise an error between closing and creating (@J), followed by a mark, would
-unlink the closed segments, and with them identity and next id: @O for a log that had acknowledged batches.
+(`segmented_log`). Otherwise an error between closing and creating (@J), followed by a mark, would unlink the closed segments,
+and with them identity and next id: @O for a log that had acknowledged batches.
 """
 
 from __future__ import annotations
@@ -53,6 +56,7 @@ from pathlib import Path
 from crashmatrix.faults import mark
 from crashmatrix.reference_wal.durable_io import settle, step, sync_directory
 from crashmatrix.reference_wal.errors import LogCorrupted
+from crashmatrix.reference_wal.log.end import END, read_end
 from crashmatrix.reference_wal.log.persisted import PERSISTED, IdSet, read_persisted
 from crashmatrix.reference_wal.log.segments.segment import Opening, Scan, SegmentName, open_segment, scan
 
@@ -85,6 +89,7 @@ class Row(Enum):
     HEADERLESS = "@H"
     FOREIGN = "@P"
     PERSISTED = "@R"
+    END = "@T"
 
 
 ENTERED = {
@@ -95,6 +100,7 @@ ENTERED = {
     Row.ACTIVE_EMPTY: mark("rows.log.@G", "an active segment without a whole record, goes on"),
     Row.FOREIGN: mark("rows.log.@P", "somebody else's file, left alone"),
     Row.PERSISTED: mark("rows.log.@R", "a set of persisted batches, believed"),
+    Row.END: mark("rows.log.@T", "the end of a log closed in good order, believed if it is whole"),
 }
 NO_ACTIVE = mark("rows.log.@J", "closed segments and no active one: the next is created")
 NOT_A_LOG = mark("rows.log.@O", "a folder that never became a log")
@@ -116,6 +122,8 @@ class FoundFile:
             return Row.UNFINISHED
         if self.path.name == PERSISTED:
             return Row.PERSISTED
+        if self.path.name == END:
+            return Row.END
         if self.name is None or self.scan is None:
             return Row.FOREIGN
         scan = self.scan
@@ -193,6 +201,10 @@ def look(folder: Path) -> Plan:
         NO_ACTIVE.enter()
     if plan.opening is not None:
         plan.persisted = read_persisted(folder, plan.opening.header.identity)
+        end, last = read_end(folder, plan.opening.header.identity), plan.next_id - 1
+        if last < end - 1:
+            file = plan.leftover.path if plan.leftover else folder / str(plan.closed[-1])
+            raise LogCorrupted(file, f"ends at batch {last}, but {end - 1} was durable when the log was closed")
     return plan
 
 
@@ -225,7 +237,7 @@ def decide(found: Sequence[FoundFile]) -> Plan:
         row = item.row
         if row is Row.UNFINISHED:
             plan.unfinished.append(item.path)
-        elif row is Row.PERSISTED:
+        elif row in (Row.PERSISTED, Row.END):
             strange.append(item.path)
         elif row is Row.FOREIGN:
             strange.append(item.path)

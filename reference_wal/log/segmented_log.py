@@ -13,6 +13,8 @@ Rotate, before a group that finds the active segment full: close the segment, st
 
 Retire: unlink closed segments whose every id is persisted, oldest first; sync the folder.
 
+Close: note the next id (`end`).
+
 Invariants: at most one active segment; at least one segment exists from creation on, so the log's identity, schema and
 next id are always on disk; ids never repeat.
 
@@ -39,6 +41,7 @@ from crashmatrix.reference_wal.errors import AppendFailed, EngineClosed, LogCorr
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.reference_wal.log.counters import LogCounters
+from crashmatrix.reference_wal.log.end import write_end
 from crashmatrix.reference_wal.log.replay import SegmentGone, replay_segment
 from crashmatrix.reference_wal.log.retention import Retention
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES, LogIdentity, SegmentSizes, SegmentWriter
@@ -144,7 +147,7 @@ class SegmentedLog:
     def refuse_if_poisoned(self) -> None:
         """Raise LogPoisoned if a write or sync failed since the log was opened."""
         if self._poisoned is not None:
-            raise LogPoisoned(self.folder, self._poisoned)
+            raise LogPoisoned(self.folder, self._poisoned) from self._poisoned
 
     @contextmanager
     def _poisoned_by_errors(self) -> Iterator[None]:
@@ -257,7 +260,13 @@ class SegmentedLog:
             except OSError as error:
                 raise LogPoisoned(self.folder, error) from error
 
-    def close(self) -> None:
-        """Let go of the active segment; everything acknowledged is durable already. A caller that waits gets EngineClosed."""
+    def close(self, *, note_end: bool = True) -> None:
+        """Let go of the active segment; everything acknowledged is durable already. A caller that waits gets EngineClosed.
+
+        Args:
+            note_end: note where the log ends (`end`), unless it has failed or has taken no batch.
+        """
         with self._turn:
+            if note_end and self._poisoned is None and self._writer.is_open and self._writer.appends:
+                write_end(self.folder, self.identity, self.next_id)
             self._writer.close()

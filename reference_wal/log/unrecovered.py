@@ -58,10 +58,6 @@ class UnrecoveredLog:
         sizes = SegmentSizes(segment_bytes_max=segment_bytes_max, preallocate_bytes=preallocate_bytes)
         return cls(folder, plan, plan.opening, sizes)
 
-    def covers(self, batch_id: int) -> bool:
-        """Whether the log holds every batch from ``batch_id`` up to its end (trivially so if it is the next id)."""
-        return not any(start <= last and last >= batch_id for start, last in self._retention.gaps(self.next_id))
-
     def refuse_gaps(self, persisted_through: int) -> None:
         """Check that every batch that is not persisted elsewhere is in the log. Changes nothing. Raises as `reconcile`."""
         self._retention.refuse_gaps(self.next_id, self.next_id, persisted_through)

@@ -11,7 +11,8 @@ from crashmatrix.scenarios.campaign.experiments import experiment_named
 from crashmatrix.scenarios.campaign.outcome import Outcome
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.experiment import Listener
-from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.systems.loading import Target, load, whole_name
+from crashmatrix.scenarios.target.contract import name_of
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["outcome_of", "run"]
@@ -46,7 +47,7 @@ def run(
         EnvironmentLacks: this machine cannot run an experiment that was named.
         crashmatrix.reports.ReportError: the report cannot be written.
     """
-    target = Target(system) if isinstance(system, str) else Target.of(system)
+    target = Target(whole_name(system)) if isinstance(system, str) else Target.of(system)
     names, given = tuple(experiments), tuple(filesystems)
     for name in names:
         experiment_named(name)
@@ -69,6 +70,6 @@ def outcome_of(plan: Plan, listener: Listener | None = None) -> Outcome:
     kind = load(plan.target)
     campaign = Campaign(plan, listener or Listener())
     campaign.run()
-    contract = kind.contract if isinstance(kind.contract, str) else type(kind.contract).__name__
+    contract = name_of(kind.contract)
     named = ":" in plan.target and plan.target.rpartition(":")[2] == kind.__name__
     return Outcome(kind.__name__ if named else plan.name, contract, campaign.summary, campaign.results, plan.report)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crashmatrix.reports import ScenarioResult, Verdict, worst
+from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.campaign.until_broken import search
 from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import Experiment, ExperimentKind
 from crashmatrix.scenarios.judging.checker import Checker
@@ -63,21 +63,15 @@ def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
     start = time.perf_counter()
     bug = mutant(name) if name else None
     plan = _plan(bug, seed, workers)
-    results, confirmed = list[ScenarioResult](), True
-    with workbench(plan) as (checker, _):
-        for experiment in _searches(plan, kinds_for(bug.dies if bug else "process"), checker):
-            experiment.run()
-            results += experiment.ordered()
-            confirmed = experiment.confirmed
-            if any(result.verdict.broken for result in results):
-                break
+    kinds = kinds_for(bug.dies if bug else "process")
+    done = search(plan, lambda checker: _searches(plan, kinds, checker))
     return MutantRun(
         mutant=name,
-        found=next((result for result in results if result.verdict.broken), None),
-        verdict=worst(result.verdict for result in results),
-        scenarios=len(results),
+        found=done.found,
+        verdict=done.verdict,
+        scenarios=len(done.results),
         seconds=time.perf_counter() - start,
-        confirmed=confirmed,
+        confirmed=done.confirmed,
     )
 
 
@@ -85,7 +79,7 @@ def _plan(bug: Mutant | None, seed: int, workers: int) -> Plan:
     plan = Plan(seed=seed, workers=workers, report=Path("crashmatrix-mutant"))
     if bug is None:
         return plan
-    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems)
+    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems, filesystems_named=bug.on_disk)
 
 
 def _searches(plan: Plan, kinds: list[ExperimentKind], checker: Checker) -> Iterator[Experiment]:

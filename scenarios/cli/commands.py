@@ -1,4 +1,4 @@
-"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | report | doctor``.
+"""The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | report | doctor``.
 
 Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
@@ -15,29 +15,29 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import TaskID
 from rich.table import Table
 
 from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
-from crashmatrix.reports import ReportError, ScenarioResult
-from crashmatrix.reports.formats.console import progress, show_run
+from crashmatrix.reports import ReportError
+from crashmatrix.reports.formats.console import show_run
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.cli import reports as cli_reports
+from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports
+from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
-from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
+from crashmatrix.scenarios.systems.loading import whole_name
 
 __all__ = ["app", "call"]
 
@@ -46,34 +46,17 @@ JOBS_PER_PROCESSOR_MAX = 16
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
+app.add_typer(cli_mutate.app)
+app.add_typer(long.app)
 _out = Console(soft_wrap=False)
 _BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
-TargetName = Annotated[
-    str, typer.Argument(help="A built-in target, package.module:Class, file.py:Class, or file.toml.")
-]
+TargetName = Annotated[str, typer.Argument(help="Built-in name, module:Class, file.py, file.py:Class or file.toml.")]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
 Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
 Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
 Tags = Annotated[str | None, typer.Option(help="Columns of --data that identify a series: A,B.")]
-
-
-class _Bar(Listener):
-    """Shows the run as a bar."""
-
-    def __init__(self) -> None:
-        self.bar = progress(_out)
-        self._task: TaskID = self.bar.add_task("preparing", total=None)
-        self._broken = 0
-
-    def planned(self, stage: str, total: int) -> None:
-        self.bar.update(self._task, description=stage, total=total)
-
-    def result(self, result: ScenarioResult) -> None:
-        self._broken += result.verdict.broken
-        broken = f" [red]{self._broken} broken[/]" if self._broken else ""
-        self.bar.update(self._task, advance=1, description=f"recovering{broken}")
 
 
 @app.command()
@@ -86,8 +69,7 @@ def init(
 ) -> None:
     """Write a commented target file to start from."""
     path, target = write_target(name, language)
-    _say(f"wrote {path}; it runs as it stands:")
-    _say(f"  crashmatrix run {shlex.quote(target)}")
+    _say(f"wrote {path}; it runs as it stands:\n  crashmatrix run {shlex.quote(target)}")
 
 
 @app.command(short_help="Crash a target everywhere, recover, and judge it.")
@@ -100,7 +82,7 @@ def run(
     fs: Annotated[
         str | None,
         typer.Option(
-            help=f"Filesystems for power cuts: {', '.join(FILESYSTEMS)}, or with options: ext4:data=writeback. "
+            help=f"Filesystems for power cuts, and disks that fail: {', '.join(FILESYSTEMS)}, or ext4:data=writeback. "
             "Default: ext4, or posix where ext4 is not possible."
         ),
     ] = None,
@@ -119,6 +101,16 @@ def run(
         str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
     ] = "1/1",
     report: Report = Path("crashmatrix-report"),
+    cluster: Annotated[
+        str, typer.Option(help="Judge on a Dask cluster: tcp://SCHEDULER:8786, or local:N for N workers here.")
+    ] = "",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=1, help="Stop after so many seconds, explanations included. Exit status 3, unless broken."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in the report directory, if there is one.")
+    ] = False,
     data: Data = None,
     timestamp: Timestamp = None,
     tags: Tags = None,
@@ -132,14 +124,18 @@ def run(
         or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
-        workers=_workers(jobs),
+        workers=_workers(jobs, cluster),
         budget=budget,
         filesystems=filesystems,
+        filesystems_named=fs is not None,
         or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,
+        seconds_max=time_limit,
+        cluster=cluster,
+        resume=resume,
     )
-    bar = _Bar()
+    bar = Bar(_out)
     campaign = Campaign(plan, bar)
     try:
         with bar.bar:
@@ -257,13 +253,13 @@ def _table(*columns: str) -> Table:
 
 def _target(target: str) -> dict[str, Any]:
     name, _, mutant = target.partition("+")
-    return {"target": name, "mutant": mutant}
+    return {"target": whole_name(name), "mutant": mutant}
 
 
 def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
     given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if options and _target(target)["target"] != "reference":
+    if options and target.partition("+")[0] != "reference":
         raise UsageError(f"--{next(iter(options))} goes with target reference only")
     if "data" in options:
         options["data"] = str(Path(options["data"]).absolute())
@@ -273,8 +269,10 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
     return options
 
 
-def _workers(jobs: int | None) -> int:
+def _workers(jobs: int | None, cluster: str) -> int:
     processors = len(os.sched_getaffinity(0))
+    if cluster:
+        return jobs or 0  # As many as the cluster has.
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
         raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors

@@ -12,53 +12,46 @@ A workload may stop at the first error, try again, or go on. It has to say which
 from __future__ import annotations
 
 import random
-import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Labels, ScenarioResult, Verdict
-from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
+from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import (
-    CrashedFolder,
     CrashPoint,
     ExperimentOptions,
     Explained,
     Listener,
     NeedsNoOptions,
     StoredRun,
-    Workbench,
 )
+from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault
-from crashmatrix.scenarios.io_error.judge import Judge, Judged
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
     ENDINGS,
     NAME,
-    REOPENED,
-    RESUMED,
+    alike,
     choose,
     parse_id,
-    scenario_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, begin, prepared_from, run_with
+from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
+from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
+from crashmatrix.scenarios.power.exploring import lacking as power_lacks
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 
-__all__ = ["IO_ERROR", "IoError", "IoErrorExperiment", "IoErrorScenario"]
-
-_TRIES = 3
-"""How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
+__all__ = ["IO_ERROR", "IoError", "IoErrorExperiment"]
 
 _SWEEPS_MAX = 8
 """How many times the sweep is extended by a call that no run before had made."""
@@ -76,15 +69,17 @@ class IoErrorExperiment:
     results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    runs: dict[Fault, FaultyRun] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+    _runs: int = 0
+    disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
 
     def run(self) -> None:
         """Run all five steps; see `crashmatrix.scenarios.experiment.Experiment`."""
         if reason := lacking():
             raise EnvironmentLacks(reason)
-        self.prepared = prepared = prepare(self.checker)
-        self._judge = Judge(self.checker)
+        self._begun = begin(self.checker)
+        self.prepared = prepared = prepared_from(self.checker, self._begun)
         if self._says_nothing(prepared):
             return
         budget = self.options.budget or BUDGET
@@ -95,6 +90,8 @@ class IoErrorExperiment:
         self.details.update(notes=self.notes, plan=plan_digest(chosen), uncovered=list(prepared.profile.uncovered))
         self._try(self.options.shard.block(chosen))
         self._sweep_on()
+        if self.options.filesystems_named:
+            self._try_disks(budget)
         self._account()
 
     def ordered(self) -> list[ScenarioResult]:
@@ -104,7 +101,7 @@ class IoErrorExperiment:
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise: its simplest fault is run once more, step by step."""
-        explainer = Explainer(self.checker, self.prepared, self.ordered())
+        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks)
         return Explained(explainer.findings(), explainer.notes)
 
     def _says_nothing(self, prepared: Prepared) -> bool:
@@ -120,49 +117,55 @@ class IoErrorExperiment:
     def _try(self, faults: Sequence[Fault]) -> None:
         self.faults += faults
         self.listener.planned("failing calls", len(self.results) + len(faults))
-        alike = _alike(faults)
+        groups = alike(faults)
         if self.options.until_broken:
-            random.Random(f"{self.options.seed} search").shuffle(alike)
-        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._run_alike, alike):
-            for fault, run, judged in found:
-                self.runs[fault] = run
-                for ending, (checked, state) in judged.items():
-                    self._report(fault, ending, checked, run, state.digest if state else "")
-            if self.options.until_broken and any(
-                checked.verdict.broken for *_, judged in found for checked, _ in judged.values()
-            ):
+            random.Random(f"{self.options.seed} search").shuffle(groups)
+        task, todo = TryFaults(self._begun, self.options), len(faults)
+        begun, made = time.monotonic(), self.checker.memory.made
+        for number, found in self.checker.pool.each(task, dict(enumerate(groups)), self.options.workers):
+            self._runs += len({tried.run for tried in found})
+            self.tried += found
+            for fault, tried in zip(groups[number], found, strict=True):
+                for result in tried.results:
+                    self._report(fault, result.method, result)
+            each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
+            todo -= len(found)
+            self.listener.left(todo * each, each)
+            if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
-    def _run_alike(self, faults: Sequence[Fault]) -> list[tuple[Fault, FaultyRun, Judged]]:
-        """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
-        found: list[tuple[Fault, FaultyRun, Judged]] = []
-        for fault in faults:
-            same = next((run for _, run, _ in found if _same(fault, run)), None)
-            run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
-            found.append((fault, run, judged))
-        return found
+    def _try_disks(self, budget: int) -> None:
+        """Fail the recorded disk of each filesystem."""
+        for filesystem in self.options.filesystems:
+            disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
+            self.disks[filesystem] = disk
+            chosen = self.options.shard.block(disk.plan(budget))
+            self.listener.planned(f"failing disks, {filesystem}", len(self.results) + len(chosen))
+            if self._report_found(disk.run(chosen)) and self.options.until_broken:
+                return
+            if not self.options.until_broken and self.options.shard.number == self.options.shard.of:
+                self._report_found(disk.sweep())
+            self.notes += disk.notes
 
-    def _one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
-        for _ in range(_TRIES):
-            folder = self.checker.folder()
-            try:
-                run = run_with(self.checker, self.prepared, [fault], ENDINGS, folder)
-            finally:
-                remove_tree(folder)
-            if run.fired or run.senseless:
-                break
-        return run, self._judge.judge(fault, run)
+    def _report_found(self, found: Iterable[Found]) -> bool:
+        """Report faults of a disk as they come; returns whether a promise was broken."""
+        for fault, run, judged in found:
+            if fault not in self.faults:
+                self.faults.append(fault)
+            results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
+            self._runs += 1
+            self.tried.append(Tried(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
+            for result in results:
+                self._report(fault, result.method, result)
+            if self.options.until_broken and any(result.verdict.broken for result in results):
+                return True
+        return False
 
-    def _report(
-        self, fault: Fault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
-    ) -> None:
-        name = scenario_id(fault, ending)
-        cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
-        result = ScenarioResult(
-            id=name, experiment=NAME, point=fault.kind, hit=fault.number,
-            depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
-            explanation=checked.explanation, state=state, replay=self.options.replay_command(name), cause=cause,
-        )  # fmt: skip
+    def _result(self, fault: Fault, ending: str, run: FaultyRun, checked: Checked, digest: str) -> ScenarioResult:
+        cause = cause_of(self.prepared, fault, run) if checked.verdict.broken else ""
+        return result_of(self.options, fault, ending, checked, digest, cause)
+
+    def _report(self, fault: Fault, ending: str, result: ScenarioResult) -> None:
         self.results[fault, ending] = result
         self.listener.result(result)
 
@@ -170,7 +173,7 @@ class IoErrorExperiment:
         """Report why no fault was tried, as the result of the first that would have been."""
         fault = CallFault("write", 1, "EIO")
         self.faults.append(fault)
-        self._report(fault, REOPENED, checked)
+        self._report(fault, REOPENED, result_of(self.options, fault, REOPENED, checked))
 
     def _sweep_on(self) -> None:
         """See that the call after the last one of each class is not made; if it is, it can fail as well."""
@@ -195,17 +198,18 @@ class IoErrorExperiment:
         self.notes.append("the sweep was ended, although each further run made calls that none before had made")
 
     def _account(self) -> None:
-        fired = [run for run in self.runs.values() if run.fired]
-        runs = len({id(run) for run in self.runs.values()})
-        carried = sum(run.went_on for run in fired)
+        fired = [tried for tried in self.tried if tried.fired]
+        carried = sum(tried.went_on for tried in fired)
+        distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
-            faults=len(self.runs), fired=len(fired), runs=runs, carried_on=carried, distinct_states=self._judge.distinct,
+            faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
+            disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
         self.notes.append(
-            f"{len(fired):,} faults fired in {runs:,} runs; after {carried:,} of them the workload acknowledged more, after the "
-            f"others it stopped; {self._judge.distinct:,} distinct states judged"
+            f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
+            f"after the others it stopped; {distinct:,} distinct states judged"
         )
         if not self.checker.system.can_resume():
             self.notes.append(
@@ -220,77 +224,20 @@ class IoErrorExperiment:
             self._report_alone(Checked(Verdict.UNKNOWN, why))
 
 
-def _same(fault: Fault, run: FaultyRun) -> bool:
-    """Whether a fault's own run would be the same as one that was made."""
-    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
-
-
-def _alike(faults: Sequence[Fault]) -> list[list[Fault]]:
-    """Group the faults that begin with the same answer to the same call."""
-    groups: dict[tuple[str, int, str], list[Fault]] = {}
-    for fault in faults:
-        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
-    return list(groups.values())
-
-
-@dataclass(frozen=True)
-class IoErrorScenario:
-    """One fault and one ending, made again."""
-
-    name: str
-    fault: Fault
-    ending: str
-
-    def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
-        """Run the workload with the fault, and judge the ending; ``keep`` gets ``crashed`` and ``journal``."""
-        with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            judged = Judge(checker).judge(self.fault, run)
-            if self.ending not in judged:
-                unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
-                if unmet.verdict is Verdict.UNKNOWN:
-                    return unmet
-                return Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-            checked, _ = judged[self.ending]
-            state = run.before(self.ending)
-            if keep is not None and state is not None:
-                keep.mkdir(parents=True)
-                if not state.tree.unusable:
-                    checker.store.restore(state.tree, keep / "crashed")
-                if (folder / "journal").exists():
-                    shutil.copyfile(folder / "journal", keep / "journal")
-            return checked
-
-    @contextmanager
-    def crashed(self, workbench: Workbench) -> Iterator[CrashedFolder]:
-        """Run the workload with the fault; for the block, the folder is as this ending leaves it. Raises UsageError."""
-        with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            state = run.before(self.ending)
-            if state is None or state.tree.unusable:
-                raise UsageError(f"{self.name} left nothing to look at")
-            left = checker.folder()
-            checker.store.restore(state.tree, left / ROOT_NAME)
-            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {folder / 'journal'}")
-
-
 class IoError(NeedsNoOptions):
     """The kind of experiment; see `crashmatrix.scenarios.experiment.ExperimentKind`."""
 
     name = NAME
     dies: Literal["call"] = "call"
     default = False
-    modules = ("crashmatrix.scenarios.io_error.jobs",)
+    modules = ("crashmatrix.scenarios.io_error.jobs", "crashmatrix.scenarios.io_error.disk.tries")
     budget = BUDGET
     counts = "faults"
     labels = Labels("fault", "call", methods="ending")
 
     def lacking(self, options: ExperimentOptions) -> str:
-        """Return what this machine lacks to answer system calls."""
-        del options
-        return lacking()
+        """Return what this machine lacks to answer system calls, and to record the disks that were named."""
+        return lacking() or (power_lacks(options.filesystems) if options.filesystems_named else "")
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Place
-from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, REOPENED, RESUMED, UNCACHED, VARIANTS, parse_id
+from crashmatrix.scenarios.io_error.disk.plan import VARIANTS_ON_DISK
+from crashmatrix.scenarios.io_error.disk.source import DiskSource
+from crashmatrix.scenarios.io_error.faults import FULL, ActionFault, Fault, PointFault, RequestFault
+from crashmatrix.scenarios.io_error.messages import (
+    CUT,
+    CUT_LATER,
+    KILLED,
+    KILLED_LATER,
+    REMOUNTED,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Place,
+)
+from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, VARIANTS, parse_id
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
@@ -31,7 +43,18 @@ _ENDINGS = {
     REOPENED: "The workload came to its own end, and the system was opened again.",
     UNCACHED: "Then the page cache was dropped, and the system opened again. The failed sync had left pages clean that were "
     "never written, so that later syncs passed them over.",
+    REMOUNTED: "The workload came to its own end. The disk was mounted again, so that nothing of the page cache was left, "
+    "and the system opened.",
+    CUT: "The power failed right after that, and the system was opened on what the disk held.",
+    CUT_LATER: "The power failed later: after the next acknowledgement, or at the end of the workload.",
     RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
+}
+
+
+_PROBLEMS = {
+    "disk-write": "the disk fails a write",
+    "disk-flush": "the disk fails a flush",
+    FULL: "the disk is full",
 }
 
 
@@ -41,7 +64,9 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
         return ""
     how = "a short" if fault.short else "a failed"
     done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
-    if isinstance(fault, PointFault):
+    if isinstance(fault, RequestFault):
+        return f"{_PROBLEMS.get(fault.calls, 'a failed call, on a recorded disk')}, {done}"
+    if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
     return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
@@ -59,8 +84,14 @@ def _line(prepared: Prepared, place: Place) -> str:
 class Explainer:
     """Explains what an experiment found."""
 
-    def __init__(self, checker: Checker, prepared: Prepared, results: Sequence[ScenarioResult]) -> None:
-        self._checker, self._prepared, self._results = checker, prepared, results
+    def __init__(
+        self,
+        checker: Checker,
+        prepared: Prepared,
+        results: Sequence[ScenarioResult],
+        disks: Mapping[str, DiskSource] | None = None,
+    ) -> None:
+        self._checker, self._prepared, self._results, self._disks = checker, prepared, results, disks or {}
         self.notes: list[str] = []
 
     def findings(self) -> list[Finding]:
@@ -73,15 +104,13 @@ class Explainer:
     def _explain(self, found: Group) -> Finding:
         example = min(found.results, key=_simplicity)
         fault, ending = parse_id(example.id)
-        folder = self._checker.folder()
-        run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
-        remove_tree(folder)
+        run = self._again(fault)
         finding = replace(found.finding, example=example.id, replay=example.replay)
         if run.fired is None:
             return replace(finding, explanation=(example.explanation,))
         failed = run.account.failed if run.account else 1
-        state = run.before(ending)
-        events = state.promises.events if state else ()
+        promises = run.promises(ending)
+        events = promises.events if promises else ()
         lines = run.journal.decode(errors="replace").splitlines()[: len(events)]
         return replace(
             finding,
@@ -94,8 +123,21 @@ class Explainer:
             timeline=_timeline(run, ending, len(events), example.explanation),
         )
 
+    def _again(self, fault: Fault) -> FaultyRun:
+        if isinstance(fault, RequestFault):
+            return self._disks[fault.filesystem].again(fault)[1]
+        folder = self._checker.folder()
+        run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
+        remove_tree(folder)
+        return run
+
     def _call(self, fault: Fault, place: Place, failed: int) -> str:
         made = place.made
+        if isinstance(fault, RequestFault):
+            return _on_disk(fault, place, failed)
+        if isinstance(fault, ActionFault):
+            more = "" if fault.times == "once" else " and at each later one"
+            return f"Failpoint {fault.calls} took the action {fault.action} at hit {fault.number}{more}."
         if isinstance(fault, PointFault):
             more = "" if fault.times == "once" else " and at each later one"
             return f"Failpoint {fault.calls} raised {fault.errno} at hit {fault.number}{more}."
@@ -122,6 +164,19 @@ class Explainer:
         return "".join(parts)
 
 
+def _on_disk(fault: RequestFault, place: Place, failed: int) -> str:
+    if fault.calls == FULL:
+        until = "until the first attempt had failed" if fault.times == "once" else "until the workload had ended"
+        return f"The disk under {fault.filesystem} had {fault.number:,} KiB of room left, {until}."
+    if fault.call:
+        return f"On {fault.filesystem}, call {fault.number} of class {fault.call.calls} failed with {fault.errno}."
+    more = f", and {failed - 1} more after it" if failed > 1 else ""
+    which = fault.calls.removeprefix("disk-")
+    return (
+        f"The disk under {fault.filesystem} failed its {which} {fault.number} ({place.files}) with {fault.errno}{more}."
+    )
+
+
 def _some(items: Sequence[str]) -> str:
     more = f" and {len(items) - _ITEMS_SHOWN} more" if len(items) > _ITEMS_SHOWN else ""
     return ", ".join(shown(item) for item in items[:_ITEMS_SHOWN]) + more
@@ -131,7 +186,13 @@ def _simplicity(result: ScenarioResult) -> tuple[int, int, int]:
     """Simple faults first, then simple endings, then early calls."""
     fault, ending = parse_id(result.id)
     variant = f"{fault.error}~{fault.times}"
-    known = VARIANTS.get(fault.calls, tuple(f"raise({error})~{times}" for error, times in POINT_VARIANTS))
+    known: tuple[str, ...] = tuple(f"raise({error})~{times}" for error, times in POINT_VARIANTS)
+    if isinstance(fault, RequestFault):
+        calls = fault.call.calls if fault.call else fault.calls
+        on_disk = tuple("~".join(variant) for variant in VARIANTS_ON_DISK.get(calls, ()))
+        known = VARIANTS[calls] if fault.call else on_disk
+    else:
+        known = VARIANTS.get(fault.calls, known)
     return known.index(variant) if variant in known else len(known), ENDINGS.index(ending), fault.number
 
 

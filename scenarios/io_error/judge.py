@@ -20,7 +20,7 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.faults import Fault
-from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.judging import second_life, worker
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
@@ -46,11 +46,6 @@ class Judge:
         self._checker = checker
         self._states = _Once[Checked]()
         self._lives = _Once[tuple[Checked, CrashState | None]]()
-
-    @property
-    def distinct(self) -> int:
-        """How many distinct states were judged."""
-        return len(self._states)
 
     def judge(self, fault: Fault, run: FaultyRun) -> Judged:
         """Return the verdict of each ending that a run has."""
@@ -137,6 +132,3 @@ class _Once(Generic[T]):
             if key not in self._values:
                 self._values[key] = make()
             return self._values[key]
-
-    def __len__(self) -> int:
-        return len(self._values)

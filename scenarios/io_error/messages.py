@@ -14,10 +14,33 @@ from dataclasses import dataclass, field
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 
-__all__ = ["KILLED", "KILLED_LATER", "Account", "Fired", "Place", "Profile", "Taken"]
+__all__ = [
+    "CUT",
+    "CUT_LATER",
+    "KILLED",
+    "KILLED_LATER",
+    "REMOUNTED",
+    "REOPENED",
+    "RESUMED",
+    "UNCACHED",
+    "Account",
+    "Fired",
+    "Place",
+    "Profile",
+    "Taken",
+]
 
 KILLED, KILLED_LATER = "killed", "killed-later"
 """Killed at the first step after the fault, and at the first step after the next acknowledgement."""
+
+REOPENED, RESUMED = "reopened", "resumed"
+"""The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
+
+UNCACHED = "uncached"
+"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
+
+REMOUNTED, CUT, CUT_LATER = "remounted", "cut", "cut-later"
+"""On a recorded disk: mounted again after the workload's own end; after a power cut right after the fault; after a later one."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +93,10 @@ class Account:
     fired: tuple[Fault, ...]
     uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
+    requests: int = 0
+    """How many requests of the disk failed."""
 
     @property
     def failed(self) -> int:
-        """How many calls failed, or were done in part."""
-        return sum(made.answer is not None for made in self.since)
+        """How many calls or requests failed, or were done in part."""
+        return self.requests + sum(made.answer is not None for made in self.since)

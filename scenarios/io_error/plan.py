@@ -9,11 +9,21 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault, parse_fault
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Place
+from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault, parse_fault
+from crashmatrix.scenarios.io_error.messages import (
+    CUT,
+    CUT_LATER,
+    KILLED,
+    KILLED_LATER,
+    REMOUNTED,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Place,
+)
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, CallFault
 
 __all__ = [
@@ -21,28 +31,23 @@ __all__ = [
     "ENDINGS",
     "NAME",
     "POINT_VARIANTS",
-    "REOPENED",
-    "RESUMED",
-    "UNCACHED",
     "VARIANTS",
+    "alike",
     "choose",
     "faults_at",
     "parse_id",
     "scenario_id",
+    "thinned",
 ]
+
+T = TypeVar("T")
 
 NAME = "io-error"
 
 BUDGET = 400
 """Default number of faults at most. Each is one run of the workload, with up to four endings."""
 
-REOPENED, RESUMED = "reopened", "resumed"
-"""The workload came to its own end, and the system is opened again; then it also goes on, and is opened once more."""
-
-UNCACHED = "uncached"
-"""The page cache is dropped, and with it what a failed sync left there: once the next item is acknowledged, or at the end."""
-
-ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, RESUMED)
+ENDINGS: Final = (KILLED, KILLED_LATER, REOPENED, UNCACHED, REMOUNTED, CUT, CUT_LATER, RESUMED)
 
 _FULL = ("ENOSPC~once", "ENOSPC~on", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on")
 
@@ -73,6 +78,9 @@ _STRUCTURE = ("open", "rename", "link", "unlink", "truncate", "allocate", "mkdir
 def faults_at(place: Place) -> Iterator[Fault]:
     """Yield every fault that a call, or a hit of a failpoint, can have."""
     made = place.made
+    if made.calls not in VARIANTS and made.name != "failpoint":
+        yield from (ActionFault(made.calls, made.number, made.name, times) for times in ("once", "on"))
+        return
     if made.calls not in VARIANTS:
         yield from (PointFault(made.calls, made.number, *variant) for variant in POINT_VARIANTS)
         return
@@ -89,19 +97,31 @@ def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[Fault]
     """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
 
     First the first and the last call of each class; then one call from each place of the program; then calls next to one that
-    makes, renames or removes a file, as a rotation does; then others. Among equals it is drawn.
+    makes, renames or removes a file, as a rotation does; then others. The rarer errors of a call come two ranks later, so that
+    they do not displace the plain errors of others. Among equals it is drawn.
     """
-    faults = [(rank, fault) for place, rank in zip(places, _ranks(places), strict=True) for fault in faults_at(place)]
+    ranked = zip(places, _ranks(places), strict=True)
+    faults = [
+        (rank + 2 * (rank > 0 and not _is_plain(fault)), fault) for place, rank in ranked for fault in faults_at(place)
+    ]
     if len(faults) <= budget:
         return [fault for _, fault in faults], ""
-    draw = random.Random(f"{seed} faults")
-    order = sorted(range(len(faults)), key=lambda at: (faults[at][0], draw.random()))
-    kept = sorted(order[:budget])
-    return [faults[at][1] for at in kept], (
+    return thinned(faults, budget, f"{seed} faults"), (
         f"{len(faults):,} faults thinned to {budget:,} (--budget, seed {seed}): at the first and the last call of each class, "
         "then at calls from different places of the program, then next to calls that make, rename or remove a file, then at "
-        "others"
+        "others; plain errors of a call before its rarer ones"
     )
+
+
+def _is_plain(fault: Fault) -> bool:
+    return fault.times == "once" and fault.error not in ("EDQUOT", "EINTR", "short+ENOSPC", "short+EIO")
+
+
+def thinned(ranked: Sequence[tuple[int, T]], budget: int, seed: str) -> list[T]:
+    """Return ``budget`` of these, in their order: those of a low rank, and drawn ones among equals."""
+    draw = random.Random(seed)
+    order = sorted(range(len(ranked)), key=lambda at: (ranked[at][0], draw.random()))
+    return [ranked[at][1] for at in sorted(order[:budget])]
 
 
 def _ranks(places: Sequence[Place]) -> list[int]:
@@ -134,3 +154,11 @@ def parse_id(text: str) -> tuple[Fault, str]:
             f"{text!r} is not a scenario id; ids read {NAME}:{next(iter(CLASSES))}@NUMBER~ERROR~TIMES~ENDING, see results.jsonl"
         )
     return parse_fault(fault), ending
+
+
+def alike(faults: Sequence[Fault]) -> list[list[Fault]]:
+    """Group the faults that begin with the same answer to the same call."""
+    groups: dict[tuple[str, int, str], list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
+    return list(groups.values())

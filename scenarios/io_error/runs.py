@@ -12,16 +12,27 @@ from typing import Any
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error import jobs as work
-from crashmatrix.scenarios.io_error.faults import Fault, PointFault
+from crashmatrix.scenarios.io_error import jobs as work, outside
+from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault
 from crashmatrix.scenarios.io_error.jobs import size_of
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
-from crashmatrix.scenarios.io_error.plan import REOPENED, RESUMED, UNCACHED
+from crashmatrix.scenarios.io_error.messages import (
+    KILLED,
+    KILLED_LATER,
+    REOPENED,
+    RESUMED,
+    UNCACHED,
+    Account,
+    Fired,
+    Place,
+    Profile,
+    Taken,
+)
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.processes.calls.call_faults import Made
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault, Made, answers_alike
 from crashmatrix.scenarios.processes.jobs import Job
 from crashmatrix.scenarios.processes.result import JobResult, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -29,7 +40,7 @@ from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 
-__all__ = ["FaultyRun", "Prepared", "prepare", "run_with"]
+__all__ = ["Begun", "FaultyRun", "Prepared", "Tried", "begin", "prepare", "prepared_from", "run_with", "serves"]
 
 
 @dataclass
@@ -46,6 +57,22 @@ class Prepared:
     """How long a run of the workload may take."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The part of it that is remembered; ``seconds`` is how long the undisturbed run took."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    points: tuple[Place, ...]
+    end: CrashState
+    seconds: float
+
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [self.tree, self.end.tree]
+
+
 @dataclass
 class FaultyRun:
     """A run with a fault: the states it left by ending, how the workload ended, and its journal."""
@@ -57,6 +84,8 @@ class FaultyRun:
     journal: bytes = b""
     journal_at_fault: int = 0
     """How long the journal was when the call failed."""
+    owed: dict[str, Promises] = field(default_factory=dict)
+    """On a recorded disk, the promises made before each ending."""
     senseless: str = ""
     """Why the journal makes no sense, if it does not."""
 
@@ -74,25 +103,60 @@ class FaultyRun:
         """The folder and the promises before the first recovery of an ending; None if the run has not got there."""
         return self.states.get(REOPENED if ending == RESUMED else ending)
 
+    def promises(self, ending: str) -> Promises | None:
+        """The promises made before an ending; None if the run has not got there."""
+        state = self.before(ending)
+        return state.promises if state else self.owed.get(ending)
+
     @property
     def hung(self) -> bool:
         """Whether the workload did not come to an end."""
         return isinstance(self.result, TimedOut)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A fault and its results. ``run`` numbers the runs of one group of faults, as a run may serve for several."""
+
+    fault: str
+    fired: bool
+    went_on: bool
+    run: int
+    results: tuple[ScenarioResult, ...]
+
+
+def serves(run: FaultyRun, fault: Fault) -> bool:
+    """Whether a fault's own run would be the same as one that was made."""
+    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
+
+
 def prepare(checker: Checker) -> Prepared:
     """Prepare the folder, and run the workload once, undisturbed. Raises UsageError: it does not work."""
+    return prepared_from(checker, begin(checker))
+
+
+def begin(checker: Checker) -> Begun:
+    """As `prepare`; a run that is resumed goes on from what the earlier one prepared."""
+    return checker.memory.once("prepared for errors", Begun, lambda: _begin(checker), Begun.trees)
+
+
+def prepared_from(checker: Checker, begun: Begun) -> Prepared:
+    """Return what was prepared, with the patience for its runs."""
+    patience = Patience(max(checker.system.seconds_max, 3 * begun.seconds))
+    patience.ended(begun.seconds)
+    return Prepared(begun.tree, begun.items, begun.profile, begun.points, begun.end, patience)
+
+
+def _begin(checker: Checker) -> Begun:
     folder = checker.folder()
     root, journal = folder / ROOT_NAME, folder / "journal"
     items, tree = checker.prepare(root)
     begun = time.monotonic()
     profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     seconds = time.monotonic() - begun
-    patience = Patience(max(checker.system.seconds_max, 3 * seconds))
-    patience.ended(seconds)
     end = CrashState(checker.store.capture(root), Promises.parse(read_file(journal), items))
     remove_tree(folder)
-    return Prepared(tree, tuple(items), profile, _points(checker, tree), end, patience)
+    return Begun(tree, tuple(items), profile, _points(checker, tree), end, seconds)
 
 
 def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:
@@ -101,7 +165,20 @@ def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:
     checker.store.restore(tree, root)
     found = checker.must("the undisturbed workload", checker.run(work.hits, root, folder / "journal"))
     remove_tree(folder)
-    return tuple(Place(Made(name, number, "failpoint", (name,)), name) for name, number in found)
+    points = tuple(Place(Made(name, number, "failpoint", (name,)), name) for name, number in found)
+    return (*points, *_points_outside(checker, tree))
+
+
+def _points_outside(checker: Checker, tree: Tree) -> tuple[Place, ...]:
+    """The hits of failpoints that programs in other languages have, if the target names some that can fail."""
+    if not checker.must("failing_outside", checker.jobs.run(outside.named, checker.target, seconds_max=60)):
+        return ()
+    folder = checker.folder()
+    root = folder / ROOT_NAME
+    checker.store.restore(tree, root)
+    found = checker.must("the undisturbed workload", checker.run(outside.places_outside, root, folder / "journal"))
+    remove_tree(folder)
+    return found
 
 
 def run_with(
@@ -135,7 +212,7 @@ def _run(
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     begun = time.monotonic()
-    function: Any = work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
+    function = _function_for(faults)
     job: Job[None] = checker.jobs.start(
         function, checker.target, root, journal, tuple(faults), tuple(endings), keep_steps,
         seconds_max=limit, view=checker.view(root),
@@ -147,9 +224,12 @@ def _run(
     if journal.exists():
         run.journal = read_file(journal)
     taken[REOPENED] = checker.store.capture(root), len(run.journal)
-    if run.fired:  # It made no call after the one that failed.
+    if function is outside.fail_outside:
+        at = [(place.made.calls, place.made.number) for place in prepared.points]
+        run.fired = run.fired if (faults[0].calls, faults[0].number) in at else None
+    elif run.fired:  # It made no call after the one that failed.
         taken.setdefault(KILLED, (taken[REOPENED][0], run.journal_at_fault))
-    if run.went_on:  # The last acknowledgement was its last step.
+    if run.went_on and KILLED in taken:  # The last acknowledgement was its last step.
         taken.setdefault(KILLED_LATER, taken[REOPENED])
     if run.account and run.account.uncached and UNCACHED not in taken:
         taken[UNCACHED] = _dropped(checker, taken[REOPENED][0], run.account.uncached), len(run.journal)
@@ -161,6 +241,12 @@ def _run(
     except UsageError as error:
         run.senseless = str(error)
     return run
+
+
+def _function_for(faults: Sequence[Fault]) -> Any:
+    if any(isinstance(fault, ActionFault) for fault in faults):
+        return outside.fail_outside
+    return work.fail_points if any(isinstance(fault, PointFault) for fault in faults) else work.fail_calls
 
 
 def _follow(

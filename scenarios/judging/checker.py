@@ -35,9 +35,12 @@ from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.memory import Memory
+from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
+from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
-from crashmatrix.scenarios.processes.result import JobResult, Returned, TimedOut
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
@@ -91,6 +94,8 @@ class Checker:
         self.contract: Contract = contract_named(self.system.contract)
         self.patience = Patience(self.system.seconds_max)
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
+        self.memory = Memory(store)
+        self.pool: Pool[Checker] = Pool(jobs, self, self.memory)
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
@@ -206,14 +211,13 @@ class Checker:
                 attempt.let_go()
 
     def _recover(self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool) -> Recovering:
-        """Recover, twice if the first time only a learnt limit was reached.
-
-        Where the system's own check may follow at once, the job waits for an answer.
-        """
+        """Recover, again if only a learnt limit was reached; the job then waits if the system's own check may follow at once."""
         waits = self._verifies and not state.resumed and not (snapshot and self.target.watch_calls)
         result, limit = self._try_to_recover(
             root, recovery, snapshot=snapshot, promises=state.promises if waits else None
         )
+        if isinstance(result, Raised) and result.claim and result.claim[0] is Verdict.HANGS:
+            self.patience.hung(self.patience.seconds_max)  # The system itself waited in vain, for most of its time.
         if isinstance(result, TimedOut) and not self.patience.hung(limit):
             remove_tree(root)
             recovery.clear()
@@ -242,16 +246,16 @@ class Checker:
     def _judge_recovered(self, state: CrashState, root: Path, attempt: Recovering) -> Recovered | None:
         """Judge the items, and whatever else is due, while a job that waits is stopped or when the job has ended."""
         with attempt.stopped():
-            self._judge(state.promises, attempt.found.items)
+            self._judge(state.promises, attempt.found)
             if state.resumed:
                 return None
             recovered = Recovered(self._capture(root), tuple(attempt.found.items))
         self._verify(state, root, recovered, attempt)
         return recovered
 
-    def _judge(self, promises: Promises, items: Sequence[Item]) -> None:
-        if violation := self._violation(promises, items):
-            raise CheckEnded(violation.verdict, violation.explanation)
+    def _judge(self, promises: Promises, found: work.Found) -> None:
+        if violation := self._violation(promises, found.items):
+            raise CheckEnded(violation.verdict, violation.explanation + by_server(found.printed))
 
     def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""

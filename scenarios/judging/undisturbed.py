@@ -11,12 +11,13 @@ recovery fails                 nothing here: each crash has its verdict, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.words import counted
-from crashmatrix.scenarios.target.contract import Contract, Violation
+from crashmatrix.scenarios.target.contract import Contract, Violation, name_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["broken_undisturbed", "judge_undisturbed", "refuse_if_broken", "unfired", "unreached"]
@@ -44,10 +45,10 @@ def judge_undisturbed(
     return Violation(violation.verdict, f"{violation.explanation}. {_account(promises, recovered)}")
 
 
-def refuse_if_broken(target: str, violation: Violation, promised: str | Contract) -> None:
+def refuse_if_broken(target: str, violation: Violation, promised: str | Mapping[str, Any] | Contract) -> None:
     """Raises UsageError if an undisturbed run breaks the contract, unless the workload saw the living system break it."""
     if violation.verdict.broken and not violation.living:
-        contract = promised if isinstance(promised, str) else type(promised).__name__
+        contract = name_of(promised)
         raise UsageError(
             f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}: "
             f"{violation.explanation}. Fix workload or recover: does it keep its data outside of its folder, or nowhere?"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
-__all__ = ["EVENTS_MAX", "acknowledged", "counted", "latest", "noted", "shown"]
+__all__ = ["EVENTS_MAX", "acknowledged", "by_server", "counted", "latest", "noted", "shown"]
 
 EVENTS_MAX = 200
 """How many events before a crash a finding's timeline shows."""
@@ -52,6 +53,11 @@ def noted(at: int, line: str | bytes) -> Event:
         case FailNote() as note:
             return Event(at=at, kind="note", text=f"the attempt of {note.text} failed")
     return Event(at=at, kind="note", text=line if isinstance(line, str) else line.decode(errors="replace"))
+
+
+def by_server(printed: str) -> str:
+    """The output of a server while it recovered, to stand behind a violation; quoted, so that it separates no findings."""
+    return f"; the server printed {json.dumps(printed, ensure_ascii=False)}" if printed else ""
 
 
 def latest(events: Sequence[Event]) -> list[Event]:

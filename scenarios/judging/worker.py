@@ -28,8 +28,10 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.stopping import stop_here
 from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.systems.server import printed_last
 from crashmatrix.scenarios.target.contract import Violation, contract_named, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
+from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
@@ -71,10 +73,11 @@ class Profile:
 
 
 class Found(NamedTuple):
-    """The items that a recovery returned, and the failpoints declared, as in `Profile`."""
+    """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed."""
 
     items: list[Item]
     declared: dict[str, tuple[str, str]]
+    printed: str = ""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -236,24 +239,25 @@ def _recover(
 ) -> Found:
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
-        items = run_watched_system(
+        items, printed = run_watched_system(
             system.failpoints_outside(),
-            lambda: recovered_items(system.recover(root)),
+            lambda: (recovered_items(system.recover(root)), printed_last()),
             root,
             None,
             crash_at(channel, watch, kill),
         )
-        return Found(items, _declared_outside(system, ()))
+        return Found(items, _declared_outside(system, ()), printed)
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return Found(items, _declared_outside(system, ()) if target.watch_calls else _declared(system))
+    return Found(items, _declared_outside(system, ()) if target.watch_calls else _declared(system), printed_last())
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
     """Recover a second time; let the driver look at the folder; then let the system check itself."""
     system = target.make()
-    items = recovered_items(system.recover(root))
+    with repeating():
+        items = recovered_items(system.recover(root))
     channel.send(items)
     channel.receive()
     system.verify(root, promises)

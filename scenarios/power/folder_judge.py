@@ -24,13 +24,16 @@ from crashmatrix.scenarios.judging import second_recovery
 from crashmatrix.scenarios.judging.forked_check import Apart, judge_apart, run_checker
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.systems.server import printed_last
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["FolderJudge"]
@@ -181,7 +184,8 @@ class FolderJudge:
         recovery = known or self._recover(system, root)
         recovered()
         if violation := judge_safely(self._contract, promises, recovery[0]):
-            raise PromiseBroken(violation.verdict, violation.explanation)
+            printed = "" if known else by_server(printed_last())
+            raise PromiseBroken(violation.verdict, violation.explanation + printed)
         if self._verifies(events) and not self._repeats(folder, recovery, events):
             system.verify(root, promises)
         return recovery
@@ -234,7 +238,8 @@ class FolderJudge:
         Runs in a process of its own.
         """
         before, system = self._capture(root), self._target.make()
-        again = recovered_items(system.recover(root))
+        with repeating():
+            again = recovered_items(system.recover(root))
         changed = before.difference(self._left(root))
         recovered()
         violation = second_recovery.other_items(items, again, partial(judge_safely, self._contract, promises))

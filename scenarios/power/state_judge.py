@@ -169,7 +169,7 @@ class StateJudge:
     def judge(self, state: CrashState) -> Judged:
         """Judge a state, with its second life if that is wanted."""
         found = self._first_life(state)
-        return self._second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
+        return self.second_life(state, found) if self._resumes and found.verdict is Verdict.SAFE else found
 
     def _second_lives(self, number: int, most: int) -> Iterator[Judged]:
         """Draw folders that recovery led to and no second life began with; yield the states whose second life is not safe."""
@@ -181,15 +181,15 @@ class StateJudge:
             if self._lives.hung:
                 return
             state, first = self._safe[folder]
-            found = self._second_life(state, first)
+            found = self.second_life(state, first)
             if found.verdict.broken:
-                again = self._second_life(state, first)
+                again = self.second_life(state, first)
                 found = again if again.verdict is found.verdict else _disagreement(found, again)
             self._folders.checks.add(resumed_at(folder))
             if found.verdict is not Verdict.SAFE:
                 yield found
 
-    def _second_life(self, state: CrashState, first: Judged) -> Judged:
+    def second_life(self, state: CrashState, first: Judged) -> Judged:
         """Mount a state found safe, and judge the life after its recovery."""
         with self._watch.timed("resume"), self._images.mounted(state) as root:
             self.share.mounted += 1

@@ -123,6 +123,11 @@ class ProcessTree:
             for process in stopped.values():
                 process.send(signal.SIGCONT)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the process of the body, if it still runs: the keeper's first child."""
+        for process in (self._held.children() if self._held else [])[:1]:
+            process.send(number)
+
     def signal_held(self, number: int) -> bool:
         """Send a signal to the thread that is held, if its process has a handler for it; returns whether it has."""
         try:

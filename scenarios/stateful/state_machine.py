@@ -57,7 +57,7 @@ from crashmatrix.scenarios.stateful.sessions import (
     cut_power,
     hold,
 )
-from crashmatrix.scenarios.target.contract import Contract, contract_named, judge_safely
+from crashmatrix.scenarios.target.contract import Contract, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Event, Item, Promises, item_key
 from crashmatrix.scenarios.target.notes import RecoveredNote, parse
 
@@ -274,7 +274,7 @@ class CrashStateMachine(RuleBasedStateMachine):
 
         A contract of the user's own may mean something else by its items, and judges all of them.
         """
-        if isinstance(self.contract, Contract):
+        if not is_built_in(contract_named(self.contract)):
             return events
         done = {item_key(event.item) for event in events if event.kind == "ack"} | set(map(item_key, items))
         return [event for event in events if item_key(event.item) in done]

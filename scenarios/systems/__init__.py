@@ -40,10 +40,22 @@ _MODELARDB_FLAWS = {
     "torn-tail": "a segment with part of a record refused",
     "no-checksum": "records without checksums",
     "unsynced-commit": "commits not synced",
+    "torn-append": "a write that failed, and the log appends behind what it left",
+    "failed-rotation": "a rotation that failed taken for an append that failed",
+    "dead-writer": "a commit that failed, and nobody commits any more",
     "shifted-id": "a sync that failed, and the log goes on",
     "no-folder-sync": "its folder never synced",
 }
 _MODELARDB_376 = tuple(_MODELARDB_FLAWS)
+_MODELARDB_TABLES = "crashmatrix.scenarios.systems.modelardb.tables:Tables"
+_MODELARDB_TABLE_FLAWS = {
+    "truncated-id": "the next id forgotten amid a truncation",
+    "drop-order": "a table's log removed before the table",
+    "truncate-race": "the record of a batch removed that was stored amid a truncation",
+    "switched-off": "segments kept while the log is off",
+    "transfer-twice": "rows that arrived are not known to have",
+    "transfer-race": "rows removed that were committed amid a transfer",
+}
 
 BUILT_IN = {
     "reference": BuiltIn(
@@ -63,6 +75,10 @@ BUILT_IN = {
         "crashmatrix.scenarios.systems.reference.log:ThreadedLog",
         "the reference log, four threads on one table (meant for power cuts)",
         {"threads": 4},
+    ),
+    "reference:models": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.models:ModelsEngine",
+        "the reference log and engine, tables compressed by models under error bounds",
     ),
     "reference:no-log": BuiltIn(
         "crashmatrix.scenarios.systems.reference.engine:UnloggedEngine",
@@ -100,5 +116,20 @@ BUILT_IN = {
             _MODELARDB, f"the same, {about}", {"flaws": (flaw,), "sync_fails": flaw == "shifted-id"}
         )
         for flaw, about in _MODELARDB_FLAWS.items()
+    },
+    "modelardb:older-segment": BuiltIn(
+        _MODELARDB,
+        "the same, the next id taken from an older closed segment; a batch counts if part of it came back",
+        {"flaws": ("older-segment", "split-batch"), "parts": True},
+    ),
+    "modelardb:tables": BuiltIn(
+        _MODELARDB_TABLES,
+        "ModelarDB's tables truncated, dropped, transferred, its log off and on, as of June 2026",
+        {"flaws": (*_MODELARDB_376[1:], *_MODELARDB_TABLE_FLAWS)},
+    ),
+    "modelardb:tables-fixed": BuiltIn(_MODELARDB_TABLES, "the same without any flaw that was found"),
+    **{
+        f"modelardb:{flaw}": BuiltIn(_MODELARDB_TABLES, f"the same, {about}", {"flaws": (flaw,)})
+        for flaw, about in _MODELARDB_TABLE_FLAWS.items()
     },
 }

@@ -2,7 +2,11 @@
 
 A command runs in the folder of the TOML file, without a shell. ``{root}`` is the folder under test, ``{seed}`` the run's seed;
 they are also in the environment, as CRASHMATRIX_ROOT and CRASHMATRIX_SEED. `build` and `list_failpoints` have no root. For
-`resume`, CRASHMATRIX_RECOVERED names a file with the items that recovery printed, one JSON value a line.
+`resume`, CRASHMATRIX_RECOVERED names a file with the items that recovery printed, one JSON value a line; for `verify`,
+CRASHMATRIX_ATTEMPTED and CRASHMATRIX_ACKNOWLEDGED name files with those items.
+
+If there is a `server`, it runs while `workload`, `resume`, `recover` and `verify` do (`server.py`), and ``{port}`` is its port.
+So its start on what a crash left is part of recovery, and it dies with the crash like any program of the target.
 
 Each journal line must be written to the kernel in one piece and at once (flush it): `attempt` before the system is given the
 item, `ack` when it has reported the item durable. The program may start other programs; all of them die with the crash.
@@ -14,32 +18,28 @@ import fnmatch
 import hashlib
 import json
 import os
-import select
+import re
 import shutil
-import signal
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError
-from crashmatrix.scenarios.last_words import last_words
-from crashmatrix.scenarios.processes.process_tree import ProcessTree
-from crashmatrix.scenarios.processes.result import signal_name
+from crashmatrix.scenarios.last_words import first_and_last
 from crashmatrix.scenarios.systems.command_file import COMMANDS, CommandSpec, read_spec
-from crashmatrix.scenarios.target.journal import Item, Journal, item_key
+from crashmatrix.scenarios.systems.programs import CommandFailed, filled, run_program
+from crashmatrix.scenarios.systems.server import PORT_VARIABLE, Server, ServerFailed
+from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CommandFailed", "CommandSystem", "command_system"]
 
-_TICK_SECONDS = 0.002
 _FAILPOINTS_FILE = "failpoints.json"
-_PLACEHOLDERS = ("{root}", "{seed}")
-
-
-class CommandFailed(UsageError):
-    """A command did not end with status 0. In recovery this is a verdict; elsewhere the user has to fix it."""
+_START_PART = 0.8
+"""The part of the time limit that a server may take to be ready, so that its output can be quoted if it is not."""
+_CLAIM = re.compile(r"([a-z-]+): (.+)")
 
 
 def command_system(path: Path) -> type[CommandSystem]:
@@ -49,6 +49,8 @@ def command_system(path: Path) -> type[CommandSystem]:
         name: getattr(spec, name)
         for name in ("contract", "seconds_max", "disk_bytes", "stable_recovery", "recovers_from_full_disk")
     }
+    if spec.verify:
+        attributes["verify"] = CommandSystem.run_verify
     return type(path.stem, (CommandSystem,), {"__doc__": f"The system of {path}.", "spec": spec, **attributes})
 
 
@@ -80,18 +82,14 @@ class CommandSystem(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Run `workload`."""
-        self._run("workload", root, {"CRASHMATRIX_JOURNAL": str(journal.path)}, journal.tick)
+        with self._serving(root) as server:
+            self._run("workload", root, {"CRASHMATRIX_JOURNAL": str(journal.path)}, journal.tick, server)
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Run `resume`."""
-        with tempfile.NamedTemporaryFile(dir=self.workspace, suffix=".recovered") as recovered:
-            recovered.writelines(item_key(item).encode() + b"\n" for item in journal.recovered)
-            recovered.flush()
-            known = {"CRASHMATRIX_JOURNAL": str(journal.path), "CRASHMATRIX_RECOVERED": recovered.name}
-            try:
-                self._run("resume", root, known, journal.tick)
-            except CommandFailed as error:
-                raise PromiseBroken("cannot-open", str(error)) from None
+        with self._opening(), self._serving(root) as server, self._lists(recovered=journal.recovered) as lists:
+            known = {"CRASHMATRIX_JOURNAL": str(journal.path), **lists}
+            self._run("resume", root, known, journal.tick, server)
 
     @classmethod
     def can_resume(cls) -> bool:
@@ -100,15 +98,29 @@ class CommandSystem(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Run `recover`; return what it prints."""
-        try:
-            return _json_lines("recover", self._run("recover", root))
-        except CommandFailed as error:
-            raise PromiseBroken("cannot-open", str(error)) from None
+        with self._opening(), self._serving(root) as server:
+            return _json_lines("recover", self._run("recover", root, server=server))
+
+    def run_verify(self, root: Path, promises: Promises) -> None:
+        """Run `verify`. Its exit status 0 says that all is well; else the promise is broken."""
+        lists = {"attempted": promises.attempted, "acknowledged": promises.acknowledged}
+        with self._serving(root) as server, self._lists(**lists) as files:
+            try:
+                self._run("verify", root, files, server=server)
+            except CommandFailed as error:
+                raise PromiseBroken(*_claim(error)) from None
 
     def failpoints_outside(self) -> Sequence[str]:
         """Return what `setup` found."""
         names: list[str] = json.loads((self.workspace / _FAILPOINTS_FILE).read_text())
         return names
+
+    def failing_outside(self) -> Mapping[str, Sequence[str]]:
+        """Return the table `failing`. Raises UsageError: it names a failpoint that the program does not have."""
+        known = self.failpoints_outside()
+        if unknown := [name for name in self.spec.failing if name not in known]:
+            raise UsageError(f"failing: no failpoint {unknown[0]!r}; there are {', '.join(known) or 'none'}")
+        return self.spec.failing
 
     def fingerprint(self, root: Path) -> str | None:
         """Digest all but the ignored files."""
@@ -122,6 +134,49 @@ class CommandSystem(SystemUnderTest):
                 digest.update(path.read_bytes())
         return digest.hexdigest()
 
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """A command that fails now fails on what a crash left."""
+        try:
+            yield
+        except (CommandFailed, ServerFailed) as error:
+            raise PromiseBroken("cannot-open", str(error)) from None
+
+    @contextmanager
+    def _serving(self, root: Path) -> Iterator[Server | None]:
+        """Run the server for the block, if there is one."""
+        spec = self.spec
+        if not spec.server:
+            yield None
+            return
+        values = self._values(root)
+        server, ready, stop = (
+            [filled(argument, values) for argument in command] for command in (spec.server, spec.ready, spec.stop)
+        )
+        with Server(
+            server,
+            ready=ready,
+            ready_line=spec.ready_line,
+            ready_socket=filled(spec.ready_socket, values),
+            stop=stop,
+            environment=self._known(root),
+            folder=spec.folder,
+            seconds_max=_START_PART * spec.seconds_max,
+        ) as running:
+            yield running
+
+    @contextmanager
+    def _lists(self, **lists: Iterable[Item]) -> Iterator[dict[str, str]]:
+        """Write lists of items to files for the block, one JSON value a line; yields the variables that name them."""
+        with ExitStack() as stack:
+            variables = {}
+            for name, items in lists.items():
+                file = stack.enter_context(tempfile.NamedTemporaryFile(suffix=f".{name}"))
+                file.writelines(item_key(item).encode() + b"\n" for item in items)
+                file.flush()
+                variables[f"CRASHMATRIX_{name.upper()}"] = file.name
+            yield variables
+
     def _find(self, name: str) -> None:
         command = getattr(self.spec, name)
         if command and shutil.which(_from(self.spec.folder, command[0])) is None:
@@ -130,30 +185,53 @@ class CommandSystem(SystemUnderTest):
                 f"in {self.spec.folder})"
             )
 
+    def _values(self, root: Path | None) -> dict[str, str]:
+        return {"{root}": str(root or ""), "{seed}": str(self.seed)}
+
+    def _known(self, root: Path | None) -> dict[str, str]:
+        values = self._values(root)
+        return {
+            **self.spec.environment,
+            "CRASHMATRIX_ROOT": values["{root}"],
+            "CRASHMATRIX_SEED": values["{seed}"],
+        }
+
     def _run(
         self,
         name: str,
         root: Path | None,
         environment: Mapping[str, str] | None = None,
         tick: Callable[[], None] = lambda: None,
+        server: Server | None = None,
     ) -> str:
         """Run a command to its end; returns what it printed. Raises CommandFailed, UsageError."""
         self._find(name)
-        values = {"{root}": str(root or ""), "{seed}": str(self.seed)}
-        arguments = [_fill(argument, values) for argument in getattr(self.spec, name)]
-        known = {"CRASHMATRIX_ROOT": values["{root}"], "CRASHMATRIX_SEED": values["{seed}"]}
-        variables = {**os.environ, **self.spec.environment, **known, **(environment or {})}
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            streams = (output.fileno(), errors.fileno())
-            with ProcessTree(lambda: _execute(self.spec.folder, arguments, variables, streams)) as tree:
-                while not select.select([tree], [], [], _TICK_SECONDS)[0]:
-                    tick()
-                status = tree.wait()
-            output.seek(0)
-            errors.seek(0)
-            if status:
-                raise CommandFailed(f"{name} {_end(status)}{_last_words(errors.read() or output.read())}")
-            return output.read().decode(errors="backslashreplace")
+        values = self._values(root)
+        variables = {**os.environ, **self._known(root), **(environment or {})}
+        if server:
+            values["{port}"] = variables[PORT_VARIABLE] = str(server.port)
+        arguments = [filled(argument, values) for argument in getattr(self.spec, name)]
+        gone = server.gone if server else str
+        try:
+            return run_program(name, arguments, self.spec.folder, variables, tick, gone)
+        except CommandFailed as error:
+            if server is None:
+                raise
+            raise CommandFailed(f"{error}; {gone() or _printed(server)}") from None
+
+
+def _printed(server: Server) -> str:
+    """Quote a server that still runs."""
+    text = first_and_last(server.output().decode(errors="replace"))
+    return f"the server printed: {text}" if text else "the server printed nothing"
+
+
+def _claim(error: CommandFailed) -> tuple[str, str]:
+    """Return the verdict that `verify` claims in its first words, and its explanation; without one, ``corrupt``."""
+    said = str(error).partition("; it said: ")[2]
+    if claim := _CLAIM.match(said):
+        return claim[1], claim[2]
+    return "corrupt", str(error)
 
 
 def _json_lines(name: str, printed: str) -> list[Item]:
@@ -167,37 +245,5 @@ def _json_lines(name: str, printed: str) -> list[Item]:
     return items
 
 
-def _execute(folder: Path, arguments: list[str], variables: Mapping[str, str], streams: tuple[int, int]) -> None:
-    """Become the program."""
-    try:
-        for standard, descriptor in zip((0, 1, 2), (os.open(os.devnull, os.O_RDONLY), *streams), strict=True):
-            os.dup2(descriptor, standard)
-        os.chdir(folder)
-        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(ignored_by_python, signal.SIG_DFL)
-        os.execvpe(arguments[0], arguments, dict(variables))  # noqa: S606  # its arguments are the user's own
-    except OSError as error:
-        sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
-        sys.stderr.flush()
-        os._exit(126)
-
-
 def _from(folder: Path, program: str) -> str:
     return str(folder / program) if "/" in program else program
-
-
-def _fill(argument: str, values: Mapping[str, str]) -> str:
-    for placeholder in _PLACEHOLDERS:
-        argument = argument.replace(placeholder, values[placeholder])
-    return argument
-
-
-def _end(status: int) -> str:
-    if status >= 0:
-        return f"exited with status {status}"
-    return f"died by {signal_name(-status)}"
-
-
-def _last_words(printed: bytes) -> str:
-    text = last_words(printed.decode(errors="replace"))
-    return f"; it said: {text}" if text else ""

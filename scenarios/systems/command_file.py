@@ -1,16 +1,26 @@
 """The TOML file of a target in any language: its keys, and their values. `command.py` runs the commands.
 
-    contract = "exactly-once"               # or "prefix", "latest"; the default
+    contract = "exactly-once"               # or "prefix", "latest", ...; the default. With parameters, a table:
+                                            # contract = { name = "within", relative = 0.01 }
     build    = "make kvlog"                 # once per run, before anything else
     prepare  = "./kvlog init {root}"        # may print items that recovery owes from the start
     workload = "./kvlog fill {root}"        # appends `attempt <json>` and `ack <json>` lines to $CRASHMATRIX_JOURNAL
     recover  = ["./kvlog", "dump", "{root}"]    # prints what it finds, one JSON value a line
     resume   = "./kvlog fill {root}"        # goes on after a recovery; $CRASHMATRIX_RECOVERED holds the items found
+    verify   = "./kvlog check {root}"       # a check of your own after recovery: any exit status but 0 breaks the promise
+    server   = "./kvserver {root} {port}"   # runs while workload, resume, recover and verify do; in the foreground
+    ready    = "./kvping {port}"            # the server is ready once this succeeds; or
+    ready_line = "ready to accept"          # ... once it has printed a line with this; or
+    ready_socket = "{root}/socket"          # ... once it answers at this socket. Without any: once its port answers
+    stop     = "./kvstop {port}"            # stops it in order; without one, SIGTERM does. After ten seconds, SIGKILL
     seconds_max = 30                        # for recover; the workload has ten times that
     disk_bytes = 4_000_000_000              # under power cuts, if the usual 1 GiB is too small
     ignore   = ["LOCK", "*.log"]            # files in which two runs may differ
     failpoints = ["before_rename"]          # names of fail-rs's or gofail's failpoints, or
     list_failpoints = "./kvlog failpoints"  # a command that prints one a line
+
+    [failing]                               # failpoints that can do more than be a place to crash
+    before_rename = ["return(EIO)", "panic"]
 
     [environment]
     KVLOG_SYNC = "1"
@@ -38,12 +48,26 @@ from msgspec import UNSET, Meta, UnsetType
 from crashmatrix.reports.schemas import document_schema
 from crashmatrix.reports.validation import Invalid, checked
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.target.contract import contract_named
+from crashmatrix.scenarios.target.contract import ContractTable, contract_named
 
 __all__ = ["COMMANDS", "CommandSpec", "TargetFile", "read_spec", "target_schema"]
 
-COMMANDS = ("build", "prepare", "workload", "recover", "resume", "list_failpoints")
+COMMANDS = (
+    "build",
+    "prepare",
+    "server",
+    "ready",
+    "stop",
+    "workload",
+    "recover",
+    "resume",
+    "verify",
+    "list_failpoints",
+)
 """Keys that hold a command."""
+
+_OF_SERVER = ("ready", "ready_line", "ready_socket", "stop")
+"""Keys that mean something with a server only."""
 
 _SHELL = re.compile(r"\d*>{1,2}.*|<|\|{1,2}|&{1,2}|;")
 """Words that only a shell understands."""
@@ -80,12 +104,45 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             description="Goes on after a recovery: stores new items, none of those in $CRASHMATRIX_RECOVERED.",
         ),
     ] = UNSET
+    verify: Annotated[
+        _Command,
+        Meta(
+            title=_COMMAND,
+            description="Checks more than the contract says, after recovery; any exit status but 0 breaks the promise.",
+        ),
+    ] = UNSET
+    server: Annotated[
+        _Command,
+        Meta(
+            title=_COMMAND,
+            description="A server, in the foreground; runs while workload, resume, recover and verify do. `{port}` is its port.",
+        ),
+    ] = UNSET
+    ready: Annotated[
+        _Command, Meta(title=_COMMAND, description="Succeeds once the server is ready; tried again until then.")
+    ] = UNSET
+    ready_line: Annotated[
+        str, Meta(title="a string", description="Part of a line that the server prints once it is ready.")
+    ] = ""
+    ready_socket: Annotated[
+        str, Meta(title="a path", description="A socket at which the server answers once it is ready.")
+    ] = ""
+    stop: Annotated[
+        _Command, Meta(title=_COMMAND, description="Stops the server in order; SIGTERM does if there is none.")
+    ] = UNSET
     list_failpoints: Annotated[
         _Command, Meta(title=_COMMAND, description="Prints the names of the program's failpoints, one a line.")
     ] = UNSET
     failpoints: Annotated[
         list[str], Meta(title=_STRINGS, description="Names of the program's failpoints, as in fail-rs or gofail.")
     ] = []
+    failing: Annotated[
+        dict[str, list[Annotated[str, Meta(pattern=r"^(return|panic)(\(.*\))?$")]]],
+        Meta(
+            title="a table of failpoints, each with a list of actions: return, return(TEXT), panic",
+            description="How failpoints fail under io-error: actions of fail-rs or gofail.",
+        ),
+    ] = {}
     ignore: Annotated[
         list[str], Meta(title=_STRINGS, description="Patterns of files in which two runs may differ: `*.log`.")
     ] = []
@@ -93,7 +150,11 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         dict[str, str], Meta(title="a table of strings", description="Environment variables of every command.")
     ] = {}
     contract: Annotated[
-        str, Meta(title="a string", description="The promise that recovery owes: exactly-once, prefix or latest.")
+        str | ContractTable,
+        Meta(
+            title="a string, or a table with name and parameters",
+            description="The promise that recovery owes: exactly-once, prefix, latest, transactions, ...",
+        ),
     ] = "exactly-once"
     seconds_max: Annotated[
         float,
@@ -127,11 +188,18 @@ class CommandSpec:
     build: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    server: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
+    ready_line: str = ""
+    ready_socket: str = ""
+    stop: tuple[str, ...] = ()
     list_failpoints: tuple[str, ...] = ()
     failpoints: tuple[str, ...] = ()
+    failing: Mapping[str, list[str]] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    contract: str = "exactly-once"
+    contract: str | ContractTable = "exactly-once"
     seconds_max: float = 30.0
     disk_bytes: int = 0
     stable_recovery: bool = False
@@ -141,6 +209,8 @@ class CommandSpec:
 def read_spec(path: Path) -> CommandSpec:
     """Read a TOML file. Raises UsageError with the key at fault and the remedy."""
     data = _load(path)
+    if isinstance(data.get("contract"), dict):
+        contract_named(data["contract"])
     try:
         file = checked(data, TargetFile)
     except Invalid as error:
@@ -152,6 +222,7 @@ def read_spec(path: Path) -> CommandSpec:
     for name in ("failpoints", "ignore"):
         given[name] = tuple(given[name])
     _refuse_nul(path, given)
+    _refuse_without_server(path, given)
     return CommandSpec(folder=path.resolve().parent, **given)
 
 
@@ -226,6 +297,19 @@ def _words(command: str) -> list[str]:
     lexer = shlex.shlex(command, posix=False)
     lexer.whitespace_split, lexer.commenters = True, ""
     return list(lexer)
+
+
+def _refuse_without_server(path: Path, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for what belongs to a server if there is none."""
+    if given.get("server"):
+        return
+    if lone := [name for name in _OF_SERVER if given.get(name)]:
+        raise UsageError(
+            f"{path}: {lone[0]} says something of a server, and there is none; add server, or leave it out"
+        )
+    for name in COMMANDS:
+        if any("{port}" in argument for argument in given.get(name, ())):
+            raise UsageError(f"{path}: {name}: {{port}} is the port of a server, and there is none; add server")
 
 
 def _refuse_nul(path: Path, given: Mapping[str, Any]) -> None:

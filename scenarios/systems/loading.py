@@ -1,4 +1,7 @@
-"""How a target's name becomes a system: built in, ``package.module:Class``, ``file.py:Class`` or ``file.toml``."""
+"""How a target's name becomes a system: built in, ``package.module:Class``, ``file.py:Class`` or ``file.toml``.
+
+``file.py`` alone means the only system in that file (`whole_name`).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["Target", "load", "load_module"]
+__all__ = ["Target", "load", "load_module", "whole_name"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,29 @@ class Target:
         """The file that the system lives in, as named; None for a module."""
         name = self.name if self.name.endswith(".toml") else self.module
         return name if name and name.endswith((".toml", ".py")) else None
+
+
+def whole_name(name: str) -> str:
+    """Return a target's name; for a Python file alone, with the only system that it defines.
+
+    Raises:
+        UsageError: the file cannot be imported, or defines no system or several.
+    """
+    if not name.endswith(".py"):
+        return name
+    module = load_module(name)
+    found = [each.__name__ for each in vars(module).values() if _is_system(each) and each.__module__ == module.__name__]
+    if not found:
+        raise UsageError(
+            f"{name} defines no class derived from crashmatrix.SystemUnderTest; add one, or name {name}:CLASS"
+        )
+    if len(found) > 1:
+        raise UsageError(f"{name} defines {' and '.join(found)}; name one of them, as in {name}:{found[0]}")
+    return f"{name}:{found[0]}"
+
+
+def _is_system(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, SystemUnderTest) and not value.__abstractmethods__
 
 
 def load(name: str) -> type[SystemUnderTest]:

@@ -5,6 +5,7 @@ One line per event, handed to the kernel with one write before the call returns,
     attempt <json>      about to store the item
     ack <json>          the system has called it durable
     fail <json>         the attempt ended with an error: the item may be there or not, from now on
+    attempt:NAME <json>     the same, by one of several writers; so with ack:NAME and fail:NAME
 
 A workload may attempt an item that failed once more, or go on to the next one, or stop.
 
@@ -18,7 +19,7 @@ import errno
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +28,9 @@ from typing import Any, Literal
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
+from crashmatrix.scenarios.target.writers import checked_name, writer_here
 
-__all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key"]
+__all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key", "several_writers"]
 
 Item = Any
 """A JSON value: what a workload stores and recovery returns."""
@@ -45,19 +47,19 @@ def item_key(item: Item) -> str:
 class Attempt:
     """One attempt. As a context manager, it acknowledges when the block ends without an exception, else it has failed."""
 
-    def __init__(self, journal: Journal, item: Item) -> None:
-        self._journal, self.item = journal, item
+    def __init__(self, journal: Journal, item: Item, writer: str = "") -> None:
+        self._journal, self.item, self.writer = journal, item, writer
         self._acknowledged = False
 
     def acknowledge(self) -> None:
         """Note that the system has called the item durable."""
-        self._journal.write("ack", self.item)
+        self._journal.write("ack", self.item, self.writer)
         self._acknowledged = True
         AFTER_ACK.hit()
 
     def fail(self) -> None:
         """Note that storing the item ended with an error: the item may be there or not."""
-        self._journal.write("fail", self.item)
+        self._journal.write("fail", self.item, self.writer)
 
     def __enter__(self) -> Attempt:
         return self
@@ -85,21 +87,26 @@ class Journal:
         """A process that was started, not forked, and is handed the journal opens the file for itself."""
         return Journal, (self.path, tuple(self.recovered))
 
-    def attempt(self, item: Item) -> Attempt:
+    def attempt(self, item: Item, writer: str | None = None) -> Attempt:
         """Note that ``item`` is about to be stored: ``with journal.attempt(7): store(7)``.
 
+        Args:
+            writer: which of several writers; by default the name of the thread, task or process that calls (`writers`).
+
         Raises:
-            TypeError: the item is not a JSON value.
+            TypeError: the item is not a JSON value; `crashmatrix.to_item` makes one of bytes, tuples and the like.
+            ValueError: the writer's name has a space, a colon or a line break, or is longer than 80 characters.
             OSError: there is no room for all of the line.
         """
-        self.write("attempt", item)
+        name = writer_here() if writer is None else checked_name(writer)
+        self.write("attempt", item, name)
         AFTER_ATTEMPT.hit()
-        return Attempt(self, item)
+        return Attempt(self, item, name)
 
-    def write(self, kind: Literal["attempt", "ack", "fail"], item: Item) -> None:
+    def write(self, kind: Literal["attempt", "ack", "fail"], item: Item, writer: str = "") -> None:
         """Append one event. Raises TypeError, and OSError if there is no room for all of it."""
         note = {"attempt": AttemptNote, "ack": AckNote, "fail": FailNote}[kind]
-        self.append(note(item_key(item).encode()).encoded())
+        self.append(note(item_key(item).encode(), writer).encoded())
 
     def append(self, line: bytes) -> None:
         """Hand one line, given without its line break, to the kernel."""
@@ -117,6 +124,8 @@ class Event:
 
     kind: Literal["attempt", "ack", "fail"]
     item: Item
+    writer: str = field(default="", repr=False)
+    """Which of several writers. It is not part of `Promises.text`: names may differ between runs."""
 
 
 @dataclass(frozen=True)
@@ -152,15 +161,21 @@ class Promises:
         return [*self.initial, *(event.item for event in self.events if event.kind == "ack")]
 
 
+def several_writers(promises: Promises) -> int:
+    """Return how many writers attempted something, if they are more than one, else 0."""
+    writers = {event.writer for event in promises.events}
+    return len(writers) if len(writers) > 1 else 0
+
+
 def _event(number: int, line: bytes) -> Event:
     try:
         match parse(line):
             case AttemptNote() as note:
-                return Event("attempt", note.value())
+                return Event("attempt", note.value(), note.writer)
             case AckNote() as note:
-                return Event("ack", note.value())
+                return Event("ack", note.value(), note.writer)
             case FailNote() as note:
-                return Event("fail", note.value())
+                return Event("fail", note.value(), note.writer)
     except ValueError:
         pass
     raise UsageError(

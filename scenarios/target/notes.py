@@ -3,6 +3,7 @@
     attempt <json>          the workload is about to store this item
     ack <json>              the system has called this item durable
     fail <json>             the attempt to store this item ended with an error
+    attempt:NAME <json>     the same by one of several writers; its ack:NAME or fail:NAME has the same name
     hit <failpoint> <n>     hit number n of a failpoint; in recordings only
     recovered <json>        the items that an opening of the store found; in recordings of state machines only
 
@@ -37,11 +38,14 @@ class _JsonNote:
     """A note that carries a JSON value, as the bytes that stand in the line: a program may write any spelling, or none."""
 
     json: bytes
+    writer: str = ""
+    """Which of several writers; empty if there is one."""
     kind: ClassVar[bytes] = b""
 
     def encoded(self) -> bytes:
         """Return the line."""
-        return self.kind + b" " + self.json
+        name = b":" + self.writer.encode() if self.writer else b""
+        return self.kind + name + b" " + self.json
 
     def value(self) -> Any:
         """Return the value. Raises ValueError if the bytes are not JSON."""
@@ -113,8 +117,9 @@ def parse(line: bytes | str) -> AnyNote:
     if isinstance(line, str):
         line = line.encode()
     kind, space, rest = line.partition(b" ")
-    if space and (note := _WITH_JSON.get(kind)):
-        return note(rest)
+    kind, colon, writer = kind.partition(b":")
+    if space and (note := _WITH_JSON.get(kind)) and bool(colon) == bool(writer):
+        return note(rest, writer.decode(errors="backslashreplace"))
     if space and kind == b"hit":
         name, _, number = rest.decode(errors="replace").rpartition(" ")
         return HitNote(name, int(number) if number.isdecimal() else 0)

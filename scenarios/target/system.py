@@ -18,12 +18,13 @@ Write a subclass, name it on the command line (``my_store.py:MyStore``), and eve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from crashmatrix.scenarios.target.contract import Contract
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.lives import PARTS, as_part
 
 __all__ = ["SystemUnderTest"]
 
@@ -32,7 +33,7 @@ class SystemUnderTest(ABC):
     """A system under test, as an experiment sees it. Each method runs in a fresh process; share nothing but the disk.
 
     Attributes:
-        contract: ``exactly-once``, ``prefix``, ``latest``, or a `Contract`.
+        contract: a name such as ``latest``, a dict with ``name`` and parameters (`contracts.named`), or a `Contract`.
         boundaries: beginnings of failpoint names; hits next to one of these are never thinned out.
         unreached: beginnings of names of failpoints that belong to what this system never does; others never hit are reported.
         stable_recovery: whether recovering twice must leave the folder exactly as recovering once did.
@@ -44,7 +45,7 @@ class SystemUnderTest(ABC):
         resumes: whether the workload goes on from what it finds, and so is the system's second life, too (`resume`).
     """
 
-    contract: ClassVar[str | Contract] = "exactly-once"
+    contract: ClassVar[str | Mapping[str, Any] | Contract] = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ()
     unreached: ClassVar[Sequence[str]] = ()
     stable_recovery: ClassVar[bool] = False
@@ -55,6 +56,13 @@ class SystemUnderTest(ABC):
     workspace: Path
     seed: int = 0
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let each part know that it runs, and run to its end if it is ``async def``."""
+        super().__init_subclass__(**options)
+        for name in PARTS:
+            if callable(function := cls.__dict__.get(name)):
+                setattr(cls, name, as_part(name, function))
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Remember how it was made: other processes make their own (`Target.of`)."""
@@ -71,19 +79,19 @@ class SystemUnderTest(ABC):
         return None
 
     @abstractmethod
-    def workload(self, root: Path, journal: Journal) -> None:
-        """Store items, telling the journal; may die anywhere."""
+    def workload(self, root: Path, journal: Journal) -> Awaitable[None] | None:
+        """Store items, telling the journal; may die anywhere. May be ``async def``, as may the other parts."""
 
     @abstractmethod
     def recover(self, root: Path) -> Sequence[Item]:
         """Recover what survived in ``root``; return the items found. Raise, and the verdict is ``cannot-open``."""
 
-    def resume(self, root: Path, journal: Journal) -> None:
+    def resume(self, root: Path, journal: Journal) -> Awaitable[None] | None:
         """Go on after a crash and a recovery: store new items, none of ``journal.recovered``, which are those recovered before.
 
         Called if a class overrides it or says ``resumes = True``; then it is the workload once more.
         """
-        self.workload(root, journal)
+        return self.workload(root, journal)
 
     @classmethod
     def can_resume(cls) -> bool:
@@ -97,6 +105,10 @@ class SystemUnderTest(ABC):
     def failpoints_outside(self) -> Sequence[str]:
         """Return the names of fail-rs's or gofail's failpoints in programs of other languages that the system runs."""
         return ()
+
+    def failing_outside(self) -> Mapping[str, Sequence[str]]:
+        """Return those of them that can fail, each with its actions: ``{"put": ["return(EIO)", "panic"]}``."""
+        return {}
 
     def fingerprint(self, root: Path) -> str | None:
         """Return a digest of ``root`` that two runs of one seed share; None if their bytes are the same anyway."""

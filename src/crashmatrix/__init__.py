@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from crashmatrix.scenarios.pytest_fixture import CrashMatrix
     from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine
     from crashmatrix.scenarios.systems.loading import Target
+    from crashmatrix.scenarios.systems.server import Server, ServerFailed
     from crashmatrix.scenarios.target.contract import Contract, Violation
+    from crashmatrix.scenarios.target.encoding import from_item, to_item
     from crashmatrix.scenarios.target.journal import Item, Journal, Promises
     from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -41,12 +43,16 @@ __all__ = [
     "PromiseBroken",
     "Promises",
     "ScenarioError",
+    "Server",
+    "ServerFailed",
     "SystemUnderTest",
     "Target",
     "UsageError",
     "Verdict",
     "Violation",
+    "from_item",
     "run",
+    "to_item",
 ]
 
 _HOMES = {
@@ -59,6 +65,8 @@ _HOMES = {
     "scenarios.target.contract": ("Contract", "Violation"),
     "scenarios.target.journal": ("Item", "Journal", "Promises"),
     "scenarios.systems.loading": ("Target",),
+    "scenarios.systems.server": ("Server", "ServerFailed"),
+    "scenarios.target.encoding": ("from_item", "to_item"),
     "scenarios.target.system": ("SystemUnderTest",),
 }
 

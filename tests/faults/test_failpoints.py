@@ -707,6 +707,7 @@ thread.join()
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
 
 
+@pytest.mark.lengthy
 def test_many_forks_under_load() -> None:
     """Children forked while other threads configure all find a registry that works, and so does their parent."""
     process = run_python(

@@ -58,7 +58,8 @@ def then_all(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -
             return
 
 
-@pytest.mark.daily(56)  # The tests of each operation strike at each of its failpoints.
+@pytest.mark.lengthy
+@pytest.mark.daily(28)
 @pytest.mark.parametrize("point", POINTS)
 def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path) -> None:
     """After an error every other operation works or is refused by an error of ours; what reopening finds is what was promised."""

@@ -21,7 +21,7 @@ from crashmatrix.scenarios.target.journal import Item, Promises
 from tests.reference_wal.driven import DrivenEngine, DrivenLog
 
 FUZZ = settings(max_examples=3_000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
-QUICK = settings(FUZZ, max_examples=12, stateful_step_count=30, derandomize=True, database=None)
+QUICK = settings(FUZZ, max_examples=8, stateful_step_count=30, derandomize=True, database=None)
 PROFILE = FUZZ if os.environ.get("CRASHMATRIX_FUZZ") else QUICK
 SEARCH = settings(QUICK, max_examples=200, phases=(Phase.generate,), report_multiple_bugs=False)
 
@@ -199,6 +199,7 @@ class LogMachine(ModelledMachine):
             self.ids.pop(table, None)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("machine", [EngineMachine, LogMachine])
 def test_agrees_with_its_model(machine: type[CrashStateMachine]) -> None:
     """After any sequence of operations and kills, exactly what was promised is there."""

@@ -38,6 +38,8 @@ def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
     assert seen == {*FLUSH, "engine.flush.before_acknowledge"} and len(FLUSH) > 20
 
 
+@pytest.mark.lengthy
+@pytest.mark.daily(14)
 @pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(FLUSH, ["panic", "raise(ENOSPC)"]))
 def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
     """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""
@@ -78,6 +80,7 @@ def test_a_failed_append(point: str, tmp_path: Path) -> None:
         assert ids(engine) == []
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("fault", ["panic", "raise(EIO)"])
 @pytest.mark.parametrize(
     "point",
@@ -105,7 +108,8 @@ def test_a_failed_truncation(point: str, fault: str, tmp_path: Path) -> None:
             engine.truncate("t")
         with pytest.raises(LogPoisoned):
             engine.read("t")
-    committed = point not in ("engine.truncate.before_commit", "commit.delta.before_transact")
+    uncommitted = ("engine.truncate.before_commit", "commit.delta.before_sync", "commit.delta.before_transact")
+    committed = point not in uncommitted
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == ([] if committed else [0.0, 1.0, 2.0])
         assert len(list((tmp_path / "tables" / "t").glob("*.parquet"))) == (0 if committed else 1)

@@ -33,6 +33,7 @@ def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = Non
     return engine
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("wal", [True, False])
 def test_many_threads(wal: bool, tmp_path: Path) -> None:
     """At every moment a reader finds each row acknowledged by then, and none twice; after closing as well."""
@@ -203,6 +204,8 @@ threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)
 """
 
 
+@pytest.mark.lengthy
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "point",
     ["commit.delta.after_transact", "seal.after_take", "wal.retire.before_unlink", "checkpoint.clean_up.after_unlink"],

@@ -85,6 +85,7 @@ def check(directory: Path, file: str, field: str) -> None:
             assert any(word in str(refused) for word in ("target", "shard", "newer"))
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=300)
 @given(damaged(SUMMARY))
 def test_summary(tmp_path_factory: pytest.TempPathFactory, change: tuple[str, str]) -> None:
@@ -93,6 +94,7 @@ def test_summary(tmp_path_factory: pytest.TempPathFactory, change: tuple[str, st
     check(report(tmp_path_factory.mktemp("report"), text, list(map(json.dumps, LINES))), "summary.json", field)
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_results(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

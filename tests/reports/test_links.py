@@ -298,7 +298,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("command", "place", "intruder", "message"), REFUSED)
 def test_on_the_command_line(command: str, place: str, intruder: str, message: str, tmp_path: Path) -> None:
     """Each command refuses in one line, ends with status 2 and leaves everything outside as it was."""
@@ -320,6 +320,8 @@ def test_on_the_command_line(command: str, place: str, intruder: str, message: s
     assert seen(foreign) == before
 
 
+@pytest.mark.lengthy
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("command", ["report", "merge whole", "diff report"])
 def test_error_lines_show_escapes(command: str, tmp_path: Path) -> None:
     """A name with an escape sequence or a line end is shown as text on one line of stderr, on every way there."""

@@ -52,7 +52,7 @@ class Log(SystemUnderTest):
             return []
         found, whole = [], 0
         for line in path.read_bytes().splitlines(keepends=True):
-            if len(line) != 9 or line[:4] != line[4:8]:
+            if len(line) != 9 or line[:4] != line[4:8] or line[8:] != b"\n":
                 break
             found.append(int(line[:4]))
             whole += len(line)
@@ -214,3 +214,15 @@ class Idle(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Any]:
         return [1]
+
+
+class IgnoresFolderSync(Log):
+    """Wrong: goes on although its folder, and so the log's name, could not be made durable."""
+
+    def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
+        os.close(os.open(root / "log", os.O_CREAT | os.O_WRONLY, 0o644))
+        folder = os.open(root, os.O_RDONLY)
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+        os.close(folder)
+        super().store(root, journal, items)

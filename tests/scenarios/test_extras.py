@@ -88,6 +88,7 @@ def test_pytest_fixture(bare: dict[str, str], tmp_path: Path) -> None:
     assert "1 passed" in ended.stdout
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("command", ["targets", "doctor"])
 def test_informative_commands(command: str, bare: dict[str, str], tmp_path: Path) -> None:
     """Each answers; the doctor says how to install what is missing, and that nobody must have it."""
@@ -98,7 +99,7 @@ def test_informative_commands(command: str, bare: dict[str, str], tmp_path: Path
         assert [line.split()[:2] for line in lines] == [["no", package] for package in EXTRAS["reference"]]
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("first", "extra"), sorted(NEEDED.items()))
 def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str], tmp_path: Path) -> None:
     """A target without its extra is refused in one line: the target, the package, and the command that installs it."""
@@ -112,7 +113,7 @@ def test_what_needs_an_extra_says_so(first: str, extra: str, bare: dict[str, str
     )
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "command", [("run",), ("failpoints",), ("mutants", "--list"), ("run", "reference+no-sync-record")]
 )

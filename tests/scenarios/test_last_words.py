@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.last_words import last_words
+from crashmatrix.scenarios.last_words import first_and_last, last_words
 
 NODE = "/srv/store.js:17\n    throw new Error('no space');\n    ^\n\nError: no space left in segment 3\n" + "".join(
     f"    at Store.append{number} (/srv/node_modules/a/long/path/store.js:{number}:11)\n" for number in range(40)
@@ -49,3 +49,11 @@ def test_the_top_of_the_stack_is_shown() -> None:
 @pytest.mark.parametrize(("printed", "shown"), [("", ""), (" a\n\n b ", "a b"), ("x" * 400, "x" * 300)])
 def test_short_and_plain_output(printed: str, shown: str) -> None:
     assert last_words(printed) == shown
+
+
+def test_first_and_last_lines() -> None:
+    """A long output is shown by its first and last lines, each cut to fit; a short one whole."""
+    assert first_and_last("a\n\n b  c \n") == "a | b c"
+    assert first_and_last("\n".join(map(str, range(9)))) == "0 | 1 | 2 | ... 3 lines ... | 6 | 7 | 8"
+    assert first_and_last("x" * 500) == "x" * 160 + "..."
+    assert first_and_last("") == ""

@@ -78,7 +78,7 @@ def test_safe(pytester: pytest.Pytester) -> None:
     run(pytester, "safe").assert_outcomes(passed=1)
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("name", sorted(SEEN))
 def test_failures(pytester: pytest.Pytester, name: str) -> None:
     """A failure takes a few lines, and none of them is the harness's stack."""

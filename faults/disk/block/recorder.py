@@ -20,6 +20,7 @@ import mmap
 import os
 import stat
 
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
 from crashmatrix.faults.disk.linux.fuse import Request
@@ -51,9 +52,10 @@ class PlannedFault:
 
 
 class DiskRecorder(Recorder):
-    """A disk that starts as the image; `image` and `log` are open files."""
+    """A disk that starts as the image; `image` and `log` are open files. The switch tells of failures, and ends them."""
 
-    def __init__(self, image: int, log: int) -> None:
+    def __init__(self, image: int, log: int, switch: FaultSwitch | None = None) -> None:
+        self._switch = switch
         self._size = os.fstat(image).st_size
         super().__init__(log, DISK_NAME, Inode(RECORDED, stat.S_IFREG | 0o600, links=1, size_fixed=self._size))
         # Private: the image file stays as it was, the base that the reader of the log starts from.
@@ -109,12 +111,16 @@ class DiskRecorder(Recorder):
                 super()._command(words)
 
     def _fail_if_planned(self, request: str, offset: int, length: int) -> None:
+        if self._switch and self._switch.healed:
+            return
         # Every fault counts every request, or two faults would shift each other.
         fired = [fault for fault in self._faults if fault.hit(request)]
         if not fired:
             return
         error = fired[0].error
         self._counts["failed"] += 1
+        if self._switch:
+            self._switch.note_failure()
         self._log.append(FAILED, offset, b"%s %d" % (request.encode(), length), error)
         raise OSError(error, request)
 

@@ -26,7 +26,7 @@ class DiskStage(Stage):
             for offset, data in content(*self._crashed):
                 os.pwrite(self._image, data, offset)
             self._filesystem.repair(f"/dev/fd/{self._image}", descriptors=(self._image,))
-        self._start(DiskRecorder(self._image, self._log))
+        self._start(DiskRecorder(self._image, self._log, self.switch))
         disk = os.open(self._files / DISK_NAME, os.O_RDWR | os.O_CLOEXEC)
         try:
             with LoopDevice(disk) as loop:  # The mount keeps it; autoclear ends it.

@@ -1,12 +1,12 @@
-"""ModelarDB's write-ahead log, as published: batches of several series, a rotation every few, one restart on the way.
+"""ModelarDB's write-ahead log: batches of two series, a rotation every few, one restart on the way.
 
 ModelarDB (https://github.com/ModelarData/ModelarDB-RS) logs each batch for a time series table before it buffers it: a folder
-a table, the segment being written ``{start}-.arrows``, closed ones ``{start}-{end}.arrows``. `log` has the algorithm.
+a table, the segment being written ``{start}-.arrows``, closed ones ``{start}-{end}.arrows``. `log` has the log, `engine` the
+server around it.
 
-The log was read as it was in #376 (https://github.com/ModelarData/ModelarDB-RS/pull/376) and after its next id was fixed in
-#389 (https://github.com/ModelarData/ModelarDB-RS/pull/389): ``crates/modelardb_storage/src/write_ahead_log.rs``. Not read, and
-so assumed: the server code that carries ids from buffers to commits (taken to be: a commit names every batch of which it holds
-points), and when a buffer is committed. Simplified: one table, no compression, few batches a segment.
+Both were read at commit f50bf88f of 26 June 2026, which has #376 (https://github.com/ModelarData/ModelarDB-RS/pull/376)
+and, after it, #389, #391, #394 and #395: ``crates/modelardb_storage/src/write_ahead_log.rs`` and the server's ``storage``
+folder. Simplified: one table, no compression, four batches a segment; what runs in threads of its own runs at fixed places.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import pyarrow as pa
-from deltalake import DeltaTable
-
-from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.modelardb.log import SCHEMA, SEGMENT_BATCHES, Engine
-from crashmatrix.scenarios.systems.values import ITEMS, LATER, digest_of, value_of
+from crashmatrix.scenarios.systems.modelardb.batches import batch_of, numbers_in
+from crashmatrix.scenarios.systems.modelardb.engine import Engine
+from crashmatrix.scenarios.systems.modelardb.log import SEGMENT_BATCHES
+from crashmatrix.scenarios.systems.values import ITEMS, LATER, digest_of
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -32,11 +29,7 @@ __all__ = ["ModelarDB"]
 
 _RESTARTS_BEFORE = 4 * SEGMENT_BATCHES
 _SYNC_THAT_FAILS = 6
-_BATCHES: Sequence[dict[str, int]] = (
-    {"fast": 3, "other": 1}, {"fast": 4, "other": 1}, {"slow": 1}, {"fast": 3}, {"fast": 4, "other": 2},
-    {"fast": 3}, {"fast": 4}, {"fast": 3, "other": 1}, {"fast": 4}, {"fast": 3},
-)  # fmt: skip
-"""How many points of which series the batches hold, time and again."""
+_TRIES = 3
 
 
 class ModelarDB(SystemUnderTest):
@@ -49,30 +42,39 @@ class ModelarDB(SystemUnderTest):
     Args:
         flaws: names from `log.FLAWS`.
         sync_fails: the log's sixth sync fails; the client tries again, after a restart if the log demands one.
+        parts: a batch counts as there if some of its points are, so that `split-batch` does not hide another flaw.
     """
 
     contract = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ("modelardb.rotate.", "modelardb.segment.", "modelardb.open.")
+    unreached: ClassVar[Sequence[str]] = (
+        *("modelardb.truncate.", "modelardb.drop.", "modelardb.transfer.", "modelardb.log."),  # See `tables`.
+    )
 
-    def __init__(self, flaws: Collection[str] = (), sync_fails: bool = False) -> None:
-        self._flaws, self._sync_fails = flaws, sync_fails
+    def __init__(self, flaws: Collection[str] = (), sync_fails: bool = False, parts: bool = False) -> None:
+        self._flaws, self._sync_fails, self._parts = frozenset(flaws), sync_fails, parts
 
     def prepare(self, root: Path) -> None:
         """Make the table and its log."""
-        DeltaTable.create(str(root / "table"), schema=SCHEMA)
-        Engine(root, self._flaws)
+        Engine(root, self._flaws).create()
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Ingest the batches; on the way, restart in good order: the segment left over is empty then."""
         engine = Engine(root, self._flaws)
         if self._sync_fails:
+            assert engine.log is not None
             engine.log.sync_data = _failing_once()
         for number in range(ITEMS):
             if number == _RESTARTS_BEFORE:
-                engine.flush()
+                self._flush(engine)
                 engine = Engine(root, self._flaws)
             engine = self._ingest(engine, root, journal, number)
-        engine.flush()
+        self._flush(engine)
+
+    def _flush(self, engine: Engine) -> None:
+        """Commit what waits. The log has whatever cannot be committed, or is opened again."""
+        if engine.usable:
+            engine.flush()
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Ingest more batches, and stop without flushing them: the next start has to replay some."""
@@ -81,48 +83,38 @@ class ModelarDB(SystemUnderTest):
             engine = self._ingest(engine, root, journal, number)
 
     def _ingest(self, engine: Engine, root: Path, journal: Journal, number: int) -> Engine:
-        """Ingest until it succeeds; returns the engine then open."""
+        """Ingest, and try again after an error, with a restart if the log demands one; returns the engine then open.
+
+        After a restart the client looks first whether the batch is there.
+        """
         attempt = journal.attempt(number)
-        try:
-            engine.ingest(self._batch(number))
-        except OSError:
-            engine = engine if "shifted-id" in self._flaws else Engine(root, self._flaws)
-            return self._ingest(engine, root, journal, number)
+        for tries in range(1, _TRIES + 1):
+            if not engine.usable:
+                engine = Engine(root, self._flaws)
+                if tries > 1 and number in engine.rows()["number"].to_pylist():
+                    break
+            try:
+                engine.ingest(batch_of(self.seed, number))
+                break
+            except OSError:
+                if tries == _TRIES:
+                    attempt.fail()
+                    raise
+                if "shifted-id" in self._flaws:
+                    attempt = journal.attempt(number)
         attempt.acknowledge()
+        engine.work()
         return engine
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the log, which replays; return the batches that are committed or buffered, each as often as it is there."""
-        return self._items(Engine(root, self._flaws))
-
-    def _items(self, engine: Engine) -> list[Item]:
-        found = Counter((row["number"], row["series"], row["row"], row["value"]) for row in engine.rows().to_pylist())
-        items = []
-        for number in sorted({point[0] for point in found}):
-            points = [tuple(row.values()) for row in self._batch(number).to_pylist()]
-            times = {found.pop(point, 0) for point in points}
-            if len(times) > 1:
-                verdict = "loses" if 0 in times else "duplicate"
-                raise PromiseBroken(
-                    verdict, f"the points of batch {number} came back {min(times)} to {max(times)} times"
-                )
-            items += [number] * times.pop()
-        if found:
-            raise PromiseBroken("corrupt", f"points came back that were never stored: {[p[:3] for p in found][:3]}")
-        return items
+        return numbers_in(self.seed, Engine(root, self._flaws).rows(), parts=self._parts)
 
     def fingerprint(self, root: Path) -> str:
         """Digest the segments and the commits' names: data files are named at random, and commits are dated."""
         segments = [(path.name, path.read_bytes().hex()) for path in sorted((root / "log").iterdir())]
         commits = sorted(path.name for path in (root / "table" / "_delta_log").iterdir())
         return digest_of(commits, segments)
-
-    def _batch(self, number: int) -> pa.RecordBatch:
-        keys = [(name, row) for name, rows in _BATCHES[number % len(_BATCHES)].items() for row in range(rows)]
-        value = value_of(self.seed, number)
-        size = -(-len(value) // len(keys))
-        points = [(number, *key, value[place * size : (place + 1) * size]) for place, key in enumerate(keys)]
-        return pa.RecordBatch.from_arrays([pa.array(column) for column in zip(*points, strict=True)], schema=SCHEMA)
 
 
 def _failing_once() -> Callable[[int], None]:

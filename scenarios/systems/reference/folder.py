@@ -17,8 +17,8 @@ __all__ = ["leave_debris", "leave_half", "undated"]
 
 def undated(path: Path) -> bytes:
     """Return a file's content without what deltalake dates or draws at random."""
-    if path.name.endswith(".checkpoint.parquet"):
-        return b""  # Repeats the commits, whose dates and ids it holds compressed.
+    if path.name.endswith((".checkpoint.parquet", ".xxh3")):
+        return b""  # Repeats the commits, whose dates and ids it holds compressed; and its checksum.
     if path.parent.name != "_delta_log":
         return path.read_bytes()
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -28,6 +28,7 @@ def undated(path: Path) -> bytes:
 def _without_dates(value: Any) -> Any:
     random_or_dated = {
         "timestamp",
+        "checksum",
         "modificationTime",
         "deletionTimestamp",
         "createdTime",
@@ -45,7 +46,7 @@ def leave_debris(root: Path) -> None:
     """Leave the files of an engine that had begun to do more when the power went; nothing of it was acknowledged."""
     delta_log = root / "tables" / MAIN / "_delta_log"
     newest = max(int(path.stem) for path in delta_log.glob("*.json"))
-    (delta_log / f"{newest + 1:020d}.json").touch()
+    (delta_log / f"{newest + 1:020d}.json#unfinished").write_bytes(b'{"commitInfo":{"checksum":"0123')
     (delta_log / f"{newest + 1:020d}.json#abandoned").touch()
     (root / "tables" / MAIN / "orphan.parquet").touch()
     (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')

@@ -103,6 +103,7 @@ TREE = st.lists(
 )
 
 
+@pytest.mark.lengthy
 @settings(max_examples=60, deadline=None)
 @given(TREE)
 @example([Data(A, 0, b"y" * 512), Data(A, 0, b"x" * 700)])
@@ -130,6 +131,7 @@ def test_enumeration_is_deterministic_and_restarts() -> None:
     assert first != list(CrashStates(trace, StateOptions(seed=6)))
 
 
+@pytest.mark.lengthy
 def test_every_state_can_be_parsed_again() -> None:
     trace = random_trace(8)
     assert all(CrashState.parse(str(state), trace) == state for state in CrashStates(trace))
@@ -157,6 +159,7 @@ def test_a_block_overwritten_in_place_has_as_many_outcomes_as_its_changed_sector
     assert any(state.tears for state in found[:5])
 
 
+@pytest.mark.lengthy
 def test_small_budgets_see_every_kind_of_state_and_soon_every_cut() -> None:
     """The states `all` and `none` come early for every cut; torn writes come among them."""
     trace = random_trace(4, length=120)

@@ -59,6 +59,7 @@ WANTED = {
 }
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("filesystem", ON_DISK)
 def test_a_small_program_through_every_crash(filesystem: str, tmp_path: Path) -> None:
     """The promises of fsync hold, nothing else does, and ids rebuild images after the trace was saved and loaded."""

@@ -91,6 +91,7 @@ TEARS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("tear", TEARS.values(), ids=TEARS)
 @pytest.mark.parametrize("which", ["checkpoint", "pointer", "both"])
 def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], bytes], tmp_path: Path) -> None:

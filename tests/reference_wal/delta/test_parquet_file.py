@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
 from crashmatrix.reference_wal.delta.parquet_file import read_rows
+from tests.reference_wal.delta.stores import unsealed
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
 
 SECTOR_BYTES = 512
@@ -211,6 +212,7 @@ def make_old(root: Path) -> list[Path]:
     for file in sorted((root / "engine" / "tables" / "t").glob("*.parquet")):
         name = file.name[: 2 * 20 + 1] + ".parquet"
         for commit in (file.parent / "_delta_log").glob("*.json"):
+            unsealed(commit)
             commit.write_text(commit.read_text().replace(file.name, name))
         old.append(file.rename(file.with_name(name)))
     return old

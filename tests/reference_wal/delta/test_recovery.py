@@ -1,4 +1,4 @@
-"""Commits and checkpoints that a power cut tore: removed where nothing is lost, refused where no power cut explains them."""
+"""What a crash leaves of commits and checkpoints is removed; a commit that does not fit its checksum is refused."""
 
 from __future__ import annotations
 
@@ -10,119 +10,98 @@ from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.delta.commit import DeltaStore
-from crashmatrix.reference_wal.delta.recovery import TornTail, remove_torn, torn_tail
-from tests.reference_wal.delta.stores import APPLICATION, KEEP_SEGMENTS, commit, json_of, store
+from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal, properties_of
+from tests.reference_wal.delta.stores import APPLICATION, KEEP_SEGMENTS, PROPERTIES, commit, json_of, store, unsealed
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 
-def test_whole_tables_have_no_torn_tail(tmp_path: Path) -> None:
-    """Recovery finds no torn commit in a table at rest: new, with commits, cleared, or with a checkpoint."""
+def test_whole_tables_have_no_leftovers(tmp_path: Path) -> None:
+    """Recovery finds nothing to remove in a table at rest: new, with commits, cleared, or with a checkpoint."""
     made = store(tmp_path)
-    whole = [torn_tail(tmp_path / "t")]
+    whole = [check(tmp_path / "t")]
     commit(made, 0, 0)
-    whole.append(torn_tail(tmp_path / "t"))
+    whole.append(check(tmp_path / "t"))
     made.clear(0, application=APPLICATION)
-    whole.append(torn_tail(tmp_path / "t"))
+    whole.append(check(tmp_path / "t"))
     made.checkpoint()
-    whole.append(torn_tail(tmp_path / "t"))
-    assert whole == [TornTail(None, version - 1, []) for version in (0, 1, 2, 2)]
+    whole.append(check(tmp_path / "t"))
+    assert whole == [Leftovers([], [])] * 4
+    assert properties_of(tmp_path / "t") == PROPERTIES
 
 
-@pytest.mark.parametrize("newest", ["commit", "clear"])
-def test_a_commit_torn_at_every_byte(newest: str, tmp_path: Path) -> None:
-    """A newest commit that lacks any of its end, or has zeros there, is recognised, and healing removes it."""
-    made = store(tmp_path, commits=2)
-    before = torn_tail(tmp_path / "t")
-    if newest == "clear":
-        made.clear(2, application=APPLICATION)
-    else:
-        commit(made, 2, 2)
-    file = json_of(tmp_path, 3)
-    data = file.read_bytes()
-    assert before == TornTail(None, 1, []) and data[-1:] == b"}"
-
-    for length in range(len(data)):
-        for torn in (data[:length], data[:length] + bytes(len(data) - length)):
-            file.write_bytes(torn)
-            assert torn_tail(tmp_path / "t") == TornTail(file, 2, []), length
-    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
-
-    assert not file.exists()
-    healed = DeltaStore(tmp_path / "t")
-    assert (healed.marker(APPLICATION), numbers(healed.read(SCHEMA))) == (1, [0.0, 1.0])
-    healed.remove_orphans()
-    commit(healed, 2, 2)
-    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0]
+def test_commits_that_never_were_are_removed(tmp_path: Path) -> None:
+    """A commit that a crash left under its temporary name, ours or deltalake's, goes; the version is free."""
+    made = store(tmp_path, commits=1)
+    for name in ("1", "unfinished"):
+        (tmp_path / "t" / "_delta_log" / f"{2:020d}.json#{name}").write_bytes(b"half")
+    heal(tmp_path / "t")
+    assert list((tmp_path / "t" / "_delta_log").glob("*#*")) == []
+    commit(made, 1, 1)
+    assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 1
 
 
-def test_leftovers_of_deltalake_are_removed(tmp_path: Path) -> None:
-    """The temporary file that deltalake links a commit from does not pile up."""
-    store(tmp_path, commits=1)
-    leftover = tmp_path / "t" / "_delta_log" / f"{2:020d}.json#1"
-    leftover.write_bytes(b"half")
-    remove_torn(tmp_path / "t", torn_tail(tmp_path / "t"))
-    assert not leftover.exists()
-    assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 0
-
-
-@pytest.mark.parametrize("damage", ["empty", "gone"])
-def test_the_first_commit_is_never_torn(damage: str, tmp_path: Path) -> None:
-    """A table whose first commit is damaged or gone was damaged afterwards: it is synced before it has its name."""
+def test_no_commit_is_refused(tmp_path: Path) -> None:
+    """A table without any commit was damaged afterwards: the first one is synced before the table has its name."""
     store(tmp_path)
-    if damage == "empty":
-        json_of(tmp_path, 0).write_bytes(b"")
-    else:
-        json_of(tmp_path, 0).unlink()
-    before = contents(tmp_path)
-    with pytest.raises(TableCorrupted):
-        torn_tail(tmp_path / "t")
-    assert contents(tmp_path) == before
+    json_of(tmp_path, 0).unlink()
+    with pytest.raises(TableCorrupted, match="holds no commit"):
+        check(tmp_path / "t")
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
     "half": lambda data: data[: len(data) // 2],
     "without its last line": lambda data: data.rpartition(b"\n")[0],
-    "first line only": lambda data: data.partition(b"\n")[0],
     "zeros": lambda data: bytes(len(data)),
+    "another marker": lambda data: data.replace(b'"version":2', b'"version":1'),
 }
 
 
+@pytest.mark.parametrize("wal", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_engine_heals_a_torn_commit(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """While the log holds the rows of a torn commit, opening removes it and every row is there once."""
-    with StorageEngine.open(tmp_path, options=KEEP_SEGMENTS) as engine:
+def test_a_damaged_commit_is_refused(damage: Callable[[bytes], bytes], wal: bool, tmp_path: Path) -> None:
+    """A newest commit that changed is refused each time, with a log and without, and nothing is changed."""
+    with StorageEngine.open(tmp_path, wal, options=KEEP_SEGMENTS) as engine:
         engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
         for number in range(3):
             engine.ingest("t", batch(float(number)))
             engine.flush()
     file = json_of(tmp_path / "tables", 3)
     file.write_bytes(damage(file.read_bytes()))
-
-    with StorageEngine.open(tmp_path) as engine:
-        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
-        assert [batch_id for batch_id, _ in engine.unpersisted("t")] == [2]
-        assert len(engine.files("t")) == 2
-        engine.flush()
-        assert numbers(engine.read("t")) == [0.0, 1.0, 2.0]
-    assert DeltaTable(str(tmp_path / "tables" / "t")).version() == 3
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_engine_refuses_what_the_log_cannot_heal(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """Once the log has let go of the rows, a damaged newest commit is corruption: refused each time, nothing changed."""
-    with StorageEngine.open(tmp_path) as engine:
-        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
-        engine.ingest("t", batch(0.0))
-        engine.flush()
-    with StorageEngine.open(tmp_path) as engine:
-        assert engine.unpersisted("t") == []
-    file = json_of(tmp_path / "tables", 1)
-    file.write_bytes(damage(file.read_bytes()))
     before = contents(tmp_path)
-
     for _ in range(2):
-        with pytest.raises(TableCorrupted, match="the newest commit is damaged") as caught:
-            StorageEngine.open(tmp_path)
+        with pytest.raises(TableCorrupted, match="does not fit its checksum") as caught:
+            StorageEngine.open(tmp_path, wal)
         assert caught.value.path == file
         assert contents(tmp_path) == before
+
+
+def test_commits_that_a_checkpoint_holds_are_not_needed(tmp_path: Path) -> None:
+    """A damaged commit below a checkpoint with its proof stops nothing; if the checkpoint fails as well, it is named."""
+    made = store(tmp_path, commits=2)
+    made.checkpoint()
+    json_of(tmp_path, 1).write_bytes(b"")
+    heal(tmp_path / "t")
+    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0]
+    (tmp_path / "t" / "_delta_log" / f"{2:020d}.checkpoint.parquet").write_bytes(b"")
+    with pytest.raises(TableCorrupted) as caught:
+        check(tmp_path / "t")
+    assert caught.value.path == json_of(tmp_path, 1)
+
+
+def test_a_table_of_an_older_version(tmp_path: Path) -> None:
+    """Tables whose commits and checkpoints have no checksums are read, and go on with checksums."""
+    made = store(tmp_path, commits=2)
+    made.checkpoint()
+    for version in range(3):
+        unsealed(json_of(tmp_path, version))
+    next((tmp_path / "t" / "_delta_log").glob("*.xxh3")).unlink()
+    for version in (0, 1):  # A clean-up took them.
+        json_of(tmp_path, version).unlink()
+    heal(tmp_path / "t")
+    older = DeltaStore(tmp_path / "t")
+    assert (older.marker(APPLICATION), numbers(older.read(SCHEMA))) == (1, [0.0, 1.0])
+    commit(older, 2, 2)
+    heal(tmp_path / "t")
+    assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0, 2.0]
+    assert DeltaTable(str(tmp_path / "t")).version() == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.segment import SegmentName
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
@@ -51,6 +52,6 @@ def fill(log: SegmentedLog, count: int) -> None:
 
 
 def names(log: SegmentedLog) -> list[str]:
-    found = [SegmentName.parse(path.name) for path in log.folder.iterdir()]
+    found = [SegmentName.parse(path.name) for path in log.folder.iterdir() if path.name != END]
     assert all(found)
     return [str(name) for name in sorted((name for name in found if name), key=lambda name: name.start)]

@@ -12,6 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
+from crashmatrix.reference_wal.atomic_file import checked
 from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.recovery import Row
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -215,6 +216,19 @@ KEPT = {
         unpersisted=(0, 1),
         next_id=2,
     ),
+    "@T": Case(
+        {"0-.arrows": segment(0, 3), "end": checked(b"2", "log")},
+        rows={"end": Row.END},
+        names=("0-2.arrows", "3-.arrows", "end"),
+        unpersisted=(0, 1, 2),
+        next_id=3,
+    ),
+    "@V": Case(
+        {"0-.arrows": segment(0, 1), "end": checked(b"2", "log")[:-3]},
+        names=("0-0.arrows", "1-.arrows", "end"),
+        unpersisted=(0,),
+        next_id=1,
+    ),
     "@P": Case(
         {"0-0.arrows": segment(0, 1), "notes.txt": b"mine", "0-0.arrows.bak": b"old"},
         rows={"notes.txt": Row.FOREIGN, "0-0.arrows.bak": Row.FOREIGN},
@@ -396,6 +410,11 @@ REFUSED = {
         file="persisted",
         offset=0,
     ),
+    "@U": Case(
+        {"0-.arrows": segment(0, 3)[:-9], "end": checked(b"3", "log")},
+        refused="ends at batch 1, but 2 was durable when the log was closed",
+        file="0-.arrows",
+    ),
     "@Q": Case({"notes.txt": b"mine", "0-.tmp": b"stays"}, refused="holds no segment, but notes.txt", file=""),
 }
 
@@ -492,6 +511,7 @@ def test_repeating_is_harmless(case: Case, tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.lengthy
 @parametrize(kept=KEPT)
 def test_cut_short_anywhere(case: Case, tmp_path: Path) -> None:
     """Recovery that stops at any of its steps is finished by the next one, with the same outcome."""

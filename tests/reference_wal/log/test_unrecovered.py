@@ -70,15 +70,6 @@ def test_a_folder_that_never_became_a_log(tmp_path: Path) -> None:
     assert UnrecoveredLog.look(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX) is None
 
 
-def test_covers(tmp_path: Path) -> None:
-    """The log covers what follows an id if no batch from there on is missing."""
-    whole, rest = fill(tmp_path, "whole", 6), fill(tmp_path, "rest", 6, persisted=4)
-    assert all(look(whole).covers(first) for first in range(8))
-    oldest = oldest_id(rest)
-    assert 0 < oldest <= 4
-    assert [look(rest).covers(first) for first in range(8)] == [first >= oldest for first in range(8)]
-
-
 def test_gaps_are_refused_before_any_log_is_changed(tmp_path: Path) -> None:
     """If one log lacks batches, all logs stay as they are, whichever comes first."""
     for table in ("a", "b", "c"):

@@ -68,6 +68,7 @@ def test_opens_quietly_and_alone(page: Page) -> None:
     assert page("document.querySelectorAll('.finding').length") == 3
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     ("attempt", "blocked"),
     [
@@ -200,6 +201,7 @@ def test_the_address_keeps_the_filter(page: Page, tmp_path: Path) -> None:
     assert ids(page) == ["kill:wal.retire.after_unlink@3"]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(
     "fragment",
     [
@@ -268,6 +270,7 @@ CONTRAST = """(() => {
   return faint; })()"""
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_narrow(page: Page, width: int) -> None:
     """On any screen the page scrolls down only; wide tables scroll by themselves."""
@@ -277,6 +280,7 @@ def test_narrow(page: Page, width: int) -> None:
     assert wide <= width
 
 
+@pytest.mark.slow
 def test_thousands(page: Page, tmp_path: Path) -> None:
     """20,000 scenarios are all in the list, of which one page is shown; the benchmark says how long that takes."""
     results = [result(f"p{n // 200}", n % 200 + 1) for n in range(20_000)]

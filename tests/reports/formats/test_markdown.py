@@ -59,7 +59,16 @@ def broken(findings: int, length: int) -> tuple[RunSummary, list[ScenarioResult]
     return summary(results), results
 
 
-@pytest.mark.parametrize(("findings", "length"), [(3000, 1_900), (1, 5_000_000), (17_000, 1)])
+@pytest.mark.lengthy
+@pytest.mark.parametrize(
+    ("findings", "length"),
+    [
+        (17_000, 1),
+        (1, 1_200_000),
+        pytest.param(1, 5_000_000, marks=pytest.mark.slow),
+        pytest.param(3000, 1_900, marks=pytest.mark.slow),
+    ],
+)
 def test_fits(findings: int, length: int) -> None:
     """GitHub accepts the summary, whatever was found; the summary counts the parts that it leaves out."""
     text = render(*broken(findings, length))

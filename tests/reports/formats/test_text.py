@@ -25,6 +25,7 @@ def test_visible(text: str, expected: str) -> None:
     assert visible(text) == expected
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=200)
 @given(st.text())
 def test_visible_is_printable(text: str) -> None:

@@ -12,7 +12,7 @@ from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from tests import ROOT
-from tests.house import PATHS, imports
+from tests.house import PATHS, imports, parsed
 
 REGISTRY = Path("scenarios/campaign/experiments.py")
 READS_OLD_REPORTS = Path("reports/upgrade.py")
@@ -33,7 +33,7 @@ def mentions(path: Path, text: str, name: str, folder: Path) -> list[str]:
     """Return the literals and imports by which a module knows an experiment."""
     module = ".".join(folder.parts)
     return [
-        *(one for one in strings(ast.parse(text)) if one == name or one.startswith(f"{name}:")),
+        *(one for one in strings(parsed(text)) if one == name or one.startswith(f"{name}:")),
         *(one for one in imports(path, text) if one == module or one.startswith(f"{module}.")),
     ]
 

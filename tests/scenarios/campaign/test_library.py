@@ -69,6 +69,7 @@ def test_a_target_by_its_name(tmp_path: Path) -> None:
     assert (outcome.verdict, outcome.system) == (Verdict.SAFE, "Store")
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     "program",
     [

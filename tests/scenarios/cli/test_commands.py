@@ -64,7 +64,7 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.daily(15)
+@pytest.mark.daily(8)
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""
@@ -100,6 +100,7 @@ def test_a_failed_run_leaves_the_last_report(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()} == before
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("Buffered", 1), ("CheckerCrashes", 3)])
 def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
     """0 safe, 1 broken, 3 unknown; the report shown again says the same, and has the same pages."""
@@ -167,6 +168,7 @@ def test_replay_of_a_point_never_reached_is_unknown(tmp_path: Path) -> None:
     assert "was to be killed at toy.put.after_write@99, but returned" in run.stdout
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("command", ["targets", "failpoints", "doctor", "--version", "--help"])
 def test_informative_commands(command: str, tmp_path: Path) -> None:
     """Each answers, without touching the folder it is called in."""

@@ -81,7 +81,7 @@ SPEAKING = [
 ]
 
 
-@pytest.mark.daily(8)
+@pytest.mark.daily(4)
 @pytest.mark.parametrize("arguments", SPEAKING, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
@@ -299,6 +299,7 @@ def test_a_run_killed_before_its_first_result(tmp_path: Path) -> None:
     assert crashmatrix("report", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_ended_before_its_first_result(tmp_path: Path) -> None:
     """A run that a signal ended is cut short, too."""
     run = start_slow_run(tmp_path)

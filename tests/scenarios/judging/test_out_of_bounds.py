@@ -55,6 +55,7 @@ def removed(way: str, tmp_path: Path) -> tuple[dict[str, Any], Path, dict[str, A
     return found, outside, before
 
 
+@pytest.mark.daily(7)
 @pytest.mark.parametrize("way", ways("immutable"))
 def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
     """The folder is gone, mounts included; everything outside is unchanged, byte for byte and mode for mode."""
@@ -114,6 +115,7 @@ def test_folders_without_permissions() -> None:
         assert list(place.iterdir()) == []
 
 
+@pytest.mark.daily(3)
 @needs_mounts
 @pytest.mark.parametrize(
     "way", ["plain", "bind", "bind_file", "bind_over", "bind_twice", "link", "linked_parent", "deep"]
@@ -201,7 +203,7 @@ def runs(ways: list[Any], whens: tuple[str, ...] = ("workload", "recovery")) -> 
     return found
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(1)
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize(("way", "when"), runs(ways("immutable", "plain", "deep")))
 def test_kill(way: str, when: str, tmp_path: Path) -> None:
@@ -222,7 +224,7 @@ def test_power_posix(way: str, when: str, tmp_path: Path) -> None:
     judge(way, verdicts, said)
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.skipif(bool(requirements(("ext4",))), reason="needs root, FUSE and loop devices")
 @pytest.mark.parametrize(("way", "when"), runs(["link", "file", "fifo", "bind", "bind_over", "nested", "names"]))
 def test_power_ext4(way: str, when: str, tmp_path: Path) -> None:

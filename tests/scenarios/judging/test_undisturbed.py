@@ -68,6 +68,7 @@ def verdicts(found: list[ScenarioResult]) -> set[str]:
     return {result.verdict.value for result in found}
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(("name", "text"), UNDISTURBED)
 def test_a_run_without_a_promise_is_unknown(experiment: str, name: str, text: str, tmp_path: Path) -> None:
@@ -140,6 +141,7 @@ def test_a_contract_that_ends_oddly(tmp_path: Path) -> None:
     assert {end for end, checked in found.items() if checked.verdict is not Verdict.UNKNOWN} == set()
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(
     ("name", "end", "verdict"),
@@ -155,6 +157,7 @@ def test_a_run_goes_on_after_an_odd_end(experiment: str, name: str, end: str, ve
     assert verdicts(found) == {"safe", verdict}, {result.explanation for result in found}
 
 
+@pytest.mark.daily(3)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -170,6 +173,7 @@ def test_what_is_unusual_and_no_fault(experiment: str, name: str, expected: set[
     assert verdicts(results(experiment, f"{ODD}:{name}", tmp_path)) == expected
 
 
+@pytest.mark.daily(1)
 @pytest.mark.skipif(bool(lacking()), reason=lacking())
 @pytest.mark.parametrize(("fired", "unknown"), [("before_write", {"misspelt"}), ("", {"before_write", "misspelt"})])
 def test_a_listed_failpoint_that_never_fires_is_unknown(fired: str, unknown: set[str], tmp_path: Path) -> None:
@@ -203,6 +207,7 @@ def test_every_signal_has_a_name() -> None:
     assert text_of("\udcff") == "\\udcff"
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> None:
     """A planted bug that shows in the undisturbed run counts as found; the run is not refused."""
@@ -210,6 +215,7 @@ def test_a_planted_bug_may_show_undisturbed(experiment: str, tmp_path: Path) -> 
     assert "hole" in verdicts(found)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_a_recovery_that_fails_undisturbed_is_the_headline(experiment: str, tmp_path: Path) -> None:
     """Each crash has its verdict, and the headline says that none is to blame."""

@@ -17,8 +17,8 @@ TOYS = "tests.scenarios.toy_systems"
 GOLDEN = Path(__file__).parent / "golden"
 
 KILL = [
-    ("acknowledged-before-written", "reference-log", "ack-before-write"),
-    ("retired-too-early", "reference-log", "retire-before-set"),
+    pytest.param("acknowledged-before-written", "reference-log", "ack-before-write", marks=pytest.mark.slow),
+    pytest.param("retired-too-early", "reference-log", "retire-before-set", marks=pytest.mark.slow),
     ("doubled-by-recovery", f"{TOYS}:RepeatsOnRecovery", ""),
 ]
 
@@ -34,7 +34,6 @@ def explained_kill(target: str, mutant: str, tmp_path: Path) -> list[Finding]:
     return findings
 
 
-@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "target", "mutant"), KILL)
 def test_kill(name: str, target: str, mutant: str, tmp_path: Path) -> None:
     """The step that breaks the promise is named, and the place before it, where a crash was safe."""

@@ -84,12 +84,12 @@ def verdicts(experiment: PowerExperiment) -> set[str]:
 
 EXPECTED = [
     ("sqlite:wal-normal", {"safe", "loses"}),
-    ("sqlite:wal-full", {"safe"}),  # The second of each three runs each day.
+    ("replace:fsync-dir", {"safe"}),  # The second of each three runs each day.
     ("sqlite:delete-extra", {"safe"}),
     ("sqlite:delete-full", {"safe", "loses"}),
     ("lmdb:nometasync", {"safe", "loses"}),
     ("lmdb:default", {"safe"}),
-    ("replace:fsync-dir", {"safe"}),
+    ("sqlite:wal-full", {"safe"}),
     ("replace:fsync", {"safe", "loses"}),
     ("lmdb:writemap", {"safe"}),
     (f"{TOYS}:Synced", {"safe"}),
@@ -117,17 +117,18 @@ def test_unsynced_systems_break_promises(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fs", "seed", "nudges"),
+    ("fs", "seed", "nudges", "states"),
     [
-        ("ext4", 1, ("mixed",)),
-        pytest.param("ext4", 1, NUDGES, marks=pytest.mark.slow),
-        pytest.param("xfs", 2, NUDGES, marks=pytest.mark.slow),
-        pytest.param("btrfs", 3, NUDGES, marks=pytest.mark.slow),
+        ("ext4", 1, ("mixed",), 4),
+        pytest.param("ext4", 1, NUDGES, 10, marks=pytest.mark.slow),
+        pytest.param("xfs", 2, NUDGES, 10, marks=pytest.mark.slow),
+        pytest.param("btrfs", 3, NUDGES, 10, marks=pytest.mark.slow),
     ],
 )
-def test_reference_engine_is_safe(fs: str, seed: int, nudges: tuple[str, ...], tmp_path: Path) -> None:
+def test_reference_engine_is_safe(fs: str, seed: int, nudges: tuple[str, ...], states: int, tmp_path: Path) -> None:
     """The reference engine keeps every promise through power cuts."""
-    experiment = run("reference", tmp_path, budget=10 * (len(nudges) + 1), seed=seed, fs=fs, nudges=nudges, restarts=1)
+    budget = states * (len(nudges) + 1)
+    experiment = run("reference", tmp_path, budget=budget, seed=seed, fs=fs, nudges=nudges, restarts=1)
     assert verdicts(experiment) == {"safe"}
     assert any(result.method == "power-cut" for result in experiment.ordered())
     recordings = experiment.details["recordings"]
@@ -138,7 +139,7 @@ def test_reference_engine_is_safe(fs: str, seed: int, nudges: tuple[str, ...], t
     assert (len(recoveries), len(resumed)) == (len(nudges) + 1, 2)
 
 
-@pytest.mark.daily(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no-sync-record", "no-sync-commit"])
 def test_missing_sync_is_found(name: str) -> None:
     """The reference engine without one sync breaks a promise, and the experiment finds where."""
@@ -208,7 +209,7 @@ def test_a_workload_that_fails_is_refused(tmp_path: Path) -> None:
 def test_replay_rebuilds_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the report directory alone, the same state has the same verdict; `--keep` leaves tree, image and journal."""
     report = tmp_path / "report"
-    found_all = run_with_report("replace:fsync", report, monkeypatch, budget=40, nudges=BROKEN)
+    found_all = run_with_report(f"{TOYS}:Unsynced", report, monkeypatch, budget=40, nudges=BROKEN)
     broken = next(result for result in found_all if result.verdict is Verdict.LOSES)
     found = replay(broken.id, report, tmp_path / "kept")
     assert (found.checked.verdict, found.checked.explanation) == (Verdict.LOSES, broken.explanation)

@@ -135,12 +135,14 @@ def jobs() -> Iterator[Jobs]:
         yield jobs
 
 
+@pytest.mark.lengthy
 def test_death_between_fork_and_look(tmp_path: Path) -> None:
     """If the server dies while a job starts, the job's parent is init. Its children are not taken for what jobs left behind."""
     done = run_apart(sys.executable, "-c", KILLED_BETWEEN, cwd=tmp_path)
     assert (done.status, done.output, done.alive) == (0, "ForkServerDied\n", INNOCENTS), done.errors
 
 
+@pytest.mark.lengthy
 def test_number_that_another_process_has(tmp_path: Path) -> None:
     """Stopping a job that has ended leaves alone the process that has its number by now."""
     done = run_apart(sys.executable, "-c", NUMBER_USED_AGAIN, cwd=tmp_path)
@@ -160,6 +162,7 @@ main()
 """
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize(("target", "status"), [("KillsItsParent", 1), ("KillsTheServer", 3), ("StopsTheServer", 1)])
 def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, status: int) -> None:
@@ -171,6 +174,7 @@ def test_a_target_reaches_nothing_outside_its_cell(tmp_path: Path, target: str, 
     assert "Traceback" not in done.output + done.errors
 
 
+@pytest.mark.daily(1)
 @pytest.mark.experiment
 @pytest.mark.parametrize("target", ["KillsItsParent", "KillsTheServer", "StopsTheServer"])
 def test_a_target_that_reaches_out(tmp_path: Path, target: str) -> None:

@@ -219,6 +219,7 @@ def test_no_job_outlives_the_block() -> None:
         jobs.start(do.give, 1, seconds_max=SECONDS)
 
 
+@pytest.mark.lengthy
 def test_each_block_has_what_it_asked_for_loaded() -> None:
     """Blocks that follow each other load separately; a block within another uses the modules that the outer one loaded."""
     for preload, loaded in (

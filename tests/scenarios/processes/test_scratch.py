@@ -135,6 +135,8 @@ def shown(path: Path) -> object:
     return status.st_ino, status.st_mode, names
 
 
+@pytest.mark.lengthy
+@pytest.mark.daily(7)
 @pytest.mark.parametrize(("name", "make"), NOT_OURS.values(), ids=NOT_OURS)
 def test_what_is_not_ours(tmp_path: Path, name: str, make: Callable[[Path], object]) -> None:
     """A file or folder that no run of ours has made, or that somebody has moved since, stays, and disturbs nobody."""
@@ -172,6 +174,7 @@ def test_removal_that_was_cut_short(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("namespaces", [[], ["--pid"], ["--pid", "--mount"]])
 def test_live_run(tmp_path: Path, namespaces: list[str]) -> None:
     """A folder whose maker lives is left alone, in whatever namespace the maker lives; once it ends, the folder goes."""

@@ -97,6 +97,7 @@ def sizes(place: Path) -> list[int]:
     return [(place / name).stat().st_size if (place / name).exists() else 0 for name in "012"]
 
 
+@pytest.mark.lengthy
 def test_frozen_stops_every_thread(tmp_path: Path) -> None:
     """While a process is frozen none of its threads changes a file; afterwards all of them go on."""
     with child(WRITERS, tmp_path) as process:

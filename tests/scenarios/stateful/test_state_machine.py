@@ -75,6 +75,7 @@ def failure(kind: type[CrashStateMachine], options: settings = QUICK) -> tuple[s
     return str(caught.value), re.findall(r"^state\.(.*)", notes, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_kill_between_two_steps_of_an_operation() -> None:
     """A file written in place is found empty; three steps show it."""
     text, steps = failure(machine(Puts, partial(toy_stores.Rewriting, in_place=True)))
@@ -105,6 +106,7 @@ def test_kill_at_a_system_call() -> None:
     assert steps == [put, "kill(hits=2, in_recovery=0)", put, "teardown()"]
 
 
+@pytest.mark.slow
 @AT_CALLS
 def test_kill_at_a_system_call_of_recovery() -> None:
     """Recovery without failpoints dies before its system calls, too."""

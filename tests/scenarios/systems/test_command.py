@@ -12,11 +12,13 @@ import pytest
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.kill.profile import prepare
 from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.target.journal import Promises
+from crashmatrix.scenarios.target.system import SystemUnderTest
 from tests import ROOT
-from tests.scenarios.experiments import kill_of, power_of
+from tests.scenarios.experiments import kill_of, power_of, run_kill
 from tests.scenarios.kill.test_experiment import verdicts
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -69,6 +71,7 @@ def kill(target: Path, budget: int) -> dict[str, int]:
     plan = Plan(target=str(target), budget=budget)
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = 3
         experiment.run()
         profile = prepare(checker).profile
     assert verdicts(experiment.ordered()) == {"safe"}
@@ -93,7 +96,9 @@ def test_c_program_killed(kvlog: Path) -> None:
 
 @pytest.mark.experiment
 @pytest.mark.usefixtures("disk")
-@pytest.mark.parametrize(("sync", "expected"), [("1", {"safe"}), ("0", {"safe", "loses"})])
+@pytest.mark.parametrize(
+    ("sync", "expected"), [pytest.param("1", {"safe"}, marks=pytest.mark.slow), ("0", {"safe", "loses"})]
+)
 def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], tmp_path: Path) -> None:
     """The C program keeps its promise under power cuts, too; without its fsync, it does not."""
     kvlog.write_text(kvlog.read_text().replace('KVLOG_SYNC = "1"', f'KVLOG_SYNC = "{sync}"'))
@@ -107,6 +112,7 @@ def test_c_program_under_power_cuts(kvlog: Path, sync: str, expected: set[str], 
     assert verdicts(experiment.ordered()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.experiment
 def test_sqlite_shell_killed() -> None:
     """The example that drives the sqlite3 shell is killed within its transactions."""
@@ -145,6 +151,104 @@ def test_failpoints_of_a_program(listed: str, tmp_path: Path) -> None:
     assert hits == {"journal.line": 6, "store.before_write": 3, "call.openat": 3, "call.write": 3}
 
 
+PRINTS = "import sys; print('opened', flush=True); "
+SERVES = PRINTS + "import signal; signal.pause()"
+
+
+def served(tmp_path: Path, server: str, more: str = "", recover: str = "echo 7") -> SystemUnderTest:
+    (tmp_path / "system.toml").write_text(
+        f"workload = 'true'\nserver = [{sys.executable!r}, '-c', '''{server}''']\nready_line = 'opened'\n"
+        f"recover = ['sh', '-c', '{recover}']\n{more}\n"
+    )
+    return load(str(tmp_path / "system.toml"))()
+
+
+def test_server_serves_recover(tmp_path: Path) -> None:
+    """The server runs on the folder while `recover` queries it, which finds it by its port."""
+    root = tmp_path / "root"
+    root.mkdir()
+    started = "import os; open(os.environ['CRASHMATRIX_ROOT'] + '/started', 'w').close(); "
+    system = served(tmp_path, started + SERVES, recover="ls $CRASHMATRIX_ROOT | wc -l; echo $CRASHMATRIX_PORT")
+    found = system.recover(root)
+    assert (found[0], found[1] > 1024) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("server", "recover", "message"),
+    [
+        (
+            "raise SystemExit('torn page 3')",
+            "echo 7",
+            "before it was ready, the server exited with status 1; it printed: torn page 3",
+        ),
+        (SERVES, "echo no >&2; exit 4", "recover exited with status 4; it said: no; the server printed: opened"),
+        (
+            PRINTS + "raise SystemExit('bad')",
+            "sleep 600",
+            "recover was still running 2 s after the server exited with status 1; it printed: opened | bad",
+        ),
+    ],
+)
+def test_server_that_fails_in_recovery(server: str, recover: str, message: str, tmp_path: Path) -> None:
+    """A server that does not come up, or does not serve, cannot open what the crash left; it is quoted."""
+    with pytest.raises(PromiseBroken) as broken:
+        served(tmp_path, server, recover=recover).recover(tmp_path)
+    assert broken.value.verdict == "cannot-open"
+    assert message in broken.value.explanation
+
+
+def test_server_that_is_not_ready(tmp_path: Path) -> None:
+    """A server that is not ready within most of `seconds_max` hangs; the rest of the time is for saying so."""
+    system = served(tmp_path, "import signal; signal.pause()", more="seconds_max = 0.5")
+    with pytest.raises(PromiseBroken, match="the server was not ready after 0"):
+        system.recover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("verify", "verdict", "text"),
+    [
+        ("test $(wc -l <$CRASHMATRIX_ATTEMPTED) = 2 && grep -qx 1 $CRASHMATRIX_ACKNOWLEDGED", "", ""),
+        ("echo page 7 differs; exit 1", "corrupt", "verify exited with status 1; it said: page 7 differs"),
+        ("echo loses: no index entry for key 7; exit 1", "loses", "no index entry for key 7"),
+        ("echo error: it is bad; exit 1", "unknown", "it is bad (it claims the verdict 'error'"),
+    ],
+)
+def test_verify(verify: str, verdict: str, text: str, tmp_path: Path) -> None:
+    """The command `verify` breaks the promise by its exit status, with the verdict that it names."""
+    (tmp_path / "system.toml").write_text(BOTH + f"verify = ['sh', '-c', '{verify}']")
+    system = load(str(tmp_path / "system.toml"))()
+    promises = Promises.parse(b"attempt 1\nack 1\nattempt 2\n")
+    if not verdict:
+        system.verify(tmp_path, promises)
+        return
+    with pytest.raises(PromiseBroken) as broken:
+        system.verify(tmp_path, promises)
+    assert (broken.value.verdict, broken.value.explanation[: len(text)]) == (verdict, text)
+
+
+@pytest.fixture
+def kvserver(tmp_path: Path) -> Path:
+    needs("cc")
+    for name in ("kvserver.c", "kvserver.toml", "kvclient.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    return tmp_path / "kvserver.toml"
+
+
+@pytest.mark.slow
+@pytest.mark.experiment
+def test_server_killed(kvserver: Path) -> None:
+    """The example of a server is killed at its calls and its client's journal lines, and keeps its promise."""
+    hits = kill(kvserver, 8)
+    assert (hits["call.fsync"], hits["journal.line"]) == (8, 12)
+
+
+@pytest.mark.experiment
+def test_bug_of_the_server_is_found(kvserver: Path) -> None:
+    """The example's bug is found: it says ok while the pair is in its memory."""
+    kvserver.write_text(kvserver.read_text().replace('KVSERVER_BUG = ""', 'KVSERVER_BUG = "buffered"'))
+    assert "loses" in verdicts(run_kill(str(kvserver), real_kills=1, budget=2).ordered())
+
+
 HALVES = """
 contract = "prefix"
 workload = ["sh", "-ec", '''
@@ -171,12 +275,13 @@ echo "ack 9" >>"$CRASHMATRIX_JOURNAL"
     ("resume", "words"),
     [
         (STORES, "after it was resumed: acknowledged, but gone: 9 (of 1 acknowledged)"),
-        ('sed -i "/ ok$/!d" "$1/log"' + STORES, ""),
-        (
+        pytest.param('sed -i "/ ok$/!d" "$1/log"' + STORES, "", marks=pytest.mark.slow),
+        pytest.param(
             'if grep 2 "$CRASHMATRIX_RECOVERED" >&2; then exit 1; fi' + STORES,
             "when it was resumed: resume exited with status 1; it said: 2",
+            marks=pytest.mark.slow,
         ),
-        ("true", "resume acknowledged nothing after any crash"),
+        pytest.param("true", "resume acknowledged nothing after any crash", marks=pytest.mark.slow),
     ],
 )
 def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None:
@@ -186,6 +291,7 @@ def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None
     plan = Plan(target=str(target), budget=40)
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = 3
         experiment.run()
     wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}

@@ -29,7 +29,7 @@ MISTAKES = [
     (BOTH + 'prepare = ["a", 1]', "prepare must be a command"),
     (BOTH + """prepare = "a 'b" """, "prepare cannot be split into arguments (No closing quotation)"),
     (BOTH + 'contract = "always"', "no contract 'always'; use one of exactly-once"),
-    (BOTH + "contract = 1", "contract must be a string"),
+    (BOTH + "contract = 1", "contract must be a string, or a table"),
     (BOTH + 'seconds_max = "1"', "seconds_max must be a number of seconds above 0"),
     (BOTH + "seconds_max = 0", "seconds_max must be"),
     (BOTH + "seconds_max = true", "seconds_max must be"),
@@ -54,6 +54,13 @@ MISTAKES = [
     (BOTH + 'build = "a | b"', "build: no shell runs this, so '|' would be"),
     (BOTH + 'build = "a && b"', "build: no shell runs this, so '&&' would be"),
     (BOTH + 'build = "a; b ; c"', "build: no shell runs this, so ';' would be"),
+    (BOTH + "server = []", "server must be a command"),
+    (BOTH + 'server = "a & "', "server: no shell runs this, so '&' would be"),
+    (BOTH + "ready_line = 1", "ready_line must be a string"),
+    (BOTH + 'ready_socket = ["a"]', "ready_socket must be a path"),
+    (BOTH + 'ready = "true"', "ready says something of a server, and there is none; add server"),
+    (BOTH + 'stop = "true"', "stop says something of a server, and there is none"),
+    (BOTH + 'verify = "query {port}"', "verify: {port} is the port of a server, and there is none; add server"),
     (BOTH + "stable_recovery = 1", "stable_recovery must be true or false"),
 ]
 
@@ -153,6 +160,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+@pytest.mark.lengthy
 @settings(deadline=None, max_examples=300)
 @given(st.sampled_from([*TargetFile.__struct_fields__, "unknown"]), values)
 def test_any_value(tmp_path_factory: pytest.TempPathFactory, name: str, value: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import SystemUnderTest, Target, UsageError
-from crashmatrix.scenarios.systems.loading import load
+from crashmatrix.scenarios.systems.loading import load, whole_name
 
 GOOD = """
 from crashmatrix import SystemUnderTest
@@ -75,6 +75,23 @@ def test_names(name: str, module: str) -> None:
     assert load(name) is kind
     assert isinstance(Target(name).make(), kind)
     assert Target(name).module == module
+
+
+def test_a_file_alone_means_the_only_system_in_it(here: Path) -> None:
+    (here / "two.py").write_text(f"{GOOD}\n\nclass Other(Store):\n    pass\n")
+    assert whole_name("good.py") == "good.py:Store"  # `Unfinished` in it has no method `recover`.
+    assert whole_name(str(here / "good.py")) == f"{here}/good.py:Store"
+    for name in ("good.py:Unfinished", "reference", "no_such.toml"):
+        assert whole_name(name) == name
+    for name, message in {
+        "two.py": "two.py defines Store and Other; name one of them, as in two.py:Store",
+        "neighbour.py": "neighbour.py defines no class derived from crashmatrix.SystemUnderTest; "
+        "add one, or name neighbour.py:CLASS",
+        "missing.py": "no file missing.py; name it relative to the current directory",
+    }.items():
+        with pytest.raises(UsageError) as refused:
+            whole_name(name)
+        assert str(refused.value) == message
 
 
 def test_every_built_in_loads_or_names_what_it_lacks() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import Journal, Promises, UsageError, faults
-from crashmatrix.scenarios.target.journal import Event, Item, item_key
+from crashmatrix.scenarios.target.journal import Event, Item, item_key, several_writers
 from tests import ROOT
 
 
@@ -247,3 +247,15 @@ def test_a_process_that_is_handed_the_journal_writes_into_it(tmp_path: Path) -> 
         pass
     assert journal.path.read_bytes() == b"attempt 7\nack 7\n"
     assert handed.recovered == (1,)
+
+
+def test_several_writers() -> None:
+    """Writers are counted by their names; one writer, with or without a name, is not several."""
+    assert several_writers(Promises.parse(b"attempt 1\nack 1\n")) == 0
+    assert several_writers(Promises.parse(b"attempt:v 1\nattempt:v 2\n")) == 0
+    assert several_writers(Promises.parse(b"attempt:v 1\nattempt:w 2\nattempt 3\n")) == 3
+
+
+def test_writers_names_are_no_part_of_the_promises_text() -> None:
+    """Two runs whose threads have other names have made the same promises."""
+    assert Promises.parse(b"attempt:v 1\n").text == Promises.parse(b"attempt:w 1\n").text

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 
+from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.transfer import Transfer
+from crashmatrix.reference_wal.flusher import Flusher
+from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.scenarios.systems.reference.mutation import planting_errors
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change
+from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
 
 __all__ = ["FAILED_CALLS"]
 
@@ -46,6 +51,65 @@ FAILED_CALLS = (
         "commit-error-swallowed",
         "batches are marked persisted although their commit failed",
         change(DeltaStore, "commit", planting_errors.commit_swallowed),
+        dies="call",
+    ),
+    Mutant(
+        "append-behind-torn",
+        "after a failed write the log appends behind whatever it left",
+        change(ActiveSegment, "write", planting_errors.behind_torn),
+        dies="call",
+        target="reference-log",
+    ),
+    Mutant(
+        "failed-rotation-appended-again",
+        "a rotation that fails after a durable append counts as an append that failed, which is made again",
+        change(SegmentedLog, "append", planting_errors.again_after_rotation),
+        dies="call",
+        target="reference-log",
+    ),
+    Mutant(
+        "folder-sync-error-passed",
+        "the log goes on although the sync of its folder failed",
+        change(active_segment, "sync_directory", planting_errors.passed),
+        dies="call",
+        filesystems=("posix",),
+        target="reference-log",
+        on_disk=True,
+    ),
+    Mutant(
+        "full-disk-taken-for-torn",
+        "a full disk is taken for a torn tail, and the last record is cut off",
+        change(ActiveSegment, "write", planting_errors.cut_off),
+        dies="call",
+        target="reference-log",
+    ),
+    Mutant(
+        "failed-spill-drops-rows",
+        "rows that could not be spilled are dropped from memory all the same",
+        change(SeriesBuffers, "spill", planting_errors.spill_dropped),
+        dies="call",
+    ),
+    Mutant(
+        "background-error-swallowed",
+        "the background thread goes on after a commit that failed",
+        together(
+            change(Health, "_note", planting_errors.not_in_background),
+            change(Flusher, "_run", planting_errors.goes_on),
+        ),
+        dies="call",
+        target="reference:threads",
+    ),
+    Mutant(
+        "writer-dies-unnoticed",
+        "the background thread ends with a commit that failed, and batches are acknowledged all the same",
+        change(Health, "_note", planting_errors.not_in_background),
+        dies="call",
+        target="reference:threads",
+    ),
+    Mutant(
+        "transfer-error-forgotten",
+        "a transfer that fails between receiving and removing is taken for over",
+        change(Transfer, "_finish", planting_errors.transfer_forgotten),
         dies="call",
     ),
 )

@@ -17,6 +17,7 @@ class Mutant:
         plant: breaks the engine in the calling process.
         dies: the part that must die for the bug to show: the process, the machine with its page cache, or a call.
         filesystems: the filesystems on which power is cut.
+        on_disk: whether it shows only if calls or disks fail on these filesystems.
         target: the system whose workload reaches the bug.
     """
 
@@ -26,3 +27,4 @@ class Mutant:
     dies: Literal["process", "machine", "call"] = "process"
     filesystems: tuple[str, ...] = ("ext4",)
     target: str = "reference"
+    on_disk: bool = False

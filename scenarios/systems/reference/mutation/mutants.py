@@ -288,9 +288,10 @@ MUTANTS = _rows(
         ),
         Mutant(
             "commit-unsettled",
-            "recovery forgets batches whose commit may be in the page cache only",
-            change(delta_recovery, "settle", planting.nothing),
+            "recovery forgets batches whose commit may be named in the page cache only",
+            change(delta_recovery, "settle_newest", planting.nothing),
             dies="machine",
+            filesystems=("posix",),
         ),
         Mutant(
             "no-sync-anywhere",

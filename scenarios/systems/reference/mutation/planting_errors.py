@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.transfer import Intent, Transfer
+from crashmatrix.reference_wal.flusher import Flusher
+from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 
-__all__ = ["commit_swallowed", "once_more", "removed", "swallowed", "whatever_was_written"]
+__all__ = [
+    "again_after_rotation",
+    "behind_torn",
+    "commit_swallowed",
+    "cut_off",
+    "goes_on",
+    "not_in_background",
+    "once_more",
+    "passed",
+    "removed",
+    "spill_dropped",
+    "swallowed",
+    "transfer_forgotten",
+    "whatever_was_written",
+]
 
 
 def once_more(original: Any) -> Any:
@@ -69,3 +90,105 @@ def commit_swallowed(original: Any) -> Any:
             original(self, *args, **options)
 
     return commit
+
+
+def behind_torn(original: Any) -> Any:
+    """After an error, write the records once more, behind what may be there of them."""
+
+    def write(self: ActiveSegment, parts: Sequence[Any], **options: Any) -> float:
+        try:
+            return float(original(self, parts, **options))
+        except OSError:
+            self.end_bytes += sum(map(len, parts)) // 2
+            return float(original(self, parts, **options))
+
+    return write
+
+
+def again_after_rotation(original: Any) -> Any:
+    """Rotate right after an append that fills the segment; if that fails, append once more."""
+
+    def append(self: SegmentedLog, batch: Any) -> int:
+        number = int(original(self, batch))
+        try:
+            if self._writer.is_full:
+                self.rotate()
+        except OSError:
+            self._poisoned = None
+            self._writer.start()
+            return int(original(self, batch))
+        return number
+
+    return append
+
+
+def passed(original: Any) -> Any:
+    """Take a call that failed for one that was done."""
+
+    def call(*args: Any) -> None:
+        with contextlib.suppress(OSError):
+            original(*args)
+
+    return call
+
+
+def cut_off(original: Any) -> Any:
+    """Where there is no room for a record, cut off the one before it, as if it were torn."""
+
+    def write(self: ActiveSegment, parts: Sequence[Any], **options: Any) -> float:
+        before, start = getattr(self, "_before", self.end_bytes), self.end_bytes
+        try:
+            seconds = float(original(self, parts, **options))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                os.ftruncate(self._fd, before)
+            raise
+        self._before = start  # type: ignore[attr-defined]
+        return seconds
+
+    return write
+
+
+def spill_dropped(original: Any) -> Any:
+    """Take the rows out of memory whether or not they are in a file."""
+
+    def spill(self: SeriesBuffers) -> int:
+        try:
+            return int(original(self))
+        except OSError:
+            self._series, self._memory_lo, self.memory_bytes = {}, self.next_id, 0
+            return 0
+
+    return spill
+
+
+def not_in_background(original: Any) -> Any:
+    """Have no error of the background thread poison the engine."""
+
+    def note(self: Health, error: BaseException) -> None:
+        if threading.get_ident() != self._background_thread:
+            original(self, error)
+
+    return note
+
+
+def goes_on(original: Any) -> Any:
+    """Start the background thread's work again after an error."""
+
+    def run(self: Flusher) -> None:
+        while not self._stopping.is_set():
+            original(self)
+
+    return run
+
+
+def transfer_forgotten(original: Any) -> Any:
+    """Forget a transfer that could not remove what was received."""
+
+    def finish(self: Transfer, intent: Intent) -> None:
+        try:
+            original(self, intent)
+        except OSError:
+            self._forget()
+
+    return finish

@@ -62,6 +62,7 @@ def test_a_reader_of_the_device_sees_the_image_that_was_applied() -> None:
     assert in_child(run) == [image_of(made_up, state) for state in states]
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("filesystem", ON_DISK)
 def test_what_is_done_to_a_mounted_image_is_undone(filesystem: str) -> None:
     """Recovery, writing, deleting and syncing on one state change nothing in the next."""
@@ -109,8 +110,9 @@ def test_a_busy_image_is_left_to_the_process_that_uses_it(trace: Trace, monkeypa
     in_child(run)
 
 
-def test_a_thousand_states_leak_nothing(trace: Trace) -> None:
-    """Descriptors, loop devices and memory are the same after 1,000 mounted states as after 100."""
+@pytest.mark.parametrize("states", [300, pytest.param(1000, marks=pytest.mark.slow)])
+def test_states_leak_nothing(states: int, trace: Trace) -> None:
+    """Descriptors, loop devices and memory are the same after many mounted states as after 100."""
     chosen = list(itertools.islice(CrashStates(trace), 100))
 
     def footprint() -> tuple[int, int, int]:
@@ -122,7 +124,7 @@ def test_a_thousand_states_leak_nothing(trace: Trace) -> None:
         with DiskImages(trace) as images:
             devices = set()
             early = footprint()
-            for number, state in enumerate(itertools.islice(itertools.cycle(chosen), 1000)):
+            for number, state in enumerate(itertools.islice(itertools.cycle(chosen), states)):
                 with images.mounted(state):
                     devices.add(images.device)
                 if number == 100:
@@ -140,10 +142,10 @@ def test_a_saved_image_is_the_crash_state_before_recovery(trace: Trace, tmp_path
     """The file is what the disk held, bit for bit, and sparse."""
     state = list(itertools.islice(CrashStates(trace), 30))[-1]
 
-    def run() -> bytes:
+    def run() -> bool:
         with DiskImages(trace) as images:
             images.save(state, tmp_path / "image")
-            return Path(images.device).read_bytes()
+            return Path(images.device).read_bytes() == (tmp_path / "image").read_bytes()
 
-    assert in_child(run) == (tmp_path / "image").read_bytes()
+    assert in_child(run)
     assert (tmp_path / "image").stat().st_blocks * 512 < trace.size_bytes // 4

@@ -118,6 +118,7 @@ def test_schema_metadata_survives() -> None:
     assert header.size_bytes == len(data)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("case", ["numbers", "dictionary", "nested"])
 def test_truncation_at_every_byte(case: str) -> None:
     """A segment cut anywhere returns exactly its whole records; the rest is damage."""
@@ -134,6 +135,7 @@ def test_truncation_at_every_byte(case: str) -> None:
             assert (damage.record, damage.offset) == (len(records), bounds[len(records)])
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("case", ["numbers", "dictionary", "nested"])
 def test_zeros_from_every_byte(case: str) -> None:
     """Zeros to the end never read as rows, and as a clean end only from a record's beginning on."""
@@ -149,6 +151,8 @@ def test_zeros_from_every_byte(case: str) -> None:
         assert (damage is None) == nothing_left, start
 
 
+@pytest.mark.daily(4)
+@pytest.mark.lengthy
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 @pytest.mark.parametrize("case", ["numbers", "strings", "dictionary", "two dictionaries"])
 def test_flip_in_a_middle_record(case: str, mask: int) -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.experiment
 
 
 def test_safe_where_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An eighth of all hits, and one recovery deep: every crash is safe, real kills agree. The main job below has them all."""
+    """A share of all hits, and one recovery deep: every crash is safe, real kills agree. The main job below has them all."""
     whole = Kill.experiment
 
     def shallow(*arguments: Any) -> KillExperiment:
@@ -28,10 +28,10 @@ def test_safe_where_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return experiment
 
     monkeypatch.setattr(Kill, "experiment", shallow)
-    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 8), report=tmp_path / "report")).run()
+    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 16), report=tmp_path / "report")).run()
     part = the_part(tmp_path / "report")
-    assert part["scenarios"] >= 100
-    assert part["details"]["during_recovery"] >= 10
+    assert part["scenarios"] >= 50
+    assert part["details"]["during_recovery"] >= 5
 
 
 @pytest.mark.slow

@@ -73,6 +73,7 @@ def play(session: Session) -> None:
         session.do(kind, table)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("logged", [True, False])
 def test_an_honest_engine(logged: bool, tmp_path: Path) -> None:
     """Nothing is noticed where nothing is wrong, with a log and without."""
@@ -136,6 +137,7 @@ LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(("plant", "message"), LIES.values(), ids=LIES)
 def test_a_lie_is_noticed(
     plant: Callable[[pytest.MonkeyPatch], None], message: str, session: Session, monkeypatch: pytest.MonkeyPatch

@@ -15,26 +15,36 @@ from tests.scenarios.experiments import kill_of, power_of
 pytestmark = pytest.mark.experiment
 
 
-def test_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("budget", "depth", "real_kills"), [(10, 1, 4), pytest.param(30, 2, 20, marks=pytest.mark.slow)]
+)
+def test_killed(budget: int, depth: int, real_kills: int, tmp_path: Path) -> None:
     """Every failpoint of the log is hit, every scenario is safe, real kills agree."""
-    plan = Plan(target="reference-log", budget=30, report=tmp_path / "report")
+    plan = Plan(target="reference-log", budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.depth_max, experiment.sample_min = depth, real_kills
         experiment.run()
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert experiment.details["failpoints_never_hit"] == []
     assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
 
 
-@pytest.mark.daily(1)
 @pytest.mark.usefixtures("disk")
-@pytest.mark.parametrize("target", ["reference-log", "reference-log:threads"])
-def test_power_cut(target: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "budget", "nudges"),
+    [
+        ("reference-log:threads", 20, ("mixed",)),
+        pytest.param("reference-log:threads", 60, ("mixed", "storm"), marks=pytest.mark.slow),
+        pytest.param("reference-log", 60, ("mixed", "storm"), marks=pytest.mark.slow),
+    ],
+)
+def test_power_cut(target: str, budget: int, nudges: tuple[str, ...], tmp_path: Path) -> None:
     """The log recovers the groups, sets and segments that a power cut leaves."""
-    plan = Plan(target=target, budget=60, report=tmp_path / "report")
+    plan = Plan(target=target, budget=budget, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
-        experiment.nudges, experiment.restarts = ("mixed", "storm"), 1
+        experiment.nudges, experiment.restarts = nudges, 1
         experiment.run()
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
 

@@ -35,6 +35,7 @@ def reader(disk: bytes) -> Callable[[int], bytes]:
     return lambda block: disk[block * BLOCK : (block + 1) * BLOCK]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", ["ext4", "ext2"])
 def test_the_plan_of_a_new_disk(name: str, disks: dict[str, bytes]) -> None:
     """The plan says where blocks are: the free maps know which blocks of their group are taken."""
@@ -99,6 +100,7 @@ def changed(*places: int) -> tuple[bytes, bytes]:
     return bytes(BLOCK), bytes(after)
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("at", "data"),
     [(1024 + 0x38, b"\0\0"), (1024 + 0x18, b"\0"), (1024 + 0x60, b"\xd2")],

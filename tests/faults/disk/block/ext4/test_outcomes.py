@@ -162,6 +162,7 @@ def shown(images: CrashImages, state: CrashState) -> str:
         return "refused"
 
 
+@pytest.mark.daily(3)
 @on_disk
 @pytest.mark.parametrize(("filesystem", "nudge"), KINDS)
 def test_one_outcome_one_folder(filesystem: str, nudge: str) -> None:
@@ -366,6 +367,7 @@ def same_of(trace: Trace, states: list[CrashState]) -> set[frozenset[str]]:
 WITH_INERT_WRITES = ["outcomes-0", "outcomes-1", "outcomes-unlinked", "outcomes-reused", "outcomes-reused-journal"]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", WITH_INERT_WRITES)
 def test_what_is_inert_changes_no_outcome(name: str) -> None:
     """Whichever writes are there, torn or not: losing or tearing inert ones as well leads to the same outcome."""

@@ -48,6 +48,7 @@ def jobs() -> Iterator[Jobs]:
         yield running
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", MUTANTS)
 def test_bug_can_be_planted(jobs: Jobs, name: str) -> None:
     """The code that the bug replaces is still there."""

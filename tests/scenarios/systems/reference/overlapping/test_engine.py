@@ -45,12 +45,14 @@ def test_a_thread_is_held() -> None:
     assert sorted(number - start for number in seen) == [1, 2, 3, 4]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("pairs", [("flush+read", "truncate+ingest")])
 def test_an_engine_in_order(pairs: tuple[str, ...], tmp_path: Path) -> None:
     """Every hit of the first call held, the second made meanwhile: all fits."""
     assert verdict(tmp_path, *pairs) is None
 
 
+@pytest.mark.lengthy
 def test_a_sealed_generation_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read during a flush that misses what is being committed is noticed."""
     original = Table._seal  # the bug is planted where it would be made

@@ -1,0 +1,131 @@
+"""Plant bugs by machine in the reference engine and in the code that judges, and count who notices them.
+
+    python -m benchmarks.mutation --minutes 60       # as `make mutation`: goes on where the run before ended
+    python -m benchmarks.mutation --only spill,log   # some groups
+    python -m benchmarks.mutation --again            # judge the survivors once more, after a better workload or test
+    python -m benchmarks.mutation --document         # only write docs/mutation.md from the results
+    python -m benchmarks.mutation --shard 2/4        # a part; afterwards `cat` joins the files of results
+
+Each mutant is judged by the harness and by the unit tests, and both results are stored, so the scores of each alone and of both
+together come from the same mutants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.mutation.document import document
+from benchmarks.mutation.places import GROUPS, ROOT, Group, group_of
+from benchmarks.mutation.pytest_judge import UnitTests
+from crashmatrix.scenarios.mutation.attempt import Settings
+from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
+from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of, sampled
+from crashmatrix.scenarios.mutation.mutation_run import run_mutants
+from crashmatrix.scenarios.mutation.results import Outcome, ResultsFile, Tried, digest, equivalents
+from crashmatrix.scenarios.mutation.survivors import survivors
+from crashmatrix.scenarios.shards import Shard
+
+RESULTS = ROOT / "benchmarks" / "mutation" / "results.jsonl"
+EQUIVALENT = ROOT / "benchmarks" / "mutation" / "equivalent.toml"
+DOCUMENT = ROOT / "docs" / "mutation.md"
+
+
+class Judges:
+    """The harness of a mutant's group, and its tests."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._tests, self._stop, self._beginning = UnitTests(), stop, threading.Lock()
+
+    def __call__(self, mutant: SourceMutant, stop: threading.Event) -> dict[str, Outcome]:
+        """Judge it by each, also if the first noticed it."""
+        group = group_of(mutant.path)
+        outcomes = {"tests": self._tests.judge(mutant, stop)}
+        if group.harnesses:
+            outcomes["harness"] = self._by_harness(mutant, group, stop)
+        return outcomes
+
+    def _by_harness(self, mutant: SourceMutant, group: Group, stop: threading.Event) -> Outcome:
+        outcomes = []
+        for settings in group.harnesses:
+            outcomes.append(self._harness(settings).judge(mutant, stop))
+            if outcomes[-1].killed:
+                return outcomes[-1]
+        order = ("error", "survived", "unreached", "unloaded")  # It is reached if any of them reaches it.
+        return min(outcomes, key=lambda outcome: order.index(outcome.kind))
+
+    def _harness(self, settings: Settings) -> Harness:
+        with self._beginning:
+            return self._made(settings.target)
+
+    @cache  # noqa: B019  # one object a run
+    def _made(self, target: str) -> Harness:
+        settings = next(found for group in GROUPS for found in group.harnesses if found.target == target)
+        modules = {path for group in GROUPS if settings in group.harnesses for path in group.modules}
+        print(f"{target}: the run without a bug", flush=True)
+        baseline = undisturbed(settings, sorted(modules), self._stop)
+        print(f"{target}: {baseline.outcome.about} in {baseline.outcome.seconds} s", flush=True)
+        return Harness(settings, baseline)
+
+
+def every_mutant(groups: Iterable[Group]) -> list[SourceMutant]:
+    return [
+        mutant for group in groups for path in group.modules for mutant in mutants_of(path, str(path.relative_to(ROOT)))
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long to run at most")
+    parser.add_argument("--sample", type=int, default=100_000, help="how many mutants to try at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", default="", help="names of groups")
+    parser.add_argument("--shard", default="1/1")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--document", action="store_true")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    groups = [group for group in GROUPS if not given.only or group.name in given.only.split(",")]
+    everything = every_mutant(GROUPS)
+    settings = digest(msgspec.json.encode([group.harnesses for group in GROUPS]).decode())
+    results, known = ResultsFile(given.results, settings), equivalents(EQUIVALENT)
+    if not given.document:
+        among = {path for group in groups for path in group.modules}
+        chosen = sampled((mutant for mutant in everything if mutant.path in among), given.sample, given.seed)
+        if given.again:
+            chosen = survivors(chosen, _tried(chosen, results), known, ["harness", "tests"])
+            results.forget(mutant.id for mutant in chosen)
+        shard = Shard.parse(given.shard)
+        _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
+    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed), "utf-8")
+    print(f"wrote {DOCUMENT.relative_to(ROOT)}")
+
+
+def _tried(mutants: Iterable[SourceMutant], results: ResultsFile) -> dict[str, Tried]:
+    return {mutant.id: tried for mutant in mutants if (tried := results.of(mutant))}
+
+
+def _run(mutants: Sequence[SourceMutant], results: ResultsFile, workers: int, minutes: float) -> None:
+    stop, start = threading.Event(), time.monotonic()
+    timer = threading.Timer(minutes * 60, stop.set)
+    timer.daemon = True
+    timer.start()
+
+    def heard(mutant: SourceMutant, tried: Tried) -> None:
+        kinds = ", ".join(f"{judge}: {outcome.kind} {outcome.by}" for judge, outcome in tried.outcomes.items())
+        print(f"{time.monotonic() - start:6.0f} s  {mutant.id}  {mutant.about}  {kinds}", flush=True)
+
+    run_mutants(mutants, Judges(stop), results, workers=workers, heard=heard, stop=stop)
+    timer.cancel()
+
+
+if __name__ == "__main__":
+    main()

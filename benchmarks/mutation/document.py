@@ -1,0 +1,106 @@
+"""docs/mutation.md: the figures of a mutation run, and each bug that nobody noticed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from benchmarks.mutation.places import group_of
+from crashmatrix.scenarios.mutation.mutant import SourceMutant
+from crashmatrix.scenarios.mutation.operators.table import OPERATORS
+from crashmatrix.scenarios.mutation.results import Tried
+from crashmatrix.scenarios.mutation.survivors import Score, scores, survivors, table
+
+__all__ = ["document"]
+
+_JUDGES = {"harness": ["harness"], "unit tests": ["tests"], "both": ["harness", "tests"]}
+_FENCE = "```"
+_DURABLE = ("log", "delta", "transfer", "table", "spill")
+"""The groups that promise durability."""
+
+_HEAD = """# Mutants by machine
+
+`make mutation` writes this page. It plants bugs by machine in the reference engine and in the code
+that judges, one at a time, and counts who notices them: the harness alone, the unit tests alone,
+and either. [The guide](mutate.md) says what the bugs are, and does the same to your own store.
+
+    make mutation                                # an hour; goes on where the run before ended
+    python -m benchmarks.mutation --only spill   # some modules
+    python -m benchmarks.mutation --document     # only write this page again
+
+The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant. The harness ran with
+small budgets (`benchmarks/mutation/places.py`), smaller than those of `crashmatrix run`, and on
+`posix` only. The unit tests are those of the mutated module, then the quick ones of its folder; so
+tests elsewhere that would notice a bug do not count."""
+
+
+def document(
+    mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str], seed: int
+) -> str:
+    """Return the page."""
+    judged = [mutant for mutant in mutants if mutant.id in tried]
+    sample = f"The sample: {len(judged):,} of {len(mutants):,} mutants, drawn with seed {seed}, each module and operator in turn."
+    lines = [_HEAD, "", *textwrap.wrap(sample, 100), ""]
+    durable = [mutant for mutant in judged if _group(mutant) in _DURABLE]
+    lines += ["## Modules that promise durability", "", _table("group", durable, tried, equivalent, _durable), ""]
+    lines += ["## By module", "", _table("module", judged, tried, equivalent, _group), ""]
+    lines += ["## By operator", "", _table("operator", judged, tried, equivalent, _operator), ""]
+    lines += ["## How they fared", "", *_kinds(judged, tried, equivalent), ""]
+    lines += [*_survivors(judged, tried, equivalent), *_equivalent(judged, equivalent)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _group(mutant: SourceMutant) -> str:
+    return group_of(mutant.path).name
+
+
+def _operator(mutant: SourceMutant) -> str:
+    return f"`{mutant.operator}`: {OPERATORS[mutant.operator].about}"
+
+
+def _table(
+    title: str,
+    mutants: Sequence[SourceMutant],
+    tried: Mapping[str, Tried],
+    equivalent: Mapping[str, str],
+    key: Callable[[SourceMutant], str],
+) -> str:
+    """A row for each key, a column for each group of judges. Code that only tests judge has a dash for the harness."""
+    columns = dict[str, dict[str, Score]]()
+    for name, judges in _JUDGES.items():
+        among = [mutant for mutant in mutants if any(judge in tried[mutant.id].outcomes for judge in judges)]
+        columns[name] = scores(among, tried, equivalent, judges, key)
+    return table(title, columns)
+
+
+def _durable(mutant: SourceMutant) -> str:
+    del mutant
+    return ", ".join(_DURABLE)
+
+
+def _kinds(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str]) -> Iterator[str]:
+    for name in ("harness", "tests"):
+        among = [mutant for mutant in mutants if name in tried[mutant.id].outcomes]
+        for score in scores(among, tried, equivalent, [name]).values():
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(score.kinds.items()))
+            yield f"- {name}: {kinds}"
+
+
+def _survivors(
+    mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str]
+) -> Iterator[str]:
+    missed = survivors(mutants, tried, equivalent, _JUDGES["both"])
+    yield f"## Survivors: {len(missed)} that nobody noticed"
+    for mutant in missed:
+        outcomes = ", ".join(f"{judge}: {outcome.kind}" for judge, outcome in tried[mutant.id].outcomes.items())
+        yield f"\n`{mutant.id}` ({outcomes})\n\n{_FENCE}diff\n{mutant.diff()}\n{_FENCE}"
+
+
+def _equivalent(mutants: Sequence[SourceMutant], equivalent: Mapping[str, str]) -> Iterator[str]:
+    found = [mutant for mutant in mutants if mutant.id in equivalent]
+    if found:
+        yield "\n## Equivalent: no run can tell these from the original\n"
+    for mutant in found:
+        yield textwrap.fill(
+            f"- `{mutant.id}`: {equivalent[mutant.id]}", 100, subsequent_indent="  ", break_long_words=False
+        )

@@ -1,0 +1,83 @@
+"""Which modules get mutants, and which harness and tests judge those of each.
+
+A group's harnesses run in turn, until one notices the bug. The code that judges has no harness but its tests: a harness that
+called a broken system safe would call everything safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crashmatrix.scenarios.mutation.attempt import Settings, Stage
+
+__all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK, MORE = 40, 200
+"""Budgets: scenarios of each experiment, in two rounds."""
+
+
+def _harness(target: str) -> Settings:
+    stages = tuple(Stage(experiment, budget) for budget in (QUICK, MORE) for experiment in ("kill", "power"))
+    return Settings(target, stages)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Modules that are judged alike.
+
+    Attributes:
+        patterns: of their paths below the root of the repository.
+        harnesses: in turn; none for code that only tests judge.
+        tests: folders whose quick tests follow those of the module itself.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    harnesses: tuple[Settings, ...]
+    tests: tuple[str, ...]
+
+    @property
+    def modules(self) -> list[Path]:
+        """Their files, sorted."""
+        found = {path for pattern in self.patterns for path in ROOT.glob(pattern)}
+        return sorted(path for path in found if path.name != "__init__.py")
+
+
+_ENGINE, _LOG, _NO_LOG = map(_harness, ("reference", "reference-log", "reference:no-log"))
+
+GROUPS = (
+    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
+    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal/delta",)),
+    Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
+    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal",)),
+    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), ("tests/reference_wal",)),
+    Group(
+        "engine", ("reference_wal/[!ts]*.py", "reference_wal/tally.py"), (_ENGINE, _NO_LOG), ("tests/reference_wal",)
+    ),
+    Group("contracts", ("scenarios/target/*.py",), (), ("tests/scenarios/target",)),
+    Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",)),
+    Group("snapshots", ("scenarios/judging/snapshots/*.py",), (), ("tests/scenarios/judging",)),
+    Group("enumeration", ("faults/disk/enumeration/*.py",), (), ("tests/faults/disk/enumeration",)),
+    Group(
+        "prediction",
+        ("scenarios/power/prediction.py", "faults/disk/block/ext4/*.py"),
+        (),
+        ("tests/scenarios/power", "tests/faults/disk/block/ext4"),
+    ),
+)
+"""Every module that gets mutants, by what it does."""
+
+
+def group_of(path: Path) -> Group:
+    """Return the group of a module."""
+    return next(group for group in GROUPS if path in group.modules)
+
+
+def tests_of(path: Path) -> list[list[str]]:
+    """Return the arguments of pytest, one run after the other: the module's own tests, then those of its folder."""
+    own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
+    folders = [folder for folder in group_of(path).tests if (ROOT / folder).is_dir()]
+    first = [[own]] if (ROOT / own).is_file() else []
+    return [*first, [*folders, "-m", "not slow and not recorded and not experiment"]]

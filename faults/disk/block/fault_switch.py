@@ -1,0 +1,33 @@
+"""A switch between a recorder and the processes of a recording: the disk has failed a request; the faults are over.
+
+Shared memory, made before the recording starts and inherited by its processes, whatever each of them may open.
+"""
+
+import mmap
+
+__all__ = ["FaultSwitch"]
+
+
+class FaultSwitch:
+    """Says whether a planned fault has fired, and ends all of them."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 2)
+
+    @property
+    def fired(self) -> bool:
+        """Whether a request has failed."""
+        return bool(self._memory[0])
+
+    @property
+    def healed(self) -> bool:
+        """Whether no request fails any more."""
+        return bool(self._memory[1])
+
+    def note_failure(self) -> None:
+        """Say that a request has failed."""
+        self._memory[0] = 1
+
+    def heal(self) -> None:
+        """Let no request fail from now on."""
+        self._memory[1] = 1

@@ -1,0 +1,166 @@
+"""The recorded disks of an experiment: one for each filesystem, prepared once, with the faults that are tried there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.experiment import ExperimentOptions
+from crashmatrix.scenarios.io_error.disk import base as bases
+from crashmatrix.scenarios.io_error.disk.base import Base
+from crashmatrix.scenarios.io_error.disk.plan import SHARE, beyond, choose_on_disk
+from crashmatrix.scenarios.io_error.disk.tries import Tried, try_faults
+from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
+from crashmatrix.scenarios.io_error.judge import stays_full
+from crashmatrix.scenarios.io_error.messages import CUT, REMOUNTED, Account, Fired, Place
+from crashmatrix.scenarios.io_error.runs import FaultyRun
+from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.processes.calls.call_faults import Made
+from crashmatrix.scenarios.processes.parallel import side_by_side
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.target.journal import Promises
+
+__all__ = ["DiskSource", "Found", "run_of"]
+
+_AT_ONCE = 6
+"""How many faults one job tries."""
+_SWEEPS_MAX = 8
+
+Found = tuple[RequestFault, FaultyRun, dict[str, tuple[Checked, str]]]
+"""A fault, its run, and by ending the verdict and the digest of the folder."""
+
+
+@dataclass
+class DiskSource:
+    """The disk of one filesystem. ``places`` are the calls that the workload makes."""
+
+    checker: Checker
+    options: ExperimentOptions
+    filesystem: str
+    places: Sequence[Place]
+    notes: list[str] = field(default_factory=list)
+    untouched: bool | None = None
+    """Whether the last faults of the sweep were met by nothing."""
+    lost: int = 0
+
+    def __post_init__(self) -> None:
+        trace = self.checker.folder() / "prepared.trace"
+        limit = 60 + 40 * self.checker.system.seconds_max
+        result = self.checker.jobs.run(
+            bases.make_base, self.checker.target, self.filesystem, trace, seconds_max=limit, keep_going=True
+        )
+        if isinstance(result, Raised) and result.is_a(UsageError):
+            raise UsageError(result.message)
+        self.base: Base = self.checker.must(f"the workload on {self.filesystem}", result)
+        if self.base.loses_at_cuts:
+            self.notes.append(
+                f"{self.filesystem}: power cuts after an error are not judged, since a power cut alone breaks the promise "
+                f"({self.base.loses_at_cuts}); see the experiment power"
+            )
+
+    def plan(self, budget: int) -> list[RequestFault]:
+        """Choose the faults."""
+        chosen, rule = choose_on_disk(self.base, self.places, max(1, budget // SHARE), self.options.seed)
+        self.notes += filter(None, [rule])
+        return chosen
+
+    def run(self, faults: Sequence[RequestFault]) -> Iterator[Found]:
+        """Try faults, several at a time."""
+        parts = [tuple(faults[at : at + _AT_ONCE]) for at in range(0, len(faults), _AT_ONCE)]
+        enough = list[Found]()
+        full = 0
+        for _, several in side_by_side(self.checker.jobs, self.options.workers, self._nearly, parts):
+            for found in several:
+                if found[0].calls == FULL and not found[1].fired:
+                    enough.append(found)
+                    continue
+                full += found[0].calls == FULL
+                yield found
+        if enough and full:
+            least = min(fault.number for fault, *_ in enough)
+            self.notes.append(f"{self.filesystem}: {least:,} KiB of room sufficed, so the disk was not full there")
+        else:
+            yield from enough
+
+    def account(self) -> dict[str, Any]:
+        """Return its entry in ``summary.json``."""
+        requests = Counter(request.calls for request in self.base.requests)
+        return {
+            "requests": dict(requests), "room_bytes": self.base.room_bytes, "untouched": self.untouched,
+            "unmountable": self.lost, "record_seconds": round(self.base.seconds, 3),
+        }  # fmt: skip
+
+    def again(self, fault: RequestFault) -> Found:
+        """Try one fault, and keep its steps."""
+        return self._together([fault], keep_steps=True)[0]
+
+    def sweep(self) -> Iterator[Found]:
+        """See that faults after the last request are met by nothing; yield those that are, and go on after them."""
+        for fault in beyond(self.base):
+            for _ in range(_SWEEPS_MAX):
+                found = self._together([fault])[0]
+                if not found[1].fired:
+                    break
+                yield found
+                if fault.calls == FULL:
+                    break
+                fault = RequestFault(fault.filesystem, fault.calls, fault.number + 1, fault.error)
+            self.untouched = self.untouched is not False and not found[1].fired
+
+    def _nearly(self, faults: Sequence[RequestFault]) -> list[Found]:
+        return self._together(faults, exactly=False)
+
+    def _together(
+        self, faults: Sequence[RequestFault], *, keep_steps: bool = False, exactly: bool = True
+    ) -> list[Found]:
+        limit = max(self.checker.system.seconds_max, 3 * self.base.seconds)
+        job = self.checker.jobs.start(
+            try_faults, self.checker.target, self.base, tuple(faults), limit, keep_steps, exactly,
+            seconds_max=len(faults) * (60 + 20 * limit), keep_going=True,
+        )  # fmt: skip
+        tried: list[Tried] = []
+        while (message := job.next_message()) is not None:
+            tried.append(message)
+        result = job.wait()
+        missing = faults[len(tried) :]
+        found = [self._found(each.fault, each, result) for each in tried]
+        return found + [self._found(fault, None, result) for fault in missing]
+
+    def _found(self, fault: RequestFault, tried: Tried | None, result: JobResult[None]) -> Found:
+        first = CUT if fault.call else REMOUNTED
+        if tried is None:
+            why = f"the recording and its judge {result}"
+            return fault, FaultyRun(result), {first: (Checked(Verdict.UNKNOWN, why), "")}
+        run = run_of(fault, tried, self.base)
+        self.lost += tried.lost
+        if not tried.failed:
+            why = f"the fault did not fire: the workload needed no {fault.calls} {fault.number} this time"
+            return fault, run, {first: (Checked(Verdict.UNKNOWN, why), "")}
+        judged = {
+            ending: (Checked(found.verdict, found.explanation), found.digest) for ending, found in tried.found.items()
+        }
+        if self.checker.system.recovers_from_full_disk and (text := stays_full(fault, run)):
+            judged[REMOUNTED] = Checked(Verdict.CANNOT_OPEN, text), ""
+        return fault, run, judged
+
+
+def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
+    """Return the run that a recording is, for those who explain runs."""
+    result: JobResult[None] = Returned(None)
+    if tried.error:
+        kind, _, message = tried.error.strip().rpartition("\n")[2].partition(": ")
+        result = TimedOut("") if tried.hung else Raised((kind,), message, tried.error)
+    place = Place(Made(fault.calls, fault.number, fault.calls, (tried.what,), answer=-1), tried.what)
+    lines = [line + b"\n" for line in tried.journal]
+    run = FaultyRun(
+        result, {}, Fired(place, 0).place if tried.failed else None,
+        Account((), (fault,) if tried.failed else (), {}, tried.steps, tried.failed),
+        b"".join(lines), len(b"".join(lines[: tried.lines_before])),
+    )  # fmt: skip
+    for ending, number in tried.owed.items():
+        run.owed[ending] = Promises.parse(b"".join(lines[:number]), base.initial)
+    return run

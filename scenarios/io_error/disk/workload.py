@@ -1,0 +1,98 @@
+"""The workload on a recorded disk that fails, or is full, or whose calls fail: what runs inside a recording.
+
+to its end     the workload, whatever it does about the error
+until killed   the same, killed before its first system call after the disk failed a request. Then the fault is over, and the
+               system recovers on the running machine, from a page cache that no disk need agree with
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from crashmatrix.faults.disk import Machine, Note
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
+from crashmatrix.faults.disk.linux.containment import run_forked
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls
+from crashmatrix.scenarios.processes.calls.seccomp import Call
+from crashmatrix.scenarios.processes.calls.system_calls import run_watched
+from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.target.journal import Item, Journal
+from crashmatrix.scenarios.target.notes import FailNote, HitNote, parse
+from crashmatrix.scenarios.target.system import SystemUnderTest
+
+__all__ = ["CALL_FAILED", "DiskJournal", "until_killed", "with_failing_call"]
+
+CALL_FAILED: Final = Note(HitNote("workload.call_failed", 1).encoded())
+"""A call of the workload was answered with an error here. Not a line of the journal."""
+
+
+class DiskJournal(Journal):
+    """A journal whose lines are notes on the recorded disk. With ``gives_room``, a failed attempt ends the disk's being full."""
+
+    def __init__(self, machine: Machine, *, gives_room: bool = False) -> None:
+        self._machine, self.path, self._gives_room = machine, machine.notes, gives_room
+
+    def append(self, line: bytes) -> None:
+        """Note one line."""
+        self._machine.note(line)
+        if self._gives_room and self._machine.neighbour and isinstance(parse(line), FailNote):
+            self._machine.neighbour.leave()
+
+
+class _NotingCalls(FailingCalls):
+    """Notes on the recorded disk when the first call fails."""
+
+    noted = False
+    descriptor = -1
+
+    def answer(self, call: Call, name: str, files: Sequence[str]) -> int | None:
+        answer = super().answer(call, name, files)
+        if answer is not None and not self.noted:
+            self.noted = True
+            os.write(self.descriptor, CALL_FAILED.text + b"\n")
+        return answer
+
+
+def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFault) -> None:
+    """Run the workload with a call that fails. Raises UsageError: it ended with an error."""
+    failing = _NotingCalls([fault])
+    failing.descriptor = machine.descriptor
+    workload = partial(system.workload, machine.root, DiskJournal(machine))
+    status = run_watched(
+        workload, root=machine.root, journal=machine.notes, failpoints=(), at=lambda *_: None, failing=failing
+    )
+    if status:
+        raise UsageError(f"the workload ended with status {status}")
+
+
+class _Killed(Exception):
+    pass
+
+
+def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, machine: Machine) -> None:
+    """Run the workload until the disk has failed a request, kill it, and recover here; the answer goes to the file ``answer``."""
+
+    def at(_: str, tree: ProcessTree, __: Callable[[], None]) -> None:
+        if switch.fired:
+            tree.kill()
+            raise _Killed
+
+    workload = partial(system.workload, machine.root, DiskJournal(machine))
+    with suppress(_Killed):
+        run_watched(workload, root=machine.root, journal=machine.notes, failpoints=(), at=at)
+    switch.heal()
+    run_forked(lambda: _recover(system, machine.root, answer))
+
+
+def _recover(system: SystemUnderTest, root: Path, answer: int) -> None:
+    """Recover. A failure says nothing: the filesystem may refuse everything until it is mounted again."""
+    items: list[Item] = recovered_items(system.recover(root))
+    os.pwrite(answer, json.dumps(items).encode(), 0)

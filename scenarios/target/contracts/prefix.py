@@ -1,0 +1,125 @@
+"""`prefix`: a log. Recovered is a prefix of the attempted sequence and covers every acknowledged item.
+
+With several writers, the order of attempts that overlap is open: recovered must be the beginning of some order of the attempts.
+An item is due before another only if its attempt had ended before the other's began.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.target.contracts.base import Contract, Violation
+from crashmatrix.scenarios.target.contracts.history import Budget, Operation, operations
+from crashmatrix.scenarios.target.contracts.items import ExactlyOnce, lost_items
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+
+__all__ = ["Prefix"]
+
+
+class Prefix(Contract):
+    """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
+
+    stored_once: ClassVar[bool] = True
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself."""
+        if len({event.writer for event in promises.events}) > 1:
+            return _check_writers(promises, recovered)
+        attempted = [item_key(item) for item in promises.attempted]
+        found = [item_key(item) for item in recovered]
+        if not _is_prefix(found, _steps(promises)):
+            return self._explain(promises, attempted, found)
+        owed = Counter(map(item_key, promises.acknowledged)) - Counter(found)
+        return [lost_items(promises, owed, Counter(found))] if owed else []
+
+    def _explain(self, promises: Promises, attempted: list[str], found: list[str]) -> list[Violation]:
+        violations = ExactlyOnce().check(promises, [json.loads(key) for key in found])
+        place = next(i for i, key in enumerate(found) if attempted[i : i + 1] != [key])
+        due = attempted[place] if place < len(attempted) else "nothing more"
+        same_items = Counter(found) == Counter(attempted[: len(found)])
+        explanation = (
+            f"no prefix of what was attempted: {found[place]} came back at place {place + 1}, where {due} is due"
+        )
+        return violations or [Violation(Verdict.REORDERED if same_items else Verdict.HOLE, explanation)]
+
+
+def _steps(promises: Promises) -> list[tuple[str, bool]]:
+    """Return each attempt, in order: its item, and whether it failed."""
+    steps = [(item_key(item), False) for item in promises.initial]
+    open_at: dict[str, list[int]] = {}
+    for event in promises.events:
+        key = item_key(event.item)
+        if event.kind == "attempt":
+            open_at.setdefault(key, []).append(len(steps))
+            steps.append((key, False))
+        else:  # The latest of several open attempts, as retries without a failure in between are, ended.
+            at = open_at[key].pop()
+            steps[at] = key, event.kind == "fail"
+    return steps
+
+
+def _is_prefix(found: list[str], steps: list[tuple[str, bool]]) -> bool:
+    """Whether items are the first of these attempts, if some of those that failed are left out."""
+    places = _past_failures({0}, steps)
+    for key in found:
+        places = _past_failures({at + 1 for at in places if at < len(steps) and steps[at][0] == key}, steps)
+    return bool(places)
+
+
+def _past_failures(places: set[int], steps: list[tuple[str, bool]]) -> set[int]:
+    reached = set(places)
+    for at in places:
+        while at < len(steps) and steps[at][1]:
+            at += 1
+            reached.add(at)
+    return reached
+
+
+def _check_writers(promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+    """Judge a log of several writers."""
+    if violations := ExactlyOnce().check(promises, recovered):
+        return violations
+    attempts = operations(promises.initial, promises.events)
+    found = [item_key(item) for item in recovered]
+    longest = _longest(found, attempts, Budget(len(attempts)))
+    if longest == len(found):
+        return []
+    explanation = (
+        f"no order of the attempts begins like this: {found[longest]} came back at place {longest + 1}, though something that "
+        f"had ended before it began is missing before it"
+    )
+    return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
+
+
+def _sound(attempts: list[Operation]) -> set[str]:
+    return {item_key(each.item) for each in attempts if not each.failed}
+
+
+def _longest(found: list[str], attempts: list[Operation], budget: Budget) -> int:
+    """Return how many of the items that came back some order of the attempts begins with."""
+    before = [
+        frozenset(at for at, other in enumerate(attempts) if not other.failed and other.precedes(each))
+        for each in attempts
+    ]
+    after = [frozenset(at for at, other in enumerate(attempts) if each.precedes(other)) for each in attempts]
+    by_key: dict[str, list[int]] = {}
+    for at, each in enumerate(attempts):
+        by_key.setdefault(item_key(each.item), []).append(at)
+    reached = {frozenset[int]()}
+    for number, key in enumerate(found):
+        following = set()
+        for taken in reached:
+            budget.spend(len(attempts) ** 2 // 4)  # About what a step takes.
+            following |= {
+                taken | {at}
+                for at in by_key.get(key, ())
+                if at not in taken and before[at] <= taken and not after[at] & taken
+            }
+        if not following:
+            return number
+        reached = following
+    return len(found)

@@ -1,0 +1,39 @@
+"""`tables`: several tables, each with a contract of its own. Items are ``[table, item]``, attempted and recovered alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.target.contracts.base import Contract, Violation
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
+
+__all__ = ["Tables"]
+
+
+@dataclass(frozen=True)
+class Tables(Contract):
+    """Each table keeps its own contract; nothing is promised between tables."""
+
+    tables: Mapping[str, Contract] = field(default_factory=dict)
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself."""
+        for item in [*promises.attempted, *recovered]:
+            self._table(item)
+        violations = []
+        for name, contract in self.tables.items():
+            own = Promises(
+                tuple(item[1] for item in promises.initial if item[0] == name),
+                tuple(replace(event, item=event.item[1]) for event in promises.events if event.item[0] == name),
+            )
+            found = contract.check(own, [item[1] for item in recovered if item[0] == name])
+            violations += [replace(one, explanation=f"table {name}: {one.explanation}") for one in found]
+        return violations
+
+    def _table(self, item: Item) -> None:
+        if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):
+            raise UsageError(f"contract 'tables' needs items [table, item], not {item_key(item)[:60]}")
+        if item[0] not in self.tables:
+            raise UsageError(f"no contract for table {item[0]!r}; there are {', '.join(self.tables)}: add one")

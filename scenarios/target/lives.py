@@ -1,0 +1,76 @@
+"""The part of a target that runs in this process: its workload, its recovery and so on; and parts written as ``async def``.
+
+    current.get().part        "workload", "recover", ... within a call of that method; empty outside
+
+A part that is ``async def`` is run to its end by `asyncio.run`. Called from a part that is itself running in an event loop, it
+returns its coroutine, to be awaited as usual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crashmatrix.scenarios.target.writers import begin_life
+
+__all__ = ["PARTS", "Life", "as_part", "current", "repeating"]
+
+PARTS = ("prepare", "workload", "resume", "recover", "verify")
+"""The methods of a target that are parts."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """The code that runs in this process: the part of a target, and the target's folder outside of the crash."""
+
+    part: str = ""
+    workspace: Path | None = None
+    again: bool = False
+    """Whether this is a repetition, on what an orderly end left."""
+
+
+current: ContextVar[Life] = ContextVar("crashmatrix_life", default=Life())  # noqa: B039  # it is frozen
+"""The part that runs now."""
+
+
+@contextmanager
+def repeating() -> Iterator[None]:
+    """For the block, what runs is a repetition on what an orderly end left."""
+    token = current.set(Life(again=True))
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+def as_part(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a target's method such that it is known while it runs, and runs to its end if it is ``async def``."""
+
+    @functools.wraps(function)
+    def part(system: Any, *arguments: Any, **options: Any) -> Any:
+        if not current.get().part:
+            begin_life()
+        life = Life(name, getattr(system, "workspace", None), current.get().again)
+        token = current.set(life)
+        try:
+            returned = function(system, *arguments, **options)
+            return returned if not inspect.iscoroutine(returned) or _in_loop() else asyncio.run(returned)
+        finally:
+            current.reset(token)
+
+    return part
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

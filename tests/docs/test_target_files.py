@@ -1,0 +1,83 @@
+"""The examples in TOML: each keeps its promise as it stands, and its deliberate bug is found. Programs that lack are named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.scenarios.experiments import run_kill
+from tests.scenarios.kill.test_experiment import verdicts
+
+EXAMPLES = ROOT / "docs" / "examples"
+
+ELSEWHERE = {"kvlog", "kvserver", "sqlite_shell"}
+"""Tested in tests/scenarios/systems/test_command.py."""
+
+NEEDS = {
+    "rust_settings": ("rustc",),
+    "node_queue": ("node",),
+    "bank": ("java", "javac"),
+    "redis": ("redis-server", "redis-cli"),
+    "postgresql": ("postgres", "initdb", "psql", "setpriv"),
+}
+BUGS = [
+    ("bank", 'BANK_BUG = ""', 'BANK_BUG = "two-writes"', "corrupt"),
+    ("postgresql", 'SYNCHRONOUS_COMMIT = "on"', 'SYNCHRONOUS_COMMIT = "off"', "loses"),
+    ("rust_settings", 'SETTINGS_BUG = ""', 'SETTINGS_BUG = "in-place"', "cannot-open"),
+    ("node_queue", 'QUEUE_BUG = ""', 'QUEUE_BUG = "in-place"', "loses"),
+]
+"""Each example, the line that plants its bug, and the verdict of a kill."""
+
+
+def test_every_example_is_tested() -> None:
+    """No example in TOML is forgotten."""
+    assert {path.stem for path in EXAMPLES.glob("*.toml")} == ELSEWHERE | set(NEEDS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Copy the examples, so that what they build does not stay in the tree."""
+    copy = Path(shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__")))
+    if not shutil.which("redis-server") and (server := shutil.which("redis-check-rdb")):  # One program of two names.
+        (copy / "bin").mkdir()
+        (copy / "bin" / "redis-server").symlink_to(server)
+        monkeypatch.setenv("PATH", f"{copy / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    yield copy
+
+
+def target(folder: Path, name: str) -> Path:
+    """Return an example's file; skips where its programs lack."""
+    if lacks := [program for program in NEEDS[name] if not shutil.which(program)]:
+        pytest.skip(f"needs {', '.join(lacks)}")
+    if name == "postgresql" and (
+        os.geteuid() != 0 or subprocess.run(["id", "postgres"], capture_output=True).returncode
+    ):
+        pytest.skip("needs root, and the user postgres")
+    return folder / f"{name}.toml"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NEEDS)
+def test_example_is_safe(name: str, folder: Path) -> None:
+    """As it stands, the example keeps its promise."""
+    budget = 3 if name == "postgresql" else 8
+    assert verdicts(run_kill(str(target(folder, name)), real_kills=1, budget=budget).ordered()) == {"safe"}
+
+
+@pytest.mark.daily(1)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("name", "line", "bug", "verdict"), BUGS, ids=[bug[0] for bug in BUGS])
+def test_bug_is_found(name: str, line: str, bug: str, verdict: str, folder: Path) -> None:
+    """The bug that the head of the example names is found by kills."""
+    file = target(folder, name)
+    text = file.read_text()
+    assert line in text
+    file.write_text(text.replace(line, bug))
+    assert verdict in verdicts(run_kill(str(file), real_kills=1, budget=12).ordered())

@@ -1,0 +1,60 @@
+"""Disks that fail under a real filesystem: a store that believes a second sync is found out, one that stops is safe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from tests.scenarios.io_error.test_experiment import run
+
+pytestmark = [
+    pytest.mark.skipif(bool(lacking()), reason=lacking()),
+    pytest.mark.usefixtures("disk"),
+    pytest.mark.experiment,
+]
+
+EACH_DAY = [pytest.param("ext4"), *(pytest.param(name, marks=pytest.mark.slow) for name in ("xfs", "btrfs"))]
+
+
+def on_disk(tmp_path: Path, name: str, budget: int, filesystem: str) -> list[ScenarioResult]:
+    """Run the experiment with a disk; returns the results on the disk."""
+    campaign = run(tmp_path, name, budget=budget, filesystems=(filesystem,), filesystems_named=True)
+    details = campaign.summary.experiments["io-error"].details
+    assert details["fired"] == details["faults"]
+    assert details["disks"][filesystem]["untouched"] in (True, None)
+    return [result for result in campaign.results if result.fault.startswith(f"{filesystem}:")]
+
+
+@pytest.mark.parametrize("filesystem", EACH_DAY)
+def test_a_second_sync_is_not_believed(tmp_path: Path, filesystem: str) -> None:
+    """The kernel has marked the page clean: a store that retries fsync loses the record once the disk is mounted again."""
+    results = on_disk(tmp_path, "RetriesSync", 60, filesystem)
+    lost = [result for result in results if result.verdict is Verdict.LOSES]
+    assert {result.method for result in lost} & {"remounted", "cut-later"}
+    assert all(re.search("disk-(write|flush)", result.point) for result in lost)
+    again = replay(lost[0].id, tmp_path / "report", tmp_path / "kept").checked
+    assert again.verdict in (lost[0].verdict, Verdict.SAFE)  # A kernel does not make the same requests each time.
+    assert (tmp_path / "kept" / "journal").exists()
+
+
+@pytest.mark.parametrize("filesystem", [pytest.param(name.values[0], marks=pytest.mark.slow) for name in EACH_DAY])
+def test_a_right_store_is_safe(tmp_path: Path, filesystem: str) -> None:
+    """Each request of the disk fails; each ending is there, and safe."""
+    results = on_disk(tmp_path, "Log", 200, filesystem)
+    assert {result.verdict for result in results} == {Verdict.SAFE}
+    assert {result.method for result in results} == {"killed", "remounted", "cut", "cut-later", "resumed"}
+    assert any("disk-full" in result.point for result in results) == (filesystem != "btrfs")
+
+
+@pytest.mark.slow
+def test_a_call_fails_and_then_the_power(tmp_path: Path) -> None:
+    """On `posix`, which needs no root: a store that goes on although its folder could not be synced loses the file."""
+    results = on_disk(tmp_path, "IgnoresFolderSync", 80, "posix")
+    lost = [result for result in results if result.verdict is Verdict.LOSES]
+    assert {result.method for result in lost} == {"cut-later"}
+    assert all("on-disk.fsync" in result.point for result in lost if "once" in result.point)

@@ -1,0 +1,90 @@
+"""A brute-force oracle for contracts: every order of the attempts of a small journal, and what each leads to.
+
+    history = data.draw(histories(items))     what two writers did, and their journal
+    history.orders()                          every choice and order of attempts that explains the journal
+
+It knows intervals from how the journal was made, and shares no code with the contracts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hypothesis import strategies as st
+
+from crashmatrix import Item, Promises
+
+Status = Literal["ack", "fail", "open"]
+
+
+@dataclass
+class Did:
+    """One attempt: its item, how it ended, and its lines in the journal."""
+
+    item: Item
+    status: Status
+    start: float = math.nan
+    end: float = math.inf
+
+
+@dataclass
+class History:
+    """Everything that the writers did."""
+
+    attempts: list[Did] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    initial: Sequence[Item] = ()
+
+    @property
+    def promises(self) -> Promises:
+        """The journal as a contract gets it."""
+        return Promises.parse("".join(f"{line}\n" for line in self.lines).encode(), self.initial)
+
+    def orders(self, *, optional: Sequence[Status] = ("fail", "open")) -> Iterator[tuple[Did, ...]]:
+        """Return every order of the attempts, each with those of these ends left out or not."""
+        must = [each for each in self.attempts if each.status not in optional]
+        may = [each for each in self.attempts if each.status in optional]
+        for number in range(len(may) + 1):
+            for chosen in itertools.combinations(may, number):
+                for order in itertools.permutations([*must, *chosen]):
+                    if all(not late.end < early.start for early, late in itertools.combinations(order, 2)):
+                        yield order
+
+
+def key_of(item: Item) -> str:
+    """An item as a key of a set."""
+    return json.dumps(item, sort_keys=True)
+
+
+@st.composite
+def histories(draw: st.DrawFn, items: st.SearchStrategy[Item], attempts_max: int = 5) -> History:
+    """Two writers, each with a sequence of attempts; their lines interleaved anyhow."""
+    history = History()
+    queues: dict[str, list[tuple[str, Did]]] = {"a": [], "b": []}
+    for _ in range(draw(st.integers(0, attempts_max))):
+        did = Did(draw(items), draw(st.sampled_from(["ack", "ack", "fail", "open"])))
+        history.attempts.append(did)
+        queue = queues[draw(st.sampled_from("ab"))]
+        queue.append(("attempt", did))
+        if did.status != "open":
+            queue.append((did.status, did))
+    given_up: dict[str, Did] = {}
+    while any(queues.values()):
+        writer = draw(st.sampled_from([name for name, queue in queues.items() if queue]))
+        kind, did = queues[writer].pop(0)
+        at = len(history.lines)
+        if kind == "attempt":
+            did.start = at
+            if writer in given_up:
+                given_up.pop(writer).end = at - 0.5
+            if did.status == "open":
+                given_up[writer] = did
+        else:
+            did.end = at
+        history.lines.append(f"{kind}:{writer} {key_of(did.item)}")
+    return history

@@ -1,0 +1,51 @@
+"""`prefix` with several writers: the order of attempts that overlap is open. (`test_contract.py` has one writer.)"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from crashmatrix import Item, Promises, UsageError
+from crashmatrix.scenarios.target.contract import Prefix
+from tests.scenarios.target.contracts.oracle import History, histories
+
+TABLE: list[tuple[str, list[Item], str]] = [
+    ("attempt:v 1|attempt:w 2|ack:v 1|ack:w 2", [2, 1], ""),
+    ("attempt:v 1|attempt:w 2|ack:v 1|ack:w 2", [1, 2], ""),
+    ("attempt:v 1|ack:v 1|attempt:w 2|ack:w 2", [2, 1], "reordered: no order of the attempts begins like this: 2 came back at"),
+    ("attempt:v 1|attempt:w 2|ack:w 2", [2], ""),
+    ("attempt:v 1|ack:v 1|attempt:w 2", [2], "loses: "),
+    ("attempt:v 1|attempt:v 3|attempt:w 2|ack:w 2", [2], "hole: "),  # v had given 1 up before 2 began
+    ("attempt:v 1|fail:v 1|attempt:w 2|ack:w 2", [2], ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("journal", "recovered", "expected"), TABLE)
+def test_table(journal: str, recovered: list[Item], expected: str) -> None:
+    """The items that came back are the beginning of some order of the attempts."""
+    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
+    found = [f"{one.verdict}: {one.explanation}" for one in Prefix().judge(promises, recovered)]
+    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+
+
+def test_a_search_that_is_too_large_says_so() -> None:
+    """Many attempts that overlap and store equal items: the check gives up, and says after how much."""
+    lines = [f"{kind}:w{at} {at % 3}\n" for kind in ("attempt", "ack") for at in range(60)]
+    promises = Promises.parse("".join(lines).encode())
+    with pytest.raises(UsageError, match=r"too large: .* 60 attempts"):
+        Prefix().judge(promises, [at % 3 for at in range(60)])
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories(st.integers(0, 3)), st.data())
+def test_agrees_with_brute_force(history: History, data: st.DataObject) -> None:
+    """A log is accepted exactly if it begins some order of the attempts and has every acknowledged one."""
+    history.lines += ["attempt:c 9", "fail:c 9"]  # Three writers: the order is that of the intervals.
+    reachable = {()}
+    reachable.clear()
+    for order in history.orders(optional=("fail",)):
+        owed = [at for at, each in enumerate(order, 1) if each.status == "ack"]
+        for length in range(max(owed, default=0), len(order) + 1):
+            reachable.add(tuple(each.item for each in order[:length]))
+    drawn = data.draw(st.lists(st.integers(0, 3), max_size=5).map(tuple) | st.sampled_from(sorted(reachable)))
+    assert (not Prefix().judge(history.promises, [*drawn])) == (drawn in reachable)

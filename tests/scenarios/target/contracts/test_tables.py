@@ -1,0 +1,39 @@
+"""`tables`: each table keeps its own contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix import Item, Promises, UsageError
+from crashmatrix.scenarios.target.contract import Latest, Prefix, Tables
+
+BOTH = Tables({"map": Latest(), "log": Prefix()})
+JOURNAL = Promises.parse(
+    b'attempt ["map",["a",1]]\nack ["map",["a",1]]\nattempt ["log",7]\nack ["log",7]\nattempt ["log",8]\nack ["log",8]\n'
+)
+MAP: Item = ["map", ["a", 1]]
+
+
+@pytest.mark.parametrize(
+    ("recovered", "expected"),
+    [
+        ([MAP, ["log", 7], ["log", 8]], []),
+        ([["log", 7], ["log", 8]], ['loses: table map: key "a" is gone; 1 was acknowledged']),
+        ([MAP, ["log", 7]], ["loses: table log: acknowledged, but gone: 8 (of 2 acknowledged)"]),
+        ([], ["loses: table map: ", "loses: table log: "]),
+    ],
+)
+def test_each_table_is_judged(recovered: list[Item], expected: list[str]) -> None:
+    """A violation names its table."""
+    found = [f"{one.verdict}: {one.explanation}" for one in BOTH.judge(JOURNAL, recovered)]
+    assert [one[: len(wanted)] for one, wanted in zip(found, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [(["other", 1], "no contract for table 'other'; there are map, log"), (7, r"needs items \[table, item\]")],
+)
+def test_senseless_items(item: Item, message: str) -> None:
+    """A table without a contract, and an item without a table, are the target's mistake."""
+    with pytest.raises(UsageError, match=message):
+        BOTH.judge(Promises(), [item])
