@@ -271,11 +271,7 @@ class Checker:
                 return Violation(Verdict.UNKNOWN, f"the contract's check {failed}")
 
     def _verify(self, state: CrashState, root: Path, recovered: Recovered, attempt: Recovering) -> None:
-        """Recover again, and let the system check itself, where that is due.
-
-        A second recovery begins with the recovered folder, so it is due once for each such folder and its items: many crashes
-        lead to the same. The system's own check also depends on the promises.
-        """
+        """Recover again, and let the system check itself, where that is due: see the module's head."""
         folder = f"{recovered.tree.order} {recovered.key}"
         checked = f"{CrashState(recovered.tree, state.promises).key} {recovered.key}" if self._verifies else ""
         repeated = folder in self._repeated
