@@ -172,7 +172,7 @@ def _live(
     channel: Channel,
     target: Target,
     system: SystemUnderTest,
-    life: Callable[[], None],
+    life: Callable[[], object],
     root: Path,
     journal: Path,
     watch: Collection[Hit] | None,

@@ -33,6 +33,10 @@ from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RealKills", "crash"]
 
+_MISSED = Checked(Verdict.UNKNOWN, "the kill did not come about")
+_NOT_KILLED = ", but returned"
+"""The end of an explanation: the job came to its end before the hit."""
+
 
 @dataclass
 class RealKills:
@@ -51,14 +55,21 @@ class RealKills:
         sample = self._sample()
         self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
-        agreed = 0
+        agreed = missed = 0
         for path, checked in explored.side_by_side(self.kill, sample):
+            if checked is _MISSED:
+                missed += 1
+                continue
             agreed += checked is None
             result = replace(explored.results[path], method="sigkill")
             if checked is not None:
                 result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
             explored.results[path] = result
-        explored.details.update(killed_for_real=len(sample), agreed_with_snapshot=agreed)
+        explored.details.update(killed_for_real=len(sample) - missed, agreed_with_snapshot=agreed)
+        if missed:
+            explored.notes.append(
+                f"{counted(missed, 'real kill')} did not come about, because the run took another order and ended before it"
+            )
         if self._passing:
             explored.notes.append(
                 f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
@@ -80,6 +91,8 @@ class RealKills:
         folder = checker.folder()
         try:
             state = crash(checker, self.prepared, path, folder)
+            if not self.comparable and isinstance(state, Checked) and state.explanation.endswith(_NOT_KILLED):
+                return _MISSED
             if isinstance(state, Checked) or shown is None:  # It could not be resumed, in the copy or now.
                 same = isinstance(state, Checked) and state.verdict is self.exploration.results[path].verdict
                 return None if same else _unlike(state, self.exploration.results[path].verdict)
