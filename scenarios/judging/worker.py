@@ -172,7 +172,7 @@ def _live(
     channel: Channel,
     target: Target,
     system: SystemUnderTest,
-    life: Callable[[], object],
+    life: Callable[[], None],
     root: Path,
     journal: Path,
     watch: Collection[Hit] | None,
