@@ -173,6 +173,12 @@ def test_server_serves_recover(tmp_path: Path) -> None:
     assert (found[0], found[1] > 1024) == (1, True)
 
 
+def test_empty_lines_are_not_items(tmp_path: Path) -> None:
+    """A client may print an empty line for an empty answer."""
+    (tmp_path / "system.toml").write_text('workload = "true"\nrecover = ["printf", "\\n7\\n \\n8\\n"]')
+    assert load(str(tmp_path / "system.toml"))().recover(tmp_path) == [7, 8]
+
+
 @pytest.mark.parametrize(
     ("server", "recover", "message"),
     [
