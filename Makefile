@@ -7,7 +7,7 @@ REPORT ?= crashmatrix-report
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 export MYPY_NUM_WORKERS ?= auto
 
-.PHONY: crash-matrix test test-quick test-all fuzz lint schemas docs dist bench mutants mutation false-alarms system-packages test-packages clean help
+.PHONY: crash-matrix test test-quick test-all test-cost fuzz lint schemas docs dist bench bench-full mutants mutation false-alarms system-packages test-packages clean help
 
 crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crashmatrix-report/index.html
 	$(BIN)/crashmatrix run --report $(REPORT)
@@ -15,11 +15,14 @@ crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crash
 test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-test-quick: $(VENV)/ready-dev  ## the tests that need no root and run no experiment
+test-quick: $(VENV)/ready-dev  ## the quick tests, which need no root and run no experiment
 	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment and not lengthy"
 
 test-all: $(VENV)/ready-dev lint  ## the same with the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"
+
+test-cost: $(VENV)/ready-dev  ## the tests of every day, and what each file costs in processor time
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -p tests.cost
 
 lint: $(VENV)/ready-dev  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -39,12 +42,16 @@ dist: $(VENV)/ready-dev  ## build and check what a release uploads, in dist/
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*
 
-bench: $(VENV)/ready-dev  ## time the log beside SQLite, LMDB, RocksDB and LevelDB
-	$(BIN)/python -m benchmarks.failpoint_cost
+bench: $(VENV)/ready-bench  ## measure, some minutes long, and write docs/benchmarks.md; `make bench-full` takes an hour
+	$(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/ready-bench  ## the same with more rounds and more benchmarks: the figures to quote
+	$(BIN)/python -m benchmarks --full
+
+$(VENV)/ready-bench: $(VENV)/ready-dev  # Stores that cannot be installed here are left out, and the page says so.
 	-@$(BIN)/python -m pip install --quiet --group bench
 	-@$(BIN)/python -m pip install --quiet --group bench-leveldb
-	$(BIN)/python -m benchmarks.append
-	$(BIN)/python -m benchmarks.replay
+	@touch $@
 
 mutants: $(VENV)/ready-dev  ## plant bugs in the reference engine; each must be found
 	$(BIN)/crashmatrix mutants --seeds 3

@@ -19,7 +19,6 @@ import logging
 import os
 import threading
 import uuid
-from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -36,8 +35,9 @@ from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.folders import check_table_name
 from crashmatrix.reference_wal.log.optional import NoLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.models.bound import Bound
 from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
-from crashmatrix.reference_wal.options import EngineOptions, check_columns, check_storable
+from crashmatrix.reference_wal.options import EngineOptions, check_table
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.reference_wal.tally import Counters, Tally
 
@@ -111,37 +111,47 @@ class StorageEngine:
             os.close(lock)
             raise
 
-    def create_table(self, table: str, schema: pa.Schema, *, timestamp: str, tags: list[str] | None = None) -> None:
+    def create_table(
+        self,
+        table: str,
+        schema: pa.Schema,
+        *,
+        timestamp: str,
+        tags: list[str] | None = None,
+        bounds: Mapping[str, Bound] | None = None,
+    ) -> None:
         """Create an empty table; durable on return.
 
         Args:
             schema: columns of every batch to come.
             timestamp: the column rows are sorted by within a series.
             tags: columns whose values name a row's series: strings, integers or booleans.
+            bounds: compress the table by models (`models.segments`): what is committed may differ from what was stored
+                by the bound of its column, and not at all in a column without one. None: it keeps rows as they are.
 
         Raises:
             TableExists, InvalidInput (nothing was changed), OSError.
         """
         check_table_name(table)
         tags = tags or []
-        check_columns(schema, timestamp, tags)
-        check_storable(schema, timestamp, tags)
+        check_table(schema, timestamp, tags, bounds)
         with self._catalogue:
             self._health.refuse_if_unusable()
             if table in self._tables:
                 raise TableExists(table)
             with self._health.poisoned_by_errors():  # Part of a table is there now.
-                self._tables[table] = self._create(table, schema, timestamp, tags)
+                self._tables[table] = self._create(table, schema, timestamp, tags, bounds)
 
-    def _create(self, table: str, schema: pa.Schema, timestamp: str, tags: list[str]) -> Table:
+    def _create(
+        self, table: str, schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None
+    ) -> Table:
         """The three steps of `delta.folder`."""
         path, identity = self._layout.table(table), self.options.identity or uuid.uuid4().hex
         logged = isinstance(self._logs, WriteAheadLog)
-        arrow_schema = b64encode(schema.serialize()).decode()
-        properties = TableProperties(
-            timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow_schema
-        )  # fmt: skip
-        DeltaStore.make_unfinished(path, schema, properties)
+        properties = TableProperties.made(
+            schema, timestamp=timestamp, tags=tags, identity=identity, logged=logged, bounds=bounds
+        )
+        DeltaStore.make_unfinished(path, properties.stored_schema, properties)
         self._logs.create_table_log(table, schema, identity=identity)
         table_folder.give_name(path)
         spills = self._layout.spills(table, identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,8 +13,10 @@ from crashmatrix.reference_wal.delta.dictionaries import encoded
 from crashmatrix.reference_wal.errors import InvalidInput
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
+from crashmatrix.reference_wal.models.bound import Bound
+from crashmatrix.reference_wal.models.segments import Shape
 
-__all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable"]
+__all__ = ["TAG_TYPES", "EngineOptions", "check_columns", "check_storable", "check_table"]
 
 TAG_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
 """The types of a tag."""
@@ -43,6 +46,15 @@ class EngineOptions:
     checkpoint_commits: int = 50
     flush_seconds: float | None = None
     identity: str = ""
+
+
+def check_table(schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None = None) -> None:
+    """Raise InvalidInput unless there can be a table of this schema; by models, if bounds are given."""
+    check_columns(schema, timestamp, tags)
+    if bounds is None:
+        check_storable(schema, timestamp, tags)
+    else:
+        check_storable(Shape(schema, timestamp, tags, bounds).segments, "start", tags)
 
 
 def check_columns(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:

@@ -65,6 +65,7 @@ class Table:
     ) -> None:
         self.name, self.log, self.store, self.spills = log.table, log, store, spills
         self.application = f"{log.identity}/{log.table}"
+        self._shape = store.properties.shape
         self.buffers = SeriesBuffers(store.properties.tags, spills=spills)
         self._logs, self._health, self._tally = logs, health, tally
         self._transfer = Transfer(store, self.application)
@@ -131,7 +132,9 @@ class Table:
             if generation is None:
                 return
             properties = self.store.properties
-            parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags)
+            parquet, rows = compress(
+                generation, timestamp=properties.timestamp, tags=properties.tags, shape=self._shape
+            )
             self.store.commit(generation, parquet, rows, application=self.application)
             self._show_committed()
             COMMITTED.hit()
@@ -239,7 +242,7 @@ class Table:
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []
                 files = [self.store.path / name for name in self._files]
-            parts = [read_files(files, self.log.schema), *(generation.rows() for generation in waiting)]
+            parts = [read_files(files, self.log.schema, self._shape), *(generation.rows() for generation in waiting)]
         return pa.concat_tables(parts)
 
     @property

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from crashmatrix.reports.formats.text import visible
 
-__all__ = ["Folder", "NotAFile", "ReportError", "copy_file", "is_leftover", "open_file"]
+__all__ = ["Folder", "NotAFile", "ReportError", "allocated", "copy_file", "is_leftover", "open_file"]
 
 _KINDS = {
     stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
@@ -45,6 +45,11 @@ class NotAFile(OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+def allocated(status: os.stat_result) -> int:
+    """Return how many bytes a file takes on the disk: a file with holes takes less than its size."""
+    return status.st_blocks * 512
 
 
 def is_leftover(name: str) -> bool:
@@ -128,6 +133,21 @@ class Folder:
         """Open one of its regular files to read. Raises NotAFile, OSError."""
         return open_file(name, self._descriptor)
 
+    def open_to_append(self, name: str) -> BinaryIO:
+        """Open a regular file, which has no other name, to read it and to write at its end. Raises NotAFile, OSError."""
+        self.open_file(name).close()
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = open(os.open(name, flags, dir_fd=self._descriptor), "r+b")  # noqa: SIM115  # the caller closes it
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            file.close()
+            raise NotAFile(errno.EINVAL, "it is not a file of its own")
+        return file
+
+    def allocated(self, name: str) -> int:
+        """Return how many bytes one of its files takes on the disk."""
+        return allocated(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False))
+
     def check_writable(self, name: str) -> None:
         """Raise OSError if there is such a file and it may not be written. Changes nothing."""
         if name in self.names():
@@ -148,15 +168,22 @@ class Folder:
             self.remove(name)
 
     @contextmanager
-    def replace(self, name: str) -> Iterator[BinaryIO]:
-        """Write a new file that takes its name when the block ends, and stays open. If the block fails, nothing changes."""
+    def replace(self, name: str, *, sync: bool = True) -> Iterator[BinaryIO]:
+        """Write a new file that takes its name when the block ends, and stays open. If the block fails, nothing changes.
+
+        With ``sync``, a power cut leaves the old file or the new one, and the new one once this has returned.
+        """
         temporary = f"{name}.{secrets.token_hex(8)}.tmp"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = open(os.open(temporary, flags, 0o666, dir_fd=self._descriptor), "wb")  # noqa: SIM115  # it stays open
         try:
             yield file
             file.flush()
+            if sync:
+                os.fsync(file.fileno())  # The content first; until now a power cut could lose it.
             os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            if sync:
+                os.fsync(self._descriptor)  # Then the name.
         except BaseException:
             file.close()
             os.unlink(temporary, dir_fd=self._descriptor)

@@ -68,4 +68,4 @@ def unfinished(directory: Path) -> str:
         return ""
     finally:
         os.close(descriptor)
-    return "the last run there was cut short before its report was written; make another: crashmatrix run"
+    return "the last run there was cut short before its report was written; go on with crashmatrix run --resume, or run again"

@@ -283,7 +283,7 @@ class RunSummary:
         for shard in self.missing_shards:
             gaps[f"shard {shard}"] = "its report is missing; run it, and merge again"
         if self.interrupted:
-            gaps["the rest of the plan"] = "the run was interrupted; run again"
+            gaps["the rest of the plan"] = "the run was interrupted; go on with --resume, or run again"
         return gaps
 
     @property

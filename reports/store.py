@@ -1,8 +1,9 @@
 """A report directory: results as they come, then the whole report. A run that ends early leaves its results so far.
 
-    results.jsonl     appended line by line during the run, rewritten in the plan's order at its end
+    results.jsonl     appended and synced line by line during the run, rewritten in the plan's order at its end
     run.lock          held while a run writes there; empty only once the run has finished (`crashmatrix.reports.lock`)
     traces/           recorded disks, for experiments that need them for a replay
+    resume/           the findings of a run that is not finished, for --resume (`crashmatrix.reports.unfinished.ledger`)
     summary.json      written at the end, by rename: a directory without it holds an interrupted run
     junit.xml, summary.md, index.html    for people; made from the others, and `render` makes them again
 
@@ -28,6 +29,7 @@ from crashmatrix.reports.formats import html, junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
+from crashmatrix.reports.unfinished.ledger import RESUME, Ledger, Synced
 from crashmatrix.reports.upgrade import upgrade_result, upgrade_summary
 from crashmatrix.reports.validation import Invalid, checked, parsed
 
@@ -58,19 +60,36 @@ TRACES = "traces"
 """Folder, in the report directory, of the traces from which crashed disks are rebuilt."""
 
 _FILES = ("results.jsonl", "summary.json", *RENDERERS)
-_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), TRACES, LOCK}
+_FOLDERS = {TRACES, RESUME}
+_OURS = {*_FILES, *(f"{name}.tmp" for name in _FILES), *_FOLDERS, LOCK}
 
 
 class ReportWriter:
-    """Writes one run's report. Use as a context manager; call `finish` for a complete one."""
+    """Writes one run's report. Use as a context manager; call `finish` for a complete one.
 
-    def __init__(self, directory: Path) -> None:
+    With ``resume``, `ledger` has what an unfinished run of the directory found out, if there was one.
+    """
+
+    def __init__(self, directory: Path, *, resume: bool = False) -> None:
         self.directory = directory
-        refuse_foreign(directory, _OURS - {TRACES}, {TRACES})
+        self.ledger = Ledger()
+        refuse_foreign(directory, _OURS - _FOLDERS, _FOLDERS)
         self._claim()
         self._folder = Folder.open(directory)
         self._lines: BinaryIO | None = None
         self._finished = False
+        self._synced = Synced()
+        if resume:
+            self._load()
+        self.ledger.expect()
+
+    def _load(self) -> None:
+        try:
+            self.ledger.load(self._folder, self._synced)
+        except OSError as error:
+            self._synced.close()
+            self._lock.release()
+            raise ReportError(f"{self.directory}/{RESUME}: {error}; run again without --resume") from None
 
     def _claim(self) -> None:
         try:
@@ -119,7 +138,9 @@ class ReportWriter:
             with self._folder.replace("results.jsonl") as lines:
                 lines.write(_encoded(text))
             self._lines = lines
-            self._folder.remove_tree(TRACES)
+            if not self.ledger.resumes:
+                self._folder.remove_tree(TRACES)
+            self.ledger.begin(self._folder, self._synced)
         except OSError as error:
             raise ReportError(f"{self.directory}: {error.strerror}; name another directory with --report") from None
 
@@ -128,13 +149,16 @@ class ReportWriter:
             raise ReportError(f"{self.directory} was replaced during the run; run again, or name another with --report")
 
     def add(self, result: ScenarioResult) -> None:
-        """Append one result. When this returns, the result is in the file."""
+        """Append one result. When this returns, the result is in the file; it is synced soon after."""
+        if self._synced.error:
+            raise self._unwritable(self._synced.error)
         if self._lines is None:
             self._begin(_line(result))
             return
         try:
             self._lines.write(_encoded(_line(result)))
             self._lines.flush()
+            self._synced.written(self._lines)
         except OSError as error:
             raise self._unwritable(error) from None
 
@@ -147,6 +171,8 @@ class ReportWriter:
             self._folder.write("results.jsonl", _encoded("".join(_line(result) for result in results)))
             self._folder.write("summary.json", _encoded(json.dumps(summary.to_json(), indent=2) + "\n"))
             _render(self._folder, summary, results)
+            if not summary.interrupted:  # Else the run can be resumed.
+                self._folder.remove_tree(RESUME)
         except OSError as error:
             raise self._unwritable(error) from None
         self._finished = True
@@ -158,6 +184,8 @@ class ReportWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self._synced.close()
+        self.ledger.close()
         if self._lines is not None:
             with contextlib.suppress(OSError):  # It was reported when the write failed.
                 self._lines.close()
@@ -246,7 +274,7 @@ def render(directory: Path, summary: RunSummary, results: list[ScenarioResult]) 
     """Write the files for people into a report directory. Raises ReportError."""
     try:
         with Folder.open(directory) as folder:
-            refuse_links(folder, _OURS - {TRACES}, {TRACES})
+            refuse_links(folder, _OURS - _FOLDERS, _FOLDERS)
             _render(folder, summary, results)
     except NotAFile:
         raise ReportError(f"{directory} is a symbolic link; name the directory itself") from None

@@ -83,6 +83,9 @@ class Listener:
     def result(self, result: ScenarioResult) -> None:
         """One scenario has its verdict. May be called from several threads, one at a time."""
 
+    def left(self, seconds: float, each: float = 0.0) -> None:
+        """The experiment expects to take so many seconds more; each crash that it judges takes ``each``."""
+
 
 class Explained(NamedTuple):
     """Why promises were broken, and remarks on what was not explained."""

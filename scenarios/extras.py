@@ -19,6 +19,7 @@ EXTRAS = {
     "reference": ("deltalake", "duckdb", "pyarrow"),
     "lmdb": ("lmdb",),
     "hypothesis": ("hypothesis",),
+    "cluster": ("dask", "distributed"),
 }
 """The packages of each extra, by the names they are imported by."""
 

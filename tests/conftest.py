@@ -18,6 +18,7 @@ import gc
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -95,9 +96,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection() -> None:
     gc.disable()  # A quarter of the time; nothing is garbage yet.
+    sys.dont_write_bytecode = (
+        False  # Else each process of each run rewrites the assertions of all modules: half of the time.
+    )
 
 
 def pytest_collection_finish() -> None:
+    sys.dont_write_bytecode = sys.flags.dont_write_bytecode == 1
     gc.enable()
     gc.collect()
     gc.freeze()  # Thousands of tests; each collection in a test, and in a process forked from here, would look at them all.

@@ -195,6 +195,7 @@ def test_installs_what_the_target_needs(target: str, merge: str, extra: str, tmp
     assert (tmp_path / "output").read_text() == f"crashmatrix={tmp_path}/crashmatrix\n"
 
 
+@pytest.mark.slow
 @pytest.mark.experiment
 def test_shards_and_merge(tmp_path: Path) -> None:
     """Two shards run and merged as the workflow does: the statuses are outputs, the summaries GitHub's, the report whole."""

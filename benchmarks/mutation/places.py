@@ -14,7 +14,7 @@ from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 __all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK, MORE = 60, 300
+QUICK, MORE = 40, 200
 """Budgets: scenarios of each experiment, in two rounds."""
 
 

@@ -67,7 +67,7 @@ def _run(arguments: list[str], mutant: SourceMutant | None, seconds_max: float, 
             return Outcome("failed", *_named(failed))
         if status not in _PASSED and status != _NO_TESTS:
             return Outcome("error", about=f"pytest: exit status {status}")
-        return Outcome("survived") if mutant is None or overlay.loaded else Outcome("unloaded")
+        return Outcome("survived") if mutant is None or overlay.was_loaded() else Outcome("unloaded")
 
 
 def _named(failed: list[str]) -> tuple[str, str]:

@@ -20,10 +20,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import b64decode
-from collections.abc import Collection
+from base64 import b64decode, b64encode
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema as DeltaSchema, Transaction
@@ -38,6 +39,8 @@ from crashmatrix.reference_wal.delta.parquet_file import file_name, read_files
 from crashmatrix.reference_wal.delta.sealed_commit import sealed
 from crashmatrix.reference_wal.durable_io import names_in, step, sync_directory, write_all
 from crashmatrix.reference_wal.errors import TableCorrupted
+from crashmatrix.reference_wal.models.bound import Bound
+from crashmatrix.reference_wal.models.segments import Shape
 
 __all__ = [
     "DeltaStore",
@@ -78,6 +81,7 @@ class TableProperties:
         identity: distinguishes this table, and its log, from every other table of this name.
         logged: whether it has a log.
         arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
+        bounds: of a table by models, the error bound of each column that has one: kind and size. None: it keeps rows.
     """
 
     timestamp: str
@@ -85,16 +89,40 @@ class TableProperties:
     identity: str
     logged: bool
     arrow: str
+    bounds: dict[str, list[Any]] | None = None
 
     @classmethod
     def of(cls, table: DeltaTable) -> TableProperties:
         """Read them from a loaded table. Raises KeyError, ValueError or TypeError for one that this engine did not make."""
         return cls(**json.loads(table.metadata().configuration[_CONFIGURATION]))
 
+    @classmethod
+    def made(
+        cls, schema: pa.Schema, *, timestamp: str, tags: list[str], identity: str, logged: bool,
+        bounds: Mapping[str, Bound] | None,
+    ) -> TableProperties:  # fmt: skip
+        """Return those of a new table whose batches have this schema."""
+        arrow = b64encode(schema.serialize()).decode()
+        kept = None if bounds is None else {name: [bound.kind, bound.size] for name, bound in bounds.items()}
+        return cls(timestamp=timestamp, tags=tags, identity=identity, logged=logged, arrow=arrow, bounds=kept)
+
+    @property
+    def stored_schema(self) -> pa.Schema:
+        """The schema of what is committed."""
+        return self.arrow_schema if self.shape is None else self.shape.segments
+
     @property
     def arrow_schema(self) -> pa.Schema:
         """The schema of the table's batches."""
         return pa.ipc.read_schema(pa.BufferReader(b64decode(self.arrow)))
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape of a table by models, None for one that keeps rows."""
+        if self.bounds is None:
+            return None
+        bounds = {name: Bound(kind, size) for name, (kind, size) in self.bounds.items()}
+        return Shape(self.arrow_schema, self.timestamp, self.tags, bounds)
 
 
 def check_schema(schema: pa.Schema) -> None:

@@ -2,6 +2,8 @@
 
 Sorted by tags, then time, so that each series is contiguous; zstd pages; timestamps delta-encoded, strings and repetitive
 floats by dictionary, other floats byte-stream-split (https://parquet.apache.org/docs/file-format/data-pages/encodings/).
+A table by models has segments instead (`models.segments`).
+
 The dictionaries that batches bring are decoded first (`dictionaries`). Pages carry checksums; `parquet_file` has what covers the
 rest.
 """
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.durable_io import step
+from crashmatrix.reference_wal.models.segments import Shape, to_segments
 
 __all__ = ["DISTINCT_SHARE_MAX", "compress", "read_parquet", "to_parquet"]
 
@@ -28,10 +31,19 @@ DISTINCT_SHARE_MAX = 0.25
 """A float column with at most this share of distinct values is encoded by dictionary."""
 
 
-def compress(generation: Generation, *, timestamp: str, tags: list[str]) -> tuple[pa.Buffer, int]:
-    """Return the generation as the bytes of one Parquet file, and its number of rows. Raises SpillCorrupted."""
+def compress(
+    generation: Generation, *, timestamp: str, tags: list[str], shape: Shape | None = None
+) -> tuple[pa.Buffer, int]:
+    """Return the generation as the bytes of one Parquet file, and its number of rows, or of segments. Raises SpillCorrupted.
+
+    Args:
+        shape: of a table by models; None for one that keeps rows.
+    """
     with COMPRESS:
         rows = generation.rows()
+        if shape is not None:
+            segments = to_segments(rows, shape)
+            return _segments_to_parquet(segments), segments.num_rows
         return to_parquet(rows, timestamp=timestamp, tags=tags), rows.num_rows
 
 
@@ -50,6 +62,14 @@ def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
         column_encoding={name: encoding for name, encoding in encodings.items() if encoding},
         write_page_checksum=True,
     )
+    return sink.getvalue()
+
+
+def _segments_to_parquet(segments: pa.Table) -> pa.Buffer:
+    """Return segments, in their order, as the bytes of one Parquet file."""
+    sink = pa.BufferOutputStream()
+    repetitive = [field.name for field in segments.schema if pa.types.is_string(field.type)]
+    pq.write_table(segments, sink, compression="zstd", use_dictionary=repetitive, write_page_checksum=True)
     return sink.getvalue()
 
 

@@ -37,6 +37,7 @@ from crashmatrix.reference_wal.delta.compression import read_parquet
 from crashmatrix.reference_wal.delta.dictionaries import decoded, encoded
 from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.reference_wal.log.segments.seal import checksum
+from crashmatrix.reference_wal.models.segments import Shape, from_segments
 
 __all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in"]
 
@@ -75,15 +76,17 @@ def read_rows(path: Path) -> pa.Table:
         raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error
 
 
-def read_files(files: Collection[Path], schema: pa.Schema) -> pa.Table:
-    """Return the rows of these files, each of which has the schema's columns. Raises ParquetDamaged, OSError."""
-    tables = [_with_schema(file, schema) for file in files]
+def read_files(files: Collection[Path], schema: pa.Schema, shape: Shape | None = None) -> pa.Table:
+    """Return the rows of these files, each of which has the schema's columns, or segments. Raises ParquetDamaged, OSError."""
+    tables = [_with_schema(file, schema, shape) for file in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _with_schema(path: Path, schema: pa.Schema) -> pa.Table:
+def _with_schema(path: Path, schema: pa.Schema, shape: Shape | None) -> pa.Table:
     rows = read_rows(path)
     try:
+        if shape is not None:
+            return from_segments(rows.select(shape.segments.names), shape)
         return encoded(decoded(rows.select(schema.names)), schema)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise ParquetDamaged(path, f"has other columns than its table ({error})") from error

@@ -147,7 +147,7 @@ class SegmentedLog:
     def refuse_if_poisoned(self) -> None:
         """Raise LogPoisoned if a write or sync failed since the log was opened."""
         if self._poisoned is not None:
-            raise LogPoisoned(self.folder, self._poisoned)
+            raise LogPoisoned(self.folder, self._poisoned) from self._poisoned
 
     @contextmanager
     def _poisoned_by_errors(self) -> Iterator[None]:

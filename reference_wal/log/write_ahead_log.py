@@ -15,6 +15,7 @@ After an error:
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
@@ -104,18 +105,19 @@ class WriteAheadLog:
                 raise LogPoisoned(self.root / table, self._half_removed[table])
             if table in self._logs:
                 raise TableExists(table)
-            if table in self._half_made:  # By a call that failed.
+            if table in self._half_made and os.path.lexists(self.root / table):  # By a call that failed.
                 shutil.rmtree(self.root / table)
-                self._half_made.discard(table)
+            self._half_made.discard(table)
             log = self._create(table, schema, identity)
             self._logs[table] = log
             self._half_made.discard(table)
 
     def _create(self, table: str, schema: pa.Schema, identity: str) -> SegmentedLog:
         folder = self.root / table
+        if not os.path.lexists(folder):  # A folder that was there is not ours.
+            self._half_made.add(table)  # Not after: the call may make the folder and report an error.
         with MAKE_FOLDER:
             folder.mkdir()
-            self._half_made.add(table)  # Not before: a folder that was there is not ours.
         log = SegmentedLog.create(
             folder, schema, table=table, identity=identity,
             segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes,

@@ -99,8 +99,9 @@ def method_table(experiment: str, results: Iterable[ScenarioResult]) -> MethodTa
     methods = _in_order(mine)
     rows: dict[str, Row] = {}
     for result in mine:
-        row = rows.setdefault(result.point, Row(result.point, [Cell() for _ in methods]))
-        row.cells[methods.index(result.method)].counts[result.verdict] += 1
+        if result.point not in rows:
+            rows[result.point] = Row(result.point, [Cell() for _ in methods])
+        rows[result.point].cells[methods.index(result.method)].counts[result.verdict] += 1
     return MethodTable(methods, sorted(rows.values(), key=lambda row: not row.whole.worst.broken))
 
 
@@ -125,7 +126,8 @@ def heat_map(experiment: str, results: Iterable[ScenarioResult], *, columns_max:
     ranges = [(start, min(last, start + width - 1)) for start in range(first, last + 1, width)]
     rows: dict[str, Row] = {}
     for result in mine:
-        row = rows.setdefault(result.point, Row(result.point, [Cell() for _ in ranges]))
-        row.cells[(result.hit - first) // width].counts[result.verdict] += 1
+        if result.point not in rows:
+            rows[result.point] = Row(result.point, [Cell() for _ in ranges])
+        rows[result.point].cells[(result.hit - first) // width].counts[result.verdict] += 1
     ordered = sorted(rows.values(), key=lambda row: not row.whole.worst.broken)
     return HeatMap(experiment, ranges, ordered)

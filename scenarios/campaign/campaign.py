@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
+from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
+from crashmatrix.scenarios.campaign.timing.clock import Clock, Share, TimeUp
+from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
-from crashmatrix.scenarios.experiment import ExperimentKind, Listener
+from crashmatrix.scenarios.experiment import Experiment, ExperimentKind, Listener
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.systems.server_times import times_in_words
 
@@ -23,8 +29,8 @@ __all__ = ["Campaign"]
 class _Recorder(Listener):
     """Stores each result in the report, and passes everything on."""
 
-    def __init__(self, writer: ReportWriter, listener: Listener) -> None:
-        self._writer, self._listener = writer, listener
+    def __init__(self, writer: ReportWriter, listener: Listener, estimate: Estimate) -> None:
+        self._writer, self._listener, self._estimate = writer, listener, estimate
 
     def planned(self, stage: str, total: int) -> None:
         self._listener.planned(stage, total)
@@ -32,6 +38,9 @@ class _Recorder(Listener):
     def result(self, result: ScenarioResult) -> None:
         self._writer.add(result)
         self._listener.result(result)
+
+    def left(self, seconds: float, each: float = 0.0) -> None:
+        self._listener.left(self._estimate.left(seconds, each), each)
 
 
 @dataclass
@@ -43,6 +52,9 @@ class Campaign:
     results: list[ScenarioResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._cut = False
+        self._clock = Clock(None)
+        self._estimate = Estimate(self.plan)
         self.summary = RunSummary(
             target=self.plan.name, seed=self.plan.seed, options=self.plan.settings(), versions=versions(),
             required=list(self.plan.required), shard=str(self.plan.shard),
@@ -50,18 +62,29 @@ class Campaign:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Run every experiment of the plan.
+        """Run every experiment of the plan; with ``resume``, what an unfinished run has judged is not judged again.
 
         Raises:
             UsageError, EnvironmentLacks, crashmatrix.reports.ReportError: nothing, or only a part, could be run.
             KeyboardInterrupt: after the report of what was found so far is written.
         """
+        if self.plan.resume and (finished := finished_report(self.plan)):
+            self.summary, self.results = finished
+            return
+        self._clock = Clock(self.plan.seconds_max)
         self.summary.interrupted = True
+        whole = self.plan
         chosen = self._chosen()
-        with ReportWriter(self.plan.report) as writer, workbench(self.plan) as (checker, remarks):
+        with ReportWriter(self.plan.report, resume=self.plan.resume) as writer:
+            refuse_other_run(whole, writer.ledger)
+            self._run_all(chosen, writer)
+
+    def _run_all(self, chosen: list[ExperimentKind], writer: ReportWriter) -> None:
+        with self._bench(writer) as (checker, remarks):
             try:
-                for kind in chosen:
-                    self._run(kind, checker, writer, remarks)
+                for number, kind in enumerate(chosen):
+                    self._estimate.begin(chosen[number:])
+                    self._run(kind, checker, writer, remarks, self._clock.share(len(chosen) - number))
             except Exception:
                 if self.results:  # Else the report of the run before stays.
                     self._finish(writer)
@@ -69,8 +92,23 @@ class Campaign:
             except KeyboardInterrupt:
                 self._finish(writer)
                 raise
-            self.summary.interrupted = False
+            self.summary.interrupted = self._cut
             self._finish(writer)
+
+    @contextmanager
+    def _bench(self, writer: ReportWriter) -> Iterator[tuple[Checker, list[str]]]:
+        with ExitStack() as stack:
+            try:
+                with self._clock.until(self._clock.end):
+                    checker, remarks = stack.enter_context(workbench(self.plan, writer.ledger))
+                    if self.plan.cluster:
+                        checker.pool = pool = stack.enter_context(cluster_pool(self.plan, checker))
+                        self.plan = replace(self.plan, workers=self.plan.workers or pool.size)
+            except TimeUp:
+                raise UsageError(f"{self._reached} while the target was set up; give it more time") from None
+            if writer.ledger.resumes:
+                remarks.append("this run was resumed: it judged again nothing that it had judged before")
+            yield checker, remarks
 
     def _finish(self, writer: ReportWriter) -> None:
         try:
@@ -105,25 +143,48 @@ class Campaign:
         self.summary.options = self.plan.settings()
         return True
 
-    def _run(self, kind: ExperimentKind, checker: Checker, writer: ReportWriter, remarks: list[str]) -> None:
-        listener = _Recorder(writer, self.listener)
+    def _run(
+        self, kind: ExperimentKind, checker: Checker, writer: ReportWriter, remarks: list[str], share: Share | None
+    ) -> None:
+        listener = _Recorder(writer, self.listener, self._estimate)
         experiment = kind.experiment(checker, self.plan.experiment_options, listener)
         start = time.perf_counter()
+        remarks = [*remarks]
         try:
-            experiment.run()
+            with self._clock.until(share.run if share else None):
+                experiment.run()
+        except TimeUp:
+            self._cut = True
+            remarks.append(f"{self._reached}: the rest of the plan was not run; go on with --resume")
+            checker.jobs.go_on()
         except UsageError as error:
             self.summary.not_run[kind.name] = str(error)  # The report of the others says why it lacks.
             raise
         finally:
             results, seconds, details = experiment.ordered(), time.perf_counter() - start, experiment.details
             servers = filter(None, [times_in_words(checker.target.workspace)])
-            details["notes"] = [*remarks, *details.get("notes", []), *servers]
+            details["notes"] = [*remarks, *sorted(checker.pool.remarks), *details.get("notes", []), *servers]
             if results:
                 self.results += results
                 part = ExperimentSummary.of(results, seconds, details, labels=kind.labels)
                 self.summary.experiments[kind.name] = part
+        if not results and self._cut:
+            self.summary.not_run[kind.name] = f"{self._reached} before a crash was judged; give it more time"
         if any(result.verdict.broken for result in results):
             self.listener.planned("explaining", 0)
-            findings, notes = explanation_of(experiment)
-            self.summary.findings += findings
-            details["notes"] += notes
+            self._explain(experiment, checker, details["notes"], share)
+
+    def _explain(self, experiment: Experiment, checker: Checker, notes: list[str], share: Share | None) -> None:
+        try:
+            with self._clock.until(share.explain if share else None):
+                findings, more = explanation_of(experiment)
+        except TimeUp:
+            notes.append(f"{self._reached}: the findings were not explained")
+            checker.jobs.go_on()
+            return
+        self.summary.findings += findings
+        notes += more
+
+    @property
+    def _reached(self) -> str:
+        return f"the time limit of {self._clock.seconds:g} s was reached"

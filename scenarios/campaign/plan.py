@@ -38,6 +38,10 @@ class Plan:
         or_alternative: where this machine cannot run an experiment with these options, run it with others.
         leave_out: where this machine cannot run a named experiment, run the others.
         required: experiments without which the verdict is at best unknown.
+        cluster: the cluster that judges; empty for this machine alone. With 0 ``workers``, as many as it has count.
+        until_broken: stop at the first broken promise.
+        seconds_max: the time limit of the whole run; None for no limit.
+        resume: go on with the unfinished run of the report, if there is one.
         seed, workers, budget, filesystems, filesystems_named, shard, report: see `ExperimentOptions`.
     """
 
@@ -48,6 +52,10 @@ class Plan:
     or_alternative: bool = False
     leave_out: bool = False
     required: tuple[str, ...] = ()
+    cluster: str = ""
+    until_broken: bool = False
+    seconds_max: float | None = None
+    resume: bool = False
     seed: int = 0
     workers: int = 2
     budget: int | None = None
@@ -67,6 +75,7 @@ class Plan:
         return ExperimentOptions(
             workers=self.workers, seed=self.seed, budget=self.budget, filesystems=self.filesystems,
             filesystems_named=self.filesystems_named, shard=self.shard, report=self.report,
+            until_broken=self.until_broken,
         )  # fmt: skip
 
     def with_options(self, options: ExperimentOptions) -> Plan:

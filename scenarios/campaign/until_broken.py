@@ -16,7 +16,7 @@ __all__ = ["Search", "search"]
 
 @dataclass
 class Search:
-    """What a search came to. ``confirmed`` says that the finding held when it was tried a second time."""
+    """The outcome of a search. ``confirmed`` says that the finding held when it was tried a second time."""
 
     results: list[ScenarioResult] = field(default_factory=list)
     confirmed: bool = True

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
+from crashmatrix.scenarios.judging.tasks.memory import Memory
+from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Raised, Returned
 from crashmatrix.scenarios.processes.sandbox.cell import NOT_COVERED, lacking as no_cells
@@ -21,8 +24,11 @@ __all__ = ["workbench"]
 
 
 @contextmanager
-def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
+def workbench(plan: Plan, ledger: Ledger | None = None) -> Iterator[tuple[Checker, list[str]]]:
     """Set up the plan's target; yields what judges its crashes, and the target's remarks for the report.
+
+    Args:
+        ledger: where a run that can be resumed remembers what it found out.
 
     Raises:
         UsageError: the target cannot be set up.
@@ -34,6 +40,8 @@ def workbench(plan: Plan) -> Iterator[tuple[Checker, list[str]]]:
         store = SnapshotStore(scratch, names=2)
         with Jobs(preload=_modules(plan, target), scratch=scratch) as jobs:
             checker = Checker(jobs, store, target, scratch)
+            checker.memory = Memory(store, ledger)
+            checker.pool = Pool(jobs, checker, checker.memory)
             result = jobs.run(work.setup, target, seconds_max=600)
             if isinstance(result, Raised) and result.is_a(UsageError):
                 raise UsageError(result.message)

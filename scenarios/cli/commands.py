@@ -15,25 +15,24 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import TaskID
 from rich.table import Table
 
 from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
-from crashmatrix.reports import ReportError, ScenarioResult
-from crashmatrix.reports.formats.console import progress, show_run
+from crashmatrix.reports import ReportError
+from crashmatrix.reports.formats.console import show_run
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.cli import mutate as cli_mutate, reports as cli_reports
+from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports
+from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
-from crashmatrix.scenarios.experiment import Listener
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
@@ -48,6 +47,7 @@ JOBS_PER_PROCESSOR_MAX = 16
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(cli_reports.app)
 app.add_typer(cli_mutate.app)
+app.add_typer(long.app)
 _out = Console(soft_wrap=False)
 _BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
@@ -57,23 +57,6 @@ Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of al
 Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
 Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
 Tags = Annotated[str | None, typer.Option(help="Columns of --data that identify a series: A,B.")]
-
-
-class _Bar(Listener):
-    """Shows the run as a bar."""
-
-    def __init__(self) -> None:
-        self.bar = progress(_out)
-        self._task: TaskID = self.bar.add_task("preparing", total=None)
-        self._broken = 0
-
-    def planned(self, stage: str, total: int) -> None:
-        self.bar.update(self._task, description=stage, total=total)
-
-    def result(self, result: ScenarioResult) -> None:
-        self._broken += result.verdict.broken
-        broken = f" [red]{self._broken} broken[/]" if self._broken else ""
-        self.bar.update(self._task, advance=1, description=f"recovering{broken}")
 
 
 @app.command()
@@ -118,6 +101,16 @@ def run(
         str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
     ] = "1/1",
     report: Report = Path("crashmatrix-report"),
+    cluster: Annotated[
+        str, typer.Option(help="Judge on a Dask cluster: tcp://SCHEDULER:8786, or local:N for N workers here.")
+    ] = "",
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=1, help="Stop after so many seconds, explanations included. Exit status 3, unless broken."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in the report directory, if there is one.")
+    ] = False,
     data: Data = None,
     timestamp: Timestamp = None,
     tags: Tags = None,
@@ -131,15 +124,18 @@ def run(
         or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=_experiments(require),
         seed=seed,
-        workers=_workers(jobs),
+        workers=_workers(jobs, cluster),
         budget=budget,
         filesystems=filesystems,
         filesystems_named=fs is not None,
         or_alternative=fs is None,
         shard=Shard.parse(shard),
         report=report,
+        seconds_max=time_limit,
+        cluster=cluster,
+        resume=resume,
     )
-    bar = _Bar()
+    bar = Bar(_out)
     campaign = Campaign(plan, bar)
     try:
         with bar.bar:
@@ -273,8 +269,10 @@ def _options(target: str, data: str | None, timestamp: str | None, tags: str | N
     return options
 
 
-def _workers(jobs: int | None) -> int:
+def _workers(jobs: int | None, cluster: str) -> int:
     processors = len(os.sched_getaffinity(0))
+    if cluster:
+        return jobs or 0  # As many as the cluster has.
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
         raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors

@@ -12,6 +12,7 @@ A workload may stop at the first error, try again, or go on. It has to say which
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,30 +32,26 @@ from crashmatrix.scenarios.experiment import (
 from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
 from crashmatrix.scenarios.io_error.faults import Fault
-from crashmatrix.scenarios.io_error.judge import Judge, Judged
 from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
     ENDINGS,
     NAME,
+    alike,
     choose,
     parse_id,
-    scenario_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, begin, prepared_from, run_with
 from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
+from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
 from crashmatrix.scenarios.power.exploring import lacking as power_lacks
-from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["IO_ERROR", "IoError", "IoErrorExperiment"]
-
-_TRIES = 3
-"""How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
 
 _SWEEPS_MAX = 8
 """How many times the sweep is extended by a call that no run before had made."""
@@ -72,7 +69,8 @@ class IoErrorExperiment:
     results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    runs: dict[Fault, FaultyRun] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+    _runs: int = 0
     disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
 
@@ -80,8 +78,8 @@ class IoErrorExperiment:
         """Run all five steps; see `crashmatrix.scenarios.experiment.Experiment`."""
         if reason := lacking():
             raise EnvironmentLacks(reason)
-        self.prepared = prepared = prepare(self.checker)
-        self._judge = Judge(self.checker)
+        self._begun = begin(self.checker)
+        self.prepared = prepared = prepared_from(self.checker, self._begun)
         if self._says_nothing(prepared):
             return
         budget = self.options.budget or BUDGET
@@ -119,17 +117,21 @@ class IoErrorExperiment:
     def _try(self, faults: Sequence[Fault]) -> None:
         self.faults += faults
         self.listener.planned("failing calls", len(self.results) + len(faults))
-        alike = _alike(faults)
+        groups = alike(faults)
         if self.options.until_broken:
-            random.Random(f"{self.options.seed} search").shuffle(alike)
-        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._run_alike, alike):
-            for fault, run, judged in found:
-                self.runs[fault] = run
-                for ending, (checked, state) in judged.items():
-                    self._report(fault, ending, checked, run, state.digest if state else "")
-            if self.options.until_broken and any(
-                checked.verdict.broken for *_, judged in found for checked, _ in judged.values()
-            ):
+            random.Random(f"{self.options.seed} search").shuffle(groups)
+        task, todo = TryFaults(self._begun, self.options), len(faults)
+        begun, made = time.monotonic(), self.checker.memory.made
+        for number, found in self.checker.pool.each(task, dict(enumerate(groups)), self.options.workers):
+            self._runs += len({tried.run for tried in found})
+            self.tried += found
+            for fault, tried in zip(groups[number], found, strict=True):
+                for result in tried.results:
+                    self._report(fault, result.method, result)
+            each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
+            todo -= len(found)
+            self.listener.left(todo * each, each)
+            if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
     def _try_disks(self, budget: int) -> None:
@@ -148,45 +150,22 @@ class IoErrorExperiment:
     def _report_found(self, found: Iterable[Found]) -> bool:
         """Report faults of a disk as they come; returns whether a promise was broken."""
         for fault, run, judged in found:
-            if fault not in self.runs:
+            if fault not in self.faults:
                 self.faults.append(fault)
-            self.runs[fault] = run
-            for ending, (checked, digest) in judged.items():
-                self._report(fault, ending, checked, run, digest)
-            if self.options.until_broken and any(checked.verdict.broken for checked, _ in judged.values()):
+            results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
+            self._runs += 1
+            self.tried.append(Tried(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
+            for result in results:
+                self._report(fault, result.method, result)
+            if self.options.until_broken and any(result.verdict.broken for result in results):
                 return True
         return False
 
-    def _run_alike(self, faults: Sequence[Fault]) -> list[tuple[Fault, FaultyRun, Judged]]:
-        """Run the workload with faults of one call and error. A run that another fault would not change serves for it, too."""
-        found: list[tuple[Fault, FaultyRun, Judged]] = []
-        for fault in faults:
-            same = next((run for _, run, _ in found if _same(fault, run)), None)
-            run, judged = (same, self._judge.judge(fault, same)) if same and same.fired else self._one(fault)
-            found.append((fault, run, judged))
-        return found
+    def _result(self, fault: Fault, ending: str, run: FaultyRun, checked: Checked, digest: str) -> ScenarioResult:
+        cause = cause_of(self.prepared, fault, run) if checked.verdict.broken else ""
+        return result_of(self.options, fault, ending, checked, digest, cause)
 
-    def _one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
-        for _ in range(_TRIES):
-            folder = self.checker.folder()
-            try:
-                run = run_with(self.checker, self.prepared, [fault], ENDINGS, folder)
-            finally:
-                remove_tree(folder)
-            if run.fired or run.senseless:
-                break
-        return run, self._judge.judge(fault, run)
-
-    def _report(
-        self, fault: Fault, ending: str, checked: Checked, run: FaultyRun | None = None, state: str = ""
-    ) -> None:
-        name = scenario_id(fault, ending)
-        cause = cause_of(self.prepared, fault, run) if run and checked.verdict.broken else ""
-        result = ScenarioResult(
-            id=name, experiment=NAME, point=fault.kind, hit=fault.number,
-            depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
-            explanation=checked.explanation, state=state, replay=self.options.replay_command(name), cause=cause,
-        )  # fmt: skip
+    def _report(self, fault: Fault, ending: str, result: ScenarioResult) -> None:
         self.results[fault, ending] = result
         self.listener.result(result)
 
@@ -194,7 +173,7 @@ class IoErrorExperiment:
         """Report why no fault was tried, as the result of the first that would have been."""
         fault = CallFault("write", 1, "EIO")
         self.faults.append(fault)
-        self._report(fault, REOPENED, checked)
+        self._report(fault, REOPENED, result_of(self.options, fault, REOPENED, checked))
 
     def _sweep_on(self) -> None:
         """See that the call after the last one of each class is not made; if it is, it can fail as well."""
@@ -219,18 +198,18 @@ class IoErrorExperiment:
         self.notes.append("the sweep was ended, although each further run made calls that none before had made")
 
     def _account(self) -> None:
-        fired = [run for run in self.runs.values() if run.fired]
-        runs = len({id(run) for run in self.runs.values()})
-        carried = sum(run.went_on for run in fired)
+        fired = [tried for tried in self.tried if tried.fired]
+        carried = sum(tried.went_on for tried in fired)
+        distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
-            faults=len(self.runs), fired=len(fired), runs=runs, carried_on=carried, distinct_states=self._judge.distinct,
+            faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
             disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
         self.notes.append(
-            f"{len(fired):,} faults fired in {runs:,} runs; after {carried:,} of them the workload acknowledged more, after the "
-            f"others it stopped; {self._judge.distinct:,} distinct states judged"
+            f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
+            f"after the others it stopped; {distinct:,} distinct states judged"
         )
         if not self.checker.system.can_resume():
             self.notes.append(
@@ -243,19 +222,6 @@ class IoErrorExperiment:
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))
-
-
-def _same(fault: Fault, run: FaultyRun) -> bool:
-    """Whether a fault's own run would be the same as one that was made."""
-    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
-
-
-def _alike(faults: Sequence[Fault]) -> list[list[Fault]]:
-    """Group the faults that begin with the same answer to the same call."""
-    groups: dict[tuple[str, int, str], list[Fault]] = {}
-    for fault in faults:
-        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
-    return list(groups.values())
 
 
 class IoError(NeedsNoOptions):

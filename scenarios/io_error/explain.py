@@ -52,7 +52,7 @@ _ENDINGS = {
 
 
 _PROBLEMS = {
-    "disk-write": "the disk fails a write, which the page cache then takes for done",
+    "disk-write": "the disk fails a write",
     "disk-flush": "the disk fails a flush",
     FULL: "the disk is full",
 }

@@ -47,11 +47,6 @@ class Judge:
         self._states = _Once[Checked]()
         self._lives = _Once[tuple[Checked, CrashState | None]]()
 
-    @property
-    def distinct(self) -> int:
-        """How many distinct states were judged."""
-        return len(self._states)
-
     def judge(self, fault: Fault, run: FaultyRun) -> Judged:
         """Return the verdict of each ending that a run has."""
         if run.senseless:
@@ -137,6 +132,3 @@ class _Once(Generic[T]):
             if key not in self._values:
                 self._values[key] = make()
             return self._values[key]
-
-    def __len__(self) -> int:
-        return len(self._values)

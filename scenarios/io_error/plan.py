@@ -32,6 +32,7 @@ __all__ = [
     "NAME",
     "POINT_VARIANTS",
     "VARIANTS",
+    "alike",
     "choose",
     "faults_at",
     "parse_id",
@@ -96,16 +97,24 @@ def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[Fault]
     """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
 
     First the first and the last call of each class; then one call from each place of the program; then calls next to one that
-    makes, renames or removes a file, as a rotation does; then others. Among equals it is drawn.
+    makes, renames or removes a file, as a rotation does; then others. The rarer errors of a call come two ranks later, so that
+    they do not displace the plain errors of others. Among equals it is drawn.
     """
-    faults = [(rank, fault) for place, rank in zip(places, _ranks(places), strict=True) for fault in faults_at(place)]
+    ranked = zip(places, _ranks(places), strict=True)
+    faults = [
+        (rank + 2 * (rank > 0 and not _is_plain(fault)), fault) for place, rank in ranked for fault in faults_at(place)
+    ]
     if len(faults) <= budget:
         return [fault for _, fault in faults], ""
     return thinned(faults, budget, f"{seed} faults"), (
         f"{len(faults):,} faults thinned to {budget:,} (--budget, seed {seed}): at the first and the last call of each class, "
         "then at calls from different places of the program, then next to calls that make, rename or remove a file, then at "
-        "others"
+        "others; plain errors of a call before its rarer ones"
     )
+
+
+def _is_plain(fault: Fault) -> bool:
+    return fault.times == "once" and fault.error not in ("EDQUOT", "EINTR", "short+ENOSPC", "short+EIO")
 
 
 def thinned(ranked: Sequence[tuple[int, T]], budget: int, seed: str) -> list[T]:
@@ -145,3 +154,11 @@ def parse_id(text: str) -> tuple[Fault, str]:
             f"{text!r} is not a scenario id; ids read {NAME}:{next(iter(CLASSES))}@NUMBER~ERROR~TIMES~ENDING, see results.jsonl"
         )
     return parse_fault(fault), ending
+
+
+def alike(faults: Sequence[Fault]) -> list[list[Fault]]:
+    """Group the faults that begin with the same answer to the same call."""
+    groups: dict[tuple[str, int, str], list[Fault]] = {}
+    for fault in faults:
+        groups.setdefault((fault.calls, fault.number, fault.error.partition("+")[0]), []).append(fault)
+    return list(groups.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 from crashmatrix.faults.disk.linux.folders import read_file
 from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error import jobs as work, outside
 from crashmatrix.scenarios.io_error.faults import ActionFault, Fault, PointFault
@@ -31,7 +32,7 @@ from crashmatrix.scenarios.io_error.messages import (
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.processes.calls.call_faults import Made
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault, Made, answers_alike
 from crashmatrix.scenarios.processes.jobs import Job
 from crashmatrix.scenarios.processes.result import JobResult, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -39,7 +40,7 @@ from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 
-__all__ = ["FaultyRun", "Prepared", "prepare", "run_with"]
+__all__ = ["Begun", "FaultyRun", "Prepared", "Tried", "begin", "prepare", "prepared_from", "run_with", "serves"]
 
 
 @dataclass
@@ -54,6 +55,22 @@ class Prepared:
     end: CrashState
     patience: Patience
     """How long a run of the workload may take."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The part of it that is remembered; ``seconds`` is how long the undisturbed run took."""
+
+    tree: Tree
+    items: tuple[Item, ...]
+    profile: Profile
+    points: tuple[Place, ...]
+    end: CrashState
+    seconds: float
+
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [self.tree, self.end.tree]
 
 
 @dataclass
@@ -97,19 +114,49 @@ class FaultyRun:
         return isinstance(self.result, TimedOut)
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A fault and its results. ``run`` numbers the runs of one group of faults, as a run may serve for several."""
+
+    fault: str
+    fired: bool
+    went_on: bool
+    run: int
+    results: tuple[ScenarioResult, ...]
+
+
+def serves(run: FaultyRun, fault: Fault) -> bool:
+    """Whether a fault's own run would be the same as one that was made."""
+    return isinstance(fault, CallFault) and run.account is not None and answers_alike(fault, run.account.since)
+
+
 def prepare(checker: Checker) -> Prepared:
     """Prepare the folder, and run the workload once, undisturbed. Raises UsageError: it does not work."""
+    return prepared_from(checker, begin(checker))
+
+
+def begin(checker: Checker) -> Begun:
+    """As `prepare`; a run that is resumed goes on from what the earlier one prepared."""
+    return checker.memory.once("prepared for errors", Begun, lambda: _begin(checker), Begun.trees)
+
+
+def prepared_from(checker: Checker, begun: Begun) -> Prepared:
+    """Return what was prepared, with the patience for its runs."""
+    patience = Patience(max(checker.system.seconds_max, 3 * begun.seconds))
+    patience.ended(begun.seconds)
+    return Prepared(begun.tree, begun.items, begun.profile, begun.points, begun.end, patience)
+
+
+def _begin(checker: Checker) -> Begun:
     folder = checker.folder()
     root, journal = folder / ROOT_NAME, folder / "journal"
     items, tree = checker.prepare(root)
     begun = time.monotonic()
     profile = checker.must("the undisturbed workload", checker.run(work.profile, root, journal))
     seconds = time.monotonic() - begun
-    patience = Patience(max(checker.system.seconds_max, 3 * seconds))
-    patience.ended(seconds)
     end = CrashState(checker.store.capture(root), Promises.parse(read_file(journal), items))
     remove_tree(folder)
-    return Prepared(tree, tuple(items), profile, _points(checker, tree), end, patience)
+    return Begun(tree, tuple(items), profile, _points(checker, tree), end, seconds)
 
 
 def _points(checker: Checker, tree: Tree) -> tuple[Place, ...]:

@@ -33,6 +33,8 @@ from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.memory import Memory
+from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
@@ -100,6 +102,8 @@ class Checker:
         self.contract: Contract = contract_named(self.system.contract)
         self.patience = Patience(self.system.seconds_max)
         self._patience_again = Patience(2 * self.system.seconds_max, tries=2)
+        self.memory = Memory(store)
+        self.pool: Pool[Checker] = Pool(jobs, self, self.memory)
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()

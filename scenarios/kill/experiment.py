@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,10 +39,11 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
+from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
-from crashmatrix.scenarios.kill.profile import Prepared, prepare
+from crashmatrix.scenarios.kill.profile import Prepared, prepare, prepare_once
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
-from crashmatrix.scenarios.kill.second_lives import SecondLives
+from crashmatrix.scenarios.kill.second_lives import KILLS_MIN, LIVES_MIN, SecondLives
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
@@ -58,13 +60,16 @@ class KillExperiment(KillExploration):
 
     def run(self) -> None:
         """Run all five steps; see `crashmatrix.scenarios.experiment.Experiment`."""
-        prepared = prepare(self.checker)
+        prepared = prepare_once(self.checker)
         if self._says_nothing(prepared):
             return
         chosen, note = thin(prepared.profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
         self.notes += filter(None, (prepared.note, *prepared.profile.notes, note))
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
+        begun = time.monotonic()
         comparable = self.snapshot_workload(prepared, chosen)
+        expected = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
+        self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
         lives = SecondLives(self)
         self._explore_all(lives)
         lives.account()

@@ -19,7 +19,11 @@ from crashmatrix.scenarios.experiment import ExperimentOptions, Listener
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.judge_state import JudgeState
+from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import (
     BUDGET,
     DEPTH_MAX,
@@ -27,6 +31,7 @@ from crashmatrix.scenarios.kill.plan import (
     RESUMED,
     CrashPath,
     crash_fault,
+    room,
     scenario_id,
     thin_states,
 )
@@ -34,6 +39,7 @@ from crashmatrix.scenarios.kill.profile import Prepared, shrunk
 from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.shards import plan_digest
 from crashmatrix.scenarios.target.journal import Promises, several_writers
 
 __all__ = ["KillExploration", "snapshots_of"]
@@ -44,12 +50,43 @@ _SEARCHED = 120
 """How many scenarios are judged at a time in search of a bug that is known to be there."""
 
 
-def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) -> list[tuple[Hit, CrashState]]:
+@dataclass(frozen=True)
+class _Taken:
+    """The snapshots of a run of the workload, and its journal."""
+
+    snapshots: tuple[Snapshot, ...]
+    journal: bytes
+
+    def trees(self) -> list[Tree]:
+        return [snapshot.tree for snapshot in self.snapshots]
+
+
+def snapshots_of(
+    checker: Checker, prepared: Prepared, chosen: Collection[Hit], memory: Memory | None = None
+) -> list[tuple[Hit, CrashState]]:
     """Run the workload once, undisturbed; returns the state at each chosen hit that was met, and at the end, in order.
+
+    Args:
+        memory: has the run, if the one that is resumed has made it.
 
     Raises:
         UsageError: it does not work this time, or spoils its journal.
     """
+
+    def take() -> _Taken:
+        return _take(checker, prepared, chosen)
+
+    taken = memory.once(f"snapshots at {plan_digest(chosen)}", _Taken, take, _Taken.trees) if memory else take()
+    whole = Promises.parse(taken.journal, prepared.items)
+    lines = [taken.journal.count(b"\n", 0, snapshot.journal_bytes) for snapshot in taken.snapshots]
+    promises = {count: replace(whole, events=whole.events[:count]) for count in lines}
+    return [
+        (snapshot.hit, CrashState(snapshot.tree, promises[count]))
+        for snapshot, count in zip(taken.snapshots, lines, strict=True)
+    ]
+
+
+def _take(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) -> _Taken:
     folder, snapshots = checker.folder(), list[Snapshot]()
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
@@ -65,13 +102,7 @@ def snapshots_of(checker: Checker, prepared: Prepared, chosen: Collection[Hit]) 
     if sizes != sorted(sizes):
         raise shrunk(checker)
     remove_tree(folder)
-    whole = Promises.parse(written, prepared.items)
-    lines = [written.count(b"\n", 0, size) for size in sizes]
-    promises = {count: replace(whole, events=whole.events[:count]) for count in lines}
-    return [
-        (snapshot.hit, CrashState(snapshot.tree, promises[count]))
-        for snapshot, count in zip(snapshots, lines, strict=True)
-    ]
+    return _Taken(tuple(snapshots), written)
 
 
 @dataclass
@@ -97,6 +128,7 @@ class KillExploration:
     """Those of a second life, by the path to its beginning."""
     checked: dict[str, Checked] = field(default_factory=dict)
     """By the state's key."""
+    left: Left = field(default_factory=Left)
 
     @property
     def budget(self) -> int:
@@ -120,7 +152,7 @@ class KillExploration:
     def snapshot_workload(self, prepared: Prepared, chosen: list[Hit]) -> bool:
         """Snapshot the workload at each chosen hit; returns whether its runs meet them in one order, and can be compared."""
         self.listener.planned("taking snapshots", len(chosen))
-        found = snapshots_of(self.checker, prepared, chosen)
+        found = snapshots_of(self.checker, prepared, chosen, self.checker.memory)
         for hit, state in found:
             self.states[(hit,)] = state
         self.paths += [
@@ -171,6 +203,7 @@ class KillExploration:
             self.checked.clear()  # Their recovery is to be seen.
         for depth in range(self.depth_max + 1):
             self.listener.planned(f"recovering, depth {depth}", len(self.results) + len(level))
+            self.left.levels, self.left.room = self.depth_max - depth, room(self.options.shard.share(self.budget))
             found = self.judge_level(level, snapshot=depth < self.depth_max)
             if self.options.until_broken and self.broken():
                 return
@@ -199,8 +232,11 @@ class KillExploration:
             paths = list(jobs)
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
-        for path, checked in self.side_by_side(lambda path: self.checker.check(jobs[path], snapshot=snapshot), jobs):
+        self.left.level(len(jobs))
+        for path, checked in self.checker.pool.each(JudgeState("kill", snapshot), jobs, self.options.workers):
             self.checked[level[path].key] = checked
+            self.left.judged(level[path], checked, self.checker.memory.made)
+            self.listener.left(self.left.seconds(self.options.workers), self.left.each)
             self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:
                 break

@@ -30,6 +30,7 @@ __all__ = [
     "choose",
     "crash_fault",
     "parse_id",
+    "room",
     "scenario_id",
     "thin",
     "thin_states",
@@ -115,6 +116,11 @@ def _thin(hits: list[Hit], budget: int, seed: int, boundaries: Iterable[str]) ->
     )
 
 
+def room(budget: int) -> int:
+    """Return how many distinct states are judged at each depth of crashes during recovery at most."""
+    return max(1, round(RECOVERY_SHARE * budget))
+
+
 def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int) -> tuple[set[str], str]:
     """Choose which states that recovery passes through are judged, and say by what rule (empty: all are).
 
@@ -126,13 +132,13 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
     Returns:
         The digests chosen, and the rule.
     """
-    room = max(1, round(RECOVERY_SHARE * budget))
+    most = room(budget)
     distinct = list(dict.fromkeys(states.values()))
-    if len(distinct) <= room:
+    if len(distinct) <= most:
         return set(distinct), ""
     keep = set({path[-1][0]: digest for path, digest in reversed(states.items())}.values())
     others = [digest for digest in distinct if digest not in keep]
-    keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, room - len(keep)))))
+    keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, most - len(keep)))))
     return keep, (
         f"{depth} deep in recovery, {len(keep):,} of {len(distinct):,} distinct states were judged (seed {seed}): the first "
         f"of each failpoint, and others drawn; --budget sets how many"

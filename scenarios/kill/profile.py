@@ -21,7 +21,7 @@ from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.target.journal import Item, Promises
 
-__all__ = ["Prepared", "prepare", "shrunk"]
+__all__ = ["Prepared", "prepare", "prepare_once", "shrunk"]
 
 _JOURNAL = "journal."
 
@@ -41,6 +41,19 @@ class Prepared:
     """Why the failpoints of a program cannot be seen here."""
     note: str = ""
     """A note for the report on where the system is crashed."""
+    watch_calls: bool = False
+    """Whether it is crashed at system calls."""
+
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [self.tree, self.final]
+
+
+def prepare_once(checker: Checker) -> Prepared:
+    """As `prepare`; a run that is resumed goes on from what the earlier one prepared."""
+    prepared = checker.memory.once("prepared for kills", Prepared, lambda: prepare(checker), Prepared.trees)
+    checker.target = replace(checker.target, watch_calls=prepared.watch_calls)
+    return prepared
 
 
 def prepare(checker: Checker) -> Prepared:
@@ -74,7 +87,7 @@ def prepare(checker: Checker) -> Prepared:
     promises = Promises.parse(read_file(journal), items)
     for made in {folder, journal.parent}:
         remove_tree(made)
-    return Prepared(tree, tuple(items), profile, final, promises, unseen, note)
+    return Prepared(tree, tuple(items), profile, final, promises, unseen, note, checker.target.watch_calls)
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:

@@ -11,7 +11,7 @@ promises and folders may differ where undisturbed runs differ, too (`passing`).
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,10 +20,13 @@ from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.judge_state import trees_of
+from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.passing import difference, same_promises
-from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath
+from crashmatrix.scenarios.kill.plan import END, RESUMED, SAMPLE_MIN, SAMPLE_SHARE, CrashPath, scenario_id
 from crashmatrix.scenarios.kill.profile import Prepared
 from crashmatrix.scenarios.kill.reruns import RERUNS_MAX, Reruns
 from crashmatrix.scenarios.kill.second_lives import crash_again
@@ -36,6 +39,47 @@ __all__ = ["RealKills", "crash"]
 _MISSED = Checked(Verdict.UNKNOWN, "the kill did not come about")
 _NOT_KILLED = ", but returned"
 """The end of an explanation: the job came to its end before the hit."""
+
+
+@dataclass(frozen=True)
+class _Killed:
+    """A real kill: the state that it left, if there was one, and the verdict on it."""
+
+    state: CrashState | None
+    checked: Checked
+
+
+@dataclass(frozen=True)
+class _KillForReal(Task[Checker, CrashPath, _Killed]):
+    """Kills along a path, and judges what is left in place."""
+
+    result = _Killed
+    experiment = "kill"
+    prepared: Prepared
+
+    def key(self, item: CrashPath) -> str:
+        return f"killed for real: {scenario_id(item)}"
+
+    def needs(self, item: CrashPath) -> Iterable[Tree]:
+        del item
+        return [self.prepared.tree]
+
+    def leaves(self, result: _Killed) -> Iterable[Tree]:
+        return [*([result.state.tree] if result.state else []), *trees_of(result.checked)]
+
+    def lost(self, item: CrashPath, reason: str) -> _Killed:
+        del item
+        return _Killed(None, Checked(Verdict.UNKNOWN, reason))
+
+    def carry_out(self, checker: Checker, item: CrashPath) -> _Killed:
+        folder = checker.folder()
+        try:
+            state = crash(checker, self.prepared, item, folder)
+            if isinstance(state, Checked):
+                return _Killed(None, state)
+            return _Killed(state, checker.check_in_place(state, folder / ROOT_NAME))
+        finally:
+            remove_tree(folder)
 
 
 @dataclass
@@ -55,8 +99,12 @@ class RealKills:
         sample = self._sample()
         self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
-        agreed = missed = 0
-        for path, checked in explored.side_by_side(self.kill, sample):
+        agreed, missed, explored.left.kills = 0, 0, len(sample)
+        kill = _KillForReal(self.prepared)
+        for path, killed in explored.checker.pool.each(kill, {path: path for path in sample}, explored.options.workers):
+            checked = self._compared(path, killed)
+            explored.left.kills -= 1
+            explored.listener.left(explored.left.seconds(explored.options.workers), explored.left.each)
             if checked is _MISSED:
                 missed += 1
                 continue
@@ -85,25 +133,20 @@ class RealKills:
             sample = explored.broken()[:1] or sample
         return sample
 
-    def kill(self, path: CrashPath) -> Checked | None:
-        """Kill for real along ``path``; None if that left what the snapshot shows and has its verdict."""
-        checker, shown = self.exploration.checker, self.exploration.states.get(path)
-        folder = checker.folder()
-        try:
-            state = crash(checker, self.prepared, path, folder)
-            if not self.comparable and isinstance(state, Checked) and state.explanation.endswith(_NOT_KILLED):
-                return _MISSED
-            if isinstance(state, Checked) or shown is None:  # It could not be resumed, in the copy or now.
-                same = isinstance(state, Checked) and state.verdict is self.exploration.results[path].verdict
-                return None if same else _unlike(state, self.exploration.results[path].verdict)
-            if self.comparable and (difference := self._difference(path, state, shown)):
-                return Checked(Verdict.UNKNOWN, difference)
-            checked, expected = checker.check_in_place(state, folder / ROOT_NAME), self.exploration.checked[shown.key]
-            if checked.verdict is expected.verdict:
-                return None
-            return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
-        finally:
-            remove_tree(folder)
+    def _compared(self, path: CrashPath, killed: _Killed) -> Checked | None:
+        """Compare a real kill with its snapshot; None if it left what that shows and has its verdict."""
+        state, shown = killed.state, self.exploration.states.get(path)
+        if state is None and not self.comparable and killed.checked.explanation.endswith(_NOT_KILLED):
+            return _MISSED
+        if state is None or shown is None:  # It could not be resumed, in the copy or now.
+            same = state is None and killed.checked.verdict is self.exploration.results[path].verdict
+            return None if same else _unlike(killed, self.exploration.results[path].verdict)
+        if self.comparable and (difference := self._difference(path, state, shown)):
+            return Checked(Verdict.UNKNOWN, difference)
+        checked, expected = killed.checked, self.exploration.checked[shown.key]
+        if checked.verdict is expected.verdict:
+            return None
+        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
 
     def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:
         """Return how a state differs from its snapshot, otherwise than in passing; empty if it does not."""
@@ -126,9 +169,9 @@ class RealKills:
         return ""
 
 
-def _unlike(state: CrashState | Checked, before: Verdict) -> Checked:
-    if isinstance(state, Checked):
-        return state
+def _unlike(killed: _Killed, before: Verdict) -> Checked:
+    if killed.state is None:
+        return killed.checked
     return Checked(Verdict.UNKNOWN, f"{before} as in the snapshot, but once killed it could be resumed")
 
 

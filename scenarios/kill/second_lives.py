@@ -11,7 +11,7 @@ order to the end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from crashmatrix.scenarios.judging import second_life, worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, choose
@@ -59,6 +61,63 @@ class Life:
         """Whether it has a promise of its own."""
         return any(event.kind == "ack" for event in self.end.promises.events)
 
+    def trees(self) -> list[Tree]:
+        """The snapshots in it."""
+        return [self.end.tree, *(snapshot.tree for snapshot in self.snapshots)]
+
+
+@dataclass(frozen=True)
+class _Resume(Task[Checker, tuple[Recovered, bool], Life]):
+    """Resumes the system in a copy of a recovered folder, and watches that life if it is to be watched."""
+
+    result = Life
+    experiment = "kill"
+
+    def key(self, item: tuple[Recovered, bool]) -> str:
+        recovered, watched = item
+        return f"resumed{', watched' * watched}: {recovered.tree.order} {recovered.key}"
+
+    def needs(self, item: tuple[Recovered, bool]) -> Iterable[Tree]:
+        return [item[0].tree]
+
+    def leaves(self, result: Life) -> Iterable[Tree]:
+        return result.trees()
+
+    def lost(self, item: tuple[Recovered, bool], reason: str) -> Life:
+        end = CrashState(item[0].tree, item[0].promises(b""), resumed=True)
+        return Life(end, failed=Violation(Verdict.UNKNOWN, reason))
+
+    def carry_out(self, checker: Checker, item: tuple[Recovered, bool]) -> Life:
+        recovered, watched = item
+        folder = checker.folder()
+        root, journal, snapshots = folder / ROOT_NAME, folder / "journal", list[Snapshot]()
+        try:
+            checker.store.restore(recovered.tree, root)
+            job = checker.jobs.start(
+                work.resume, checker.target, root, journal, None if watched else (), None, recovered.items,
+                seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
+            )  # fmt: skip
+            snapshot_job(job, checker.store, root, snapshots, journal)
+            result = job.wait()
+            written = read_file(journal)
+            end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
+            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
+            states = {
+                snapshot.hit: CrashState(
+                    snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
+                )
+                for snapshot in snapshots
+            }
+        except UsageError as error:  # The journal makes no sense.
+            end = CrashState(recovered.tree, recovered.promises(b""), resumed=True)
+            return Life(end, failed=Violation(Verdict.UNKNOWN, f"when it was resumed: {error}"))
+        finally:
+            remove_tree(folder)
+        again = second_life.stored_again(end.promises) if is_built_in(checker.contract) else ""
+        if again:
+            return Life(end, failed=Violation(Verdict.UNKNOWN, again))
+        return Life(end, tuple(snapshots), states, failed)
+
 
 @dataclass
 class SecondLives:
@@ -84,6 +143,7 @@ class SecondLives:
         chosen = choose(
             {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
         )
+        explored.left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         self._watched = {*chosen[:WATCHED_MAX]} if not everywhere else {*chosen}
         size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
@@ -94,7 +154,8 @@ class SecondLives:
 
     def _go_on(self, recovered: dict[CrashPath, Recovered]) -> None:
         explored = self.exploration
-        for path, life in explored.side_by_side(lambda path: self._live(path, recovered[path]), recovered):
+        begun = {path: (each, path in self._watched) for path, each in recovered.items()}
+        for path, life in explored.checker.pool.each(_Resume(), begun, explored.options.workers):
             self.lives[path] = life
             self._note(path, recovered[path], life)
         self._judge([*recovered])
@@ -112,38 +173,6 @@ class SecondLives:
 
     def _room(self, least: int, share: float) -> int:
         return max(least, round(share * len(self.exploration.checked)))
-
-    def _live(self, path: CrashPath, recovered: Recovered) -> Life:
-        """Resume in a copy of the folder."""
-        checker = self.exploration.checker
-        folder = checker.folder()
-        root, journal, snapshots = folder / ROOT_NAME, folder / "journal", list[Snapshot]()
-        try:
-            checker.store.restore(recovered.tree, root)
-            job = checker.jobs.start(
-                work.resume, checker.target, root, journal, None if path in self._watched else (), None, recovered.items,
-                seconds_max=10 * checker.system.seconds_max, view=checker.view(root),
-            )  # fmt: skip
-            snapshot_job(job, checker.store, root, snapshots, journal)
-            result = job.wait()
-            written = read_file(journal)
-            end = CrashState(checker.store.capture(root), recovered.promises(written), resumed=True)
-            failed = None if isinstance(result, Returned) else second_life.failed_resumption(result, root)
-            states = {
-                snapshot.hit: CrashState(
-                    snapshot.tree, recovered.promises(written[: snapshot.journal_bytes]), resumed=True
-                )
-                for snapshot in snapshots
-            }
-        except UsageError as error:  # The journal makes no sense.
-            end = CrashState(recovered.tree, recovered.promises(b""), resumed=True)
-            return Life(end, failed=Violation(Verdict.UNKNOWN, f"when it was resumed: {error}"))
-        finally:
-            remove_tree(folder)
-        again = second_life.stored_again(end.promises) if is_built_in(checker.contract) else ""
-        if again:
-            return Life(end, failed=Violation(Verdict.UNKNOWN, again))
-        return Life(end, tuple(snapshots), states, failed)
 
     def _note(self, path: CrashPath, recovered: Recovered, life: Life) -> None:
         """Let the exploration know the states of a second life; report one that has no end to judge."""

@@ -76,4 +76,4 @@ class Harness:
             scratch.mkdir()
             overlay = Overlay(place, {mutant.path: mutant.text()})
             outcome = attempt(self.settings, overlay.environment(), scratch, limit, stop)
-            return outcome if overlay.loaded or outcome.kind == "error" else Outcome("unloaded")
+            return outcome if overlay.was_loaded() or outcome.kind == "error" else Outcome("unloaded")

@@ -36,8 +36,7 @@ class Overlay:
         before = os.environ.get("PYTHONPATH", "")
         return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(self._folder), before]))}
 
-    @property
-    def loaded(self) -> bool:
+    def was_loaded(self) -> bool:
         """Whether some process has loaded one of the texts."""
         return (self._folder / "loaded").exists()
 

@@ -38,7 +38,7 @@ def install(folder: str) -> None:
         if path in files:
             with open(os.path.join(folder, files[path]), "rb") as file:  # noqa: PTH118  # Path would cost each start
                 text = file.read()
-            with contextlib.suppress(OSError):  # Read-only for a target; whoever loads it first is not confined.
+            with contextlib.suppress(OSError):  # Read-only in a cell; the first process to load it is outside.
                 open(os.path.join(folder, "loaded"), "wb").close()  # noqa: PTH118
             return self.source_to_code(text, self.path)
         if path in reached:

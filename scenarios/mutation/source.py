@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-__all__ = ["Edit", "Site", "Source", "applied", "called"]
+__all__ = ["Edit", "Site", "Source", "applied", "called", "is_message"]
 
+_MESSENGERS = {"logger", "logging", "warnings", "print"}
+"""Calls of these tell a person something; no store depends on them."""
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -125,6 +127,8 @@ class Source:
         for above in self.above(node):
             if isinstance(above, ast.JoinedStr | ast.pattern | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom):
                 return False
+            if is_message(above):
+                return False
             if _is_annotation(child, above) or _is_decorator(child, above) or _declares_type(above):
                 return False
             child = above
@@ -161,6 +165,16 @@ def called(node: ast.AST) -> str:
     if isinstance(node.func, ast.Attribute):
         return node.func.attr
     return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def is_message(node: ast.AST) -> bool:
+    """Whether this is a call that only informs a person: a log line, a warning."""
+    if not isinstance(node, ast.Call):
+        return False
+    root: ast.expr = node.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    return isinstance(root, ast.Name) and root.id in _MESSENGERS
 
 
 def applied(text: str, edits: tuple[Edit, ...]) -> str:

@@ -22,7 +22,7 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares
 from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
@@ -88,6 +88,8 @@ class PowerExploration:
     _kinds: list[tuple[str, str]] = field(default_factory=list)
     """Filesystem and kind of each recording of the workload, in their order."""
     _weights: Weights = field(default_factory=Weights)
+    _weight_done: float = 0.0
+    _weight_left: float = 0.0
     _reserved: dict[str, int] = field(default_factory=dict)
     _exploring: float = 0.0
     _kept_bytes: int = 0
@@ -112,16 +114,32 @@ class PowerExploration:
         if self.checker.system.can_resume():
             most = max(LIVES_MIN, round(LIVES_SHARE * (self.options.budget or STATES_MAX)))
             self._lives_left = -(-most * len(mine) // len(kinds))
+        begun = time.monotonic()
         with Recordings(
-            self.checker.jobs, self.checker.target, self.checker.folder(), self.options.seed, mine
+            self.checker.jobs,
+            self.checker.target,
+            self.checker.folder(),
+            self.options.seed,
+            mine,
+            self.checker.memory.ledger,
         ) as recordings:
             for recording in recordings:
                 if self._says_nothing(recording):
                     break
                 self._look_into(recording, recordings)
+                self._expect(recording, recordings.left, begun)
                 if self.options.until_broken and any(result.verdict.broken for result in self.results.values()):
                     break
         self._account()
+
+    def _expect(self, recording: Recording, left: int, begun: float) -> None:
+        """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""
+        if not (recording.problem or recording.of):
+            self._weight_done += recording.weight
+            self._weight_left = self._weights.expected(recording, self._to_come(left))
+        if self._weight_done:
+            spent = time.monotonic() - begun
+            self.listener.left(spent * self._weight_left / self._weight_done, spent / max(1, len(self.results)))
 
     def _says_nothing(self, recording: Recording) -> bool:
         """Report a first recording after which no crash could be judged. Raises UsageError if its end breaks the contract.
@@ -201,18 +219,15 @@ class PowerExploration:
 
     def _explore(self, recording: Recording, budget: int, lives: int) -> int:
         """Share the states out among the workers, and gather what they find; returns how many they judged."""
-        account, begun = recording.account(), time.perf_counter()
+        account = recording.account()
         self._first = self._first or recording
         self.details["recordings"].append(account)
-        ends = judge_together(
-            self.checker.jobs, self.checker.target, recording, self.options.workers, budget, partial(self._add, recording),
-            verified=self._verified, until_broken=self.options.until_broken, lives=lives, learnt=self._learnt,
-        )  # fmt: skip
-        self._exploring += time.perf_counter() - begun
-        for end in ends:
-            if not isinstance(end, Returned):
-                self._add(recording, Judged("none", Verdict.UNKNOWN, f"a judge of this recording {end}"))
-        shares = [end.value for end in ends if isinstance(end, Returned)]
+        part = max(1, budget // self.options.workers)
+        task = JudgeShare(
+            recording, self.options.workers, part, self._verified, self.options.until_broken, lives, self._learnt
+        )
+        shares, seconds = judged_shares(self.checker, task, partial(self._add, recording))
+        self._exploring += seconds
         self._verified = self._verified.union(*(share.verified for share in shares))
         self._learnt = reduce(or_, (share.learnt for share in shares), self._learnt)
         account.update(account_of(shares))

@@ -10,13 +10,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk import Filesystem
+from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.power import recording as power_record, restarts
@@ -69,12 +70,17 @@ class Recordings:
 
     Args:
         kinds: filesystem and nudge, or `restart`, of each recording of the workload.
+        ledger: has the recordings that the run which is resumed made.
 
     Raises, from the iterator, EnvironmentLacks and UsageError: the workload does not work on a recorded disk.
     """
 
-    def __init__(self, jobs: Jobs, target: Target, scratch: Path, seed: int, kinds: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, jobs: Jobs, target: Target, scratch: Path, seed: int, kinds: Iterable[tuple[str, str]],
+        ledger: Ledger | None = None,
+    ) -> None:  # fmt: skip
         self._jobs, self._target, self._scratch, self._seed = jobs, target, scratch, seed
+        self._ledger = ledger or Ledger()
         self._kinds = deque(kinds)
         self._maker = Threads[Recording | None](jobs, 1)
         self._line = 0
@@ -119,6 +125,13 @@ class Recordings:
         name = f"{filesystem}~{kind}~{self._seed}"
         nudge = _UNFLUSHED[0] if killed else kind
         recording = Recording(name, filesystem, nudge, self._seed, trace_path(self._scratch, name), killed=killed)
+        made = self._once(recording, self._record)
+        if nudge in _UNFLUSHED and not killed:
+            self._unflushed.setdefault(filesystem, made)
+        return made
+
+    def _record(self, recording: Recording) -> Recording:
+        killed, filesystem = recording.killed, recording.filesystem
         result = run_recorder(self._jobs, power_record.record_run, self._target, recording)
         if killed and isinstance(result, Raised):
             # The power is not to blame: whether recovery may fail after a kill is for the kill experiment to say.
@@ -127,9 +140,18 @@ class Recordings:
             raise UsageError(result.message)
         if not isinstance(result, Returned):
             raise EnvironmentLacks(f"recording on {filesystem} {result}")
-        if nudge in _UNFLUSHED and not killed:
-            self._unflushed.setdefault(filesystem, result.value)
         return result.value
+
+    def _once(self, wanted: Recording, make: Callable[[Recording], Recording]) -> Recording:
+        """Return a recording with its trace: the one that is remembered, or a new one, which is then remembered."""
+        key, trace = f"recorded: {wanted.name}", wanted.trace
+        known = self._ledger.get(key, Recording)
+        if known is not None and (not known.identity or self._ledger.kept(trace.name, trace)):
+            return replace(known, trace=trace)
+        made = make(wanted)
+        if not made.identity or self._ledger.keep(trace.name, trace):
+            self._ledger.put(key, made)
+        return made
 
     def _go_ahead(self) -> None:
         if self._kinds:
@@ -172,6 +194,12 @@ class Recordings:
 
     def _record_after_kill(self, filesystem: str) -> Recording | None:
         """Record a second life after a kill amid an item; None where nothing can be killed there."""
+        name = f"{filesystem}~{RESUMED_AFTER_KILL}~{self._seed}"
+        none = Recording(name, filesystem, _RECOVERY_NUDGE, self._seed, trace_path(self._scratch, name))
+        made = self._once(none, lambda recording: self._record_life(recording) or none)
+        return None if made == none else made
+
+    def _record_life(self, recording: Recording) -> Recording | None:
         places = [] if lacking() else self._in_a_folder(restarts.places_amid_items)
         if not places:
             return None
@@ -180,10 +208,7 @@ class Recordings:
             sorts.setdefault(f"{place.name} {place.call}", []).append(place)
         draw = random.Random(f"{self._seed} resumed")
         place = draw.choice(sorts[draw.choice(sorted(sorts))])
-        name = f"{filesystem}~{RESUMED_AFTER_KILL}~{self._seed}"
-        recording = Recording(
-            name, filesystem, _RECOVERY_NUDGE, self._seed, trace_path(self._scratch, name), resumed=f"a kill {place}"
-        )
+        recording = replace(recording, resumed=f"a kill {place}")
         result = run_recorder(self._jobs, power_record.record_second_life, self._target, recording, None, place)
         if not isinstance(result, Returned):
             return replace(recording, problem=f"recording this second life {result}")
@@ -191,12 +216,16 @@ class Recordings:
 
     def _record_later(self, parent: Recording, recording: Recording, last: bool) -> Recording:
         recording = replace(recording, trace=trace_path(self._scratch, recording.name))
+        made = self._once(recording, partial(self._record_on, parent))
+        if last:
+            parent.trace.unlink(missing_ok=True)
+        return made
+
+    def _record_on(self, parent: Recording, recording: Recording) -> Recording:
         if recording.resumed:
             result = run_recorder(self._jobs, power_record.record_second_life, self._target, recording, parent, None)
         else:
             result = run_recorder(self._jobs, power_record.record_recovery, self._target, parent, recording)
-        if last:
-            parent.trace.unlink()
         if not isinstance(result, Returned):
             what = "second life" if recording.resumed else "recovery"
             return replace(recording, problem=f"recording this {what} {result}")
@@ -254,15 +283,19 @@ class Weights:
 
     def part(self, recording: Recording, to_come: Iterable[tuple[str, str]], budget: int) -> int:
         """Return a recording's part of a budget, compared with recordings to come, by their filesystems and kinds."""
+        self._latest[recording.filesystem, bool(recording.killed or recording.resumed)] = recording.weight
+        others = self.expected(recording, to_come)
+        return max(1, round(budget * recording.weight / (recording.weight + others)))
+
+    def expected(self, recording: Recording, to_come: Iterable[tuple[str, str]]) -> float:
+        """Return how much can differ in recordings to come, by their filesystems and kinds, judged by those so far."""
         killed = bool(recording.killed or recording.resumed)
 
-        def expected(filesystem: str, after_kill: bool) -> float:
+        def one(filesystem: str, after_kill: bool) -> float:
             known = self._latest.get((filesystem, after_kill))
             return known or recording.weight * (_AFTER_KILL if after_kill and not killed else 1)
 
-        self._latest[recording.filesystem, killed] = recording.weight
-        others = sum(expected(filesystem, _begins_with_kill(kind)) for filesystem, kind in to_come)
-        return max(1, round(budget * recording.weight / (recording.weight + others)))
+        return sum(one(filesystem, _begins_with_kill(kind)) for filesystem, kind in to_come)
 
 
 def _begins_with_kill(kind: str) -> bool:

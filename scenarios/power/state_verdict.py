@@ -8,7 +8,7 @@ from typing import Any
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 
-__all__ = ["REPEATED", "VERIFIED", "Check", "Judged", "Share", "account_of", "digest_in", "named"]
+__all__ = ["REPEATED", "VERIFIED", "Check", "Explored", "Judged", "Share", "account_of", "digest_in", "named"]
 
 VERIFIED, REPEATED = "verified", "repeated"
 
@@ -70,6 +70,15 @@ class Share:
     learnt: Learnt = NOTHING_LEARNT
     """How long recoveries took."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A recording's states, judged, with the accounts of its judges; for a run that is resumed."""
+
+    judged: tuple[Judged, ...]
+    shares: tuple[Share, ...]
+    seconds: float
 
 
 def account_of(shares: list[Share]) -> dict[str, Any]:

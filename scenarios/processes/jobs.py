@@ -277,6 +277,12 @@ class Jobs:
         for job in running:
             job.stop()
 
+    def go_on(self) -> None:
+        """Let jobs be started again after `stop_all`, once nothing waits for those that were stopped."""
+        self._end_what_nobody_drives()
+        with _LOCK:
+            self._stopped = False
+
     def reap(self, job: Job[Any], process: JobProcess) -> tuple[int, ForkServerDied | None]:
         """Called by a job whose process has ended; returns multiprocessing's exit code, and whether its server has died.
 

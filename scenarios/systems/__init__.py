@@ -76,6 +76,10 @@ BUILT_IN = {
         "the reference log, four threads on one table (meant for power cuts)",
         {"threads": 4},
     ),
+    "reference:models": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.models:ModelsEngine",
+        "the reference log and engine, tables compressed by models under error bounds",
+    ),
     "reference:no-log": BuiltIn(
         "crashmatrix.scenarios.systems.reference.engine:UnloggedEngine",
         "the reference engine without its log: a batch is acknowledged once a flush returned",

@@ -64,7 +64,7 @@ def call(examples: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("target", "options", "verdict"), RUNS, ids=lambda value: str(value).replace("--", ""))
 def test_run(target: str, options: list[str], verdict: str, examples: Path) -> None:
     """The command of the head ends with the verdict beside it."""

@@ -77,7 +77,8 @@ def test_a_new_run_leaves_nothing_old_to_read(tmp_path: Path) -> None:
     written(tmp_path)
     with ReportWriter(tmp_path) as writer:
         writer.add(FOUND[0])
-        assert sorted(content(tmp_path)) == ["results.jsonl", "run.lock"]
+        left = ["results.jsonl", "resume", "resume/contents", "resume/ledger", "run.lock"]
+        assert sorted(content(tmp_path)) == left
 
 
 def test_a_run_without_results_replaces_the_report(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@
   const PAGE = 100;
   const $ = (id) => document.getElementById(id);
   const list = $("list"), body = list.tBodies[0], fields = ["q", "verdict", "experiment", "finding"];
-  const haystack = data.rows.map((row) =>
-    [row[ID], data.point[row[POINT]], data.explanation[row[EXPLANATION]]].join("\n").toLowerCase());
+  const haystack = [];  // Made for each row when a search first needs it, so that a large report opens at once.
   const state = { q: "", verdict: "", experiment: "", finding: "", cell: null, sort: "", down: false, page: 0 };
   let shown = [];
 
@@ -34,26 +33,33 @@
     return [...plan].sort((a, b) => turn * (values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : 0) || a - b);
   }
 
-  function matches(number) {
+  function searched(number) {
+    const row = data.rows[number];
+    return haystack[number] ??= [row[ID], data.point[row[POINT]], data.explanation[row[EXPLANATION]]].join("\n").toLowerCase();
+  }
+
+  function matches(number, words) {
     const row = data.rows[number], cell = state.cell;
     return (!state.verdict || data.verdicts[row[VERDICT]][0] === state.verdict)
       && (!state.experiment || data.experiment[row[EXPERIMENT]] === state.experiment)
       && (!state.finding || data.finding[row[FINDING]] === state.finding)
       && (!cell || (data.experiment[row[EXPERIMENT]] === cell.experiment && data.point[row[POINT]] === cell.point
         && row[HIT] >= cell.from && row[HIT] <= cell.to))
-      && state.q.toLowerCase().split(/\s+/).every((word) => haystack[number].includes(word));
+      && words.every((word) => searched(number).includes(word));
   }
 
   // Show
 
   function update() {
-    shown = ordered().filter(matches);
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const all = !words.length && !state.verdict && !state.experiment && !state.finding && !state.cell;
+    shown = all ? ordered() : ordered().filter((number) => matches(number, words));
     state.page = Math.min(state.page, Math.max(0, Math.ceil(shown.length / PAGE) - 1));
     const from = state.page * PAGE, rows = shown.slice(from, from + PAGE);
     body.replaceChildren(...rows.map(rowOf));
     const count = (n) => n.toLocaleString("en");
-    const all = `${count(data.rows.length)} ${data.rows.length === 1 ? "scenario" : "scenarios"}`;
-    $("status").textContent = shown.length === data.rows.length ? all : `${count(shown.length)} of ${all}`;
+    const total = `${count(data.rows.length)} ${data.rows.length === 1 ? "scenario" : "scenarios"}`;
+    $("status").textContent = shown.length === data.rows.length ? total : `${count(shown.length)} of ${total}`;
     $("page").textContent = shown.length ? `${count(from + 1)} to ${count(from + rows.length)} of ${count(shown.length)}` : "none";
     $("previous").disabled = state.page === 0;
     $("next").disabled = from + PAGE >= shown.length;

@@ -71,8 +71,20 @@ class DiskSource:
     def run(self, faults: Sequence[RequestFault]) -> Iterator[Found]:
         """Try faults, several at a time."""
         parts = [tuple(faults[at : at + _AT_ONCE]) for at in range(0, len(faults), _AT_ONCE)]
-        for _, found in side_by_side(self.checker.jobs, self.options.workers, self._together, parts):
-            yield from found
+        enough = list[Found]()
+        full = 0
+        for _, several in side_by_side(self.checker.jobs, self.options.workers, self._nearly, parts):
+            for found in several:
+                if found[0].calls == FULL and not found[1].fired:
+                    enough.append(found)
+                    continue
+                full += found[0].calls == FULL
+                yield found
+        if enough and full:
+            least = min(fault.number for fault, *_ in enough)
+            self.notes.append(f"{self.filesystem}: {least:,} KiB of room sufficed, so the disk was not full there")
+        else:
+            yield from enough
 
     def account(self) -> dict[str, Any]:
         """Return its entry in ``summary.json``."""
@@ -99,17 +111,24 @@ class DiskSource:
                 fault = RequestFault(fault.filesystem, fault.calls, fault.number + 1, fault.error)
             self.untouched = self.untouched is not False and not found[1].fired
 
-    def _together(self, faults: Sequence[RequestFault], *, keep_steps: bool = False) -> list[Found]:
+    def _nearly(self, faults: Sequence[RequestFault]) -> list[Found]:
+        return self._together(faults, exactly=False)
+
+    def _together(
+        self, faults: Sequence[RequestFault], *, keep_steps: bool = False, exactly: bool = True
+    ) -> list[Found]:
         limit = max(self.checker.system.seconds_max, 3 * self.base.seconds)
         job = self.checker.jobs.start(
-            try_faults, self.checker.target, self.base, tuple(faults), limit, keep_steps,
+            try_faults, self.checker.target, self.base, tuple(faults), limit, keep_steps, exactly,
             seconds_max=len(faults) * (60 + 20 * limit), keep_going=True,
         )  # fmt: skip
-        tried: dict[RequestFault, Tried] = {}
+        tried: list[Tried] = []
         while (message := job.next_message()) is not None:
-            tried[message.fault] = message
+            tried.append(message)
         result = job.wait()
-        return [self._found(fault, tried.get(fault), result) for fault in faults]
+        missing = faults[len(tried) :]
+        found = [self._found(each.fault, each, result) for each in tried]
+        return found + [self._found(fault, None, result) for fault in missing]
 
     def _found(self, fault: RequestFault, tried: Tried | None, result: JobResult[None]) -> Found:
         first = CUT if fault.call else REMOUNTED

@@ -16,16 +16,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from crashmatrix.faults.disk import CrashState, Failure, Machine, Note, RecordOptions, Trace, Write, load_trace, record
+from crashmatrix.faults.disk import (
+    CrashState,
+    Failure,
+    Flush,
+    Machine,
+    Note,
+    RecordOptions,
+    Trace,
+    Write,
+    load_trace,
+    record,
+)
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.io_error.disk.base import Base, confine_for, recording_of
 from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJournal, until_killed, with_failing_call
-from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
 from crashmatrix.scenarios.judging.forked_check import judge_apart
 from crashmatrix.scenarios.power.recording import is_journal_line, journal_before, promises_before
@@ -53,6 +64,8 @@ class Tried:
     fault: RequestFault
     what: str = ""
     failed: int = 0
+    requests: int = 0
+    """How many requests of the fault's class the run made."""
     hung: bool = False
     error: str = ""
     journal: tuple[bytes, ...] = ()
@@ -67,15 +80,26 @@ class Tried:
 
 
 def try_faults(
-    channel: Channel, target: Target, base: Base, faults: Sequence[RequestFault], seconds_max: float, keep_steps: bool
+    channel: Channel,
+    target: Target,
+    base: Base,
+    faults: Sequence[RequestFault],
+    seconds_max: float,
+    keep_steps: bool,
+    exactly: bool,
 ) -> None:
-    """Try these faults, and send a `Tried` for each. Raises UsageError, crashmatrix.faults.disk.DiskError."""
+    """Try these faults, and send a `Tried` for each, in their order. Raises UsageError, crashmatrix.faults.disk.DiskError.
+
+    Unless it is to be ``exactly`` this request, the last one fails in place of a later one that a run does not make.
+    """
     trial = _Trial(target, base, load_trace(base.trace), seconds_max, keep_steps)
     for fault in faults:
         for _ in range(_TRIES):
             tried = trial.run(fault)
             if tried.failed:
                 break
+            if not exactly and 0 < tried.requests < fault.number:
+                fault = replace(fault, number=tried.requests)
         channel.send(tried)
 
 
@@ -103,6 +127,9 @@ class _Trial:
         lines = tuple(journal_before(trace, trace.finish))
         tried = Tried(fault, journal=lines, failed=failed, error=trace.error, hung=trace.error.startswith(_HUNG))
         if not failed:
+            kinds = {WRITE: Write, FLUSH: Flush}
+            if kind := kinds.get(fault.calls):
+                tried.requests = sum(isinstance(done, kind) for done in trace.operations[trace.start : trace.finish])
             return tried
         tried.lines_before = len(journal_before(trace, at))
         tried.what = _what(trace, at)

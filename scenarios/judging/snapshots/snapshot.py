@@ -28,7 +28,7 @@ from crashmatrix.faults.disk.linux.metadata import birth_ns
 from crashmatrix.scenarios.judging.snapshots.metadata import attributes_of, kind_of_mode
 from crashmatrix.scenarios.judging.snapshots.restoring import lay_out
 from crashmatrix.scenarios.judging.snapshots.seen import Seen
-from crashmatrix.scenarios.judging.snapshots.sparse import copy_content
+from crashmatrix.scenarios.judging.snapshots.sparse import copy_content, look_at
 from crashmatrix.scenarios.judging.snapshots.tree import (
     DIRECTORY,
     FILE,
@@ -104,9 +104,34 @@ class SnapshotStore:
                 self._known.add(digest)
         return digest, extents
 
+    def path(self, digest: str) -> Path:
+        """Where the content of a file lies, by its digest, if contents are kept."""
+        return self._blobs / digest
+
     def content(self, digest: str) -> bytes:
         """The content of a file by its digest, if contents are kept."""
-        return (self._blobs / digest).read_bytes()
+        return self.path(digest).read_bytes()
+
+    def fetch(self, digest: str, get: Callable[[str, Path], bool]) -> bool:
+        """Have a content that another run has kept, unless it is known; returns whether it is here and has this digest.
+
+        Args:
+            get: puts a content, by its digest, at a new path; returns whether it could.
+        """
+        with self._lock:
+            if digest in self._known:
+                return True
+            path = self._blobs / f"{digest}.new"
+            if Path(digest).name != digest or not get(digest, path):
+                return False
+            with open(path, "rb", buffering=0) as blob:
+                found, _ = look_at(blob.fileno(), os.fstat(blob.fileno()).st_size)
+            if found != digest:
+                path.unlink()
+                return False
+            path.rename(self._blobs / digest)
+            self._known.add(digest)
+        return True
 
     def restore(self, tree: Tree, root: Path) -> None:
         """Lay the folder out at ``root``, which must not exist or be an empty folder; see `restoring`. Raises OSError.

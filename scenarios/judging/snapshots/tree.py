@@ -93,6 +93,11 @@ class Tree:
         ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}
         return " ".join(str(ranks[time]) for time in times)
 
+    @property
+    def contents(self) -> set[str]:
+        """The digests of its files' contents."""
+        return {entry.content for _, entry in self.entries if entry.kind == FILE}
+
     def difference(self, other: Tree) -> list[str]:
         """Return the paths at which two folders differ, sorted."""
         mine, theirs = dict(self.entries), dict(other.entries)

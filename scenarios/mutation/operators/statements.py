@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from crashmatrix.scenarios.mutation.source import Edit, Site, Source, called
+from crashmatrix.scenarios.mutation.source import Edit, Site, Source, called, is_message
 
 __all__ = [
     "drop_assign",
@@ -149,18 +149,13 @@ def _statements(source: Source) -> Iterator[ast.stmt]:
 
 def _calls(source: Source) -> Iterator[ast.Expr]:
     for node in _statements(source):
-        if (
-            isinstance(node, ast.Expr)
-            and called(node.value)
-            and not _is_failpoint(node)
-            and not _prepares(source, node)
-        ):
+        if isinstance(node, ast.Expr) and called(node.value) and not _is_failpoint(node) and _counts(source, node):
             yield node
 
 
-def _prepares(source: Source, node: ast.Expr) -> bool:
-    """Whether the call is the constructor's of a base class."""
-    return source.segment(node).startswith("super().__init__")
+def _counts(source: Source, node: ast.Expr) -> bool:
+    """Whether the call is neither a message nor the constructor's of a base class."""
+    return not is_message(node.value) and not source.segment(node).startswith("super().__init__")
 
 
 def _is_failpoint(node: ast.AST) -> bool:
@@ -176,7 +171,7 @@ def _acts(node: ast.AST) -> bool:
     """Whether the statement may change something outside of the function."""
     if _is_failpoint(node):
         return False
-    return any(isinstance(part, ast.Call) or _stores(part) for part in ast.walk(node))
+    return any((isinstance(part, ast.Call) and not is_message(part)) or _stores(part) for part in ast.walk(node))
 
 
 def _stores(node: ast.AST) -> bool:

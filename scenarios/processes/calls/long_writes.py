@@ -8,7 +8,8 @@ position, O_APPEND and O_SYNC are as they are for the process, and nothing has t
 Not cut: direct writes, which the kernel hands to the disk as one, and what io_submit, sendfile, splice and copy_file_range
 write. A limit on file sizes (RLIMIT_FSIZE) is the process's, not ours, so nothing is cut under one.
 
-`short_write` ends a write after its first half, as a disk does that is full by then.
+`short_write` ends a write halfway, as a disk does that is full by then: where a sector of the file ends, if the write has such a
+place, since no local filesystem has smaller blocks.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from typing import Final
 from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, memory
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
-__all__ = ["CUT", "WRITES", "LongWrite", "boundaries", "length_of", "long_write", "short_write"]
+__all__ = ["CUT", "WRITES", "LongWrite", "boundaries", "halfway", "length_of", "long_write", "short_write"]
 
 CUT = ".cut"
 """The suffix of crash points inside a write: ``call.write.cut``."""
 
 WRITES: Final = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
 
-_PAGE = os.sysconf("SC_PAGESIZE")
+_PAGE, _SECTOR = os.sysconf("SC_PAGESIZE"), 512
 _LENGTH_MAX = 0x7FFFF000 & -_PAGE
 _PIDFD_GETFD = 438
 _RWF_SEEN = 0x02 | 0x04  # RWF_DSYNC, RWF_SYNC; with any other flag the kernel may write in another way.
@@ -99,10 +100,7 @@ def long_write(call: Call, name: str) -> LongWrite | None:
     if length < 2 or flags & ~_RWF_SEEN or (offset >= 0 and not boundaries(offset, length)):
         return None
     about = descriptor(call, call.arguments[0])
-    at = about["pos"] if offset < 0 else offset
-    if about["flags"] & os.O_APPEND:
-        at = _size(call)
-    cuts = boundaries(at, length)
+    cuts = boundaries(_start(call, offset), length)
     regular = cuts and not about["flags"] & os.O_DIRECT and _size(call) >= 0
     return LongWrite(call, cuts, offset, extents, flags) if regular else None
 
@@ -117,13 +115,25 @@ def length_of(call: Call, name: str) -> int:
 
 
 def short_write(call: Call, name: str) -> int | None:
-    """Do the first half of a write; returns its length. None if nothing was done, and the call is as it was."""
+    """Do about half of a write; returns its length. None if nothing was done, and the call is as it was."""
     if not length_of(call, name):
         return None
     extents, length, offset, flags = _request(call, name)
     write = LongWrite(call, [], offset, extents, flags)
-    write.write_until(length // 2)
+    write.write_until(halfway(_start(call, offset), length))
     return write.stop()
+
+
+def halfway(offset: int, length: int) -> int:
+    """Return the length at which a write is about half done: at the end of a sector of the file, if it crosses one."""
+    ends = range(_SECTOR - offset % _SECTOR, length, _SECTOR)
+    return min(ends, key=lambda end: abs(2 * end - length)) if ends else length // 2
+
+
+def _start(call: Call, offset: int) -> int:
+    """Where in the file a write begins."""
+    about = descriptor(call, call.arguments[0])
+    return _size(call) if about["flags"] & os.O_APPEND else about["pos"] if offset < 0 else offset
 
 
 def _request(call: Call, name: str) -> tuple[list[tuple[int, int]], int, int, int]:

@@ -11,7 +11,7 @@ from tests.faults.disk.support import in_child, sqlite_check, sqlite_workload, v
 pytestmark = pytest.mark.usefixtures("disk")
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("journal_mode", "synchronous", "keeps"),
     [("wal", "full", True), ("wal", "normal", False), ("delete", "full", False), ("delete", "extra", True)],

@@ -263,6 +263,7 @@ def test_a_refused_step_poisons(point: str, fault: str, tmp_path: Path) -> None:
         with pytest.raises(LogPoisoned) as later:
             log.append(batch(3.0))
         assert not isinstance(later.value, AppendFailed)
+        assert later.value.__cause__ is caught.value.__cause__
         with pytest.raises(LogPoisoned):
             log.truncate()
         assert ids(log) == [0, 1, 2]

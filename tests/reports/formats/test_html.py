@@ -280,6 +280,7 @@ def test_narrow(page: Page, width: int) -> None:
     assert wide <= width
 
 
+@pytest.mark.slow
 def test_thousands(page: Page, tmp_path: Path) -> None:
     """20,000 scenarios are all in the list, of which one page is shown; the benchmark says how long that takes."""
     results = [result(f"p{n // 200}", n % 200 + 1) for n in range(20_000)]

@@ -100,6 +100,7 @@ def test_a_failed_run_leaves_the_last_report(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in (tmp_path / "crashmatrix-report").iterdir()} == before
 
 
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("toy", "status"), [("Store", 0), ("Buffered", 1), ("CheckerCrashes", 3)])
 def test_exit_status(toy: str, status: int, tmp_path: Path) -> None:
     """0 safe, 1 broken, 3 unknown; the report shown again says the same, and has the same pages."""

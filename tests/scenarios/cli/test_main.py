@@ -299,6 +299,7 @@ def test_a_run_killed_before_its_first_result(tmp_path: Path) -> None:
     assert crashmatrix("report", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_ended_before_its_first_result(tmp_path: Path) -> None:
     """A run that a signal ended is cut short, too."""
     run = start_slow_run(tmp_path)

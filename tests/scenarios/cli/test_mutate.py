@@ -1,9 +1,11 @@
 """The command that plants bugs in a user's store."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of, sampled
 from tests.scenarios.command_line import crashmatrix
 
 TARGET = """
@@ -41,7 +43,8 @@ def forget(path):
     for old in path.parent.glob("*.old"):
         old.unlink()
 """
-MISSED = "files.py:forget:drop-call:1"
+MISSED, NOTICED = "files.py:forget:drop-call:1", "files.py:get:return-none:1"
+SAMPLE = 3
 
 
 @pytest.fixture
@@ -53,20 +56,26 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.mark.experiment
 def test_a_store_with_bugs(store: Path) -> None:
-    """A bug that a kill shows is noticed, a line that is never executed is missed and leads the report; results are kept."""
-    options = ("--experiments", "kill", "--budget", "20", "--sample", "6", "--seed", "1", "--jobs", "1")
+    """A bug that the run shows is noticed; a line that is never executed is missed, and the report leads with it."""
+    files, shown = store / "files.py", ("--experiments", "kill", "--budget", "20", "--jobs", "1")
+    seed = next(seed for seed in range(1000) if {MISSED, NOTICED} <= {each.id for each in drawn(files, seed)})
+    options = (*shown, "--sample", str(SAMPLE), "--seed", str(seed))
     done = crashmatrix("mutate", "mine.py:Mine", *options, cwd=store)
     assert done.returncode == 1, done.stdout + done.stderr
-    report = (store / "crashmatrix-mutants" / "survivors.md").read_text()
-    assert "reach forget in files.py" in done.stdout.splitlines()[1]
-    assert report.startswith("# The harness of mine.py:Mine misses ")
+    report = store / "crashmatrix-mutants" / "survivors.md"
+    assert "  1 bug: reach forget in files.py, line 15: never executed" in done.stdout.splitlines()
+    assert report.read_text().startswith("# The harness of mine.py:Mine misses ")
     lines = (store / "crashmatrix-mutants" / "results.jsonl").read_text().splitlines()
-    assert len(lines) == 6
-    assert any('"kind":"refused"' in line or '"kind":"broken"' in line for line in lines), lines
-    assert (store / "files.py").read_text() == FILES
+    kinds = {row["mutant"]: row["outcomes"]["harness"]["kind"] for row in map(json.loads, lines)}
+    assert len(lines) == SAMPLE and kinds[MISSED] == "unreached" and kinds[NOTICED] == "broken", kinds
+    assert files.read_text() == FILES
     again = crashmatrix("mutate", "mine.py:Mine", *options, cwd=store)
     assert again.stdout == done.stdout
-    assert len((store / "crashmatrix-mutants" / "results.jsonl").read_text().splitlines()) == 6
+    assert (store / "crashmatrix-mutants" / "results.jsonl").read_text().splitlines() == lines
+
+
+def drawn(files: Path, seed: int) -> list[SourceMutant]:
+    return sampled(mutants_of(files, "files.py"), SAMPLE, seed)
 
 
 def test_a_list_of_bugs(store: Path) -> None:

@@ -68,6 +68,7 @@ def verdicts(found: list[ScenarioResult]) -> set[str]:
     return {result.verdict.value for result in found}
 
 
+@pytest.mark.daily(4)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(("name", "text"), UNDISTURBED)
 def test_a_run_without_a_promise_is_unknown(experiment: str, name: str, text: str, tmp_path: Path) -> None:

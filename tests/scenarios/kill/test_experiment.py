@@ -38,7 +38,7 @@ def verdicts(results: list[ScenarioResult]) -> set[str]:
     return {result.verdict.value for result in results}
 
 
-@pytest.mark.daily(7)
+@pytest.mark.daily(4)
 @pytest.mark.parametrize(("toy", "expected"), VERDICTS)
 def test_verdicts(toy: str, expected: set[str]) -> None:
     """Every toy gets the verdicts that its one mistake deserves, and no others."""
@@ -82,6 +82,7 @@ def test_thinning_is_logged() -> None:
     }
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("toy", ["ByWorkers", "RecoversByWorkers"])
 def test_hits_in_other_processes(toy: str) -> None:
     """A system that forks is crashed whole, wherever its failpoints are hit, and what it forked goes on as without us."""

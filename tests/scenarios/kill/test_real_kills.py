@@ -39,6 +39,7 @@ def run_with_kills_that_lose(toy: str, monkeypatch: pytest.MonkeyPatch, lost: st
     return run(toy, real_kills=12)
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("toy", "lost"), [("Store", "data"), ("Replacing", "k")])
 def test_a_snapshot_that_lies_is_unknown(toy: str, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a real kill leaves another folder than the snapshot shows, the scenario is unknown, whatever else varies there."""

@@ -104,7 +104,7 @@ def test_a_share_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a large run some folders are gone on from, others with another seed; the note says how many."""
     monkeypatch.setattr(second_lives, "LIVES_MIN", 3)
     monkeypatch.setattr(second_lives, "LIVES_SHARE", 0.0)
-    runs = [run("GoesOn", seed=seed, budget=100) for seed in (1, 1, 2)]
+    runs = [run("GoesOn", seed=seed, budget=100, real_kills=0) for seed in (1, 1, 2)]
     ids = [{r.id for r in lives(each)[1] if parse_id(r.id)[-1] == END} for each in runs]
     assert len(ids[0]) == 3 and ids[0] == ids[1] != ids[2]
     assert any("resumed in 3 of 7 distinct recovered folders" in note for note in runs[0].details["notes"])

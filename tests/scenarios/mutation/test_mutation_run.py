@@ -12,7 +12,7 @@ from crashmatrix.scenarios.mutation.results import Outcome, ResultsFile
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    """What was judged is not judged again, what was running is not stored, and the rest follows."""
+    """No mutant is judged twice, no unfinished result is stored, and the rest follows."""
     path = tmp_path / "store.py"
     path.write_text("def f(fd):\n    write(fd)\n    sync(fd)\n    return 1\n")
     mutants = mutants_of(path, "store.py")

@@ -24,12 +24,12 @@ def test_every_process_loads_the_other_text(tmp_path: Path) -> None:
     place.mkdir()
     (tmp_path / "linked.py").symlink_to(store)
     overlay = Overlay(place, {store: STORE.replace("1", "7")})
-    assert not overlay.loaded
+    assert not overlay.was_loaded()
     child = "import linked; print(linked.answer(1))"
     parent = f"import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', {child!r}]))"
     assert "7" in run(overlay, tmp_path, parent)
     assert run(overlay, tmp_path, "import store; print(store.answer(1))") == "7\n"
-    assert overlay.loaded and store.read_text() == STORE
+    assert overlay.was_loaded() and store.read_text() == STORE
     assert run(Overlay(_empty(tmp_path), {}), tmp_path, "import store; print(store.answer(1))") == "1\n"
 
 

@@ -40,7 +40,7 @@ def test_a_known_equivalent_that_is_killed_counts_as_killed(mutants: list[Source
 
 
 def test_survivors_and_additions(mutants: list[SourceMutant]) -> None:
-    """A bug that is never executed asks for a workload, one that is executed for a better look."""
+    """A bug that is never executed needs a workload, one that is executed needs a better look."""
     missed = survivors(mutants, tried(mutants), {}, ["harness"])
     assert missed == mutants[1:3]
     assert additions(missed, tried(mutants), "harness") == [

@@ -52,6 +52,7 @@ def kept_recording(name: str, nudge: str, folder: Path) -> Recording:
 ALL_MADE = frozenset((check, lines) for check in (VERIFIED, REPEATED) for lines in range(100))
 
 
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("checks", [frozenset(), ALL_MADE], ids=["checks further", "spares itself that"])
 def test_a_folder_met_before_is_judged_by_what_was_promised_since(checks: frozenset[Check], tmp_path: Path) -> None:
     """A folder, recovered once, can keep the promises made by the first cut and break those made by the last."""

@@ -106,6 +106,7 @@ def test_a_wrong_one_is_found(tmp_path: Path) -> None:
     assert (again.verdict, again.explanation) == (found.verdict, found.explanation)
 
 
+@pytest.mark.slow
 @pytest.mark.experiment
 @pytest.mark.usefixtures("fuse")
 def test_one_that_stores_nothing_says_nothing(tmp_path: Path) -> None:

@@ -297,6 +297,7 @@ def test_a_command_that_goes_on(resume: str, words: str, tmp_path: Path) -> None
     plan = Plan(target=str(target), budget=40)
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
+        experiment.sample_min = 3
         experiment.run()
     wrong = [result.explanation for result in experiment.ordered() if result.verdict is not Verdict.SAFE]
     assert any(text.startswith(words) for text in wrong) if words else not wrong, {*wrong}

@@ -11,6 +11,7 @@ from tests.faults.disk.block.support import image_of
 from tests.faults.disk.support import random_trace, synthetic_trace
 
 
+@pytest.mark.daily(2)
 @pytest.mark.lengthy
 @pytest.mark.parametrize("seed", range(6))
 def test_equal_digests_mean_equal_images_and_the_other_way_round(seed: int) -> None:

@@ -151,6 +151,7 @@ def test_zeros_from_every_byte(case: str) -> None:
         assert (damage is None) == nothing_left, start
 
 
+@pytest.mark.daily(4)
 @pytest.mark.lengthy
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
 @pytest.mark.parametrize("case", ["numbers", "strings", "dictionary", "two dictionaries"])

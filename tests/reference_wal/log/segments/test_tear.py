@@ -49,7 +49,7 @@ SIZES = [8, 104, 128, 200, 1024]
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_flipped_bit_is_damage(size: int) -> None:
     """Any bit of the last record, changed while all its sectors are there, is recognised as damage: wherever the record's

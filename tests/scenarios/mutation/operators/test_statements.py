@@ -10,6 +10,8 @@ from tests.scenarios.mutation.operators.planted import planted
     [
         ("drop-call", "os.rename(a, b)\nos.fsync(fd)", ["pass\nos.fsync(fd)"]),
         ("drop-call", "BEFORE.hit()\nx = call()\n'a text'", []),
+        ("drop-call", "logger.info('%s', a)\nwarnings.warn(b)\nsuper().__init__(a)", []),
+        ("swap-statements", "logger.info(a)\nx = a", []),
         ("drop-sync", "os.rename(a, b)\nos.fsync(fd)", ["os.rename(a, b)\npass"]),
         ("drop-sync", "with SYNC:\n    sync_directory(path)", ["with SYNC:\n    pass"]),
         ("drop-assign", "self.next = 1", ["pass"]),

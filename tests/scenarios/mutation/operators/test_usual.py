@@ -22,6 +22,7 @@ from tests.scenarios.mutation.operators.planted import planted
         ("arithmetic", "return 'a' + b", []),
         ("arithmetic", "return a << (b)", ["return a >> (b)"]),
         ("constant", "return f(1, True)", ["return f((2), True)", "return f(1, False)"]),
+        ("constant", "logger.info('%s', 1)", []),
         ("constant", "raise Bad(f'{1}')", []),
         ("return-none", "return a", ["return None"]),
         ("return-none", "return None", []),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from crashmatrix.scenarios.processes.calls.long_writes import boundaries
+from crashmatrix.scenarios.processes.calls.long_writes import boundaries, halfway
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Jobs
 from tests.processes import value
@@ -79,3 +79,12 @@ def test_a_real_kill_leaves_such_a_prefix(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
         left = path.stat().st_size if path.exists() else 0
         assert left == size or left % PAGE == 0
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "half"),
+    [(0, 9, 4), (0, 1024, 512), (500, 100, 12), (1192, 840, 344), (0, 512, 256), (511, 2, 1), (0, 4096, 2048)],
+)
+def test_halfway(offset: int, length: int, half: int) -> None:
+    """A short write ends where a sector of the file ends, if it crosses one; else halfway."""
+    assert halfway(offset, length) == half

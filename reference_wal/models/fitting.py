@@ -1,0 +1,117 @@
+"""The models: each takes one value after the other, as long as one function is within the bound of all.
+
+PMC-mean (I. Lazaridis, S. Mehrotra, "Capturing Sensor-Generated Time Series with Quality Guarantees", 2003): a constant, the
+mean of the values. Swing (H. Elmeleegy and others, "Online Piece-wise Linear Approximation of Numerical Streams with
+Precision Guarantees", 2009): a line through the first value. Both as in ModelarDB.
+
+The arithmetic rounds, so a model's claim is not believed: `longest` decodes what it is about to store and compares each value.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+
+from crashmatrix.reference_wal.models.bound import Bound
+
+__all__ = ["MODELS", "PMC_MEAN", "RAW", "SWING", "Fit", "decode", "longest", "raw"]
+
+RAW, PMC_MEAN, SWING = "raw", "pmc-mean", "swing"
+SHORTEST: Mapping[str, int] = {PMC_MEAN: 8, SWING: 12}
+"""Fewer points take less room as they are: a segment has times, a count and more besides its parameters."""
+
+Fit = tuple[str, bytes, int]
+"""A model, its parameters, and how many points it stands for."""
+
+Rounded = Callable[[float], float]
+"""What becomes of a value in the column's type."""
+
+
+def _pmc_mean(values: Sequence[float], start: int, end: int, bound: Bound) -> tuple[bytes, int]:
+    lower, upper, total, count, parameter = -math.inf, math.inf, 0.0, 0, b""
+    for place in range(start, end):
+        value = values[place]
+        allowance = bound.allowance(value)
+        lower, upper, total = max(lower, value - allowance), min(upper, value + allowance), total + value
+        mean = total / (count + 1)
+        if not lower <= mean <= upper:
+            mean = lower  # With equal values, the mean may be a rounding away from them.
+            if not lower <= upper:
+                break
+        count, parameter = count + 1, struct.pack("<d", mean)
+    return parameter, count
+
+
+def _swing(values: Sequence[float], times: Sequence[int], start: int, end: int, bound: Bound) -> tuple[bytes, int]:
+    first, begin = values[start], times[start]
+    lower, upper, count = -math.inf, math.inf, 1
+    if not math.isfinite(first):
+        return b"", 0
+    for place in range(start + 1, end):
+        value, elapsed = values[place], times[place] - begin
+        allowance = bound.allowance(value)
+        if elapsed <= 0:
+            if not abs(value - first) <= allowance:
+                break
+        else:
+            low, high = (
+                max(lower, (value - allowance - first) / elapsed),
+                min(upper, (value + allowance - first) / elapsed),
+            )
+            if not low <= high:
+                break
+            lower, upper = low, high
+        count += 1
+    slope = (lower + upper) / 2 if math.isfinite(lower) and math.isfinite(upper) else 0.0
+    return struct.pack("<dd", first, slope), count
+
+
+def decode(model: str, parameters: bytes, times: Sequence[int]) -> list[float]:
+    """Return the values of a segment with these times. Raises ValueError for parameters that are no model's."""
+    try:
+        if model == RAW:
+            return list(struct.unpack(f"<{len(times)}d", _joined(parameters)))
+        if model == PMC_MEAN:
+            (mean,) = struct.unpack("<d", parameters)
+            return [mean] * len(times)
+        if model == SWING:
+            first, slope = struct.unpack("<dd", parameters)
+            return [first + slope * (time - times[0]) for time in times]
+    except struct.error as error:
+        raise ValueError(f"parameters of {model}: {error}") from error
+    raise ValueError(f"no model {model!r}")
+
+
+def raw(values: Sequence[float]) -> bytes:
+    """Return the parameters of values as they are: all first bytes, all second ones, and so on, which Parquet compresses."""
+    data = struct.pack(f"<{len(values)}d", *values)
+    return b"".join(data[byte::8] for byte in range(8))
+
+
+def _joined(data: bytes) -> bytes:
+    count = len(data) // 8
+    return b"".join(data[place::count] for place in range(count))
+
+
+def longest(
+    values: Sequence[float], times: Sequence[int], start: int, end: int, bound: Bound, rounded: Rounded,
+    *, shortest: Mapping[str, int] = SHORTEST,
+) -> Fit | None:  # fmt: skip
+    """Return the model that stands for the most points from ``start`` on, every one of them within the bound; None for none.
+
+    Args:
+        end: the place before which it stops.
+        shortest: how many points each model must stand for.
+    """
+    tried = [(PMC_MEAN, *_pmc_mean(values, start, end, bound)), (SWING, *_swing(values, times, start, end, bound))]
+    for model, parameters, count in sorted(tried, key=lambda fit: -fit[2]):  # Of equals, the one with fewer parameters.
+        if count < shortest[model]:
+            continue
+        found = map(rounded, decode(model, parameters, times[start : start + count]))
+        if all(map(bound.holds, values[start : start + count], found)):
+            return model, parameters, count
+    return None
+
+
+MODELS = (RAW, PMC_MEAN, SWING)

@@ -1,0 +1,104 @@
+"""Whether the unfinished run in a report directory may be gone on with: only if it is the same run.
+
+The same plan of the same target, judged by the same versions. Otherwise its judgements would be taken for those of another run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from crashmatrix.reports import ReportError, RunSummary, ScenarioResult, read_report
+from crashmatrix.reports.unfinished.ledger import Ledger
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.versions import versions
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.systems.loading import Target
+
+__all__ = ["as_reported", "finished_report", "program_of", "refuse_other_run"]
+
+_KEY = "plan"
+
+
+def refuse_other_run(plan: Plan, ledger: Ledger) -> None:
+    """Note which run this is; refuse to go on with another one. Raises UsageError."""
+    mine = _described(plan)
+    theirs = ledger.get(_KEY, dict[str, Any]) if ledger.resumes else None
+    if theirs is None:
+        ledger.put(_KEY, mine)
+        return
+    for name, value in mine.items():
+        if theirs.get(name) != value:
+            raise UsageError(
+                f"the unfinished run in {plan.report} differs in {name} ({theirs.get(name)}, not {value}); run it with its own "
+                "options, or without --resume to begin anew"
+            )
+
+
+def finished_report(plan: Plan) -> tuple[RunSummary, list[ScenarioResult]] | None:
+    """Return the report of the plan's run, if it is finished: then there is nothing to go on with.
+
+    Raises:
+        UsageError: there is the finished report of another run.
+    """
+    try:
+        summary, results = read_report(plan.report)
+    except ReportError:
+        return None
+    if summary.interrupted:
+        return None
+    mine: dict[str, Any] = {
+        "target": plan.name,
+        "seed": plan.seed,
+        "shard": str(plan.shard),
+        "options": as_reported(plan.settings()),
+    }
+    theirs = {"target": summary.target, "seed": summary.seed, "shard": summary.shard, "options": summary.options}
+    if plan.or_alternative:  # It may have been run on another filesystem than the plan's.
+        mine["options"]["filesystems"] = summary.options.get("filesystems")
+    for name, value in mine.items():
+        if theirs[name] != value:
+            raise UsageError(
+                f"{plan.report} has the finished report of another run: its {name} was {theirs[name]}, not {value}; "
+                "name another directory with --report, or run without --resume to replace it"
+            )
+    return summary, results
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    return as_reported(
+        {
+            "target": plan.name,
+            **plan.settings(),
+            "experiments": plan.experiments,
+            "filesystems_named": plan.filesystems_named,
+            "seed": plan.seed,
+            "shard": str(plan.shard),
+            "versions": versions((*_PACKAGES,)),
+            "program": program_of(plan),
+        }
+    )
+
+
+_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow", "lmdb")
+
+
+def as_reported(value: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as a report has them, with lists for tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain
+
+
+def program_of(plan: Plan) -> str:
+    """Return a digest of the file that the target lives in; empty if it cannot be read, which loading it will report."""
+    target = Target(plan.target)
+    place = target.place
+    if place is None and (spec := importlib.util.find_spec(target.module) if target.module else None):
+        place = spec.origin
+    try:
+        return hashlib.sha256(Path(place or "").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return ""

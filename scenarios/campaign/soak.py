@@ -1,0 +1,200 @@
+"""Soaking: one seed after another until the time is up. Equal findings of several seeds are one finding.
+
+    soak.json     what was found so far, and which seed is next; replaced after each seed, by rename, synced
+    seed-N/       the report of a seed with a finding that no seed before it had; or of the seed that is running
+
+A restart in the same folder goes on: with the seed that was running (`--resume`), and with the time that was left. Time counts
+while a soak runs, over all its restarts; what a killed soak spent on its last seed does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import ReportError, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports.findings import group
+from crashmatrix.reports.folder import Folder, NotAFile
+from crashmatrix.reports.lock import RunLock
+from crashmatrix.reports.validation import Invalid, checked, parsed
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.resume import as_reported
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.experiment import Listener
+
+__all__ = ["Soak", "SoakFinding", "SoakState"]
+
+_STATE = "soak.json"
+
+
+class SoakFinding(msgspec.Struct, kw_only=True):
+    """A kind of scenario that is not safe: the same in all its seeds. ``report`` is that of the first of them."""
+
+    verdict: Verdict
+    title: str
+    cause: str
+    replay: str
+    report: str
+    scenarios: int
+    seeds: list[int]
+
+
+class SoakState(msgspec.Struct, kw_only=True):
+    """The findings of a soak so far. ``plan`` is what must be the same after a restart, and ``seed`` the next seed."""
+
+    plan: dict[str, Any]
+    seed: int
+    seconds: float = 0.0
+    seeds_done: int = 0
+    scenarios: int = 0
+    findings: dict[str, SoakFinding] = {}
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict; unknown if no seed was run to its end and nothing was found."""
+        found = [finding.verdict for finding in self.findings.values()]
+        return worst([*found, Verdict.SAFE]) if self.seeds_done or found else Verdict.UNKNOWN
+
+
+@dataclass
+class Soak:
+    """Runs a plan with new seeds. ``plan.report`` is the folder.
+
+    Attributes:
+        seconds: how long, over all restarts.
+        said: called with a line after each seed.
+    """
+
+    plan: Plan
+    seconds: float
+    said: Callable[[str], None]
+    listener: Callable[[], Listener] = Listener
+
+    def run(self) -> SoakState:
+        """Run until the time is up, or with ``plan.until_broken`` to the first broken promise.
+
+        Raises:
+            UsageError, EnvironmentLacks, crashmatrix.reports.ReportError: the target or the folder cannot be used.
+            KeyboardInterrupt: the seed that was running will go on after a restart.
+        """
+        folder = self._open()
+        lock = self._lock()
+        try:
+            self.state = self._begin(folder)
+            self._tidy(folder)
+            while (left := self.seconds - self.state.seconds) > 0 and not self._found_one:
+                self._run_seed(folder, left)
+            lock.finished()
+        finally:
+            lock.release()
+            folder.close()
+        return self.state
+
+    @property
+    def _found_one(self) -> bool:
+        return self.plan.until_broken and self.state.verdict.broken
+
+    def _open(self) -> Folder:
+        try:
+            self.plan.report.mkdir(parents=True, exist_ok=True)
+            folder = Folder.open(self.plan.report)
+        except NotAFile:
+            raise ReportError(
+                f"{self.plan.report} is a symbolic link; name the directory itself with --report"
+            ) from None
+        except OSError as error:
+            raise ReportError(f"{self.plan.report}: {error.strerror}; name another directory with --report") from None
+        others = [name for name in folder.names() if name != _STATE]
+        if others and _STATE not in folder.names() and not set(others) <= {"run.lock"}:
+            folder.close()
+            raise ReportError(
+                f"{self.plan.report} holds something else ({others[0]}); name a new directory with --report"
+            )
+        return folder
+
+    def _lock(self) -> RunLock:
+        try:
+            return RunLock(self.plan.report)
+        except OSError as error:
+            raise ReportError(
+                f"{self.plan.report}: another soak runs there, or it cannot be locked ({error})"
+            ) from None
+
+    def _begin(self, folder: Folder) -> SoakState:
+        mine = as_reported({**self.plan.settings(), "experiments": self.plan.experiments})
+        if _STATE not in folder.names():
+            state = SoakState(plan=mine, seed=self.plan.seed)
+            _save(folder, state)
+            return state
+        try:
+            with folder.open_file(_STATE) as file:
+                state = checked(parsed(file.read()), SoakState)
+        except (OSError, Invalid) as error:
+            raise ReportError(f"{folder.path}/{_STATE}: {error}; name a new directory with --report") from None
+        for name, value in mine.items():
+            if state.plan.get(name) != value:
+                raise UsageError(
+                    f"the soak in {folder.path} differs in {name} ({state.plan.get(name)}, not {value}); go on with its own "
+                    "options, or name a new directory with --report"
+                )
+        return state
+
+    def _run_seed(self, folder: Folder, left: float) -> None:
+        state, begun = self.state, time.monotonic()
+        report = self.plan.report / f"seed-{state.seed}"
+        campaign = Campaign(
+            replace(self.plan, seed=state.seed, report=report, resume=True, seconds_max=max(1.0, left)), self.listener()
+        )
+        campaign.run()
+        new = self._fold(campaign.summary, campaign.results, report)
+        cut = campaign.summary.interrupted and not self.plan.until_broken
+        state.seconds += time.monotonic() - begun
+        if not cut:
+            state.seed, state.seeds_done = state.seed + 1, state.seeds_done + 1
+            state.scenarios += len(campaign.results)
+        _save(folder, state)
+        self._tidy(folder)
+        self.said(
+            f"seed {campaign.plan.seed}: {campaign.summary.verdict}, {len(campaign.results):,} scenarios, {len(new)} new "
+            f"findings, {len(state.findings)} in all; {state.seconds / 3600:.2f} of {self.seconds / 3600:g} h"
+        )
+
+    def _tidy(self, folder: Folder) -> None:
+        """Remove the reports of seeds that are done and show nothing new."""
+        kept = {finding.report for finding in self.state.findings.values()} | {f"seed-{self.state.seed}"}
+        for name in folder.names():
+            if name.startswith("seed-") and name not in kept:
+                remove_tree(self.plan.report / name)
+
+    def _fold(self, summary: RunSummary, results: list[ScenarioResult], report: Path) -> list[str]:
+        """Add a seed's findings; returns the ids of the new ones."""
+        new = []
+        for found in group(results, summary.findings):
+            finding = found.finding
+            known = self.state.findings.get(finding.id)
+            if known is None:
+                new.append(finding.id)
+                self.state.findings[finding.id] = SoakFinding(
+                    verdict=finding.verdict, title=finding.title, cause=finding.cause, replay=finding.replay,
+                    report=report.name, scenarios=finding.count, seeds=[summary.seed],
+                )  # fmt: skip
+            elif summary.seed not in known.seeds:
+                known.seeds.append(summary.seed)
+                known.scenarios += finding.count
+        return new
+
+
+def _save(folder: Folder, state: SoakState) -> None:
+    try:
+        text = json.dumps(msgspec.to_builtins(state), indent=2) + "\n"  # As ASCII: a name need not be Unicode.
+        folder.write(_STATE, text.encode())
+    except OSError as error:
+        raise ReportError(f"{folder.path}: {error.strerror}; make room there") from None

@@ -1,0 +1,110 @@
+"""The task of trying faults: the workload is run with each, and every ending is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.experiment import ExperimentOptions
+from crashmatrix.scenarios.io_error.explain import cause_of
+from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.io_error.judge import Judge, Judged
+from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
+from crashmatrix.scenarios.io_error.plan import ENDINGS, NAME, scenario_id
+from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Tried, prepared_from, run_with, serves
+from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.judging.snapshots.tree import Tree
+from crashmatrix.scenarios.judging.tasks.pool import Task
+from crashmatrix.scenarios.shards import plan_digest
+
+__all__ = ["TryFaults", "result_of"]
+
+_TRIES = 3
+"""How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
+
+
+@dataclass(frozen=True)
+class TryFaults(Task[Checker, Sequence[Fault], tuple[Tried, ...]]):
+    """Tries faults of one call and error. A run that another fault would not change serves for it, too."""
+
+    result = tuple[Tried, ...]
+    experiment = NAME
+    begun: Begun
+    options: ExperimentOptions
+
+    def key(self, item: Sequence[Fault]) -> str:
+        """The faults."""
+        return f"tried: {plan_digest(item)}"
+
+    def needs(self, item: Sequence[Fault]) -> Iterable[Tree]:
+        """The prepared folder."""
+        del item
+        return [self.begun.tree]
+
+    def lost(self, item: Sequence[Fault], reason: str) -> tuple[Tried, ...]:
+        """Each fault is unknown."""
+        checked = Checked(Verdict.UNKNOWN, reason)
+        return tuple(
+            Tried(str(fault), False, False, at, (result_of(self.options, fault, REOPENED, checked),))
+            for at, fault in enumerate(item)
+        )
+
+    def carry_out(self, checker: Checker, item: Sequence[Fault]) -> tuple[Tried, ...]:
+        """Run and judge."""
+        return tuple(self._carry_out(_bench_of(checker, self.begun), item))
+
+    def _carry_out(self, bench: _Bench, faults: Sequence[Fault]) -> Iterator[Tried]:
+        runs: list[FaultyRun] = []
+        for fault in faults:
+            same = next((run for run in runs if serves(run, fault)), None)
+            run, judged = (same, bench.judge.judge(fault, same)) if same and same.fired else bench.one(fault)
+            runs.append(run)
+            results = tuple(
+                result_of(
+                    self.options, fault, ending, checked, state.digest if state else "",
+                    cause_of(bench.prepared, fault, run) if checked.verdict.broken else "",
+                )
+                for ending, (checked, state) in judged.items()
+            )  # fmt: skip
+            first = next(number for number, other in enumerate(runs) if other is run)
+            yield Tried(str(fault), run.fired is not None, run.went_on, first, results)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """The things that all tasks of one checker share: the prepared folder, and the states judged so far."""
+
+    checker: Checker
+    prepared: Prepared
+    judge: Judge
+
+    def one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
+        for _ in range(_TRIES):
+            folder = self.checker.folder()
+            try:
+                run = run_with(self.checker, self.prepared, [fault], ENDINGS, folder)
+            finally:
+                remove_tree(folder)
+            if run.fired or run.senseless:
+                break
+        return run, self.judge.judge(fault, run)
+
+
+def _bench_of(checker: Checker, begun: Begun) -> _Bench:
+    shared = checker.pool.shared
+    bench: _Bench = shared.setdefault(NAME, _Bench(checker, prepared_from(checker, begun), Judge(checker)))
+    return bench
+
+
+def result_of(
+    options: ExperimentOptions, fault: Fault, ending: str, checked: Checked, state: str = "", cause: str = ""
+) -> ScenarioResult:
+    """Return the result of a fault and an ending."""
+    name = scenario_id(fault, ending)
+    return ScenarioResult(
+        id=name, experiment=NAME, point=fault.kind, hit=fault.number,
+        depth=int(ending == RESUMED), method=ending, fault=str(fault), verdict=checked.verdict,
+        explanation=checked.explanation, state=state, replay=options.replay_command(name), cause=cause,
+    )  # fmt: skip

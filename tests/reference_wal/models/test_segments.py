@@ -1,0 +1,111 @@
+"""Rows to segments and back: times and tags the same, values within their bounds, whatever the numbers are."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, StorageEngine
+from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
+from crashmatrix.reference_wal.models.segments import Shape, from_segments, to_segments
+
+SCHEMA = pa.schema(
+    [
+        pa.field("time", pa.timestamp("us"), nullable=False),
+        pa.field("station", pa.string(), nullable=False),
+        pa.field("a", pa.float64(), nullable=False),
+        pa.field("b", pa.float32(), nullable=False),
+    ]
+)
+BOUNDS = [LOSSLESS, absolute(0.7), relative(3.0)]
+
+
+def shape(bound: Bound) -> Shape:
+    return Shape(SCHEMA, "time", ["station"], {"a": bound, "b": bound} if bound.size else {})
+
+
+def drawn(seed: int, count: int) -> pa.Table:
+    """Return rows of two series: constants, lines, noise, and what is not a number; some times uneven or equal."""
+    chance = random.Random(seed)
+    rows = []
+    for station in ("x", "y"):
+        time = value = 0.0
+        for place in range(count):
+            time += chance.choice([10, 10, 10, 10, 0, 3])
+            kind = place // 8 % 4
+            value = [value, value + 0.5, chance.uniform(-5, 5), chance.choice([float("nan"), -0.0, 1e300])][kind]
+            rows.append({"time": int(time), "station": station, "a": value, "b": min(value, 3e38)})
+    chance.shuffle(rows)
+    columns = [pa.array([row[field.name] for row in rows], field.type) for field in SCHEMA]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=str)
+@pytest.mark.parametrize("seed", range(6))
+def test_there_and_back(seed: int, bound: Bound) -> None:
+    """Every row comes back once, sorted within its series, each value within the bound of its column."""
+    rows = drawn(seed, 90)
+    found = from_segments(to_segments(rows, shape(bound)), shape(bound))
+    assert found.schema.equals(SCHEMA)
+    order = [("station", "ascending"), ("time", "ascending")]
+    rows, found = rows.sort_by(order), found.sort_by(order)
+    assert rows.select(["time", "station"]).equals(found.select(["time", "station"]))
+    for name in ("a", "b"):
+        assert all(map(bound.holds, rows[name].to_pylist(), found[name].to_pylist()))
+
+
+def test_no_rows() -> None:
+    """A generation without rows has no segments."""
+    empty = SCHEMA.empty_table()
+    assert to_segments(empty, shape(LOSSLESS)).num_rows == 0
+    assert from_segments(to_segments(empty, shape(LOSSLESS)), shape(LOSSLESS)).equals(empty)
+
+
+def test_a_constant_is_one_segment() -> None:
+    """A series that does not change is one segment for each field, and its times take no room."""
+    rows = pa.table([list(range(0, 1000, 10)), ["x"] * 100, [2.5] * 100, [2.5] * 100], schema=SCHEMA)
+    segments = to_segments(rows, shape(LOSSLESS))
+    assert segments.select(["field", "points", "times", "model"]).to_pylist() == [
+        {"field": name, "points": 100, "times": b"", "model": "pmc-mean"} for name in ("a", "b")
+    ]
+
+
+REFUSED = [
+    ({"c": pa.field("c", pa.int64(), nullable=False)}, {}, "must be a float"),
+    ({"c": pa.field("c", pa.float64())}, {}, "must not be nullable"),
+    ({}, {"station": absolute(1.0)}, "which are not fields"),
+]
+
+
+@pytest.mark.parametrize(("more", "bounds", "problem"), REFUSED)
+def test_tables_that_are_not_by_models(more: dict[str, pa.Field], bounds: dict[str, Bound], problem: str) -> None:
+    """Columns that models cannot stand for are refused."""
+    with pytest.raises(InvalidInput, match=problem):
+        Shape(pa.schema([*SCHEMA, *more.values()]), "time", ["station"], bounds)
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=str)
+def test_a_table_by_models(bound: Bound, tmp_path: Path) -> None:
+    """The engine keeps a table as segments, through a restart and a transfer; a damaged file is refused."""
+    rows, bounds = drawn(1, 40), {"a": bound, "b": bound} if bound.size else {}
+    with StorageEngine.open(tmp_path / "e") as engine:
+        engine.create_table("t", SCHEMA, timestamp="time", tags=["station"], bounds=bounds)
+        for batch in rows.to_batches(max_chunksize=25):
+            engine.ingest("t", batch)
+        engine.flush()
+    with StorageEngine.open(tmp_path / "e") as engine:
+        found = engine.read("t")
+        order = [("station", "ascending"), ("time", "ascending"), ("b", "ascending")]
+        assert found.num_rows == rows.num_rows
+        assert found.sort_by(order)["time"].equals(rows.sort_by(order)["time"])
+        file = engine.files("t")[0]
+        data = file.read_bytes()
+        file.write_bytes(data[:-1] + b"x")
+        with pytest.raises(ParquetDamaged):
+            engine.read("t")
+        file.write_bytes(data)
+        assert engine.transfer("t", tmp_path / "there") > 0
+        assert engine.read("t").num_rows == 0

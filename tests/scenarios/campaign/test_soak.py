@@ -1,0 +1,84 @@
+"""A soak runs one seed after another, lists equal findings once, and survives restarts."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reports import ReportError, Verdict, read_report
+from crashmatrix.scenarios.campaign import experiments
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.soak import Soak
+from crashmatrix.scenarios.errors import UsageError
+from tests.scenarios.campaign.test_resume import STORE
+from tests.scenarios.toy_experiment import EMPTY
+
+pytestmark = pytest.mark.experiment
+
+
+class Stop(KeyboardInterrupt):
+    """Ctrl-C after some seeds."""
+
+
+def soaked(plan: Plan, seeds: int) -> Soak:
+    """Soak until so many seeds were run, or the soak ends by itself."""
+    lines: list[str] = []
+
+    def said(line: str) -> None:
+        lines.append(line)
+        if len(lines) == seeds:
+            raise Stop
+
+    soak = Soak(plan, 3600, said)
+    with contextlib.suppress(Stop):
+        soak.run()
+    return soak
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setitem(experiments.EXPERIMENTS, EMPTY.name, EMPTY)
+    return Plan(target=STORE, experiments=("empty",), seed=5, report=tmp_path / "soak")
+
+
+def test_findings_of_seeds(plan: Plan) -> None:
+    """Each kind of finding has its seeds and the report of the first; a restart goes on with the next seed."""
+    soaked(plan, 1)
+    state = soaked(plan, 1).state
+    assert (state.seed, state.seeds_done) == (7, 2)
+    assert state.verdict.broken
+    assert state.findings
+    assert all(finding.seeds == [5, 6] and finding.report == "seed-5" for finding in state.findings.values())
+    assert sorted(path.name for path in plan.report.iterdir()) == ["run.lock", "seed-5", "soak.json"]
+    assert read_report(plan.report / "seed-5")[0].seed == 5
+    with pytest.raises(UsageError, match="differs in budget"):
+        soaked(replace(plan, budget=1), 1)
+
+
+def test_until_broken(plan: Plan) -> None:
+    """It ends at the first broken promise, and so does a restart."""
+    plan = replace(plan, until_broken=True)
+    for _ in range(2):
+        state = soaked(plan, 9).state
+        assert state.seeds_done == 1
+        assert state.verdict.broken
+
+
+def test_safe_seeds_leave_no_report(plan: Plan) -> None:
+    """The report of a seed without a new finding is removed; a seed that is cut short goes on after a restart."""
+    plan = replace(plan, budget=1)
+    state = soaked(plan, 2).state
+    assert (state.verdict, state.scenarios, state.findings) == (Verdict.SAFE, 2, {})
+    assert sorted(path.name for path in plan.report.iterdir()) == ["run.lock", "soak.json"]
+
+
+def test_a_folder_of_something_else_is_refused(plan: Plan) -> None:
+    """Nothing is written among the files of others."""
+    plan.report.mkdir()
+    (plan.report / "thesis.txt").write_text("x")
+    with pytest.raises(ReportError, match="holds something else"):
+        soaked(plan, 1)
+    assert [path.name for path in plan.report.iterdir()] == ["thesis.txt"]

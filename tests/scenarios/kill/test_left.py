@@ -1,0 +1,45 @@
+"""The time that is left is counted in judgements, each as long as those so far."""
+
+from __future__ import annotations
+
+import pytest
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot
+from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
+from crashmatrix.scenarios.kill.left import Left
+from crashmatrix.scenarios.target.journal import Promises
+
+
+def judged(number: int, passed_through: int) -> tuple[CrashState, Checked]:
+    """A state, and a judgement whose recovery passed through so many folders that no other passes through."""
+    trees = [Tree(((".", Entry("directory", 0o700, f"{number} {each}")),)) for each in range(passed_through)]
+    snapshots = tuple(Snapshot(("a", each + 1), tree) for each, tree in enumerate(trees))
+    return CrashState(Tree(()), Promises()), Checked(Verdict.SAFE, recovery=snapshots)
+
+
+@pytest.mark.parametrize(
+    ("levels", "passed_through", "lives", "kills", "seconds"),
+    [
+        (0, 0, 0, 0, 80.0),  # 40 states left, 2 s each
+        (2, 0, 0, 0, 80.0),  # Recovery passes through nothing.
+        (1, 1, 0, 0, 80.0 + 2 * 10),  # As many as there is room for.
+        (2, 1, 0, 0, 80.0 + 2 * 20),
+        (0, 0, 8, 0, 80.0 + 2 * 12),
+        (0, 0, 0, 5, 80.0 + 2 * 5 + 5 * 3 / 2),
+    ],
+)
+def test_left(
+    levels: int, passed_through: int, lives: int, kills: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten of fifty states were judged in 20 s by two workers; remembered ones took no time."""
+    now = [100.0]
+    monkeypatch.setattr("crashmatrix.scenarios.kill.left.time.monotonic", lambda: now[0])
+    left = Left(levels=levels, room=10, lives=lives, kills=kills, workload_seconds=3.0)
+    left.level(50)
+    for number in range(10):
+        now[0] += 2.0
+        left.judged(*judged(number, passed_through), number + 1)
+    assert left.each == pytest.approx(2.0)
+    assert left.seconds(2) == pytest.approx(seconds)

@@ -1,0 +1,36 @@
+"""The target of tables by models: undisturbed it keeps its promise; a value beyond its bound is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal.models.bound import LOSSLESS, absolute
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.models import TABLES, ModelsEngine, batch_of, batches_within
+from crashmatrix.scenarios.target.journal import Journal
+
+
+def test_undisturbed(tmp_path: Path) -> None:
+    """Every batch of every table comes back once, also after a second life."""
+    root = tmp_path / "root"
+    root.mkdir()
+    system = ModelsEngine()
+    system.prepare(root)
+    system.workload(root, Journal(tmp_path / "journal"))
+    assert system.recover(root) == [[table, number] for table in TABLES for number in range(4)]
+    system.resume(root, Journal(tmp_path / "later"))
+    assert system.recover(root) == [[table, number] for table in TABLES for number in range(6)]
+
+
+def test_what_is_within() -> None:
+    """Values beyond the bound, rows of nobody, and parts of batches are broken promises; a batch twice is counted."""
+    rows = pa.Table.from_batches([batch_of(1)])
+    off = rows.set_column(2, rows.schema.field(2), pa.array([value + 1.0 for value in rows["temperature"].to_pylist()]))
+    assert batches_within(pa.concat_tables([rows, off]), absolute(1.0), "t") == [1, 1]
+    with pytest.raises(PromiseBroken, match="beyond"):
+        batches_within(off, LOSSLESS, "t")
+    with pytest.raises(PromiseBroken, match="in part"):
+        batches_within(rows.slice(1), LOSSLESS, "t")
