@@ -135,16 +135,7 @@ def run(
         cluster=cluster,
         resume=resume,
     )
-    bar = Bar(_out)
-    campaign = Campaign(plan, bar)
-    try:
-        with bar.bar:
-            campaign.run()
-    except KeyboardInterrupt:
-        show_run(_out, campaign.summary, campaign.results, report)
-        raise
-    show_run(_out, campaign.summary, campaign.results, report)
-    raise typer.Exit(campaign.summary.verdict.exit_status)
+    _run(plan)
 
 
 @app.command(name="replay", short_help="Run one scenario of a report again.")
@@ -249,6 +240,19 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
+
+
+def _run(plan: Plan) -> None:
+    bar = Bar(_out)
+    campaign = Campaign(plan, bar)
+    try:
+        with bar.bar:
+            campaign.run()
+    except KeyboardInterrupt:
+        show_run(_out, campaign.summary, campaign.results, plan.report)
+        raise
+    show_run(_out, campaign.summary, campaign.results, plan.report)
+    raise typer.Exit(campaign.summary.verdict.exit_status)
 
 
 def _target(target: str) -> dict[str, Any]:
