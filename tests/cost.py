@@ -5,7 +5,7 @@ this hardly does. A process that one test starts and others use, such as a fork 
 """
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ _SHOWN = 40
 _STARTED = pytest.StashKey[float]()
 _TICKS = os.sysconf("SC_CLK_TCK")
 
-_costs: Counter[str] = Counter()
+_costs: defaultdict[str, float] = defaultdict(float)
 """By the test's id."""
 
 
@@ -61,12 +61,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    files, tests = Counter[str](), Counter[str]()
+    files, tests = defaultdict[str, float](float), defaultdict[str, float](float)
     for name, cost in _costs.items():
-        files[name.partition("::")[0]] += cost  # type: ignore[assignment]
-        tests[name.partition("[")[0]] += cost  # type: ignore[assignment]
+        files[name.partition("::")[0]] += cost
+        tests[name.partition("[")[0]] += cost
     for kind, counted in (("files", files), ("tests, all cases together", tests)):
         terminalreporter.section(f"processor time, dearest {kind}")
-        for name, cost in counted.most_common(_SHOWN):
+        for name, cost in sorted(counted.items(), key=lambda each: -each[1])[:_SHOWN]:
             terminalreporter.write_line(f"{cost:7.1f} s  {name}")
     terminalreporter.write_line(f"{sum(_costs.values()):7.1f} s  in all, besides collection and distribution")
