@@ -16,7 +16,7 @@ _SHOWN = 40
 _STARTED = pytest.StashKey[float]()
 _TICKS = os.sysconf("SC_CLK_TCK")
 
-_costs = defaultdict[str, float](float)
+_costs: defaultdict[str, float] = defaultdict(float)
 """By the test's id."""
 
 
