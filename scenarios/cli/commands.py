@@ -305,9 +305,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
-    ] = False,  # main takes it
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")] = False,
 ) -> None:
     """Crash a storage system everywhere, let it recover, and see whether it kept its promises."""
 

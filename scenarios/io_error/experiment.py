@@ -46,9 +46,9 @@ from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
 from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
-from crashmatrix.scenarios.power.exploring import lacking as power_lacks
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.recorded.needs import lacking as disk_lacks
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["IO_ERROR", "IoError", "IoErrorExperiment"]
@@ -240,7 +240,7 @@ class IoError(NeedsNoOptions):
 
     def lacking(self, options: ExperimentOptions) -> str:
         """Return what this machine lacks to answer system calls, and to record the disks that were named."""
-        return lacking() or (power_lacks(options.filesystems) if options.filesystems_named else "")
+        return lacking() or (disk_lacks(options.filesystems) if options.filesystems_named else "")
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.power.experiment import lacking
+from crashmatrix.scenarios.recorded.needs import lacking
 from tests import ROOT
 from tests.scenarios.command_line import CRASHMATRIX
 
