@@ -5,8 +5,7 @@
     3. recover a second time in another process: the same items, and for systems that say so the same folder
     4. the system's own `verify`, in the process that recovered last
 
-3 is done once for each folder that recovery leads to and the items that it returned, for a second recovery knows nothing else.
-4 is done once for each such folder, its items and the promises.
+3 is done once for each recovered folder and its items, since recovery knows nothing else; 4 once for these and the promises.
 A state that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. A check that cannot finish is ``unknown``.
@@ -14,10 +13,8 @@ The first broken promise is the verdict. A check that cannot finish is ``unknown
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +35,7 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.memory import Memory
 from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
-from crashmatrix.scenarios.judging.words import by_server
+from crashmatrix.scenarios.judging.words import advice_on, by_server
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
@@ -100,6 +97,8 @@ class Checker:
         self._view = target.view()
         self._numbers = itertools.count()
         self._verifies = self.system.verify is not SystemUnderTest.verify
+        self._waits = True
+        """Whether a process that recovered may wait: not in a system that changes its folder when it ends."""
         self._repeated: set[str] = set()
         """The recovered folders, with their items, from which a second recovery was made and passed."""
         self._verified: set[str] = set()
@@ -124,7 +123,9 @@ class Checker:
         """Return the value that a job returned. Raises UsageError if the job ended otherwise."""
         if not isinstance(result, Returned):
             how = without_paths(str(result))
-            raise UsageError(f"{what} of {self.target.name} {how}; it must work before it can be crashed{_advice(how)}")
+            raise UsageError(
+                f"{what} of {self.target.name} {how}; it must work before it can be crashed{advice_on(how)}"
+            )
         return result.value
 
     def prepare(self, root: Path) -> tuple[list[Item], Tree]:
@@ -212,10 +213,9 @@ class Checker:
 
     def _recover(self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool) -> Recovering:
         """Recover, again if only a learnt limit was reached; the job then waits if the system's own check may follow at once."""
-        waits = self._verifies and not state.resumed and not (snapshot and self.target.watch_calls)
-        result, limit = self._try_to_recover(
-            root, recovery, snapshot=snapshot, promises=state.promises if waits else None
-        )
+        waits = self._waits and self._verifies and not state.resumed and not (snapshot and self.target.watch_calls)
+        promises = state.promises if waits else None
+        result, limit = self._try_to_recover(root, recovery, snapshot=snapshot, promises=promises)
         if isinstance(result, Raised) and result.claim and result.claim[0] is Verdict.HANGS:
             self.patience.hung(self.patience.seconds_max)  # The system itself waited in vain, for most of its time.
         if isinstance(result, TimedOut) and not self.patience.hung(limit):
@@ -245,13 +245,14 @@ class Checker:
 
     def _judge_recovered(self, state: CrashState, root: Path, attempt: Recovering) -> Recovered | None:
         """Judge the items, and whatever else is due, while a job that waits is stopped or when the job has ended."""
-        with attempt.stopped():
+        with attempt.stopped() as alone:
             self._judge(state.promises, attempt.found)
             if state.resumed:
                 return None
             recovered = Recovered(self._capture(root), tuple(attempt.found.items))
-        self._verify(state, root, recovered, attempt)
-        return recovered
+        if not alone:
+            recovered, attempt = self._ended(root, recovered, attempt), Recovering(attempt.found)
+        return self._verify(state, root, recovered, attempt)
 
     def _judge(self, promises: Promises, found: work.Found) -> None:
         if violation := self._violation(promises, found.items):
@@ -270,20 +271,28 @@ class Checker:
             case failed:
                 return Violation(Verdict.UNKNOWN, f"the contract's check {failed}")
 
-    def _verify(self, state: CrashState, root: Path, recovered: Recovered, attempt: Recovering) -> None:
+    def _verify(self, state: CrashState, root: Path, recovered: Recovered, attempt: Recovering) -> Recovered:
         """Recover again, and let the system check itself, where that is due: see the module's head."""
         folder = f"{recovered.tree.order} {recovered.key}"
         checked = f"{CrashState(recovered.tree, state.promises).key} {recovered.key}" if self._verifies else ""
         repeated = folder in self._repeated
         if repeated and (not checked or checked in self._verified):
-            return
+            return recovered
         if repeated and attempt.job:
             attempt.verify(2 * self.system.seconds_max)
         else:
-            attempt.end()
+            recovered = self._ended(root, recovered, attempt) if attempt.job else recovered
             self._recover_again(root, recovered.items, state.promises, recovered.tree)
         self._repeated.add(folder)
         self._verified.add(checked)
+        return recovered
+
+    def _ended(self, root: Path, recovered: Recovered, attempt: Recovering) -> Recovered:
+        """Let a process that waits end. If its end changes the folder, no process waits from here on."""
+        attempt.end()
+        ended = Recovered(self._capture(root), recovered.items)
+        self._waits = self._waits and not recovered.tree.difference(ended.tree)
+        return ended
 
     def _capture(self, root: Path) -> Tree:
         """Snapshot a recovered folder, if it still is one."""
@@ -319,9 +328,3 @@ class Checker:
         changed = before.difference(self._capture(root))
         if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):
             raise CheckEnded(violation.verdict, violation.explanation)
-
-
-def _advice(how: str) -> str:
-    if os.strerror(errno.EROFS) not in how:
-        return ""
-    return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"

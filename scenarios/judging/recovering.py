@@ -33,17 +33,17 @@ class Recovering:
     job: Job[Found] | None = None
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def stopped(self) -> Iterator[bool]:
         """For the block, nothing of the process that waits runs, so the folder is what a kill at this instant would leave.
 
-        Raises CheckEnded: it has died.
+        Yields False if it has started others, which run on. Raises CheckEnded: it has died.
         """
         if self.job is None:
-            yield
+            yield True
             return
         try:
-            with frozen(self.job.process()):
-                yield
+            with frozen(process := self.job.process()):
+                yield not process.children()
         except ProcessLookupError:
             raise failed_recovery("recovery", self.job.wait()) from None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 
 from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
-__all__ = ["EVENTS_MAX", "acknowledged", "by_server", "counted", "latest", "noted", "shown"]
+__all__ = ["EVENTS_MAX", "acknowledged", "advice_on", "by_server", "counted", "latest", "noted", "shown"]
 
 EVENTS_MAX = 200
 """How many events before a crash a finding's timeline shows."""
@@ -73,3 +75,10 @@ def latest(events: Sequence[Event]) -> list[Event]:
 def shown(text: str) -> str:
     """Text, shortened."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+
+
+def advice_on(how: str) -> str:
+    """Advice to a system that was refused a write, given how it ended; else empty."""
+    if os.strerror(errno.EROFS) not in how:
+        return ""
+    return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"

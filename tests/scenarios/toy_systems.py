@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,30 @@ class Diary(Store):
             raise PromiseBroken("hole", "says the check")
         if promises.events[-1].item == "dies":
             os._exit(3)
+
+
+class DiaryThatEndsLate(Diary):
+    """Writes the last words of its folder when its process ends, as a database does that is closed by then."""
+
+    stable_recovery = True
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        found = super().recover(root)
+        self.closes = weakref.finalize(self, (root / "closed").write_text, "in order")
+        return found
+
+
+class DiaryOfAChild(Diary):
+    """Recovery leaves a process that goes on writing to the folder."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        found = super().recover(root)
+        if os.fork() == 0:
+            while True:
+                (root / "child").write_text(str(time.monotonic_ns()))
+        while not (root / "child").exists():
+            time.sleep(0.001)
+        return found
 
 
 class UncheckedDiary(Diary):

@@ -50,6 +50,18 @@ def test_processes(name: str, check: list[str], tmp_path: Path) -> None:
     assert {checked.verdict for checked, _ in done} == {Verdict.SAFE}
 
 
+@pytest.mark.parametrize("name", ["DiaryThatEndsLate", "DiaryOfAChild"])
+def test_a_process_whose_end_makes_a_difference(name: str, tmp_path: Path) -> None:
+    """It does not wait: the folder is that which it left when it ended, and each check has a process of its own."""
+    with workbench(Plan(target=f"{TOYS}:{name}", report=tmp_path)) as (checker, _):
+        state = state_of(checker, 0)
+        done = [diary_of(checker, each) for each in (state, later(state, 1))]
+    for checked, processes in done:
+        assert (checked.verdict, processes) == (Verdict.SAFE, [["recover"], ["recover", "verify"]])
+        assert checked.recovered is not None
+        assert ("closed" in dict(checked.recovered.tree.entries)) == (name == "DiaryThatEndsLate")
+
+
 def test_a_check_that_fails_where_it_recovered(tmp_path: Path) -> None:
     """Its verdict is that of a check in the second process: a claim counts, a death says nothing of the system."""
     with workbench(Plan(target=f"{TOYS}:Diary", report=tmp_path)) as (checker, _):
