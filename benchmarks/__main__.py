@@ -115,8 +115,8 @@ def head(full: bool) -> str:
     mode = "in full" if full else "in the quick mode: few rounds, so the spread is wide"
     about = (
         "`make bench` writes this page; `make bench-full` makes more rounds and takes an hour. Each table comes from one "
-        "program, which runs what it compares interleaved, so that a change of the machine's speed meets all of it. Ratios last; absolute "
-        "figures are of this machine."
+        "program, which runs what it compares interleaved, so that a change of the machine's speed meets all of it. Ratios "
+        "last; absolute figures are of this machine."
     )
     lines = (f"- Machine: {machine()}", f"- Versions: {found}", f"- Written: {datetime.now(UTC):%Y-%m-%d}, {mode}")
     return f"# Benchmarks\n\n{wrapped(about)}\n\n" + "\n".join(map(wrapped, lines)) + "\n"

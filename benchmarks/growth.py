@@ -23,7 +23,7 @@ from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 
 TARGET = "sqlite:wal-full"
-BUDGET = 300
+BUDGET = 60
 
 
 @dataclass(frozen=True)

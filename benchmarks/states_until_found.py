@@ -30,12 +30,12 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.exploring import RESTARTS
 from crashmatrix.scenarios.power.judge import load_alone
-from crashmatrix.scenarios.power.recording import Recording, is_journal_line, journal_before
-from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.schedule import Recordings, nudges_on, restart
-from crashmatrix.scenarios.power.state_judge import StateJudge
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, journal_before
+from crashmatrix.scenarios.recorded.restarts import restarted_at
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.systems.reference.mutation.mutants import MUTANTS
 

@@ -112,14 +112,9 @@ class StorageEngine:
             raise
 
     def create_table(
-        self,
-        table: str,
-        schema: pa.Schema,
-        *,
-        timestamp: str,
-        tags: list[str] | None = None,
+        self, table: str, schema: pa.Schema, *, timestamp: str, tags: list[str] | None = None,
         bounds: Mapping[str, Bound] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Create an empty table; durable on return.
 
         Args:

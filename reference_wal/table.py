@@ -119,9 +119,12 @@ class Table:
         return batch_id
 
     def spill(self) -> None:
-        """Move the rows that wait in memory to a file."""
+        """Move the rows that wait in memory to a file; forget them if the table was dropped meanwhile."""
         with self._health.poisoned_by_errors(), self._lock:
-            self._tally.add(spilled=self.buffers.spill())
+            if self._dropped:
+                self.buffers.clear()
+            else:
+                self._tally.add(spilled=self.buffers.spill())
 
     # Steps 3 to 5
 
@@ -219,7 +222,8 @@ class Table:
         """Drop the table, its rows and its log, at once; durable on return."""
         with self._changing(), self._ingesting.closed(), self._reading.closed():
             table_folder.hide(self.store.path)
-            self._dropped = True
+            with self._lock:  # A call that has appended may be spilling by now, in the folder that goes next.
+                self._dropped = True
             remove_log = partial(self._logs.remove_table_log, self.name)
             table_folder.finish_drop(self.store.path, self.spills.delete_all, remove_log)
 

@@ -1,7 +1,7 @@
-"""The cost of each test, in seconds of processor time: of its process, and of everything that it started.
+"""Prints what each test costs, in seconds of processor time: of its process, and of everything that it started.
 
 `make test-cost` loads this as a plugin and prints the dearest files and tests. Wall time depends on what else the machine does;
-this hardly does. A process that one test starts and others use, such as a fork server, is charged to the tests that use it.
+this hardly does. A process that one test starts and others use, such as a fork server, is charged to the test that uses it.
 """
 
 import os

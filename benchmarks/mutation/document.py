@@ -39,6 +39,8 @@ def document(
 ) -> str:
     """Return the page."""
     judged = [mutant for mutant in mutants if mutant.id in tried]
+    if not judged:
+        return f"{_HEAD}\n\nNo run is recorded yet.\n"
     sample = f"The sample: {len(judged):,} of {len(mutants):,} mutants, drawn with seed {seed}, each module and operator in turn."
     lines = [_HEAD, "", *textwrap.wrap(sample, 100), ""]
     durable = [mutant for mutant in judged if _group(mutant) in _DURABLE]

@@ -62,7 +62,7 @@ GROUPS = (
     Group("enumeration", ("faults/disk/enumeration/*.py",), (), ("tests/faults/disk/enumeration",)),
     Group(
         "prediction",
-        ("scenarios/power/prediction.py", "faults/disk/block/ext4/*.py"),
+        ("scenarios/recorded/prediction.py", "faults/disk/block/ext4/*.py"),
         (),
         ("tests/scenarios/power", "tests/faults/disk/block/ext4"),
     ),

@@ -2,8 +2,8 @@
 
     crashmatrix run docs/examples/group_commit.py:GroupCommit --experiments power --fs posix        # safe
     crashmatrix run docs/examples/group_commit.py:AcknowledgesFirst --experiments power --fs posix  # loses
-    crashmatrix run docs/examples/group_commit.py:Tasks --experiments kill                          # safe
-    crashmatrix run docs/examples/group_commit.py:Processes --experiments kill                      # safe
+    crashmatrix run docs/examples/group_commit.py:Tasks --experiments kill --budget 12              # safe
+    crashmatrix run docs/examples/group_commit.py:Processes --experiments kill --budget 12          # safe
 
 The journal may be shared between threads, tasks and processes. Each is a writer of its own, and the journal names it, so the
 contract knows which attempts overlap: of two that do, either may come first in the log.

@@ -3,7 +3,7 @@
 //     node node_queue.mjs run ROOT     put six jobs, consume three of them, and tell the journal
 //     node node_queue.mjs list ROOT    print the jobs that are still to be done
 //
-// After every four lines the log is compacted: what is left goes into a new file, which then replaces the log. With
+// After every three lines the log is compacted: what is left goes into a new file, which then replaces the log. With
 // QUEUE_BUG=in-place it is written over the log itself.
 import fs from "node:fs";
 import path from "node:path";
@@ -41,7 +41,7 @@ function append(what, job) {
     fs.appendFileSync(process.env.CRASHMATRIX_JOURNAL, `attempt ${item}\n`);
     write_synced(log, `${what} ${job}\n`, "a");
     if (lines === 0) sync_folder();
-    if (++lines % 4 === 0) compact();
+    if (++lines % 3 === 0) compact();
     fs.appendFileSync(process.env.CRASHMATRIX_JOURNAL, `ack ${item}\n`);
 }
 

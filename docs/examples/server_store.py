@@ -1,7 +1,7 @@
 """A server, and its clients in Python: two threads that store lines (line_server.py is the server).
 
-crashmatrix run docs/examples/server_store.py:LineServer --experiments kill      # safe
-crashmatrix run docs/examples/server_store.py:AnswersEarly --experiments kill    # loses
+crashmatrix run docs/examples/server_store.py:LineServer --experiments kill --budget 8      # safe
+crashmatrix run docs/examples/server_store.py:AnswersEarly --experiments kill --budget 8    # loses
 """
 
 from __future__ import annotations

@@ -159,7 +159,9 @@ class LocalReceiver(Receiver):
             actions.append(add_action(copy.name, size, rows_in(file, parquet)))
         with SYNC_COPIES:
             sync_directory(self.path)
-        table = DeltaTable(self.uri, version=version - 1)
+        table = self._table(version - 1)
+        if table is None:
+            raise TransferFailed(self.uri, "the table is gone")
         with RECEIVE:
             try:
                 table.create_write_transaction(

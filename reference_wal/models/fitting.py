@@ -25,7 +25,7 @@ Fit = tuple[str, bytes, int]
 """A model, its parameters, and how many points it stands for."""
 
 Rounded = Callable[[float], float]
-"""What becomes of a value in the column's type."""
+"""Rounds a value as the column's type does."""
 
 
 def _pmc_mean(values: Sequence[float], start: int, end: int, bound: Bound) -> tuple[bytes, int]:
@@ -105,7 +105,7 @@ def longest(
         shortest: how many points each model must stand for.
     """
     tried = [(PMC_MEAN, *_pmc_mean(values, start, end, bound)), (SWING, *_swing(values, times, start, end, bound))]
-    for model, parameters, count in sorted(tried, key=lambda fit: -fit[2]):  # Of equals, the one with fewer parameters.
+    for model, parameters, count in sorted(tried, key=lambda fit: -fit[2]):  # The first of equals has fewer parameters.
         if count < shortest[model]:
             continue
         found = map(rounded, decode(model, parameters, times[start : start + count]))

@@ -14,7 +14,7 @@ from crashmatrix.scenarios.campaign.experiments import by_default, experiment_na
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import finished_report, refuse_other_run
-from crashmatrix.scenarios.campaign.timing.clock import Clock, Share, TimeUp
+from crashmatrix.scenarios.campaign.timing.clock import Clock, TimeShare, TimeUp
 from crashmatrix.scenarios.campaign.timing.estimate import Estimate
 from crashmatrix.scenarios.campaign.versions import versions
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -144,7 +144,7 @@ class Campaign:
         return True
 
     def _run(
-        self, kind: ExperimentKind, checker: Checker, writer: ReportWriter, remarks: list[str], share: Share | None
+        self, kind: ExperimentKind, checker: Checker, writer: ReportWriter, remarks: list[str], share: TimeShare | None
     ) -> None:
         listener = _Recorder(writer, self.listener, self._estimate)
         experiment = kind.experiment(checker, self.plan.experiment_options, listener)
@@ -174,7 +174,7 @@ class Campaign:
             self.listener.planned("explaining", 0)
             self._explain(experiment, checker, details["notes"], share)
 
-    def _explain(self, experiment: Experiment, checker: Checker, notes: list[str], share: Share | None) -> None:
+    def _explain(self, experiment: Experiment, checker: Checker, notes: list[str], share: TimeShare | None) -> None:
         try:
             with self._clock.until(share.explain if share else None):
                 findings, more = explanation_of(experiment)

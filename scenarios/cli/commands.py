@@ -135,16 +135,7 @@ def run(
         cluster=cluster,
         resume=resume,
     )
-    bar = Bar(_out)
-    campaign = Campaign(plan, bar)
-    try:
-        with bar.bar:
-            campaign.run()
-    except KeyboardInterrupt:
-        show_run(_out, campaign.summary, campaign.results, report)
-        raise
-    show_run(_out, campaign.summary, campaign.results, report)
-    raise typer.Exit(campaign.summary.verdict.exit_status)
+    _run(plan)
 
 
 @app.command(name="replay", short_help="Run one scenario of a report again.")
@@ -251,6 +242,19 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _run(plan: Plan) -> None:
+    bar = Bar(_out)
+    campaign = Campaign(plan, bar)
+    try:
+        with bar.bar:
+            campaign.run()
+    except KeyboardInterrupt:
+        show_run(_out, campaign.summary, campaign.results, plan.report)
+        raise
+    show_run(_out, campaign.summary, campaign.results, plan.report)
+    raise typer.Exit(campaign.summary.verdict.exit_status)
+
+
 def _target(target: str) -> dict[str, Any]:
     name, _, mutant = target.partition("+")
     return {"target": whole_name(name), "mutant": mutant}
@@ -301,9 +305,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")
-    ] = False,  # main takes it
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print the traceback of an internal error.")] = False,
 ) -> None:
     """Crash a storage system everywhere, let it recover, and see whether it kept its promises."""
 

@@ -41,14 +41,14 @@ from crashmatrix.scenarios.io_error.plan import (
     choose,
     parse_id,
 )
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, Tried, begin, prepared_from, run_with
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, TriedFault, begin, prepared_from, run_with
 from crashmatrix.scenarios.io_error.scenario import IoErrorScenario
 from crashmatrix.scenarios.io_error.trying import TryFaults, result_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.undisturbed import refuse_if_broken
-from crashmatrix.scenarios.power.exploring import lacking as power_lacks
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
+from crashmatrix.scenarios.recorded.needs import lacking as disk_lacks
 from crashmatrix.scenarios.shards import plan_digest
 
 __all__ = ["IO_ERROR", "IoError", "IoErrorExperiment"]
@@ -69,7 +69,7 @@ class IoErrorExperiment:
     results: dict[tuple[Fault, str], ScenarioResult] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     """The plan's order."""
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[TriedFault] = field(default_factory=list)
     _runs: int = 0
     disks: dict[str, DiskSource] = field(default_factory=dict)
     confirmed: bool = True
@@ -88,9 +88,11 @@ class IoErrorExperiment:
         chosen += points
         self.notes += filter(None, (*prepared.profile.notes, note, rule and f"failpoints: {rule}"))
         self.details.update(notes=self.notes, plan=plan_digest(chosen), uncovered=list(prepared.profile.uncovered))
-        self._try(self.options.shard.block(chosen))
-        self._sweep_on()
-        if self.options.filesystems_named:
+        disks_first = self.options.until_broken and self.options.filesystems_named
+        if not (disks_first and self._try_disks(budget)):
+            self._try(self.options.shard.block(chosen))
+            self._sweep_on()
+        if self.options.filesystems_named and not disks_first:
             self._try_disks(budget)
         self._account()
 
@@ -134,18 +136,19 @@ class IoErrorExperiment:
             if self.options.until_broken and any(result.verdict.broken for tried in found for result in tried.results):
                 return
 
-    def _try_disks(self, budget: int) -> None:
-        """Fail the recorded disk of each filesystem."""
+    def _try_disks(self, budget: int) -> bool:
+        """Fail the recorded disk of each filesystem; returns whether the search is over."""
         for filesystem in self.options.filesystems:
             disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
             self.disks[filesystem] = disk
             chosen = self.options.shard.block(disk.plan(budget))
             self.listener.planned(f"failing disks, {filesystem}", len(self.results) + len(chosen))
-            if self._report_found(disk.run(chosen)) and self.options.until_broken:
-                return
+            if self._report_found(disk.run(chosen)):
+                return True
             if not self.options.until_broken and self.options.shard.number == self.options.shard.of:
                 self._report_found(disk.sweep())
             self.notes += disk.notes
+        return False
 
     def _report_found(self, found: Iterable[Found]) -> bool:
         """Report faults of a disk as they come; returns whether a promise was broken."""
@@ -154,7 +157,7 @@ class IoErrorExperiment:
                 self.faults.append(fault)
             results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
             self._runs += 1
-            self.tried.append(Tried(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
             for result in results:
                 self._report(fault, result.method, result)
             if self.options.until_broken and any(result.verdict.broken for result in results):
@@ -237,7 +240,7 @@ class IoError(NeedsNoOptions):
 
     def lacking(self, options: ExperimentOptions) -> str:
         """Return what this machine lacks to answer system calls, and to record the disks that were named."""
-        return lacking() or (power_lacks(options.filesystems) if options.filesystems_named else "")
+        return lacking() or (disk_lacks(options.filesystems) if options.filesystems_named else "")
 
     def experiment(
         self, checker: Checker, options: ExperimentOptions, listener: Listener | None = None

@@ -93,16 +93,19 @@ def faults_at(place: Place) -> Iterator[Fault]:
         yield CallFault(made.calls, made.number, error, times)
 
 
-def choose(places: Sequence[Place], budget: int, seed: int) -> tuple[list[Fault], str]:
+def choose(places: Sequence[Place], budget: int, seed: int, *, plain: bool = False) -> tuple[list[Fault], str]:
     """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
 
     First the first and the last call of each class; then one call from each place of the program; then calls next to one that
     makes, renames or removes a file, as a rotation does; then others. The rarer errors of a call come two ranks later, so that
-    they do not displace the plain errors of others. Among equals it is drawn.
+    they do not displace the plain errors of others; with ``plain``, they are left out. Among equals it is drawn.
     """
     ranked = zip(places, _ranks(places), strict=True)
     faults = [
-        (rank + 2 * (rank > 0 and not _is_plain(fault)), fault) for place, rank in ranked for fault in faults_at(place)
+        (rank + 2 * (rank > 0 and not _is_plain(fault)), fault)
+        for place, rank in ranked
+        for fault in faults_at(place)
+        if not plain or _is_plain(fault)
     ]
     if len(faults) <= budget:
         return [fault for _, fault in faults], ""

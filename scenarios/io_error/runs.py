@@ -40,7 +40,7 @@ from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 
-__all__ = ["Begun", "FaultyRun", "Prepared", "Tried", "begin", "prepare", "prepared_from", "run_with", "serves"]
+__all__ = ["Begun", "FaultyRun", "Prepared", "TriedFault", "begin", "prepare", "prepared_from", "run_with", "serves"]
 
 
 @dataclass
@@ -115,7 +115,7 @@ class FaultyRun:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedFault:
     """A fault and its results. ``run`` numbers the runs of one group of faults, as a run may serve for several."""
 
     fault: str

@@ -13,7 +13,7 @@ from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.io_error.judge import Judge, Judged
 from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import ENDINGS, NAME, scenario_id
-from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Tried, prepared_from, run_with, serves
+from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, TriedFault, prepared_from, run_with, serves
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.pool import Task
@@ -26,10 +26,10 @@ _TRIES = 3
 
 
 @dataclass(frozen=True)
-class TryFaults(Task[Checker, Sequence[Fault], tuple[Tried, ...]]):
+class TryFaults(Task[Checker, Sequence[Fault], tuple[TriedFault, ...]]):
     """Tries faults of one call and error. A run that another fault would not change serves for it, too."""
 
-    result = tuple[Tried, ...]
+    result = tuple[TriedFault, ...]
     experiment = NAME
     begun: Begun
     options: ExperimentOptions
@@ -43,19 +43,19 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[Tried, ...]]):
         del item
         return [self.begun.tree]
 
-    def lost(self, item: Sequence[Fault], reason: str) -> tuple[Tried, ...]:
+    def lost(self, item: Sequence[Fault], reason: str) -> tuple[TriedFault, ...]:
         """Each fault is unknown."""
         checked = Checked(Verdict.UNKNOWN, reason)
         return tuple(
-            Tried(str(fault), False, False, at, (result_of(self.options, fault, REOPENED, checked),))
+            TriedFault(str(fault), False, False, at, (result_of(self.options, fault, REOPENED, checked),))
             for at, fault in enumerate(item)
         )
 
-    def carry_out(self, checker: Checker, item: Sequence[Fault]) -> tuple[Tried, ...]:
+    def carry_out(self, checker: Checker, item: Sequence[Fault]) -> tuple[TriedFault, ...]:
         """Run and judge."""
         return tuple(self._carry_out(_bench_of(checker, self.begun), item))
 
-    def _carry_out(self, bench: _Bench, faults: Sequence[Fault]) -> Iterator[Tried]:
+    def _carry_out(self, bench: _Bench, faults: Sequence[Fault]) -> Iterator[TriedFault]:
         runs: list[FaultyRun] = []
         for fault in faults:
             same = next((run for run in runs if serves(run, fault)), None)
@@ -69,7 +69,7 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[Tried, ...]]):
                 for ending, (checked, state) in judged.items()
             )  # fmt: skip
             first = next(number for number, other in enumerate(runs) if other is run)
-            yield Tried(str(fault), run.fired is not None, run.went_on, first, results)
+            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results)
 
 
 @dataclass(frozen=True)

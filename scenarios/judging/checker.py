@@ -3,9 +3,10 @@
     1. recover in a fresh process (copied at each hit, if crashes during recovery are to follow)
     2. judge the recovered items against the promises made before the crash
     3. recover a second time in another process: the same items, and for systems that say so the same folder
-    4. the system's own `verify`
+    4. the system's own `verify`, in the process that recovered last
 
-3 and 4 are done once for each folder that recovery leads to: the same bytes, items and promises have the same verdict.
+3 is done once for each folder that recovery leads to and the items that it returned, for a second recovery knows nothing else.
+4 is done once for each such folder, its items and the promises.
 A state that a second life left gets 1 and 2 only (`second_life`).
 
 The first broken promise is the verdict. A check that cannot finish is ``unknown``.
@@ -26,9 +27,10 @@ from typing import TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError, claimed
+from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
 from crashmatrix.scenarios.judging.patience import Patience
+from crashmatrix.scenarios.judging.recovering import CheckEnded, Recovering, failed_check, failed_recovery
 from crashmatrix.scenarios.judging.second_life import Recovered
 from crashmatrix.scenarios.judging.snapshots.of_jobs import Snapshot, snapshot_job
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
@@ -38,7 +40,7 @@ from crashmatrix.scenarios.judging.tasks.pool import Pool
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
-from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View, without_paths
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
@@ -46,9 +48,6 @@ from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["Checked", "Checker", "CrashState"]
-
-Recovery = tuple[list[Item], dict[str, tuple[str, str]], str]
-"""The items that a recovery returned, the failpoints declared, and what a server printed."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -86,13 +85,6 @@ class Checked:
     recovered: Recovered | None = None
 
 
-class _Found(Exception):
-    """Ends a check with its verdict."""
-
-    def __init__(self, verdict: Verdict, explanation: str) -> None:
-        self.verdict, self.explanation = verdict, explanation
-
-
 class Checker:
     """Judges states of one target. Thread-safe."""
 
@@ -107,7 +99,11 @@ class Checker:
         self._scratch = scratch
         self._view = target.view()
         self._numbers = itertools.count()
-        self._verified: set[tuple[str, tuple[str, str]]] = set()
+        self._verifies = self.system.verify is not SystemUnderTest.verify
+        self._repeated: set[str] = set()
+        """The recovered folders, with their items, from which a second recovery was made and passed."""
+        self._verified: set[str] = set()
+        """The same with promises: those that passed the system's own check."""
 
     def folder(self) -> Path:
         """Return a new, empty folder of its own under the scratch directory."""
@@ -197,23 +193,29 @@ class Checker:
         if state.tree.unusable:
             return Checked(*state.tree.unusable)
         recovery: list[Snapshot] = []
-        items = recovered = None
+        attempt: Recovering | None = None
         try:
-            items, declared, printed = self._recover(state, root, recovery, snapshot)
-            self._judge(state.promises, items, printed)
-            if not state.resumed:
-                recovered = self._verify(root, items, state.promises)
-        except _Found as found:
+            attempt = self._recover(state, root, recovery, snapshot)
+            recovered = self._judge_recovered(state, root, attempt)
+            return Checked(Verdict.SAFE, "", tuple(recovery), attempt.found.declared, recovered)
+        except CheckEnded as found:
+            items = attempt.found.items if attempt else None
             text = second_life.named(found.explanation, state.promises, items) if state.resumed else found.explanation
             return Checked(found.verdict, without_paths(text, root), tuple(recovery))
         except ForkServerDied:
             raise
         except (OSError, ScenarioError) as error:
             return Checked(Verdict.UNKNOWN, f"the check could not be carried out: {error}")
-        return Checked(Verdict.SAFE, "", tuple(recovery), declared, recovered)
+        finally:
+            if attempt:
+                attempt.let_go()
 
-    def _recover(self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool) -> Recovery:
-        result, limit = self._try_to_recover(root, recovery, snapshot=snapshot)
+    def _recover(self, state: CrashState, root: Path, recovery: list[Snapshot], snapshot: bool) -> Recovering:
+        """Recover, again if only a learnt limit was reached; the job then waits if the system's own check may follow at once."""
+        waits = self._verifies and not state.resumed and not (snapshot and self.target.watch_calls)
+        result, limit = self._try_to_recover(
+            root, recovery, snapshot=snapshot, promises=state.promises if waits else None
+        )
         if isinstance(result, Raised) and result.claim and result.claim[0] is Verdict.HANGS:
             self.patience.hung(self.patience.seconds_max)  # The system itself waited in vain, for most of its time.
         if isinstance(result, TimedOut) and not self.patience.hung(limit):
@@ -221,25 +223,39 @@ class Checker:
             recovery.clear()
             self.store.restore(state.tree, root)
             result, _ = self._try_to_recover(root, recovery, snapshot=snapshot)
+        if isinstance(result, Recovering):
+            return result
         if not isinstance(result, Returned):
-            raise _failed_recovery("recovery", result)
-        return result.value
+            raise failed_recovery("recovery", result)
+        return Recovering(result.value)
 
     def _try_to_recover(
-        self, root: Path, recovery: list[Snapshot], *, snapshot: bool
-    ) -> tuple[JobResult[Recovery], float]:
-        """Recover once; returns how that ended, and its time limit in seconds."""
+        self, root: Path, recovery: list[Snapshot], *, snapshot: bool, promises: Promises | None = None
+    ) -> tuple[JobResult[work.Found] | Recovering, float]:
+        """Recover once; returns how that ended, or the job that waits if there are ``promises``, and its time limit."""
         begun, limit = time.monotonic(), self.patience.limit
-        job = self.jobs.start(work.recover, self.target, root, snapshot, None, seconds_max=limit, view=self.view(root))
-        copying = snapshot_job(job, self.store, root, recovery)
-        result = job.wait()
+        job = self.jobs.start(
+            work.recover, self.target, root, snapshot, None, promises, seconds_max=limit, view=self.view(root)
+        )
+        copying, found = snapshot_job(job, self.store, root, recovery)
+        result = Recovering(found, job) if found else job.wait()
         if not isinstance(result, TimedOut):
             self.patience.ended(time.monotonic() - begun - copying)
         return result, limit
 
-    def _judge(self, promises: Promises, items: Sequence[Item], printed: str) -> None:
-        if violation := self._violation(promises, items):
-            raise _Found(violation.verdict, violation.explanation + by_server(printed))
+    def _judge_recovered(self, state: CrashState, root: Path, attempt: Recovering) -> Recovered | None:
+        """Judge the items, and whatever else is due, while a job that waits is stopped or when the job has ended."""
+        with attempt.stopped():
+            self._judge(state.promises, attempt.found)
+            if state.resumed:
+                return None
+            recovered = Recovered(self._capture(root), tuple(attempt.found.items))
+        self._verify(state, root, recovered, attempt)
+        return recovered
+
+    def _judge(self, promises: Promises, found: work.Found) -> None:
+        if violation := self._violation(promises, found.items):
+            raise CheckEnded(violation.verdict, violation.explanation + by_server(found.printed))
 
     def _violation(self, promises: Promises, items: Sequence[Item]) -> Violation | None:
         """Apply the contract: a user's own in a process of its own, for it may do anything."""
@@ -254,24 +270,27 @@ class Checker:
             case failed:
                 return Violation(Verdict.UNKNOWN, f"the contract's check {failed}")
 
-    def _verify(self, root: Path, items: Sequence[Item], promises: Promises) -> Recovered:
-        """Recover again and let the system check itself, once for each recovered folder, its items and promises.
-
-        Many crashes, above all those within a recovery, are recovered to the very same folder.
-        """
-        recovered = Recovered(self._capture(root), tuple(items))
-        key = CrashState(recovered.tree, promises).digest, recovered.key
-        if key not in self._verified:
-            self._recover_again(root, items, promises, recovered.tree)
-            self._verified.add(key)
-        return recovered
+    def _verify(self, state: CrashState, root: Path, recovered: Recovered, attempt: Recovering) -> None:
+        """Recover again, and let the system check itself, where that is due: see the module's head."""
+        folder = f"{recovered.tree.order} {recovered.key}"
+        checked = f"{CrashState(recovered.tree, state.promises).key} {recovered.key}" if self._verifies else ""
+        repeated = folder in self._repeated
+        if repeated and (not checked or checked in self._verified):
+            return
+        if repeated and attempt.job:
+            attempt.verify(2 * self.system.seconds_max)
+        else:
+            attempt.end()
+            self._recover_again(root, recovered.items, state.promises, recovered.tree)
+        self._repeated.add(folder)
+        self._verified.add(checked)
 
     def _capture(self, root: Path) -> Tree:
         """Snapshot a recovered folder, if it still is one."""
         tree = self.store.capture(root)
         if tree.unusable:
             verdict, text = tree.unusable
-            raise _Found(verdict, f"after recovery, {text}")
+            raise CheckEnded(verdict, f"after recovery, {text}")
         return tree
 
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
@@ -281,7 +300,7 @@ class Checker:
         if again is None:
             if isinstance(result := job.wait(), TimedOut):
                 self._patience_again.hung(limit)
-            raise _failed_recovery("a second recovery", result)
+            raise failed_recovery("a second recovery", result)
         self._patience_again.ended(time.monotonic() - begun)
         job.grant(2 * self.system.seconds_max - limit)  # The system's own check has the whole time.
         try:
@@ -290,39 +309,19 @@ class Checker:
             job.answer()
             result = job.wait()
         if not isinstance(result, Returned):
-            raise _failed_check(result)
+            raise failed_check(result)
 
     def _compare(
         self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
     ) -> None:
         if violation := second_recovery.other_items(items, again, partial(self._violation, promises)):
-            raise _Found(violation.verdict, violation.explanation)
+            raise CheckEnded(violation.verdict, violation.explanation)
         changed = before.difference(self._capture(root))
         if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):
-            raise _Found(violation.verdict, violation.explanation)
+            raise CheckEnded(violation.verdict, violation.explanation)
 
 
 def _advice(how: str) -> str:
     if os.strerror(errno.EROFS) not in how:
         return ""
     return ". It may write to its folder, its workspace and /tmp only; `setup`, or `build`, may write anywhere"
-
-
-def _failed_recovery(which: str, result: JobResult[object]) -> _Found:
-    match result:
-        case TimedOut():
-            return _Found(Verdict.HANGS, f"{which} was still running at its time limit")
-        case Raised(claim=(verdict, explanation)):
-            return _Found(*claimed(verdict, explanation))
-        case Raised() as raised if raised.is_a(UsageError):
-            return _Found(Verdict.UNKNOWN, raised.message)
-        case _:
-            return _Found(Verdict.CANNOT_OPEN, f"{which} {result}")
-
-
-def _failed_check(result: Raised | Died | TimedOut) -> _Found:
-    match result:
-        case Raised(claim=(verdict, explanation)):
-            return _Found(*claimed(verdict, explanation))
-        case _:
-            return _Found(Verdict.UNKNOWN, f"the system's own check {result}")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
@@ -35,6 +35,7 @@ from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = [
+    "Found",
     "Hit",
     "Profile",
     "fingerprint",
@@ -69,6 +70,14 @@ class Profile:
     """Whether a process that the system forked hit a failpoint: only hits of the process itself are in ``hits``."""
     entered: dict[str, int] = field(default_factory=dict)
     """How often each mark was entered."""
+
+
+class Found(NamedTuple):
+    """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed."""
+
+    items: list[Item]
+    declared: dict[str, tuple[str, str]]
+    printed: str = ""
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -209,13 +218,25 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
 
 
 def recover(
-    channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None
-) -> tuple[list[Item], dict[str, tuple[str, str]], str]:
+    channel: Channel, target: Target, root: Path, snapshot: bool, kill: Hit | None, promises: Promises | None = None
+) -> Found:
     """Recover once; be copied at every hit, or die at one.
 
-    Returns the items, the failpoints declared, and what a server of the target printed.
+    With ``promises``, stop then to be copied, and let the system check itself if the driver says so.
     """
     system = target.make()
+    found = _recover(channel, target, system, root, snapshot, kill)
+    if promises is not None:
+        channel.send(found)
+        stop_here()
+        if channel.receive():
+            system.verify(root, promises)
+    return found
+
+
+def _recover(
+    channel: Channel, target: Target, system: SystemUnderTest, root: Path, snapshot: bool, kill: Hit | None
+) -> Found:
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
         items, printed = run_watched_system(
@@ -225,11 +246,11 @@ def recover(
             None,
             crash_at(channel, watch, kill),
         )
-        return items, _declared_outside(system, ()), printed
+        return Found(items, _declared_outside(system, ()), printed)
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return items, _declared_outside(system, ()) if target.watch_calls else _declared(system), printed_last()
+    return Found(items, _declared_outside(system, ()) if target.watch_calls else _declared(system), printed_last())
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:

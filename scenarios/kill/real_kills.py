@@ -36,6 +36,10 @@ from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RealKills", "crash"]
 
+_MISSED = Checked(Verdict.UNKNOWN, "the kill did not come about")
+_NOT_KILLED = ", but returned"
+"""The end of an explanation: the job came to its end before the hit."""
+
 
 @dataclass(frozen=True)
 class _Killed:
@@ -95,18 +99,25 @@ class RealKills:
         sample = self._sample()
         self._reruns = Reruns(explored.checker, self.prepared, {path[0] for path in sample} - {END})
         explored.listener.planned("killing for real", len(sample))
-        agreed, explored.left.kills = 0, len(sample)
+        agreed, missed, explored.left.kills = 0, 0, len(sample)
         kill = _KillForReal(self.prepared)
         for path, killed in explored.checker.pool.each(kill, {path: path for path in sample}, explored.options.workers):
             checked = self._compared(path, killed)
-            agreed += checked is None
             explored.left.kills -= 1
             explored.listener.left(explored.left.seconds(explored.options.workers), explored.left.each)
+            if checked is _MISSED:
+                missed += 1
+                continue
+            agreed += checked is None
             result = replace(explored.results[path], method="sigkill")
             if checked is not None:
                 result = replace(result, verdict=checked.verdict, explanation=checked.explanation)
             explored.results[path] = result
-        explored.details.update(killed_for_real=len(sample), agreed_with_snapshot=agreed)
+        explored.details.update(killed_for_real=len(sample) - missed, agreed_with_snapshot=agreed)
+        if missed:
+            explored.notes.append(
+                f"{counted(missed, 'real kill')} did not come about, because the run took another order and ended before it"
+            )
         if self._passing:
             explored.notes.append(
                 f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
@@ -125,15 +136,18 @@ class RealKills:
     def _compared(self, path: CrashPath, killed: _Killed) -> Checked | None:
         """Compare a real kill with its snapshot; None if it left what that shows and has its verdict."""
         state, shown = killed.state, self.exploration.states.get(path)
+        if state is None and not self.comparable and killed.checked.explanation.endswith(_NOT_KILLED):
+            return _MISSED
         if state is None or shown is None:  # It could not be resumed, in the copy or now.
             same = state is None and killed.checked.verdict is self.exploration.results[path].verdict
             return None if same else _unlike(killed, self.exploration.results[path].verdict)
         if self.comparable and (difference := self._difference(path, state, shown)):
             return Checked(Verdict.UNKNOWN, difference)
-        checked, expected = killed.checked, self.exploration.checked[shown.key]
-        if checked.verdict is expected.verdict:
+        # From the results: a search forgets what it has checked when it begins to look at recovery.
+        checked, expected = killed.checked, self.exploration.results[path].verdict
+        if checked.verdict is expected:
             return None
-        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected.verdict} as in the snapshot")
+        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected} as in the snapshot")
 
     def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:
         """Return how a state differs from its snapshot, otherwise than in passing; empty if it does not."""

@@ -46,12 +46,13 @@ from crashmatrix.scenarios.experiment import (
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.explain.findings import PowerExplainer
-from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration, lacking
-from crashmatrix.scenarios.power.recording import Recording, trace_path
+from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration
 from crashmatrix.scenarios.power.results import circumstances, parse_power_id
 from crashmatrix.scenarios.processes.result import Raised, Returned
+from crashmatrix.scenarios.recorded.needs import lacking
+from crashmatrix.scenarios.recorded.recording import Recording, trace_path
 
-__all__ = ["POWER", "Power", "PowerExperiment", "PowerScenario", "lacking"]
+__all__ = ["POWER", "Power", "PowerExperiment", "PowerScenario"]
 
 _SEARCHES = ((500, 30), (4000, 400), (16_000, 400))
 """Crash states to judge, and restarts to record at most, in search of a bug that is known to be there.

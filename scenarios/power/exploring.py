@@ -5,13 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import or_
 from typing import Any
 
-from crashmatrix.faults.disk import requirements
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.reports.store import TRACES, keep_trace
 from crashmatrix.scenarios.errors import EnvironmentLacks
@@ -23,7 +21,6 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares
-from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
@@ -34,11 +31,13 @@ from crashmatrix.scenarios.power.schedule import (
     recovery_of,
     restart,
 )
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.recorded.needs import lacking
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.shards import WHOLE
 
-__all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration", "lacking"]
+__all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
 
 RESTARTS = 3
 """How many more recordings are made in which the process is killed and restarted before the power goes."""
@@ -54,12 +53,6 @@ STATES_MAX = 600
 
 TRACES_BYTES_MAX = 256 * 2**20
 """How much of a report directory kept traces may take, in bytes."""
-
-
-def lacking(filesystems: Iterable[str]) -> str:
-    """Return what this machine lacks for the experiment, with the remedy; empty if nothing."""
-    names = tuple(name.partition(":")[0] for name in filesystems)
-    return "; ".join(f"{missing.what}: {missing.cause}; {missing.remedy}" for missing in requirements(names))
 
 
 @dataclass

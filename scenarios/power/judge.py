@@ -15,11 +15,11 @@ from pathlib import Path
 from crashmatrix.faults.disk import CrashImages, CrashState, Trace, enter_private_namespace, load_trace
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
-from crashmatrix.scenarios.power.recording import Recording, journal_before
-from crashmatrix.scenarios.power.state_judge import StateJudge
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.recorded.recording import Recording, journal_before
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.contract import Violation
 

@@ -12,11 +12,11 @@ from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 from crashmatrix.scenarios.judging.tasks.pool import Task
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.state_verdict import Check, Explored, Judged, Share
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import JobResult, Returned
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_verdict import Check, Explored, Judged, Share
 from crashmatrix.scenarios.systems.loading import Target, load
 
 __all__ = ["JudgeShare", "JudgedShare", "judge_share", "judge_together", "judged_shares"]

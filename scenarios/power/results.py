@@ -7,8 +7,8 @@ from typing import Any
 
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 
 __all__ = ["CLEAN_END", "circumstances", "coverage_in_words", "parse_power_id", "power_id", "result_of"]
 

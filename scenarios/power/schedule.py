@@ -20,15 +20,15 @@ from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
 from crashmatrix.scenarios.judging import worker as work
-from crashmatrix.scenarios.power import recording as power_record, restarts
-from crashmatrix.scenarios.power.recording import Recording, trace_path
-from crashmatrix.scenarios.power.restarts import CallPlace, KillPoint, Places
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
 from crashmatrix.scenarios.processes.parallel import Threads
 from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME, View
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.recorded import recording as power_record, restarts
+from crashmatrix.scenarios.recorded.recording import Recording, trace_path
+from crashmatrix.scenarios.recorded.restarts import CallPlace, KillPoint, Places
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import AFTER_ACK, AFTER_ATTEMPT
 

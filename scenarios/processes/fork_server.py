@@ -81,7 +81,7 @@ def _serve(folders: str) -> _Cells | None:
     serve_jobs()
     # An adopted orphan's pid is unexpected there.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
-    gc.disable()  # Imported code stays: to look through it would take a sixth of the time.
+    gc.disable()  # Imported modules stay: to look through them would take a sixth of the time.
     for module in filter(None, os.environ.get(PRELOAD_VARIABLE, "").split("\n")):
         with contextlib.suppress(
             Exception

@@ -237,6 +237,8 @@ def _claim(error: CommandFailed) -> tuple[str, str]:
 def _json_lines(name: str, printed: str) -> list[Item]:
     items = []
     for number, line in enumerate(printed.splitlines(), 1):
+        if not line.strip():  # Some clients print an empty line for an empty answer.
+            continue
         try:
             items.append(json.loads(line))
         except ValueError:

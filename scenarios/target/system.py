@@ -18,7 +18,7 @@ Write a subclass, name it on the command line (``my_store.py:MyStore``), and eve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -79,14 +79,14 @@ class SystemUnderTest(ABC):
         return None
 
     @abstractmethod
-    def workload(self, root: Path, journal: Journal) -> Awaitable[None] | None:
-        """Store items, telling the journal; may die anywhere. May be ``async def``, as may the other parts."""
+    def workload(self, root: Path, journal: Journal) -> Any:
+        """Store items, telling the journal; may die anywhere. May be ``async def``, as may the other parts: so any type."""
 
     @abstractmethod
     def recover(self, root: Path) -> Sequence[Item]:
         """Recover what survived in ``root``; return the items found. Raise, and the verdict is ``cannot-open``."""
 
-    def resume(self, root: Path, journal: Journal) -> Awaitable[None] | None:
+    def resume(self, root: Path, journal: Journal) -> Any:
         """Go on after a crash and a recovery: store new items, none of ``journal.recovered``, which are those recovered before.
 
         Called if a class overrides it or says ``resumes = True``; then it is the workload once more.

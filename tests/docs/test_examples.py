@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.power.experiment import lacking
+from crashmatrix.scenarios.recorded.needs import lacking
 from tests import ROOT
 from tests.scenarios.command_line import CRASHMATRIX
 
@@ -72,7 +72,7 @@ def test_run(target: str, options: list[str], verdict: str, examples: Path) -> N
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    ended = call(examples, *CRASHMATRIX, "run", f"docs/examples/{target}", *options, "--budget", "60")
+    ended = call(examples, *CRASHMATRIX, "run", f"docs/examples/{target}", "--budget", "60", *options)
     found = re.search(rf"^docs/examples/{target}: (\S+) ", ended.stdout, re.MULTILINE)
     assert found is not None, ended.stdout + ended.stderr
     assert (found[1], ended.returncode) == (verdict, 0 if verdict == "safe" else 1), ended.stdout

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -115,6 +115,21 @@ def test_one_table_does_not_wait_for_another(tmp_path: Path) -> None:
             engine.drop_table("v")
             assert not flush.done()
         flush.result()
+
+
+def test_a_table_is_dropped_while_it_spills(tmp_path: Path) -> None:
+    """The drop waits for the spill file, so that neither call fails, and the engine goes on."""
+    options = EngineOptions(memory_bytes_max=1)
+    with opened(tmp_path, "tu", options=options) as engine, ThreadPoolExecutor() as pool:
+        with held_at("spill.file.before_write") as there:
+            ingest = pool.submit(engine.ingest, "t", batch(0.0))
+            assert there.wait(30)
+            drop = pool.submit(engine.drop_table, "t")
+            wait([drop], timeout=0.5)
+        ingest.result()
+        drop.result()
+        assert engine.ingest("u", batch(1.0)) == 0
+        assert engine.tables == ["u"]
 
 
 @pytest.mark.parametrize("end", ["truncate", "drop_table"])

@@ -165,6 +165,32 @@ class CheckerObjects(Store):
         raise PromiseBroken("hole", "says the check")
 
 
+class Diary(Store):
+    """Notes in its workspace which process did what; its check ends as the last item attempted says."""
+
+    def _note(self, what: str) -> None:
+        life = self.__dict__.setdefault("life", random.SystemRandom().random())
+        with (self.workspace / "diary").open("a") as file:
+            file.write(f"{life} {what}\n")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        self._note("recover")
+        return super().recover(root)
+
+    def verify(self, root: Path, promises: Promises) -> None:
+        self._note("verify")
+        if promises.events[-1].item == "objects":
+            raise PromiseBroken("hole", "says the check")
+        if promises.events[-1].item == "dies":
+            os._exit(3)
+
+
+class UncheckedDiary(Diary):
+    """The same, without a check of its own."""
+
+    verify = SystemUnderTest.verify
+
+
 class AcknowledgesTwice(Store):
     def workload(self, root: Path, journal: Journal) -> None:
         attempt = journal.attempt(0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-__all__ = ["Clock", "Share", "TimeUp"]
+__all__ = ["Clock", "TimeShare", "TimeUp"]
 
 _EXPLAINING = 0.25
 """The part of an experiment's time that is kept for explanations."""
@@ -28,7 +28,7 @@ class TimeUp(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class Share:
+class TimeShare:
     """An experiment's time, as places on the monotonic clock: when it has to stop running, and explaining."""
 
     run: float
@@ -42,13 +42,13 @@ class Clock:
         self.seconds = seconds
         self.end = None if seconds is None else time.monotonic() + seconds
 
-    def share(self, experiments: int) -> Share | None:
+    def share(self, experiments: int) -> TimeShare | None:
         """Return the time of the next of so many experiments; None if it is not bounded."""
         if self.end is None:
             return None
         now = time.monotonic()
         mine = max(0.0, self.end - now) / experiments
-        return Share(now + (1 - _EXPLAINING) * mine, now + mine)
+        return TimeShare(now + (1 - _EXPLAINING) * mine, now + mine)
 
     @contextmanager
     def until(self, at: float | None) -> Iterator[None]:

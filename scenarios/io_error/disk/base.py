@@ -17,11 +17,11 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.workload import DiskJournal
 from crashmatrix.scenarios.io_error.faults import FLUSH, WRITE
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.recording import Recording, journal_before
-from crashmatrix.scenarios.power.state_judge import StateJudge
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
+from crashmatrix.scenarios.recorded.recording import Recording, journal_before
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item
 from crashmatrix.scenarios.target.notes import AckNote, parse

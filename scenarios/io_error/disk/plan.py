@@ -43,7 +43,7 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
     ]
     full = full and thinned([(0, fault) for fault in full], max(1, budget // _FULL_SHARE), f"{seed} rooms")
     share = budget // _CALLS_SHARE if base.requests else budget
-    calls, rule = choose(places, share, seed) if not base.loses_at_cuts else ([], "")
+    calls, rule = choose(places, share, seed, plain=True) if not base.loses_at_cuts else ([], "")
     on_disk = [RequestFault.of_call(base.filesystem, fault) for fault in calls if isinstance(fault, CallFault)]
     ranked = [
         (rank, RequestFault(base.filesystem, request.calls, request.number, *variant))

@@ -39,10 +39,10 @@ from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJourna
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
 from crashmatrix.scenarios.judging.forked_check import judge_apart
-from crashmatrix.scenarios.power.recording import is_journal_line, journal_before, promises_before
-from crashmatrix.scenarios.power.state_judge import StateJudge
-from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded.recording import is_journal_line, journal_before, promises_before
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -65,9 +64,18 @@ def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFaul
     """Run the workload with a call that fails. Raises UsageError: it ended with an error."""
     failing = _NotingCalls([fault])
     failing.descriptor = machine.descriptor
-    workload = partial(system.workload, machine.root, DiskJournal(machine))
+    journal = DiskJournal(machine)
+
+    def work() -> None:
+        system.workload(machine.root, journal)
+
     status = run_watched(
-        workload, root=machine.root, journal=machine.notes, failpoints=(), at=lambda *_: None, failing=failing
+        work,
+        root=machine.root,
+        journal=machine.notes,
+        failpoints=(),
+        at=lambda *_: None,
+        failing=failing,
     )
     if status:
         raise UsageError(f"the workload ended with status {status}")
@@ -85,9 +93,19 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
             tree.kill()
             raise _Killed
 
-    workload = partial(system.workload, machine.root, DiskJournal(machine))
+    journal = DiskJournal(machine)
+
+    def work() -> None:
+        system.workload(machine.root, journal)
+
     with suppress(_Killed):
-        run_watched(workload, root=machine.root, journal=machine.notes, failpoints=(), at=at)
+        run_watched(
+            work,
+            root=machine.root,
+            journal=machine.notes,
+            failpoints=(),
+            at=at,
+        )
     switch.heal()
     run_forked(lambda: _recover(system, machine.root, answer))
 

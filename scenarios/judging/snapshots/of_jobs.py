@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
-from crashmatrix.scenarios.judging.worker import Hit
+from crashmatrix.scenarios.judging.worker import Found, Hit
 from crashmatrix.scenarios.processes.jobs import Job
 from crashmatrix.scenarios.processes.stopping import frozen
 
@@ -30,14 +30,19 @@ class Snapshot:
 
 def snapshot_job(
     job: Job[T], store: SnapshotStore, root: Path, into: list[Snapshot], journal: Path | None = None
-) -> float:
-    """Drive a job to its end, taking a snapshot of ``root`` at each hit that the job reports; returns the seconds it took."""
+) -> tuple[float, Found | None]:
+    """Drive a job to its end, or until it has recovered and waits; takes a snapshot of ``root`` at each hit that it reports.
+
+    Returns the seconds that snapshots took, and what a job that waits has recovered.
+    """
     copying = 0.0
-    while (hit := job.next_message()) is not None:
+    while (message := job.next_message()) is not None:
+        if isinstance(message, Found):
+            return copying, message
         begun = time.monotonic()
         with suppress(ProcessLookupError), frozen(job.process()):  # it died meanwhile
             size = journal.stat().st_size if journal is not None and journal.exists() else 0
-            into.append(Snapshot(hit, store.capture(root), size))
+            into.append(Snapshot(message, store.capture(root), size))
         job.grant(seconds := time.monotonic() - begun)  # Being copied does not count as being slow.
         copying += seconds
-    return copying
+    return copying, None

@@ -76,15 +76,15 @@ def swap(source: Source) -> Iterator[Site]:
 
 
 def move_across(source: Source) -> Iterator[Site]:
-    """A step goes to the other side of an acknowledgement, a rename or an unlink."""
+    """A step goes to the other side of an acknowledgement, a rename or an unlink that is not its neighbour: see `swap`."""
     for block in source.blocks:
         for at, anchor in enumerate(block):
             if not any(_ANCHORS.search(called(node)) for node in ast.walk(anchor)):
                 continue
-            for begin in range(max(at - _NEIGHBOURS_MAX, 0), at):
+            for begin in range(max(at - _NEIGHBOURS_MAX, 0), at - 1):
                 if _passes_all(source, block[begin], block[begin + 1 : at + 1]):
                     yield _moved(source, block[begin], anchor, after=True)
-            for end in range(at + 1, min(at + 1 + _NEIGHBOURS_MAX, len(block))):
+            for end in range(at + 2, min(at + 1 + _NEIGHBOURS_MAX, len(block))):
                 if all(_may_pass(source, other, block[end]) for other in block[at:end]) and _acts(block[end]):
                     yield _moved(source, block[end], anchor, after=False)
 

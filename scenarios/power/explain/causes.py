@@ -25,7 +25,8 @@ from crashmatrix.faults.disk.trace.named import (
     in_words,
     is_outside,
 )
-from crashmatrix.scenarios.power.explain.remedies import (
+from crashmatrix.scenarios.power.explain.unsynced import Missing
+from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,
@@ -33,7 +34,6 @@ from crashmatrix.scenarios.power.explain.remedies import (
     Remedy,
     pattern_of,
 )
-from crashmatrix.scenarios.power.explain.unsynced import Missing
 
 __all__ = ["Cause", "Suspect", "cause_of", "cause_of_later", "cause_of_restart", "cause_of_unwritten"]
 

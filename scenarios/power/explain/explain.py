@@ -31,11 +31,11 @@ from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewes
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
 from crashmatrix.scenarios.power.explain.timeline import timeline
 from crashmatrix.scenarios.power.judge import judging
-from crashmatrix.scenarios.power.recording import Recording, is_journal_line
-from crashmatrix.scenarios.power.restarts import restarted_at
 from crashmatrix.scenarios.power.results import circumstances, result_of
-from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line
+from crashmatrix.scenarios.recorded.restarts import restarted_at
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.notes import acknowledgements
 

@@ -18,17 +18,17 @@ from crashmatrix.reports.store import TRACES
 from crashmatrix.scenarios.errors import ForkServerDied
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.words import counted
-from crashmatrix.scenarios.power import recording as power_record
 from crashmatrix.scenarios.power.explain import explain as explain_power
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trials
 from crashmatrix.scenarios.power.exploring import PowerExploration
-from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.results import parse_power_id, power_id
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.parallel import side_by_side
 from crashmatrix.scenarios.processes.result import JobResult, Returned
+from crashmatrix.scenarios.recorded import recording as power_record
+from crashmatrix.scenarios.recorded.recording import Recording, trace_path
 from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = ["FINDINGS_MAX", "JUDGED_MAX", "SECONDS_MAX", "PowerExplainer"]

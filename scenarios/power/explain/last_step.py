@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk import Change, CrashState, Note, Trace
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, OUTSIDE, Named, is_about_folder, is_outside
 from crashmatrix.scenarios.power.explain.places import place_of
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.target.notes import AttemptNote, parse
 
 __all__ = ["called_nothing", "last_step", "step_in_words"]

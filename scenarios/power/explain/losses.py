@@ -15,8 +15,8 @@ from crashmatrix.faults.disk.filesystem import Filesystem
 from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, in_words
 from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, lines_before, lost_in
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.restarts import restarted_at
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.restarts import restarted_at
 
 __all__ = ["Loss", "loss_of"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from crashmatrix.faults.disk import Note, Trace
 from crashmatrix.scenarios.judging.words import shown
-from crashmatrix.scenarios.power.recording import Recording, journal_before
+from crashmatrix.scenarios.recorded.recording import Recording, journal_before
 from crashmatrix.scenarios.target.notes import AnyNote, HitNote, parse
 
 __all__ = ["journal_lines", "place_of", "where"]

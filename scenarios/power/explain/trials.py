@@ -11,16 +11,16 @@ from pathlib import Path
 
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.reports.findings import finding_id
-from crashmatrix.scenarios.power import recording as power_record
 from crashmatrix.scenarios.power.explain import explain as explain_power
-from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy, syncs_made
 from crashmatrix.scenarios.power.judge_pool import judge_together
-from crashmatrix.scenarios.power.recording import Recording, trace_path
 from crashmatrix.scenarios.power.results import result_of
 from crashmatrix.scenarios.power.schedule import run_recorder
-from crashmatrix.scenarios.power.state_verdict import Judged
 from crashmatrix.scenarios.processes.jobs import Jobs
 from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.recorded import recording as power_record
+from crashmatrix.scenarios.recorded.recording import Recording, trace_path
+from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy, syncs_made
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 from crashmatrix.scenarios.systems.loading import Target
 
 __all__ = ["STATES_TRIED", "Trial", "Trials"]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from crashmatrix.faults.disk import CrashState, Note, Trace
 from crashmatrix.faults.disk.posix.naming import tree_changes
 from crashmatrix.faults.disk.trace.named import Named
-from crashmatrix.scenarios.power.recording import is_journal_line
+from crashmatrix.scenarios.recorded.recording import is_journal_line
 
 __all__ = ["Lost", "Missing", "lines_before", "lost_in", "survivors", "unsynced_at"]
 

@@ -170,7 +170,6 @@ class Engine:
             self.log.truncate()
         HALF_TRUNCATED.hit()
         self.table.truncate()
-        self._forget_log_if_off()
 
     def drop(self) -> None:
         """Remove the table with its log."""

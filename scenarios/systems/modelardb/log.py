@@ -49,13 +49,13 @@ FLAWS = {
     "truncated-id": "between removing the segments of a truncated table and creating the next, nothing tells the next id",
     "drop-order": "a table's log is removed before the table",
     "truncate-race": "a truncation removes the record of a batch that was acknowledged while it ran",
-    "switched-off": "truncated and dropped tables keep their segments while the log is off",
+    "switched-off": "a table that is dropped while the log is off keeps its segments",
     "transfer-twice": "rows are removed here after they arrived there, in no relation",
     "transfer-race": "a transfer removes what was committed while it ran",
 }
 """The flaws that can be switched on, and their meaning."""
 
-_HISTORY_FORGOTTEN = frozenset(("lost-leftover", "truncated-id", "drop-order"))
+_HISTORY_FORGOTTEN = frozenset(("lost-leftover", "truncated-id"))
 """With one of these, the history of commits does not say the next id: so it is in the source."""
 
 SEGMENT_BATCHES = 4

@@ -16,7 +16,7 @@ __all__ = ["END", "HEADER", "SCHEMA", "CutShort", "NoSchema", "message", "pieces
 
 SCHEMA = pa.schema([("number", pa.int64()), ("series", pa.string()), ("row", pa.int64()), ("value", pa.binary())])
 END = b"\xff\xff\xff\xff\0\0\0\0"
-HEADER = SCHEMA.serialize().to_pybytes()
+HEADER: bytes = SCHEMA.serialize().to_pybytes()
 _MARKER = END[:4]
 
 

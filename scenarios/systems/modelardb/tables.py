@@ -5,7 +5,7 @@ Calls of another client that run at the same time are made at a fixed place with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -21,7 +21,7 @@ __all__ = ["Tables"]
 
 _SCRIPT = """
     create 3 truncate 2 truncate:put 4 flush
-    transfer:put 2 drop create 4
+    transfer:put 2 drop create 3
     off drop create 2 on 2 truncate 1 off 1 truncate 1 on 2
 """
 """A number: so many batches; ``:put``: another client stores a batch while the call runs. The flush before
@@ -70,7 +70,7 @@ class Tables(SystemUnderTest):
             engine.flush()
             return
         stored = list[int]()
-        calls = {
+        calls: dict[str, Callable[[], None]] = {
             "create": engine.create,
             "drop": engine.drop,
             "off": partial(engine.switch_log, on=False),

@@ -23,7 +23,7 @@ from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["TABLES", "ModelsEngine", "batches_within"]
+__all__ = ["TABLES", "ModelsEngine", "batch_of", "batches_within"]
 
 DATA = Path(__file__).parents[2] / "data" / "hourly_temperatures.parquet"
 SCHEMA = pa.schema(

@@ -72,13 +72,14 @@ def contract_named(contract: str | Mapping[str, Any] | Contract | ContractTable)
     """Return the contract that a system names. Raises UsageError for an unknown name, and for parameters that do not fit."""
     if isinstance(contract, Contract):
         return contract
-    if isinstance(contract, Mapping):
-        try:
-            contract = checked(dict(contract), ContractTable)
-        except Invalid as error:
-            raise UsageError(_refusal(dict(contract), error)) from None
     if isinstance(contract, ContractTable):
         return _with_parameters(contract)
+    if isinstance(contract, Mapping):
+        given = dict(contract)
+        try:
+            return _with_parameters(checked(given, ContractTable))
+        except Invalid as error:
+            raise UsageError(_refusal(given, error)) from None
     if isinstance(contract, str) and contract in _PARAMETERS and contract not in _PLAIN:
         raise _lacks_parameters(contract)
     if not isinstance(contract, str) or contract not in _PLAIN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -123,3 +124,12 @@ def test_a_sender_file_that_changed(tmp_path: Path) -> None:
     with pytest.raises(ParquetDamaged, match="has the checksum"):
         receiver.receive(files, SENDER, 5, 1)
     assert list(receiver.path.glob("*.parquet")) == []
+
+
+def test_a_table_that_vanishes_is_refused(tmp_path: Path) -> None:
+    """If the receiving table stops being one while rows are sent, the transfer fails as any other, and nothing is received."""
+    files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "there")
+    receiver.create(SCHEMA)
+    shutil.rmtree(receiver.path / "_delta_log")
+    with pytest.raises(TransferFailed, match="the table is gone"):
+        receiver.receive(files, SENDER, 5, 1)

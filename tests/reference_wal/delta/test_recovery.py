@@ -1,4 +1,4 @@
-"""What a crash leaves of commits and checkpoints is removed; a commit that does not fit its checksum is refused."""
+"""Recovery removes what a crash left of commits and checkpoints; a commit that does not fit its checksum is refused."""
 
 from __future__ import annotations
 

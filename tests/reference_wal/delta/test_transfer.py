@@ -10,10 +10,17 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import EngineOptions, InvalidInput, LogPoisoned, StorageEngine, TransferFailed
+from crashmatrix.reference_wal import (
+    EngineOptions,
+    InvalidInput,
+    LogPoisoned,
+    StorageEngine,
+    TableCorrupted,
+    TransferFailed,
+)
 from crashmatrix.reference_wal.delta import transfer as transfer_module
 from crashmatrix.reference_wal.delta.receiver import Receiver
-from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers
 
 
 def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
@@ -241,3 +248,23 @@ def test_an_object_store_that_refuses(tmp_path: Path) -> None:
             engine.transfer("t", f"file://{tmp_path / 'file' / 'there'}")
         assert numbers(engine.read("t")) == [0.0]
         store(engine, 1.0)
+
+
+def test_a_damaged_note_is_named(tmp_path: Path) -> None:
+    """A note that changed, or was cut, is refused by an error that names it; one of an older version is read."""
+    with StorageEngine.open(tmp_path / "e") as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        engine.ingest("t", batch(1.0))
+        engine.flush()
+        with faults.scenario("transfer.receive.before_transact=raise(EIO)"), pytest.raises(OSError, match="Input"):
+            engine.transfer("t", tmp_path / "e" / "there")
+    note = tmp_path / "e" / "tables" / "t" / "_transfer.json"
+    data = note.read_bytes()
+    for damaged in (flipped(data, 3, 1), flipped(data, len(data) - 3, 1), data[:-1], data[: len(data) // 2], b""):
+        note.write_bytes(damaged)
+        with pytest.raises(TableCorrupted) as caught:
+            StorageEngine.open(tmp_path / "e")
+        assert caught.value.path == note
+    note.write_bytes(data.partition(b"\n")[0])
+    with StorageEngine.open(tmp_path / "e") as engine:
+        assert numbers(engine.read("t")) == [1.0]

@@ -1,4 +1,4 @@
-"""The note of where a closed log ends: damage that looks like a crash is told from one; a torn note says nothing."""
+"""The note of where a closed log ends: damage that looks like a crash is not taken for one; a torn note says nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def filled(root: Path) -> Path:
 
 
 def test_a_cut_after_closing_shows(tmp_path: Path) -> None:
-    """The last record of a log closed in good order cannot vanish, whatever is left of it; an older end is no matter."""
+    """The last record of a log closed in good order cannot vanish, whatever is left of it; an older end does not matter."""
     segment = filled(tmp_path)
     data = segment.read_bytes().rstrip(b"\0")
     segment.write_bytes(data[:-1])
@@ -48,7 +48,7 @@ def test_a_cut_after_closing_shows(tmp_path: Path) -> None:
 
 
 def test_nothing_is_noted_without_need(tmp_path: Path) -> None:
-    """A log that took no batch, or whose append failed, leaves the note as it was; a disk that refuses it is no failure."""
+    """A log that took no batch, or whose append failed, leaves the note as it was; a disk that refuses it fails nothing."""
     filled(tmp_path)
     note = tmp_path / "t" / END
     before = note.read_bytes()

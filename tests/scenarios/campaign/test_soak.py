@@ -58,6 +58,7 @@ def test_findings_of_seeds(plan: Plan) -> None:
         soaked(replace(plan, budget=1), 1)
 
 
+@pytest.mark.slow
 def test_until_broken(plan: Plan) -> None:
     """It ends at the first broken promise, and so does a restart."""
     plan = replace(plan, until_broken=True)
@@ -67,6 +68,7 @@ def test_until_broken(plan: Plan) -> None:
         assert state.verdict.broken
 
 
+@pytest.mark.slow
 def test_safe_seeds_leave_no_report(plan: Plan) -> None:
     """The report of a seed without a new finding is removed; a seed that is cut short goes on after a restart."""
     plan = replace(plan, budget=1)

@@ -64,3 +64,20 @@ def test_a_kill_is_judged_in_place() -> None:
     killed = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
     assert killed == {"safe when killed, cannot-open as in the snapshot"}
     assert experiment.details["agreed_with_snapshot"] == 0
+
+
+@pytest.mark.parametrize("comparable", [True, False])
+def test_a_kill_that_does_not_come_about(comparable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that repeats itself must die as planned; one that takes another order may end before, and says nothing then."""
+    snapshot_workload = KillExperiment.snapshot_workload
+
+    def in_any_order(*args: Any) -> bool:
+        return snapshot_workload(*args) and comparable
+
+    late = Checked(Verdict.UNKNOWN, "was to be killed at journal.line@3, but returned")
+    monkeypatch.setattr(KillExperiment, "snapshot_workload", in_any_order)
+    monkeypatch.setattr("crashmatrix.scenarios.kill.real_kills.crash", lambda *_: late)
+    experiment = run("Store", real_kills=2, budget=4)
+    verdicts = {result.verdict for result in experiment.ordered()}
+    assert (Verdict.UNKNOWN in verdicts) == comparable
+    assert (experiment.details["killed_for_real"] > 0) == comparable

@@ -139,6 +139,18 @@ def test_a_second_life_is_replayed(tmp_path: Path) -> None:
         assert (keep / "journal").read_text().startswith("attempt 0\n")
 
 
+def test_a_search_that_finds_nothing_kills_second_lives_for_real() -> None:
+    """Every scenario of a search in a right store can be killed for real, those of second lives, too."""
+    plan = Plan(target=f"{TOYS}:GoesOn", budget=8)
+    with workbench(plan) as (checker, _):
+        options = replace(plan.experiment_options, until_broken=True)
+        experiment = KillExperiment(checker, options, sample_min=1_000)
+        experiment.run()
+    killed = [result for result in experiment.ordered() if result.method == "sigkill"]
+    assert any("workload.resumed" in result.id for result in killed)
+    assert experiment.confirmed and {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
+
+
 def test_a_bug_that_only_a_second_life_shows_is_searched_for() -> None:
     """A run that stops at the first broken promise finds it, and stops."""
     plan = Plan(target=f"{TOYS}:TwoHalves")

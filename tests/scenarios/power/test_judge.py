@@ -17,11 +17,11 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import Recordings
-from crashmatrix.scenarios.power.state_judge import StateJudge
-from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged
 from crashmatrix.scenarios.systems.loading import Target
 from tests.kept import FOLDER
 from tests.processes import value

@@ -8,7 +8,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge_pool import judge_together
 from crashmatrix.scenarios.power.schedule import Recordings
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 from tests.processes import value
 
 TOYS = "tests.scenarios.toy_systems"

@@ -9,10 +9,10 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.restarts import KillPoint
 from crashmatrix.scenarios.power.results import circumstances, coverage_in_words, parse_power_id, power_id, result_of
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.restarts import KillPoint
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 
 RECORDING = Recording("ext4~commit~0", "ext4", "commit", 0, Path("trace"))
 

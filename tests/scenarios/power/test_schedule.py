@@ -9,8 +9,6 @@ import pytest
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.restarts import KillPoint, Places
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
     RESUMED_AFTER_KILL,
@@ -21,6 +19,8 @@ from crashmatrix.scenarios.power.schedule import (
     recovery_of,
     restart,
 )
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.restarts import KillPoint, Places
 
 TOYS = "tests.scenarios.toy_systems"
 RESUMABLE = "tests.scenarios.second_life_systems"

@@ -173,6 +173,12 @@ def test_server_serves_recover(tmp_path: Path) -> None:
     assert (found[0], found[1] > 1024) == (1, True)
 
 
+def test_empty_lines_are_not_items(tmp_path: Path) -> None:
+    """A client may print an empty line for an empty answer."""
+    (tmp_path / "system.toml").write_text('workload = "true"\nrecover = ["printf", "\\n7\\n \\n8\\n"]')
+    assert load(str(tmp_path / "system.toml"))().recover(tmp_path) == [7, 8]
+
+
 @pytest.mark.parametrize(
     ("server", "recover", "message"),
     [
@@ -246,7 +252,9 @@ def test_server_killed(kvserver: Path) -> None:
 def test_bug_of_the_server_is_found(kvserver: Path) -> None:
     """The example's bug is found: it says ok while the pair is in its memory."""
     kvserver.write_text(kvserver.read_text().replace('KVSERVER_BUG = ""', 'KVSERVER_BUG = "buffered"'))
-    assert "loses" in verdicts(run_kill(str(kvserver), real_kills=1, budget=2).ordered())
+    results = run_kill(str(kvserver), real_kills=1, budget=2).ordered()
+    assert "loses" in verdicts(results)
+    assert any('; the server printed "recovered 0 keys"' in result.explanation for result in results)
 
 
 HALVES = """

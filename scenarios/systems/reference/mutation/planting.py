@@ -146,7 +146,7 @@ def without_marker_then_marker(original: Any) -> Any:
 
     def commit(self: DeltaStore, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
         original(self, generation, parquet, rows, application="nobody")
-        self._transact([], "append", [], application, generation.hi)
+        self._transact("WRITE", [], [], application, generation.hi)
 
     return commit
 
@@ -154,8 +154,8 @@ def without_marker_then_marker(original: Any) -> Any:
 def one_too_high(original: Any) -> Any:
     """Commit a marker one too high."""
 
-    def transact(self: DeltaStore, actions: Any, mode: str, batch_ids: Any, application: str, hi: int) -> None:
-        original(self, actions, mode, batch_ids, application, hi + 1)
+    def transact(self: DeltaStore, operation: str, actions: Any, ids: Any, application: str, number: int) -> None:
+        original(self, operation, actions, ids, application, number + 1)
 
     return transact
 

@@ -10,6 +10,7 @@ from tests.scenarios.mutation.operators.planted import planted
     [
         ("boundary", "return a < b", ["return a <= b"]),
         ("boundary", "return (a) <= b < c", ["return (a) < b < c", "return (a) <= b <= c"]),
+        ("boundary", "return (a  # <\n        < b)", []),
         ("comparison", "return a not in b", ["return a in b"]),
         ("comparison", "if a == b:\n    c()", []),
         ("negate-condition", "while a and b:\n    c()", ["while (not (a and b)):\n    c()"]),

@@ -15,14 +15,14 @@ from crashmatrix.scenarios.power.explain.causes import (
     cause_of_restart,
     cause_of_unwritten,
 )
-from crashmatrix.scenarios.power.explain.remedies import (
+from crashmatrix.scenarios.power.explain.unsynced import Missing
+from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,
     BEFORE_RENAME,
     Remedy,
 )
-from crashmatrix.scenarios.power.explain.unsynced import Missing
 
 
 def data(path: str, now: str | None = None) -> Named:

@@ -7,8 +7,8 @@ import pytest
 from crashmatrix.scenarios.power.explain.causes import Cause, Suspect
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
 from crashmatrix.scenarios.power.explain.explain import Explanation
-from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy
 from crashmatrix.scenarios.power.explain.trials import Trial
+from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy
 
 LOG, FOLDER = Remedy(BEFORE_ACK, ("log",)), Remedy(BEFORE_ACK, ("./",))
 ONE = Cause("no fsync of log", "", (Suspect("no fsync of log", LOG),))

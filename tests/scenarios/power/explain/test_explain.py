@@ -13,9 +13,9 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.power.explain.explain import Crash, cause_in, cuts_of, explained
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.unsynced import Missing
-from crashmatrix.scenarios.power.recording import Recording
-from crashmatrix.scenarios.power.restarts import KillPoint
-from crashmatrix.scenarios.power.state_verdict import Judged
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.restarts import KillPoint
+from crashmatrix.scenarios.recorded.state_verdict import Judged
 from tests.faults.disk.support import in_child, synthetic_trace
 from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
 

@@ -10,7 +10,7 @@ import pytest
 from crashmatrix.faults.disk import CrashState, Flush, Note, Operation, Write
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, Named
 from crashmatrix.scenarios.power.explain.last_step import called_nothing, last_step, step_in_words
-from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.recorded.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
 WRITE = Write(0, b"x" * 512)

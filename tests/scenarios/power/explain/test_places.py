@@ -8,7 +8,7 @@ import pytest
 
 from crashmatrix.faults.disk import Note
 from crashmatrix.scenarios.power.explain.places import journal_lines, place_of, where
-from crashmatrix.scenarios.power.recording import Recording
+from crashmatrix.scenarios.recorded.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
 NOTES = [b"attempt 0", b"hit journal.after_attempt 1", b"hit put.done 1", b"ack 0", b"hit journal.after_ack 1"]

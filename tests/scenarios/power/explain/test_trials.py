@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.power.explain.remedies import BEFORE_ACK, Remedy
 from crashmatrix.scenarios.power.explain.trials import STATES_TRIED, Trial, Trials
+from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy
 
 REMEDY = Remedy(BEFORE_ACK, ("log",))
 

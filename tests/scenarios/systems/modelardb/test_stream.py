@@ -32,7 +32,7 @@ def test_a_cut_within_a_message() -> None:
     """A cut that leaves the marker, or more, is an error behind the batches before it; arrow itself agrees on what is whole."""
     last = len(message(BATCH))
     for length in range(4, last):
-        found = []
+        found: list[pa.RecordBatch] = []
         with pytest.raises(CutShort):
             found.extend(read(WHOLE[: len(WHOLE) - last + length], checked=True))
         assert len(pa.ipc.open_stream(WHOLE).read_all().to_batches()) == 2

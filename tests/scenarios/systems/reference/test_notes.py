@@ -32,10 +32,17 @@ def test_a_note_is_a_verdict(tmp_path: Path) -> None:
 
 def test_a_failing_disk_is_not_a_lie() -> None:
     """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
-    for error in (OSError(errno.EIO, "x"), LogPoisoned(Path(), OSError(errno.ENOSPC, "x"))):
+    of_rust = "Generic LocalFileSystem error: Unable to rename file: No space left on device (os error {})"
+    for error in (
+        OSError(errno.EIO, "x"),
+        LogPoisoned(Path(), OSError(errno.ENOSPC, "x")),
+        OSError(of_rust.format(errno.ENOSPC)),
+    ):
         if isinstance(error, LogPoisoned):
             error.__cause__ = OSError(errno.ENOSPC, "x")
         with pytest.raises(type(error)), claimed_as_broken("reading"):
             raise error
     with pytest.raises(PromiseBroken, match="reading raised FileNotFoundError"), claimed_as_broken("reading"):
         raise FileNotFoundError(errno.ENOENT, "gone")
+    with pytest.raises(PromiseBroken), claimed_as_broken("reading"):
+        raise OSError(of_rust.format(errno.ENOENT))

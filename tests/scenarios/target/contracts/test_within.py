@@ -28,6 +28,8 @@ TABLE: list[tuple[Within, str, list[Item], str]] = [
     (EACH, 'attempt ["a",1]|ack ["a",1]|attempt ["a",1.6]|ack ["a",1.6]', [["a", 1.3], ["a", 1.2]], ""),
     (EACH, 'attempt ["a",1]|ack ["a",1]|attempt ["a",1.6]|ack ["a",1.6]', [["a", 1.3]], 'loses: acknowledged, but gone: '),
     (EACH, 'attempt ["a",1]|ack ["a",1]', [["a", 1], ["a", 1.1]], 'duplicate: key "a" came back as 1.1: more often'),
+    # 1.45 is near both, 0.9 only near 1: they are paired the other way about
+    (EACH, 'attempt ["a",1]|ack ["a",1]|attempt ["a",1.9]|ack ["a",1.9]', [["a", 1.45], ["a", 0.9]], ""),
     (EACH, 'attempt ["a",1]|ack ["a",1]', [["a", 1], ["b", 1]], 'phantom: key "b"'),
     (EACH, 'attempt ["a",1]', [["a", 2]], 'corrupt: key "a" came back as 2: no value within 0.5'),
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crashmatrix.faults.disk import CrashState
-from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, Prediction
+from crashmatrix.scenarios.recorded.prediction import MOUNTED_EACH, Prediction
 
 
 class OfKept:

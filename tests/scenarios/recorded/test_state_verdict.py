@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crashmatrix.scenarios.power.state_verdict import Share, account_of
+from crashmatrix.scenarios.recorded.state_verdict import Share, account_of
 
 
 def test_account_of() -> None:

@@ -42,8 +42,11 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.explain.remedies import Remedy, Syncing
-from crashmatrix.scenarios.power.restarts import (
+from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
+from crashmatrix.scenarios.recorded.remedies import Remedy, Syncing
+from crashmatrix.scenarios.recorded.restarts import (
     CallPlace,
     Countdown,
     KillPoint,
@@ -53,9 +56,6 @@ from crashmatrix.scenarios.power.restarts import (
     run_until,
     until_killed,
 )  # fmt: skip
-from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import available
-from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.notes import HitNote, parse

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.power.explain.remedies import (
+from crashmatrix.scenarios.recorded.remedies import (
     BEFORE_ACK,
     BEFORE_RECOVERY,
     BEFORE_REMOVAL,

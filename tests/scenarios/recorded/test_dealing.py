@@ -8,9 +8,9 @@ import pytest
 
 from crashmatrix.faults.disk import CrashState, CrashStates, Flush, Note, Operation, Trace, Write
 from crashmatrix.faults.disk.state import StateNames
-from crashmatrix.scenarios.power.dealing import BATCH, Dealer
-from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, Prediction
-from crashmatrix.scenarios.power.recording import is_journal_line
+from crashmatrix.scenarios.recorded.dealing import BATCH, Dealer
+from crashmatrix.scenarios.recorded.prediction import MOUNTED_EACH, Prediction
+from crashmatrix.scenarios.recorded.recording import is_journal_line
 from tests.faults.disk.support import synthetic_trace
 
 BUDGET = 10_000

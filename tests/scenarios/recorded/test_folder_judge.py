@@ -9,8 +9,8 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
-from crashmatrix.scenarios.power.folder_judge import FolderJudge
-from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged
+from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Promises
 

@@ -21,9 +21,9 @@ from crashmatrix.scenarios.errors import PromiseBroken, UsageError
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.state_verdict import Check
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
+from crashmatrix.scenarios.recorded.state_verdict import Check
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises

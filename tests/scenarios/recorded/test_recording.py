@@ -10,15 +10,15 @@ import pytest
 from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.recording import (
+from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.recorded.recording import (
     Recording,
     is_journal_line,
     journal_before,
     promises_before,
     trace_path,
 )
-from crashmatrix.scenarios.power.restarts import KillPoint
-from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.recorded.restarts import KillPoint
 from tests.faults.disk.support import synthetic_trace
 
 TOYS = "tests.scenarios.toy_systems"

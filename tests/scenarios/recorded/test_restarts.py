@@ -11,8 +11,8 @@ import pytest
 from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.restarts import KillPoint, restarted_at
 from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.recorded.restarts import KillPoint, restarted_at
 
 TOYS = "tests.scenarios.toy_systems"
 SHELL = """

@@ -15,7 +15,7 @@ from crashmatrix.scenarios.experiment import StoredRun
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
-from crashmatrix.scenarios.power.second_lives import LifeJudge, resumed_at
+from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
 from crashmatrix.scenarios.systems.loading import Target
 from tests.scenarios.experiments import power_of
 

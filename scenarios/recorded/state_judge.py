@@ -32,15 +32,15 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
-from crashmatrix.scenarios.power.dealing import Dealer
-from crashmatrix.scenarios.power.folder_judge import FolderJudge
-from crashmatrix.scenarios.power.prediction import WRONG, Prediction
-from crashmatrix.scenarios.power.recording import Recording, is_journal_line, promises_before
-from crashmatrix.scenarios.power.restarts import restarted_at
-from crashmatrix.scenarios.power.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.power.state_verdict import Check, Judged, Share, named
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.recorded.dealing import Dealer
+from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
+from crashmatrix.scenarios.recorded.prediction import WRONG, Prediction
+from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, promises_before
+from crashmatrix.scenarios.recorded.restarts import restarted_at
+from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share, named
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Promises

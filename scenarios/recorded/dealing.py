@@ -16,8 +16,8 @@ from functools import cached_property
 from itertools import accumulate, islice, takewhile
 
 from crashmatrix.faults.disk import CrashState, CrashStates, Trace
-from crashmatrix.scenarios.power.prediction import Prediction
-from crashmatrix.scenarios.power.recording import is_journal_line
+from crashmatrix.scenarios.recorded.prediction import Prediction
+from crashmatrix.scenarios.recorded.recording import is_journal_line
 
 __all__ = ["BATCH", "Dealer"]
 

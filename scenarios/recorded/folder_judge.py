@@ -26,9 +26,9 @@ from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.judging.worker import recovered_items
-from crashmatrix.scenarios.power.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.systems.server import printed_last
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely

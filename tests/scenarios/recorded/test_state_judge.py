@@ -15,12 +15,12 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.judge import load_alone
-from crashmatrix.scenarios.power.prediction import MOUNTED_EACH, WRONG, Prediction
-from crashmatrix.scenarios.power.recording import Recording
 from crashmatrix.scenarios.power.schedule import Recordings
-from crashmatrix.scenarios.power.state_judge import StateJudge
-from crashmatrix.scenarios.power.state_verdict import Judged, Share
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.recorded.prediction import MOUNTED_EACH, WRONG, Prediction
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.recorded.state_verdict import Judged, Share
 from crashmatrix.scenarios.systems.loading import Target
 from tests.processes import value
 
