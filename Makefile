@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 REPORT ?= crashmatrix-report
 # Two for each processor: tests often wait, for a disk or a process.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
+# Fewer, since each spends five seconds on collecting the tests.
+QUICK_JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export MYPY_NUM_WORKERS ?= auto
 
 .PHONY: crash-matrix test test-quick test-all test-cost fuzz lint schemas docs dist bench bench-full mutants mutation false-alarms system-packages test-packages clean help
@@ -16,7 +18,7 @@ test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-quick: $(VENV)/ready-dev  ## the quick tests, which need no root and run no experiment
-	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow and not recorded and not experiment and not lengthy"
+	CRASHMATRIX_QUICK=1 $(BIN)/python -m pytest -n $(QUICK_JOBS) --dist worksteal -m "not slow and not recorded and not experiment and not lengthy"
 
 test-all: $(VENV)/ready-dev lint  ## the same with the tests that take long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "slow or not slow"

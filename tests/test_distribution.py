@@ -73,6 +73,7 @@ def test_the_wheel_holds_each_module_once(built: Path) -> None:
     assert found == expected()
 
 
+@pytest.mark.lengthy
 def test_so_does_the_source_distribution(built: Path) -> None:
     """Below `src`, files in place of the tree's links; beside it only what the build and a reader need."""
     (archive,) = built.glob("*.tar.gz")

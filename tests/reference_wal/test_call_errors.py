@@ -27,6 +27,7 @@ def places_of(trigger: Trigger, bases: Bases, root: Path) -> list[CallPlace]:
     return places
 
 
+@pytest.mark.lengthy
 @pytest.mark.daily(6)
 @pytest.mark.parametrize("when", ["instead", "afterwards"])
 @pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: trigger.name)

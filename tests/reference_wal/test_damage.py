@@ -103,6 +103,7 @@ def verdict(look: Callable[[Path], list[float]], root: Path, file: Path, expecte
     return "harmless" if found == expected else f"silent: {sorted(set(expected) - set(found))} are gone"
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("stride", [STRIDE, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_shows(kind: str, stride: int, tmp_path: Path) -> None:

@@ -298,6 +298,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.lengthy
 @pytest.mark.daily(2)
 @pytest.mark.parametrize(("command", "place", "intruder", "message"), REFUSED)
 def test_on_the_command_line(command: str, place: str, intruder: str, message: str, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_our_own_report_is_replaced(files: dict[str, str], tmp_path: Path) -> No
     assert {path.name for path in report.iterdir()} - {"index.html.tmp"} == {*FILES, LOCK, TRACES}
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("count", range(4))
 def test_a_killed_run_is_known_as_ours(count: int, tmp_path: Path) -> None:
     """The next run may use the directory of a run that died, however few results are in it."""

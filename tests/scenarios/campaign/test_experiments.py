@@ -43,6 +43,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_no_other_module_knows_an_experiment(name: str) -> None:
     """Campaign, replay, command line, pytest plugin, mutation runs and renderers go through the interface."""

@@ -59,6 +59,7 @@ def test_senseless_items(item: str) -> None:
         Transactions().judge(Promises.parse(f"attempt {item}\n".encode()), [])
 
 
+@pytest.mark.lengthy
 def test_a_search_that_is_too_large_says_so() -> None:
     """Many transactions that overlap and store equal values: the check gives up, and says after how much."""
     pairs = [(f"a{group}", f"b{group}") for group in range(16)]

@@ -53,6 +53,7 @@ def test_the_plan_of_a_new_disk(name: str, disks: dict[str, bytes]) -> None:
     assert not to_be_recovered(read(0))
 
 
+@pytest.mark.lengthy
 def test_the_journal_is_found(disks: dict[str, bytes]) -> None:
     """The journal's first block is its superblock, with nothing to replay; ext2 has no journal."""
     read = reader(disks["ext4"])
