@@ -27,7 +27,7 @@ class CheckEnded(Exception):
 
 @dataclass(frozen=True)
 class Recovering:
-    """The items that a recovery returned, and its job if that waits (`worker.recover`)."""
+    """A recovery that returned: what it found, and its job if that waits (`worker.recover`)."""
 
     found: Found
     job: Job[Found] | None = None
