@@ -253,6 +253,7 @@ class Ledger:
     def close(self) -> None:
         """Close its files; they stay."""
         if self._file is not None and self._contents is not None:
-            self._file.close()
+            with suppress(OSError):  # A value that cannot be written is found out again.
+                self._file.close()
             self._contents.close()
             self._file = self._contents = None

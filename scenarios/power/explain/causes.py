@@ -35,7 +35,15 @@ from crashmatrix.scenarios.recorded.remedies import (
     pattern_of,
 )
 
-__all__ = ["Cause", "Suspect", "cause_of", "cause_of_later", "cause_of_restart", "cause_of_unwritten"]
+__all__ = [
+    "Cause",
+    "Suspect",
+    "cause_of",
+    "cause_of_growth",
+    "cause_of_later",
+    "cause_of_restart",
+    "cause_of_unwritten",
+]
 
 _ALONE_MAX, _SPARED_SHOWN, _WORDS_MAX = 3, 3, 4
 _NAMED_EARLY = "The name was durable before the content: nothing had synced the file before its rename."
@@ -187,6 +195,15 @@ def cause_of_later(later: Sequence[Named], acked: str) -> Cause:
     return Cause("", because, (*alone[:_ALONE_MAX], *(every if len(patterns) > 1 else [])))
 
 
+def cause_of_growth(named: Named) -> Cause:
+    """The cause of a crash within a write that makes a file longer: it has its new size, and not its new content."""
+    return Cause(_grown(named), f"The power failed within this write. {_GROWN}")
+
+
+def _grown(named: Named) -> str:
+    return f"{named.path} grew without its content: {in_words([named])[0]}, were lost and read as zeros"
+
+
 def cause_of_restart() -> Cause:
     """The cause of what shows only if the process was killed and restarted before the power failed."""
     cause = "recovery built upon what only the page cache had"
@@ -224,9 +241,7 @@ def _disorder(
         return Cause()
     named = missing[0].named
     if _grew(missing, unsynced):
-        return Cause(
-            f"{named.path} grew without its content: {in_words([named])[0]}, were lost and read as zeros", _GROWN
-        )
+        return Cause(_grown(named), _GROWN)
     what = _object(named.path, named.kind == NAMES)
     because = f"Nothing made {what} durable before the changes after it, so the disk may keep any of them without it."
     return Cause(f"later changes survived without this one: {in_words([named])[0]}", because)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from crashmatrix.faults.disk import CrashState, Note, Trace, enter_private_namespace, load_trace
+from crashmatrix.faults.disk import CrashState, Data, Note, Size, Trace, enter_private_namespace, load_trace
 from crashmatrix.faults.disk.posix.naming import tree_syncs
 from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
@@ -21,6 +21,7 @@ from crashmatrix.scenarios.judging.words import acknowledged, shown
 from crashmatrix.scenarios.power.explain.causes import (
     Cause,
     cause_of,
+    cause_of_growth,
     cause_of_later,
     cause_of_restart,
     cause_of_unwritten,
@@ -222,10 +223,18 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
         and called_nothing(crash.trace, crash.state, loss.names)
     ):
         cause = cause_of_unwritten(loss.later, item)
+    elif loss.nothing and not unknown and loss.later and _is_within_growth(crash.trace, crash.state.cut):
+        cause = cause_of_growth(loss.later[0])
     elif crash.safe_before and loss.nothing and not unknown:
         step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared)
         cause = replace(cause, otherwise=step)
     return cause
+
+
+def _is_within_growth(trace: Trace, cut: int) -> bool:
+    """Whether a cut is within a write that makes a file longer: after the new size, before the content."""
+    size, data = trace.operations[cut - 1], trace.operations[cut] if cut < len(trace.operations) else None
+    return isinstance(size, Size) and isinstance(data, Data) and data.inode == size.inode and size.size > data.offset
 
 
 def _is_unknown(crash: Crash, loss: Loss) -> bool:

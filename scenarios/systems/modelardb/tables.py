@@ -33,6 +33,9 @@ _LATER = range(900, 904)
 class Tables(SystemUnderTest):
     """The server around the log as it was in June 2026, or fixed except for the flaws named.
 
+    Read at https://github.com/ModelarData/ModelarDB-RS/tree/f50bf88f: `modelardb_server` and `modelardb_storage`. Without flaws
+    the server is ``safe``.
+
     Args:
         flaws: names from `log.FLAWS`.
     """

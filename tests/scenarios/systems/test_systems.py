@@ -47,7 +47,7 @@ def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
     initial = value(jobs.run(work.prepare, target, root, seconds_max=SECONDS_MAX))
     value(jobs.run(work.workload, target, root, journal, (), None, seconds_max=SECONDS_MAX))
     promises = Promises.parse(journal.read_bytes(), initial)
-    assert len(promises.acknowledged) == ITEMS + len(initial)
+    assert len(promises.acknowledged) >= ITEMS + len(initial)
     contract = contract_named(load(name).contract)
     for _ in range(2):
         items, _declared, _ = value(jobs.run(work.recover, target, root, False, None, seconds_max=SECONDS_MAX))
