@@ -186,7 +186,8 @@ class Folder:
                 os.fsync(self._descriptor)  # Then the name.
         except BaseException:
             file.close()
-            os.unlink(temporary, dir_fd=self._descriptor)
+            with suppress(FileNotFoundError):  # It has its name already, and its sync was interrupted.
+                os.unlink(temporary, dir_fd=self._descriptor)
             raise
 
     def write(self, name: str, content: bytes) -> None:

@@ -249,9 +249,9 @@ class Checker:
             self._judge(state.promises, attempt.found)
             if state.resumed:
                 return None
-            recovered = Recovered(self._capture(root), tuple(attempt.found.items))
-        if not alone:
-            recovered, attempt = self._ended(root, recovered, attempt), Recovering(attempt.found)
+            recovered = Recovered(self._capture(root), tuple(attempt.found.items)) if alone else None
+        if recovered is None:
+            recovered, attempt = self._ended(root, attempt), Recovering(attempt.found)
         return self._verify(state, root, recovered, attempt)
 
     def _judge(self, promises: Promises, found: work.Found) -> None:
@@ -281,18 +281,18 @@ class Checker:
         if repeated and attempt.job:
             attempt.verify(2 * self.system.seconds_max)
         else:
-            recovered = self._ended(root, recovered, attempt) if attempt.job else recovered
+            ended = self._ended(root, attempt) if attempt.job else recovered
+            self._waits = self._waits and not recovered.tree.difference(ended.tree)
+            recovered = ended
             self._recover_again(root, recovered.items, state.promises, recovered.tree)
         self._repeated.add(folder)
         self._verified.add(checked)
         return recovered
 
-    def _ended(self, root: Path, recovered: Recovered, attempt: Recovering) -> Recovered:
-        """Let a process that waits end. If its end changes the folder, no process waits from here on."""
+    def _ended(self, root: Path, attempt: Recovering) -> Recovered:
+        """Let a process that waits end; returns what it has left then."""
         attempt.end()
-        ended = Recovered(self._capture(root), recovered.items)
-        self._waits = self._waits and not recovered.tree.difference(ended.tree)
-        return ended
+        return Recovered(self._capture(root), tuple(attempt.found.items))
 
     def _capture(self, root: Path) -> Tree:
         """Snapshot a recovered folder, if it still is one."""

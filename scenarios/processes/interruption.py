@@ -9,10 +9,11 @@ A signal that was ignored when the program began (SIGHUP under nohup) stays igno
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,6 +22,8 @@ from typing import Any
 __all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "signals_held_back"]
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_AGAIN_SECONDS = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,6 +35,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.status = 0
+        self._deaf = False
         self._heard = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     def leave(self) -> None:
@@ -62,7 +66,7 @@ class Interruption:
             os._exit(128 + number)
 
     def _interrupt(self, number: int, _: FrameType | None) -> None:
-        if not self.status:
+        if not self.status and not self._deaf:
             self.status = 128 + number
             raise Interrupted
 
@@ -71,8 +75,17 @@ class Interruption:
         if not issubclass(lost.exc_type, Interrupted):
             sys.__unraisablehook__(lost)
             return
-        number, self.status = self.status - 128, 0
-        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+        self._deaf = True  # For what is raised in here is lost, too.
+        try:
+            number, self.status = self.status - 128, 0
+            _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
+        finally:
+            self._deaf = False
+
+    def _send_until_heard(self, number: int) -> None:
+        while not self.status:
+            time.sleep(_AGAIN_SECONDS)
+            os.kill(os.getpid(), number)
 
 
 @contextmanager

@@ -71,6 +71,22 @@ def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "old"}
 
 
+@pytest.mark.parametrize("call", [1, 2], ids=["content", "name"])
+def test_interrupted_while_it_syncs(call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C stays Ctrl-C, whether the file has its name by then or not; nothing is left over."""
+    calls: list[int] = []
+
+    def interrupted(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with Folder.open(tmp_path) as folder, pytest.raises(KeyboardInterrupt):
+        folder.write("a", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"][: call - 1]
+
+
 def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     """A link is replaced, and its target stays as it is."""
     (tmp_path / "precious").write_text("precious")

@@ -198,11 +198,11 @@ class DiaryThatEndsLate(Diary):
 
 
 class DiaryOfAChild(Diary):
-    """Recovery leaves a process that goes on writing to the folder."""
+    """A first recovery leaves a process that goes on writing to the folder."""
 
     def recover(self, root: Path) -> Sequence[Any]:
         found = super().recover(root)
-        if os.fork() == 0:
+        if not (root / "child").exists() and os.fork() == 0:
             while True:
                 (root / "child").write_text(str(time.monotonic_ns()))
         while not (root / "child").exists():
