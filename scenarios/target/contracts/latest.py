@@ -1,6 +1,7 @@
 """`latest`: a map. Each key has its last acknowledged value, or one attempted later; a deleted key is gone.
 
 Items are ``[key, value]``, and ``[key]`` deletes the key. Recovery returns ``[key, value]`` for each key that is there.
+``[key, null]`` stores null, or deletes the key: recovery may return the null, or leave the key out.
 
 Keys are independent of each other: some order of all attempts explains a result if, for each key, some order of its own does.
 A value is explained if its attempt can be the last of its key: no acknowledged attempt of the key began after it had ended. So
@@ -24,9 +25,11 @@ __all__ = ["GONE", "Latest", "recovered_map", "write_of"]
 GONE: Final = ""
 """In place of a value's text: the key is not there. No JSON text is empty."""
 
+_NULL: Final = item_key(None)
+
 
 class Latest(Contract):
-    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that; [key] deletes it.
+    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that; [key] or [key, null] deletes it.
 
     If attempts overlap, either may be the last.
     """
@@ -51,7 +54,8 @@ class Latest(Contract):
 
 def _judge_key(key: str, attempts: list[Operation], found: str) -> list[Violation]:
     acknowledged = [each for each in attempts if each.acknowledged]
-    writers = [each for each in attempts if write_of(each.item)[1] == found]
+    explains = (found, _NULL) if found == GONE else (found,)
+    writers = [each for each in attempts if write_of(each.item)[1] in explains]
     if any(not _overtaken(each, acknowledged) for each in writers) or (found == GONE and not acknowledged):
         return []
     owed = max(acknowledged, key=lambda each: each.end, default=attempts[0])

@@ -18,6 +18,12 @@ TABLE: list[tuple[str, list[Item], str]] = [
     ('attempt ["a",1]|ack ["a",1]|attempt ["a"]|fail ["a"]', [], ""),
     ('attempt ["a"]|ack ["a"]|attempt ["a",1]|ack ["a",1]', [], 'loses: key "a" is gone; 1 was acknowledged'),
     ('attempt ["a"]|ack ["a"]', [], ""),
+    # a null stored is a null, or a deletion
+    ('attempt ["a",1]|ack ["a",1]|attempt ["a",null]|ack ["a",null]', [], ""),
+    ('attempt ["a",1]|ack ["a",1]|attempt ["a",null]|ack ["a",null]', [["a", None]], ""),
+    ('attempt ["a",1]|ack ["a",1]|attempt ["a",null]|ack ["a",null]', [["a", 1]], 'loses: key "a" came back as 1, though null'),
+    ('attempt ["a",null]|ack ["a",null]|attempt ["a",1]|ack ["a",1]', [], 'loses: key "a" is gone; 1 was acknowledged'),
+    ('attempt ["a",1]|ack ["a",1]|attempt ["a"]|ack ["a"]', [["a", None]], 'corrupt: key "a" came back as null, which was never'),
     # writers that overlap: either may be the last
     ('attempt:v ["a",1]|attempt:w ["a",2]|ack:v ["a",1]|ack:w ["a",2]', [["a", 1]], ""),
     ('attempt:v ["a",1]|attempt:w ["a",2]|ack:v ["a",1]|ack:w ["a",2]', [["a", 2]], ""),
