@@ -29,9 +29,9 @@ _NULL: Final = item_key(None)
 
 
 class Latest(Contract):
-    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that; [key] or [key, null] deletes it.
+    """Items are [key, value]: each key has its last acknowledged value, or one attempted after that.
 
-    If attempts overlap, either may be the last.
+    [key] and [key, null] delete it. If attempts overlap, either may be the last.
     """
 
     stored_once: ClassVar[bool] = True

@@ -161,7 +161,7 @@ LATEST_TABLE: list[tuple[str, list[Item], str]] = [
     ('["a",1] ["a",1]', [], "loses"),
     # keys and values that are no names
     ('["a",null]', [["a", None]], ""),
-    ('["a",null]', [], "loses"),
+    ('["a",null]', [], ""),  # a deletion
     ('["a",1] ["a",null]', [["a", 1]], "loses"),
     ('[[1],{"x":[]}] [null,0]', [[None, 0], [[1], {"x": []}]], ""),
     ('[1,"x"] ["1","y"]', [["1", "y"], [1, "x"]], ""),
