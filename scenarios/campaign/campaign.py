@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from crashmatrix.reports import ExperimentSummary, ReportWriter, RunSummary, ScenarioResult
-from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
 from crashmatrix.scenarios.campaign.experiments import by_default, experiment_named
 from crashmatrix.scenarios.campaign.explain import explanation_of
 from crashmatrix.scenarios.campaign.plan import Plan
@@ -102,6 +101,8 @@ class Campaign:
                 with self._clock.until(self._clock.end):
                     checker, remarks = stack.enter_context(workbench(self.plan, writer.ledger))
                     if self.plan.cluster:
+                        from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool  # other runs do without it
+
                         checker.pool = pool = stack.enter_context(cluster_pool(self.plan, checker))
                         self.plan = replace(self.plan, workers=self.plan.workers or pool.size)
             except TimeUp:

@@ -8,10 +8,9 @@ returns its coroutine, to be awaited as usual.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -61,16 +60,19 @@ def as_part(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         token = current.set(life)
         try:
             returned = function(system, *arguments, **options)
-            return returned if not inspect.iscoroutine(returned) or _in_loop() else asyncio.run(returned)
+            return _run(returned) if inspect.iscoroutine(returned) else returned
         finally:
             current.reset(token)
 
     return part
 
 
-def _in_loop() -> bool:
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end; within an event loop, return it."""
+    import asyncio  # Most targets do without it, in every process.
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return asyncio.run(coroutine)
+    return coroutine

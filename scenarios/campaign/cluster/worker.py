@@ -7,7 +7,6 @@ comes. It owns nothing: its tasks can be done by another worker as well.
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import threading
 from contextlib import ExitStack
@@ -70,6 +69,8 @@ def resources() -> tuple[dict[str, float], dict[str, str]]:
 
 def serve(scheduler: str, jobs: int) -> None:
     """Join a cluster with so many workers, and serve until the scheduler is gone. A worker that dies is started again."""
+    import asyncio
+
     import dask
     from distributed import Nanny
 
