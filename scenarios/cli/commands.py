@@ -17,16 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crashmatrix.faults.disk import FILESYSTEMS, Filesystem, InvalidOption
+from crashmatrix.faults.disk import FILESYSTEMS
 from crashmatrix.reports import ReportError
 from crashmatrix.reports.formats.console import show_run
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default, experiment_named
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import check_trusted, replay
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports
+from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of, target_of
 from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
@@ -37,7 +38,6 @@ from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
-from crashmatrix.scenarios.systems.loading import whole_name
 
 __all__ = ["app", "call"]
 
@@ -116,13 +116,13 @@ def run(
     tags: Tags = None,
 ) -> None:
     """Crash TARGET everywhere, recover, and say whether it kept its promises."""
-    filesystems = _filesystems(fs or "")
+    filesystems = filesystems_of(fs or "") or ("ext4",)
     plan = Plan(
-        **_target(target),
+        **target_of(target),
         options=_options(target, data, timestamp, tags),
-        experiments=_experiments(experiments)
+        experiments=experiments_of(experiments)
         or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
-        required=_experiments(require),
+        required=experiments_of(require),
         seed=seed,
         workers=_workers(jobs, cluster),
         budget=budget,
@@ -177,7 +177,7 @@ def targets() -> None:
 @app.command(short_help="List the failpoints of a target.")
 def failpoints(target: TargetName = "reference") -> None:
     """List the failpoints of a target, and how often its undisturbed workload hits each."""
-    plan = Plan(**_target(target))
+    plan = Plan(**target_of(target))
     with workbench(plan) as (checker, _):
         points = [point for kind in EXPERIMENTS.values() for point in kind.points(checker)]
     table = _table("failpoint", "hits", "what a crash there finds")
@@ -255,11 +255,6 @@ def _run(plan: Plan) -> None:
     raise typer.Exit(campaign.summary.verdict.exit_status)
 
 
-def _target(target: str) -> dict[str, Any]:
-    name, _, mutant = target.partition("+")
-    return {"target": whole_name(name), "mutant": mutant}
-
-
 def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
     given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -280,18 +275,6 @@ def _workers(jobs: int | None, cluster: str) -> int:
     if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
         raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
     return jobs or processors
-
-
-def _experiments(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(filter(None, text.split(","))))
-    return tuple(experiment_named(name).name for name in names)
-
-
-def _filesystems(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text)))) or ("ext4",)
-    except InvalidOption as error:
-        raise UsageError(str(error)) from None
 
 
 def _version(asked: bool) -> None:

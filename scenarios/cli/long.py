@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 
 from crashmatrix.reports.formats.text import visible
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, experiment_named
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.soak import Soak, SoakState
+from crashmatrix.scenarios.cli.arguments import experiments_of, target_of
 from crashmatrix.scenarios.extras import extra_installed
 
 __all__ = ["app"]
@@ -38,11 +39,9 @@ def soak(
 
     Exit status: 0 all seeds safe, 1 a promise broken, 3 unknown.
     """
-    name, _, mutant = target.partition("+")
-    names = tuple(experiment_named(each).name for each in experiments.split(",") if each)
     plan = Plan(
-        target=name, mutant=mutant, experiments=names, or_alternative=True, seed=seed, budget=budget, workers=jobs,
-        until_broken=until_broken, report=report,
+        **target_of(target), experiments=experiments_of(experiments), or_alternative=True, seed=seed, budget=budget,
+        workers=jobs, until_broken=until_broken, report=report,
     )  # fmt: skip
     state = Soak(plan, hours * 3600, _out.print).run()
     _show(state, report)

@@ -12,9 +12,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from crashmatrix.faults.disk import Filesystem, InvalidOption
 from crashmatrix.reports.formats.console import progress
-from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of
 from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 from crashmatrix.scenarios.mutation.chosen import mutants_for, sources_of, stages_for
 from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
@@ -22,6 +21,7 @@ from crashmatrix.scenarios.mutation.mutant import SourceMutant, sampled
 from crashmatrix.scenarios.mutation.mutation_run import run_mutants
 from crashmatrix.scenarios.mutation.results import ResultsFile, Tried, digest, equivalents
 from crashmatrix.scenarios.mutation.survivors import Score, additions, report, scores, survivors
+from crashmatrix.scenarios.systems.loading import whole_name
 
 __all__ = ["app"]
 
@@ -59,6 +59,7 @@ def mutate(
 
     An interrupted run goes on where it ended.
     """
+    target = whole_name(target)
     files = [*source] if source else sources_of(target)
     everything = mutants_for(target, files)
     mutants = sampled(everything, sample, seed)
@@ -67,7 +68,7 @@ def mutate(
             _say(f"{mutant.id}  line {mutant.line}: {mutant.about}")
         return
     known = equivalents(equivalent) if equivalent else {}
-    stages = stages_for(list(filter(None, experiments.split(","))), _filesystems(fs), budget)
+    stages = stages_for(experiments_of(experiments), filesystems_of(fs), budget)
     tried = _run(Settings(target, stages, seed), mutants, directory, jobs or len(os.sched_getaffinity(0)))
     about = f"Sample: {len(mutants)} of {len(everything)} mutants, seed {seed}; experiments: {_shown(stages)}."
     (directory / "survivors.md").write_text(report(target, mutants, tried, known, about), "utf-8")
@@ -118,13 +119,6 @@ def _show(target: str, missed: list[SourceMutant], tried: Mapping[str, Tried], s
 
 def _shown(stages: tuple[Stage, ...]) -> str:
     return ", ".join(f"{stage.experiment} (budget {stage.budget})" for stage in stages)
-
-
-def _filesystems(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text))))
-    except InvalidOption as error:
-        raise UsageError(str(error)) from None
 
 
 def _say(text: str) -> None:

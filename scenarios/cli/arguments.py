@@ -1,0 +1,39 @@
+"""Arguments that several commands read in the same way: a target, experiments, filesystems."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from crashmatrix.faults.disk import Filesystem, InvalidOption
+from crashmatrix.scenarios.campaign.experiments import experiment_named
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.systems.loading import whole_name
+
+__all__ = ["TargetArguments", "experiments_of", "filesystems_of", "target_of"]
+
+
+class TargetArguments(TypedDict):
+    """The two fields of a plan that name a target."""
+
+    target: str
+    mutant: str
+
+
+def target_of(text: str) -> TargetArguments:
+    """Read ``NAME`` or ``NAME+PLANTED_BUG``. Raises UsageError: a file alone does not name one system."""
+    name, _, mutant = text.partition("+")
+    return {"target": whole_name(name), "mutant": mutant}
+
+
+def experiments_of(text: str) -> tuple[str, ...]:
+    """Read names between commas, each once. Raises UsageError."""
+    names = dict.fromkeys(filter(None, text.split(",")))
+    return tuple(experiment_named(name).name for name in names)
+
+
+def filesystems_of(text: str) -> tuple[str, ...]:
+    """Read specifications of filesystems between commas, each once. Raises UsageError."""
+    try:
+        return tuple(dict.fromkeys(map(str, Filesystem.parse_list(text))))
+    except InvalidOption as error:
+        raise UsageError(str(error)) from None
