@@ -14,12 +14,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "signals_held_back"]
+__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "is_within", "signals_held_back"]
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,7 +35,6 @@ class Interruption:
 
     def __init__(self) -> None:
         self.status = 0
-        self._deaf = False
         self._heard = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     def leave(self) -> None:
@@ -65,8 +64,8 @@ class Interruption:
         finally:
             os._exit(128 + number)
 
-    def _interrupt(self, number: int, _: FrameType | None) -> None:
-        if not self.status and not self._deaf:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.status and not is_within(frame, Interruption._unraisable):
             self.status = 128 + number
             raise Interrupted
 
@@ -75,17 +74,20 @@ class Interruption:
         if not issubclass(lost.exc_type, Interrupted):
             sys.__unraisablehook__(lost)
             return
-        self._deaf = True  # For what is raised in here is lost, too.
-        try:
-            number, self.status = self.status - 128, 0
-            _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
-        finally:
-            self._deaf = False
+        number, self.status = self.status - 128, 0
+        _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
 
     def _send_until_heard(self, number: int) -> None:
         while not self.status:
             time.sleep(_AGAIN_SECONDS)
             os.kill(os.getpid(), number)
+
+
+def is_within(frame: FrameType | None, function: Callable[..., object]) -> bool:
+    """Whether a function runs in this frame, or has called what does: in a hook for lost exceptions, another one is lost, too."""
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

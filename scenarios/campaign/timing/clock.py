@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from crashmatrix.scenarios.processes.interruption import is_within
+
 __all__ = ["Clock", "TimeShare", "TimeUp"]
 
 _EXPLAINING = 0.25
 """The part of an experiment's time that is kept for explanations."""
 
-_LEAST_SECONDS = 0.001
+_LEAST_SECONDS, _AGAIN_SECONDS = 0.001, 0.01
 
 
 class TimeUp(KeyboardInterrupt):
@@ -59,7 +61,7 @@ class Clock:
         before, hook = signal.signal(signal.SIGALRM, _raise), sys.unraisablehook
         sys.unraisablehook = lambda lost: _again(lost, hook)
         try:
-            signal.setitimer(signal.ITIMER_REAL, max(_LEAST_SECONDS, at - time.monotonic()))
+            signal.setitimer(signal.ITIMER_REAL, max(_LEAST_SECONDS, at - time.monotonic()), _AGAIN_SECONDS)
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -67,13 +69,15 @@ class Clock:
             sys.unraisablehook = hook
 
 
-def _raise(_: int, __: FrameType | None) -> None:
-    raise TimeUp
+def _raise(_: int, frame: FrameType | None) -> None:
+    if not is_within(frame, _again):  # Else at the next tick.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise TimeUp
 
 
 def _again(lost: Any, hook: Any) -> None:
     """An exception raised in a destructor goes no further: raise it again soon."""
     if lost.exc_type is TimeUp:
-        signal.setitimer(signal.ITIMER_REAL, _LEAST_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, _LEAST_SECONDS, _AGAIN_SECONDS)
     else:
         hook(lost)
