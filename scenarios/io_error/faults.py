@@ -41,17 +41,31 @@ _ACTION: Final = re.compile(rf"(.+)@([1-9][0-9]{{0,8}})~({ACTIONS})~(once|on)", 
 _POINT: Final = re.compile(r"(.+)@([1-9][0-9]{0,8})~raise\(([A-Z0-9]+)\)~(once|on)", re.DOTALL)
 
 
+class _OfFailpoint:
+    """A fault of a failpoint. It prints as it is parsed, and does nothing in part."""
+
+    calls: str
+    number: int
+    times: str
+    short = False
+
+    @property
+    def error(self) -> str:
+        """The action of the failpoint."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{self.calls}@{self.number}~{self.error}~{self.times}"
+
+
 @dataclass(frozen=True)
-class PointFault:
+class PointFault(_OfFailpoint):
     """A failpoint, ``calls``, that raises OSError at its hit ``number``, and perhaps at all later ones."""
 
     calls: str
     number: int
     errno: str
     times: str = "once"
-
-    def __str__(self) -> str:
-        return f"{self.calls}@{self.number}~{self.error}~{self.times}"
 
     @property
     def error(self) -> str:
@@ -64,11 +78,6 @@ class PointFault:
         return f"failpoint {self.errno} {self.times}"
 
     @property
-    def short(self) -> bool:
-        """A failpoint does nothing in part."""
-        return False
-
-    @property
     def actions(self) -> str:
         """The fault in the action language of failpoints."""
         before = f"{self.number - 1}*off->" if self.number > 1 else ""
@@ -76,16 +85,13 @@ class PointFault:
 
 
 @dataclass(frozen=True)
-class ActionFault:
+class ActionFault(_OfFailpoint):
     """A failpoint of a program in another language, ``calls``, that takes an action of fail-rs or gofail at a hit."""
 
     calls: str
     number: int
     action: str
     times: str = "once"
-
-    def __str__(self) -> str:
-        return f"{self.calls}@{self.number}~{self.action}~{self.times}"
 
     @property
     def error(self) -> str:
@@ -101,11 +107,6 @@ class ActionFault:
     def kind(self) -> str:
         """Its row in the table of faults and endings, whichever failpoint it is."""
         return f"failpoint {self.action} {self.times}"
-
-    @property
-    def short(self) -> bool:
-        """A failpoint does nothing in part."""
-        return False
 
 
 @dataclass(frozen=True)

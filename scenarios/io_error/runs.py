@@ -43,9 +43,9 @@ from crashmatrix.scenarios.target.notes import AckNote, AnyNote, parse
 __all__ = ["Begun", "FaultyRun", "Prepared", "TriedFault", "begin", "prepare", "prepared_from", "run_with", "serves"]
 
 
-@dataclass
-class Prepared:
-    """The state from which every run of the workload starts, and what an undisturbed run does."""
+@dataclass(frozen=True)
+class Begun:
+    """The state from which every run of the workload starts, and what an undisturbed run does. A resumed run remembers it."""
 
     tree: Tree
     items: tuple[Item, ...]
@@ -53,24 +53,19 @@ class Prepared:
     points: tuple[Place, ...]
     """The hits of the system's own failpoints."""
     end: CrashState
-    patience: Patience
-    """How long a run of the workload may take."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """The part of it that is remembered; ``seconds`` is how long the undisturbed run took."""
-
-    tree: Tree
-    items: tuple[Item, ...]
-    profile: Profile
-    points: tuple[Place, ...]
-    end: CrashState
     seconds: float
+    """How long the undisturbed run took."""
 
     def trees(self) -> list[Tree]:
         """The snapshots in it."""
         return [self.tree, self.end.tree]
+
+
+@dataclass(frozen=True)
+class Prepared(Begun):
+    """The same, with how long a run of the workload may take."""
+
+    patience: Patience
 
 
 @dataclass
@@ -144,7 +139,7 @@ def prepared_from(checker: Checker, begun: Begun) -> Prepared:
     """Return what was prepared, with the patience for its runs."""
     patience = Patience(max(checker.system.seconds_max, 3 * begun.seconds))
     patience.ended(begun.seconds)
-    return Prepared(begun.tree, begun.items, begun.profile, begun.points, begun.end, patience)
+    return Prepared(**vars(begun), patience=patience)
 
 
 def _begin(checker: Checker) -> Begun:

@@ -94,7 +94,9 @@ class _Bench:
 
 def _bench_of(checker: Checker, begun: Begun) -> _Bench:
     shared = checker.pool.shared
-    bench: _Bench = shared.setdefault(NAME, _Bench(checker, prepared_from(checker, begun), Judge(checker)))
+    if NAME not in shared:  # Two threads may come here first; then one bench is made in vain.
+        shared.setdefault(NAME, _Bench(checker, prepared_from(checker, begun), Judge(checker)))
+    bench: _Bench = shared[NAME]
     return bench
 
 

@@ -64,20 +64,7 @@ def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFaul
     """Run the workload with a call that fails. Raises UsageError: it ended with an error."""
     failing = _NotingCalls([fault])
     failing.descriptor = machine.descriptor
-    journal = DiskJournal(machine)
-
-    def work() -> None:
-        system.workload(machine.root, journal)
-
-    status = run_watched(
-        work,
-        root=machine.root,
-        journal=machine.notes,
-        failpoints=(),
-        at=lambda *_: None,
-        failing=failing,
-    )
-    if status:
+    if status := _watched(system, machine, lambda *_: None, failing):
         raise UsageError(f"the workload ended with status {status}")
 
 
@@ -93,21 +80,25 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
             tree.kill()
             raise _Killed
 
+    with suppress(_Killed):
+        _watched(system, machine, at)
+    switch.heal()
+    run_forked(lambda: _recover(system, machine.root, answer))
+
+
+def _watched(
+    system: SystemUnderTest,
+    machine: Machine,
+    at: Callable[[str, ProcessTree, Callable[[], None]], None],
+    failing: FailingCalls | None = None,
+) -> int:
+    """Run the workload, stopped before each of its system calls for ``at``; returns its exit status."""
     journal = DiskJournal(machine)
 
     def work() -> None:
         system.workload(machine.root, journal)
 
-    with suppress(_Killed):
-        run_watched(
-            work,
-            root=machine.root,
-            journal=machine.notes,
-            failpoints=(),
-            at=at,
-        )
-    switch.heal()
-    run_forked(lambda: _recover(system, machine.root, answer))
+    return run_watched(work, root=machine.root, journal=machine.notes, failpoints=(), at=at, failing=failing)
 
 
 def _recover(system: SystemUnderTest, root: Path, answer: int) -> None:
