@@ -19,64 +19,7 @@ from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Check, Explored, Judged, Share
 from crashmatrix.scenarios.systems.loading import Target, load
 
-__all__ = ["JudgeShare", "JudgedShare", "judge_share", "judge_together", "judged_shares"]
-
-
-def judge_together(
-    jobs: Jobs,
-    target: Target,
-    recording: Recording,
-    workers: int,
-    budget: int,
-    on_judged: Callable[[Judged], None],
-    *,
-    verified: frozenset[Check] = frozenset(),
-    until_broken: bool = False,
-    lives: int = 0,
-    learnt: Learnt = NOTHING_LEARNT,
-) -> list[JobResult[Share]]:
-    """Judge up to ``budget`` states; returns how each judge ended, with its `state_verdict.Share` if in order.
-
-    Args:
-        on_judged: called with each state's verdict as it comes, from as many threads as there are workers.
-        verified, until_broken, learnt: see `judge.judge`.
-        lives: how many second lives each of the workers judges at most.
-    """
-    share = max(1, budget // workers)
-
-    def drive(number: int) -> JobResult[Share]:
-        return judge_share(
-            jobs, target, recording, number, workers, share, on_judged,
-            verified=verified, until_broken=until_broken, lives=lives, learnt=learnt,
-        )  # fmt: skip
-
-    return [result for _, result in side_by_side(jobs, workers, drive, range(workers))]
-
-
-def judge_share(
-    jobs: Jobs,
-    target: Target,
-    recording: Recording,
-    number: int,
-    workers: int,
-    share: int,
-    on_judged: Callable[[Judged], None],
-    *,
-    verified: frozenset[Check],
-    until_broken: bool,
-    lives: int,
-    learnt: Learnt,
-) -> JobResult[Share]:
-    """Judge one of ``workers`` parts, up to ``share`` outcomes of it; returns how the judge ended."""
-    # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
-    seconds_max = 60 + ((share + 2) * 4 + lives * 3 + 24) * load(target.name).seconds_max
-    job = jobs.start(
-        power_judge.judge, target, recording, number, workers, share, verified, until_broken, lives, learnt,
-        seconds_max=seconds_max, keep_going=True,
-    )  # fmt: skip
-    while (judged := job.next_message()) is not None:
-        on_judged(judged)
-    return job.wait()
+__all__ = ["JudgeShare", "JudgedShare", "judge_together", "judged_shares"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +33,32 @@ class JudgedShare:
 
 @dataclass(frozen=True)
 class JudgeShare(Task[Checker, int, JudgedShare]):
-    """Judges parts of a recording, by their numbers: ``workers`` parts of ``budget`` outcomes each."""
+    """Judges parts of a recording, by their numbers: ``workers`` parts of ``budget`` outcomes each.
+
+    For ``verified``, ``until_broken`` and ``learnt`` see `judge.judge`; ``lives`` is how many second lives each part has at most.
+    """
 
     result = JudgedShare
     experiment = "power"
     recording: Recording
     workers: int
     budget: int
-    verified: frozenset[Check]
-    until_broken: bool
-    lives: int
-    learnt: Learnt
+    verified: frozenset[Check] = frozenset()
+    until_broken: bool = False
+    lives: int = 0
+    learnt: Learnt = NOTHING_LEARNT
+
+    def judge(self, jobs: Jobs, target: Target, number: int, on_judged: Callable[[Judged], None]) -> JobResult[Share]:
+        """Judge a part; returns how the judge ended, with its `state_verdict.Share` if in order."""
+        # Two recoveries, and `verify` at its longest. Second lives that hang come to an end (`LifeJudge.hung`).
+        seconds_max = 60 + ((self.budget + 2) * 4 + self.lives * 3 + 24) * load(target.name).seconds_max
+        job = jobs.start(
+            power_judge.judge, target, self.recording, number, self.workers, self.budget, self.verified, self.until_broken,
+            self.lives, self.learnt, seconds_max=seconds_max, keep_going=True,
+        )  # fmt: skip
+        while (judged := job.next_message()) is not None:
+            on_judged(judged)
+        return job.wait()
 
     def key(self, item: int) -> str:
         """The recording and the part."""
@@ -122,13 +80,20 @@ class JudgeShare(Task[Checker, int, JudgedShare]):
     def carry_out(self, checker: Checker, item: int) -> JudgedShare:
         """Judge one part."""
         judged: list[Judged] = []
-        end = judge_share(
-            checker.jobs, checker.target, self.recording, item, self.workers, self.budget, judged.append,
-            verified=self.verified, until_broken=self.until_broken, lives=self.lives, learnt=self.learnt,
-        )  # fmt: skip
+        end = self.judge(checker.jobs, checker.target, item, judged.append)
         if isinstance(end, Returned):
             return JudgedShare(tuple(judged), end.value)
         return JudgedShare(tuple(judged), ended=str(end))
+
+
+def judge_together(
+    jobs: Jobs, target: Target, task: JudgeShare, on_judged: Callable[[Judged], None]
+) -> list[JobResult[Share]]:
+    """Judge all parts side by side; ``on_judged`` is called with each verdict as it comes, from a thread for each part."""
+    ends = side_by_side(
+        jobs, task.workers, lambda number: task.judge(jobs, target, number, on_judged), range(task.workers)
+    )
+    return [result for _, result in ends]
 
 
 def judged_shares(checker: Checker, task: JudgeShare, on_judged: Callable[[Judged], None]) -> tuple[list[Share], float]:
@@ -162,10 +127,7 @@ def judged_shares(checker: Checker, task: JudgeShare, on_judged: Callable[[Judge
 
 
 def _here(checker: Checker, task: JudgeShare, on_judged: Callable[[Judged], None]) -> list[Share | str]:
-    ends = judge_together(
-        checker.jobs, checker.target, task.recording, task.workers, task.budget * task.workers, on_judged,
-        verified=task.verified, until_broken=task.until_broken, lives=task.lives, learnt=task.learnt,
-    )  # fmt: skip
+    ends = judge_together(checker.jobs, checker.target, task, on_judged)
     return [end.value if isinstance(end, Returned) else str(end) for end in ends]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.power.explain import explain as explain_power
-from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judge_together
 from crashmatrix.scenarios.power.results import result_of
 from crashmatrix.scenarios.power.schedule import run_recorder
 from crashmatrix.scenarios.processes.jobs import Jobs
@@ -146,7 +146,8 @@ class Trials:
         tried = _Tried(result.value, syncs_made(result.value.syncs_count))
         if remedy is None or tried.synced:
             judged: list[Judged] = []
-            judge_together(self.jobs, self.target, tried.recording, self.workers, self.states, judged.append)
+            task = JudgeShare(tried.recording, self.workers, max(1, self.states // self.workers))
+            judge_together(self.jobs, self.target, task, judged.append)
             tried.add(judged)
         return tried
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.judge_pool import judge_together
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judge_together
 from crashmatrix.scenarios.power.schedule import Recordings
 from crashmatrix.scenarios.recorded.state_verdict import Judged
 from tests.processes import value
@@ -20,7 +20,9 @@ def test_shares_add_up(tmp_path: Path) -> None:
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         found: dict[int, list[Judged]] = {1: [], 2: []}
         for workers, judged in found.items():
-            ends = judge_together(checker.jobs, checker.target, recording, workers, 200, judged.append)
+            ends = judge_together(
+                checker.jobs, checker.target, JudgeShare(recording, workers, 200 // workers), judged.append
+            )
             assert len(ends) == workers
             assert sum(value(ended).judged for ended in ends) == len(judged) - 1  # The clean end is not counted.
     alone, together = ({(one.state, one.verdict) for one in judged} for judged in found.values())
@@ -33,5 +35,5 @@ def test_until_broken(tmp_path: Path) -> None:
     with workbench(Plan(target=f"{TOYS}:Unsynced", report=tmp_path / "report")) as (checker, _):
         recording = Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")
         judged: list[Judged] = []
-        judge_together(checker.jobs, checker.target, recording, 1, 200, judged.append, until_broken=True)
+        judge_together(checker.jobs, checker.target, JudgeShare(recording, 1, 200, until_broken=True), judged.append)
     assert [one.verdict.broken for one in judged] == [*[False] * (len(judged) - 1), True]
