@@ -9,7 +9,7 @@ from benchmarks.mutation.places import group_of
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
 from crashmatrix.scenarios.mutation.results import Tried
-from crashmatrix.scenarios.mutation.survivors import Score, scores, survivors, table
+from crashmatrix.scenarios.mutation.survivors import Score, outcomes_in_words, scores, survivors, table
 
 __all__ = ["document"]
 
@@ -94,7 +94,7 @@ def _survivors(
     missed = survivors(mutants, tried, equivalent, _JUDGES["both"])
     yield f"## Survivors: {len(missed)} that nobody noticed"
     for mutant in missed:
-        outcomes = ", ".join(f"{judge}: {outcome.kind}" for judge, outcome in tried[mutant.id].outcomes.items())
+        outcomes = outcomes_in_words(tried[mutant.id])
         yield f"\n`{mutant.id}` ({outcomes})\n\n{_FENCE}diff\n{mutant.diff()}\n{_FENCE}"
 
 

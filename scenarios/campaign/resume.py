@@ -14,7 +14,7 @@ from typing import Any
 from crashmatrix.reports import ReportError, RunSummary, ScenarioResult, read_report
 from crashmatrix.reports.unfinished.ledger import Ledger
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.versions import versions
+from crashmatrix.scenarios.campaign.versions import PACKAGES, versions
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import Target
 
@@ -77,13 +77,10 @@ def _described(plan: Plan) -> dict[str, Any]:
             "filesystems_named": plan.filesystems_named,
             "seed": plan.seed,
             "shard": str(plan.shard),
-            "versions": versions((*_PACKAGES,)),
+            "versions": versions((*PACKAGES, "lmdb")),
             "program": program_of(plan),
         }
     )
-
-
-_PACKAGES = ("crashmatrix", "deltalake", "duckdb", "pyarrow", "lmdb")
 
 
 def as_reported(value: dict[str, Any]) -> dict[str, Any]:

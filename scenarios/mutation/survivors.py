@@ -13,7 +13,7 @@ from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
 from crashmatrix.scenarios.mutation.results import KILLED, Kind, Tried
 
-__all__ = ["Score", "additions", "report", "scores", "survivors", "table"]
+__all__ = ["Score", "additions", "outcomes_in_words", "report", "scores", "survivors", "table"]
 
 _FENCE = "```"
 
@@ -138,6 +138,11 @@ def _operator(mutant: SourceMutant) -> str:
     return f"`{mutant.operator}`: {OPERATORS[mutant.operator].about}"
 
 
+def outcomes_in_words(tried: Tried) -> str:
+    """Say how each judge ended."""
+    return ", ".join(f"{judge}: {outcome.kind}" for judge, outcome in tried.outcomes.items())
+
+
 def _kinds(score: Score) -> str:
     shown = ", ".join(f"{kind} {count}" for kind, count in sorted(score.kinds.items()))
     return f"Outcomes: {shown}; equivalent {score.equivalent}, undecided {score.undecided}."
@@ -147,7 +152,7 @@ def _missed(missed: Sequence[SourceMutant], tried: Mapping[str, Tried]) -> Itera
     if missed:
         yield "## The bugs that were missed"
     for mutant in missed:
-        outcomes = ", ".join(f"{judge}: {outcome.kind}" for judge, outcome in tried[mutant.id].outcomes.items())
+        outcomes = outcomes_in_words(tried[mutant.id])
         yield f"\n### {mutant.id}\n\nLine {mutant.line}: {mutant.about} ({outcomes})\n\n{_FENCE}diff\n{mutant.diff()}\n{_FENCE}"
 
 
