@@ -41,6 +41,7 @@ from crashmatrix.faults.disk import (
 )
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.last_words import without_stacks
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
@@ -255,7 +256,9 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
     system = target.make()
-    again, seconds = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
+    again, seconds = _record(
+        target, recording, lambda machine: _recover(system, machine), "recovery", crashed=(trace, state)
+    )
     before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
@@ -270,7 +273,9 @@ def _recover(system: SystemUnderTest, machine: Machine) -> None:
     list(system.recover(machine.root))
 
 
-def _record(target: Target, recording: Recording, run: Callable[[Machine], None], **how: Any) -> tuple[Trace, float]:
+def _record(
+    target: Target, recording: Recording, run: Callable[[Machine], None], role: str = "workload", **how: Any
+) -> tuple[Trace, float]:
     """Return the trace, and how many seconds it took."""
     start = time.perf_counter()
     kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
@@ -288,7 +293,8 @@ def _record(target: Target, recording: Recording, run: Callable[[Machine], None]
     except WorkloadFailed as error:
         full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
         remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""
-        raise UsageError(f"recording {target.name}: {error}{remedy}") from None
+        said = without_stacks(str(error) if role == "workload" else error.cause.replace("workload", role, 1))
+        raise UsageError(f"recording {target.name}: {said}{remedy}") from None
 
 
 def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:

@@ -25,7 +25,7 @@ from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 __all__ = ["Within"]
 
 _STEPS = 4
-"""What it takes to compare two values, in steps of a search."""
+"""Steps of a search that it takes to compare two values."""
 
 _REMEDY = "Store fewer values that are within the bound of each other under one key"
 

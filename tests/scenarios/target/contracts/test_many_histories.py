@@ -47,7 +47,7 @@ def items_of(order: Iterable[Did]) -> list[Item]:
 
 
 def logs(history: History) -> set[str]:
-    """Return every log that is allowed: the beginning of an order, with all that each writer was acknowledged."""
+    """Return every log that is allowed: the beginning of an order, with each item that was acknowledged to each writer."""
     found = set()
     for order in history.orders(optional=("fail",)):
         owed = Counter((each.writer, each.item) for each in order if each.status == "ack")

@@ -47,7 +47,7 @@ def journal(item: Callable[[int], Item], writers: int) -> Promises:
 def test_a_long_journal(
     contract: Any, item: Callable[[int], Item], left: Callable[[int], list[Item]], writers: int
 ) -> None:
-    """What came back is judged as if the journal were short: all of it keeps the promise, all but the first does not."""
+    """A long journal is judged like a short one: everything keeps the promise, everything but the first item does not."""
     promises, named = journal(item, writers), contract_named(contract)
     assert judge_safely(named, promises, [each for at in range(ATTEMPTS) for each in left(at)]) is None
     broken = judge_safely(named, promises, [each for at in range(1, ATTEMPTS) for each in left(at)])
