@@ -41,8 +41,8 @@ from crashmatrix.faults.disk import (
 )
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.last_words import without_stacks
 from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.last_words import without_stacks
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere

@@ -41,9 +41,12 @@ class Contract(ABC):
     Attributes:
         stored_once: whether the items that recovery returns are those attempted, each stored once; a second life that attempts
             one of them again is then the target's mistake.
+        ordered: whether the order of the items that recovery returns is part of the promise; a second recovery must then return
+            them in the order of the first.
     """
 
     stored_once: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
 
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.

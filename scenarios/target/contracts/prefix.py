@@ -25,6 +25,7 @@ class Prefix(Contract):
     """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
 
     stored_once: ClassVar[bool] = True
+    ordered: ClassVar[bool] = True
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

@@ -19,23 +19,40 @@ def judge_none(_: Sequence[Any]) -> Violation | None:
 
 
 @pytest.mark.parametrize(
-    ("again", "objects", "expected"),
+    ("again", "objects", "ordered", "expected"),
     [
-        ([0, 1], True, None),
-        ([0, 1, 0], True, Violation(Verdict.DUPLICATE, "after a second recovery: came back twice: 0")),
-        ([0, 1, 0], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 0")),
-        ([0], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1")),
-        ([0, 2], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1, 2")),
+        ([0, 1], True, True, None),
+        ([0, 1, 0], True, False, Violation(Verdict.DUPLICATE, "after a second recovery: came back twice: 0")),
+        (
+            [0, 1, 0],
+            False,
+            False,
+            Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 0"),
+        ),
+        ([0], False, False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1")),
+        (
+            [0, 2],
+            False,
+            False,
+            Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1, 2"),
+        ),
         (
             [1, 0],
+            False,
             True,
             Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first"),
         ),
+        ([1, 0], False, False, None),  # a map, whose items have no order
+        ([1, 0], True, False, Violation(Verdict.DUPLICATE, "after a second recovery: came back twice: 0")),
     ],
 )
-def test_other_items(again: list[int], objects: bool, expected: Violation | None) -> None:
-    """Other items are judged by the contract first; if it has no objection, they are corrupt all the same."""
-    assert other_items([0, 1], again, (lambda _: DUPLICATE) if objects else judge_none) == expected
+def test_other_items(again: list[int], objects: bool, ordered: bool, expected: Violation | None) -> None:
+    """Other items are judged by the contract first; if it has no objection, they are corrupt all the same.
+
+    Another order is one only for a contract that is about order.
+    """
+    judge = (lambda _: DUPLICATE) if objects else judge_none
+    assert other_items([0, 1], again, judge, ordered=ordered) == expected
 
 
 def test_changed_folder() -> None:
