@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,8 +244,7 @@ def record_second_life(
 
 
 def _read_items(descriptor: int) -> list[Item]:
-    items: list[Item] = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-    return items
+    return list(json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0)))
 
 
 def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
@@ -255,10 +255,7 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     assert recording.of is not None
     trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
-    system = target.make()
-    again, seconds = _record(
-        target, recording, lambda machine: _recover(system, machine), "recovery", crashed=(trace, state)
-    )
+    again, seconds = _record(target, recording, partial(_recover, target.make()), "recovery", crashed=(trace, state))
     before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
@@ -277,8 +274,7 @@ def _record(
     target: Target, recording: Recording, run: Callable[[Machine], None], role: str = "workload", **how: Any
 ) -> tuple[Trace, float]:
     """Return the trace, and how many seconds it took."""
-    start = time.perf_counter()
-    kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
+    start, kind, filesystem = time.perf_counter(), load(target.name), Filesystem.parse(recording.filesystem)
     size_bytes = -(-kind.disk_bytes // _BLOCK_BYTES) * _BLOCK_BYTES or filesystem.default_size_bytes
     options = RecordOptions(
         filesystem=recording.filesystem,

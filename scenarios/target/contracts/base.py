@@ -41,12 +41,9 @@ class Contract(ABC):
     Attributes:
         stored_once: whether the items that recovery returns are those attempted, each stored once; a second life that attempts
             one of them again is then the target's mistake.
-        ordered: whether the order of the items that recovery returns is part of the promise; a second recovery must then return
-            them in the order of the first.
     """
 
     stored_once: ClassVar[bool] = False
-    ordered: ClassVar[bool] = False
 
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.
@@ -66,6 +63,10 @@ class Contract(ABC):
             if open_attempts[event.writer, key] < 0:
                 done = "failed with" if event.kind == "fail" else "acknowledged"
                 raise UsageError(f"the workload {done} {key} without attempting it, or twice; fix the workload")
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery from one crash: by default all items, in any order."""
+        return Counter(map(item_key, recovered))
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:

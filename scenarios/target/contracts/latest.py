@@ -44,29 +44,31 @@ class Latest(Contract):
         for attempt in attempts:
             by_key.setdefault(write_of(attempt.item)[0], []).append(attempt)
         for key, own in by_key.items():
-            violations += _judge_key(key, own, found.pop(key, GONE))
+            violations += self._judge_key(key, own, found.pop(key, GONE))
         violations += [Violation(Verdict.PHANTOM, f"key {key} came back but was never attempted") for key in found]
         return violations
 
+    def explains(self, stored: str, found: str) -> bool:
+        """Whether a value that was stored may come back like this; both are texts, or GONE."""
+        return stored == found or (stored == _NULL and found == GONE)
 
-def _judge_key(key: str, attempts: list[Operation], found: str) -> list[Violation]:
-    acknowledged = [each for each in attempts if each.acknowledged]
-    newest = max(acknowledged, key=lambda each: each.start, default=None)
-    explains = (found, _NULL) if found == GONE else (found,)
-    writers = [each for each in attempts if write_of(each.item)[1] in explains]
-    if any(newest is None or not each.precedes(newest) for each in writers) or (newest is None and found == GONE):
-        return []
-    owed = max(acknowledged, key=lambda each: each.end, default=attempts[0])
-    value = write_of(owed.item)[1]
-    if found == GONE:
-        return [Violation(Verdict.LOSES, f"key {key} is gone; {value} was acknowledged")]
-    if not writers:
-        what = f"key {key} came back as {found}, which was never stored under it"
-        return [Violation(Verdict.CORRUPT, what)]
-    by = _overtaken(max(writers, key=lambda each: each.end), acknowledged) or owed
-    later = write_of(by.item)[1]
-    what = f"{later} was acknowledged after it" if later != GONE else "its deletion was acknowledged after that"
-    return [Violation(Verdict.LOSES, f"key {key} came back as {found}, though {what}{_by(by)}")]
+    def _judge_key(self, key: str, attempts: list[Operation], found: str) -> list[Violation]:
+        acknowledged = [each for each in attempts if each.acknowledged]
+        newest = max(acknowledged, key=lambda each: each.start, default=None)
+        writers = [each for each in attempts if self.explains(write_of(each.item)[1], found)]
+        if any(newest is None or not each.precedes(newest) for each in writers) or (newest is None and found == GONE):
+            return []
+        owed = max(acknowledged, key=lambda each: each.end, default=attempts[0])
+        value = write_of(owed.item)[1]
+        if found == GONE:
+            return [Violation(Verdict.LOSES, f"key {key} is gone; {value} was acknowledged")]
+        if not writers:
+            what = f"key {key} came back as {found}, which was never stored under it"
+            return [Violation(Verdict.CORRUPT, what)]
+        by = _overtaken(max(writers, key=lambda each: each.end), acknowledged) or owed
+        later = write_of(by.item)[1]
+        what = f"{later} was acknowledged after it" if later != GONE else "its deletion was acknowledged after that"
+        return [Violation(Verdict.LOSES, f"key {key} came back as {found}, though {what}{_by(by)}")]
 
 
 def _by(attempt: Operation) -> str:

@@ -25,7 +25,10 @@ class Prefix(Contract):
     """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
 
     stored_once: ClassVar[bool] = True
-    ordered: ClassVar[bool] = True
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the items in their order."""
+        return [item_key(item) for item in recovered]
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

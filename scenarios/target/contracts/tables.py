@@ -32,6 +32,13 @@ class Tables(Contract):
             violations += [replace(one, explanation=f"table {name}: {one.explanation}") for one in found]
         return violations
 
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: that of each table."""
+        return {
+            name: contract.lasting([item[1] for item in recovered if item[0] == name])
+            for name, contract in self.tables.items()
+        }
+
     def _table(self, item: Item) -> None:
         if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):
             raise UsageError(f"contract 'tables' needs items [table, item], not {item_key(item)[:60]}")

@@ -3,14 +3,15 @@
 Items are ``[key, value]``; numbers in a value, also within lists and tables, may differ by the bound, everything else must be
 equal. Which values a key may have is up to the contract that it is laid over, `latest` or `exactly-once`.
 
-A value that came back may be near several that were stored. For `latest` it is read as the newest of these: if any of them is
-allowed, the newest is. For `exactly-once` values are matched with attempts: everything that came back needs an attempt of its
-own, and every acknowledged attempt something that came back. If there is a matching for each of these, there is one for both
-(Mendelsohn and Dulmage).
+A value that came back may be near several that were stored. For `latest`, one of them must be allowed. For `exactly-once`
+values are matched with attempts: everything that came back needs an attempt of its own, and every acknowledged attempt something
+that came back. If there is a matching for each of these, there is one for both (Mendelsohn and Dulmage).
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation
 from crashmatrix.scenarios.target.contracts.history import Budget
-from crashmatrix.scenarios.target.contracts.latest import Latest, write_of
+from crashmatrix.scenarios.target.contracts.latest import GONE, Latest, write_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["Within"]
@@ -42,10 +43,9 @@ class Within(Contract):
         """Judge the guarantee itself."""
         for item in [*recovered, *promises.attempted]:
             write_of(item)
-        attempted = _by_key(promises.attempted)
         if self.of == "latest":
-            read = [self._newest(item, attempted.get(_key(item), [])) for item in recovered]
-            return [self._explained(one) for one in Latest().check(promises, read)]
+            return [self._explained(one) for one in _Near(self._near).check(promises, recovered)]
+        attempted = _by_key(promises.attempted)
         acknowledged, found = _by_key(promises.acknowledged), _by_key(recovered)
         budget = Budget(len(promises.attempted), remedy=_REMEDY)
         return [
@@ -56,10 +56,14 @@ class Within(Contract):
             )
         ]
 
-    def _newest(self, item: Item, attempted: Sequence[Item]) -> Item:
-        return next((each for each in reversed(attempted) if self._near(item, each)), item)
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the keys. Each value is within the bound of one that was stored."""
+        return Counter(map(_key, recovered))
 
     def _near(self, found: Item, stored: Item) -> bool:
+        return _close(found, stored, self._bound)
+
+    def _pair(self, found: Item, stored: Item) -> bool:
         return len(found) == len(stored) and _close(found[1:], stored[1:], self._bound)
 
     def _bound(self, stored: float) -> float:
@@ -80,13 +84,26 @@ class Within(Contract):
         self, key: str, attempted: list[Item], acknowledged: list[Item], found: list[Item], budget: Budget
     ) -> Iterable[Violation]:
         """Judge one key by `exactly-once`."""
-        if lone := _unmatched(found, attempted, self._near, budget):
-            far = not any(self._near(lone[0], each) for each in attempted)
+        if lone := _unmatched(found, attempted, self._pair, budget):
+            far = not any(self._pair(lone[0], each) for each in attempted)
             verdict = (Verdict.CORRUPT if attempted else Verdict.PHANTOM) if far else Verdict.DUPLICATE
             why = f"no value within {self._text()} was stored under it" if far else "more often than it was stored"
             yield Violation(verdict, f"key {key} came back as {item_key(lone[0][1])}: {why}")
-        elif lone := _unmatched(acknowledged, found, lambda stored, came: self._near(came, stored), budget):
+        elif lone := _unmatched(acknowledged, found, lambda stored, came: self._pair(came, stored), budget):
             yield Violation(Verdict.LOSES, f"acknowledged, but gone: {item_key(lone[0])}")
+
+
+class _Near(Latest):
+    """`latest`, where a value explains those near it."""
+
+    def __init__(self, near: Callable[[Item, Item], bool]) -> None:
+        self._near = near
+
+    def explains(self, stored: str, found: str) -> bool:
+        """Whether a value that was stored may come back like this; both are texts, or GONE."""
+        if GONE in (stored, found):
+            return super().explains(stored, found)
+        return self._near(json.loads(found), json.loads(stored))
 
 
 def _by_key(items: Iterable[Item]) -> dict[str, list[Item]]:
