@@ -84,7 +84,7 @@ def operations(initial: Sequence[Item], events: Iterable[Event]) -> list[Operati
         Operation(
             event.item,
             line,
-            ends[at][0] if at in ends else given_up.get(at, math.inf),
+            ends[at][0] if at in ends else min(event.until, given_up.get(at, math.inf)),
             ends.get(at, (0, ""))[1] == "ack",
             ends.get(at, (0, ""))[1] == "fail",
             event.writer,
