@@ -1,4 +1,4 @@
-"""The interface of a log to the engine, and the stand-in for a log that is switched off.
+"""The interface of a log to the engine, and the stand-in for the log of a table that has none.
 
 Without a log nothing is promised before a commit: `NoLog` gives out ids and holds no batch. Ids go on above the marker in
 Delta, so none that was ever committed is given out again; those of batches that a crash took from memory are. No folder of
@@ -13,11 +13,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.errors import EngineClosed, UnknownTable
+from crashmatrix.reference_wal.errors import EngineClosed
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.reference_wal.log.counters import LogCounters
 
-__all__ = ["Log", "Logs", "NoLog", "NoLogs"]
+__all__ = ["Log", "NoLog"]
 
 
 class Log(Protocol):
@@ -52,26 +52,6 @@ class Log(Protocol):
         """Forget every batch; ids go on."""
 
 
-class Logs(Protocol):
-    """Every table's log: a `WriteAheadLog` or `NoLogs`. Thread-safe."""
-
-    @property
-    def tables(self) -> list[str]:
-        """Names of the tables that have a log."""
-
-    def log(self, table: str) -> Log:
-        """Return one table's log. Raises UnknownTable."""
-
-    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str) -> None:
-        """Start the log of a table; durable on return."""
-
-    def remove_table_log(self, table: str) -> None:
-        """Forget the table; durable on return."""
-
-    def close(self) -> None:
-        """Take no more batches."""
-
-
 class NoLog:
     """Answers as the log of one table would that never holds a batch. Thread-safe."""
 
@@ -104,35 +84,3 @@ class NoLog:
 
     def truncate(self) -> None:
         """Do nothing: no batch is held, and ids go on."""
-
-
-class NoLogs:
-    """The logs of an engine without a log: the tables that were opened or created, and their next ids."""
-
-    def __init__(self) -> None:
-        self._logs: dict[str, NoLog] = {}
-
-    @property
-    def tables(self) -> list[str]:
-        """Names of the tables, sorted."""
-        return sorted(self._logs)
-
-    def log(self, table: str) -> NoLog:
-        """Return the table's stand-in. Raises UnknownTable."""
-        try:
-            return self._logs[table]
-        except KeyError:
-            raise UnknownTable(table, self.tables) from None
-
-    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str, next_id: int = 0) -> None:
-        """Begin to give out ids, from this one on."""
-        self._logs[table] = NoLog(table, schema, identity, next_id=next_id)
-
-    def remove_table_log(self, table: str) -> None:
-        """Give out no more ids."""
-        self._logs.pop(table).closed = True
-
-    def close(self) -> None:
-        """Give out no more ids at all."""
-        for log in self._logs.values():
-            log.closed = True
