@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import EngineClosed, EngineOptions, InvalidInput, StorageEngine
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from crashmatrix.reference_wal import EngineClosed, EngineOptions, StorageEngine
+from tests.reference_wal.support import SCHEMA, batch, numbers
 
 SPILL_EACH = EngineOptions(memory_bytes_max=1)
 """Every ingest spills what it brought."""
@@ -68,17 +68,18 @@ def test_closing_commits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wal", [True, False])
-def test_a_folder_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
-    """A folder with logs is not opened without, nor the other way round: ids would be given out twice."""
+def test_a_table_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
+    """A table has a log or none, whichever way the folder is opened later; new tables are of the kind it is opened with."""
     with StorageEngine.open(tmp_path, wal=wal) as engine:
         engine.create_table("t", SCHEMA, timestamp="timestamp")
         engine.ingest("t", batch(1.0))
-    before = {name: data for name, data in contents(tmp_path).items() if name != ".lock"}
-    with pytest.raises(InvalidInput, match=f"wal={wal}"):
-        StorageEngine.open(tmp_path, wal=not wal)
-    assert {name: data for name, data in contents(tmp_path).items() if name != ".lock"} == before
-    with StorageEngine.open(tmp_path, wal=wal) as engine:
-        assert numbers(engine.read("t")) == [1.0]
+    with StorageEngine.open(tmp_path, wal=not wal) as engine:
+        assert (numbers(engine.read("t")), engine.has_log("t")) == ([1.0], wal)
+        engine.create_table("u", SCHEMA, timestamp="timestamp")
+        assert engine.ingest("t", batch(2.0)) == 1
+        assert [bool(engine.unpersisted(table)) for table in "tu"] == [wal, False]
+        engine.ingest("u", batch(3.0))
+        assert (engine.has_log("u"), bool(engine.unpersisted("u"))) == (not wal, not wal)
 
 
 def test_spill_files_are_replayed(tmp_path: Path) -> None:

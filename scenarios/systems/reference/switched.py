@@ -90,7 +90,16 @@ class SwitchedEngine(SystemUnderTest):
     contract = SwitchContract()
     boundaries: ClassVar[Sequence[str]] = ("engine.switch.", "options.file.")
     unreached: ClassVar[Sequence[str]] = (
-        *("wal.persist.", "transfer.", "orphan.", "checkpoint.", "engine.transfer.", "recovery.", "rows.", "wal.rotate."),
+        *(
+            "wal.persist.",
+            "transfer.",
+            "orphan.",
+            "checkpoint.",
+            "engine.transfer.",
+            "recovery.",
+            "rows.",
+            "wal.rotate.",
+        ),
         *("wal.retire.", "drop.", "spill.", "wal.segment."),
     )  # The other targets of the engine pass those that this one does not.
     stable_recovery = True
@@ -105,7 +114,11 @@ class SwitchedEngine(SystemUnderTest):
             session = _Session(engine, None, _Numbers(0))
             for word in _BEFORE.split():
                 session.do(word)
-        return [["create", "a", True], ["create", "b", False], *(["ingest", *found] for found in (("a", 0), ("b", 1), ("a", 2)))]
+        return [
+            ["create", "a", True],
+            ["create", "b", False],
+            *(["ingest", *found] for found in (("a", 0), ("b", 1), ("a", 2))),
+        ]
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Follow the script."""
@@ -176,7 +189,9 @@ class _Session:
         """Do what the word says, and look at the living engine afterwards."""
         kind, table, value = (*word.split(":"), "", "")[:3]
         with claimed_as_broken(word):
-            attempts = [self._journal.attempt(item) for item in self._items(kind, table, value)] if self._journal else []
+            attempts = (
+                [self._journal.attempt(item) for item in self._items(kind, table, value)] if self._journal else []
+            )
             self._call(kind, table, value, attempts)
             self._look(word)
 
