@@ -87,7 +87,7 @@ def test_an_honest_engine(logged: bool, tmp_path: Path) -> None:
 
 
 def test_a_full_generation_of_an_earlier_session(tmp_path: Path) -> None:
-    """What an earlier session committed by itself, unseen, is not counted in this one."""
+    """Commits that an earlier session made by itself, unseen, do not count in this one."""
     session = Session(tmp_path)
     stored = [Operation("create", MAIN), Operation("ingest", MAIN, session.data.batches[MAIN][0])]
     source = session.data.source(MAIN)
