@@ -31,10 +31,9 @@ from crashmatrix.reference_wal.durable_io import make_folder
 from crashmatrix.reference_wal.errors import TableExists, UnknownTable
 from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.health import Health
-from crashmatrix.reference_wal.layout import Layout
 from crashmatrix.reference_wal.log.folders import check_table_name
 from crashmatrix.reference_wal.models.bound import Bound
-from crashmatrix.reference_wal.opening import OpenedTable, open_tables
+from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
 from crashmatrix.reference_wal.options import EngineOptions, check_table
 from crashmatrix.reference_wal.settings import Settings, check_changes
 from crashmatrix.reference_wal.table import Table
@@ -85,11 +84,10 @@ class StorageEngine:
         """Open the engine in a folder, created if missing, and recover every table.
 
         Args:
-            wal: whether tables have a log; decided when a folder is first used.
+            wal: whether tables made from now on have a log, unless `switch_log` or `change_options` has set that in the folder.
 
         Raises:
             EngineLocked: another process has it open.
-            InvalidInput: its tables have a log and ``wal`` is False, or the other way round.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says which file, where, and
                 what to do.
             OptionsCorrupted: the file of options set at run time is damaged; the error names it.
@@ -118,8 +116,7 @@ class StorageEngine:
                 by the bound of its column, and not at all in a column without one. None: it keeps rows as they are.
             wal: whether it has a log; None for what the engine was opened with, or `switch_log` has set since.
 
-        Raises:
-            TableExists, InvalidInput (nothing was changed), OSError.
+        Raises TableExists, InvalidInput (nothing was changed), OSError.
         """
         check_table_name(table)
         tags = tags or []
@@ -145,13 +142,11 @@ class StorageEngine:
         return Table(self._logs, log, DeltaStore(path), spills, self._health, self._tally)
 
     def switch_log(self, on: bool, table: str | None = None) -> None:
-        """Let a table have a log from now on, or none. What waits is committed first, so nothing is lost; durable on return.
+        """Let a table have a log from now on, or none. Rows that wait are committed first, so nothing is lost; durable on return.
 
         Args:
             table: None for every table that is there, one after the other, and for tables made from now on, in this opening and
                 later ones. A crash meanwhile leaves some of the tables switched; each one says itself whether it has a log.
-
-        Raises: as `ingest`.
         """
         self._health.refuse_if_unusable()
         if table is None:
@@ -197,8 +192,7 @@ class StorageEngine:
     def change_segment_size(self, table: str, segment_bytes_max: int) -> None:
         """Close the segments of this table's log alone at this size, in bytes, from the next batch on, until it is opened again.
 
-        Raises:
-            UnknownTable, InvalidInput: less than one byte.
+        Raises UnknownTable, InvalidInput.
         """
         check_changes({"segment_bytes_max": segment_bytes_max})
         self._table(table).log.segment_bytes_max = segment_bytes_max
@@ -211,8 +205,7 @@ class StorageEngine:
                 ``generation_bytes_max``, ``memory_bytes_max``, ``checkpoint_commits``, ``flush_seconds``, ``wal`` (of tables
                 made from now on).
 
-        Raises:
-            InvalidInput (nothing was changed), LogPoisoned, OSError.
+        Raises InvalidInput (nothing was changed), LogPoisoned, OSError.
         """
         check_changes(changes)
         with self._catalogue:
@@ -239,16 +232,13 @@ class StorageEngine:
             DROP_DONE.hit()
 
     def transfer(self, table: str, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> int:
-        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; durable on return.
+        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; returns how many. Durable on return.
 
         Rows that wait to be committed stay: `flush` first to move them too. A receiving table that is not there is made.
 
         Args:
             uri: a local path, or any URI deltalake knows.
             storage_options: for deltalake, where the URI needs them.
-
-        Returns:
-            How many rows were moved.
 
         Raises:
             InvalidInput: UnknownTable; the receiving table has other columns or is partitioned; a transfer to another place

@@ -39,7 +39,9 @@ and the next opening continues them.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -50,15 +52,13 @@ from crashmatrix.reference_wal.delta import folder as table_folder, recovery as 
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
 from crashmatrix.reference_wal.durable_io import step, sync_directory
-from crashmatrix.reference_wal.errors import LogCorrupted, TableCorrupted
-from crashmatrix.reference_wal.layout import Layout
-from crashmatrix.reference_wal.log.optional import Log, NoLog
-from crashmatrix.reference_wal.log.table_logs import TableLogs
+from crashmatrix.reference_wal.errors import EngineLocked, LogCorrupted, TableCorrupted
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import SpillFolder
 
-__all__ = ["FoundTable", "HealedTable", "OpenedTable", "open_tables"]
+__all__ = ["FoundTable", "HealedTable", "Layout", "OpenedTable", "open_tables"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,48 @@ ENTERED = {
     "@k": mark("rows.opening.@k", "a log that was being switched on or off, removed"),
 }
 """The rows that a crash leads to; the others are damage."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of an engine's folder, and the lock that keeps it to one process.
+
+    root/.lock                  held while open
+    root/options.json           options set while the engine ran     (`settings`)
+    root/wal/{table}/           the log of a table that has one      (`log.write_ahead_log`)
+    root/tables/{table}/        the table's Delta table              (`delta.commit`)
+    root/spill/{table}/         rows that wait, when memory is short (`spill`)
+    """
+
+    root: Path
+
+    @property
+    def tables(self) -> Path:
+        """The Delta tables' folder."""
+        return self.root / "tables"
+
+    @property
+    def wal(self) -> Path:
+        """The logs' folder."""
+        return self.root / "wal"
+
+    def table(self, name: str) -> Path:
+        """The folder of a Delta table."""
+        return self.tables / name
+
+    def spills(self, name: str, identity: str = "") -> SpillFolder:
+        """The spill files of a table."""
+        return SpillFolder(self.root / "spill" / name, identity)
+
+    def lock(self) -> int:
+        """Keep the folder, which is there, to this process; returns what to close in the end. Raises EngineLocked, OSError."""
+        lock = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise EngineLocked(self.root) from None
+        return lock
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ SETTABLE = (*_LEAST, "flush_seconds", "wal")
 
 
 class Settings:
-    """What was set in the engine's folder ``root``, by whichever opening. Its owner serialises calls."""
+    """The options set in the engine's folder ``root``, by whichever opening. Its owner serialises calls."""
 
     def __init__(self, root: Path, values: Mapping[str, Any]) -> None:
         self._root = root

@@ -7,7 +7,7 @@
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta. The marker decides if the log still holds them, too. Without a log (`log.optional`) there is no promise at 1;
+in Delta. The marker decides if the log still holds them, too. Without a log (`log.table_logs`) there is no promise at 1;
 it is made when `flush` returns.
 
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
@@ -39,8 +39,7 @@ from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.health import Health
-from crashmatrix.reference_wal.log.optional import Log, NoLog
-from crashmatrix.reference_wal.log.table_logs import TableLogs
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 from crashmatrix.reference_wal.tally import Tally
@@ -50,9 +49,10 @@ __all__ = ["Table"]
 COMMITTED = declare("engine.flush.before_retire", "the generation is durable in Delta, the log still holds it")
 BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
 TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
-BEFORE_SWITCH = declare("engine.switch.before_log", "every batch committed, the log as it was")
-STARTED = declare("engine.switch.after_start", "a log that the table does not know of yet")
-DISOWNED = declare("engine.switch.before_stop", "a log that the table does not know of any more")
+BEFORE_START = declare("engine.switch.before_start", "every batch committed, no log yet")
+AFTER_START = declare("engine.switch.after_start", "a log that the table does not know of yet")
+BEFORE_STOP = declare("engine.switch.before_stop", "a log that the table does not know of any more")
+AFTER_STOP = declare("engine.switch.after_stop", "every batch committed, the log gone")
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
 _NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
@@ -212,21 +212,22 @@ class Table:
             if on == self.logged:
                 return
             self._commit(self._seal(), options)
-            BEFORE_SWITCH.hit()
             self._switch_on() if on else self._switch_off()
             self._tally.add(commits=1)
 
     def _switch_on(self) -> None:
         next_id = self.log.next_id
+        BEFORE_START.hit()
         log = self._logs.start(self.name, self.log.schema, identity=self.log.identity, next_id=next_id)
-        STARTED.hit()
+        AFTER_START.hit()
         self.store.set_logged(True, application=self.application, number=next_id - 1)
         self.log = log
 
     def _switch_off(self) -> None:
         self.store.set_logged(False, application=self.application, number=self.log.next_id - 1)
-        DISOWNED.hit()
+        BEFORE_STOP.hit()
         self.log = self._logs.stop(self.name)
+        AFTER_STOP.hit()
 
     def transfer(self, uri: str, storage_options: Mapping[str, str] | None, options: EngineOptions) -> int:
         """Move every committed row to another Delta table; returns how many."""

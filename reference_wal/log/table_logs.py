@@ -8,23 +8,94 @@ a log: its Delta side does (`TableProperties.logged`), in one commit. The caller
 
 So a log of a table that says it has none owes no batch (`opening`, row @k).
 
+Without a log nothing is promised before a commit: the stand-in, `NoLog`, gives out ids and holds no batch. Ids go on above the
+marker in Delta, so none that was ever committed is given out again; those of batches that a crash took from memory are.
+
 The folder of the logs is made with the first log, or on opening if new tables are to have one.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.errors import UnknownTable
-from crashmatrix.reference_wal.log.optional import Log, NoLog
+from crashmatrix.reference_wal.errors import EngineClosed, UnknownTable
+from crashmatrix.reference_wal.log.batch_check import BatchCheck
+from crashmatrix.reference_wal.log.counters import LogCounters
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 
-__all__ = ["TableLogs"]
+__all__ = ["Log", "NoLog", "TableLogs"]
+
+
+class Log(Protocol):
+    """The log of a table: a `SegmentedLog` or a `NoLog`."""
+
+    table: str
+    identity: str
+    schema: pa.Schema
+    segment_bytes_max: int
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next batch."""
+
+    @property
+    def counters(self) -> LogCounters:
+        """Numbers since the log was opened."""
+
+    def append(self, batch: pa.RecordBatch, /) -> int:
+        """Return the batch's id, once it is promised."""
+
+    def refuse_if_poisoned(self) -> None:
+        """Raise LogPoisoned if it can take no more before it is opened again."""
+
+    def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the batches that Delta does not hold, in order."""
+
+    def mark_persisted(self, ids: Iterable[int], /) -> None:
+        """Forget batches that Delta holds."""
+
+    def truncate(self) -> None:
+        """Forget every batch; ids go on."""
+
+
+class NoLog:
+    """Answers as the log of one table would that never holds a batch. Thread-safe."""
+
+    def __init__(self, table: str, schema: pa.Schema, identity: str, *, next_id: int = 0) -> None:
+        self.table, self.schema, self.identity, self.next_id = table, schema, identity, next_id
+        self.segment_bytes_max = 0
+        self.closed = False
+        self._lock, self._check = threading.Lock(), BatchCheck(table, schema)
+
+    counters = LogCounters()
+
+    def append(self, batch: pa.RecordBatch) -> int:
+        """Return the next id; promises nothing. Raises InvalidInput, EngineClosed."""
+        self._check(batch)
+        with self._lock:
+            if self.closed:
+                raise EngineClosed
+            self.next_id += 1
+            return self.next_id - 1
+
+    def refuse_if_poisoned(self) -> None:
+        """Do nothing: without writes there are no failures."""
+
+    def unpersisted(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Return nothing: no batch is held."""
+        return iter(())
+
+    def mark_persisted(self, ids: Iterable[int], /) -> None:
+        """Do nothing: no batch is held."""
+
+    def truncate(self) -> None:
+        """Do nothing: no batch is held, and ids go on."""
 
 
 class TableLogs:

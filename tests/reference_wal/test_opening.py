@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import (
+    EngineLocked,
     EngineOptions,
     LogCorrupted,
     LogPoisoned,
@@ -20,7 +22,7 @@ from crashmatrix.reference_wal import (
     UnknownTable,
 )
 from crashmatrix.reference_wal.delta.commit import DeltaStore
-from crashmatrix.reference_wal.opening import FoundTable, HealedTable
+from crashmatrix.reference_wal.opening import FoundTable, HealedTable, Layout
 from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
@@ -56,7 +58,7 @@ def test_every_combination_has_its_row() -> None:
 
 
 class Said:
-    """What a table says of itself."""
+    """The answer of a table to whether it has a log."""
 
     def __init__(self, logged: bool) -> None:
         self.properties = SimpleNamespace(logged=logged)
@@ -213,3 +215,13 @@ def test_a_drop_cut_short(point: str, fault: str, tmp_path: Path) -> None:
                 assert numbers(engine.read("t")) == [0.0, 1.0]
     with opened(tmp_path) as engine:
         assert engine.ingest("t", batch(2.0)) == (2 if there else 0)
+
+
+def test_the_lock(tmp_path: Path) -> None:
+    """A folder that is locked is not locked again before that is let go."""
+    layout = Layout(tmp_path)
+    held = layout.lock()
+    with pytest.raises(EngineLocked, match="another process"):
+        layout.lock()
+    os.close(held)
+    os.close(layout.lock())
