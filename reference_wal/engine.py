@@ -1,15 +1,16 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
     root/.lock                  held while open
-    root/wal/{table}/           the table's log            (`log.write_ahead_log`; none with ``wal=False``)
+    root/options.json           options set at run time    (`settings`)
+    root/wal/{table}/           the table's log, if it has one (`log.write_ahead_log`)
     root/tables/{table}/        the table's Delta table    (`delta.commit`)
     root/spill/{table}/         rows that wait, when memory is short (`spill`)
 
 Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
 
-The promises. With a log, a batch is durable once `ingest` returns. Without one (``wal=False``), nothing is durable before
-`flush` returns; then every batch is whose `ingest` returned before `flush` was called. A crash loses rows that were in memory
-only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
+The promises. In a table with a log, a batch is durable once `ingest` returns. In one without (``wal=False``), nothing is durable
+before `flush` or `switch_log` returns; then every batch is whose `ingest` returned before that was called. A crash loses rows
+that were in memory only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -151,8 +153,11 @@ class StorageEngine:
         self._health.refuse_if_unusable()
         if table is None:
             self.change_options(wal=on)
-        for owner in self._all() if table is None else [self._table(table)]:
-            owner.switch_log(on, self.options)
+            for owner in self._all():
+                with suppress(UnknownTable):  # Another thread has dropped it.
+                    owner.switch_log(on, self.options)
+        else:
+            self._table(table).switch_log(on, self.options)
         SWITCHED.hit()
 
     def ingest(self, table: str, batch: pa.RecordBatch) -> int:
@@ -232,7 +237,7 @@ class StorageEngine:
             DROP_DONE.hit()
 
     def transfer(self, table: str, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> int:
-        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; returns how many. Durable on return.
+        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; returns how many. Durable.
 
         Rows that wait to be committed stay: `flush` first to move them too. A receiving table that is not there is made.
 

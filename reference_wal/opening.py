@@ -1,7 +1,8 @@
 """An engine's folder after a crash: what it means, table by table, and what is done about it.
 
 Tables lie in ``tables/``, logs in ``wal/``. With the order of writes in `delta.folder`, a crash leaves these cases and no
-others. Any other case was made by somebody, and is refused before a table is changed:
+others. Any other case was made by somebody, and is refused: @d, @f and @g before anything is changed; @h, @i and @l once the
+Delta tables are healed, before a log is changed:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
@@ -251,8 +252,6 @@ def _refuse(layout: Layout, item: FoundTable) -> None:
             raise TableCorrupted(path, "is there, and beside it what is left of its creation or removal")
         case "@g":
             raise TableCorrupted(path, f"is gone, while its log has given out ids up to {last}")
-        case "@j" if (properties := delta_recovery.properties_of(path)) is None or properties.logged:
-            raise LogCorrupted(layout.wal / item.name, "the table's log is gone, with its unpersisted batches")  # @h
 
 
 def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> None:

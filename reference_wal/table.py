@@ -209,11 +209,12 @@ class Table:
         self.log.refuse_if_poisoned()
         with self._changing(), self._ingesting.closed():
             self.log.refuse_if_poisoned()  # A failed batch may be in it: nobody could say later whose rows they are.
-            if on == self.logged:
-                return
+            if on and self.logged:
+                return  # Every batch is promised already.
             self._commit(self._seal(), options)
-            self._switch_on() if on else self._switch_off()
-            self._tally.add(commits=1)
+            if on != self.logged:
+                self._switch_on() if on else self._switch_off()
+                self._tally.add(commits=1)
 
     def _switch_on(self) -> None:
         next_id = self.log.next_id

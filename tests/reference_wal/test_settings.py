@@ -45,7 +45,7 @@ def test_what_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> 
 
 
 def test_they_outlast_reopening(tmp_path: Path) -> None:
-    """An option that was set holds in later openings, whatever they are given; what was not set is as given; the last value counts."""
+    """An option that was set holds in later openings, whatever they are given; the last value counts; the rest is as given."""
     assert set(TAKEN) == set(SETTABLE)
     given = EngineOptions(segment_bytes_max=5, checkpoint_commits=9)
     with StorageEngine.open(tmp_path, options=given) as engine:

@@ -36,6 +36,14 @@ def test_ids_and_rows_go_on(tmp_path: Path) -> None:
         assert engine.ingest("t", batch(7.0)) == 7
 
 
+def test_off_again(tmp_path: Path) -> None:
+    """Switching off a log that is off already commits what waits, as it does otherwise."""
+    with opened(tmp_path, wal=False) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.switch_log(False, "t")
+        assert len(engine.files("t")) == 1
+
+
 def test_all_tables_and_those_to_come(tmp_path: Path) -> None:
     """Switching without a table's name switches all of them, and what new tables are, in later openings as well."""
     with opened(tmp_path) as engine:
@@ -106,21 +114,16 @@ def prepared(root: Path, on: bool) -> StorageEngine:
     return engine
 
 
-def passed(on: bool) -> list[str]:
-    areas = [
-        "seal.",
-        "compress.",
-        "commit.",
-        "engine.flush.before_retire",
-        "spill.file.before_unlink",
-        "engine.switch.",
-    ]
-    areas += ["wal.create_table.", "wal.segment."] if on else ["wal.retire.", "wal.remove_table."]
-    return [point.name for area in areas for point in faults.catalogue(area)]
+COMMIT = ("seal.", "compress.", "commit.", "engine.flush.before_retire", "spill.file.before_unlink")
+ENDS = ("engine.switch.before_acknowledge",)
 
 
-ON = [name for name in passed(True) if name != "engine.switch.before_stop"]
-OFF = [name for name in passed(False) if name != "engine.switch.after_start"]
+def passed(*areas: str) -> list[str]:
+    return [point.name for area in (*COMMIT, *areas, *ENDS) for point in faults.catalogue(area)]
+
+
+ON = passed("engine.switch.before_start", "wal.create_table.", "wal.segment.", "engine.switch.after_start")
+OFF = passed("engine.switch.before_stop", "wal.retire.", "wal.remove_table.", "engine.switch.after_stop")
 
 
 def test_the_failpoints_of_a_switch(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import EngineClosed, EngineOptions, StorageEngine
+from crashmatrix.reference_wal import EngineClosed, EngineOptions, LogCorrupted, StorageEngine
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 SPILL_EACH = EngineOptions(memory_bytes_max=1)
@@ -144,3 +145,30 @@ def test_a_spill_file_of_an_earlier_table(tmp_path: Path) -> None:
     old.write_bytes(data)
     with opened(tmp_path) as engine:
         assert (engine.read("t").num_rows, old.exists()) == (0, False)
+
+
+def test_a_checkpoint_torn_by_a_power_cut(tmp_path: Path) -> None:
+    """A checkpoint that the power tore is removed in a table without a log as well; the rows are read without it."""
+    with StorageEngine.open(tmp_path, wal=False, options=EngineOptions(checkpoint_commits=1)) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        for number in range(2):
+            engine.ingest("t", batch(float(number)))
+            engine.flush()
+    newest = sorted((tmp_path / "tables" / "t" / "_delta_log").glob("*.checkpoint.parquet"))[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    with StorageEngine.open(tmp_path, wal=False) as engine:
+        assert numbers(engine.read("t")) == [0.0, 1.0]
+    assert not newest.exists()
+
+
+@pytest.mark.parametrize("wal", [True, False])
+@pytest.mark.parametrize("gone", ["wal", "wal/t"])
+def test_a_log_that_is_gone(gone: str, wal: bool, tmp_path: Path) -> None:
+    """A table that says it has a log is refused without it, whichever way the folder is opened: rows may be in it only."""
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        engine.ingest("t", batch(1.0))
+    shutil.rmtree(tmp_path / gone)
+    with pytest.raises(LogCorrupted, match="the table's log is gone") as caught:
+        StorageEngine.open(tmp_path, wal=wal)
+    assert caught.value.path == tmp_path / "wal" / "t"

@@ -91,7 +91,7 @@ def test_nothing_is_held() -> None:
     assert list(log.unpersisted()) == []
 
 
-def test_refusals() -> None:
+def test_refusals_without_a_log() -> None:
     """A batch of another schema is refused and takes no id; a log that is closed takes no batch."""
     log = NoLog("t", SCHEMA, "log", next_id=3)
     with pytest.raises(InvalidInput):
