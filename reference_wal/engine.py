@@ -1,12 +1,6 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
-    root/.lock                  held while open
-    root/options.json           options set at run time    (`settings`)
-    root/wal/{table}/           the table's log, if it has one (`log.write_ahead_log`)
-    root/tables/{table}/        the table's Delta table    (`delta.commit`)
-    root/spill/{table}/         rows that wait, when memory is short (`spill`)
-
-Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
+Read on in `table` (the life of a batch), `opening` (an engine's folder, and what a crash leaves of it) and `delta.transfer`.
 
 The promises. In a table with a log, a batch is durable once `ingest` returns. In one without (``wal=False``), nothing is durable
 before `flush` or `switch_log` returns; then every batch is whose `ingest` returned before that was called. A crash loses rows
