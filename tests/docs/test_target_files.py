@@ -34,6 +34,7 @@ BUGS = [
     ("postgresql", 'SYNCHRONOUS_COMMIT = "on"', 'SYNCHRONOUS_COMMIT = "off"', "loses"),
     ("rust_settings", 'SETTINGS_BUG = ""', 'SETTINGS_BUG = "in-place"', "cannot-open"),
     ("rust_fail", 'SETTINGS_BUG = ""', 'SETTINGS_BUG = "in-place"', "cannot-open"),
+    ("beanstalkd", "contract", "contract", "phantom"),  # not planted
     ("go_notes", 'NOTES_BUG = ""', 'NOTES_BUG = "buffered"', "loses"),
     ("node_queue", 'QUEUE_BUG = ""', 'QUEUE_BUG = "in-place"', "loses"),
 ]
@@ -79,7 +80,7 @@ def target(folder: Path, name: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize("name", [name for name in NEEDS if name != "beanstalkd"])
 def test_example_is_safe(name: str, folder: Path) -> None:
     """As it stands, the example keeps its promise."""
     budget = 3 if name == "postgresql" else 8
@@ -95,4 +96,5 @@ def test_bug_is_found(name: str, line: str, bug: str, verdict: str, folder: Path
     text = file.read_text()
     assert line in text
     file.write_text(text.replace(line, bug))
-    assert verdict in verdicts(run_kill(str(file), real_kills=1, budget=12).ordered())
+    budget = 40 if name == "beanstalkd" else 12
+    assert verdict in verdicts(run_kill(str(file), real_kills=1, budget=budget).ordered())
