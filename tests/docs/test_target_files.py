@@ -100,3 +100,13 @@ def test_bug_is_found(name: str, line: str, bug: str, verdict: str, folder: Path
     file.write_text(text.replace(line, bug))
     budget = 40 if name == "beanstalkd" else 12
     assert verdict in verdicts(run_kill(str(file), real_kills=1, budget=budget, depth_max=0).ordered())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_page_of_a_server_works_as_it_stands(folder: Path) -> None:
+    """A reader who copies the first file of docs/stores/server.md has a target that runs."""
+    page = (ROOT / "docs" / "stores" / "server.md").read_text()
+    file = target(folder, "redis").with_name("page.toml")
+    file.write_text(page.split("```toml\n")[1].split("```")[0])
+    assert verdicts(run_kill(str(file), real_kills=1, budget=4, depth_max=0).ordered()) == {"safe"}

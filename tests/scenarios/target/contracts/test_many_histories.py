@@ -306,7 +306,7 @@ def agreement(contract: Any, shape: Shape, histories: int) -> Counter[bool]:
 @pytest.mark.parametrize(
     ("contract", "shape"), SHAPES, ids=lambda value: "" if isinstance(value, Shape) else str(value)
 )
-@pytest.mark.parametrize("histories", [40, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("histories", [40, pytest.param(1500, marks=pytest.mark.slow)])
 def test_agrees_with_brute_force(contract: Any, shape: Shape, histories: int) -> None:
     """A result is accepted exactly if some order of the attempts explains it."""
     seen = agreement(contract, shape, histories)
