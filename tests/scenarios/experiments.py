@@ -8,7 +8,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
-from crashmatrix.scenarios.kill.exploring import DEPTH_MAX
+from crashmatrix.scenarios.kill.plan import DEPTH_MAX
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
 
 
