@@ -103,7 +103,6 @@ def test_bug_is_found(name: str, line: str, bug: str, verdict: str, folder: Path
     assert verdict in verdicts(run_kill(str(file), real_kills=1, budget=budget, depth_max=0).ordered())
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_page_of_a_server_works_as_it_stands(folder: Path) -> None:
     """A reader who copies the first file of docs/stores/server.md has a target that runs."""
