@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.reports import Labels, ScenarioResult, Verdict
+from crashmatrix.reports import Labels, ScenarioResult, Verdict, worst
 from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import (
     CrashPoint,
@@ -31,7 +31,7 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
-from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.io_error.faults import Fault, parse_fault
 from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
@@ -127,9 +127,8 @@ class IoErrorExperiment:
         for number, found in self.checker.pool.each(task, dict(enumerate(groups)), self.options.workers):
             self._runs += len({tried.run for tried in found})
             self.tried += found
-            for fault, tried in zip(groups[number], found, strict=True):
-                for result in tried.results:
-                    self._report(fault, result.method, result)
+            for planned, tried in zip(groups[number], found, strict=True):
+                self._report_all(planned, parse_fault(tried.fault), tried.results)
             each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
             todo -= len(found)
             self.listener.left(todo * each, each)
@@ -153,13 +152,10 @@ class IoErrorExperiment:
     def _report_found(self, found: Iterable[Found]) -> bool:
         """Report faults of a disk as they come; returns whether a promise was broken."""
         for fault, run, judged in found:
-            if fault not in self.faults:
-                self.faults.append(fault)
-            results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
+            results = tuple(self._result(fault, ending, run, *each) for ending, each in judged.items())
             self._runs += 1
-            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
-            for result in results:
-                self._report(fault, result.method, result)
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results))
+            self._report_all(fault, fault, results)
             if self.options.until_broken and any(result.verdict.broken for result in results):
                 return True
         return False
@@ -167,6 +163,16 @@ class IoErrorExperiment:
     def _result(self, fault: Fault, ending: str, run: FaultyRun, checked: Checked, digest: str) -> ScenarioResult:
         cause = cause_of(self.prepared, fault, run) if checked.verdict.broken else ""
         return result_of(self.options, fault, ending, checked, digest, cause)
+
+    def _report_all(self, planned: Fault, fault: Fault, results: Iterable[ScenarioResult]) -> None:
+        """Report the results of a fault. Another one may have been tried in the planned one's place; it may be planned, too."""
+        if fault not in self.faults:
+            at = self.faults.index(planned) if planned in self.faults else len(self.faults)
+            self.faults.insert(at, fault)
+        for result in results:
+            known = self.results.get((fault, result.method))
+            if known is None or worst((known.verdict, result.verdict)) is not known.verdict:
+                self._report(fault, result.method, result)
 
     def _report(self, fault: Fault, ending: str, result: ScenarioResult) -> None:
         self.results[fault, ending] = result

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -204,8 +205,9 @@ class _Run(_Watch):
             self._tell()
         failing = self.failing
         first = next((at for at, made in enumerate(failing.made) if made.answer is not None), len(failing.made))
+        counts = Counter(made.calls for made in failing.made)
         self.channel.send(
-            Account(tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps))
+            Account(tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps), counts)
         )
 
     def _tell(self) -> None:

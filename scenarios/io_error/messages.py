@@ -9,6 +9,7 @@ A run with a fault sends, in this order:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crashmatrix.scenarios.io_error.faults import Fault
@@ -93,6 +94,8 @@ class Account:
     fired: tuple[Fault, ...]
     uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """How many calls of each class the run made."""
     requests: int = 0
     """How many requests of the disk failed."""
 

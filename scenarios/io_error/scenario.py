@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from pathlib import Path
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, ExperimentOptions, Workbench
+from crashmatrix.scenarios.io_error.again import RUNS_MAX, again
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import Fault, RequestFault
-from crashmatrix.scenarios.io_error.judge import Judge
-from crashmatrix.scenarios.io_error.messages import REOPENED
-from crashmatrix.scenarios.io_error.plan import ENDINGS
-from crashmatrix.scenarios.io_error.runs import prepare, run_with
+from crashmatrix.scenarios.io_error.runs import prepare
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 
@@ -36,27 +33,21 @@ class IoErrorScenario:
         with workbench() as checker:
             if isinstance(self.fault, RequestFault):
                 return self._on_disk(checker, self.fault, keep)
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            judged = Judge(checker).judge(self.fault, run)
-            if self.ending not in judged:
-                unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
-                if unmet.verdict is Verdict.UNKNOWN:
-                    return unmet
-                return Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-            checked, _ = judged[self.ending]
-            state = run.before(self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending)
+            state = found.run.before(self.ending)
             if keep is not None and state is not None:
                 keep.mkdir(parents=True)
                 if not state.tree.unusable:
                     checker.store.restore(state.tree, keep / "crashed")
-                if (folder / "journal").exists():
-                    shutil.copyfile(folder / "journal", keep / "journal")
-            return checked
+                (keep / "journal").write_bytes(found.run.journal)
+            return found.checked
 
     def _on_disk(self, checker: Checker, fault: RequestFault, keep: Path | None) -> Checked:
         disk = DiskSource(checker, ExperimentOptions(), fault.filesystem, ())
-        _, run, judged = disk.again(fault)
+        for _ in range(RUNS_MAX):
+            _, run, judged = disk.again(fault)
+            if self.ending in judged and judged[self.ending][0].verdict.broken:
+                break  # A kernel does not make the same requests each time.
         if keep is not None:
             keep.mkdir(parents=True)
             (keep / "journal").write_bytes(run.journal)
@@ -70,11 +61,10 @@ class IoErrorScenario:
         if isinstance(self.fault, RequestFault):
             raise UsageError(f"{self.name} leaves a disk that is not kept; replay it with --keep for its journal")
         with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            state = run.before(self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending)
+            state = found.run.before(self.ending)
             if state is None or state.tree.unusable:
                 raise UsageError(f"{self.name} left nothing to look at")
             left = checker.folder()
             checker.store.restore(state.tree, left / ROOT_NAME)
-            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {folder / 'journal'}")
+            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {found.folder / 'journal'}")

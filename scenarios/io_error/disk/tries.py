@@ -225,9 +225,13 @@ def _parsed(trace: Trace, at: int) -> object:
 
 
 def _later(trace: Trace, at: int) -> list[int]:
-    """The cuts after the next acknowledgement, if there is one, and at the end."""
-    acks = (place + 1 for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote))
-    return [*([ack] if (ack := next(acks, None)) is not None else []), trace.finish]
+    """The cuts after the next acknowledgement, with those right after it, and at the end."""
+    ack = next((place for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote)), None)
+    if ack is None:
+        return [trace.finish]
+    while ack + 1 < trace.finish and isinstance(_parsed(trace, ack + 1), AckNote):
+        ack += 1  # Several may be acknowledged at once, and the later ones owe more to the call that failed.
+    return [ack + 1, trace.finish]
 
 
 def _ends(trace: Trace, cut: int) -> Iterator[CrashState]:

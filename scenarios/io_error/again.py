@@ -1,0 +1,92 @@
+"""A scenario had again: the workload is run with the same fault until it breaks its promise once more, at most so many times.
+
+The id of a fault counts calls of all threads and processes. If these take turns otherwise in another run, the N-th write of that
+run is another write. So a run that differs from the undisturbed one before the fault says little, and is made again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crashmatrix.faults.disk.linux.removal import remove_tree
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.io_error.judge import Judge
+from crashmatrix.scenarios.io_error.messages import REOPENED
+from crashmatrix.scenarios.io_error.plan import ENDINGS
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
+from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.target.journal import Promises
+
+__all__ = ["RUNS_MAX", "Again", "again", "comes_about_alike"]
+
+RUNS_MAX: Final = 5
+"""How many runs are made until one shows what is looked for."""
+
+_DIGITS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Again:
+    """The last run of a fault, its verdict at one ending, and its folder, which the caller removes."""
+
+    run: FaultyRun
+    checked: Checked
+    folder: Path
+    alike: bool
+    """Whether each run did the same before the fault as the undisturbed one."""
+
+
+def again(checker: Checker, prepared: Prepared, fault: Fault, ending: str, *, keep_steps: bool = False) -> Again:
+    """Run the workload with a fault until this ending breaks a promise, unless a run has shown that it does not."""
+    judge, called = Judge(checker), []
+    for number in range(1, RUNS_MAX + 1):
+        folder = checker.folder()
+        run = run_with(checker, prepared, [fault], ENDINGS, folder, keep_steps=keep_steps)
+        checked = _verdict_at(ending, judge, fault, run)
+        alike = comes_about_alike(prepared, run)
+        called.append(run.fired.files if run.fired else "none")
+        if checked.verdict.broken or (alike and number == 1) or number == RUNS_MAX:
+            break
+        remove_tree(folder)
+    if not checked.verdict.broken and number > 1:
+        checked = Checked(checked.verdict, f"{_differing(called)}{checked.explanation}", checked.recovered)
+    return Again(run, checked, folder, alike and number == 1)
+
+
+def comes_about_alike(prepared: Prepared, run: FaultyRun) -> bool:
+    """Whether a run did the same until the fault as the undisturbed one, as far as its journal and the call itself show."""
+    if run.fired is None:
+        return False
+    try:
+        events = Promises.parse(run.journal[: run.journal_at_fault], prepared.items).events
+    except UsageError:
+        return False
+    made = run.fired.made
+    known = [*prepared.profile.places, *prepared.points]
+    place = next((each for each in known if (each.made.calls, each.made.number) == (made.calls, made.number)), None)
+    same = place is not None and _DIGITS.sub("#", place.files) == _DIGITS.sub("#", run.fired.files)
+    return same and events == prepared.end.promises.events[: len(events)]
+
+
+def _verdict_at(ending: str, judge: Judge, fault: Fault, run: FaultyRun) -> Checked:
+    judged = judge.judge(fault, run)
+    if ending in judged:
+        return judged[ending][0]
+    unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
+    if unmet.verdict is Verdict.UNKNOWN:
+        return unmet
+    return Checked(Verdict.UNKNOWN, f"the run has no ending {ending} this time")
+
+
+def _differing(called: list[str]) -> str:
+    """Say that a scenario could not be had again for certain."""
+    which = ", ".join(dict.fromkeys(called))
+    return (
+        f"not broken in {len(called)} runs, in which the fault met other calls than in the undisturbed run, or at another time: "
+        f"{which}. The workload does not take the same steps each time. "
+    )
