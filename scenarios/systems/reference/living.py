@@ -80,12 +80,15 @@ class Living:
             self._note(operation, table.next_id or 0 if table else 0)
 
     def opened(self, engine: StorageEngine) -> None:
-        """A session begins: the counters begin at zero, and what waited was read back."""
-        waiting = sum(len(table.waiting) for table in self._tables.values())
-        self._counted = Counter(replayed=waiting)
+        """A session begins: the counters begin at zero, and what waited was read back.
+
+        Looking comes first: an earlier session may have committed a full generation after its last look.
+        """
         with claimed_as_broken("looking at the reopened engine"):
             for name in self._tables:
                 self._look(engine, name)
+        waiting = sum(len(table.waiting) for table in self._tables.values())
+        self._counted = Counter(replayed=waiting)
 
     def closed(self) -> None:
         """A session ended; without a log, closing has committed what waited."""

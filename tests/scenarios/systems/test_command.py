@@ -153,6 +153,10 @@ def test_failpoints_of_a_program(listed: str, tmp_path: Path) -> None:
 
 PRINTS = "import sys; print('opened', flush=True); "
 SERVES = PRINTS + "import signal; signal.pause()"
+UNTIL_CALLED = (
+    "import os, time; called = os.environ['CRASHMATRIX_ROOT'] + '/called'\n"
+    "while not os.path.exists(called): time.sleep(0.01)\n"
+)
 
 
 def served(tmp_path: Path, server: str, more: str = "", recover: str = "echo 7") -> SystemUnderTest:
@@ -189,8 +193,8 @@ def test_empty_lines_are_not_items(tmp_path: Path) -> None:
         ),
         (SERVES, "echo no >&2; exit 4", "recover exited with status 4; it said: no; the server printed: opened"),
         (
-            PRINTS + "raise SystemExit('bad')",
-            "sleep 600",
+            PRINTS + UNTIL_CALLED + "raise SystemExit('bad')",
+            "touch $CRASHMATRIX_ROOT/called; sleep 600",
             "recover was still running 2 s after the server exited with status 1; it printed: opened | bad",
         ),
     ],

@@ -169,13 +169,18 @@ def test_time_in_which_we_were_stopped_hardly_counts(tmp_path: Path) -> None:
         assert time.monotonic() - begun > 1
 
 
-def test_a_server_that_dies_while_it_is_used() -> None:
+def test_a_server_that_dies_while_it_is_used(tmp_path: Path) -> None:
     """Its end is an error once the block is left, unless the block failed itself."""
-    code = "print('up', flush=True)\nraise SystemExit('disk full')"
-    with pytest.raises(ServerFailed) as failed, Server(python(code), ready_line="up") as server:
+    used = tmp_path / "used"
+    code = "import os, sys, time\nprint('up', flush=True)\nwhile not os.path.exists(sys.argv[1]):\n time.sleep(0.01)"
+    code += "\nraise SystemExit('disk full')"
+    with pytest.raises(ServerFailed) as failed, Server(python(code, str(used)), ready_line="up") as server:
+        used.touch()
         wait_for_end(server)
     assert str(failed.value) == "the server exited with status 1; it printed: up | disk full"
-    with pytest.raises(KeyError), Server(python(code), ready_line="up") as server:
+    used.unlink()
+    with pytest.raises(KeyError), Server(python(code, str(used)), ready_line="up") as server:
+        used.touch()
         wait_for_end(server)
         raise KeyError("the client's own")
 
