@@ -7,6 +7,7 @@ run is another write. So a run that differs from the undisturbed one before the 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,18 +15,21 @@ from typing import Final
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.io_error.disk.source import DiskSource
+from crashmatrix.scenarios.io_error.faults import Fault, RequestFault
 from crashmatrix.scenarios.io_error.judge import Judge
-from crashmatrix.scenarios.io_error.messages import REOPENED
 from crashmatrix.scenarios.io_error.plan import ENDINGS
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.target.journal import Promises
 
-__all__ = ["RUNS_MAX", "Again", "again", "comes_about_alike"]
+__all__ = ["RUNS_MAX", "Again", "again", "again_on_disk", "comes_about_alike"]
 
 RUNS_MAX: Final = 5
 """How many runs are made until one shows what is looked for."""
+
+_DISK_RUNS_MAX: Final = 3
+"""The same on a recorded disk, where a run takes longer."""
 
 _DIGITS = re.compile(r"\d+")
 
@@ -43,18 +47,18 @@ class Again:
 
 def again(checker: Checker, prepared: Prepared, fault: Fault, ending: str, *, keep_steps: bool = False) -> Again:
     """Run the workload with a fault until this ending breaks a promise, unless a run has shown that it does not."""
-    judge, called = Judge(checker), []
+    judge, called = Judge(checker), list[str]()
     for number in range(1, RUNS_MAX + 1):
         folder = checker.folder()
         run = run_with(checker, prepared, [fault], ENDINGS, folder, keep_steps=keep_steps)
-        checked = _verdict_at(ending, judge, fault, run)
+        checked = _at(ending, {name: each for name, (each, _) in judge.judge(fault, run).items()})
         alike = comes_about_alike(prepared, run)
-        called.append(run.fired.files if run.fired else "none")
+        called += [f"{run.fired.made.name} {run.fired.files}"] if run.fired else []
         if checked.verdict.broken or (alike and number == 1) or number == RUNS_MAX:
             break
         remove_tree(folder)
-    if not checked.verdict.broken and number > 1:
-        checked = Checked(checked.verdict, f"{_differing(called)}{checked.explanation}", checked.recovered)
+    if called and number > 1 and not checked.verdict.broken:
+        checked = Checked(checked.verdict, f"{_differing(number, called)}{checked.explanation}")
     return Again(run, checked, folder, alike and number == 1)
 
 
@@ -73,20 +77,24 @@ def comes_about_alike(prepared: Prepared, run: FaultyRun) -> bool:
     return same and events == prepared.end.promises.events[: len(events)]
 
 
-def _verdict_at(ending: str, judge: Judge, fault: Fault, run: FaultyRun) -> Checked:
-    judged = judge.judge(fault, run)
-    if ending in judged:
-        return judged[ending][0]
-    unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
-    if unmet.verdict is Verdict.UNKNOWN:
-        return unmet
-    return Checked(Verdict.UNKNOWN, f"the run has no ending {ending} this time")
+def again_on_disk(disk: DiskSource, fault: RequestFault, ending: str) -> tuple[FaultyRun, Checked]:
+    """As `again`, on a recorded disk. A kernel does not make the same requests each time."""
+    for _ in range(_DISK_RUNS_MAX):
+        _, run, judged = disk.again(fault)
+        checked = _at(ending, {name: each for name, (each, _) in judged.items()})
+        if checked.verdict.broken or fault.call:
+            break
+    return run, checked
 
 
-def _differing(called: list[str]) -> str:
+def _at(ending: str, judged: Mapping[str, Checked]) -> Checked:
+    unmet = next((each for each in judged.values() if each.verdict is Verdict.UNKNOWN), None)
+    return judged.get(ending) or unmet or Checked(Verdict.UNKNOWN, f"the run has no ending {ending} this time")
+
+
+def _differing(runs: int, called: list[str]) -> str:
     """Say that a scenario could not be had again for certain."""
-    which = ", ".join(dict.fromkeys(called))
     return (
-        f"not broken in {len(called)} runs, in which the fault met other calls than in the undisturbed run, or at another time: "
-        f"{which}. The workload does not take the same steps each time. "
+        f"not broken in {runs} runs. They differ from the undisturbed run before the fault: the workload does not take the same "
+        f"steps each time. The calls that failed: {', '.join(dict.fromkeys(called))}. "
     )

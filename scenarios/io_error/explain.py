@@ -10,6 +10,7 @@ from dataclasses import replace
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.io_error.again import again, again_on_disk
 from crashmatrix.scenarios.io_error.disk.plan import VARIANTS_ON_DISK
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import FULL, ActionFault, Fault, PointFault, RequestFault
@@ -25,8 +26,8 @@ from crashmatrix.scenarios.io_error.messages import (
     Place,
 )
 from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, VARIANTS, parse_id
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
-from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared
+from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.target.notes import AckNote, FailNote
@@ -50,6 +51,10 @@ _ENDINGS = {
     RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
 }
 
+_ONCE = (
+    "This was seen in one run, whose own folder was judged. None of the runs that were made again with the same fault shows it: "
+    "the workload does not take the same steps each time, so the fault meets other calls."
+)
 
 _PROBLEMS = {
     "disk-write": "the disk fails a write",
@@ -104,10 +109,10 @@ class Explainer:
     def _explain(self, found: Group) -> Finding:
         example = min(found.results, key=_simplicity)
         fault, ending = parse_id(example.id)
-        run = self._again(fault)
+        run, checked = self._again(fault, ending)
         finding = replace(found.finding, example=example.id, replay=example.replay)
-        if run.fired is None:
-            return replace(finding, explanation=(example.explanation,))
+        if run.fired is None or not checked.verdict.broken:
+            return replace(finding, explanation=(example.explanation, _ONCE))
         failed = run.account.failed if run.account else 1
         promises = run.promises(ending)
         events = promises.events if promises else ()
@@ -118,18 +123,18 @@ class Explainer:
                 self._call(fault, run.fired, failed),
                 f"{self._answered(run)}{_ENDINGS[ending]}",
                 acknowledged(lines, len(self._prepared.items)),
-                f"Then: {example.explanation}.",
+                f"Then: {checked.explanation}.",
             ),
-            timeline=_timeline(run, ending, len(events), example.explanation),
+            timeline=_timeline(run, ending, len(events), checked.explanation),
         )
 
-    def _again(self, fault: Fault) -> FaultyRun:
+    def _again(self, fault: Fault, ending: str) -> tuple[FaultyRun, Checked]:
+        """Run with a fault, step by step, until the promise is broken once more; the last run if it is not."""
         if isinstance(fault, RequestFault):
-            return self._disks[fault.filesystem].again(fault)[1]
-        folder = self._checker.folder()
-        run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
-        remove_tree(folder)
-        return run
+            return again_on_disk(self._disks[fault.filesystem], fault, ending)
+        found = again(self._checker, self._prepared, fault, ending, keep_steps=True)
+        remove_tree(found.folder)
+        return found.run, found.checked
 
     def _call(self, fault: Fault, place: Place, failed: int) -> str:
         made = place.made

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, ExperimentOptions, Workbench
-from crashmatrix.scenarios.io_error.again import RUNS_MAX, again
+from crashmatrix.scenarios.io_error.again import again, again_on_disk
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import Fault, RequestFault
 from crashmatrix.scenarios.io_error.runs import prepare
@@ -44,16 +43,11 @@ class IoErrorScenario:
 
     def _on_disk(self, checker: Checker, fault: RequestFault, keep: Path | None) -> Checked:
         disk = DiskSource(checker, ExperimentOptions(), fault.filesystem, ())
-        for _ in range(RUNS_MAX):
-            _, run, judged = disk.again(fault)
-            if self.ending in judged and judged[self.ending][0].verdict.broken:
-                break  # A kernel does not make the same requests each time.
+        run, checked = again_on_disk(disk, fault, self.ending)
         if keep is not None:
             keep.mkdir(parents=True)
             (keep / "journal").write_bytes(run.journal)
-        unmet = next(iter(judged.values()))[0] if judged and not run.fired else None
-        missing = unmet or Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-        return judged.get(self.ending, (missing, ""))[0]
+        return checked
 
     @contextmanager
     def crashed(self, workbench: Workbench) -> Iterator[CrashedFolder]:
@@ -67,4 +61,6 @@ class IoErrorScenario:
                 raise UsageError(f"{self.name} left nothing to look at")
             left = checker.folder()
             checker.store.restore(state.tree, left / ROOT_NAME)
-            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {found.folder / 'journal'}")
+            yield CrashedFolder(
+                left / ROOT_NAME, f"the folder before recovery; the journal is {found.folder / 'journal'}"
+            )

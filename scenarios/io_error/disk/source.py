@@ -158,7 +158,7 @@ def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     lines = [line + b"\n" for line in tried.journal]
     run = FaultyRun(
         result, {}, Fired(place, 0).place if tried.failed else None,
-        Account((), (fault,) if tried.failed else (), {}, tried.steps, tried.failed),
+        Account((), (fault,) if tried.failed else (), {}, tried.steps, requests=tried.failed),
         b"".join(lines), len(b"".join(lines[: tried.lines_before])),
     )  # fmt: skip
     for ending, number in tried.owed.items():

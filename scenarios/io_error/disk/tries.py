@@ -5,7 +5,7 @@
     killed      the process is killed at its first step after the fault, the system opened on the running machine, and once more
                 after the disk was mounted again
     cut         the power fails right after the fault: with everything pending on the disk, and with nothing of it
-    cut-later   it fails after the next acknowledgement, or at the end
+    cut-later   it fails after the next acknowledgement, or at the end; after a failed call, after some other ones, too
     resumed     as remounted; then the system goes on, stores more, and is opened once more
 
 An image that its own filesystem cannot mount any more has no verdict: no system could do anything about that.
@@ -35,6 +35,7 @@ from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.io_error.disk.base import Base, confine_for, recording_of
+from crashmatrix.scenarios.io_error.disk.plan import cuts_later
 from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJournal, until_killed, with_failing_call
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
@@ -167,7 +168,7 @@ class _Trial:
                 self._note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
             if tried.fault.calls == FULL or self.base.loses_at_cuts:
                 return
-            for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, at))):
+            for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, tried.fault, at))):
                 judged = [(self._surely(states, state), state.cut) for cut in cuts for state in _ends(trace, cut)]
                 found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
                 self._note(tried, ending, found, trace, cut)
@@ -224,14 +225,9 @@ def _parsed(trace: Trace, at: int) -> object:
     return parse(done.text) if isinstance(done, Note) else None
 
 
-def _later(trace: Trace, at: int) -> list[int]:
-    """The cuts after the next acknowledgement, with those right after it, and at the end."""
-    ack = next((place for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote)), None)
-    if ack is None:
-        return [trace.finish]
-    while ack + 1 < trace.finish and isinstance(_parsed(trace, ack + 1), AckNote):
-        ack += 1  # Several may be acknowledged at once, and the later ones owe more to the call that failed.
-    return [ack + 1, trace.finish]
+def _later(trace: Trace, fault: RequestFault, at: int) -> list[int]:
+    acks = [place for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote)]
+    return cuts_later(acks, trace.finish, several=fault.call is not None)
 
 
 def _ends(trace: Trace, cut: int) -> Iterator[CrashState]:
