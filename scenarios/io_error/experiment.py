@@ -154,7 +154,7 @@ class IoErrorExperiment:
         for fault, run, judged in found:
             results = tuple(self._result(fault, ending, run, *each) for ending, each in judged.items())
             self._runs += 1
-            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results))
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results, run.died))
             self._report_all(fault, fault, results)
             if self.options.until_broken and any(result.verdict.broken for result in results):
                 return True
@@ -220,6 +220,7 @@ class IoErrorExperiment:
             f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
             f"after the others it stopped; {distinct:,} distinct states judged"
         )
+        self.notes += deaths(fired)
         if not self.checker.system.can_resume():
             self.notes.append(
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"
@@ -231,6 +232,18 @@ class IoErrorExperiment:
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))
+
+
+def deaths(tried: Sequence[TriedFault]) -> list[str]:
+    """Say after how many faults the workload died by a signal, and at which one first."""
+    by_signal: dict[str, list[str]] = {}
+    for each in tried:
+        by_signal.setdefault(each.died, []).append(each.fault)
+    return [
+        f"after {len(faults):,} faults the workload {died}, as after {faults[0]}"
+        for died, faults in by_signal.items()
+        if died
+    ]
 
 
 class IoError(NeedsNoOptions):

@@ -102,8 +102,15 @@ class Judge:
 
 
 def stays_full(fault: Fault, run: FaultyRun) -> str:
-    """Return how a system refuses every item once there is room again; empty if it does not."""
-    if fault.errno not in ("ENOSPC", "EDQUOT") or fault.times not in ("once", "twice") or run.hung:
+    """Return how a system cannot store again once there is room again; empty if it can, or was not tried."""
+    if fault.errno not in ("ENOSPC", "EDQUOT") or run.hung:
+        return ""
+    if run.died:
+        return (
+            f"its process {run.died} when there was no room, and only a restart makes it store again; the target says that it "
+            "recovers from a full disk (`recovers_from_full_disk`)"
+        )
+    if fault.times not in ("once", "twice"):
         return ""
     failures = [at for at, note in enumerate(run.after_fault) if isinstance(note, FailNote)]
     later = run.after_fault[failures[0] + 1 :] if failures else []

@@ -73,7 +73,7 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[TriedFault, ...]]):
                 for ending, (checked, state) in judged.items()
             )  # fmt: skip
             first = next(number for number, other in enumerate(runs) if other is run)
-            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results)
+            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results, run.died)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ class Tried:
     """How many requests of the fault's class the run made."""
     hung: bool = False
     error: str = ""
+    exit_status: int = 0
+    """How the workload's process ended; negative for a signal."""
     journal: tuple[bytes, ...] = ()
     lines_before: int = 0
     """How many lines the journal had when the request failed."""
@@ -126,7 +128,10 @@ class _Trial:
         trace = self._record(fault, workload, FaultSwitch())
         at, failed = _first_failure(trace, fault, self.base.acknowledged)
         lines = tuple(journal_before(trace, trace.finish))
-        tried = Tried(fault, journal=lines, failed=failed, error=trace.error, hung=trace.error.startswith(_HUNG))
+        tried = Tried(
+            fault, journal=lines, failed=failed, error=trace.error, exit_status=trace.exit_status,
+            hung=trace.error.startswith(_HUNG),
+        )  # fmt: skip
         if not failed:
             kinds = {WRITE: Write, FLUSH: Flush}
             if kind := kinds.get(fault.calls):
