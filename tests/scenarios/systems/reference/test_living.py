@@ -89,14 +89,11 @@ def test_an_honest_engine(logged: bool, tmp_path: Path) -> None:
 def test_a_full_generation_of_an_earlier_session(tmp_path: Path) -> None:
     """Commits that an earlier session made by itself, unseen, do not count in this one."""
     session = Session(tmp_path)
-    stored = [Operation("create", MAIN), Operation("ingest", MAIN, session.data.batches[MAIN][0])]
-    source = session.data.source(MAIN)
-    session.engine.create_table(MAIN, source.schema, timestamp=source.timestamp, tags=source.tags)
-    session.engine.ingest(MAIN, session.data.record_batch(session.data.batches[MAIN][0]))
-    session.engine.flush()
+    for kind in ("create", "ingest", "flush"):
+        session.do(kind, MAIN)
     session.engine.close()
     living = Living(session.data, logged=True)
-    living.assume(stored)
+    living.assume([Operation("create", MAIN), Operation("ingest", MAIN, session.data.batches[MAIN][0])])
     with StorageEngine.open(tmp_path / "engine") as engine:
         living.opened(engine)
         living.did(engine, Operation("flush"), 0)
