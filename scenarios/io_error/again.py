@@ -1,14 +1,13 @@
 """A scenario had again: the workload is run with the same fault until it breaks its promise once more, at most so many times.
 
 The id of a fault counts calls of all threads and processes. If these take turns otherwise in another run, the N-th write of that
-run is another write. So a run that differs from the undisturbed one before the fault says little, and is made again.
+run is another write, and says little. So the next run fails the nearest call of the same kind about the same file.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +17,11 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import Fault, RequestFault
 from crashmatrix.scenarios.io_error.judge import Judge
+from crashmatrix.scenarios.io_error.messages import Place, what_failed
 from crashmatrix.scenarios.io_error.plan import ENDINGS
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
 from crashmatrix.scenarios.judging.checker import Checked, Checker
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["RUNS_MAX", "Again", "again", "again_on_disk", "comes_about_alike"]
@@ -31,8 +32,6 @@ RUNS_MAX: Final = 5
 _DISK_RUNS_MAX: Final = 3
 """The same on a recorded disk, where a run takes longer."""
 
-_DIGITS = re.compile(r"\d+")
-
 
 @dataclass(frozen=True)
 class Again:
@@ -42,24 +41,47 @@ class Again:
     checked: Checked
     folder: Path
     alike: bool
-    """Whether each run did the same before the fault as the undisturbed one."""
+    """Whether the first run did the same before the fault as the undisturbed one, and met the call that was to fail."""
+    numbers: tuple[int, ...] = ()
+    """Which call of the class was to fail, run by run."""
 
 
-def again(checker: Checker, prepared: Prepared, fault: Fault, ending: str, *, keep_steps: bool = False) -> Again:
-    """Run the workload with a fault until this ending breaks a promise, unless a run has shown that it does not."""
-    judge, called = Judge(checker), list[str]()
+def again(
+    checker: Checker, prepared: Prepared, fault: Fault, ending: str, *, met: str = "", keep_steps: bool = False
+) -> Again:
+    """Run the workload with a fault until this ending breaks a promise, unless a run has shown that it does not.
+
+    Args:
+        met: the call that failed when it broke a promise (`what_failed`); empty if that is not known.
+    """
+    judge, called, tried = Judge(checker), list[str](), [fault]
+    places = [(place.made.number, what_failed(place.made.name, place.files)) for place in _of(prepared, fault)]
     for number in range(1, RUNS_MAX + 1):
         folder = checker.folder()
-        run = run_with(checker, prepared, [fault], ENDINGS, folder, keep_steps=keep_steps)
-        checked = _at(ending, {name: each for name, (each, _) in judge.judge(fault, run).items()})
-        alike = comes_about_alike(prepared, run)
+        run = run_with(checker, prepared, [tried[-1]], ENDINGS, folder, keep_steps=keep_steps)
+        judged = judge.judge(tried[-1], run)
+        checked = _at(ending, {name: each for name, (each, _) in judged.items()})
+        alike = number == 1 and comes_about_alike(prepared, run) and met in ("", run.met)
         called += [f"{run.fired.made.name} {run.fired.files}"] if run.fired else []
-        if checked.verdict.broken or (alike and number == 1) or number == RUNS_MAX:
+        if checked.verdict.broken or alike or number == RUNS_MAX:
             break
         remove_tree(folder)
+        places += run.account.of_class if run.account else ()
+        tried.append(_nearest(fault, tried, (at for at, what in places if what == met)))
     if called and number > 1 and not checked.verdict.broken:
         checked = Checked(checked.verdict, f"{_differing(number, called)}{checked.explanation}")
-    return Again(run, checked, folder, alike and number == 1)
+    return Again(run, checked, folder, alike, tuple(each.number for each in tried))
+
+
+def _nearest(fault: Fault, tried: list[Fault], numbers: Iterable[int]) -> Fault:
+    """Return the fault at the nearest of these calls that was not tried; the fault itself if there is none."""
+    known = {each.number for each in tried}
+    number = min(set(numbers) - known, key=lambda at: abs(at - fault.number), default=fault.number)
+    return replace(fault, number=number) if isinstance(fault, CallFault) else fault
+
+
+def _of(prepared: Prepared, fault: Fault) -> list[Place]:
+    return [place for place in prepared.profile.places if place.made.calls == fault.calls]
 
 
 def comes_about_alike(prepared: Prepared, run: FaultyRun) -> bool:
@@ -73,7 +95,7 @@ def comes_about_alike(prepared: Prepared, run: FaultyRun) -> bool:
     made = run.fired.made
     known = [*prepared.profile.places, *prepared.points]
     place = next((each for each in known if (each.made.calls, each.made.number) == (made.calls, made.number)), None)
-    same = place is not None and _DIGITS.sub("#", place.files) == _DIGITS.sub("#", run.fired.files)
+    same = place is not None and what_failed("", place.files) == what_failed("", run.fired.files)
     return same and events == prepared.end.promises.events[: len(events)]
 
 

@@ -103,7 +103,7 @@ class IoErrorExperiment:
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise: its simplest fault is run once more, step by step."""
-        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks)
+        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks, dict(self._met()))
         return Explained(explainer.findings(), explainer.notes)
 
     def _says_nothing(self, prepared: Prepared) -> bool:
@@ -154,7 +154,7 @@ class IoErrorExperiment:
         for fault, run, judged in found:
             results = tuple(self._result(fault, ending, run, *each) for ending, each in judged.items())
             self._runs += 1
-            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results, run.died))
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results, run.died, run.met))
             self._report_all(fault, fault, results)
             if self.options.until_broken and any(result.verdict.broken for result in results):
                 return True
@@ -212,7 +212,7 @@ class IoErrorExperiment:
         distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
             faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
-            disks={name: disk.account() for name, disk in self.disks.items()},
+            met=self._met(), disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
@@ -232,6 +232,11 @@ class IoErrorExperiment:
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))
+
+    def _met(self) -> list[tuple[str, str]]:
+        """The faults that broke a promise, each with the call that failed, for a replay of a workload that takes other steps."""
+        met = {tried.fault: tried.met for tried in self.tried if any(each.verdict.broken for each in tried.results)}
+        return [each for each in met.items() if each[1]]
 
 
 def deaths(tried: Sequence[TriedFault]) -> list[str]:
@@ -277,9 +282,9 @@ class IoError(NeedsNoOptions):
         return ()
 
     def scenario(self, name: str, stored: StoredRun) -> IoErrorScenario:
-        """Return the scenario of an id; the report is not needed. Raises UsageError."""
-        del stored
-        return IoErrorScenario(name, *parse_id(name))
+        """Return the scenario of an id; a report knows which call failed, if a promise was broken. Raises UsageError."""
+        fault, ending = parse_id(name)
+        return IoErrorScenario(name, fault, ending, dict(stored.details.get("met", ())).get(str(fault), ""))
 
 
 IO_ERROR = IoError()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from crashmatrix.scenarios.io_error.messages import (
     RESUMED,
     UNCACHED,
     Place,
+    what_failed,
 )
 from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, VARIANTS, parse_id
 from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared
@@ -36,7 +36,6 @@ __all__ = ["Explainer", "cause_of"]
 
 _FINDINGS_MAX = 8
 _ITEMS_SHOWN = 5
-_DIGITS = re.compile(r"\d+")
 
 _ENDINGS = {
     KILLED: "The process was killed at its first step after that, and the system opened again.",
@@ -74,7 +73,8 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
-    return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
+    name, _, files = what_failed(run.fired.made.name, run.fired.files).partition(" ")
+    return f"{how} {name} of {files}{f' ({line})' if line else ''}, {done}"
 
 
 def _line(prepared: Prepared, place: Place) -> str:
@@ -95,8 +95,10 @@ class Explainer:
         prepared: Prepared,
         results: Sequence[ScenarioResult],
         disks: Mapping[str, DiskSource] | None = None,
+        met: Mapping[str, str] | None = None,
     ) -> None:
         self._checker, self._prepared, self._results, self._disks = checker, prepared, results, disks or {}
+        self._met = met or {}
         self.notes: list[str] = []
 
     def findings(self) -> list[Finding]:
@@ -109,7 +111,7 @@ class Explainer:
     def _explain(self, found: Group) -> Finding:
         example = min(found.results, key=_simplicity)
         fault, ending = parse_id(example.id)
-        run, checked = self._again(fault, ending)
+        run, checked = self._again(fault, ending, self._met.get(str(fault), ""))
         finding = replace(found.finding, example=example.id, replay=example.replay)
         if run.fired is None or not checked.verdict.broken:
             return replace(finding, explanation=(example.explanation, _ONCE))
@@ -128,11 +130,11 @@ class Explainer:
             timeline=_timeline(run, ending, len(events), checked.explanation),
         )
 
-    def _again(self, fault: Fault, ending: str) -> tuple[FaultyRun, Checked]:
+    def _again(self, fault: Fault, ending: str, met: str) -> tuple[FaultyRun, Checked]:
         """Run with a fault, step by step, until the promise is broken once more; the last run if it is not."""
         if isinstance(fault, RequestFault):
             return again_on_disk(self._disks[fault.filesystem], fault, ending)
-        found = again(self._checker, self._prepared, fault, ending, keep_steps=True)
+        found = again(self._checker, self._prepared, fault, ending, met=met, keep_steps=True)
         remove_tree(found.folder)
         return found.run, found.checked
 

@@ -29,6 +29,7 @@ from crashmatrix.scenarios.io_error.messages import (
     Place,
     Profile,
     Taken,
+    what_failed,
 )
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
@@ -112,6 +113,11 @@ class FaultyRun:
         return exit_text(ended.exit_code) if died and isinstance(ended, Died) else ""
 
     @property
+    def met(self) -> str:
+        """The call that failed first, as `what_failed` has it; empty if none did."""
+        return what_failed(self.fired.made.name, self.fired.files) if self.fired else ""
+
+    @property
     def hung(self) -> bool:
         """Whether the workload did not come to an end."""
         return isinstance(self.result, TimedOut)
@@ -128,6 +134,8 @@ class TriedFault:
     results: tuple[ScenarioResult, ...]
     died: str = ""
     """By which signal the workload died, in words; empty if it did not."""
+    met: str = ""
+    """The call that failed (`what_failed`)."""
 
 
 def serves(run: FaultyRun, fault: Fault) -> bool:

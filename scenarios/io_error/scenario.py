@@ -26,13 +26,15 @@ class IoErrorScenario:
     name: str
     fault: Fault
     ending: str
+    met: str = ""
+    """The call that failed when this was found, if a report knows it."""
 
     def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
         """Run the workload with the fault, and judge the ending; ``keep`` gets ``crashed`` and ``journal``."""
         with workbench() as checker:
             if isinstance(self.fault, RequestFault):
                 return self._on_disk(checker, self.fault, keep)
-            found = again(checker, prepare(checker), self.fault, self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending, met=self.met)
             state = found.run.before(self.ending)
             if keep is not None and state is not None:
                 keep.mkdir(parents=True)
@@ -55,7 +57,7 @@ class IoErrorScenario:
         if isinstance(self.fault, RequestFault):
             raise UsageError(f"{self.name} leaves a disk that is not kept; replay it with --keep for its journal")
         with workbench() as checker:
-            found = again(checker, prepare(checker), self.fault, self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending, met=self.met)
             state = found.run.before(self.ending)
             if state is None or state.tree.unusable:
                 raise UsageError(f"{self.name} left nothing to look at")

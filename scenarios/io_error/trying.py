@@ -73,7 +73,7 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[TriedFault, ...]]):
                 for ending, (checked, state) in judged.items()
             )  # fmt: skip
             first = next(number for number, other in enumerate(runs) if other is run)
-            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results, run.died)
+            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results, run.died, run.met)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Bench:
 
 def in_its_place(fault: Fault, run: FaultyRun) -> Fault:
     """Return the fault at the last call of its class, if a run has not come to the call that was to fail."""
-    made = run.account.counts.get(fault.calls, 0) if run.account and isinstance(fault, CallFault) else 0
+    made = len(run.account.of_class) if run.account and isinstance(fault, CallFault) else 0
     return replace(fault, number=made) if 0 < made < fault.number else fault
 
 

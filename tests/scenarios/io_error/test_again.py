@@ -51,3 +51,14 @@ def test_a_run_that_takes_other_steps_is_made_again(bench: tuple[Checker, Prepar
     assert not often.alike
     assert often.checked.explanation.startswith(f"not broken in {RUNS_MAX} runs")
     assert "failed: write log." in often.checked.explanation
+
+
+def test_the_next_run_fails_the_call_that_is_looked_for(bench: tuple[Checker, Prepared]) -> None:
+    """If another call fails than when a promise was broken, the nearest one of that kind about that file fails next."""
+    checker, prepared = bench
+    places = [replace(x, files="other#" if x.made.number == 1 else x.files) for x in prepared.profile.places]
+    other = replace(prepared, profile=replace(prepared.profile, places=tuple(places)))
+    settled = again(checker, prepared, FAULT, "reopened", met="write log")
+    assert settled.alike
+    found = again(checker, other, FAULT, "reopened", met="write other#")
+    assert found.numbers == (2, 1, 2, 2, 2)
