@@ -7,8 +7,8 @@
 
 Follow a batch from append to recovery through `engine`, `table`, `log.segmented_log`, `log.segments.segment`, `buffers`,
 `delta.compression`, `delta.parquet_file`, `delta.commit`, `opening`, `log.unrecovered`, `log.recovery` and `delta.recovery`, in
-this order; then `delta.folder`, `spill`, `delta.checkpoint` and `delta.transfer`. Every step that touches the disk has a
-failpoint on each side.
+this order; then `settings`, `log.table_logs`, `delta.folder`, `spill`, `delta.checkpoint` and `delta.transfer`. Every step that
+touches the disk has a failpoint on each side.
 """
 
 from crashmatrix.reference_wal.engine import StorageEngine
@@ -20,6 +20,7 @@ from crashmatrix.reference_wal.errors import (
     InvalidInput,
     LogCorrupted,
     LogPoisoned,
+    OptionsCorrupted,
     ParquetDamaged,
     ReferenceWalError,
     SpillCorrupted,
@@ -42,6 +43,7 @@ __all__ = [
     "InvalidInput",
     "LogCorrupted",
     "LogPoisoned",
+    "OptionsCorrupted",
     "ParquetDamaged",
     "ReferenceWalError",
     "SpillCorrupted",

@@ -1,25 +1,20 @@
 """The reference storage engine: rows are promised when logged, then buffered, compressed and committed to Delta.
 
-    root/.lock                  held while open
-    root/wal/{table}/           the table's log            (`log.write_ahead_log`; none with ``wal=False``)
-    root/tables/{table}/        the table's Delta table    (`delta.commit`)
-    root/spill/{table}/         rows that wait, when memory is short (`spill`)
+Read on in `table` (the life of a batch), `opening` (an engine's folder, and what a crash leaves of it) and `delta.transfer`.
 
-Read on in `table` (the life of a batch), `opening` (what a crash leaves of an engine) and `delta.transfer`.
-
-The promises. With a log, a batch is durable once `ingest` returns. Without one (``wal=False``), nothing is durable before
-`flush` returns; then every batch is whose `ingest` returned before `flush` was called. A crash loses rows that were in memory
-only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
+The promises. In a table with a log, a batch is durable once `ingest` returns. In one without (``wal=False``), nothing is durable
+before `flush` or `switch_log` returns; then every batch is whose `ingest` returned before that was called. A crash loses rows
+that were in memory only, and nothing else. All other calls are durable when they return, either way. `close` loses nothing.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,53 +24,50 @@ from crashmatrix.faults import declare
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.durable_io import make_folder
-from crashmatrix.reference_wal.errors import EngineLocked, InvalidInput, TableExists, UnknownTable
-from crashmatrix.reference_wal.flusher import Flusher
+from crashmatrix.reference_wal.errors import TableExists, UnknownTable
+from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.folders import check_table_name
-from crashmatrix.reference_wal.log.optional import NoLogs
-from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.reference_wal.models.bound import Bound
 from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
 from crashmatrix.reference_wal.options import EngineOptions, check_table
+from crashmatrix.reference_wal.settings import Settings, check_changes
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.reference_wal.tally import Counters, Tally
 
-__all__ = ["BEHIND_MAX", "StorageEngine"]
+__all__ = ["StorageEngine"]
 
 logger = logging.getLogger(__name__)
 
 INGESTED = declare("engine.ingest.before_acknowledge", "logged and buffered, about to return the id")
 FLUSHED = declare("engine.flush.before_acknowledge", "everything committed and retired, about to return")
 TRUNCATE_DONE = declare("engine.truncate.before_acknowledge", "log and files are gone too, about to return")
+SWITCHED = declare("engine.switch.before_acknowledge", "every table has its log, or has none, about to return")
+CHANGED = declare("engine.options.before_acknowledge", "set in the folder and in force, about to return")
 DROP_DONE = declare("engine.drop.before_acknowledge", "nothing of the table is left, about to return")
 TRANSFER_DONE = declare("engine.transfer.before_acknowledge", "the rows are there and not here, about to return")
-
-BEHIND_MAX = 4
-"""How many generations may wait for the background thread, in bytes, before `ingest` waits for it."""
 
 
 class StorageEngine:
     """Tables of time series that keep every promised batch through any crash. Thread-safe."""
 
-    def __init__(self, root: Path, wal: bool, options: EngineOptions, lock: int) -> None:
-        self.root, self.options = root, options
-        self._layout = Layout(root)
+    def __init__(self, layout: Layout, wal: bool, options: EngineOptions, lock: int) -> None:
+        self.root, self._layout = layout.root, layout
+        self._given, self._given_wal = options, wal
         self._process_lock = lock
-        self._health, self._tally = Health(root), Tally()
+        self._health, self._tally = Health(self.root), Tally()
         self._catalogue = threading.Lock()
         self._tables: dict[str, Table] = {}
-        self._flusher: Flusher | None = None
-        make_folder(self._layout.tables)
-        self._logs, found = open_tables(self._layout, options, wal=wal)
+        self._pace = Pace(self._all, self._health.in_background)
+        self._settings = Settings.read(self.root)
+        make_folder(layout.tables)
+        self._logs, found = open_tables(layout, self._settings.over(options), wal=self._settings.wal(wal))
         try:
             self._recover(found)
+            self._adopt()
         except BaseException:
             self._logs.close()
             raise
-        if options.flush_seconds is not None:
-            seconds, background = options.flush_seconds, self._health.in_background
-            self._flusher = Flusher(self._flush_full, self._flush_all, seconds, background)
 
     def _recover(self, found: list[OpenedTable]) -> None:
         for opened in found:
@@ -88,32 +80,27 @@ class StorageEngine:
         """Open the engine in a folder, created if missing, and recover every table.
 
         Args:
-            wal: whether tables have a log; decided when a folder is first used.
+            wal: whether tables made from now on have a log, unless `switch_log` or `change_options` has set that in the folder.
 
         Raises:
             EngineLocked: another process has it open.
-            InvalidInput: its tables have a log and ``wal`` is False, or the other way round.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says which file, where, and
                 what to do.
+            OptionsCorrupted: the file of options set at run time is damaged; the error names it.
             OSError: the disk refused a step of recovery. Opening again takes it up where it stopped.
         """
-        root = Path(root)
-        make_folder(root)
-        lock = os.open(root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        layout = Layout(Path(root))
+        make_folder(layout.root)
+        lock = layout.lock()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise EngineLocked(root) from None
-        try:
-            return cls(root, wal, options or EngineOptions(), lock)
+            return cls(layout, wal, options or EngineOptions(), lock)
         except BaseException:
             os.close(lock)
             raise
 
     def create_table(
         self, table: str, schema: pa.Schema, *, timestamp: str, tags: list[str] | None = None,
-        bounds: Mapping[str, Bound] | None = None,
+        bounds: Mapping[str, Bound] | None = None, wal: bool | None = None,
     ) -> None:  # fmt: skip
         """Create an empty table; durable on return.
 
@@ -123,9 +110,9 @@ class StorageEngine:
             tags: columns whose values name a row's series: strings, integers or booleans.
             bounds: compress the table by models (`models.segments`): what is committed may differ from what was stored
                 by the bound of its column, and not at all in a column without one. None: it keeps rows as they are.
+            wal: whether it has a log; None for what the engine was opened with, or `switch_log` has set since.
 
-        Raises:
-            TableExists, InvalidInput (nothing was changed), OSError.
+        Raises TableExists, InvalidInput (nothing was changed), OSError.
         """
         check_table_name(table)
         tags = tags or []
@@ -134,23 +121,38 @@ class StorageEngine:
             self._health.refuse_if_unusable()
             if table in self._tables:
                 raise TableExists(table)
+            properties = TableProperties.made(
+                schema, timestamp=timestamp, tags=tags, identity=self.options.identity or uuid.uuid4().hex,
+                logged=self._wal if wal is None else wal, bounds=bounds,
+            )  # fmt: skip
             with self._health.poisoned_by_errors():  # Part of a table is there now.
-                self._tables[table] = self._create(table, schema, timestamp, tags, bounds)
+                self._tables[table] = self._create(table, properties)
 
-    def _create(
-        self, table: str, schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None
-    ) -> Table:
+    def _create(self, table: str, properties: TableProperties) -> Table:
         """The three steps of `delta.folder`."""
-        path, identity = self._layout.table(table), self.options.identity or uuid.uuid4().hex
-        logged = isinstance(self._logs, WriteAheadLog)
-        properties = TableProperties.made(
-            schema, timestamp=timestamp, tags=tags, identity=identity, logged=logged, bounds=bounds
-        )
+        path, identity = self._layout.table(table), properties.identity
         DeltaStore.make_unfinished(path, properties.stored_schema, properties)
-        self._logs.create_table_log(table, schema, identity=identity)
+        log = self._logs.create(table, properties.arrow_schema, identity=identity, logged=properties.logged)
         table_folder.give_name(path)
         spills = self._layout.spills(table, identity)
-        return Table(self._logs, self._logs.log(table), DeltaStore(path), spills, self._health, self._tally)
+        return Table(self._logs, log, DeltaStore(path), spills, self._health, self._tally)
+
+    def switch_log(self, on: bool, table: str | None = None) -> None:
+        """Let a table have a log from now on, or none. Rows that wait are committed first, so nothing is lost; durable on return.
+
+        Args:
+            table: None for every table that is there, one after the other, and for tables made from now on, in this opening and
+                later ones. A crash meanwhile leaves some of the tables switched; each one says itself whether it has a log.
+        """
+        self._health.refuse_if_unusable()
+        if table is None:
+            self.change_options(wal=on)
+            for owner in self._all():
+                with suppress(UnknownTable):  # Another thread has dropped it.
+                    owner.switch_log(on, self.options)
+        else:
+            self._table(table).switch_log(on, self.options)
+        SWITCHED.hit()
 
     def ingest(self, table: str, batch: pa.RecordBatch) -> int:
         """Return the batch's id; with a log, once its rows would survive a power cut.
@@ -161,19 +163,9 @@ class StorageEngine:
         self._health.refuse_if_unusable()
         owner = self._table(table)
         batch_id = owner.ingest(batch)
-        self._make_room(owner)
+        self._pace.make_room(owner)
         INGESTED.hit()
         return batch_id
-
-    def _make_room(self, owner: Table) -> None:
-        """Commit a full generation, or have it committed; then keep to the memory budget."""
-        if owner.bytes >= self.options.generation_bytes_max:
-            if self._flusher is not None and owner.bytes < BEHIND_MAX * self.options.generation_bytes_max:
-                self._flusher.wake()
-            else:
-                owner.flush(self.options)
-        while sum(table.memory_bytes for table in self._all()) > self.options.memory_bytes_max:
-            max(self._all(), key=lambda table: table.memory_bytes).spill()
 
     def _table(self, table: str) -> Table:
         try:
@@ -187,23 +179,8 @@ class StorageEngine:
     def flush(self) -> None:
         """Commit every row that waits; durable on return. Raises OSError, LogPoisoned."""
         self._health.refuse_if_unusable()
-        self._flush_all()
+        self._pace.flush_all()
         FLUSHED.hit()
-
-    def _flush_all(self) -> None:
-        for owner in self._all():
-            self._flush(owner)
-
-    def _flush_full(self) -> None:
-        for owner in self._all():
-            if owner.bytes >= self.options.generation_bytes_max:
-                self._flush(owner)
-
-    def _flush(self, owner: Table) -> None:
-        try:
-            owner.flush(self.options)
-        except UnknownTable:
-            logger.info("table %s was dropped before it was flushed", owner.name)
 
     def truncate(self, table: str) -> None:
         """Drop every row of the table, all at once; durable on return. Batch ids go on. Raises as `ingest`."""
@@ -212,14 +189,35 @@ class StorageEngine:
         TRUNCATE_DONE.hit()
 
     def change_segment_size(self, table: str, segment_bytes_max: int) -> None:
-        """Close the segments of this table's log at this size, in bytes, from the next batch on, until it is opened again.
+        """Close the segments of this table's log alone at this size, in bytes, from the next batch on, until it is opened again.
 
-        Raises:
-            UnknownTable, InvalidInput: less than one byte.
+        Raises UnknownTable, InvalidInput.
         """
-        if segment_bytes_max < 1:
-            raise InvalidInput(f"a segment of {segment_bytes_max} bytes holds no batch; give 1 or more")
-        self._logs.log(table).segment_bytes_max = segment_bytes_max
+        check_changes({"segment_bytes_max": segment_bytes_max})
+        self._table(table).log.segment_bytes_max = segment_bytes_max
+
+    def change_options(self, **changes: object) -> None:
+        """Set options; durable on return, and in force whenever the folder is opened again, whatever `open` is given then.
+
+        Args:
+            changes: values of `settings.SETTABLE`: ``segment_bytes_max`` (of every log, from its next batch on),
+                ``generation_bytes_max``, ``memory_bytes_max``, ``checkpoint_commits``, ``flush_seconds``, ``wal`` (of tables
+                made from now on).
+
+        Raises InvalidInput (nothing was changed), LogPoisoned, OSError.
+        """
+        check_changes(changes)
+        with self._catalogue:
+            self._health.refuse_if_unusable()
+            with self._health.poisoned_by_errors():  # They may be set in the folder, while we go by the old ones.
+                self._settings.change(changes)
+            self._adopt()
+            CHANGED.hit()
+
+    def _adopt(self) -> None:
+        self.options, self._wal = self._settings.over(self._given), self._settings.wal(self._given_wal)
+        self._logs.change_segment_size(self.options.segment_bytes_max)
+        self._pace.adopt(self.options)
 
     def drop_table(self, table: str) -> None:
         """Drop the table with every row of it, all at once; durable on return. Raises as `ingest`.
@@ -233,16 +231,13 @@ class StorageEngine:
             DROP_DONE.hit()
 
     def transfer(self, table: str, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> int:
-        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; durable on return.
+        """Move every committed row to the Delta table at ``uri``, exactly once whatever happens; returns how many. Durable.
 
         Rows that wait to be committed stay: `flush` first to move them too. A receiving table that is not there is made.
 
         Args:
             uri: a local path, or any URI deltalake knows.
             storage_options: for deltalake, where the URI needs them.
-
-        Returns:
-            How many rows were moved.
 
         Raises:
             InvalidInput: UnknownTable; the receiving table has other columns or is partitioned; a transfer to another place
@@ -267,7 +262,7 @@ class StorageEngine:
 
     def unpersisted(self, table: str) -> list[tuple[int, pa.RecordBatch]]:
         """Return the logged batches that Delta does not hold, with their ids, in order. Raises UnknownTable."""
-        return list(self._logs.log(table).unpersisted())
+        return list(self._table(table).log.unpersisted())
 
     def files(self, table: str) -> list[Path]:
         """Return the Parquet files that the table's Delta log names. Raises UnknownTable."""
@@ -277,6 +272,15 @@ class StorageEngine:
     def tables(self) -> list[str]:
         """Names of the tables, sorted."""
         return sorted(self._tables)
+
+    def has_log(self, table: str) -> bool:
+        """Whether the table has a log. Raises UnknownTable."""
+        return self._table(table).logged
+
+    @property
+    def options_set(self) -> Mapping[str, object]:
+        """The options that were set while the engine ran, by this opening or an earlier one; `options` has all in force."""
+        return self._settings.values
 
     @property
     def counters(self) -> Counters:
@@ -294,22 +298,18 @@ class StorageEngine:
             OSError: the last commit failed, likewise.
         """
         try:
-            if self._flusher is not None:
-                self._flusher.stop()
+            self._pace.stop()
             if not self._health.closed and not self._health.poisoned:
-                self._drain()
+                self._pace.drain()
         finally:
             self._let_go()
         if self._health.failed_unseen:
             self._health.refuse_if_poisoned()
 
-    def _drain(self) -> None:
-        if self._flusher is not None or isinstance(self._logs, NoLogs):
-            self._flush_all()
-
     def _let_go(self) -> None:
         with self._catalogue:
             self._health.closed = True
+            self._pace.stop()  # One that a change of options has begun meanwhile.
             for owner in self._all():
                 owner.wait_until_idle()
             self._logs.close()

@@ -11,6 +11,7 @@ ReferenceWalError
 │   └── BackgroundFailed  it failed in the background thread, where no caller was waiting
 ├── TransferFailed        the receiving store refused; the rows are still here
 ├── SpillCorrupted        a spill file changed after it was written
+├── OptionsCorrupted      the file of options set at run time changed after it was written
 ├── LogCorrupted          the log's bytes on disk break an invariant that no crash could have broken
 └── TableCorrupted        likewise for the Delta table
     └── ParquetDamaged    one of its Parquet files does not hold what was committed
@@ -28,6 +29,7 @@ __all__ = [
     "InvalidInput",
     "LogCorrupted",
     "LogPoisoned",
+    "OptionsCorrupted",
     "ParquetDamaged",
     "ReferenceWalError",
     "SpillCorrupted",
@@ -110,6 +112,17 @@ class SpillCorrupted(ReferenceWalError):
         super().__init__(
             f"{path}: changed or was cut since it was written; reopen the engine: with a log its rows are read from there, "
             f"without one they are lost, and were never acknowledged"
+        )
+
+
+class OptionsCorrupted(ReferenceWalError):
+    """The file of options set at run time does not hold what was written to it. Nothing was changed."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path}: {problem}; no row depends on it: remove it to go on with the options given to open, then set "
+            f"them again"
         )
 
 

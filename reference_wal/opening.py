@@ -1,11 +1,13 @@
 """An engine's folder after a crash: what it means, table by table, and what is done about it.
 
 Tables lie in ``tables/``, logs in ``wal/``. With the order of writes in `delta.folder`, a crash leaves these cases and no
-others. Any other case was made by somebody, and is refused before a table is changed:
+others. Any other case was made by somebody, and is refused: @d, @f and @g before anything is changed; @h, @i and @l once the
+Delta tables are healed, before a log is changed:
 
     | row | Delta folder    | log           | left by                                   | done                              |
     |-----|-----------------|---------------|-------------------------------------------|-----------------------------------|
-    | @a  | ``{table}``     | there         | any crash but those below                 | healed, replayed                  |
+    | @a  | ``{table}``,    | there         | any crash but those below                 | healed, replayed                  |
+    |     | with a log      |               |                                           |                                   |
     | @b  | ``.creating-``  | none          | a creation, before its log was durable    | folder removed                    |
     | @c  | ``.creating-``  | without a     | a creation, before its rename             | log removed, then the folder      |
     |     |                 | batch         |                                           |                                   |
@@ -15,22 +17,32 @@ others. Any other case was made by somebody, and is refused before a table is ch
     |     | one of these    |               | of its name is made, and a name is unique |                                   |
     | @g  | none            | there         | damage: the log goes before ``.dropped-`` | TableCorrupted                    |
     |     |                 |               | does, and comes after ``.creating-``      |                                   |
-    | @h  | ``{table}``     | none          | damage: with its unpersisted batches      | LogCorrupted                      |
+    | @h  | ``{table}``,    | none          | damage: with its unpersisted batches      | LogCorrupted                      |
+    |     | with a log      |               |                                           |                                   |
     | @i  | ``{table}``     | another's     | damage: a folder was moved here           | LogCorrupted                      |
+    | @j  | ``{table}``,    | none          | any crash but the next                    | healed, its spill files replayed  |
+    |     | without a log   |               |                                           |                                   |
+    | @k  | the same        | no batch      | a switch: on, before the commit that says | log removed, then as @j           |
+    |     |                 | above the     | so; or off, after the commit that says so |                                   |
+    |     |                 | marker        |                                           |                                   |
+    | @l  | the same        | a batch above | damage: a switch first commits every      | TableCorrupted                    |
+    |     |                 | the marker    | batch                                     |                                   |
+
+"With a log" and "without a log" are what the table says of itself (`TableProperties.logged`), so a table that is truncated,
+dropped or made anew amid switches takes its answer with it: nothing outside of its folder has to agree.
 
 @b and @c owe nothing: the creation was never acknowledged. @c removes the log first, since a log by itself is @g. The
 folder's name is durable before the log exists; so @c differs from @g, even for a table that was never used.
 
 An error leaves the same cases as a crash (`health`). An error during opening leaves the folder half-way through these steps,
 and the next opening continues them.
-
-The first table decides whether a folder has logs. Opening it the other way is refused (InvalidInput), since batches without a
-log would get the ids of batches in a log.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -41,10 +53,9 @@ from crashmatrix.reference_wal.delta import folder as table_folder, recovery as 
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
 from crashmatrix.reference_wal.durable_io import step, sync_directory
-from crashmatrix.reference_wal.errors import InvalidInput, LogCorrupted, TableCorrupted
-from crashmatrix.reference_wal.log.optional import Log, Logs, NoLogs
-from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
-from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.errors import EngineLocked, LogCorrupted, TableCorrupted
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import SpillFolder
 
@@ -59,13 +70,22 @@ ENTERED = {
     "@b": mark("rows.opening.@b", "a table half-made, without a log, removed"),
     "@c": mark("rows.opening.@c", "a table half-made, with a log, removed"),
     "@e": mark("rows.opening.@e", "a table half-dropped, its clean-up finished"),
+    "@j": mark("rows.opening.@j", "a table without a log, healed, its spill files replayed"),
+    "@k": mark("rows.opening.@k", "a log that was being switched on or off, removed"),
 }
 """The rows that a crash leads to; the others are damage."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of an engine's folder."""
+    """The paths of an engine's folder, and the lock that keeps it to one process.
+
+    root/.lock                  held while open
+    root/options.json           options set while the engine ran     (`settings`)
+    root/wal/{table}/           the log of a table that has one      (`log.write_ahead_log`)
+    root/tables/{table}/        the table's Delta table              (`delta.commit`)
+    root/spill/{table}/         rows that wait, when memory is short (`spill`)
+    """
 
     root: Path
 
@@ -87,6 +107,16 @@ class Layout:
         """The spill files of a table."""
         return SpillFolder(self.root / "spill" / name, identity)
 
+    def lock(self) -> int:
+        """Keep the folder, which is there, to this process; returns what to close in the end. Raises EngineLocked, OSError."""
+        lock = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise EngineLocked(self.root) from None
+        return lock
+
 
 @dataclass(frozen=True)
 class FoundTable:
@@ -100,7 +130,10 @@ class FoundTable:
 
     @property
     def row(self) -> str:
-        """Classify it by the table above; @i needs the log's identity and is decided once the table is read."""
+        """Classify it by the table above, as if the table said of itself that it has the log that is there, or none.
+
+        `HealedTable.row` decides the other rows, once the table is read.
+        """
         names = self.there + self.creating + self.dropped
         if names > 1:
             return "@f"
@@ -110,7 +143,7 @@ class FoundTable:
             return "@e"
         if self.creating:
             return "@b" if self.next_id is None else "@d" if self.next_id else "@c"
-        return "@a" if self.next_id is not None else "@h"
+        return "@a" if self.next_id is not None else "@j"
 
 
 @dataclass(frozen=True)
@@ -132,31 +165,58 @@ class HealedTable:
     store: DeltaStore
     marker: int
 
+    def row(self, log_identity: str | None, next_id: int) -> str:
+        """Classify it with the log that is there (None: there is none), by the table above."""
+        logged = self.store.properties.logged
+        if log_identity is None:
+            return "@h" if logged else "@j"
+        if log_identity != self.identity:
+            return "@i"
+        if logged:
+            return "@a"
+        return "@l" if next_id > self.marker + 1 else "@k"
 
-def open_tables(layout: Layout, options: EngineOptions, *, wal: bool) -> tuple[Logs, list[OpenedTable]]:
+
+def open_tables(layout: Layout, options: EngineOptions, *, wal: bool) -> tuple[TableLogs, list[OpenedTable]]:
     """Apply the table: finish creations and drops, heal what is there, recover the logs. Repeating it after a crash is harmless.
+
+    Args:
+        wal: whether new tables are to have a log: then there is a folder for them.
 
     Raises:
         TableCorrupted, LogCorrupted: the folder holds what no crash leaves.
-        InvalidInput: its tables have logs and ``wal`` is False, or the other way round.
     """
-    if wal:
-        return _open_with_logs(layout, options)
-    logs = NoLogs()
-    healed = _heal_tables(layout, None)
-    for table in healed:
-        schema = table.store.properties.arrow_schema
-        logs.create_table_log(table.name, schema, identity=table.identity, next_id=table.marker + 1)
+    sizes = {"segment_bytes_max": options.segment_bytes_max, "preallocate_bytes": options.preallocate_bytes}
+    found = UnrecoveredLogs(layout.wal, **sizes) if wal or layout.wal.exists() else None
+    healed = _heal_tables(layout, found)
+    rows = {table.name: _row(layout, table, found) for table in healed}
+    for name, row in rows.items():
+        ENTERED[row].enter()
+        if row == "@k" and found is not None:
+            logger.info("table %s: a switch of its log was cut short; the log owes nothing, removed", name)
+            found.remove_table_log(name)
+    recovered = found.reconcile({table.name: table.marker for table in healed}) if found is not None else None
+    stand_ins = {table.name: _stand_in(table) for table in healed if not table.store.properties.logged}
+    logs = TableLogs(layout.wal, **sizes, logs=recovered, stand_ins=stand_ins)
     return logs, [_opened(layout, table, logs.log(table.name)) for table in healed]
 
 
-def _open_with_logs(layout: Layout, options: EngineOptions) -> tuple[Logs, list[OpenedTable]]:
-    sizes = {"segment_bytes_max": options.segment_bytes_max, "preallocate_bytes": options.preallocate_bytes}
-    found = UnrecoveredLogs(layout.wal, **sizes)
-    healed = _heal_tables(layout, found)
-    recovered = found.reconcile({table.name: table.marker for table in healed})
-    tables = [_opened(layout, table, recovered[table.name]) for table in healed]
-    return WriteAheadLog(layout.wal, **sizes, logs=recovered), tables
+def _row(layout: Layout, table: HealedTable, logs: UnrecoveredLogs | None) -> str:
+    """Return the row of a table that is there. Raises LogCorrupted, TableCorrupted."""
+    log = logs.found(table.name) if logs is not None else None
+    row = table.row(log.identity if log else None, log.next_id if log else 0)
+    match row:
+        case "@h":
+            raise LogCorrupted(layout.wal / table.name, "the table's log is gone, with its unpersisted batches")
+        case "@i":
+            raise LogCorrupted(layout.wal / table.name, "is the log of another table of this name")
+        case "@l":
+            raise TableCorrupted(table.store.path, "says it has no log, while there is one with batches of it")
+    return row
+
+
+def _stand_in(table: HealedTable) -> NoLog:
+    return NoLog(table.name, table.store.properties.arrow_schema, table.identity, next_id=table.marker + 1)
 
 
 def _opened(layout: Layout, table: HealedTable, log: Log) -> OpenedTable:
@@ -166,12 +226,12 @@ def _opened(layout: Layout, table: HealedTable, log: Log) -> OpenedTable:
 def _heal_tables(layout: Layout, logs: UnrecoveredLogs | None) -> list[HealedTable]:
     found = _look(layout, logs.next_ids if logs is not None else {})
     for item in found:
-        _refuse(layout, item, logged=logs is not None)
+        _refuse(layout, item)
     for item in found:
         _tidy(layout, logs, item)
     with SYNC_FOUND:  # A name given by a process killed before its sync: its log is about to forget batches.
         sync_directory(layout.tables)
-    return [_heal(layout.table(item.name), logs.log(item.name) if logs else None) for item in found if item.there]
+    return [_heal(layout.table(item.name)) for item in found if item.there]
 
 
 def _look(layout: Layout, next_ids: Mapping[str, int]) -> list[FoundTable]:
@@ -183,7 +243,7 @@ def _look(layout: Layout, next_ids: Mapping[str, int]) -> list[FoundTable]:
     ]
 
 
-def _refuse(layout: Layout, item: FoundTable, *, logged: bool) -> None:
+def _refuse(layout: Layout, item: FoundTable) -> None:
     path, last = layout.table(item.name), (item.next_id or 0) - 1
     match item.row:
         case "@d":
@@ -192,24 +252,11 @@ def _refuse(layout: Layout, item: FoundTable, *, logged: bool) -> None:
             raise TableCorrupted(path, "is there, and beside it what is left of its creation or removal")
         case "@g":
             raise TableCorrupted(path, f"is gone, while its log has given out ids up to {last}")
-        case "@h":
-            _refuse_without_log(layout, item.name, logged=logged)
-
-
-def _refuse_without_log(layout: Layout, name: str, *, logged: bool) -> None:
-    properties = delta_recovery.properties_of(layout.table(name))
-    if not logged:
-        if properties.logged if properties else (layout.wal / name).exists():
-            raise InvalidInput(f"table {name!r} has a log, which may hold rows of it; open the engine with wal=True")
-    elif properties is None or properties.logged:
-        raise LogCorrupted(layout.wal / name, "the table's log is gone, with its unpersisted batches")
-    else:
-        raise InvalidInput(f"table {name!r} was made without a log; open the engine with wal=False")
 
 
 def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> None:
     path, clean_up = layout.table(item.name), list[Callable[[], None]]()
-    if item.row in ENTERED:
+    if item.row in ENTERED and not item.there:
         ENTERED[item.row].enter()
     if logs is not None and item.next_id is not None:
         clean_up = [partial(logs.remove_table_log, item.name)]
@@ -223,10 +270,8 @@ def _tidy(layout: Layout, logs: UnrecoveredLogs | None, item: FoundTable) -> Non
         table_folder.remove_unfinished(path)
 
 
-def _heal(path: Path, log: UnrecoveredLog | None) -> HealedTable:
+def _heal(path: Path) -> HealedTable:
     delta_recovery.heal(path)
     store = DeltaStore(path)
     identity = store.properties.identity
-    if log is not None and log.identity != identity:
-        raise LogCorrupted(log.folder, "is the log of another table of this name")  # @i
     return HealedTable(path.name, identity, store, store.marker(f"{identity}/{path.name}"))

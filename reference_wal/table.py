@@ -7,7 +7,7 @@
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
-in Delta. The marker decides if the log still holds them, too. Without a log (`log.optional`) there is no promise at 1;
+in Delta. The marker decides if the log still holds them, too. Without a log (`log.table_logs`) there is no promise at 1;
 it is made when `flush` returns.
 
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
@@ -39,7 +39,7 @@ from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.health import Health
-from crashmatrix.reference_wal.log.optional import Log, Logs, NoLog
+from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 from crashmatrix.reference_wal.tally import Tally
@@ -49,6 +49,10 @@ __all__ = ["Table"]
 COMMITTED = declare("engine.flush.before_retire", "the generation is durable in Delta, the log still holds it")
 BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
 TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
+BEFORE_START = declare("engine.switch.before_start", "every batch committed, no log yet")
+AFTER_START = declare("engine.switch.after_start", "a log that the table does not know of yet")
+BEFORE_STOP = declare("engine.switch.before_stop", "a log that the table does not know of any more")
+AFTER_STOP = declare("engine.switch.after_stop", "every batch committed, the log gone")
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
 _NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
@@ -61,7 +65,7 @@ class Table:
     """A table; thread-safe. Call `recover` first."""
 
     def __init__(
-        self, logs: Logs, log: Log, store: DeltaStore, spills: SpillFolder, health: Health, tally: Tally
+        self, logs: TableLogs, log: Log, store: DeltaStore, spills: SpillFolder, health: Health, tally: Tally
     ) -> None:
         self.name, self.log, self.store, self.spills = log.table, log, store, spills
         self.application = f"{log.identity}/{log.table}"
@@ -131,20 +135,22 @@ class Table:
     def flush(self, options: EngineOptions) -> None:
         """Move everything that waits to Delta; durable on return."""
         with self._changing():
-            generation = self._seal()
-            if generation is None:
-                return
-            properties = self.store.properties
-            parquet, rows = compress(
-                generation, timestamp=properties.timestamp, tags=properties.tags, shape=self._shape
-            )
-            self.store.commit(generation, parquet, rows, application=self.application)
-            self._show_committed()
-            COMMITTED.hit()
-            self.log.mark_persisted(generation.batch_ids)
-            self._remove_spills(generation.spills)
-            self._tally.add(commits=1, rows=rows)
-            self._checkpoint_if_due(options)
+            with self._ingesting.closed():
+                generation = self._seal()
+            self._commit(generation, options)
+
+    def _commit(self, generation: Generation | None, options: EngineOptions) -> None:
+        if generation is None:
+            return
+        properties = self.store.properties
+        parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags, shape=self._shape)
+        self.store.commit(generation, parquet, rows, application=self.application)
+        self._show_committed()
+        COMMITTED.hit()
+        self.log.mark_persisted(generation.batch_ids)
+        self._remove_spills(generation.spills)
+        self._tally.add(commits=1, rows=rows)
+        self._checkpoint_if_due(options)
 
     def _changing(self) -> ExitStack:
         """Be the only one to change the Delta side; and not at all once something failed, perhaps while we waited."""
@@ -156,7 +162,7 @@ class Table:
             return stack.pop_all()
 
     def _seal(self) -> Generation | None:
-        with self._ingesting.closed(), self._lock:
+        with self._lock:
             self._sealed = self.buffers.seal()
             if self._sealed is not None:
                 self._tally.add(generations=1)
@@ -198,6 +204,32 @@ class Table:
         with self._reading.closed():
             self.store.remove_orphans()
 
+    def switch_log(self, on: bool, options: EngineOptions) -> None:
+        """Have a log from now on, or none; what waits is committed first. Durable on return."""
+        self.log.refuse_if_poisoned()
+        with self._changing(), self._ingesting.closed():
+            self.log.refuse_if_poisoned()  # A failed batch may be in it: nobody could say later whose rows they are.
+            if on and self.logged:
+                return  # Every batch is promised already.
+            self._commit(self._seal(), options)
+            if on != self.logged:
+                self._switch_on() if on else self._switch_off()
+                self._tally.add(commits=1)
+
+    def _switch_on(self) -> None:
+        next_id = self.log.next_id
+        BEFORE_START.hit()
+        log = self._logs.start(self.name, self.log.schema, identity=self.log.identity, next_id=next_id)
+        AFTER_START.hit()
+        self.store.set_logged(True, application=self.application, number=next_id - 1)
+        self.log = log
+
+    def _switch_off(self) -> None:
+        self.store.set_logged(False, application=self.application, number=self.log.next_id - 1)
+        BEFORE_STOP.hit()
+        self.log = self._logs.stop(self.name)
+        AFTER_STOP.hit()
+
     def transfer(self, uri: str, storage_options: Mapping[str, str] | None, options: EngineOptions) -> int:
         """Move every committed row to another Delta table; returns how many."""
         schema = self.store.schema
@@ -224,7 +256,7 @@ class Table:
             table_folder.hide(self.store.path)
             with self._lock:  # A call that has appended may be spilling by now, in the folder that goes next.
                 self._dropped = True
-            remove_log = partial(self._logs.remove_table_log, self.name)
+            remove_log = partial(self._logs.remove, self.name)
             table_folder.finish_drop(self.store.path, self.spills.delete_all, remove_log)
 
     def wait_until_idle(self) -> None:
@@ -248,6 +280,11 @@ class Table:
                 files = [self.store.path / name for name in self._files]
             parts = [read_files(files, self.log.schema, self._shape), *(generation.rows() for generation in waiting)]
         return pa.concat_tables(parts)
+
+    @property
+    def logged(self) -> bool:
+        """Whether it has a log."""
+        return self.store.properties.logged
 
     @property
     def bytes(self) -> int:

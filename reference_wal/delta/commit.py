@@ -22,7 +22,7 @@ import os
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class TableProperties:
     Attributes:
         timestamp, tags: as given to `StorageEngine.create_table`.
         identity: distinguishes this table, and its log, from every other table of this name.
-        logged: whether it has a log.
+        logged: whether it has a log (`DeltaStore.set_logged`).
         arrow: the schema of its batches, which Delta's own types lose parts of; as Arrow serialises it, in base 64.
         bounds: of a table by models, the error bound of each column that has one: kind and size. None: it keeps rows.
     """
@@ -173,6 +173,28 @@ class DeltaStore:
         }  # fmt: skip
         self._transact("WRITE", [{"add": added}], generation.batch_ids, application, generation.hi)
         self._files[file.name] = parquet.size
+
+    def set_logged(self, logged: bool, *, application: str, number: int) -> None:
+        """Let the table say that it has a log, or that it has none; durable on return. Raises OSError.
+
+        Args:
+            number: the marker, which stays as it is.
+        """
+        properties = replace(self.properties, logged=logged)
+        self._transact("SET TBLPROPERTIES", [self._described(properties)], [], application, number)
+        self.properties = properties
+
+    def _described(self, properties: TableProperties) -> dict[str, object]:
+        """Return the action that describes the table as it does already, but for its own properties."""
+        found = self._table.metadata()
+        configuration = {**found.configuration, _CONFIGURATION: json.dumps(asdict(properties))}
+        return {
+            "metaData": {
+                "id": str(found.id), "format": {"provider": "parquet", "options": {}}, "partitionColumns": [],
+                "schemaString": self._table.schema().to_json(), "configuration": configuration,
+                "createdTime": found.created_time,
+            }
+        }  # fmt: skip
 
     def clear(self, hi: int, *, application: str) -> None:
         """Remove every row and move the marker to batch ``hi``, at once; durable on return. Raises OSError."""

@@ -21,17 +21,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
-
 from crashmatrix.faults import mark
 from crashmatrix.reference_wal.delta import checkpoint
-from crashmatrix.reference_wal.delta.commit import TableProperties
 from crashmatrix.reference_wal.delta.sealed_commit import check_commit
 from crashmatrix.reference_wal.durable_io import names_in, settle, step, sync_directory
 from crashmatrix.reference_wal.errors import TableCorrupted
 
-__all__ = ["Leftovers", "check", "heal", "properties_of", "remove", "settle_newest"]
+__all__ = ["Leftovers", "check", "heal", "remove", "settle_newest"]
 
 logger = logging.getLogger(__name__)
 
@@ -86,15 +82,6 @@ def check(path: Path) -> Leftovers:
         if int(commit.stem) > held:
             check_commit(commit)
     return Leftovers(torn, [log / name for name in names_in(log) if ".json#" in name])
-
-
-def properties_of(path: Path) -> TableProperties | None:
-    """Return what the table says of itself; None if it is not readable. Changes nothing. Raises TableCorrupted, OSError."""
-    check(path)
-    try:
-        return TableProperties.of(DeltaTable(str(path)))
-    except (DeltaError, KeyError, ValueError, TypeError):
-        return None
 
 
 def remove(path: Path, leftovers: Leftovers) -> None:

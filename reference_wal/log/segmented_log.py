@@ -74,17 +74,18 @@ class SegmentedLog:
     @classmethod
     def create(
         cls, folder: Path, schema: pa.Schema, *, table: str, segment_bytes_max: int,
-        preallocate_bytes: int = PREALLOCATE_BYTES, identity: str = "",
+        preallocate_bytes: int = PREALLOCATE_BYTES, identity: str = "", next_id: int = 0,
     ) -> SegmentedLog:  # fmt: skip
         """Start a log in an existing empty folder named as the table; durable on return except for the folder's own name.
 
         Args:
             preallocate_bytes: how far to fill ahead with zeros; 0 for a segment that grows with each record.
             identity: distinguishes this log from every other log of a table of this name; drawn at random if empty.
+            next_id: the id of its first batch; those below are persisted elsewhere.
         """
         log = LogIdentity(folder, schema, identity or uuid.uuid4().hex, table)
         sizes = SegmentSizes(segment_bytes_max=segment_bytes_max, preallocate_bytes=preallocate_bytes)
-        return cls(SegmentWriter.create(log, sizes), Retention(folder))
+        return cls(SegmentWriter.create(log, sizes, next_id), Retention(folder))
 
     @property
     def next_id(self) -> int:

@@ -136,9 +136,9 @@ class UnrecoveredLogs:
         """For each table that has a log, the id of its next batch."""
         return {table: log.next_id for table, log in self._logs.items()}
 
-    def log(self, table: str) -> UnrecoveredLog:
-        """Return the log of a table that has one."""
-        return self._logs[table]
+    def found(self, table: str) -> UnrecoveredLog | None:
+        """Return the log of a table; None if it has none."""
+        return self._logs.get(table)
 
     def remove_table_log(self, table: str) -> None:
         """Remove the log of the table permanently; durable on return. Raises OSError."""

@@ -89,11 +89,19 @@ class WriteAheadLog:
         except KeyError:
             raise UnknownTable(table, self.tables) from None
 
-    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str = "") -> None:
+    def change_segment_size(self, size: int) -> None:
+        """Close segments at this size, in bytes, from the next batch on, in logs to come as well."""
+        with self._lock:
+            self.segment_bytes_max = size
+            for log in self._logs.values():
+                log.segment_bytes_max = size
+
+    def create_table_log(self, table: str, schema: pa.Schema, *, identity: str = "", next_id: int = 0) -> None:
         """Start the log of a table; durable on return.
 
         Args:
             identity: distinguishes this log from every other log of a table of this name; drawn at random if empty.
+            next_id: the id of its first batch; those below are persisted elsewhere, and were never in this log.
 
         Raises:
             TableExists, InvalidInput (a name that cannot be a folder's), OSError.
@@ -108,18 +116,18 @@ class WriteAheadLog:
             if table in self._half_made and os.path.lexists(self.root / table):  # By a call that failed.
                 shutil.rmtree(self.root / table)
             self._half_made.discard(table)
-            log = self._create(table, schema, identity)
+            log = self._create(table, schema, identity, next_id)
             self._logs[table] = log
             self._half_made.discard(table)
 
-    def _create(self, table: str, schema: pa.Schema, identity: str) -> SegmentedLog:
+    def _create(self, table: str, schema: pa.Schema, identity: str, next_id: int) -> SegmentedLog:
         folder = self.root / table
         if not os.path.lexists(folder):  # A folder that was there is not ours.
             self._half_made.add(table)  # Not after: the call may make the folder and report an error.
         with MAKE_FOLDER:
             folder.mkdir()
         log = SegmentedLog.create(
-            folder, schema, table=table, identity=identity,
+            folder, schema, table=table, identity=identity, next_id=next_id,
             segment_bytes_max=self.segment_bytes_max, preallocate_bytes=self.preallocate_bytes,
         )  # fmt: skip
         try:

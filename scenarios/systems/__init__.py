@@ -80,6 +80,10 @@ BUILT_IN = {
         "crashmatrix.scenarios.systems.reference.models:ModelsEngine",
         "the reference log and engine, tables compressed by models under error bounds",
     ),
+    "reference:switched": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.switched:SwitchedEngine",
+        "the reference engine, logs of tables switched on and off and options set while it runs",
+    ),
     "reference:no-log": BuiltIn(
         "crashmatrix.scenarios.systems.reference.engine:UnloggedEngine",
         "the reference engine without its log: a batch is acknowledged once a flush returned",

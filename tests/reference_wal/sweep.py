@@ -22,6 +22,7 @@ from crashmatrix.reference_wal import (
     TransferFailed,
     WriteAheadLog,
 )
+from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
 from crashmatrix.scenarios.systems.reference.folder import leave_debris
 from tests.reference_wal.driven import archived, batches_in, rows_of
@@ -48,6 +49,8 @@ class Operation:
     effect: Callable[[State], State] = lambda state: state
     table: str = ""
     adds: int | None = None
+    commits: Callable[[str], bool] = lambda _: False
+    """Whether it commits what waits of a table."""
 
 
 def create(table: str) -> Operation:
@@ -95,8 +98,14 @@ def mark(table: str, numbers: Sequence[int]) -> Operation:
     return Operation(f"mark {numbers} of {table}", lambda system: system.mark(table, numbers), effect)
 
 
-FLUSH = Operation("flush", lambda system: system.flush())
-CLOSE = Operation("close", lambda system: system.close())
+def switch(on: bool, table: str | None = None) -> Operation:
+    name = f"switch {table or 'all'} {'on' if on else 'off'}"
+    return Operation(name, lambda system: system.switch(on, table), commits=lambda other: table in (None, other))
+
+
+FLUSH = Operation("flush", lambda system: system.flush(), commits=lambda _: True)
+CLOSE = Operation("close", lambda system: system.close(), commits=lambda _: True)
+SET = Operation("set options", lambda system: system.set_options())
 RESIZE = Operation("resize", lambda system: system.resize(MAIN))
 READ = Operation("read", lambda system: system.observe())
 ROTATE = Operation("rotate", lambda system: system.rotate(MAIN))
@@ -129,6 +138,12 @@ class Engine:
 
     def flush(self) -> None:
         self._engine.flush()
+
+    def switch(self, on: bool, table: str | None) -> None:
+        self._engine.switch_log(on, table)
+
+    def set_options(self) -> None:
+        self._engine.change_options(segment_bytes_max=SEGMENT_BYTES_MAX, flush_seconds=None)
 
     def resize(self, table: str) -> None:
         self._engine.change_segment_size(table, 1)
@@ -237,12 +252,17 @@ TRIGGERS = [
     _engine("drop", drop(SCRATCH), *WAITING),
     _engine("transfer", transfer(MAIN), *WAITING, FLUSH),
     _engine("transfer again", transfer(MAIN), transfer(MAIN), *WAITING, FLUSH),
+    _engine("switch off", switch(False, MAIN), *WAITING),
+    _engine("switch all off", switch(False), *WAITING),
+    _engine("set options", SET, *WAITING),
     _engine("close", CLOSE, *WAITING),
     _engine("open", None),
     _engine("open debris", None, base="debris"),
     _unlogged("flush", FLUSH, *WAITING),
     _unlogged("truncate", truncate(MAIN), *WAITING, FLUSH),
     _unlogged("drop", drop(SCRATCH)),
+    _unlogged("switch on", switch(True, MAIN), *WAITING),
+    _unlogged("switch all on", switch(True), *WAITING),
     _unlogged("close", CLOSE, *WAITING),
     _unlogged("open", None),
     _log("rotate", ROTATE),
@@ -263,7 +283,16 @@ def follow_ups(system: type[Engine]) -> list[Operation]:
     if system is Log:
         own = [mark(SCRATCH, [10]), mark(MAIN, [0, 1]), ROTATE, create(NEW), ingest(MAIN, 43)]
     else:
-        own = [FLUSH, ingest(MAIN, 43), transfer(SCRATCH), transfer(MAIN)]
+        own = [
+            FLUSH,
+            ingest(MAIN, 43),
+            switch(False, SCRATCH),
+            ingest(SCRATCH, 45),
+            SET,
+            transfer(SCRATCH),
+            switch(True),
+        ]
+        own += [ingest(MAIN, 46), transfer(MAIN)]
     return [*gentle, *own, truncate(SCRATCH), truncate(MAIN), drop(NEW), drop(SCRATCH), READ]
 
 
@@ -274,8 +303,14 @@ def make_bases(folder: Path) -> dict[str, tuple[Path, State]]:
         made[name] = folder / name, _fill(system, folder / name)
     shutil.copytree(folder / "engine", folder / "debris")
     leave_debris(folder / "debris")
+    _leave_debris_of_options(folder / "debris")
     made["debris"] = folder / "debris", made["engine"][1]
     return made
+
+
+def _leave_debris_of_options(root: Path) -> None:
+    Settings(root, {}).change({"segment_bytes_max": SEGMENT_BYTES_MAX})
+    (root / "options.json.tmp").touch()
 
 
 def _fill(system: type[Engine], root: Path) -> State:
@@ -342,10 +377,10 @@ class Sweep:
             self.waiting.append(operation)
             return
         self._forget_waiting(operation)
-        kept = self.waiting if operation in (FLUSH, CLOSE) else []
+        kept = [other for other in self.waiting if operation.commits(other.table)]
         for promised in (*kept, operation):
             self.states = {promised.effect(state) for state in self.states}
-        self.waiting = [] if kept else self.waiting
+        self.waiting = [other for other in self.waiting if other not in kept]
 
     def _forget_waiting(self, operation: Operation) -> None:
         if operation.adds is None and operation.table:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import (
+    EngineLocked,
     EngineOptions,
     LogCorrupted,
     LogPoisoned,
@@ -17,7 +21,8 @@ from crashmatrix.reference_wal import (
     TableCorrupted,
     UnknownTable,
 )
-from crashmatrix.reference_wal.opening import FoundTable
+from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.opening import FoundTable, HealedTable, Layout
 from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
@@ -29,7 +34,7 @@ def opened(root: Path, table: str = "t", *, options: EngineOptions | None = None
 
 
 ROWS: dict[tuple[bool, bool, bool, int | None], str] = {
-    (True, False, False, None): "@h",
+    (True, False, False, None): "@j",
     (True, False, False, 0): "@a",
     (True, False, False, 3): "@a",
     (False, True, False, None): "@b",
@@ -50,6 +55,57 @@ def test_every_combination_has_its_row() -> None:
             if there or creating or dropped or next_id is not None:
                 expected = ROWS.get((there, creating, dropped, next_id), "@f")
                 assert FoundTable("t", there, creating, dropped, next_id).row == expected
+
+
+class Said:
+    """The answer of a table to whether it has a log."""
+
+    def __init__(self, logged: bool) -> None:
+        self.properties = SimpleNamespace(logged=logged)
+        self.path = Path()
+
+
+HEALED: dict[tuple[bool, str | None, int], str] = {
+    (True, None, 0): "@h",
+    (True, "own", 0): "@a",
+    (True, "own", 5): "@a",
+    (True, "own", 6): "@a",
+    (True, "other", 5): "@i",
+    (False, None, 0): "@j",
+    (False, "own", 0): "@k",
+    (False, "own", 5): "@k",
+    (False, "own", 6): "@l",
+    (False, "other", 5): "@i",
+}
+
+
+@pytest.mark.parametrize(("found", "row"), HEALED.items())
+def test_what_a_table_says_and_its_log(found: tuple[bool, str | None, int], row: str) -> None:
+    """Whether a table has a log is what it says; a log that it does not know of owes no batch above the marker, here 4."""
+    logged, identity, next_id = found
+    store = cast("DeltaStore", Said(logged))
+    assert HealedTable("t", "own", store, marker=4).row(identity, next_id) == row
+
+
+def test_a_log_with_batches_of_a_table_without_one(tmp_path: Path) -> None:
+    """A log that came back with batches, after its table's was switched off, is refused: they may be anybody's."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+        shutil.copytree(tmp_path / "wal" / "t", tmp_path / "old")
+        engine.truncate("t")
+        engine.switch_log(False, "t")
+    shutil.copytree(tmp_path / "old", tmp_path / "wal" / "t")
+    with opened(tmp_path) as engine:  # Its batch lies below the marker: truncated, so nothing is owed.
+        assert numbers(engine.read("t")) == []
+        engine.switch_log(True, "t")
+        engine.ingest("t", batch(2.0))
+        shutil.rmtree(tmp_path / "old")
+        shutil.copytree(tmp_path / "wal" / "t", tmp_path / "old")
+        engine.drop_table("t")
+        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"], wal=False)
+    shutil.copytree(tmp_path / "old", tmp_path / "wal" / "t")
+    with pytest.raises(LogCorrupted, match="another table of this name"):
+        StorageEngine.open(tmp_path)
 
 
 def test_a_table_never_used_is_missed(tmp_path: Path) -> None:
@@ -159,3 +215,13 @@ def test_a_drop_cut_short(point: str, fault: str, tmp_path: Path) -> None:
                 assert numbers(engine.read("t")) == [0.0, 1.0]
     with opened(tmp_path) as engine:
         assert engine.ingest("t", batch(2.0)) == (2 if there else 0)
+
+
+def test_the_lock(tmp_path: Path) -> None:
+    """A folder that is locked is not locked again before that is let go."""
+    layout = Layout(tmp_path)
+    held = layout.lock()
+    with pytest.raises(EngineLocked, match="another process"):
+        layout.lock()
+    os.close(held)
+    os.close(layout.lock())

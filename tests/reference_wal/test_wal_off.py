@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import EngineClosed, EngineOptions, InvalidInput, StorageEngine
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from crashmatrix.reference_wal import EngineClosed, EngineOptions, LogCorrupted, StorageEngine
+from tests.reference_wal.support import SCHEMA, batch, numbers
 
 SPILL_EACH = EngineOptions(memory_bytes_max=1)
 """Every ingest spills what it brought."""
@@ -68,17 +69,18 @@ def test_closing_commits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wal", [True, False])
-def test_a_folder_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
-    """A folder with logs is not opened without, nor the other way round: ids would be given out twice."""
+def test_a_table_keeps_to_its_kind(wal: bool, tmp_path: Path) -> None:
+    """A table has a log or none, whichever way the folder is opened later; new tables are of the kind it is opened with."""
     with StorageEngine.open(tmp_path, wal=wal) as engine:
         engine.create_table("t", SCHEMA, timestamp="timestamp")
         engine.ingest("t", batch(1.0))
-    before = {name: data for name, data in contents(tmp_path).items() if name != ".lock"}
-    with pytest.raises(InvalidInput, match=f"wal={wal}"):
-        StorageEngine.open(tmp_path, wal=not wal)
-    assert {name: data for name, data in contents(tmp_path).items() if name != ".lock"} == before
-    with StorageEngine.open(tmp_path, wal=wal) as engine:
-        assert numbers(engine.read("t")) == [1.0]
+    with StorageEngine.open(tmp_path, wal=not wal) as engine:
+        assert (numbers(engine.read("t")), engine.has_log("t")) == ([1.0], wal)
+        engine.create_table("u", SCHEMA, timestamp="timestamp")
+        assert engine.ingest("t", batch(2.0)) == 1
+        assert [bool(engine.unpersisted(table)) for table in "tu"] == [wal, False]
+        engine.ingest("u", batch(3.0))
+        assert (engine.has_log("u"), bool(engine.unpersisted("u"))) == (not wal, not wal)
 
 
 def test_spill_files_are_replayed(tmp_path: Path) -> None:
@@ -143,3 +145,30 @@ def test_a_spill_file_of_an_earlier_table(tmp_path: Path) -> None:
     old.write_bytes(data)
     with opened(tmp_path) as engine:
         assert (engine.read("t").num_rows, old.exists()) == (0, False)
+
+
+def test_a_checkpoint_torn_by_a_power_cut(tmp_path: Path) -> None:
+    """A checkpoint that the power tore is removed in a table without a log as well; the rows are read without it."""
+    with StorageEngine.open(tmp_path, wal=False, options=EngineOptions(checkpoint_commits=1)) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        for number in range(2):
+            engine.ingest("t", batch(float(number)))
+            engine.flush()
+    newest = sorted((tmp_path / "tables" / "t" / "_delta_log").glob("*.checkpoint.parquet"))[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    with StorageEngine.open(tmp_path, wal=False) as engine:
+        assert numbers(engine.read("t")) == [0.0, 1.0]
+    assert not newest.exists()
+
+
+@pytest.mark.parametrize("wal", [True, False])
+@pytest.mark.parametrize("gone", ["wal", "wal/t"])
+def test_a_log_that_is_gone(gone: str, wal: bool, tmp_path: Path) -> None:
+    """A table that says it has a log is refused without it, whichever way the folder is opened: rows may be in it only."""
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        engine.ingest("t", batch(1.0))
+    shutil.rmtree(tmp_path / gone)
+    with pytest.raises(LogCorrupted, match="the table's log is gone") as caught:
+        StorageEngine.open(tmp_path, wal=wal)
+    assert caught.value.path == tmp_path / "wal" / "t"

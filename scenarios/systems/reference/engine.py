@@ -50,6 +50,9 @@ OPTIONS = EngineOptions(
 UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
 """Without a log nearly everything is spilled, since only that survives."""
 
+NEVER_SET = ("options.", "engine.options.", "recovery.options.", "rows.options.", "engine.switch.", "rows.opening.@k")
+"""Failpoints of settings that change while the engine runs: ``reference:switched`` passes them."""
+
 UNFLUSHED_MAX = 3
 """Without a log: how many batches are ingested before a flush, so that they can be acknowledged."""
 
@@ -67,7 +70,8 @@ class ReferenceEngine(SystemUnderTest):
     boundaries: ClassVar[Sequence[str]] = ("wal.rotate.",)
     unreached: ClassVar[Sequence[str]] = (
         *("wal.persist.", "rows.log.@R"),  # Delta's marker says it for the engine; see reference-log.
-        "rows.spill.",  # Only without a log.
+        *("rows.spill.", "rows.opening.@j"),  # Only without a log.
+        *NEVER_SET,
     )
     stable_recovery = True
 
@@ -293,6 +297,7 @@ class UnloggedEngine(ReferenceEngine):
         "rows.log.",
         "rows.opening.@a",
         "rows.opening.@c",
+        *NEVER_SET,
     )
 
     def __init__(self, data: str = str(DATA), timestamp: str = "timestamp", tags: Sequence[str] = ("station",)) -> None:

@@ -86,7 +86,7 @@ class ReferenceLog(SystemUnderTest):
         "checkpoint.", "commit.", "compress.", "delta.", "drop.", "engine.", "orphan.", "seal.", "spill.", "transfer.",
         "recovery.newest_commit.", "recovery.replay.", "recovery.spill.", "recovery.table.", "recovery.tables.",
         "recovery.torn_commit.", "recovery.transfer.", "recovery.unfinished_table.",
-        "rows.delta.", "rows.opening.", "rows.spill.",
+        "rows.delta.", "rows.opening.", "rows.spill.", "options.", "recovery.options.", "rows.options.",
     )  # fmt: skip
     stable_recovery = True
 

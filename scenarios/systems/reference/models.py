@@ -69,6 +69,7 @@ class ModelsEngine(SystemUnderTest):
             "wal.retire.",
             "checkpoint.",
         ),
+        *("options.", "engine.options.", "engine.switch."),
     )  # The other targets of the engine pass them.
     stable_recovery = True
 

@@ -7,7 +7,7 @@ for a batch that was moved; in a second life these are what it owes from the sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from crashmatrix.scenarios.systems.reference.notes import claims_of, noted
@@ -21,13 +21,17 @@ Outcome = dict[str, list[Item]]
 """A possible state: each table that exists, with the items of its batches, and what was moved out under ``archive/``."""
 
 
-def outcomes(promises: Promises) -> list[Outcome]:
+def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | None = None) -> list[Outcome]:
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
     An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
     with it that no flush had acknowledged.
+
+    Args:
+        apply: returns the state after an operation; None for the operations above.
     """
-    state = reduce(_apply, promises.initial, Outcome())
+    apply = apply or _apply
+    state = reduce(apply, promises.initial, Outcome())
     in_flight: dict[str, list[Item]] = {}
     for event in promises.events:
         if noted(event.item):
@@ -37,10 +41,10 @@ def outcomes(promises: Promises) -> list[Outcome]:
             waiting.append(event.item)
         elif event.kind == "ack":  # A failed operation is in flight until something later is acknowledged.
             del waiting[: waiting.index(event.item) + 1]
-            state = _apply(state, event.item)
+            state = apply(state, event.item)
     found = [state]
     for items in in_flight.values():
-        found = [reduce(_apply, items[:some], one) for one in found for some in range(len(items) + 1)]
+        found = [reduce(apply, items[:some], one) for one in found for some in range(len(items) + 1)]
     return found
 
 
@@ -75,5 +79,13 @@ class TableContract(Contract):
         """Judge the guarantee itself, and what the workload saw of the living engine."""
         if claims := claims_of(promises):
             return claims
-        judged = [ExactlyOnce().check(Promises(tuple(_items(outcome))), recovered) for outcome in outcomes(promises)]
-        return min(judged, key=len)
+        possible = [Promises(tuple(self.items(outcome))) for outcome in outcomes(promises, self.apply)]
+        return min((ExactlyOnce().check(one, recovered) for one in possible), key=len)
+
+    def apply(self, state: Outcome, item: Item) -> Outcome:
+        """Return the state after an operation."""
+        return _apply(state, item)
+
+    def items(self, outcome: Outcome) -> list[Item]:
+        """Return what recovery returns of a state."""
+        return _items(outcome)

@@ -10,8 +10,8 @@ from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.delta.commit import DeltaStore
-from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal, properties_of
-from tests.reference_wal.delta.stores import APPLICATION, KEEP_SEGMENTS, PROPERTIES, commit, json_of, store, unsealed
+from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal
+from tests.reference_wal.delta.stores import APPLICATION, KEEP_SEGMENTS, commit, json_of, store, unsealed
 from tests.reference_wal.support import SCHEMA, batch, contents, numbers
 
 
@@ -26,7 +26,6 @@ def test_whole_tables_have_no_leftovers(tmp_path: Path) -> None:
     made.checkpoint()
     whole.append(check(tmp_path / "t"))
     assert whole == [Leftovers([], [])] * 4
-    assert properties_of(tmp_path / "t") == PROPERTIES
 
 
 def test_commits_that_never_were_are_removed(tmp_path: Path) -> None:

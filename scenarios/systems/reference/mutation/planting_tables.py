@@ -36,7 +36,7 @@ def drop_log_first(_: Any) -> Any:
     """Remove the log, then drop the table."""
 
     def drop(self: Table) -> None:
-        self._logs.remove_table_log(self.name)
+        self._logs.remove(self.name)
         table_folder.hide(self.store.path)
         table_folder.finish_drop(self.store.path, self.spills.delete_all)
 
@@ -53,7 +53,7 @@ def drop_in_place(_: Any) -> Any:
         with table_folder.SYNC_HIDDEN:
             durable_io.remove_tree(self.store.path)
         self.spills.delete_all()
-        self._logs.remove_table_log(self.name)
+        self._logs.remove(self.name)
 
     return drop
 

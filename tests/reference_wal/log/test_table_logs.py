@@ -1,0 +1,102 @@
+"""Logs of some tables and none of others, started and removed at any time: ids go on, and nothing of a log is left."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
+from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
+from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
+from tests.reference_wal.support import SCHEMA, batch
+
+SIZES = {"segment_bytes_max": 1 << 20, "preallocate_bytes": 0}
+
+
+def made(root: Path) -> TableLogs:
+    return TableLogs(root, **SIZES, logs=None, stand_ins={"t": NoLog("t", SCHEMA, "of t", next_id=3)})
+
+
+def test_a_log_begins_where_the_ids_are(tmp_path: Path) -> None:
+    """A log that is started goes on with the ids; once it is removed, they go on without it, and its folder is gone."""
+    logs = made(tmp_path / "wal")
+    assert logs.log("t").append(batch(1.0)) == 3
+    assert not (tmp_path / "wal").exists()
+    log = logs.start("t", SCHEMA, identity="of t", next_id=4)
+    assert (log.append(batch(2.0)), log.append(batch(3.0))) == (4, 5)
+    assert [number for number, _ in logs.log("t").unpersisted()] == [4, 5]
+    assert (tmp_path / "wal" / "t").exists()
+    assert logs.stop("t").append(batch(4.0)) == 6
+    assert list((tmp_path / "wal").iterdir()) == []
+    assert list(logs.log("t").unpersisted()) == []
+    logs.close()
+
+
+def test_a_started_log_is_recovered(tmp_path: Path) -> None:
+    """A log that begins above 0 is whole if the batches below are persisted elsewhere."""
+    logs = made(tmp_path / "wal")
+    logs.start("t", SCHEMA, identity="of t", next_id=4).append(batch(2.0))
+    logs.close()
+    log = UnrecoveredLogs(tmp_path / "wal", **SIZES).reconcile({"t": 3})["t"]
+    assert ([number for number, _ in log.unpersisted()], log.next_id) == ([4], 5)
+    log.close()
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_refusals(logged: bool, tmp_path: Path) -> None:
+    """A removed table takes no batch, and neither does any once the logs are closed."""
+    logs = made(tmp_path / "wal")
+    with pytest.raises(UnknownTable, match="tables here: "):
+        logs.log("u")
+    log, other = (logs.create(name, SCHEMA, identity="of u", logged=logged) for name in "uv")
+    assert log.append(batch(1.0)) == 0
+    logs.remove("u")
+    with pytest.raises(EngineClosed):
+        log.append(batch(1.0))
+    with pytest.raises(UnknownTable):
+        logs.log("u")
+    logs.close()
+    with pytest.raises(EngineClosed):
+        other.append(batch(1.0))
+
+
+def test_segment_size(tmp_path: Path) -> None:
+    """A new size holds for logs that are there and for those to come."""
+    logs = made(tmp_path / "wal")
+    logs.create("u", SCHEMA, identity="of u", logged=True)
+    logs.change_segment_size(77)
+    logs.start("t", SCHEMA, identity="of t", next_id=3)
+    assert (logs.log("u").segment_bytes_max, logs.log("t").segment_bytes_max) == (77, 77)
+    logs.close()
+
+
+def test_ids_go_on_from_where_they_were() -> None:
+    """Each append gets the next id, from any thread; what was persisted or truncated does not matter."""
+    log = NoLog("t", SCHEMA, "log", next_id=7)
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(lambda _: log.append(batch(1.0)), range(50)))
+    log.mark_persisted(range(7, 57))
+    log.truncate()
+    assert sorted(ids) == list(range(7, 57))
+    assert (log.next_id, log.append(batch(1.0))) == (57, 57)
+
+
+def test_nothing_is_held() -> None:
+    """There is nothing to replay, and nothing that could fail."""
+    log = NoLog("t", SCHEMA, "log")
+    log.append(batch(1.0))
+    log.refuse_if_poisoned()
+    assert list(log.unpersisted()) == []
+
+
+def test_refusals_without_a_log() -> None:
+    """A batch of another schema is refused and takes no id; a log that is closed takes no batch."""
+    log = NoLog("t", SCHEMA, "log", next_id=3)
+    with pytest.raises(InvalidInput):
+        log.append(batch(1.0).select(["value"]))
+    assert log.append(batch(1.0)) == 3
+    log.closed = True
+    with pytest.raises(EngineClosed):
+        log.append(batch(1.0))

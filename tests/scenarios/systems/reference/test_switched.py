@@ -1,0 +1,49 @@
+"""The target that switches logs and sets options: its contract by cases, and an undisturbed life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crashmatrix.scenarios.systems.reference.switched import SwitchContract, SwitchedEngine
+from crashmatrix.scenarios.target.journal import Event, Item, Journal, Promises
+
+CREATED: list[Item] = [["create", "a", True], ["ingest", "a", 1]]
+
+CASES: list[tuple[list[Item], list[Item], str]] = [
+    ([["switch", "a", False]], [["create", "a", False], ["ingest", "a", 1]], ""),
+    ([["switch", "a", False]], CREATED, "corrupt"),
+    ([["truncate", "a"]], [["create", "a", True]], ""),
+    ([["truncate", "a"]], CREATED, "phantom"),
+    ([["drop", "a"]], [], ""),
+    ([["ingest", "a", 2]], CREATED, "loses"),
+    ([["option", "memory_bytes_max", 7]], [["option", "memory_bytes_max", 7], *CREATED], ""),
+    ([["option", "memory_bytes_max", 7]], CREATED, "loses"),
+]
+"""Acknowledged operations on a table with one batch; the recovered items; whether the promise is kept."""
+
+
+@pytest.mark.parametrize(("done", "recovered", "verdict"), CASES)
+def test_acknowledged_operations(done: list[Item], recovered: list[Item], verdict: str) -> None:
+    """An operation that was acknowledged has taken effect; one in flight may have."""
+    attempted = [Event("attempt", item) for item in done]
+    acknowledged = [Event("ack", item) for item in done]
+    found = SwitchContract().check(Promises(tuple(CREATED), (*attempted, *acknowledged)), recovered)
+    assert bool(found) == bool(verdict)
+    in_flight = Promises(tuple(CREATED), tuple(attempted))
+    assert not SwitchContract().check(in_flight, CREATED)
+    assert not (SwitchContract().check(in_flight, recovered) and not verdict)
+
+
+def test_an_undisturbed_life(tmp_path: Path) -> None:
+    """The whole script, a recovery, and a second life: everything acknowledged is there."""
+    system, root, journal = SwitchedEngine(), tmp_path / "root", tmp_path / "journal"
+    root.mkdir()
+    initial = tuple(system.prepare(root))
+    system.workload(root, Journal(journal))
+    recovered = system.recover(root)
+    promises = Promises.parse(journal.read_bytes(), initial)
+    assert not SwitchContract().check(promises, recovered)
+    system.verify(root, promises)
+    assert SwitchContract().check(promises, recovered[:-1])
