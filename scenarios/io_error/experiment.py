@@ -220,7 +220,7 @@ class IoErrorExperiment:
             f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
             f"after the others it stopped; {distinct:,} distinct states judged"
         )
-        self.notes += deaths(fired)
+        self.notes += _deaths(fired)
         if not self.checker.system.can_resume():
             self.notes.append(
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"
@@ -239,7 +239,7 @@ class IoErrorExperiment:
         return [each for each in met.items() if each[1]]
 
 
-def deaths(tried: Sequence[TriedFault]) -> list[str]:
+def _deaths(tried: Sequence[TriedFault]) -> list[str]:
     """Say after how many faults the workload died by a signal, and at which one first."""
     by_signal: dict[str, list[str]] = {}
     for each in tried:
