@@ -52,9 +52,7 @@ class Judge:
         if run.senseless:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
-            what = f"calls of class {fault.calls}" if isinstance(fault, CallFault) else f"hits of {fault.calls}"
-            why = f"the fault did not fire: the workload made fewer than {fault.number} {what} this time"
-            return {REOPENED: (Checked(Verdict.UNKNOWN, why), None)}
+            return {REOPENED: (Checked(Verdict.UNKNOWN, f"the fault did not fire: {_unmet(fault, run)}"), None)}
         judged: Judged = {
             ending: (self._state(state), state) for ending, state in run.states.items() if ending != REOPENED
         }
@@ -99,6 +97,15 @@ class Judge:
         if again:
             return Checked(Verdict.UNKNOWN, again), state
         return checker.check(state), state
+
+
+def _unmet(fault: Fault, run: FaultyRun) -> str:
+    """Say why a fault did not fire."""
+    if not isinstance(fault, CallFault):
+        return f"the workload made fewer than {fault.number} hits of {fault.calls} this time"
+    if fault.short and run.account and fault.number in dict(run.account.of_class):
+        return f"call {fault.number} of class {fault.calls} could not be done in part this time"
+    return f"the workload made fewer than {fault.number} calls of class {fault.calls} this time"
 
 
 def stays_full(fault: Fault, run: FaultyRun) -> str:

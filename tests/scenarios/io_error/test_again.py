@@ -8,6 +8,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.io_error.again import RUNS_MAX, again, comes_about_alike
+from crashmatrix.scenarios.io_error.judge import Judge
 from crashmatrix.scenarios.io_error.runs import Prepared
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
@@ -40,6 +41,19 @@ def test_a_run_is_compared_with_the_undisturbed_one(bench: tuple[Checker, Prepar
     assert not comes_about_alike(expecting_other_files(prepared), found)
     assert not comes_about_alike(expecting_other_items(prepared), found)
     assert not comes_about_alike(prepared, run(bench, "write@9~EIO~once"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("write@9~short~once", "fewer than 9 calls of class write"),
+        ("write@2~short~once", "call 2 of class write could not"),
+    ],
+)
+def test_why_a_fault_did_not_fire(bench: tuple[Checker, Prepared], fault: str, why: str) -> None:
+    """The call is not made, or cannot be done in part."""
+    unmet = replace(run(bench, "write@9~EIO~once"), fired=None)
+    assert why in Judge(bench[0]).judge(CallFault.parse(fault), unmet)["reopened"][0].explanation
 
 
 def test_a_run_that_takes_other_steps_is_made_again(bench: tuple[Checker, Prepared]) -> None:
