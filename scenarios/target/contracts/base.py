@@ -45,6 +45,11 @@ class Contract(ABC):
 
     stored_once: ClassVar[bool] = False
 
+    @property
+    def ordered(self) -> bool:
+        """Whether a second recovery must return the items in the order of the first. Maps have no order."""
+        return True
+
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.
 

@@ -26,6 +26,11 @@ Number = int | float
 class Counter(Contract):
     """Items are amounts added to a counter, or [name, amount]; recovery returns its total."""
 
+    @property
+    def ordered(self) -> bool:
+        """No: totals are a map."""
+        return False
+
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         named = [_named(item) for item in recovered]

@@ -36,6 +36,11 @@ class Latest(Contract):
 
     stored_once: ClassVar[bool] = True
 
+    @property
+    def ordered(self) -> bool:
+        """No: it is a map."""
+        return False
+
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         found, violations = recovered_map(recovered)

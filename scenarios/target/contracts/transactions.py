@@ -31,6 +31,11 @@ __all__ = ["Transactions"]
 class Transactions(Contract):
     """Items are lists of writes; all or nothing of each, in an order that respects acknowledgements."""
 
+    @property
+    def ordered(self) -> bool:
+        """No: it is a map."""
+        return False
+
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         found, violations = recovered_map(recovered)

@@ -31,6 +31,11 @@ class Within(Contract):
     relative: float = 0.0
     of: Literal["latest", "exactly-once"] = "latest"
 
+    @property
+    def ordered(self) -> bool:
+        """As the contract that it is laid over."""
+        return self.of != "latest"
+
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         for item in [*recovered, *promises.attempted]:

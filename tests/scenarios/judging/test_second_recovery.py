@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.second_recovery import changed_folder, is_about, named, other_items
-from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.contract import ContractName, Violation, contract_named
 
 DUPLICATE = Violation(Verdict.DUPLICATE, "came back twice: 0")
 
@@ -36,6 +36,20 @@ def judge_none(_: Sequence[Any]) -> Violation | None:
 def test_other_items(again: list[int], objects: bool, expected: Violation | None) -> None:
     """Other items are judged by the contract first; if it has no objection, they are corrupt all the same."""
     assert other_items([0, 1], again, (lambda _: DUPLICATE) if objects else judge_none) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "ordered"),
+    [
+        ("exactly-once", True), ("prefix", True), ("latest", False), ("transactions", False), ("counter", False),
+        ({"name": "within", "relative": 0.1}, False), ({"name": "within", "relative": 0.1, "of": "exactly-once"}, True),
+    ],
+)  # fmt: skip
+def test_a_map_has_no_order(name: ContractName, ordered: bool) -> None:
+    """A second recovery may return keys in another order: a hash table that draws its seed at each start does."""
+    contract = contract_named(name)
+    assert contract.ordered == ordered
+    assert bool(other_items([["a", 1], ["b", 2]], [["b", 2], ["a", 1]], judge_none, ordered=ordered)) == ordered
 
 
 def test_changed_folder() -> None:
