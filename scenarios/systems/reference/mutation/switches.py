@@ -13,7 +13,7 @@ from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation import planting, planting_switches
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
+from crashmatrix.scenarios.systems.reference.mutation.planting import change
 
 __all__ = ["SWITCHES"]
 
@@ -81,13 +81,6 @@ SWITCHES = [
         "no-sync-options-name",
         "the name of the file of options is not synced",
         change(settings, "FILE", planting_switches.unsynced_name),
-        "machine",
-        filesystems=("posix",),
-    ),
-    _row(
-        "options-unsettled",
-        "an engine goes by options that may be in the page cache only",
-        together(change(settings, "settle", planting.nothing), change(settings, "sync_directory", planting.nothing)),
         "machine",
         filesystems=("posix",),
     ),
