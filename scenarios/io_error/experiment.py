@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.reports import Labels, ScenarioResult, Verdict
+from crashmatrix.reports import Labels, ScenarioResult, Verdict, worst
 from crashmatrix.scenarios.errors import EnvironmentLacks
 from crashmatrix.scenarios.experiment import (
     CrashPoint,
@@ -31,7 +31,7 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.io_error.disk.source import DiskSource, Found
 from crashmatrix.scenarios.io_error.explain import Explainer, cause_of
-from crashmatrix.scenarios.io_error.faults import Fault
+from crashmatrix.scenarios.io_error.faults import Fault, parse_fault
 from crashmatrix.scenarios.io_error.messages import REOPENED, RESUMED
 from crashmatrix.scenarios.io_error.plan import (
     BUDGET,
@@ -103,7 +103,7 @@ class IoErrorExperiment:
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise: its simplest fault is run once more, step by step."""
-        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks)
+        explainer = Explainer(self.checker, self.prepared, self.ordered(), self.disks, dict(self._met()))
         return Explained(explainer.findings(), explainer.notes)
 
     def _says_nothing(self, prepared: Prepared) -> bool:
@@ -127,9 +127,8 @@ class IoErrorExperiment:
         for number, found in self.checker.pool.each(task, dict(enumerate(groups)), self.options.workers):
             self._runs += len({tried.run for tried in found})
             self.tried += found
-            for fault, tried in zip(groups[number], found, strict=True):
-                for result in tried.results:
-                    self._report(fault, result.method, result)
+            for planned, tried in zip(groups[number], found, strict=True):
+                self._report_all(planned, parse_fault(tried.fault), tried.results)
             each = (time.monotonic() - begun) / max(1, self.checker.memory.made - made)
             todo -= len(found)
             self.listener.left(todo * each, each)
@@ -153,13 +152,10 @@ class IoErrorExperiment:
     def _report_found(self, found: Iterable[Found]) -> bool:
         """Report faults of a disk as they come; returns whether a promise was broken."""
         for fault, run, judged in found:
-            if fault not in self.faults:
-                self.faults.append(fault)
-            results = [self._result(fault, ending, run, *each) for ending, each in judged.items()]
+            results = tuple(self._result(fault, ending, run, *each) for ending, each in judged.items())
             self._runs += 1
-            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, tuple(results)))
-            for result in results:
-                self._report(fault, result.method, result)
+            self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results, run.died, run.met))
+            self._report_all(fault, fault, results)
             if self.options.until_broken and any(result.verdict.broken for result in results):
                 return True
         return False
@@ -167,6 +163,16 @@ class IoErrorExperiment:
     def _result(self, fault: Fault, ending: str, run: FaultyRun, checked: Checked, digest: str) -> ScenarioResult:
         cause = cause_of(self.prepared, fault, run) if checked.verdict.broken else ""
         return result_of(self.options, fault, ending, checked, digest, cause)
+
+    def _report_all(self, planned: Fault, fault: Fault, results: Iterable[ScenarioResult]) -> None:
+        """Report the results of a fault. Another one may have been tried in the planned one's place; it may be planned, too."""
+        if fault not in self.faults:
+            at = self.faults.index(planned) if planned in self.faults else len(self.faults)
+            self.faults.insert(at, fault)
+        for result in results:
+            known = self.results.get((fault, result.method))
+            if known is None or worst((known.verdict, result.verdict)) is not known.verdict:
+                self._report(fault, result.method, result)
 
     def _report(self, fault: Fault, ending: str, result: ScenarioResult) -> None:
         self.results[fault, ending] = result
@@ -206,7 +212,7 @@ class IoErrorExperiment:
         distinct = len({result.state for (_, ending), result in self.results.items() if ending != RESUMED} - {""})
         self.details.update(
             faults=len(self.tried), fired=len(fired), runs=self._runs, carried_on=carried, distinct_states=distinct,
-            disks={name: disk.account() for name, disk in self.disks.items()},
+            met=self._met(), disks={name: disk.account() for name, disk in self.disks.items()},
             calls=dict(Counter(place.made.calls for place in self.prepared.profile.places)),
         )  # fmt: skip
         self.notes += filter(None, [self.prepared.patience.rule, self.checker.patience.rule])
@@ -214,6 +220,7 @@ class IoErrorExperiment:
             f"{len(fired):,} faults fired in {self._runs:,} runs; after {carried:,} of them the workload acknowledged more, "
             f"after the others it stopped; {distinct:,} distinct states judged"
         )
+        self.notes += _deaths(fired)
         if not self.checker.system.can_resume():
             self.notes.append(
                 "the system does not say how it goes on after a recovery (`resume`), so it was not resumed"
@@ -225,6 +232,23 @@ class IoErrorExperiment:
         if not self.results:
             why = "the workload changes nothing in its folder, so no call of it could fail"
             self._report_alone(Checked(Verdict.UNKNOWN, why))
+
+    def _met(self) -> list[tuple[str, str]]:
+        """The faults that broke a promise, each with the call that failed, for a replay of a workload that takes other steps."""
+        met = {tried.fault: tried.met for tried in self.tried if any(each.verdict.broken for each in tried.results)}
+        return [each for each in met.items() if each[1]]
+
+
+def _deaths(tried: Sequence[TriedFault]) -> list[str]:
+    """Say after how many faults the workload died by a signal, and at which one first."""
+    by_signal: dict[str, list[str]] = {}
+    for each in tried:
+        by_signal.setdefault(each.died, []).append(each.fault)
+    return [
+        f"after {len(faults):,} faults the workload {died}, as after {faults[0]}"
+        for died, faults in by_signal.items()
+        if died
+    ]
 
 
 class IoError(NeedsNoOptions):
@@ -258,9 +282,9 @@ class IoError(NeedsNoOptions):
         return ()
 
     def scenario(self, name: str, stored: StoredRun) -> IoErrorScenario:
-        """Return the scenario of an id; the report is not needed. Raises UsageError."""
-        del stored
-        return IoErrorScenario(name, *parse_id(name))
+        """Return the scenario of an id; a report knows which call failed, if a promise was broken. Raises UsageError."""
+        fault, ending = parse_id(name)
+        return IoErrorScenario(name, fault, ending, dict(stored.details.get("met", ())).get(str(fault), ""))
 
 
 IO_ERROR = IoError()

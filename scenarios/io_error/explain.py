@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Event, Finding, ScenarioResult
 from crashmatrix.reports.findings import Group, group
+from crashmatrix.scenarios.io_error.again import again, again_on_disk
 from crashmatrix.scenarios.io_error.disk.plan import VARIANTS_ON_DISK
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import FULL, ActionFault, Fault, PointFault, RequestFault
@@ -23,10 +23,11 @@ from crashmatrix.scenarios.io_error.messages import (
     RESUMED,
     UNCACHED,
     Place,
+    what_failed,
 )
 from crashmatrix.scenarios.io_error.plan import ENDINGS, POINT_VARIANTS, VARIANTS, parse_id
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, run_with
-from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared
+from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.words import acknowledged, latest, noted, shown
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.target.notes import AckNote, FailNote
@@ -35,7 +36,6 @@ __all__ = ["Explainer", "cause_of"]
 
 _FINDINGS_MAX = 8
 _ITEMS_SHOWN = 5
-_DIGITS = re.compile(r"\d+")
 
 _ENDINGS = {
     KILLED: "The process was killed at its first step after that, and the system opened again.",
@@ -50,6 +50,10 @@ _ENDINGS = {
     RESUMED: "The workload came to its own end. The system was opened again, went on, and was opened once more.",
 }
 
+_ONCE = (
+    "This was seen in one run, whose own folder was judged. None of the runs that were made again with the same fault shows it: "
+    "the workload does not take the same steps each time, so the fault meets other calls."
+)
 
 _PROBLEMS = {
     "disk-write": "the disk fails a write",
@@ -69,7 +73,8 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
-    return f"{how} {run.fired.made.name} of {_DIGITS.sub('#', run.fired.files)}{f' ({line})' if line else ''}, {done}"
+    name, _, files = what_failed(run.fired.made.name, run.fired.files).partition(" ")
+    return f"{how} {name} of {files}{f' ({line})' if line else ''}, {done}"
 
 
 def _line(prepared: Prepared, place: Place) -> str:
@@ -90,8 +95,10 @@ class Explainer:
         prepared: Prepared,
         results: Sequence[ScenarioResult],
         disks: Mapping[str, DiskSource] | None = None,
+        met: Mapping[str, str] | None = None,
     ) -> None:
         self._checker, self._prepared, self._results, self._disks = checker, prepared, results, disks or {}
+        self._met = met or {}
         self.notes: list[str] = []
 
     def findings(self) -> list[Finding]:
@@ -104,10 +111,10 @@ class Explainer:
     def _explain(self, found: Group) -> Finding:
         example = min(found.results, key=_simplicity)
         fault, ending = parse_id(example.id)
-        run = self._again(fault)
+        run, checked = self._again(fault, ending, self._met.get(str(fault), ""))
         finding = replace(found.finding, example=example.id, replay=example.replay)
-        if run.fired is None:
-            return replace(finding, explanation=(example.explanation,))
+        if run.fired is None or not checked.verdict.broken:
+            return replace(finding, explanation=(example.explanation, _ONCE))
         failed = run.account.failed if run.account else 1
         promises = run.promises(ending)
         events = promises.events if promises else ()
@@ -118,18 +125,18 @@ class Explainer:
                 self._call(fault, run.fired, failed),
                 f"{self._answered(run)}{_ENDINGS[ending]}",
                 acknowledged(lines, len(self._prepared.items)),
-                f"Then: {example.explanation}.",
+                f"Then: {checked.explanation}.",
             ),
-            timeline=_timeline(run, ending, len(events), example.explanation),
+            timeline=_timeline(run, ending, len(events), checked.explanation),
         )
 
-    def _again(self, fault: Fault) -> FaultyRun:
+    def _again(self, fault: Fault, ending: str, met: str) -> tuple[FaultyRun, Checked]:
+        """Run with a fault, step by step, until the promise is broken once more; the last run if it is not."""
         if isinstance(fault, RequestFault):
-            return self._disks[fault.filesystem].again(fault)[1]
-        folder = self._checker.folder()
-        run = run_with(self._checker, self._prepared, [fault], ENDINGS, folder, keep_steps=True)
-        remove_tree(folder)
-        return run
+            return again_on_disk(self._disks[fault.filesystem], fault, ending)
+        found = again(self._checker, self._prepared, fault, ending, met=met, keep_steps=True)
+        remove_tree(found.folder)
+        return found.run, found.checked
 
     def _call(self, fault: Fault, place: Place, failed: int) -> str:
         made = place.made

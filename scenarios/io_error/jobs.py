@@ -15,7 +15,16 @@ from typing import Any
 
 from crashmatrix import faults
 from crashmatrix.scenarios.io_error.faults import PointFault
-from crashmatrix.scenarios.io_error.messages import KILLED, KILLED_LATER, Account, Fired, Place, Profile, Taken
+from crashmatrix.scenarios.io_error.messages import (
+    KILLED,
+    KILLED_LATER,
+    Account,
+    Fired,
+    Place,
+    Profile,
+    Taken,
+    what_failed,
+)
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls, Made
@@ -205,8 +214,15 @@ class _Run(_Watch):
         failing = self.failing
         first = next((at for at, made in enumerate(failing.made) if made.answer is not None), len(failing.made))
         self.channel.send(
-            Account(tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps))
+            Account(
+                tuple(failing.made[first:]), tuple(failing.fired), self._uncached(), tuple(self.steps), self._of_class()
+            )
         )
+
+    def _of_class(self) -> tuple[tuple[int, str], ...]:
+        calls = self.failing.faults[0].calls
+        made = (made for made in self.failing.made if made.calls == calls)
+        return tuple((each.number, what_failed(each.name, _files(each, self.root))) for each in made)
 
     def _tell(self) -> None:
         self._told = True

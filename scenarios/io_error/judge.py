@@ -52,9 +52,7 @@ class Judge:
         if run.senseless:
             return {REOPENED: (Checked(Verdict.UNKNOWN, run.senseless), None)}
         if run.fired is None:
-            what = f"calls of class {fault.calls}" if isinstance(fault, CallFault) else f"hits of {fault.calls}"
-            why = f"the fault did not fire: the workload made fewer than {fault.number} {what} this time"
-            return {REOPENED: (Checked(Verdict.UNKNOWN, why), None)}
+            return {REOPENED: (Checked(Verdict.UNKNOWN, f"the fault did not fire: {_unmet(fault, run)}"), None)}
         judged: Judged = {
             ending: (self._state(state), state) for ending, state in run.states.items() if ending != REOPENED
         }
@@ -101,9 +99,25 @@ class Judge:
         return checker.check(state), state
 
 
+def _unmet(fault: Fault, run: FaultyRun) -> str:
+    """Say why a fault did not fire."""
+    if not isinstance(fault, CallFault):
+        return f"the workload made fewer than {fault.number} hits of {fault.calls} this time"
+    if fault.short and run.account and fault.number in dict(run.account.of_class):
+        return f"call {fault.number} of class {fault.calls} could not be done in part this time"
+    return f"the workload made fewer than {fault.number} calls of class {fault.calls} this time"
+
+
 def stays_full(fault: Fault, run: FaultyRun) -> str:
-    """Return how a system refuses every item once there is room again; empty if it does not."""
-    if fault.errno not in ("ENOSPC", "EDQUOT") or fault.times not in ("once", "twice") or run.hung:
+    """Return how a system cannot store again once there is room again; empty if it can, or was not tried."""
+    if fault.errno not in ("ENOSPC", "EDQUOT") or run.hung:
+        return ""
+    if run.died:
+        return (
+            f"its process {run.died} when there was no room, and only a restart makes it store again; the target says that it "
+            "recovers from a full disk (`recovers_from_full_disk`)"
+        )
+    if fault.times not in ("once", "twice"):
         return ""
     failures = [at for at, note in enumerate(run.after_fault) if isinstance(note, FailNote)]
     later = run.after_fault[failures[0] + 1 :] if failures else []

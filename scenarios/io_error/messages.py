@@ -9,6 +9,7 @@ A run with a fault sends, in this order:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from crashmatrix.scenarios.io_error.faults import Fault
@@ -28,7 +29,10 @@ __all__ = [
     "Place",
     "Profile",
     "Taken",
+    "what_failed",
 ]
+
+_DIGITS = re.compile(r"\d+")
 
 KILLED, KILLED_LATER = "killed", "killed-later"
 """Killed at the first step after the fault, and at the first step after the next acknowledgement."""
@@ -41,6 +45,11 @@ UNCACHED = "uncached"
 
 REMOUNTED, CUT, CUT_LATER = "remounted", "cut", "cut-later"
 """On a recorded disk: mounted again after the workload's own end; after a power cut right after the fault; after a later one."""
+
+
+def what_failed(name: str, files: str) -> str:
+    """Return a call and the files it is about, without their numbers: equal in runs that take other steps."""
+    return f"{name} {_DIGITS.sub('#', files)}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class Account:
     fired: tuple[Fault, ...]
     uncached: dict[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
+    of_class: tuple[tuple[int, str], ...] = ()
+    """The calls of the first fault's class: their numbers, and what they are about, as `what_failed` has it."""
     requests: int = 0
     """How many requests of the disk failed."""
 

@@ -97,30 +97,36 @@ def choose(places: Sequence[Place], budget: int, seed: int, *, plain: bool = Fal
     """Choose at most ``budget`` faults, in the order of calls, and say by what rule (empty: all).
 
     First the first and the last call of each class; then one call from each place of the program; then calls next to one that
-    makes, renames or removes a file, as a rotation does; then others. The rarer errors of a call come two ranks later, so that
-    they do not displace the plain errors of others; with ``plain``, they are left out. Among equals it is drawn.
+    makes, renames or removes a file, as a rotation does; then others. A call that is not the first or last of its class has a
+    drawn one of its plain errors first, so that more calls get one; the rarer errors come two ranks later, and with ``plain``
+    not at all. Among equals it is drawn.
     """
-    ranked = zip(places, _ranks(places), strict=True)
-    faults = [
-        (rank + 2 * (rank > 0 and not _is_plain(fault)), fault)
-        for place, rank in ranked
-        for fault in faults_at(place)
-        if not plain or _is_plain(fault)
-    ]
+    draw = random.Random(f"{seed} errors")
+    ranked = [each for place, rank in zip(places, _ranks(places), strict=True) for each in _ranked(place, rank, draw)]
+    faults = [(rank, fault) for rank, fault in ranked if not plain or _is_plain(fault)]
     if len(faults) <= budget:
         return [fault for _, fault in faults], ""
     return thinned(faults, budget, f"{seed} faults"), (
         f"{len(faults):,} faults thinned to {budget:,} (--budget, seed {seed}): at the first and the last call of each class, "
         "then at calls from different places of the program, then next to calls that make, rename or remove a file, then at "
-        "others; plain errors of a call before its rarer ones"
+        "others; one plain error of each call before its others, and its rarer ones last"
     )
+
+
+def _ranked(place: Place, rank: int, draw: random.Random) -> Iterator[tuple[float, Fault]]:
+    """Yield the faults of a call with their ranks: those of the first and last call of a class are alike."""
+    faults = list(faults_at(place))
+    first = draw.choice([fault for fault in faults if _is_plain(fault)] or faults)
+    for fault in faults:
+        later = 0.0 if rank == 0 or fault is first else 0.5 if _is_plain(fault) else 2.0
+        yield rank + later, fault
 
 
 def _is_plain(fault: Fault) -> bool:
     return fault.times == "once" and fault.error not in ("EDQUOT", "EINTR", "short+ENOSPC", "short+EIO")
 
 
-def thinned(ranked: Sequence[tuple[int, T]], budget: int, seed: str) -> list[T]:
+def thinned(ranked: Sequence[tuple[float, T]], budget: int, seed: str) -> list[T]:
     """Return ``budget`` of these, in their order: those of a low rank, and drawn ones among equals."""
     draw = random.Random(seed)
     order = sorted(range(len(ranked)), key=lambda at: (ranked[at][0], draw.random()))

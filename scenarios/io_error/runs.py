@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,13 +29,14 @@ from crashmatrix.scenarios.io_error.messages import (
     Place,
     Profile,
     Taken,
+    what_failed,
 )
 from crashmatrix.scenarios.judging.checker import Checker, CrashState
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, Made, answers_alike
 from crashmatrix.scenarios.processes.jobs import Job
-from crashmatrix.scenarios.processes.result import JobResult, TimedOut
+from crashmatrix.scenarios.processes.result import Died, JobResult, TimedOut, exit_text
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.processes.stopping import frozen
 from crashmatrix.scenarios.target.journal import Item, Promises
@@ -104,6 +106,18 @@ class FaultyRun:
         return state.promises if state else self.owed.get(ending)
 
     @property
+    def died(self) -> str:
+        """By which signal the workload died, in words: SIGBUS at a store to a mapped file, SIGABRT at a check; or empty."""
+        ended = self.result
+        died = isinstance(ended, Died) and ended.exit_code < 0 and ended.exit_code != -signal.SIGKILL
+        return exit_text(ended.exit_code) if died and isinstance(ended, Died) else ""
+
+    @property
+    def met(self) -> str:
+        """The call that failed first, as `what_failed` has it; empty if none did."""
+        return what_failed(self.fired.made.name, self.fired.files) if self.fired else ""
+
+    @property
     def hung(self) -> bool:
         """Whether the workload did not come to an end."""
         return isinstance(self.result, TimedOut)
@@ -118,6 +132,10 @@ class TriedFault:
     went_on: bool
     run: int
     results: tuple[ScenarioResult, ...]
+    died: str = ""
+    """By which signal the workload died, in words; empty if it did not."""
+    met: str = ""
+    """The call that failed (`what_failed`)."""
 
 
 def serves(run: FaultyRun, fault: Fault) -> bool:

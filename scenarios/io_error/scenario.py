@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import CrashedFolder, ExperimentOptions, Workbench
+from crashmatrix.scenarios.io_error.again import again, again_on_disk
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
 from crashmatrix.scenarios.io_error.faults import Fault, RequestFault
-from crashmatrix.scenarios.io_error.judge import Judge
-from crashmatrix.scenarios.io_error.messages import REOPENED
-from crashmatrix.scenarios.io_error.plan import ENDINGS
-from crashmatrix.scenarios.io_error.runs import prepare, run_with
+from crashmatrix.scenarios.io_error.runs import prepare
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 
@@ -30,39 +26,30 @@ class IoErrorScenario:
     name: str
     fault: Fault
     ending: str
+    met: str = ""
+    """The call that failed when this was found, if a report knows it."""
 
     def replay(self, workbench: Workbench, keep: Path | None) -> Checked:
         """Run the workload with the fault, and judge the ending; ``keep`` gets ``crashed`` and ``journal``."""
         with workbench() as checker:
             if isinstance(self.fault, RequestFault):
                 return self._on_disk(checker, self.fault, keep)
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            judged = Judge(checker).judge(self.fault, run)
-            if self.ending not in judged:
-                unmet = judged.get(REOPENED, (Checked(Verdict.UNKNOWN), None))[0]
-                if unmet.verdict is Verdict.UNKNOWN:
-                    return unmet
-                return Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-            checked, _ = judged[self.ending]
-            state = run.before(self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending, met=self.met)
+            state = found.run.before(self.ending)
             if keep is not None and state is not None:
                 keep.mkdir(parents=True)
                 if not state.tree.unusable:
                     checker.store.restore(state.tree, keep / "crashed")
-                if (folder / "journal").exists():
-                    shutil.copyfile(folder / "journal", keep / "journal")
-            return checked
+                (keep / "journal").write_bytes(found.run.journal)
+            return found.checked
 
     def _on_disk(self, checker: Checker, fault: RequestFault, keep: Path | None) -> Checked:
         disk = DiskSource(checker, ExperimentOptions(), fault.filesystem, ())
-        _, run, judged = disk.again(fault)
+        run, checked = again_on_disk(disk, fault, self.ending)
         if keep is not None:
             keep.mkdir(parents=True)
             (keep / "journal").write_bytes(run.journal)
-        unmet = next(iter(judged.values()))[0] if judged and not run.fired else None
-        missing = unmet or Checked(Verdict.UNKNOWN, f"the run has no ending {self.ending} this time")
-        return judged.get(self.ending, (missing, ""))[0]
+        return checked
 
     @contextmanager
     def crashed(self, workbench: Workbench) -> Iterator[CrashedFolder]:
@@ -70,11 +57,12 @@ class IoErrorScenario:
         if isinstance(self.fault, RequestFault):
             raise UsageError(f"{self.name} leaves a disk that is not kept; replay it with --keep for its journal")
         with workbench() as checker:
-            folder = checker.folder()
-            run = run_with(checker, prepare(checker), [self.fault], ENDINGS, folder)
-            state = run.before(self.ending)
+            found = again(checker, prepare(checker), self.fault, self.ending, met=self.met)
+            state = found.run.before(self.ending)
             if state is None or state.tree.unusable:
                 raise UsageError(f"{self.name} left nothing to look at")
             left = checker.folder()
             checker.store.restore(state.tree, left / ROOT_NAME)
-            yield CrashedFolder(left / ROOT_NAME, f"the folder before recovery; the journal is {folder / 'journal'}")
+            yield CrashedFolder(
+                left / ROOT_NAME, f"the folder before recovery; the journal is {found.folder / 'journal'}"
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import ScenarioResult, Verdict
@@ -17,9 +17,10 @@ from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, Trie
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.judging.tasks.pool import Task
+from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 from crashmatrix.scenarios.shards import plan_digest
 
-__all__ = ["TryFaults", "result_of"]
+__all__ = ["TryFaults", "in_its_place", "result_of"]
 
 _TRIES = 3
 """How many runs a fault gets to be met, for a workload that does not make the same calls each time."""
@@ -59,7 +60,10 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[TriedFault, ...]]):
         runs: list[FaultyRun] = []
         for fault in faults:
             same = next((run for run in runs if serves(run, fault)), None)
-            run, judged = (same, bench.judge.judge(fault, same)) if same and same.fired else bench.one(fault)
+            if same and same.fired:
+                run, judged = same, bench.judge.judge(fault, same)
+            else:
+                fault, run, judged = bench.one(fault)
             runs.append(run)
             results = tuple(
                 result_of(
@@ -69,7 +73,7 @@ class TryFaults(Task[Checker, Sequence[Fault], tuple[TriedFault, ...]]):
                 for ending, (checked, state) in judged.items()
             )  # fmt: skip
             first = next(number for number, other in enumerate(runs) if other is run)
-            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results)
+            yield TriedFault(str(fault), run.fired is not None, run.went_on, first, results, run.died, run.met)
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,25 @@ class _Bench:
     prepared: Prepared
     judge: Judge
 
-    def one(self, fault: Fault) -> tuple[FaultyRun, Judged]:
+    def one(self, fault: Fault) -> tuple[Fault, FaultyRun, Judged]:
+        """Run and judge. In place of a call that a run does not make, its last one fails in the next run."""
+        nearest = fault
         for _ in range(_TRIES):
-            folder = self.checker.folder()
+            fault, folder = nearest, self.checker.folder()
             try:
                 run = run_with(self.checker, self.prepared, [fault], ENDINGS, folder)
             finally:
                 remove_tree(folder)
             if run.fired or run.senseless:
                 break
-        return run, self.judge.judge(fault, run)
+            nearest = in_its_place(fault, run)
+        return fault, run, self.judge.judge(fault, run)
+
+
+def in_its_place(fault: Fault, run: FaultyRun) -> Fault:
+    """Return the fault at the last call of its class, if a run has not come to the call that was to fail."""
+    made = len(run.account.of_class) if run.account and isinstance(fault, CallFault) else 0
+    return replace(fault, number=made) if 0 < made < fault.number else fault
 
 
 def _bench_of(checker: Checker, begun: Begun) -> _Bench:

@@ -323,7 +323,7 @@ class Checker:
     def _compare(
         self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
     ) -> None:
-        if violation := second_recovery.other_items(items, again, partial(self._violation, promises)):
+        if violation := second_recovery.other_items(items, again, partial(self._violation, promises), self.contract):
             raise CheckEnded(violation.verdict, violation.explanation)
         changed = before.difference(self._capture(root))
         if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):

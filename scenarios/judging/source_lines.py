@@ -23,7 +23,10 @@ __all__ = ["SourceLines", "line_of"]
 _SIGNAL: Final = signal.SIGRTMAX - 2
 _FRAME = re.compile(r'File "(.+)", line (\d+) in ')
 _LIBRARY = sysconfig.get_path("stdlib")
-_OURS = str(Path(__file__).parents[2])
+_PACKAGE = Path(__file__).parents[2]
+_HARNESS = str(_PACKAGE) + os.sep
+_UNDER_TEST = tuple(f"{_PACKAGE / part}{os.sep}" for part in ("reference_wal", "scenarios/systems"))
+"""The parts of crashmatrix that are tested, and do not test."""
 
 
 class SourceLines:
@@ -64,10 +67,15 @@ class SourceLines:
 
 
 def line_of(stack: str) -> str:
-    """Return ``file:line`` of the innermost frame that is neither Python's own library nor crashmatrix; empty without one."""
+    """Return ``file:line`` of the target's innermost frame, past Python's library and the harness; empty without one."""
     users = _users(stack)
     return relative(f"{users[0][0]}:{users[0][1]}") if users else ""
 
 
 def _users(stack: str) -> list[tuple[str, str]]:
-    return [(path, line) for path, line in _FRAME.findall(stack) if not path.startswith((_LIBRARY, _OURS, "<"))]
+    others = (_LIBRARY, _HARNESS, "<")
+    return [
+        (path, line)
+        for path, line in _FRAME.findall(stack)
+        if path.startswith(_UNDER_TEST) or not path.startswith(others)
+    ]

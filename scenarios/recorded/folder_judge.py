@@ -242,7 +242,8 @@ class FolderJudge:
             again = recovered_items(system.recover(root))
         changed = before.difference(self._left(root))
         recovered()
-        violation = second_recovery.other_items(items, again, partial(judge_safely, self._contract, promises))
+        judge = partial(judge_safely, self._contract, promises)
+        violation = second_recovery.other_items(items, again, judge, self._contract)
         if violation is None and self._kind.stable_recovery:
             violation = second_recovery.changed_folder(changed)
         if violation:

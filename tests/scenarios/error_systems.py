@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from crashmatrix import Journal, SystemUnderTest
 from crashmatrix.faults import declare
 
-ITEMS = 3
+ITEMS, MAPPED_ITEMS = 3, 12
 
 BEFORE_WRITE = declare("error_systems.before_write", "nothing is written")
 
@@ -226,3 +227,34 @@ class IgnoresFolderSync(Log):
             os.fsync(folder)
         os.close(folder)
         super().store(root, journal, items)
+
+
+class Mapped(SystemUnderTest):
+    """Wrong: stores to a mapped file without having room for it, so a full disk is a SIGBUS."""
+
+    recovers_from_full_disk = True
+    seconds_max = 20.0
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        fd, length = os.open(root / "log", os.O_CREAT | os.O_RDWR, 0o644), MAPPED_ITEMS * mmap.PAGESIZE
+        os.ftruncate(fd, length)
+        self.make_room(fd, length)
+        with mmap.mmap(fd, length) as pages:
+            for item in range(MAPPED_ITEMS):
+                with journal.attempt(item):
+                    pages[item * mmap.PAGESIZE] = item + 1
+                    pages.flush()
+
+    def make_room(self, fd: int, length: int) -> None:
+        """Do nothing: the file is one hole."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        path = root / "log"
+        return [byte - 1 for byte in path.read_bytes()[:: mmap.PAGESIZE] if byte] if path.exists() else []
+
+
+class MappedWithRoom(Mapped):
+    """Right: it has room for the whole file before it maps it."""
+
+    def make_room(self, fd: int, length: int) -> None:
+        os.posix_fallocate(fd, 0, length)

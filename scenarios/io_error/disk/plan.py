@@ -12,7 +12,7 @@ from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.io_error.plan import choose, thinned
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["NO_ROOM_BACK", "SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "rooms"]
+__all__ = ["NO_ROOM_BACK", "SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "cuts_later", "rooms"]
 
 SHARE: Final = 4
 """A filesystem gets one part in so many of the budget."""
@@ -28,6 +28,8 @@ NO_ROOM_BACK: Final = ("btrfs", "posix")
 """Filesystems without a disk, or that stay full when files are removed: btrfs has given all of its disk to data then."""
 
 _ROOMS = 6
+_LATER = (1, 2, 4, 8, 16, 32)
+"""After which acknowledgements the power is cut, counted from a call that failed."""
 _CALLS_SHARE, _FULL_SHARE = 4, 6
 
 
@@ -66,6 +68,16 @@ def rooms(base: Base) -> list[int]:
         return []
     most = base.room_bytes >> 10
     return sorted({most * part // _ROOMS for part in range(_ROOMS)})
+
+
+def cuts_later(acks: Sequence[int], end: int, *, several: bool) -> list[int]:
+    """Return the cuts after the next of these acknowledgements, if there is one, and at the end; with ``several``, some between.
+
+    Items may be acknowledged together, so a cut comes after the last of adjacent ones. A call that failed may leave undone what a
+    later acknowledgement relies on: a file has no durable name before its folder is synced, however often it is synced itself.
+    """
+    last = [ack for ack in acks if ack + 1 not in acks]
+    return [*(last[number - 1] + 1 for number in (_LATER if several else (1,)) if number <= len(last)), end]
 
 
 def beyond(base: Base) -> Iterator[RequestFault]:

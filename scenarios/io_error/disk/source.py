@@ -21,7 +21,7 @@ from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 from crashmatrix.scenarios.processes.parallel import side_by_side
-from crashmatrix.scenarios.processes.result import JobResult, Raised, Returned, TimedOut
+from crashmatrix.scenarios.processes.result import Died, JobResult, Raised, Returned, TimedOut
 from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["DiskSource", "Found", "run_of"]
@@ -150,7 +150,7 @@ class DiskSource:
 
 def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     """Return the run that a recording is, for those who explain runs."""
-    result: JobResult[None] = Returned(None)
+    result: JobResult[None] = Died(tried.exit_status) if tried.exit_status else Returned(None)
     if tried.error:
         kind, _, message = tried.error.strip().rpartition("\n")[2].partition(": ")
         result = TimedOut("") if tried.hung else Raised((kind,), message, tried.error)
@@ -158,7 +158,7 @@ def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     lines = [line + b"\n" for line in tried.journal]
     run = FaultyRun(
         result, {}, Fired(place, 0).place if tried.failed else None,
-        Account((), (fault,) if tried.failed else (), {}, tried.steps, tried.failed),
+        Account((), (fault,) if tried.failed else (), {}, tried.steps, requests=tried.failed),
         b"".join(lines), len(b"".join(lines[: tried.lines_before])),
     )  # fmt: skip
     for ending, number in tried.owed.items():

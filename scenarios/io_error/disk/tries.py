@@ -5,7 +5,7 @@
     killed      the process is killed at its first step after the fault, the system opened on the running machine, and once more
                 after the disk was mounted again
     cut         the power fails right after the fault: with everything pending on the disk, and with nothing of it
-    cut-later   it fails after the next acknowledgement, or at the end
+    cut-later   it fails after the next acknowledgement, or at the end; after a failed call, after some other ones, too
     resumed     as remounted; then the system goes on, stores more, and is opened once more
 
 An image that its own filesystem cannot mount any more has no verdict: no system could do anything about that.
@@ -35,6 +35,7 @@ from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.io_error.disk.base import Base, confine_for, recording_of
+from crashmatrix.scenarios.io_error.disk.plan import cuts_later
 from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJournal, until_killed, with_failing_call
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
@@ -68,6 +69,8 @@ class Tried:
     """How many requests of the fault's class the run made."""
     hung: bool = False
     error: str = ""
+    exit_status: int = 0
+    """How the workload's process ended; negative for a signal."""
     journal: tuple[bytes, ...] = ()
     lines_before: int = 0
     """How many lines the journal had when the request failed."""
@@ -125,7 +128,10 @@ class _Trial:
         trace = self._record(fault, workload, FaultSwitch())
         at, failed = _first_failure(trace, fault, self.base.acknowledged)
         lines = tuple(journal_before(trace, trace.finish))
-        tried = Tried(fault, journal=lines, failed=failed, error=trace.error, hung=trace.error.startswith(_HUNG))
+        tried = Tried(
+            fault, journal=lines, failed=failed, error=trace.error, exit_status=trace.exit_status,
+            hung=trace.error.startswith(_HUNG),
+        )  # fmt: skip
         if not failed:
             kinds = {WRITE: Write, FLUSH: Flush}
             if kind := kinds.get(fault.calls):
@@ -167,7 +173,7 @@ class _Trial:
                 self._note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
             if tried.fault.calls == FULL or self.base.loses_at_cuts:
                 return
-            for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, at))):
+            for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, tried.fault, at))):
                 judged = [(self._surely(states, state), state.cut) for cut in cuts for state in _ends(trace, cut)]
                 found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
                 self._note(tried, ending, found, trace, cut)
@@ -224,10 +230,9 @@ def _parsed(trace: Trace, at: int) -> object:
     return parse(done.text) if isinstance(done, Note) else None
 
 
-def _later(trace: Trace, at: int) -> list[int]:
-    """The cuts after the next acknowledgement, if there is one, and at the end."""
-    acks = (place + 1 for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote))
-    return [*([ack] if (ack := next(acks, None)) is not None else []), trace.finish]
+def _later(trace: Trace, fault: RequestFault, at: int) -> list[int]:
+    acks = [place for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote)]
+    return cuts_later(acks, trace.finish, several=fault.call is not None)
 
 
 def _ends(trace: Trace, cut: int) -> Iterator[CrashState]:

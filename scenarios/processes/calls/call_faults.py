@@ -209,7 +209,10 @@ class _Armed:
         return -getattr(errno, fault.errno)  # type: ignore[no-any-return]  # a number
 
     def _is_first(self, made: Made) -> bool:
-        return made.calls == self.fault.calls and made.number == self.fault.number
+        fault = self.fault
+        if made.calls == "open" == fault.calls and fault.errno in _NO_ROOM:
+            return made.creates and made.number >= fault.number  # Only a new file takes room.
+        return made.calls == fault.calls and made.number == fault.number
 
     def _is_next(self, made: Made) -> bool:
         """Whether a call after the first one is concerned, too."""

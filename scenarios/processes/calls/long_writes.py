@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
+import re
 import stat
 import struct
 from pathlib import Path
@@ -25,7 +25,17 @@ from typing import Final
 from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, memory
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
-__all__ = ["CUT", "WRITES", "LongWrite", "boundaries", "halfway", "length_of", "long_write", "short_write"]
+__all__ = [
+    "CUT",
+    "WRITES",
+    "LongWrite",
+    "boundaries",
+    "halfway",
+    "length_of",
+    "limits_files",
+    "long_write",
+    "short_write",
+]
 
 CUT = ".cut"
 """The suffix of crash points inside a write: ``call.write.cut``."""
@@ -74,7 +84,7 @@ class LongWrite:
     def _open(self) -> None:
         status = Path(f"/proc/{self._call.pid}/status").read_text()
         process = int(status.partition("Tgid:")[2].split()[0])
-        if resource.prlimit(process, resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+        if limits_files(process):
             return
         self._data = b"".join(memory(self._call, *extent) for extent in self._extents)[:_LENGTH_MAX]
         pidfd = os.pidfd_open(process)
@@ -112,6 +122,11 @@ def length_of(call: Call, name: str) -> int:
     _, length, _, flags = _request(call, name)
     whole = length < 2 or flags & ~_RWF_SEEN or descriptor(call, call.arguments[0])["flags"] & os.O_DIRECT
     return 0 if whole or _size(call) < 0 else length
+
+
+def limits_files(process: int) -> bool:
+    """Whether a process may write files up to some size only. prlimit(2) does not say so of other users' processes everywhere."""
+    return not re.search(r"^Max file size +unlimited ", Path(f"/proc/{process}/limits").read_text(), re.MULTILINE)
 
 
 def short_write(call: Call, name: str) -> int | None:

@@ -47,14 +47,15 @@ def claims_of(promises: Promises) -> list[Violation]:
 def failing_disk(error: BaseException | None) -> bool:
     """Whether an error comes from a disk that refused something: then the engine may refuse as well."""
     while error is not None:
-        if isinstance(error, OSError) and (error.errno or _errno_of_rust(error)) in _OF_A_DISK:
+        number = error.errno if isinstance(error, OSError) and error.errno else _errno_of_rust(error)
+        if number in _OF_A_DISK:
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-def _errno_of_rust(error: OSError) -> int:
-    """The error number in the text of deltalake's errors, which have no other; 0 if there is none."""
+def _errno_of_rust(error: BaseException) -> int:
+    """The error number in the text of deltalake's errors, of any class, which have no other; 0 if there is none."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else 0
 

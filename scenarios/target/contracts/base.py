@@ -64,6 +64,10 @@ class Contract(ABC):
                 done = "failed with" if event.kind == "fail" else "acknowledged"
                 raise UsageError(f"the workload {done} {key} without attempting it, or twice; fix the workload")
 
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery from one crash: by default all items, in any order."""
+        return Counter(map(item_key, recovered))
+
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
-from crashmatrix.scenarios.io_error.faults import PointFault
+from crashmatrix.scenarios.io_error.faults import Fault, PointFault, RequestFault
 from crashmatrix.scenarios.io_error.judge import stays_full
 from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
-from crashmatrix.scenarios.processes.result import Returned, TimedOut
+from crashmatrix.scenarios.processes.result import Died, Returned, TimedOut
 
 FULL = CallFault("write", 1, "ENOSPC")
 REFUSES = "attempt 1\nfail 1\nattempt 2\nfail 2\n"
@@ -42,3 +44,19 @@ def test_before_the_fault_does_not_count() -> None:
 def test_a_hang_is_another_verdict() -> None:
     """A workload that never came to an end is not called full."""
     assert stays_full(FULL, FaultyRun(TimedOut(), journal=REFUSES.encode())) == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "exit_code", "text"),
+    [
+        (FULL, -signal.SIGBUS, "died by SIGBUS"),
+        (RequestFault("ext4", "disk-full", 8, "ENOSPC", "on"), -signal.SIGBUS, "died by SIGBUS"),
+        (CallFault("write", 1, "EIO"), -signal.SIGBUS, ""),  # The disk was not full.
+        (FULL, 1, ""),  # It stopped with an error, as many do.
+        (FULL, -signal.SIGKILL, ""),  # Somebody else killed it.
+    ],
+)
+def test_a_process_that_dies_when_the_disk_is_full(fault: Fault, exit_code: int, text: str) -> None:
+    """A store to a mapped file without room is a SIGBUS: such a system cannot go on without a restart."""
+    found = stays_full(fault, FaultyRun(Died(exit_code), journal=b"attempt 1\n"))
+    assert text in found and bool(found) == bool(text)

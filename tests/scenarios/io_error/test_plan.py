@@ -91,6 +91,15 @@ def test_calls_next_to_a_rotation_stay() -> None:
     assert others <= {("write", 6), ("write", 7), ("write", 12), ("write", 13), ("rename", 2)}
 
 
+def test_each_call_gets_one_error_before_another_gets_two() -> None:
+    """As many calls as possible are tried, not all alike."""
+    found = places(" ".join(f"write:a:{stack}" for stack in range(20)))
+    kept, _ = choose(found, 2 * len(VARIANTS["write"]) + 18, 0)
+    others = [fault for fault in kept if fault.number not in (1, 20)]
+    assert [fault.number for fault in others] == list(range(2, 20))
+    assert len({fault.error for fault in others}) > 1
+
+
 def test_a_seed_draws_the_same_plan() -> None:
     """Two plans of one seed are equal, and another seed draws others."""
     found = places(WRITES)

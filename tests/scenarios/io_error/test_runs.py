@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.io_error.plan import ENDINGS
-from crashmatrix.scenarios.io_error.runs import FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.runs import Begun, FaultyRun, Prepared, prepare, run_with
+from crashmatrix.scenarios.io_error.trying import TryFaults
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, answers_alike
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
@@ -81,3 +84,12 @@ def test_which_faults_share_a_run(bench: tuple[Checker, Prepared], made: str, ot
     assert found.account is not None
     assert answers_alike(CallFault.parse(made), found.account.since)
     assert answers_alike(CallFault.parse(other), found.account.since) == same
+
+
+def test_the_last_call_fails_in_place_of_one_that_is_not_made(bench: tuple[Checker, Prepared]) -> None:
+    """A workload that makes fewer calls than before is tried at its last one, and reported by that."""
+    checker, prepared = bench
+    begun = Begun(**{each.name: getattr(prepared, each.name) for each in fields(Begun)})
+    (tried,) = TryFaults(begun, ExperimentOptions()).carry_out(checker, [CallFault.parse("write@9~EIO~once")])
+    assert (tried.fault, tried.fired) == ("write@3~EIO~once", True)
+    assert {result.fault for result in tried.results} == {"write@3~EIO~once"}

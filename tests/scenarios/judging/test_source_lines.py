@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.judging import worker as work
+from crashmatrix.scenarios.judging import source_lines, worker as work
 from crashmatrix.scenarios.judging.source_lines import line_of
 from crashmatrix.scenarios.kill.profile import prepare
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
@@ -57,6 +57,7 @@ def test_places(tmp_path: Path) -> None:
     assert set(PLACES) - set(found) <= {("call.fchmodat", 1)}  # Some programs make another call for it.
 
 
+PACKAGE = Path(source_lines.__file__).parents[2]
 LIBRARY = f'File "{sysconfig.get_path("stdlib")}/pathlib.py", line 1 in open'
 
 
@@ -71,8 +72,17 @@ LIBRARY = f'File "{sysconfig.get_path("stdlib")}/pathlib.py", line 1 in open'
         (f'  {LIBRARY}\n  File "/a/b.py", line 7 in put', "b.py:7"),
         (f"  {LIBRARY}", ""),
         ('  File "<string>", line 1 in <module>\n  File "/a/b.py", line 7 in put', "b.py:7"),
+        (f'  File "{source_lines.__file__}", line 1 in at\n  File "/a/b.py", line 7 in put', "b.py:7"),
+        (
+            f'  File "{PACKAGE}/reference_wal/durable_io.py", line 7 in sync_directory',
+            "crashmatrix/reference_wal/durable_io.py:7",
+        ),
+        (
+            f'  File "{PACKAGE}/scenarios/systems/replace.py", line 7 in workload',
+            "crashmatrix/scenarios/systems/replace.py:7",
+        ),
     ],
 )
 def test_line_of(stack: str, line: str) -> None:
-    """The innermost frame that is neither Python's own nor ours."""
+    """The innermost frame that is neither Python's own nor the harness's. Built-in systems are targets like any other."""
     assert line_of(stack) == line

@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
-from crashmatrix.scenarios.io_error.disk.plan import beyond, choose_on_disk, rooms
+from crashmatrix.scenarios.io_error.disk.plan import beyond, choose_on_disk, cuts_later, rooms
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault, parse_fault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.processes.calls.call_faults import Made
@@ -89,3 +89,17 @@ def test_rooms() -> None:
     assert max(found) < 600
     assert rooms(base("btrfs")) == []
     assert [(fault.calls, fault.number) for fault in beyond(base())][:2] == [(WRITE, 21), (FLUSH, 9)]
+
+
+@pytest.mark.parametrize(
+    ("acks", "several", "cuts"),
+    [
+        ([], True, [99]),
+        ([5], True, [6, 99]),
+        ([5, 6, 7, 20], False, [8, 99]),  # Three items are acknowledged together.
+        ([5, 6, 7, 20, 30, 40, 50], True, [8, 21, 41, 99]),
+    ],
+)
+def test_power_fails_after_later_acknowledgements(acks: list[int], several: bool, cuts: list[int]) -> None:
+    """The power fails after the next acknowledgements and at the end; after a failed call, also further and further away."""
+    assert cuts_later(acks, 99, several=several) == cuts

@@ -58,3 +58,16 @@ def test_a_call_fails_and_then_the_power(tmp_path: Path) -> None:
     lost = [result for result in results if result.verdict is Verdict.LOSES]
     assert {result.method for result in lost} == {"cut-later"}
     assert all("on-disk.fsync" in result.point for result in lost if "once" in result.point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Mapped", "MappedWithRoom"])
+def test_a_store_to_a_mapped_file_on_a_full_disk(tmp_path: Path, name: str) -> None:
+    """It is a SIGBUS, which a system that is to recover from a full disk must not die by. One with room allocated does not."""
+    campaign = run(tmp_path, name, budget=60, filesystems=("ext4",), filesystems_named=True)
+    full = [result for result in campaign.results if "disk-full" in result.fault]
+    broken = {result.explanation.partition(" when")[0] for result in full if result.verdict.broken}
+    assert full
+    assert broken == ({"its process died by SIGBUS"} if name == "Mapped" else set())
+    notes = campaign.summary.experiments["io-error"].details["notes"]
+    assert any("the workload died by SIGBUS" in note for note in notes) == (name == "Mapped")

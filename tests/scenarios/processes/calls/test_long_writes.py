@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from crashmatrix.scenarios.processes.calls.long_writes import boundaries, halfway
+from crashmatrix.scenarios.processes.calls.long_writes import boundaries, halfway, limits_files
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Jobs
 from tests.processes import value
@@ -36,6 +39,20 @@ def test_boundaries(offset: int, length: int) -> None:
     assert len(found) == min(3, len(every))
     assert set(found) <= set(every)
     assert found[:1] + found[-1:] == every[:1] + every[-1:]
+
+
+@pytest.mark.parametrize(
+    "user", [None, pytest.param(65534, marks=pytest.mark.skipif(os.geteuid() != 0, reason="root"))]
+)
+@pytest.mark.parametrize("limit", [resource.RLIM_INFINITY, PAGE])
+def test_a_limit_on_files_is_seen(user: int | None, limit: int) -> None:
+    """It is seen of other users' processes, too: servers that refuse to run as root have such."""
+    set_limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    with subprocess.Popen(["sleep", "60"], user=user, preexec_fn=set_limit) as process:  # no threads
+        try:
+            assert limits_files(process.pid) == (limit == PAGE)
+        finally:
+            process.kill()
 
 
 @watched

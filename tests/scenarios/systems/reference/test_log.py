@@ -10,17 +10,19 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.campaign.mutation import try_mutant
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.shards import Shard
 from tests.scenarios.experiments import kill_of, power_of
 
 pytestmark = pytest.mark.experiment
 
 
 @pytest.mark.parametrize(
-    ("budget", "depth", "real_kills"), [(10, 1, 4), pytest.param(30, 2, 20, marks=pytest.mark.slow)]
+    ("budget", "depth", "real_kills", "shard"),
+    [(10, 1, 4, "1/4"), pytest.param(30, 2, 20, "1/1", marks=pytest.mark.slow)],
 )
-def test_killed(budget: int, depth: int, real_kills: int, tmp_path: Path) -> None:
-    """Every failpoint of the log is hit, every scenario is safe, real kills agree."""
-    plan = Plan(target="reference-log", budget=budget, report=tmp_path / "report")
+def test_killed(budget: int, depth: int, real_kills: int, shard: str, tmp_path: Path) -> None:
+    """Every failpoint of the log is hit, every scenario is safe, real kills agree; in a share of the run at least."""
+    plan = Plan(target="reference-log", budget=budget, shard=Shard.parse(shard), report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
         experiment.depth_max, experiment.sample_min = depth, real_kills
