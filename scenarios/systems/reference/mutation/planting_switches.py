@@ -112,7 +112,7 @@ def said_unsynced(original: Any) -> Any:
 
     def set_logged(self: DeltaStore, *args: Any, **kwargs: Any) -> None:
         kept = delta_commit.SYNC_JSON, delta_commit.SYNC_LOG
-        delta_commit.SYNC_JSON, delta_commit.SYNC_LOG = map(Unsynced, kept)  # type: ignore[misc,assignment]
+        delta_commit.SYNC_JSON, delta_commit.SYNC_LOG = map(Unsynced, kept)  # type: ignore[assignment]
         try:
             original(self, *args, **kwargs)
         finally:

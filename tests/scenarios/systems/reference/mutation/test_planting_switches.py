@@ -37,7 +37,7 @@ def opened(root: Path, *, wal: bool = True) -> StorageEngine:
 
 def found(root: Path) -> int:
     with StorageEngine.open(root) as engine:
-        return engine.read("t").num_rows
+        return int(engine.read("t").num_rows)
 
 
 @pytest.fixture
