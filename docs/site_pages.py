@@ -53,7 +53,7 @@ def _examples() -> str:
     """Every example with its source, in one page; the first paragraph of each head introduces it."""
     parts = ["# Examples\n\nEach example runs as it stands, and the tests check the verdict in its head."]
     for path in sorted((ROOT / "docs" / "examples").iterdir()):
-        if path.suffix in (".py", ".toml", ".c", ".rs", ".mjs", ".java"):
+        if path.suffix in (".py", ".toml", ".c", ".rs", ".go", ".mjs", ".java"):
             text = path.read_text()
             about = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0] if path.suffix == ".py" else ""
             language = path.suffix.removeprefix(".")

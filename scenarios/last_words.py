@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["first_and_last", "last_words"]
+__all__ = ["first_and_last", "last_words", "without_stacks"]
 
 _SHOWN_MAX = 300
 _LINE_MAX = 160
@@ -15,6 +15,9 @@ _FRAME = re.compile(r"\s+at |\s*\d+: +\S|#\d+ |\s+File \"|\s+from |\s+\.\.\. \d+
 _MESSAGE = re.compile(
     r"\b(\w*(error|exception|panic(ked)?)|fatal|fail(ed|ure)|abort(ed)?|assert(ion)?)\b", re.IGNORECASE
 )
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*?[ \t]*File .*\n(?:[ \t].*\n)*")
+_PLACE = re.compile(r"File \"(.*)\", line (\d+)")
+_OUR_ERRORS = re.compile(r"\bcrashmatrix\.[\w.]+\.(?=[A-Z]\w+: )")
 
 
 def last_words(printed: str) -> str:
@@ -39,6 +42,19 @@ def first_and_last(printed: str, lines_max: int = 3) -> str:
     if left_out > 0:
         lines = [*lines[:lines_max], f"... {left_out} lines ...", *lines[-lines_max:]]
     return " | ".join(line if len(line) <= _LINE_MAX else f"{line[:_LINE_MAX]}..." for line in lines)
+
+
+def without_stacks(text: str) -> str:
+    """Return a text in one line, with the place at the top of the stack in the place of each of Python's tracebacks.
+
+    A place in crashmatrix itself is left out, as is the path of its exceptions: both say nothing about the target.
+    """
+    return _OUR_ERRORS.sub("", " ".join(_TRACEBACK.sub(_top_of_stack, text).split()))
+
+
+def _top_of_stack(traceback: re.Match[str]) -> str:
+    file, line = _PLACE.findall(traceback[0])[-1]
+    return "" if "/crashmatrix/" in file else f"{file.rpartition('/')[2]}, line {line}: "
 
 
 def _without_inner_frames(lines: list[str]) -> list[str]:

@@ -3,21 +3,32 @@
 //     rust_settings fill ROOT     store eight values under three keys
 //     rust_settings dump ROOT     print them as JSON
 //
-// `fail_point` stands in for `fail::fail_point!` of the crate fail: it reads the same FAILPOINTS and knows its action `sleep`,
-// by which crashmatrix recognises a failpoint. A program that uses the crate calls `FailScenario::setup()` and is built with the
-// feature `failpoints`; nothing else is different.
+// Its failpoints are those of the crate fail if cargo builds it with the feature `failpoints` (rust_fail/Cargo.toml). If rustc
+// builds it alone, without a registry, a function of ten lines stands in for the crate: it reads the same FAILPOINTS and knows
+// the action `sleep`, by which crashmatrix recognises a failpoint.
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::{env, io, thread, time::Duration};
+use std::{env, io};
 
-fn fail_point(name: &str) {
+#[cfg(feature = "failpoints")]
+use fail::fail_point;
+
+#[cfg(not(feature = "failpoints"))]
+macro_rules! fail_point {
+    ($name:expr) => {
+        stand_in($name)
+    };
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn stand_in(name: &str) {
     let configured = env::var("FAILPOINTS").unwrap_or_default();
     for point in configured.split(';') {
         if let Some(action) = point.strip_prefix(name).and_then(|rest| rest.strip_prefix("=sleep(")) {
             let milliseconds = action.trim_end_matches(')').parse().expect("FAILPOINTS");
-            thread::sleep(Duration::from_millis(milliseconds));
+            std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         }
     }
 }
@@ -36,14 +47,14 @@ fn store(root: &Path, settings: &BTreeMap<String, u32>) -> io::Result<()> {
     let in_place = env::var("SETTINGS_BUG").is_ok_and(|bug| bug == "in-place");
     let path = root.join(if in_place { "settings" } else { "settings.new" });
     let mut file = File::create(&path)?;
-    fail_point("settings::before_write");
+    fail_point!("settings::before_write");
     for (key, value) in settings {
         writeln!(file, "{key} {value}")?;
     }
     writeln!(file, "end")?;
     file.sync_all()?;
     if !in_place {
-        fail_point("settings::before_rename");
+        fail_point!("settings::before_rename");
         fs::rename(&path, root.join("settings"))?;
         File::open(root)?.sync_all()?;
     }
@@ -51,6 +62,8 @@ fn store(root: &Path, settings: &BTreeMap<String, u32>) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup(); // Reads FAILPOINTS. Its drop would clear the failpoints.
     let arguments: Vec<String> = env::args().collect();
     let root = Path::new(&arguments[2]);
     let mut settings = load(root)?;

@@ -313,7 +313,7 @@ class Checker:
         self._patience_again.ended(time.monotonic() - begun)
         job.grant(2 * self.system.seconds_max - limit)  # The system's own check has the whole time.
         try:
-            self._compare(promises, items, again, before.difference(self._capture(root)))
+            self._compare(promises, items, again, before, root)
         finally:
             job.answer()
             result = job.wait()
@@ -321,10 +321,10 @@ class Checker:
             raise failed_check(result)
 
     def _compare(
-        self, promises: Promises, items: Sequence[Item], again: Sequence[Item], changed: Sequence[str]
+        self, promises: Promises, items: Sequence[Item], again: Sequence[Item], before: Tree, root: Path
     ) -> None:
-        ordered, judge = self.contract.ordered, partial(self._violation, promises)
-        if violation := second_recovery.other_items(items, again, judge, ordered=ordered):
+        if violation := second_recovery.other_items(items, again, partial(self._violation, promises), self.contract):
             raise CheckEnded(violation.verdict, violation.explanation)
+        changed = before.difference(self._capture(root))
         if self.system.stable_recovery and (violation := second_recovery.changed_folder(changed)):
             raise CheckEnded(violation.verdict, violation.explanation)

@@ -1,15 +1,16 @@
 """Recovery must be repeatable: a second one returns the same items, whatever crash came before the first.
 
-They come in the same order, too, unless they are a map.
+The contract says what that means (`Contract.lasting`): a log has an order, a map or a queue may return its items in any.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.target.contract import Violation
+from crashmatrix.scenarios.target.contract import Contract, Violation, is_ours
 from crashmatrix.scenarios.target.journal import Item, item_key
 
 __all__ = ["CAUSE", "changed_folder", "is_about", "named", "other_items"]
@@ -27,25 +28,27 @@ def other_items(
     items: Sequence[Item],
     again: Sequence[Item],
     judge: Callable[[Sequence[Item]], Violation | None],
-    *,
-    ordered: bool = True,
+    contract: Contract,
 ) -> Violation | None:
     """Return what is wrong with the items of a second recovery; None if they are those of the first.
 
     Args:
         judge: applies the contract. Its verdict says more than that items differ.
-        ordered: whether the order of the items counts (`Contract.ordered`).
+        contract: says what must be the same. One of a user, which may do anything, is not called.
     """
     first, second = [item_key(item) for item in items], [item_key(item) for item in again]
+    if first == second:
+        return None
+    if violation := judge(again):
+        return Violation(violation.verdict, f"after a second recovery: {violation.explanation}")
+    lasting = contract.lasting if is_ours(contract) else partial(Contract.lasting, contract)
+    if lasting(items) == lasting(again):
+        return None
     one, other = Counter(first), Counter(second)
     if one != other:
-        if violation := judge(again):
-            return Violation(violation.verdict, f"after a second recovery: {violation.explanation}")
         differing = ", ".join(sorted((one - other) + (other - one))[:_SHOWN])
         return Violation(Verdict.CORRUPT, f"a second recovery returned other items than the first: {differing}")
-    if ordered and first != second:
-        return Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
-    return None
+    return Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
 
 
 def changed_folder(differences: Sequence[str]) -> Violation | None:

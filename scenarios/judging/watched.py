@@ -20,6 +20,7 @@ from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe
 from crashmatrix.scenarios.processes.stopping import stop_here
+from crashmatrix.scenarios.target.lives import current
 
 __all__ = ["Hit", "See", "crash_at", "run_watched_system", "wants_stores"]
 
@@ -78,6 +79,7 @@ def run_watched_system(
 
         def body() -> None:
             os.environ.update(failpoint_environment(names))
+            current.set(replace(current.get(), watched=True))
             pickle.dump(_outcome(function), answer)
             answer.flush()
 

@@ -243,7 +243,7 @@ class FolderJudge:
         changed = before.difference(self._left(root))
         recovered()
         judge = partial(judge_safely, self._contract, promises)
-        violation = second_recovery.other_items(items, again, judge, ordered=self._contract.ordered)
+        violation = second_recovery.other_items(items, again, judge, self._contract)
         if violation is None and self._kind.stable_recovery:
             violation = second_recovery.changed_folder(changed)
         if violation:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from crashmatrix.faults.disk import (
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import recovered_items
+from crashmatrix.scenarios.last_words import without_stacks
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
@@ -242,8 +244,7 @@ def record_second_life(
 
 
 def _read_items(descriptor: int) -> list[Item]:
-    items: list[Item] = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-    return items
+    return list(json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0)))
 
 
 def record_recovery(_: Channel, target: Target, parent: Recording, recording: Recording) -> Recording:
@@ -254,8 +255,7 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     assert recording.of is not None
     trace = load_trace(parent.trace)
     state = CrashState.parse(recording.of[1], trace)
-    system = target.make()
-    again, seconds = _record(target, recording, lambda machine: _recover(system, machine), crashed=(trace, state))
+    again, seconds = _record(target, recording, partial(_recover, target.make()), "recovery", crashed=(trace, state))
     before = (*parent.before, *(line.decode() for line in journal_before(trace, state.cut)))
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
@@ -270,10 +270,11 @@ def _recover(system: SystemUnderTest, machine: Machine) -> None:
     list(system.recover(machine.root))
 
 
-def _record(target: Target, recording: Recording, run: Callable[[Machine], None], **how: Any) -> tuple[Trace, float]:
+def _record(
+    target: Target, recording: Recording, run: Callable[[Machine], None], role: str = "workload", **how: Any
+) -> tuple[Trace, float]:
     """Return the trace, and how many seconds it took."""
-    start = time.perf_counter()
-    kind, filesystem = load(target.name), Filesystem.parse(recording.filesystem)
+    start, kind, filesystem = time.perf_counter(), load(target.name), Filesystem.parse(recording.filesystem)
     size_bytes = -(-kind.disk_bytes // _BLOCK_BYTES) * _BLOCK_BYTES or filesystem.default_size_bytes
     options = RecordOptions(
         filesystem=recording.filesystem,
@@ -288,7 +289,8 @@ def _record(target: Target, recording: Recording, run: Callable[[Machine], None]
     except WorkloadFailed as error:
         full = filesystem.on_disk and os.strerror(errno.ENOSPC) in str(error)
         remedy = f" (its disk has {size_bytes >> 20:,} MiB; give it more by disk_bytes)" if full else ""
-        raise UsageError(f"recording {target.name}: {error}{remedy}") from None
+        said = without_stacks(str(error) if role == "workload" else error.cause.replace("workload", role, 1))
+        raise UsageError(f"recording {target.name}: {said}{remedy}") from None
 
 
 def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:

@@ -5,6 +5,8 @@ Each start is a line in a file of the target's workspace, written by the job tha
     first 0.041         a start on a folder in order: in the workload, in a second recovery, in a second life
     recovery 0.215      in a recovery: the start contains the server's own recovery
 
+Starts in processes that are stopped before their system calls are left out: they take much longer.
+
 `times_in_words` says in one line for the report what a server costs per scenario, beside its bare start.
 """
 
@@ -27,7 +29,7 @@ _BYTES_MAX = 1 << 22
 
 def note_start(life: Life, seconds: float) -> None:
     """Note one start in the workspace, if there is one; a note that cannot be made is left out."""
-    if life.workspace is None:
+    if life.workspace is None or life.watched:
         return
     kind = "recovery" if life.part == "recover" and not life.again else "first"
     with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,8 @@ class Event:
     item: Item
     writer: str = field(default="", repr=False)
     """Which of several writers. It is not part of `Promises.text`: names may differ between runs."""
+    until: float = field(default=math.inf, repr=False)
+    """The line before which its writer gave it up, if it went on with something that is not in this journal (`Tables`)."""
 
 
 @dataclass(frozen=True)

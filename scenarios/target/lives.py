@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Life:
     workspace: Path | None = None
     again: bool = False
     """Whether this is a repetition, on what an orderly end left."""
+    watched: bool = False
+    """Whether it is stopped before its system calls, so that its times mean nothing."""
 
 
 current: ContextVar[Life] = ContextVar("crashmatrix_life", default=Life())  # noqa: B039  # it is frozen
@@ -56,8 +58,7 @@ def as_part(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def part(system: Any, *arguments: Any, **options: Any) -> Any:
         if not current.get().part:
             begin_life()
-        life = Life(name, getattr(system, "workspace", None), current.get().again)
-        token = current.set(life)
+        token = current.set(replace(current.get(), part=name, workspace=getattr(system, "workspace", None)))
         try:
             returned = function(system, *arguments, **options)
             return _run(returned) if inspect.iscoroutine(returned) else returned

@@ -8,6 +8,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
+from crashmatrix.scenarios.kill.plan import DEPTH_MAX
 from crashmatrix.scenarios.power.experiment import POWER, PowerExperiment
 
 
@@ -16,15 +17,15 @@ def kill_of(plan: Plan, checker: Checker) -> KillExperiment:
     return KILL.experiment(checker, plan.experiment_options)
 
 
-def run_kill(target: str, *, real_kills: int = 3, **changes: object) -> KillExperiment:
+def run_kill(target: str, *, real_kills: int = 3, depth_max: int = DEPTH_MAX, **changes: object) -> KillExperiment:
     """Run a kill experiment on a target, with a plan's other fields as given.
 
-    Real kills take most of the time, and have tests of their own; the others are content with few.
+    Real kills take most of the time, and have tests of their own; the others are content with few. So have crashes in recovery.
     """
     plan = Plan(target=target, **changes)  # type: ignore[arg-type]
     with workbench(plan) as (checker, _):
         experiment = kill_of(plan, checker)
-        experiment.sample_min = real_kills
+        experiment.sample_min, experiment.depth_max = real_kills, depth_max
         experiment.run()
     return experiment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix.scenarios.last_words import first_and_last, last_words
+from crashmatrix.scenarios.last_words import first_and_last, last_words, without_stacks
 
 NODE = "/srv/store.js:17\n    throw new Error('no space');\n    ^\n\nError: no space left in segment 3\n" + "".join(
     f"    at Store.append{number} (/srv/node_modules/a/long/path/store.js:{number}:11)\n" for number in range(40)
@@ -57,3 +57,27 @@ def test_first_and_last_lines() -> None:
     assert first_and_last("\n".join(map(str, range(9)))) == "0 | 1 | 2 | ... 3 lines ... | 6 | 7 | 8"
     assert first_and_last("x" * 500) == "x" * 160 + "..."
     assert first_and_last("") == ""
+
+
+OURS = 'File "/x/crashmatrix/scenarios/systems/command.py", line 246, in _json_lines\n    raise PromiseBroken(\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("it ended; fix it", "it ended; fix it"),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+        (
+            f'it ended: Traceback (most recent call last):\n  {OURS}  File "/home/my_store.py", line 7, in f\n    g()\n    ^^^\n'
+            "KeyError: 'x'; fix it",
+            "it ended: my_store.py, line 7: KeyError: 'x'; fix it",
+        ),
+        (
+            f"Traceback (most recent call last):\n  {OURS}crashmatrix.scenarios.errors.PromiseBroken: corrupt: row 7",
+            "PromiseBroken: corrupt: row 7",
+        ),
+    ],
+)
+def test_the_place_stands_for_a_stack(text: str, shown: str) -> None:
+    """A traceback of Python is replaced by the place where it ended, if that is the target's."""
+    assert without_stacks(text) == shown

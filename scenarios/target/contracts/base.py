@@ -45,11 +45,6 @@ class Contract(ABC):
 
     stored_once: ClassVar[bool] = False
 
-    @property
-    def ordered(self) -> bool:
-        """Whether a second recovery must return the items in the order of the first. Maps have no order."""
-        return True
-
     def judge(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Return every violation; none means the promise was kept.
 
@@ -68,6 +63,10 @@ class Contract(ABC):
             if open_attempts[event.writer, key] < 0:
                 done = "failed with" if event.kind == "fail" else "acknowledged"
                 raise UsageError(f"the workload {done} {key} without attempting it, or twice; fix the workload")
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery from one crash: by default all items, in any order."""
+        return Counter(map(item_key, recovered))
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:

@@ -18,18 +18,14 @@ from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 __all__ = ["Counter"]
 
 _TOTALS_MAX = 100_000
-_ROUNDING = 1e-9
+_ROUNDING = 16 * 2**-52
+"""For each number added: so little that the loss of an amount shows beside a large total."""
 
 Number = int | float
 
 
 class Counter(Contract):
     """Items are amounts added to a counter, or [name, amount]; recovery returns its total."""
-
-    @property
-    def ordered(self) -> bool:
-        """No: totals are a map."""
-        return False
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
@@ -38,6 +34,7 @@ class Counter(Contract):
         if twice:
             return [Violation(Verdict.DUPLICATE, f"came back more than once: counter {some(twice)}")]
         found, owed, open_amounts = dict(named), dict[str, Number](), dict[str, list[Number]]()
+        slack = _slack(promises)
         for item in promises.initial:
             _add(owed, *_named(item))
         for event in promises.events:
@@ -49,14 +46,18 @@ class Counter(Contract):
                 open_amounts[name].remove(amount)
                 _add(owed, name, amount)
         names = dict.fromkeys([*owed, *open_amounts, *found])
-        judged = (_judge(name, owed.get(name, 0), open_amounts.get(name, []), found.get(name, 0)) for name in names)
+        judged = (
+            _judge(name, owed.get(name, 0), open_amounts.get(name, []), found.get(name, 0), slack.get(name, 0.0))
+            for name in names
+        )
         return [violation for violation in judged if violation]
 
 
 def _named(item: Item) -> tuple[str, Number]:
     """Return the counter that an item is about, and its number. Raises UsageError."""
     name, amount = item if isinstance(item, list | tuple) and len(item) == 2 else (None, item)
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount):
+    finite = isinstance(amount, int) or (isinstance(amount, float) and math.isfinite(amount))
+    if isinstance(amount, bool) or not finite:
         raise UsageError(
             f"contract 'counter' needs items that are numbers, or [name, number], not {item_key(item)[:60]}"
         )
@@ -67,25 +68,37 @@ def _add(totals: dict[str, Number], name: str, amount: Number) -> None:
     totals[name] = totals.get(name, 0) + amount
 
 
-def _judge(name: str, owed: Number, others: list[Number], found: Number) -> Violation | None:
+def _slack(promises: Promises) -> dict[str, float]:
+    """Return how far the sum of each counter may be off by rounding, in whatever order its amounts were added."""
+    amounts: dict[str, list[Number]] = {}
+    for item in promises.attempted:
+        name, amount = _named(item)
+        amounts.setdefault(name, []).append(abs(amount))
+    return {
+        name: _ROUNDING * len(each) * sum(each) if any(isinstance(amount, float) for amount in each) else 0.0
+        for name, each in amounts.items()
+    }
+
+
+def _judge(name: str, owed: Number, others: list[Number], found: Number, slack: float) -> Violation | None:
     low = owed + sum(amount for amount in others if amount < 0)
     high = owed + sum(amount for amount in others if amount > 0)
     counter = f"counter {name}" if name else "the counter"
     span = f"{owed} was acknowledged" + (f", and from {low} to {high} are possible" if low != high else "")
     what = f"{counter} came back as {found}; {span}"
-    if found < low and not _equal(found, low):
+    if found < low and not _equal(found, low, slack):
         return Violation(Verdict.LOSES, what)
-    if found > high and not _equal(found, high):
+    if found > high and not _equal(found, high, slack):
         return Violation(Verdict.DUPLICATE, f"{what}: something was added twice, or never attempted")
-    if any(_equal(found, total) for total in _totals(owed, others)):
+    if any(_equal(found, total, slack) for total in _totals(owed, others)):
         return None
     return Violation(Verdict.CORRUPT, f"{what}, but no sum of the amounts makes it")
 
 
-def _equal(one: Number, other: Number) -> bool:
+def _equal(one: Number, other: Number, slack: float) -> bool:
     if isinstance(one, int) and isinstance(other, int):
         return one == other
-    return math.isclose(one, other, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+    return abs(one - other) <= slack
 
 
 def _totals(owed: Number, others: list[Number]) -> set[Number]:

@@ -26,6 +26,8 @@ __all__ = ["Budget", "Operation", "operations"]
 _STEPS_MAX = 2_000_000
 """A few seconds."""
 
+_REMEDY = "Let fewer writers overlap, or never store one value twice"
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -51,8 +53,8 @@ class Operation:
 class Budget:
     """Counts the steps of a search. `spend` raises UsageError when they are more than a check may take."""
 
-    def __init__(self, attempts: int, steps_max: int = _STEPS_MAX) -> None:
-        self._attempts, self._steps_max, self._left = attempts, steps_max, steps_max
+    def __init__(self, attempts: int, steps_max: int = _STEPS_MAX, remedy: str = _REMEDY) -> None:
+        self._attempts, self._steps_max, self._left, self._remedy = attempts, steps_max, steps_max, remedy
 
     def spend(self, steps: int = 1) -> None:
         """Take steps. Raises UsageError: the verdict is then ``unknown``."""
@@ -60,7 +62,7 @@ class Budget:
         if self._left < 0:
             raise UsageError(
                 f"the check is too large: {self._steps_max:,} steps did not settle whether some order of {self._attempts} "
-                "attempts explains what came back. Let fewer writers overlap, or never store one value twice"
+                f"attempts explains what came back. {self._remedy}"
             )
 
 
@@ -82,7 +84,7 @@ def operations(initial: Sequence[Item], events: Iterable[Event]) -> list[Operati
         Operation(
             event.item,
             line,
-            ends[at][0] if at in ends else given_up.get(at, math.inf),
+            ends[at][0] if at in ends else min(event.until, given_up.get(at, math.inf)),
             ends.get(at, (0, ""))[1] == "ack",
             ends.get(at, (0, ""))[1] == "fail",
             event.writer,

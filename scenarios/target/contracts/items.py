@@ -42,6 +42,10 @@ class AtLeastOnce(ExactlyOnce):
         """Judge the guarantee itself."""
         return [one for one in super().check(promises, recovered) if one.verdict is not Verdict.DUPLICATE]
 
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the items, however often each comes back."""
+        return set(map(item_key, recovered))
+
 
 class AtMostOnce(ExactlyOnce):
     """As `ExactlyOnce`, but acknowledged items may be gone."""
@@ -84,6 +88,10 @@ class Queue(Contract):
         if twice := [key for key in known if found[key] > allowed[key] > 0 and not self.repeats]:
             violations.append(Violation(Verdict.DUPLICATE, f"came back more often than it was put: {some(twice)}"))
         return violations
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the items, and how often each comes back unless that may vary."""
+        return set(map(item_key, recovered)) if self.repeats else super().lasting(recovered)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation, some
 from crashmatrix.scenarios.target.contracts.history import Operation, operations
-from crashmatrix.scenarios.target.journal import Event, Item, Promises, item_key
+from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["GONE", "Latest", "recovered_map", "write_of"]
 
@@ -36,44 +36,39 @@ class Latest(Contract):
 
     stored_once: ClassVar[bool] = True
 
-    @property
-    def ordered(self) -> bool:
-        """No: it is a map."""
-        return False
-
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         found, violations = recovered_map(recovered)
-        initial: dict[str, list[Item]] = {}
-        events: dict[str, list[Event]] = {}
-        for item in promises.initial:
-            initial.setdefault(write_of(item)[0], []).append(item)
-        for event in promises.events:
-            events.setdefault(write_of(event.item)[0], []).append(event)
-        for key in [*initial, *(key for key in events if key not in initial)]:
-            attempts = operations(initial.get(key, ()), events.get(key, ()))
-            violations += _judge_key(key, attempts, found.pop(key, GONE))
+        by_key: dict[str, list[Operation]] = {}
+        attempts = operations(promises.initial, promises.events)  # A writer may give up one key and go on with another.
+        for attempt in attempts:
+            by_key.setdefault(write_of(attempt.item)[0], []).append(attempt)
+        for key, own in by_key.items():
+            violations += self._judge_key(key, own, found.pop(key, GONE))
         violations += [Violation(Verdict.PHANTOM, f"key {key} came back but was never attempted") for key in found]
         return violations
 
+    def explains(self, stored: str, found: str) -> bool:
+        """Whether a value that was stored may come back like this; both are texts, or GONE."""
+        return stored == found or (stored == _NULL and found == GONE)
 
-def _judge_key(key: str, attempts: list[Operation], found: str) -> list[Violation]:
-    acknowledged = [each for each in attempts if each.acknowledged]
-    explains = (found, _NULL) if found == GONE else (found,)
-    writers = [each for each in attempts if write_of(each.item)[1] in explains]
-    if any(not _overtaken(each, acknowledged) for each in writers) or (found == GONE and not acknowledged):
-        return []
-    owed = max(acknowledged, key=lambda each: each.end, default=attempts[0])
-    value = write_of(owed.item)[1]
-    if found == GONE:
-        return [Violation(Verdict.LOSES, f"key {key} is gone; {value} was acknowledged")]
-    if not writers:
-        what = f"key {key} came back as {found}, which was never stored under it"
-        return [Violation(Verdict.CORRUPT, what)]
-    by = _overtaken(max(writers, key=lambda each: each.end), acknowledged) or owed
-    later = write_of(by.item)[1]
-    what = f"{later} was acknowledged after it" if later != GONE else "its deletion was acknowledged after that"
-    return [Violation(Verdict.LOSES, f"key {key} came back as {found}, though {what}{_by(by)}")]
+    def _judge_key(self, key: str, attempts: list[Operation], found: str) -> list[Violation]:
+        acknowledged = [each for each in attempts if each.acknowledged]
+        newest = max(acknowledged, key=lambda each: each.start, default=None)
+        writers = [each for each in attempts if self.explains(write_of(each.item)[1], found)]
+        if any(newest is None or not each.precedes(newest) for each in writers) or (newest is None and found == GONE):
+            return []
+        owed = max(acknowledged, key=lambda each: each.end, default=attempts[0])
+        value = write_of(owed.item)[1]
+        if found == GONE:
+            return [Violation(Verdict.LOSES, f"key {key} is gone; {value} was acknowledged")]
+        if not writers:
+            what = f"key {key} came back as {found}, which was never stored under it"
+            return [Violation(Verdict.CORRUPT, what)]
+        by = _overtaken(max(writers, key=lambda each: each.end), acknowledged) or owed
+        later = write_of(by.item)[1]
+        what = f"{later} was acknowledged after it" if later != GONE else "its deletion was acknowledged after that"
+        return [Violation(Verdict.LOSES, f"key {key} came back as {found}, though {what}{_by(by)}")]
 
 
 def _by(attempt: Operation) -> str:

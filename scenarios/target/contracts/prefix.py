@@ -7,6 +7,7 @@ An item is due before another only if its attempt had ended before the other's b
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
@@ -24,6 +25,10 @@ class Prefix(Contract):
     """Recovered is a prefix of the attempted sequence and covers every acknowledged item. Failed attempts may be left out."""
 
     stored_once: ClassVar[bool] = True
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the items in their order."""
+        return [item_key(item) for item in recovered]
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
@@ -85,41 +90,71 @@ def _check_writers(promises: Promises, recovered: Sequence[Item]) -> list[Violat
         return violations
     attempts = operations(promises.initial, promises.events)
     found = [item_key(item) for item in recovered]
-    longest = _longest(found, attempts, Budget(len(attempts)))
-    if longest == len(found):
+    longest, endings = _longest(found, attempts, Budget(len(attempts)))
+    if longest < len(found):
+        explanation = (
+            f"no order of the attempts begins like this: {found[longest]} came back at place {longest + 1}, though something "
+            "that had ended before it began is missing before it"
+        )
+        return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
+    lost = [_lost_among_equals(taken, attempts) for taken in endings]
+    if not all(lost):
         return []
-    explanation = (
-        f"no order of the attempts begins like this: {found[longest]} came back at place {longest + 1}, though something that "
-        f"had ended before it began is missing before it"
-    )
-    return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
+    what = f"acknowledged, but gone: {lost[0]}; what came back is an equal item of another attempt"
+    return [Violation(Verdict.LOSES, what)]
+
+
+def _lost_among_equals(taken: frozenset[int], attempts: list[Operation]) -> str:
+    """Return an acknowledged item that is not among these attempts, which have equals, and its writer; empty if there is none.
+
+    If a writer attempted one item several times, an acknowledgement may be of any of these.
+    """
+    keys = Counter(item_key(each.item) for each in attempts)
+    names = [(each.writer, item_key(each.item)) for each in attempts]
+    owed = Counter(name for name, each in zip(names, attempts, strict=True) if each.acknowledged and keys[name[1]] > 1)
+    gone = owed - Counter(names[at] for at in taken)
+    return next((f"{key} (by {writer})" if writer else key for writer, key in gone), "")
 
 
 def _sound(attempts: list[Operation]) -> set[str]:
     return {item_key(each.item) for each in attempts if not each.failed}
 
 
-def _longest(found: list[str], attempts: list[Operation], budget: Budget) -> int:
-    """Return how many of the items that came back some order of the attempts begins with."""
-    before = [
-        frozenset(at for at, other in enumerate(attempts) if not other.failed and other.precedes(each))
-        for each in attempts
-    ]
-    after = [frozenset(at for at, other in enumerate(attempts) if each.precedes(other)) for each in attempts]
+def _longest(found: list[str], attempts: list[Operation], budget: Budget) -> tuple[int, set[frozenset[int]]]:
+    """Return how many of the items that came back some order of the attempts begins with, and what it may have taken by then.
+
+    An attempt may come next if it had not ended before one that is there already began, and if no attempt that is not there yet
+    had ended before it began. Items of one attempt leave no choice, so only attempts with equal items tell states apart.
+    """
     by_key: dict[str, list[int]] = {}
     for at, each in enumerate(attempts):
         by_key.setdefault(item_key(each.item), []).append(at)
-    reached = {frozenset[int]()}
+    alike = frozenset(at for group in by_key.values() if len(group) > 1 for at in group)
+    due = _due(found, attempts, by_key)
+    reached = {(frozenset[int](), -math.inf)}  # Those taken that have equals, and when the last of all taken began.
     for number, key in enumerate(found):
         following = set()
-        for taken in reached:
-            budget.spend(len(attempts) ** 2 // 4)  # About what a step takes.
-            following |= {
-                taken | {at}
-                for at in by_key.get(key, ())
-                if at not in taken and before[at] <= taken and not after[at] & taken
-            }
+        for taken, begun in reached:
+            budget.spend(1 + len(alike))
+            others = min((attempts[at].end for at in alike - taken if not attempts[at].failed), default=math.inf)
+            for at in by_key.get(key, ()):
+                each = attempts[at]
+                if at not in taken and each.end >= begun and each.start <= min(due[number], others):
+                    following.add((taken | ({at} & alike), max(begun, each.start)))
         if not following:
-            return number
+            return number, set()
         reached = following
-    return len(found)
+    return len(found), {taken for taken, _ in reached}
+
+
+def _due(found: list[str], attempts: list[Operation], by_key: dict[str, list[int]]) -> list[float]:
+    """Return, for each place, when the first attempt without equals that comes there or later, or is missing, ended."""
+    alone = {key: attempts[group[0]] for key, group in by_key.items() if len(group) == 1}
+    there = set(found)
+    due = min((each.end for key, each in alone.items() if key not in there and not each.failed), default=math.inf)
+    ends = []
+    for key in reversed(found):
+        if key in alone and not alone[key].failed:
+            due = min(due, alone[key].end)
+        ends.append(due)
+    return ends[::-1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation
+from crashmatrix.scenarios.target.contracts.history import operations
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["Tables"]
@@ -23,17 +26,34 @@ class Tables(Contract):
         for item in [*promises.attempted, *recovered]:
             self._table(item)
         violations = []
+        ends = iter(operations((), promises.events))
+        given_up = [next(ends).end if event.kind == "attempt" else math.inf for event in promises.events]
         for name, contract in self.tables.items():
-            own = Promises(
-                tuple(item[1] for item in promises.initial if item[0] == name),
-                tuple(replace(event, item=event.item[1]) for event in promises.events if event.item[0] == name),
-            )
+            own = _promises_of(name, promises, given_up)
             found = contract.check(own, [item[1] for item in recovered if item[0] == name])
             violations += [replace(one, explanation=f"table {name}: {one.explanation}") for one in found]
         return violations
+
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: that of each table."""
+        return {
+            name: contract.lasting([item[1] for item in recovered if item[0] == name])
+            for name, contract in self.tables.items()
+        }
 
     def _table(self, item: Item) -> None:
         if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):
             raise UsageError(f"contract 'tables' needs items [table, item], not {item_key(item)[:60]}")
         if item[0] not in self.tables:
             raise UsageError(f"no contract for table {item[0]!r}; there are {', '.join(self.tables)}: add one")
+
+
+def _promises_of(name: str, promises: Promises, ends: Sequence[float]) -> Promises:
+    """Return one table's part. A writer that went on with another table has given up its attempt here."""
+    lines = [line for line, event in enumerate(promises.events) if event.item[0] == name]
+    own = (replace(promises.events[line], item=promises.events[line].item[1]) for line in lines)
+    until = [bisect_left(lines, ends[line]) - 0.5 if ends[line] < math.inf else math.inf for line in lines]
+    return Promises(
+        tuple(item[1] for item in promises.initial if item[0] == name),
+        tuple(replace(event, until=each) for event, each in zip(own, until, strict=True)),
+    )

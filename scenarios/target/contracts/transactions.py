@@ -7,16 +7,19 @@ that is there. The result is explained if there is an order
 - in which one that had ended before another began comes before it,
 - after which each key has the value that came back.
 
-The search chooses, key by key, the transaction that wrote the key last. All others of the key come before it. A choice stands if
-these demands and those of time have no circle. Only transactions that are the last of some key need be added to the acknowledged
-ones: any other could be left out. If each value is stored once, there is one choice for each key.
+A choice of the last writer of each key stands if its demands have no circle: all others of the key come before the last one, and
+those that had ended come before those that began later. Only transactions that are the last of some key need be added to the
+acknowledged ones: any other could be left out. A transaction cannot be the last of a key if an acknowledged one that began after
+its end wrote the key, too. So most keys have one choice, and a search is needed only for keys that overlapping transactions, or
+those in flight, gave the same value.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from itertools import islice
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
@@ -31,33 +34,24 @@ __all__ = ["Transactions"]
 class Transactions(Contract):
     """Items are lists of writes; all or nothing of each, in an order that respects acknowledgements."""
 
-    @property
-    def ordered(self) -> bool:
-        """No: it is a map."""
-        return False
-
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         found, violations = recovered_map(recovered)
         given = _transactions(promises)
-        stored = {key for each in given for key in each.writes}
-        unknown = [key for key in found if key not in stored]
-        if unknown:
+        stored = {(key, value) for each in given for key, value in each.writes.items()}
+        keys = {key for key, _ in stored}
+        if unknown := [key for key in found if key not in keys]:
             violations.append(Violation(Verdict.PHANTOM, f"came back but was never attempted: key {some(unknown)}"))
-        values = {key: found.get(key, GONE) for key in sorted(stored)}
-        if wrong := [key for key, value in values.items() if value != GONE and not _writers(given, key, value)]:
+        values = {key: found.get(key, GONE) for key in sorted(keys)}
+        if wrong := [key for key, value in values.items() if value != GONE and (key, value) not in stored]:
             what = "; ".join(f"key {key} came back as {values[key]}" for key in wrong[:3])
             return [*violations, Violation(Verdict.CORRUPT, f"{what}, which was never stored under it")]
-        budget = Budget(len(promises.attempted))
-        if violations or _explained(given, values, budget):
+        if violations or _explained(given, values, Budget(len(promises.attempted))):
             return violations
-        try:
-            return [_why(given, values, budget)]
-        except UsageError:  # It is broken, whatever the reason.
-            return [_unexplained(given)]
+        return [_why(given, values, Budget(len(promises.attempted)))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Transaction:
     """An attempt and its writes; the last write to a key counts."""
 
@@ -67,6 +61,10 @@ class _Transaction:
     @property
     def owed(self) -> bool:
         return self.attempt.acknowledged
+
+
+_Last = dict[str, _Transaction | None]
+"""The last writer of keys; None if nobody wrote the key."""
 
 
 def _transactions(promises: Promises) -> list[_Transaction]:
@@ -80,90 +78,116 @@ def _writes(item: Item) -> dict[str, str]:
     return dict(map(write_of, item))
 
 
-def _writers(given: list[_Transaction], key: str, value: str) -> list[_Transaction]:
-    return [each for each in given if each.writes.get(key) == value]
-
-
 def _explained(given: list[_Transaction], values: dict[str, str], budget: Budget) -> bool:
     """Whether some order of the transactions leads to these values. Raises UsageError if the search is too large."""
-    choices: list[tuple[str, list[_Transaction | None]]] = []
-    for key, value in values.items():
-        writers = cast("list[_Transaction | None]", _writers(given, key, value))
-        if value == GONE and not any(each.owed for each in given if key in each.writes):
-            writers = [None, *writers]
-        choices.append((key, writers))
-    choices.sort(key=lambda choice: len(choice[1]))
-    return _choose(choices, {}, [each for each in given if each.owed], budget)
-
-
-def _choose(
-    choices: list[tuple[str, list[_Transaction | None]]],
-    last: dict[str, _Transaction | None],
-    taken: list[_Transaction],
-    budget: Budget,
-) -> bool:
-    """Choose the last writers of the keys that are left; ``taken`` are the transactions that took effect."""
-    budget.spend(len(taken) ** 2)
-    alone = len(choices) > len(last) and len(choices[len(last)][1]) == 1
-    if not alone and not _is_sound(taken, last):  # Keys of one choice each are settled together.
+    choices = _choices(given, values)
+    settled: _Last = {key: writers[0] for key, writers in choices.items() if len(writers) == 1}
+    several = sorted(
+        ((key, writers) for key, writers in choices.items() if len(writers) > 1), key=lambda each: len(each[1])
+    )
+    if len(settled) + len(several) < len(values):
         return False
-    if len(last) == len(choices):
-        return True
-    key, writers = choices[len(last)]
-    for writer in writers:
-        more = [writer] if writer is not None and not any(writer is each for each in taken) else []
-        if _choose(choices, {**last, key: writer}, [*taken, *more], budget):
+    owed = [each for each in given if each.owed]
+    pending: list[list[_Transaction | None]] = [[]]
+    while pending:
+        chosen = pending.pop()
+        last = settled | {key: writer for (key, _), writer in zip(several, chosen, strict=False)}
+        taken = list(dict.fromkeys([*owed, *filter(None, last.values())]))
+        budget.spend(sum(1 + len(each.writes) for each in taken))
+        if not _is_sound(taken, last):
+            continue
+        if len(chosen) == len(several):
             return True
+        pending += ([*chosen, writer] for writer in reversed(several[len(chosen)][1]))
     return False
 
 
-def _is_sound(taken: list[_Transaction], last: dict[str, _Transaction | None]) -> bool:
-    """Whether the demands on the order of these transactions have no circle."""
-    left = list(taken)
-    if any(writer is None and any(key in each.writes for each in left) for key, writer in last.items()):
-        return False
-    while left:
-        free = [each for each in left if not any(_before(other, each, last) for other in left if other is not each)]
+def _choices(given: list[_Transaction], values: dict[str, str]) -> dict[str, list[_Transaction | None]]:
+    """Return the transactions that can be the last of each key, and None if nobody need have written it."""
+    owed_until: dict[str, float] = {}
+    for each in given:
+        if each.owed:
+            owed_until |= {key: max(each.attempt.start, owed_until.get(key, -math.inf)) for key in each.writes}
+    choices: dict[str, list[_Transaction | None]] = {
+        key: [None] if value == GONE and key not in owed_until else [] for key, value in values.items()
+    }
+    for each in given:
+        for key, value in each.writes.items():
+            if values[key] == value and each.attempt.end >= owed_until.get(key, -math.inf):
+                choices[key].append(each)
+    return choices
+
+
+def _is_sound(taken: list[_Transaction], last: _Last) -> bool:
+    """Whether the demands on the order of these transactions have no circle: take those that may come next until none is left."""
+    followers: dict[_Transaction, list[_Transaction]] = {each: [] for each in taken}
+    waits = dict.fromkeys(taken, 0)
+    for each in taken:
+        for key in each.writes:
+            writer = last.get(key, each)
+            if writer is None:
+                return False
+            if writer is not each:
+                followers[each].append(writer)
+                waits[writer] += 1
+    ends = sorted(taken, key=lambda each: each.attempt.end, reverse=True)
+    to_begin = sorted(taken, key=lambda each: each.attempt.start, reverse=True)
+    gone, free = set[_Transaction](), list[_Transaction]()
+    while ends:
+        while ends and ends[-1] in gone:
+            ends.pop()
+        while to_begin and to_begin[-1].attempt.start <= ends[-1].attempt.end:  # Nothing that is left precedes it.
+            begun = to_begin.pop()
+            waits[begun] -= 1  # -1: it waits for nothing.
+            free += [begun] * (waits[begun] < 0)
         if not free:
-            return False
-        left = [each for each in left if not any(each is one for one in free)]
+            return not ends
+        each = free.pop()
+        gone.add(each)
+        for follower in followers[each]:
+            waits[follower] -= 1
+            free += [follower] * (waits[follower] < 0)
     return True
-
-
-def _before(one: _Transaction, other: _Transaction, last: dict[str, _Transaction | None]) -> bool:
-    if one.attempt.precedes(other.attempt):
-        return True
-    return any(key in one.writes and last.get(key) is other for key in other.writes)
 
 
 def _why(given: list[_Transaction], values: dict[str, str], budget: Budget) -> Violation:
     """Say what no order explains: something acknowledged that is gone, or a transaction that is there in part."""
-    owed = [each for each in given if each.owed]
-    optional = [replace(each, attempt=replace(each.attempt, acknowledged=False)) for each in given]
-    for at, each in enumerate(given):
-        if each.owed and _explained([*given[:at], optional[at], *given[at + 1 :]], values, budget):
-            what = f"acknowledged, but gone: {each.attempt.text} (of {len(owed)} acknowledged)"
-            return Violation(Verdict.LOSES, what)
-    if _explained(optional, values, budget):
-        there = {
-            item_key(each.attempt.item) for each in given for key in each.writes if each.writes[key] == values[key]
-        }
-        gone = [each.attempt.text for each in owed if item_key(each.attempt.item) not in there]
-        what = f"acknowledged, but gone: {some(gone)} (of {len(owed)} acknowledged)"
-        return Violation(
-            Verdict.LOSES, what if gone else "acknowledged transactions are gone, or came back in a wrong order"
-        )
-    for at in range(len(given)):
-        if not given[at].owed and _explained(_split(given, at), values, budget):
-            return Violation(Verdict.CORRUPT, _in_part(given[at], values))
-    for each in owed:
-        if 0 < len(_kept(each, values)) < len(each.writes):
+    try:
+        if _explained([_optional(each) for each in given], values, budget):
+            return _lost(given, values, budget)
+        for at in range(len(given)):
+            if not given[at].owed and _explained(_split(given, at), values, budget):
+                return Violation(Verdict.CORRUPT, _in_part(given[at], values))
+    except UsageError:  # It is broken, whatever the reason.
+        pass
+    for each in given:
+        if each.owed and 0 < len(_kept(each, values)) < len(each.writes):
             return Violation(Verdict.CORRUPT, _in_part(each, values))
-    return _unexplained(given)
-
-
-def _unexplained(given: list[_Transaction]) -> Violation:
     return Violation(Verdict.CORRUPT, f"no order of the {len(given)} transactions leads to what came back")
+
+
+def _lost(given: list[_Transaction], values: dict[str, str], budget: Budget) -> Violation:
+    """Name the transactions that cannot have taken effect, or the one without which all is explained."""
+    owed = [each for each in given if each.owed]
+    until = dict.fromkeys(values, -math.inf)
+    for each in given:
+        until |= {key: max(until[key], each.attempt.end) for key in _kept(each, values)}
+    gone = [each for each in owed if any(until[key] < each.attempt.start for key in each.writes)]
+    if not gone:
+        without = (
+            one
+            for one in owed
+            if _explained([each if each is not one else _optional(one) for each in given], values, budget)
+        )
+        gone = [*islice(without, 1)]
+    if not gone:
+        return Violation(Verdict.LOSES, "acknowledged transactions are gone, or came back in a wrong order")
+    names = some([each.attempt.text for each in gone])
+    return Violation(Verdict.LOSES, f"acknowledged, but gone: {names} (of {len(owed)} acknowledged)")
+
+
+def _optional(each: _Transaction) -> _Transaction:
+    return replace(each, attempt=replace(each.attempt, acknowledged=False))
 
 
 def _split(given: list[_Transaction], at: int) -> list[_Transaction]:

@@ -3,24 +3,32 @@
 Items are ``[key, value]``; numbers in a value, also within lists and tables, may differ by the bound, everything else must be
 equal. Which values a key may have is up to the contract that it is laid over, `latest` or `exactly-once`.
 
-A value that came back may be near several that were stored. For `latest` it is read as the newest of these: if any of them is
-allowed, the newest is. For `exactly-once` values are matched with attempts: everything that came back needs an attempt of its
-own, and every acknowledged attempt something that came back. If there is a matching for each of these, there is one for both
-(Mendelsohn and Dulmage).
+A value that came back may be near several that were stored. For `latest`, one of them must be allowed. For `exactly-once`
+values are matched with attempts: everything that came back needs an attempt of its own, and every acknowledged attempt something
+that came back. If there is a matching for each of these, there is one for both (Mendelsohn and Dulmage).
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation
-from crashmatrix.scenarios.target.contracts.latest import Latest, write_of
+from crashmatrix.scenarios.target.contracts.history import Budget
+from crashmatrix.scenarios.target.contracts.latest import GONE, Latest, write_of
 from crashmatrix.scenarios.target.journal import Item, Promises, item_key
 
 __all__ = ["Within"]
+
+_STEPS = 4
+"""Steps of a search that it takes to compare two values."""
+
+_REMEDY = "Store fewer values that are within the bound of each other under one key"
 
 
 @dataclass(frozen=True)
@@ -31,26 +39,31 @@ class Within(Contract):
     relative: float = 0.0
     of: Literal["latest", "exactly-once"] = "latest"
 
-    @property
-    def ordered(self) -> bool:
-        """As the contract that it is laid over."""
-        return self.of != "latest"
-
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
         for item in [*recovered, *promises.attempted]:
             write_of(item)
         if self.of == "latest":
-            read = [self._newest(item, promises.attempted) for item in recovered]
-            return [self._explained(one) for one in Latest().check(promises, read)]
-        keys = dict.fromkeys(item_key(item[0]) for item in [*promises.attempted, *recovered])
-        return [violation for key in keys for violation in self._match(key, promises, recovered)]
+            return [self._explained(one) for one in _Near(self._near).check(promises, recovered)]
+        attempted = _by_key(promises.attempted)
+        acknowledged, found = _by_key(promises.acknowledged), _by_key(recovered)
+        budget = Budget(len(promises.attempted), remedy=_REMEDY)
+        return [
+            violation
+            for key in dict.fromkeys([*attempted, *found])
+            for violation in self._match(
+                key, attempted.get(key, []), acknowledged.get(key, []), found.get(key, []), budget
+            )
+        ]
 
-    def _newest(self, item: Item, attempted: Sequence[Item]) -> Item:
-        near = (each for each in reversed(attempted) if _key(each) == _key(item) and self._near(item, each))
-        return next(near, item)
+    def lasting(self, recovered: Sequence[Item]) -> object:
+        """Return what is the same after each recovery: the keys. Each value is within the bound of one that was stored."""
+        return Counter(map(_key, recovered))
 
     def _near(self, found: Item, stored: Item) -> bool:
+        return _close(found, stored, self._bound)
+
+    def _pair(self, found: Item, stored: Item) -> bool:
         return len(found) == len(stored) and _close(found[1:], stored[1:], self._bound)
 
     def _bound(self, stored: float) -> float:
@@ -67,18 +80,37 @@ class Within(Contract):
         )
         return " or ".join(bounds)
 
-    def _match(self, key: str, promises: Promises, recovered: Sequence[Item]) -> Iterable[Violation]:
+    def _match(
+        self, key: str, attempted: list[Item], acknowledged: list[Item], found: list[Item], budget: Budget
+    ) -> Iterable[Violation]:
         """Judge one key by `exactly-once`."""
-        attempted = [item for item in promises.attempted if _key(item) == key]
-        acknowledged = [item for item in promises.acknowledged if _key(item) == key]
-        found = [item for item in recovered if _key(item) == key]
-        if lone := _unmatched(found, attempted, self._near):
-            far = not any(self._near(lone[0], each) for each in attempted)
+        if lone := _unmatched(found, attempted, self._pair, budget):
+            far = not any(self._pair(lone[0], each) for each in attempted)
             verdict = (Verdict.CORRUPT if attempted else Verdict.PHANTOM) if far else Verdict.DUPLICATE
             why = f"no value within {self._text()} was stored under it" if far else "more often than it was stored"
             yield Violation(verdict, f"key {key} came back as {item_key(lone[0][1])}: {why}")
-        elif lone := _unmatched(acknowledged, found, lambda stored, came: self._near(came, stored)):
+        elif lone := _unmatched(acknowledged, found, lambda stored, came: self._pair(came, stored), budget):
             yield Violation(Verdict.LOSES, f"acknowledged, but gone: {item_key(lone[0])}")
+
+
+class _Near(Latest):
+    """`latest`, where a value explains those near it."""
+
+    def __init__(self, near: Callable[[Item, Item], bool]) -> None:
+        self._near = near
+
+    def explains(self, stored: str, found: str) -> bool:
+        """Whether a value that was stored may come back like this; both are texts, or GONE."""
+        if GONE in (stored, found):
+            return super().explains(stored, found)
+        return self._near(json.loads(found), json.loads(stored))
+
+
+def _by_key(items: Iterable[Item]) -> dict[str, list[Item]]:
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(_key(item), []).append(item)
+    return groups
 
 
 def _key(item: Item) -> str:
@@ -100,17 +132,56 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _unmatched(left: list[Item], right: list[Item], near: Callable[[Item, Item], bool]) -> list[Item]:
-    """Return the first item of the left that finds no partner of its own on the right (Kuhn); nothing if all do."""
-    partner: dict[int, int] = {}
+def _unmatched(left: list[Item], right: list[Item], near: Callable[[Item, Item], bool], budget: Budget) -> list[Item]:
+    """Return the first item of the left that finds no partner of its own on the right; nothing if all do. Raises UsageError."""
+    left, right = sorted(left, key=_order), sorted(right, key=_order)
+    pairs = _Pairs(len(right))
+    for at in range(len(left)):
+        if not pairs.add(at, lambda one, other: near(left[one], right[other]), budget):
+            return [left[at]]
+    return []
 
-    def find(at: int, tried: set[int]) -> bool:
-        for other, item in enumerate(right):
-            if other not in tried and near(left[at], item):
-                tried.add(other)
-                if other not in partner or find(partner[other], tried):
-                    partner[other] = at
+
+class _Pairs:
+    """A matching, which grows by one pair at a time: partners may change for it (Kuhn)."""
+
+    def __init__(self, size: int) -> None:
+        self._free = list(range(size))
+        self._of_right: dict[int, int] = {}
+        self._of_left: dict[int, int] = {}
+
+    def add(self, first: int, near: Callable[[int, int], bool], budget: Budget) -> bool:
+        """Find a partner for one more on the left; returns whether there is one. Raises UsageError."""
+        wanted_by: dict[int, int] = {}
+        waiting = [first]
+        while waiting:
+            one = waiting.pop()
+            for other in chain(self._free, self._of_right):
+                if other in wanted_by:
+                    continue
+                budget.spend(_STEPS)
+                if not near(one, other):
+                    continue
+                wanted_by[other] = one
+                if other not in self._of_right:
+                    self._free.remove(other)
+                    self._change(other, wanted_by)
                     return True
+                waiting.append(self._of_right[other])
         return False
 
-    return next(([item] for at, item in enumerate(left) if not find(at, set())), [])
+    def _change(self, free: int, wanted_by: dict[int, int]) -> None:
+        """Pair a free one with whom it is wanted by; what that leaves goes to whom it is wanted by, and so on."""
+        other: int | None = free
+        while other is not None:
+            one = wanted_by[other]
+            self._of_right[other] = one
+            left = self._of_left.get(one)
+            self._of_left[one] = other
+            other = left
+
+
+def _order(item: Item) -> tuple[int, float, str]:
+    """Let like numbers stand beside each other, so that partners are found soon."""
+    value = item[-1]
+    return (0, value, "") if _is_number(value) else (1, 0, item_key(item))

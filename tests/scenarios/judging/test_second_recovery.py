@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.second_recovery import changed_folder, is_about, named, other_items
-from crashmatrix.scenarios.target.contract import ContractName, Violation, contract_named
+from crashmatrix.scenarios.target.contract import Prefix, Violation, contract_named
 
 DUPLICATE = Violation(Verdict.DUPLICATE, "came back twice: 0")
 
@@ -18,38 +18,57 @@ def judge_none(_: Sequence[Any]) -> Violation | None:
     return None
 
 
-@pytest.mark.parametrize(
-    ("again", "objects", "expected"),
-    [
-        ([0, 1], True, None),
-        ([0, 1, 0], True, Violation(Verdict.DUPLICATE, "after a second recovery: came back twice: 0")),
-        ([0, 1, 0], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 0")),
-        ([0], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1")),
-        ([0, 2], False, Violation(Verdict.CORRUPT, "a second recovery returned other items than the first: 1, 2")),
-        (
-            [1, 0],
-            True,
-            Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first"),
-        ),
-    ],
-)
-def test_other_items(again: list[int], objects: bool, expected: Violation | None) -> None:
-    """Other items are judged by the contract first; if it has no objection, they are corrupt all the same."""
-    assert other_items([0, 1], again, (lambda _: DUPLICATE) if objects else judge_none) == expected
+def other(items: str) -> Violation:
+    return Violation(Verdict.CORRUPT, f"a second recovery returned other items than the first: {items}")
+
+
+OBJECTED = Violation(Verdict.DUPLICATE, "after a second recovery: came back twice: 0")
+REORDERED = Violation(Verdict.REORDERED, "a second recovery returned the items in another order than the first")
+
+
+TABLES = {"name": "tables", "tables": {"l": "prefix", "m": "latest"}}
+
+
+class OfAUser(Prefix):
+    def lasting(self, recovered: Sequence[Any]) -> object:
+        raise AssertionError("called outside a process of its own")
 
 
 @pytest.mark.parametrize(
-    ("name", "ordered"),
+    ("contract", "items", "again", "expected"),
     [
-        ("exactly-once", True), ("prefix", True), ("latest", False), ("transactions", False), ("counter", False),
-        ({"name": "within", "relative": 0.1}, False), ({"name": "within", "relative": 0.1, "of": "exactly-once"}, True),
+        ("prefix", [0, 1], [0, 1], None),
+        ("exactly-once", [0, 1], [0, 1, 0], other("0")),
+        ("exactly-once", [0, 1], [0], other("1")),
+        ("exactly-once", [0, 1], [0, 2], other("1, 2")),
+        ("exactly-once", [0, 1], [1, 0], None),
+        ("prefix", [0, 1], [1, 0], REORDERED),
+        ("prefix", [0, 1], [0], other("1")),
+        ("at-least-once", [0, 1], [1, 0, 0], None),
+        ("at-least-once", [0, 1], [0, 0], other("0, 1")),
+        ("at-most-once", [0, 1], [0], other("1")),
+        ({"name": "at-least-once", "queue": True}, [0, 1], [1, 0, 0], None),
+        ({"name": "at-least-once", "queue": True}, [0, 1], [0, 0], other("0, 1")),
+        ({"name": "exactly-once", "queue": True}, [0, 1], [1, 0, 0], other("0")),
+        ("latest", [["a", 1], ["b", 1]], [["b", 1], ["a", 1]], None),
+        ("latest", [["a", 1]], [["a", 2]], other('["a",1], ["a",2]')),
+        ({"name": "within", "absolute": 1}, [["a", 1], ["b", 1]], [["b", 1], ["a", 1.5]], None),
+        ({"name": "within", "absolute": 1}, [["a", 1]], [["b", 1]], other('["a",1], ["b",1]')),
+        (TABLES, [["l", 0], ["m", ["k", 1]]], [["m", ["k", 1]], ["l", 0]], None),
+        (TABLES, [["l", 0], ["l", 1]], [["l", 1], ["l", 0]], REORDERED),
+        (OfAUser(), [0, 1], [1, 0], None),
+        (OfAUser(), [0, 1], [0], other("1")),
     ],
 )  # fmt: skip
-def test_a_map_has_no_order(name: ContractName, ordered: bool) -> None:
-    """A second recovery may return keys in another order: a hash table that draws its seed at each start does."""
-    contract = contract_named(name)
-    assert contract.ordered == ordered
-    assert bool(other_items([["a", 1], ["b", 2]], [["b", 2], ["a", 1]], judge_none, ordered=ordered)) == ordered
+def test_other_items(contract: Any, items: list[Any], again: list[Any], expected: Violation | None) -> None:
+    """If the contract does not object to the second recovery itself, what it calls lasting must be that of the first."""
+    assert other_items(items, again, judge_none, contract_named(contract)) == expected
+
+
+@pytest.mark.parametrize("again", [[0, 1, 0], [1, 0]])
+def test_the_contract_has_the_first_word(again: list[int]) -> None:
+    """Its verdict says more than that items differ."""
+    assert other_items([0, 1], again, lambda _: DUPLICATE, contract_named("exactly-once")) == OBJECTED
 
 
 def test_changed_folder() -> None:

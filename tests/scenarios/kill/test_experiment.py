@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
@@ -30,7 +32,7 @@ VERDICTS = [
 ]
 
 
-def run(toy: str, *, real_kills: int = 3, **changes: object) -> KillExperiment:
+def run(toy: str, *, real_kills: int = 3, **changes: Any) -> KillExperiment:
     return run_kill(f"{TOYS}:{toy}", real_kills=real_kills, **changes)
 
 

@@ -1,6 +1,6 @@
 """A brute-force oracle for contracts: every order of the attempts of a small journal, and what each leads to.
 
-    history = data.draw(histories(items))     what two writers did, and their journal
+    history = data.draw(histories(items))     what three writers did, and their journal
     history.orders()                          every choice and order of attempts that explains the journal
 
 It knows intervals from how the journal was made, and shares no code with the contracts.
@@ -30,6 +30,7 @@ class Did:
     status: Status
     start: float = math.nan
     end: float = math.inf
+    writer: str = ""
 
 
 @dataclass
@@ -63,13 +64,14 @@ def key_of(item: Item) -> str:
 
 @st.composite
 def histories(draw: st.DrawFn, items: st.SearchStrategy[Item], attempts_max: int = 5) -> History:
-    """Two writers, each with a sequence of attempts; their lines interleaved anyhow."""
+    """Three writers, each with a sequence of attempts; their lines interleaved anyhow."""
     history = History()
-    queues: dict[str, list[tuple[str, Did]]] = {"a": [], "b": []}
+    queues: dict[str, list[tuple[str, Did]]] = {"a": [], "b": [], "c": []}
     for _ in range(draw(st.integers(0, attempts_max))):
         did = Did(draw(items), draw(st.sampled_from(["ack", "ack", "fail", "open"])))
         history.attempts.append(did)
-        queue = queues[draw(st.sampled_from("ab"))]
+        did.writer = draw(st.sampled_from("abc"))
+        queue = queues[did.writer]
         queue.append(("attempt", did))
         if did.status != "open":
             queue.append((did.status, did))

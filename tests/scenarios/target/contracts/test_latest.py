@@ -37,6 +37,7 @@ TABLE: list[tuple[str, list[Item], str]] = [
     ),
     # a writer that goes on has given up its attempt before
     ('attempt:v ["a",1]|attempt:v ["a",2]|ack:v ["a",2]', [["a", 1]], 'loses: key "a" came back as 1, though 2'),
+    ('attempt:v ["a",1]|attempt:v ["b",0]|attempt:w ["a",2]|ack:w ["a",2]', [["a", 1]], 'loses: key "a" came back as 1, though'),
 ]  # fmt: skip
 
 

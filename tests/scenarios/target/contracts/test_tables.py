@@ -29,6 +29,14 @@ def test_each_table_is_judged(recovered: list[Item], expected: list[str]) -> Non
     assert [one[: len(wanted)] for one, wanted in zip(found, expected, strict=True)] == expected
 
 
+def test_a_writer_that_goes_on_with_another_table_has_given_up() -> None:
+    """Its attempt cannot come after one that began later."""
+    lines = ['attempt:v ["map",["a",1]]', 'attempt:v ["log",7]', 'attempt:w ["map",["a",2]]', 'ack:w ["map",["a",2]]']
+    promises = Promises.parse("".join(f"{line}\n" for line in lines).encode())
+    (broken,) = BOTH.judge(promises, [["map", ["a", 1]]])
+    assert (broken.verdict, broken.explanation[:40]) == ("loses", 'table map: key "a" came back as 1, thoug')
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [(["other", 1], "no contract for table 'other'; there are map, log"), (7, r"needs items \[table, item\]")],

@@ -13,6 +13,8 @@ from tests.scenarios.target.contracts.oracle import History, histories, key_of
 
 A = '[["a",1],["b",1]]'
 B = '[["a",2],["b",2]]'
+C = '[["b",3]]'
+E = '[["a",4]]'
 D = '[["a"],["c",3]]'
 
 TABLE: list[tuple[str, list[Item], str]] = [
@@ -30,6 +32,8 @@ TABLE: list[tuple[str, list[Item], str]] = [
     (f"attempt {A}|ack {A}|attempt {D}|ack {D}", [["b", 1], ["c", 3]], ""),
     (f"attempt {A}|ack {A}|attempt {D}", [["b", 1]], f"corrupt: transaction {D} is there in part: it has written"),
     (f"attempt {A}|ack {A}|attempt {D}", [["a", 1], ["b", 1], ["c", 3]], f"corrupt: transaction {D} is there in part"),
+    # A is the last of a, C that of b, so A comes before C; E began after C had ended, and comes before A
+    (f'attempt:v {A}|attempt:w {C}|ack:w {C}|attempt:w {E}|ack:w {E}', [["a", 1], ["b", 3]], "loses: acknowledged, but gone: "),
     (f"attempt {A}|ack {A}", [["a", 9], ["b", 1]], 'corrupt: key "a" came back as 9, which was never stored under it'),
     (f"attempt {A}|ack {A}", [["a", 1], ["b", 1], ["z", 1]], 'phantom: came back but was never attempted: key "z"'),
     (f"attempt {A}|ack {A}", [["a", 1], ["a", 1], ["b", 1]], 'duplicate: key came back more than once: "a"'),

@@ -20,6 +20,8 @@ TABLE: list[tuple[Within, str, list[Item], str]] = [
     (HALF, 'attempt ["a",1]|ack ["a",1]', [], 'loses: key "a" is gone'),
     (HALF, 'attempt ["a",1]|ack ["a",1]|attempt ["a",3]|ack ["a",3]', [["a", 1.1]], "loses: "),
     (HALF, 'attempt ["a",1]|ack ["a",1]|attempt ["a",1.8]|ack ["a",1.8]', [["a", 1.4]], ""),
+    # v's attempt is in flight, so it may be the last; w's is near as well, and began later, but was overwritten
+    (HALF, 'attempt:v ["a",1]|attempt:w ["a",1.2]|ack:w ["a",1.2]|attempt:w ["a",5]|ack:w ["a",5]', [["a", 1.1]], ""),
     (TENTH, 'attempt ["a",100]|ack ["a",100]', [["a", 109]], ""),
     (TENTH, 'attempt ["a",100]|ack ["a",100]', [["a", 111]], "corrupt: "),
     (HALF, 'attempt ["a",[1,{"x":2}]]|ack ["a",[1,{"x":2}]]', [["a", [1.2, {"x": 1.9}]]], ""),

@@ -1,0 +1,3 @@
+module go_notes
+
+go 1.19
