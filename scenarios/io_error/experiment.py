@@ -138,7 +138,8 @@ class IoErrorExperiment:
     def _try_disks(self, budget: int) -> bool:
         """Fail the recorded disk of each filesystem; returns whether the search is over."""
         for filesystem in self.options.filesystems:
-            disk = DiskSource(self.checker, self.options, filesystem, self.prepared.profile.places)
+            places = [place for place in self.prepared.profile.places if place.made.calls != "read"]
+            disk = DiskSource(self.checker, self.options, filesystem, places)
             self.disks[filesystem] = disk
             chosen = self.options.shard.block(disk.plan(budget))
             self.listener.planned(f"failing disks, {filesystem}", len(self.results) + len(chosen))

@@ -42,7 +42,8 @@ __all__ = ["fail_calls", "fail_points", "hits", "profile", "size_of"]
 
 def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     """Run the workload to its end, undisturbed."""
-    system, failing, coverage, lines = target.make(), FailingCalls(), Coverage(), SourceLines()
+    system, coverage, lines = target.make(), Coverage(), SourceLines()
+    failing = FailingCalls(reads=system.fails_reads)
     hits: list[Hit] = []
 
     def see(hit: Hit, tree: ProcessTree, __: object) -> None:
@@ -168,7 +169,7 @@ def fail_calls(
     keep_steps: bool,
 ) -> None:
     """Run the workload with calls that fail; report the instants of these endings, and at last an account."""
-    system, failing = target.make(), FailingCalls(wanted)
+    system, failing = target.make(), FailingCalls(wanted, reads=any(fault.calls == "read" for fault in wanted))
     if any(fault.leaves_pages_clean for fault in wanted):
         failing.cache = PageCache(root)
     run = _Run(

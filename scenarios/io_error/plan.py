@@ -65,6 +65,7 @@ VARIANTS: Final = {
     "allocate": ("EIO~once", *_FULL, "EINTR~once"),
     "mkdir": ("EIO~once", "ENOSPC~once", "ENOSPC~until-freed", "EDQUOT~once", "EROFS~on"),
     "rmdir": ("EIO~once", "EROFS~on"),
+    "read": ("EIO~once", "EIO~twice", "EIO~on", "EINTR~once"),
 }  # fmt: skip
 """The faults of each class of calls: those that POSIX or Linux lets it fail with, the simplest first."""
 

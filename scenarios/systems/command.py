@@ -47,7 +47,14 @@ def command_system(path: Path) -> type[CommandSystem]:
     spec = read_spec(path)
     attributes = {
         name: getattr(spec, name)
-        for name in ("contract", "seconds_max", "disk_bytes", "stable_recovery", "recovers_from_full_disk")
+        for name in (
+            "contract",
+            "seconds_max",
+            "disk_bytes",
+            "stable_recovery",
+            "recovers_from_full_disk",
+            "fails_reads",
+        )
     }
     if spec.verify:
         attributes["verify"] = CommandSystem.run_verify

@@ -176,6 +176,9 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     recovers_from_full_disk: Annotated[
         bool, Meta(title="true or false", description="Whether it stores again, without a restart, once there is room.")
     ] = False
+    fails_reads: Annotated[
+        bool, Meta(title="true or false", description="Whether `io-error` fails the reads of its workload, too.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +207,7 @@ class CommandSpec:
     disk_bytes: int = 0
     stable_recovery: bool = False
     recovers_from_full_disk: bool = False
+    fails_reads: bool = False
 
 
 def read_spec(path: Path) -> CommandSpec:

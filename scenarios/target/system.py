@@ -42,6 +42,7 @@ class SystemUnderTest(ABC):
         workspace: a folder outside the crash, filled by `setup` and only read afterwards.
         seed: the run's seed; the workload derives everything random from it.
         recovers_from_full_disk: whether it stores items again, without a restart, once there is room on a disk that was full.
+        fails_reads: whether `io-error` fails the reads of its workload, too.
         resumes: whether the workload goes on from what it finds, and so is the system's second life, too (`resume`).
     """
 
@@ -52,6 +53,7 @@ class SystemUnderTest(ABC):
     seconds_max: ClassVar[float] = 30.0
     disk_bytes: ClassVar[int] = 0
     recovers_from_full_disk: ClassVar[bool] = False
+    fails_reads: ClassVar[bool] = False
     resumes: ClassVar[bool] = False
     workspace: Path
     seed: int = 0

@@ -258,3 +258,32 @@ class MappedWithRoom(Mapped):
 
     def make_room(self, fd: int, length: int) -> None:
         os.posix_fallocate(fd, 0, length)
+
+
+class ReadsBack(GoesOn):
+    """Right: it writes its log anew with each item, and gives up an item if it cannot read the log."""
+
+    fails_reads = True
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        (root / "log.new").write_bytes(self.known(root) + record)
+        (root / "log.new").replace(root / "log")
+
+    def known(self, root: Path) -> bytes:
+        return (root / "log").read_bytes()
+
+
+class ReadErrorIsEmpty(ReadsBack):
+    """Wrong: takes a log that it cannot read for an empty one."""
+
+    def known(self, root: Path) -> bytes:
+        try:
+            return super().known(root)
+        except OSError:
+            return b""
+
+
+class ReadsAreLeftAlone(ReadErrorIsEmpty):
+    """The same, which nobody notices: reads fail only of a target that wants it."""
+
+    fails_reads = False

@@ -37,7 +37,7 @@ from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
-from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, REFUSED, SLEEPS, column
+from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column
 from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 
@@ -124,7 +124,7 @@ def run_watched(
     def filtered() -> None:
         ours.close()
         with theirs:
-            install(_filters(failpoints), theirs)
+            install(_filters(failpoints, reads=failing is not None and failing.reads), theirs)
         body()
 
     with ProcessTree(filtered) as tree, ours:
@@ -138,10 +138,11 @@ def run_watched(
         return tree.wait()
 
 
-def _filters(failpoints: Sequence[str]) -> list[CallFilter]:
+def _filters(failpoints: Sequence[str], *, reads: bool) -> list[CallFilter]:
     kinds = [(kind.numbers[column()], kind) for kind in KINDS.values()]
     filters = [CallFilter(number, kind.bits, kind.values) for number, kind in kinds if number]
     others = [*REFUSED.values(), *(SLEEPS.values() if failpoints else ())]
+    filters += [CallFilter(kind.numbers[column()]) for kind in READS.values() if reads]
     return [*filters, CallFilter(MMAP[column()], bits=_SHARED), *(CallFilter(numbers[column()]) for numbers in others)]
 
 
@@ -163,6 +164,7 @@ class _Watch:
         self._root = os.path.realpath(root)
         self._journal = os.path.realpath(journal) if journal else None
         self._kinds = {kind.numbers[column()]: (name, kind) for name, kind in KINDS.items() if kind.numbers[column()]}
+        self._kinds |= {kind.numbers[column()]: (name, kind) for name, kind in READS.items()}  # read(2) has number 0.
         self._sleeps = {numbers[column()]: name for name, numbers in SLEEPS.items()}
         self._follow = stores
         self._refused = {numbers[column()] for numbers in REFUSED.values()}

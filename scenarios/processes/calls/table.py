@@ -2,7 +2,8 @@
 
 Made by going through both tables from the first number to the last. Left out, and why:
 
-    read, lseek, flock, fcntl, readahead, fadvise64, cachestat    change no content, name or attribute (a time of access at most)
+    read and the like              change nothing; only `READS`, which are waited for if reads are to fail
+    lseek, flock, fcntl, readahead, fadvise64, cachestat    change no content, name or attribute (a time of access at most)
     tee, vmsplice                  fill pipes only
     close, munmap, exit            the last use of a removed file ends; no name shows it
     sync, io_getevents             change nothing that a killed process leaves; what was submitted is on its way already
@@ -20,7 +21,7 @@ import platform
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["KINDS", "MMAP", "REFUSED", "SLEEPS", "Kind", "column"]
+__all__ = ["KINDS", "MMAP", "READS", "REFUSED", "SLEEPS", "Kind", "column"]
 
 _CREATES = os.O_CREAT | os.O_TRUNC
 _MADV_REMOVE = 9
@@ -124,6 +125,14 @@ KINDS: Final = {
 SLEEPS: Final = {"nanosleep": (35, 101), "clock_nanosleep": (230, 115)}
 
 MMAP: Final = (9, 222)
+
+READS: Final = {
+    "read": Kind((0, 63), (0,)),
+    "pread64": Kind((17, 67), (0,)),
+    "readv": Kind((19, 65), (0,)),
+    "preadv": Kind((295, 69), (0,)),
+    "preadv2": Kind((327, 286), (0,)),
+}
 
 REFUSED: Final = {"io_uring_setup": (425, 425)}
 """Answered with ENOSYS, as by a kernel that lacks them.

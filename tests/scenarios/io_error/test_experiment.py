@@ -40,6 +40,7 @@ WRONG = {
     "RetriesSync": ("loses", "fsync"),
     "SwallowsAtFailpoint": ("loses", "failpoint"),
     "StaysFull": ("cannot-open", "ENOSPC|EDQUOT"),
+    "ReadErrorIsEmpty": ("hole", "read"),
 }
 EACH_DAY = {"SwallowsAtFailpoint", "RetriesSync", "StaysFull"}
 
@@ -59,7 +60,13 @@ def test_a_wrong_store_is_found_out(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["RaisesAtFailpoint", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Log", "GoesOn", "ComesBack"))],
+    [
+        "RaisesAtFailpoint",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("Log", "GoesOn", "ComesBack", "ReadsBack", "ReadsAreLeftAlone")
+        ),
+    ],
 )
 def test_a_right_store_is_safe(tmp_path: Path, name: str) -> None:
     """A store that handles errors is safe after each fault, every fault fires, and the sweep ends untouched."""
@@ -69,7 +76,8 @@ def test_a_right_store_is_safe(tmp_path: Path, name: str) -> None:
     assert details["untouched"]
     assert details["fired"] == details["faults"] > details["runs"]
     assert {result.method for result in campaign.results} >= {"killed", "reopened", "resumed"}
-    assert (details["carried_on"] > details["faults"] / 3) == (name in ("GoesOn", "ComesBack"))
+    assert (details["carried_on"] > details["faults"] / 3) == (name not in ("RaisesAtFailpoint", "Log"))
+    assert ("read" in details["calls"]) == (name == "ReadsBack")
 
 
 def test_a_scenario_is_had_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.call_faults import CLASSES, ERRORS, TIMES, CallFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from crashmatrix.scenarios.processes.calls.table import KINDS
+from crashmatrix.scenarios.processes.calls.table import KINDS, READS
 from crashmatrix.scenarios.processes.jobs import Jobs
 from tests.processes import value
 from tests.scenarios import error_functions as do
@@ -31,7 +31,7 @@ def test_a_fault_prints_as_it_is_parsed() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "write", "write@0~EIO~once", "write@1~EIO", "write@1~EIO~thrice", "write@1~EPERM~once", "read@1~EIO~once",
+    ["", "write", "write@0~EIO~once", "write@1~EIO", "write@1~EIO~thrice", "write@1~EPERM~once", "seek@1~EIO~once",
      "write@01~EIO~once", "write@1~short+~once", "write@1~EIO+short~once", "write@1~EIO~once~killed", "write@-1~EIO~once"],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
@@ -44,7 +44,7 @@ def test_each_call_has_one_class() -> None:
     """A class consists of calls that are watched, and no call is in two."""
     names = [name for calls in CLASSES.values() for name in calls]
     assert len(names) == len(set(names))
-    assert set(names) <= KINDS.keys()
+    assert set(names) <= KINDS.keys() | READS.keys()
 
 
 WRITES = ["open a", "write a 6", "write a 6", "write a 6", "write a 6"]
