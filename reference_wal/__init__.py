@@ -4,6 +4,8 @@
         engine.create_table("weather", schema, timestamp="timestamp", tags=["station"])
         batch_id = engine.ingest("weather", batch)   # returns once the rows would survive a power cut
         engine.flush()                               # rows compressed and committed to Delta
+        engine.switch_log(False, "weather")          # from now on, rows are promised by `flush` only
+        engine.change_options(memory_bytes_max=10**8)    # kept in the folder: holds in later openings as well
 
 Follow a batch from append to recovery through `engine`, `table`, `log.segmented_log`, `log.segments.segment`, `buffers`,
 `delta.compression`, `delta.parquet_file`, `delta.commit`, `opening`, `log.unrecovered`, `log.recovery` and `delta.recovery`, in

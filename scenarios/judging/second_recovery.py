@@ -1,6 +1,6 @@
 """Recovery must be repeatable: a second one returns the same items, whatever crash came before the first.
 
-The contract says what that means (`Contract.lasting`): a log has an order, a map or a queue may return its items in any.
+The contract says what that means (`Contract.lasts`): a log has an order, a map or a queue may return its items in any.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contract import Contract, Violation, is_ours
 from crashmatrix.scenarios.target.journal import Item, item_key
 
@@ -41,8 +42,11 @@ def other_items(
         return None
     if violation := judge(again):
         return Violation(violation.verdict, f"after a second recovery: {violation.explanation}")
-    lasting = contract.lasting if is_ours(contract) else partial(Contract.lasting, contract)
-    if lasting(items) == lasting(again):
+    lasts = contract.lasts if is_ours(contract) else partial(Contract.lasts, contract)
+    try:
+        if lasts(items, again):
+            return None
+    except UsageError:  # Too large to be decided.
         return None
     one, other = Counter(first), Counter(second)
     if one != other:

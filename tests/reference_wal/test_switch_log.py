@@ -60,6 +60,24 @@ def test_all_tables_and_those_to_come(tmp_path: Path) -> None:
         assert all(map(engine.has_log, "tuvw"))
 
 
+def test_a_table_dropped_meanwhile(tmp_path: Path) -> None:
+    """Switching all tables goes on if somebody drops one of them meanwhile."""
+    with opened(tmp_path) as engine:
+        for table in "uv":
+            engine.create_table(table, SCHEMA, timestamp="timestamp")
+
+        def drop(point: faults.FailPoint, _: object) -> None:
+            if point.name == "engine.switch.before_stop" and "u" in engine.tables:
+                engine.drop_table("u")
+
+        faults.observe(drop)
+        try:
+            engine.switch_log(False)
+        finally:
+            faults.observe(None)
+        assert (engine.tables, engine.has_log("t"), engine.has_log("v")) == (["t", "v"], False, False)
+
+
 STEPS = ("off", "on", "truncate", "again", "ingest")
 
 

@@ -64,9 +64,12 @@ class Contract(ABC):
                 done = "failed with" if event.kind == "fail" else "acknowledged"
                 raise UsageError(f"the workload {done} {key} without attempting it, or twice; fix the workload")
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery from one crash: by default all items, in any order."""
-        return Counter(map(item_key, recovered))
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery kept what the first one had returned: by default the same items, in any order.
+
+        Each of them has kept the promise of the crash.
+        """
+        return Counter(map(item_key, first)) == Counter(map(item_key, again))
 
     @abstractmethod
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:

@@ -42,9 +42,9 @@ class AtLeastOnce(ExactlyOnce):
         """Judge the guarantee itself."""
         return [one for one in super().check(promises, recovered) if one.verdict is not Verdict.DUPLICATE]
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery: the items, however often each comes back."""
-        return set(map(item_key, recovered))
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery returned the same items, however often each."""
+        return {*map(item_key, first)} == {*map(item_key, again)}
 
 
 class AtMostOnce(ExactlyOnce):
@@ -89,9 +89,9 @@ class Queue(Contract):
             violations.append(Violation(Verdict.DUPLICATE, f"came back more often than it was put: {some(twice)}"))
         return violations
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery: the items, and how often each comes back unless that may vary."""
-        return set(map(item_key, recovered)) if self.repeats else super().lasting(recovered)
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery returned the same items, and as often unless that may vary."""
+        return AtLeastOnce().lasts(first, again) if self.repeats else super().lasts(first, again)
 
 
 @dataclass(frozen=True)

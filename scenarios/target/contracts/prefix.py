@@ -26,9 +26,9 @@ class Prefix(Contract):
 
     stored_once: ClassVar[bool] = True
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery: the items in their order."""
-        return [item_key(item) for item in recovered]
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery returned the same items in the same order."""
+        return [*map(item_key, first)] == [*map(item_key, again)]
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""

@@ -34,12 +34,12 @@ class Tables(Contract):
             violations += [replace(one, explanation=f"table {name}: {one.explanation}") for one in found]
         return violations
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery: that of each table."""
-        return {
-            name: contract.lasting([item[1] for item in recovered if item[0] == name])
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery kept what each table had returned."""
+        return all(
+            contract.lasts(*([item[1] for item in items if item[0] == name] for items in (first, again)))
             for name, contract in self.tables.items()
-        }
+        )
 
     def _table(self, item: Item) -> None:
         if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):

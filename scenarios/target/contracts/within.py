@@ -11,7 +11,6 @@ that came back. If there is a matching for each of these, there is one for both 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -27,6 +26,9 @@ __all__ = ["Within"]
 
 _STEPS = 4
 """Steps of a search that it takes to compare two values."""
+
+_ANY_SLACK = 1e9
+"""A value may be as far from the one stored as that is large: any two values may be of one."""
 
 _REMEDY = "Store fewer values that are within the bound of each other under one key"
 
@@ -56,9 +58,20 @@ class Within(Contract):
             )
         ]
 
-    def lasting(self, recovered: Sequence[Item]) -> object:
-        """Return what is the same after each recovery: the keys. Each value is within the bound of one that was stored."""
-        return Counter(map(_key, recovered))
+    def lasts(self, first: Sequence[Item], again: Sequence[Item]) -> bool:
+        """Whether a second recovery returned the same keys, and values that may be of the same one stored: twice as far apart."""
+        slack = 2 / (1 - self.relative) if self.relative < 1 else _ANY_SLACK
+        budget = Budget(len(first), remedy=_REMEDY)
+
+        def near(one: Item, other: Item) -> bool:
+            return _close(one, other, lambda value: slack * self._bound(value))
+
+        before, after = _by_key(first), _by_key(again)
+        return all(
+            len(before.get(key, ())) == len(after.get(key, ()))
+            and not _unmatched([each[1:] for each in before[key]], [each[1:] for each in after[key]], near, budget)
+            for key in {**before, **after}
+        )
 
     def _near(self, found: Item, stored: Item) -> bool:
         return _close(found, stored, self._bound)

@@ -30,7 +30,7 @@ TABLES = {"name": "tables", "tables": {"l": "prefix", "m": "latest"}}
 
 
 class OfAUser(Prefix):
-    def lasting(self, recovered: Sequence[Any]) -> object:
+    def lasts(self, first: Sequence[Any], again: Sequence[Any]) -> bool:
         raise AssertionError("called outside a process of its own")
 
 
@@ -53,6 +53,9 @@ class OfAUser(Prefix):
         ("latest", [["a", 1], ["b", 1]], [["b", 1], ["a", 1]], None),
         ("latest", [["a", 1]], [["a", 2]], other('["a",1], ["a",2]')),
         ({"name": "within", "absolute": 1}, [["a", 1], ["b", 1]], [["b", 1], ["a", 1.5]], None),
+        ({"name": "within", "absolute": 1}, [["a", 1]], [["a", 3.5]], other('["a",1], ["a",3.5]')),
+        ({"name": "within", "relative": 0.1}, [["a", 90]], [["a", 110]], None),
+        ({"name": "within", "relative": 0.1}, [["a", 90]], [["a", 120]], other('["a",120], ["a",90]')),
         ({"name": "within", "absolute": 1}, [["a", 1]], [["b", 1]], other('["a",1], ["b",1]')),
         (TABLES, [["l", 0], ["m", ["k", 1]]], [["m", ["k", 1]], ["l", 0]], None),
         (TABLES, [["l", 0], ["l", 1]], [["l", 1], ["l", 0]], REORDERED),
@@ -61,7 +64,7 @@ class OfAUser(Prefix):
     ],
 )  # fmt: skip
 def test_other_items(contract: Any, items: list[Any], again: list[Any], expected: Violation | None) -> None:
-    """If the contract does not object to the second recovery itself, what it calls lasting must be that of the first."""
+    """If the contract does not object to the second recovery itself, it says whether the first one's items lasted."""
     assert other_items(items, again, judge_none, contract_named(contract)) == expected
 
 

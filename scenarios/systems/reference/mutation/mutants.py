@@ -34,6 +34,7 @@ from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED
 from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
+from crashmatrix.scenarios.systems.reference.mutation.switches import SWITCHES
 
 __all__ = ["MUTANTS", "mutant"]
 
@@ -270,6 +271,7 @@ MUTANTS = _rows(
         ),
         *MISSING_SYNCS,
         *FAILED_CALLS,
+        *SWITCHES,
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

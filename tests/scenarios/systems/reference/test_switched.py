@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.systems.reference.switched import SwitchContract, SwitchedEngine
 from crashmatrix.scenarios.target.journal import Event, Item, Journal, Promises
+from tests.scenarios.experiments import power_of, run_kill
 
 CREATED: list[Item] = [["create", "a", True], ["ingest", "a", 1]]
 
@@ -47,3 +51,25 @@ def test_an_undisturbed_life(tmp_path: Path) -> None:
     assert not SwitchContract().check(promises, recovered)
     system.verify(root, promises)
     assert SwitchContract().check(promises, recovered[:-1])
+
+
+@pytest.mark.experiment
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed(tmp_path: Path) -> None:
+    """Every failpoint of a switch and of options is hit, and every scenario is safe."""
+    experiment = run_kill("reference:switched", budget=20, report=tmp_path / "report")
+    assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
+    assert experiment.details["failpoints_never_hit"] == []
+
+
+@pytest.mark.experiment
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_power_cut(tmp_path: Path) -> None:
+    """Nothing that was switched or set is lost in a power cut, under the weakest filesystem that there may be."""
+    plan = Plan(target="reference:switched", filesystems=("posix",), budget=60, report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        experiment = power_of(plan, checker)
+        experiment.run()
+    assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
