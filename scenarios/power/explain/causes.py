@@ -36,6 +36,7 @@ from crashmatrix.scenarios.recorded.remedies import (
 )
 
 __all__ = [
+    "SIZE_FIRST",
     "Cause",
     "Suspect",
     "cause_of",
@@ -56,6 +57,12 @@ _GROWN = (
     "A power cut can keep the new size of a file and lose its new bytes, so recovery must be able to tell a record from zeros: "
     "by a checksum, for example."
 )
+SIZE_FIRST = (
+    "The filesystem's journal can make the new size of a file durable before its new bytes, which then read as zeros. So "
+    "recovery must be able to tell a record from zeros: by a checksum, for example."
+)
+"""The reason if a crash breaks a promise once an inode is durable."""
+
 _UNWRITTEN = (
     "No system call between the attempt and the acknowledgement changed the folder: the item was in memory only. A store to a "
     "mapped file stays there until msync; what a program buffers, until it writes."

@@ -19,6 +19,7 @@ from crashmatrix.scenarios.judging import second_life, second_recovery
 from crashmatrix.scenarios.judging.locations import declared_places
 from crashmatrix.scenarios.judging.words import acknowledged, shown
 from crashmatrix.scenarios.power.explain.causes import (
+    SIZE_FIRST,
     Cause,
     cause_of,
     cause_of_growth,
@@ -26,7 +27,7 @@ from crashmatrix.scenarios.power.explain.causes import (
     cause_of_restart,
     cause_of_unwritten,
 )
-from crashmatrix.scenarios.power.explain.last_step import called_nothing, last_step, step_in_words
+from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.minimise import Budget, earliest, fewest_lost
 from crashmatrix.scenarios.power.explain.places import journal_lines, where
@@ -227,7 +228,8 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
         cause = cause_of_growth(loss.later[0])
     elif crash.safe_before and loss.nothing and not unknown:
         step = step_in_words(crash.trace, crash.state, loss.names, crash.recording, declared)
-        cause = replace(cause, otherwise=step)
+        because = cause.because or (SIZE_FIRST if is_of_inodes(step) else "")
+        cause = replace(cause, otherwise=step, because=because)
     return cause
 
 

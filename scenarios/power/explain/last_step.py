@@ -9,11 +9,12 @@ from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, NAMES, OUTSIDE, N
 from crashmatrix.scenarios.power.explain.places import place_of
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import restarted_at
-from crashmatrix.scenarios.target.notes import AttemptNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, parse
 
-__all__ = ["called_nothing", "last_step", "step_in_words"]
+__all__ = ["called_nothing", "is_of_inodes", "last_step", "step_in_words"]
 
 _CHANGES_SHOWN = 3
+_INODE_OF = "the inode of "
 
 
 def last_step(trace: Trace, state: CrashState) -> tuple[int, tuple[int, ...]]:
@@ -28,14 +29,22 @@ def last_step(trace: Trace, state: CrashState) -> tuple[int, tuple[int, ...]]:
 
 
 def called_nothing(trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]) -> bool:
-    """Whether nothing of the store's folder changed since the item acknowledged last was attempted."""
+    """Whether nothing of the store's folder changed since the last acknowledged item was attempted; False if that is unknown."""
+    acknowledged = None
     for at in range(state.cut - 1, -1, -1):
         operation = trace.operations[at]
         if isinstance(operation, Change) and any(map(_short, names[at])):
             return False
-        if isinstance(operation, Note) and isinstance(parse(operation.text), AttemptNote):
+        note = parse(operation.text) if isinstance(operation, Note) else None
+        if isinstance(note, AckNote) and acknowledged is None:
+            acknowledged = note
+        elif isinstance(note, AttemptNote) and acknowledged and _is_of(note, acknowledged):
             return True
     return False
+
+
+def _is_of(attempt: AttemptNote, acknowledged: AckNote) -> bool:
+    return (attempt.json, attempt.writer) == (acknowledged.json, acknowledged.writer)
 
 
 def step_in_words(
@@ -47,12 +56,15 @@ def step_in_words(
 ) -> str:
     """Return the last step as a cause; empty if nothing was written in it.
 
+    The inodes of the store's files are named if nothing else of them was written: see `is_of_inodes`.
+
     Args:
         names: what each change is about, by position.
         declared: where failpoints are declared, by name.
     """
     start, changes = last_step(trace, state)
-    telling = list(filter(None, (_short(each) for at in changes for each in names[at])))
+    named = [each for at in changes for each in names[at]]
+    telling = list(filter(None, map(_short, named))) or list(filter(None, map(_inodes, named)))
     if not telling:
         return ""
     in_recovery = recording.of or 0 < restarted_at(trace) <= start
@@ -61,6 +73,19 @@ def step_in_words(
     return (
         f"the promise breaks with this step {when}{after}: {'; '.join(list(dict.fromkeys(telling))[:_CHANGES_SHOWN])}"
     )
+
+
+def is_of_inodes(step: str) -> bool:
+    """Whether a step in words wrote inodes of the store's files only: their sizes, without the content."""
+    return f": {_INODE_OF}" in step
+
+
+def _inodes(named: Named) -> str:
+    """The store's files whose inodes a change of the filesystem's own writes; empty if there are none."""
+    parts = (part for part in named.what.split("; ") if part.startswith(_INODE_OF))
+    files = [file for part in parts for file in part.removeprefix(_INODE_OF).split(", ")]
+    inside = [file for file in files if not file.startswith(OUTSIDE)]
+    return _INODE_OF + ", ".join(inside) if inside else ""
 
 
 def _short(named: Named) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.faults.disk import CrashState, Flush, Note, Operation, Write
 from crashmatrix.faults.disk.trace.named import DATA, JOURNAL, METADATA, NAMES, Named
-from crashmatrix.scenarios.power.explain.last_step import called_nothing, last_step, step_in_words
+from crashmatrix.scenarios.power.explain.last_step import called_nothing, is_of_inodes, last_step, step_in_words
 from crashmatrix.scenarios.recorded.recording import Recording
 from tests.faults.disk.support import synthetic_trace
 
@@ -24,6 +24,9 @@ OF_OTHERS = (
     Named(kind=JOURNAL, what="directory (outside) .: unrelated made"),
 )
 OF_FILESYSTEM = (Named(kind=METADATA, what="inodes"), Named(kind=JOURNAL, what="inodes; directory t: x made"))
+
+
+OF_INODES = Named(kind=JOURNAL, what="the bitmap of blocks; the inode of (outside) unrelated, log, t/log")
 
 
 @pytest.mark.parametrize(
@@ -50,16 +53,20 @@ def test_last_step(operations: list[Operation], step: tuple[int, tuple[int, ...]
         ((OF_JOURNAL,), "the store's folder: log made"),
         (OF_OTHERS, ""),
         (OF_FILESYSTEM, ""),
+        ((LOG, OF_INODES), "log, bytes 0 to 7"),
+        ((OF_INODES, OF_OTHERS[2]), "the inode of log, t/log"),
+        ((replace(OF_INODES, what="the inode of (outside) unrelated"),), ""),
         ((), ""),
     ],
 )
 def test_in_words(named: tuple[Named, ...], words: str) -> None:
-    """The filesystem's own writes are left out: they say nothing of the system."""
+    """The filesystem's own writes say nothing of the system, save an inode of the store's that is written alone: its size."""
     trace = synthetic_trace([Note(b"hit put.start 1"), WRITE, Note(b"ack 0")])
     state = CrashState(trace.finish, 1, (), 1)
     text = step_in_words(trace, state, {2: named}, RUN, {"put.start": "store.py:7"})
     place = "hit 1 of failpoint put.start (store.py:7)"
     assert text == (f"the promise breaks with this step of the workload, after {place}: {words}" if words else "")
+    assert is_of_inodes(text) is words.startswith("the inode of ")
 
 
 @pytest.mark.parametrize("restarted", [True, False])
@@ -79,11 +86,19 @@ def test_a_step_of_recovery(restarted: bool) -> None:
         ([Note(b"attempt 0"), WRITE, Note(b"ack 0")], LOG, False),
         ([Note(b"attempt 0"), WRITE, Note(b"ack 0")], OF_OTHERS[0], True),
         ([Note(b"attempt 0"), WRITE, Note(b"ack 0"), Note(b"attempt 1"), Note(b"ack 1")], LOG, True),
+        ([Note(b"attempt 0"), WRITE, Note(b"ack 0"), Note(b"attempt 1")], LOG, False),
+        (
+            [WRITE, Note(b"attempt 0"), Note(b"ack 0"), Note(b"attempt 1"), Note(b"ack 1"), Note(b"attempt 2")],
+            LOG,
+            True,
+        ),
+        ([Note(b"attempt:a 0"), WRITE, Note(b"attempt:b 0"), Note(b"ack:a 0")], LOG, False),
+        ([Note(b"attempt 0")], LOG, False),
         ([WRITE, WRITE], OF_OTHERS[0], False),
     ],
 )
 def test_called_nothing(operations: list[Operation], named: Named, nothing: bool) -> None:
-    """Nothing of the folder changed since the last attempt; without an attempt, nothing is known."""
+    """Nothing of the folder changed since the last acknowledged item was attempted; without one, nothing is known."""
     trace = synthetic_trace(operations)
     names = {at: (named,) for at, operation in enumerate(trace.operations) if isinstance(operation, Write)}
     assert called_nothing(trace, CrashState(trace.finish, 0), names) is nothing
