@@ -44,22 +44,24 @@ from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.last_words import without_stacks
+from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
+from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Remedy, Syncing
 from crashmatrix.scenarios.recorded.restarts import (
     CallPlace,
-    Countdown,
     KillPoint,
     Places,
     kill_points_at_notes,
+    nudged_before_syncs,
     restarted_at,
     run_until,
     until_killed,
 )  # fmt: skip
 from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.journal import Item, Promises
 from crashmatrix.scenarios.target.notes import HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -149,29 +151,6 @@ class Recording:
         }
 
 
-class _MachineJournal(Journal):
-    """A journal whose lines are notes on the recorded disk."""
-
-    def __init__(self, machine: Machine, *, countdown: Countdown | None = None, syncing: Syncing | None = None) -> None:
-        self._machine, self.path = machine, machine.notes
-        self._countdown, self._syncing = countdown, syncing
-
-    def append(self, line: bytes) -> None:
-        if self._syncing:
-            self._syncing.before_line(line)
-        if self._countdown and self._countdown.is_last():
-            os.write(self._machine.descriptor, line + b"\n")  # A nudge could sync changes that are to be lost.
-            self._countdown.end()
-        self._machine.note(line)
-
-    def tick(self) -> None:
-        self._machine.nudge()  # A program's own lines go past `append`, and nudge nothing.
-
-    def hit(self, point: faults.FailPoint, number: int) -> None:
-        """Note the hit of a failpoint."""
-        self.append(HitNote(point.name, number).encoded())
-
-
 def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     """Record the workload once; returns the recording completed. Raises UsageError, crashmatrix.faults.disk.DiskError."""
     system = target.make()
@@ -181,20 +160,24 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
 
     def workload(machine: Machine) -> None:
         syncing = Syncing(recording.remedy, machine.root, count) if recording.remedy else None
+        watched = recording.nudge == "commit" and not lacking()
         if recording.killed:
             until_killed(
                 machine, recording.killed,
-                noting=lambda countdown: _work(system, machine, _MachineJournal(machine, countdown=countdown)),
-                workload=lambda: system.workload(machine.root, _MachineJournal(machine)),
+                noting=lambda countdown: _work(system, machine, MachineJournal(machine, countdown=countdown)),
+                workload=lambda: system.workload(machine.root, MachineJournal(machine)),
             )  # fmt: skip
             if syncing:
                 syncing.before_recovery()
             _recover(system, machine)
         elif syncing:
-            journal = _MachineJournal(machine, syncing=syncing if syncing.in_process else None)
-            syncing.run(lambda: _work(system, machine, journal), machine.notes)
+            journal = MachineJournal(machine, syncing=syncing if syncing.in_process else None)
+            before_sync = machine.nudge if watched else None
+            syncing.run(lambda: _work(system, machine, journal), machine.notes, before_sync)
+        elif watched:
+            nudged_before_syncs(machine, lambda: _work(system, machine, MachineJournal(machine)))
         else:
-            _work(system, machine, _MachineJournal(machine))
+            _work(system, machine, MachineJournal(machine))
 
     # Open before the workload is confined, which cannot open them.
     counted = recording.syncs_count if recording.remedy else Path(os.devnull)
@@ -232,7 +215,7 @@ def record_second_life(
         os.pwrite(items, json.dumps(recovered_items(system.recover(root))).encode(), 0)
 
     def resume(machine: Machine) -> None:
-        journal = _MachineJournal(machine)
+        journal = MachineJournal(machine)
         journal.recovered = tuple(_read_items(items))
         faults.observe(journal.hit)
         system.resume(machine.root, journal)
@@ -260,13 +243,13 @@ def record_recovery(_: Channel, target: Target, parent: Recording, recording: Re
     return _completed(replace(recording, before=before, initial=parent.initial), again, seconds)
 
 
-def _work(system: SystemUnderTest, machine: Machine, journal: _MachineJournal) -> None:
+def _work(system: SystemUnderTest, machine: Machine, journal: MachineJournal) -> None:
     faults.observe(journal.hit)
     system.workload(machine.root, journal)
 
 
 def _recover(system: SystemUnderTest, machine: Machine) -> None:
-    faults.observe(_MachineJournal(machine).hit)
+    faults.observe(MachineJournal(machine).hit)
     list(system.recover(machine.root))
 
 

@@ -24,6 +24,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.calls.system_calls import JOURNAL_LINE, PREFIX, run_watched
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
+from crashmatrix.scenarios.recorded.restarts import is_sync
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
 __all__ = [
@@ -81,14 +82,20 @@ class Syncing:
 
     def __init__(self, remedy: Remedy, root: Path, count: int) -> None:
         self._remedy, self._root, self._count = remedy, root, count
+        self._before_sync: Callable[[], object] | None = None
 
     @property
     def in_process(self) -> bool:
         """Whether the workload's process makes the syncs, as this machine cannot watch system calls."""
         return bool(lacking())
 
-    def run(self, workload: Callable[[], None], journal: Path) -> None:
-        """Run a workload with the syncs. Raises UsageError if it fails in a process of its own."""
+    def run(self, workload: Callable[[], None], journal: Path, before_sync: Callable[[], object] | None = None) -> None:
+        """Run a workload with the syncs. Raises UsageError if it fails in a process of its own.
+
+        Args:
+            before_sync: called before each sync call that the workload makes itself.
+        """
+        self._before_sync = before_sync
         if self.in_process:
             self.hook()
             workload()
@@ -102,6 +109,8 @@ class Syncing:
         if name == JOURNAL_LINE:
             for line in tree.waiting.text().splitlines():
                 self.before_line(line)
+        elif is_sync(name) and self._before_sync:
+            self._before_sync()
         elif name.startswith(_RENAMES):
             old, new = tree.waiting.paths()
             self.before_rename(old)

@@ -33,7 +33,9 @@ __all__ = [
     "Countdown",
     "KillPoint",
     "Places",
+    "is_sync",
     "kill_points_at_notes",
+    "nudged_before_syncs",
     "places_amid_items",
     "places_at_syncs",
     "restarted_at",
@@ -114,7 +116,7 @@ def places_at_syncs(_: Channel, target: Target, root: Path, journal: Path) -> Pl
         sort = f"{name} {sync}"
         found[sort] = (*found.get(sort, ()), KillPoint(line, sync))
 
-    status = _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, _SYNCS.__contains__, see)
+    status = _at_calls(lambda: system.workload(root, Journal(journal)), root, journal, is_sync, see)
     return {} if status else found
 
 
@@ -148,6 +150,24 @@ def run_until(place: CallPlace, system: SystemUnderTest, root: Path, journal: Pa
     _kill_at(workload, root, journal, _changes, lambda *here: CallPlace(*here) == place)
 
 
+def nudged_before_syncs(machine: Machine, workload: Callable[[], None]) -> None:
+    """Run the workload to its end, and perhaps have the kernel write something before each of its sync calls.
+
+    A program's lines of the journal come before the writes of an item, or after their sync. So a nudge at these never falls
+    between a write and the sync after it, as the journal's commit for another process may.
+
+    Raises UsageError: it ended with an error.
+    """
+    status = _at_calls(workload, machine.root, machine.notes, is_sync, lambda *_: machine.nudge())
+    if status:
+        raise UsageError(f"the workload ended with status {status}; fix it")
+
+
+def is_sync(name: str) -> bool:
+    """Whether a crash point is a call that makes changes durable."""
+    return name in _SYNCS
+
+
 def until_killed(
     machine: Machine, place: KillPoint, *, noting: Callable[[Countdown], None], workload: Callable[[], None]
 ) -> None:
@@ -162,7 +182,7 @@ def until_killed(
     """
     if place.sync:
         status = _kill_at(
-            workload, machine.root, machine.notes, _SYNCS.__contains__,
+            workload, machine.root, machine.notes, is_sync,
             lambda line, sync, _: KillPoint(line, sync) == place,
         )  # fmt: skip
     else:

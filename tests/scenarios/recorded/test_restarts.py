@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from crashmatrix.faults.disk import Note, load_trace
+from crashmatrix.faults.disk import Machine, Note, load_trace
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.power.schedule import Recordings
-from crashmatrix.scenarios.recorded.restarts import KillPoint, restarted_at
+from crashmatrix.scenarios.recorded.restarts import KillPoint, nudged_before_syncs, restarted_at
 
 TOYS = "tests.scenarios.toy_systems"
 SHELL = """
@@ -42,6 +44,27 @@ def test_places() -> None:
     assert str(KillPoint(0, 2)) == "before sync 2 after line 0 of the journal"
     assert KillPoint.of(KillPoint(0, 2).numbers) == KillPoint(0, 2)
     assert KillPoint.of(()) is None
+
+
+def test_nudged_before_each_sync(tmp_path: Path) -> None:
+    """The kernel may be made to write between a write and the sync after it; what the workload did, it has done by then."""
+    log, seen = tmp_path / "log", list[int]()
+
+    def workload() -> None:
+        with log.open("wb", buffering=0) as file:
+            for sync in (os.fsync, os.fdatasync, os.fsync):
+                file.write(b"12345678")
+                sync(file.fileno())
+
+    class Watching:
+        root, notes = tmp_path, tmp_path / "journal"
+
+        def nudge(self) -> None:
+            seen.append(log.stat().st_size)
+
+    Watching.notes.touch()
+    nudged_before_syncs(cast("Machine", Watching()), workload)
+    assert seen == [8, 16, 24]
 
 
 @pytest.mark.parametrize(
