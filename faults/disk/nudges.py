@@ -14,7 +14,7 @@ any process calls fsync. Kinds:
 The seed fixes which nudges are made, not what the kernel then writes. Asynchronous kinds also depend on timing. So
 traces of one seed differ: keep the trace, not only the seed.
 
-Synchronous kinds nudge at notes. Whoever records a workload may nudge at other moments, too, such as before its sync calls.
+Synchronous kinds nudge at notes. A recording may have nudges at other moments, too, such as before sync calls.
 
 Invariants: a nudge never changes content and never makes the system under test wait for the nudge's syncs. A kernel may do
 everything that a nudge does at any time, so a promise that breaks under nudges is broken. Files changed last are favoured,

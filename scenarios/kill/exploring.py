@@ -171,7 +171,7 @@ class KillExploration:
             return False
         if self.checker.difference(prepared.final, found[-1][1].tree):
             self.notes.append(
-                "two undisturbed runs left different folders, so killed runs are compared but for what differs there, too"
+                "two undisturbed runs left different folders; what differs there is left out when killed runs are compared"
             )
         return True
 

@@ -52,19 +52,21 @@ def parse_power_id(text: str) -> tuple[str, str]:
     return name, state
 
 
+def _others(count: int) -> str:
+    return "the other recording" if count == 1 else f"the other {count:,} recordings"
+
+
 def coverage_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:
     """Say how many outcomes were judged of recordings, given their accounts in `summary.json`, and of how many these are all."""
     whole, parts = ([each for each in accounts if each["exhaustive"] is wanted] for wanted in (True, False))
-    said = []
+    said, everything = [], "the recording" if len(accounts) == 1 else "these recordings"
     if whole:
         outcomes = sum(account["outcomes"] for account in whole)
-        said.append(
-            f"all {outcomes:,} distinct outcomes of {f'{len(whole):,} of these' if parts else 'these'} recordings"
-        )
+        said.append(f"all {outcomes:,} distinct outcomes of {f'{len(whole):,} of ' if parts else ''}{everything}")
     if parts:
         outcomes, choices = (sum(account[field] for account in parts) for field in ("outcomes", "choices"))
         said.append(
-            f"{outcomes:,} distinct outcomes of {f'the other {len(parts):,}' if whole else 'these'} recordings, "
+            f"{outcomes:,} distinct outcomes of {_others(len(parts)) if whole else everything}, "
             f"in which {choices:,} sectors and other changes could be there or not"
         )
     return f"judged: {' and '.join(said) or 'nothing'}"

@@ -178,7 +178,7 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
     sentences = [
         acknowledged(crash.lines, len(recording.initial)),
         where(trace, state.cut, recording, declared),
-        loss.text,
+        "" if loss.nothing and _is_within_growth(trace, state.cut) else loss.text,
         _UNKNOWN_IN_MEMORY if _is_unknown(crash, loss) else "",
         f"Then: {circumstances(recording, judged.explanation)}.",
         cause.because,

@@ -69,16 +69,21 @@ def account(outcomes: int, *, exhaustive: bool) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("accounts", "words"),
     [
-        ([(1412, True)], "all 1,412 distinct outcomes of these recordings"),
+        ([(1412, True)], "all 1,412 distinct outcomes of the recording"),
         ([(1412, True), (8, True)], "all 1,420 distinct outcomes of these recordings"),
         (
             [(12, False)],
-            "12 distinct outcomes of these recordings, in which 1,200 sectors and other changes could be there or not",
+            "12 distinct outcomes of the recording, in which 1,200 sectors and other changes could be there or not",
         ),
         (
             [(12, False), (30, True), (5, False)],
             "all 30 distinct outcomes of 1 of these recordings and 17 distinct outcomes of the other 2 recordings, "
             "in which 2,400 sectors and other changes could be there or not",
+        ),
+        (
+            [(12, False), (30, True)],
+            "all 30 distinct outcomes of 1 of these recordings and 12 distinct outcomes of the other recording, "
+            "in which 1,200 sectors and other changes could be there or not",
         ),
         ([], "nothing"),
     ],
