@@ -28,7 +28,7 @@ def places_of(trigger: Trigger, bases: Bases, root: Path) -> list[CallPlace]:
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(6)
+@pytest.mark.daily(4)
 @pytest.mark.parametrize("when", ["instead", "afterwards"])
 @pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: trigger.name)
 def test_an_error_of_each_call(trigger: Trigger, when: When, bases: Bases, tmp_path: Path) -> None:

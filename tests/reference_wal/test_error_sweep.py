@@ -59,7 +59,7 @@ def then_all(trigger: Trigger, point: str, error: str, plan: Plan, root: Path) -
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(28)
+@pytest.mark.daily(18)
 @pytest.mark.parametrize("point", POINTS)
 def test_an_error_and_all_that_may_follow(point: str, plan: Plan, tmp_path: Path) -> None:
     """After an error every other operation works or is refused by an error of ours; what reopening finds is what was promised."""

@@ -39,7 +39,7 @@ def test_every_step_of_a_flush_is_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(14)
+@pytest.mark.daily(8)
 @pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(FLUSH, ["panic", "raise(ENOSPC)"]))
 def test_a_failed_flush(point: str, fault: str, tmp_path: Path) -> None:
     """A flush that failed or was interrupted at any step stops the engine; reopening has each acknowledged row once."""

@@ -106,7 +106,7 @@ STEPS = [point.name for area in ("transfer.", "delta.create") for point in fault
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(16)
+@pytest.mark.daily(10)
 @pytest.mark.parametrize(("point", "fault"), each_with_one_a_day(STEPS, ["panic", "raise(EIO)"]))
 def test_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     """Wherever a transfer fails, after reopening each row is in one of the two tables, and the next transfer moves the rest."""

@@ -64,7 +64,7 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.daily(8)
+@pytest.mark.daily(5)
 @pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
 def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     """Cause and remedy on one line, exit status 2, no traceback, nothing overwritten."""

@@ -81,7 +81,7 @@ SPEAKING = [
 ]
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("arguments", SPEAKING, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
 def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:

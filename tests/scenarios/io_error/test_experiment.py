@@ -42,7 +42,7 @@ WRONG = {
     "StaysFull": ("cannot-open", "ENOSPC|EDQUOT"),
     "ReadErrorIsEmpty": ("hole", "read"),
 }
-EACH_DAY = {"SwallowsAtFailpoint", "RetriesSync", "StaysFull"}
+EACH_DAY = {"SwallowsAtFailpoint", "StaysFull"}
 
 
 @pytest.mark.parametrize(

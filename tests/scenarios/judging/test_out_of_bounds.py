@@ -55,7 +55,7 @@ def removed(way: str, tmp_path: Path) -> tuple[dict[str, Any], Path, dict[str, A
     return found, outside, before
 
 
-@pytest.mark.daily(7)
+@pytest.mark.daily(5)
 @pytest.mark.parametrize("way", ways("immutable"))
 def test_removing_harms_nothing(way: str, tmp_path: Path) -> None:
     """The folder is gone, mounts included; everything outside is unchanged, byte for byte and mode for mode."""
@@ -115,7 +115,7 @@ def test_folders_without_permissions() -> None:
         assert list(place.iterdir()) == []
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(2)
 @needs_mounts
 @pytest.mark.parametrize(
     "way", ["plain", "bind", "bind_file", "bind_over", "bind_twice", "link", "linked_parent", "deep"]

@@ -68,7 +68,7 @@ def verdicts(found: list[ScenarioResult]) -> set[str]:
     return {result.verdict.value for result in found}
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(3)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(("name", "text"), UNDISTURBED)
 def test_a_run_without_a_promise_is_unknown(experiment: str, name: str, text: str, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_contract_that_ends_oddly(tmp_path: Path) -> None:
     assert {end for end, checked in found.items() if checked.verdict is not Verdict.UNKNOWN} == set()
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(
     ("name", "end", "verdict"),
@@ -157,7 +157,7 @@ def test_a_run_goes_on_after_an_odd_end(experiment: str, name: str, end: str, ve
     assert verdicts(found) == {"safe", verdict}, {result.explanation for result in found}
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize(
     ("name", "expected"),

@@ -40,7 +40,7 @@ def verdicts(results: list[ScenarioResult]) -> set[str]:
     return {result.verdict.value for result in results}
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(("toy", "expected"), VERDICTS)
 def test_verdicts(toy: str, expected: set[str]) -> None:
     """Every toy gets the verdicts that its one mistake deserves, and no others."""

@@ -60,7 +60,7 @@ def checker_of(plan: Plan) -> Iterator[Checker]:
         yield checker
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(3)
 @pytest.mark.parametrize(("toy", "expected", "words"), VERDICTS)
 def test_verdicts(toy: str, expected: set[str], words: str) -> None:
     """Every toy gets the verdicts that its second life deserves, in words that name it; its first life is safe."""

@@ -136,7 +136,7 @@ def shown(path: Path) -> object:
 
 
 @pytest.mark.lengthy
-@pytest.mark.daily(7)
+@pytest.mark.daily(5)
 @pytest.mark.parametrize(("name", "make"), NOT_OURS.values(), ids=NOT_OURS)
 def test_what_is_not_ours(tmp_path: Path, name: str, make: Callable[[Path], object]) -> None:
     """A file or folder that no run of ours has made, or that somebody has moved since, stays, and disturbs nobody."""

@@ -35,7 +35,7 @@ def set_up(jobs: Jobs, target: Target) -> None:
     value(result)
 
 
-@pytest.mark.daily(12)
+@pytest.mark.daily(8)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", NAMES)
 def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
@@ -54,7 +54,7 @@ def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
         assert contract.judge(promises, items) == []
 
 
-@pytest.mark.daily(8)
+@pytest.mark.daily(5)
 @pytest.mark.experiment
 @pytest.mark.parametrize("name", NAMES)
 def test_one_seed_one_fingerprint(jobs: Jobs, tmp_path: Path, name: str) -> None:

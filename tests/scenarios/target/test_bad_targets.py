@@ -114,7 +114,7 @@ def shell(tmp_path: Path, write: str, recover: str) -> str:
     return str(tmp_path / "shell.toml")
 
 
-@pytest.mark.daily(4)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "expected", "explanation"), PYTHON)
 def test_python(name: str, expected: set[str], explanation: str) -> None:
     """A system in Python gets the verdict it deserves, explained."""
@@ -133,14 +133,14 @@ def is_ours(process: psutil.Process) -> bool:
     return ours and process.info["cmdline"] == LEFT_BEHIND
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("write", "recover", "expected", "explanation"), COMMANDS)
 def test_commands(write: str, recover: str, expected: set[str], explanation: str, tmp_path: Path) -> None:
     """A program that misbehaves gets its verdict."""
     check(shell(tmp_path, write, recover), expected, explanation)
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(2)
 @pytest.mark.parametrize(("name", "message"), REFUSED)
 def test_refused(name: str, message: str) -> None:
     """A class that fails undisturbed is refused, and the error says what it did."""
@@ -148,7 +148,7 @@ def test_refused(name: str, message: str) -> None:
         check(f"{BAD}:{name}", set(), "")
 
 
-@pytest.mark.daily(2)
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(("write", "message"), REFUSED_COMMANDS)
 def test_refused_commands(write: str, message: str, tmp_path: Path) -> None:
     """A program that fails undisturbed is refused, and the error says what it did."""

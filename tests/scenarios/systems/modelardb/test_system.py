@@ -62,7 +62,7 @@ DAILY = {("389", "journal.after_ack@5"), ("drop-order", "modelardb.drop.half_don
 FOUND = [pytest.param(*row, marks=[] if row[:2] in DAILY else pytest.mark.slow) for row in _EVERY]
 
 
-@pytest.mark.daily(5)
+@pytest.mark.daily(3)
 @pytest.mark.experiment
 @pytest.mark.parametrize(("target", "scenario", "verdict", "explanation"), FOUND)
 def test_finding(target: str, scenario: str, verdict: str, explanation: str) -> None:

@@ -162,7 +162,7 @@ def shown(images: CrashImages, state: CrashState) -> str:
         return "refused"
 
 
-@pytest.mark.daily(3)
+@pytest.mark.daily(2)
 @on_disk
 @pytest.mark.parametrize(("filesystem", "nudge"), KINDS)
 def test_one_outcome_one_folder(filesystem: str, nudge: str) -> None:
