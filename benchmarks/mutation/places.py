@@ -54,9 +54,12 @@ GROUPS = (
     Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal",)),
     Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), ("tests/reference_wal",)),
     Group(
-        "engine", ("reference_wal/[!ts]*.py", "reference_wal/tally.py"), (_ENGINE, _NO_LOG), ("tests/reference_wal",)
+        "engine",
+        ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
+        (_ENGINE, _NO_LOG),
+        ("tests/reference_wal",),
     ),
-    Group("contracts", ("scenarios/target/*.py",), (), ("tests/scenarios/target",)),
+    Group("contracts", ("scenarios/target/*.py", "scenarios/target/contracts/*.py"), (), ("tests/scenarios/target",)),
     Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",)),
     Group("snapshots", ("scenarios/judging/snapshots/*.py",), (), ("tests/scenarios/judging",)),
     Group("enumeration", ("faults/disk/enumeration/*.py",), (), ("tests/faults/disk/enumeration",)),
@@ -64,7 +67,7 @@ GROUPS = (
         "prediction",
         ("scenarios/recorded/prediction.py", "faults/disk/block/ext4/*.py"),
         (),
-        ("tests/scenarios/power", "tests/faults/disk/block/ext4"),
+        ("tests/scenarios/recorded", "tests/faults/disk/block/ext4"),
     ),
 )
 """Every module that gets mutants, by what it does."""
