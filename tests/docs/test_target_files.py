@@ -95,13 +95,21 @@ def with_servers(text: str, folder: Path) -> str:
     return text
 
 
-@pytest.mark.slow
+SAFE = [name for name in NEEDS if name != "beanstalkd"]
+
+
+def at_length(name: str) -> tuple[str, int, int]:
+    """Budget and depth of a long run. A recovery of PostgreSQL makes thousands of calls: to crash it, too, takes many minutes."""
+    return (name, 3, 0) if name == "postgresql" else (name, 8, 2)
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", [name for name in NEEDS if name != "beanstalkd"])
-def test_example_is_safe(name: str, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "budget", "depth_max"),
+    [*((name, 1, 0) for name in SAFE), *(pytest.param(*at_length(name), marks=pytest.mark.slow) for name in SAFE)],
+)
+def test_example_is_safe(name: str, budget: int, depth_max: int, folder: Path) -> None:
     """As it stands, the example keeps its promise."""
-    # A recovery of PostgreSQL makes thousands of calls, and it has hundreds of files: to crash it, too, takes many minutes.
-    budget, depth_max = (3, 0) if name == "postgresql" else (8, 2)
     experiment = run_kill(str(target(folder, name)), real_kills=1, budget=budget, depth_max=depth_max)
     assert verdicts(experiment.ordered()) == {"safe"}
 
