@@ -186,7 +186,8 @@ class Folder:
                 os.fsync(self._descriptor)  # Then the name.
         except BaseException:
             file.close()
-            with suppress(FileNotFoundError):  # It has its name already, and its sync was interrupted.
+            # It has its name already, and its sync was interrupted; or the folder was closed before this block was thrown away.
+            with suppress(OSError):
                 os.unlink(temporary, dir_fd=self._descriptor)
             raise
 

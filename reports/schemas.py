@@ -54,3 +54,6 @@ def _describe(schema: dict[str, Any]) -> None:
         for name in found["names"].split(", "):
             if name in schema.get("properties", {}):
                 schema["properties"][name]["description"] = " ".join(found["text"].split())
+    for part in schema.get("properties", {}).values():
+        if part.get("default") in ([], {}):  # Some versions of msgspec state it, others do not.
+            del part["default"]
