@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.kill.experiment import KillExperiment
 from tests import ROOT
 from tests.scenarios.experiments import run_kill
 from tests.scenarios.kill.test_experiment import verdicts
@@ -98,6 +99,13 @@ def with_servers(text: str, folder: Path) -> str:
 SAFE = [name for name in NEEDS if name != "beanstalkd"]
 
 
+def assert_kept(experiment: KillExperiment) -> None:
+    """A server does not make the same calls at the same time in each run. So one may be missed, which is `unknown`."""
+    results = experiment.ordered()
+    assert "safe" in verdicts(results)
+    assert [result for result in results if result.verdict.broken] == []
+
+
 def at_length(name: str) -> tuple[str, int, int]:
     """Budget and depth of a long run. A recovery of PostgreSQL makes thousands of calls: to crash it, too, takes many minutes."""
     return (name, 3, 0) if name == "postgresql" else (name, 8, 2)
@@ -111,7 +119,7 @@ def at_length(name: str) -> tuple[str, int, int]:
 def test_example_is_safe(name: str, budget: int, depth_max: int, folder: Path) -> None:
     """As it stands, the example keeps its promise."""
     experiment = run_kill(str(target(folder, name)), real_kills=1, budget=budget, depth_max=depth_max)
-    assert verdicts(experiment.ordered()) == {"safe"}
+    assert_kept(experiment)
 
 
 @pytest.mark.daily(1)
@@ -133,4 +141,4 @@ def test_the_page_of_a_server_works_as_it_stands(folder: Path) -> None:
     page = (ROOT / "docs" / "stores" / "server.md").read_text()
     file = target(folder, "redis").with_name("page.toml")
     file.write_text(with_servers(page.split("```toml\n")[1].split("```")[0], folder))
-    assert verdicts(run_kill(str(file), real_kills=1, budget=4, depth_max=0).ordered()) == {"safe"}
+    assert_kept(run_kill(str(file), real_kills=1, budget=4, depth_max=0))
