@@ -108,9 +108,9 @@ class FaultyRun:
     @property
     def died(self) -> str:
         """By which signal the workload died, in words: SIGBUS at a store to a mapped file, SIGABRT at a check; or empty."""
-        ended = self.result
-        died = isinstance(ended, Died) and ended.exit_code < 0 and ended.exit_code != -signal.SIGKILL
-        return exit_text(ended.exit_code) if died and isinstance(ended, Died) else ""
+        if isinstance(self.result, Died) and self.result.exit_code < 0 and self.result.exit_code != -signal.SIGKILL:
+            return exit_text(self.result.exit_code)
+        return ""
 
     @property
     def met(self) -> str:

@@ -14,7 +14,6 @@ in a folder that is not there.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections import Counter
@@ -26,7 +25,7 @@ from typing import ClassVar
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, Batch, DataSet, read_source
-from crashmatrix.scenarios.systems.reference.folder import leave_debris, leave_half, undated
+from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debris, leave_half
 from crashmatrix.scenarios.systems.reference.living import Living
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PLACES, Operation, operations, operations_later
@@ -257,11 +256,7 @@ class ReferenceEngine(SystemUnderTest):
 
     def fingerprint(self, root: Path) -> str:
         """Digest the folder without what deltalake dates or draws at random."""
-        digest = hashlib.blake2b(digest_size=12)
-        for path in sorted(root.rglob("*")):
-            content = undated(path) if path.is_file() else b""
-            digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
-        return digest.hexdigest()
+        return digest_of(root)
 
 
 class NewEngine(ReferenceEngine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
 from crashmatrix.scenarios.systems.reference.log import stop_rotating, tear_an_append
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PREPARED
 
-__all__ = ["leave_debris", "leave_half", "undated"]
+__all__ = ["digest_of", "leave_debris", "leave_half", "undated"]
 
 
 def undated(path: Path) -> bytes:
@@ -23,6 +24,15 @@ def undated(path: Path) -> bytes:
         return path.read_bytes()
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     return json.dumps([_without_dates(line) for line in lines], sort_keys=True).encode()
+
+
+def digest_of(root: Path) -> str:
+    """Return a digest of a folder's names and contents (`undated`), equal for runs that did the same."""
+    digest = hashlib.blake2b(digest_size=12)
+    for path in sorted(root.rglob("*")):
+        content = undated(path) if path.is_file() else b""
+        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _without_dates(value: Any) -> Any:

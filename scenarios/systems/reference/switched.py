@@ -11,7 +11,6 @@ acknowledged when the call returns. Switching all tables is one attempt for each
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.folder import undated
+from crashmatrix.scenarios.systems.reference.folder import digest_of
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
@@ -159,11 +158,7 @@ class SwitchedEngine(SystemUnderTest):
 
     def fingerprint(self, root: Path) -> str:
         """Digest the folder without what deltalake dates or draws at random."""
-        digest = hashlib.blake2b(digest_size=12)
-        for path in sorted(root.rglob("*")):
-            content = undated(path) if path.is_file() else b""
-            digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
-        return digest.hexdigest()
+        return digest_of(root)
 
 
 class _Numbers:
