@@ -25,7 +25,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
-from crashmatrix.reports.formats import html, junit, markdown
+from crashmatrix.reports.formats import junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
@@ -46,10 +46,17 @@ __all__ = [
     "render",
 ]
 
+
+def _page(summary: RunSummary, results: list[ScenarioResult]) -> str:
+    from crashmatrix.reports.formats import html  # Here: few commands need a template engine.
+
+    return html.render(summary, results)
+
+
 RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
     "junit.xml": junit.render,
     "summary.md": markdown.render,
-    "index.html": html.render,
+    "index.html": _page,
 }
 """Makes each file for people from the stored results, by file name."""
 
