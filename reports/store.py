@@ -18,6 +18,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, BinaryIO
@@ -46,17 +47,10 @@ __all__ = [
     "render",
 ]
 
-
-def _page(summary: RunSummary, results: list[ScenarioResult]) -> str:
-    from crashmatrix.reports.formats import html  # Here: few commands need a template engine.
-
-    return html.render(summary, results)
-
-
 RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
     "junit.xml": junit.render,
     "summary.md": markdown.render,
-    "index.html": _page,
+    "index.html": lambda *run: import_module("crashmatrix.reports.formats.html").render(*run),  # Few commands need it.
 }
 """Makes each file for people from the stored results, by file name."""
 
