@@ -1,7 +1,5 @@
 """The command line: ``crashmatrix init | run | replay | targets | failpoints | mutants | mutate | report | doctor``.
 
-A command imports the modules that only it needs when it is called: `targets` and a refusal start twice as fast as `run`.
-
 Exit status: 0 safe, 1 a promise broken, 3 unknown; `crashmatrix.scenarios.cli.main` handles all others.
 """
 
@@ -244,7 +242,9 @@ def _table(*columns: str) -> Table:
 
 
 def _run(plan: Plan) -> None:
-    from crashmatrix.scenarios.campaign.campaign import Campaign
+    from crashmatrix.scenarios.campaign.campaign import (
+        Campaign,
+    )  # Here: only commands that judge need it, and what it needs.
 
     bar = Bar(_out)
     campaign = Campaign(plan, bar)
