@@ -96,7 +96,7 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
     acknowledged = sum(isinstance(parse(line), AckNote) for line in journal_before(shortest, shortest.finish))
     loses = _power_alone(target, recording_of(filesystem, target, trace, initial), shortest)
     reads = min(switch.reads for switch in switches) if system.fails_reads else 0
-    requests = (*_requests(traces), *(Request(READ, number, "") for number in range(1, reads + 1)))
+    requests = (*_requests(traces), *(Request(READ, number, f"read {number}") for number in range(1, reads + 1)))
     return Base(filesystem, trace, initial, requests, taken, acknowledged, seconds, loses, system.fails_reads)
 
 
