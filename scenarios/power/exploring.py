@@ -20,7 +20,7 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares, judges_for
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
@@ -37,7 +37,7 @@ from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, account_of, digest_in
 from crashmatrix.scenarios.shards import WHOLE
 
-__all__ = ["FEW_STATES", "RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
+__all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
 
 RESTARTS = 3
 """How many more recordings are made in which the process is killed and restarted before the power goes."""
@@ -50,9 +50,6 @@ LIVES_MIN, LIVES_SHARE = 16, 0.02
 
 STATES_MAX = 600
 """Default number of crash states judged in a run, over all its recordings."""
-
-FEW_STATES = 8
-"""Below it, the states of a recording have one judge; compared with the budget, and with how much can differ."""
 
 TRACES_BYTES_MAX = 256 * 2**20
 """How much of a report directory kept traces may take, in bytes."""
@@ -218,7 +215,7 @@ class PowerExploration:
         account = recording.account()
         self._first = self._first or recording
         self.details["recordings"].append(account)
-        workers = self._judges_for(recording, budget)
+        workers = judges_for(recording, budget, self.options.workers)
         part, lives = max(1, budget // workers), lives * self.options.workers // workers
         task = JudgeShare(recording, workers, part, self._verified, self.options.until_broken, lives, self._learnt)
         shares, seconds = judged_shares(self.checker, task, partial(self._add, recording))
@@ -230,10 +227,6 @@ class PowerExploration:
         self._promised += sum(share.promised for share in shares)
         self._distrust(recording)
         return sum(share.judged for share in shares)
-
-    def _judges_for(self, recording: Recording, budget: int) -> int:
-        """One judge for few states: the start of another takes as long as some of them."""
-        return 1 if min(recording.weight, budget) < FEW_STATES else self.options.workers
 
     def _add(self, recording: Recording, judged: Judged) -> None:
         result = result_of(recording, judged)
