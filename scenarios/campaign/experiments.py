@@ -25,10 +25,11 @@ class Registered(NamedTuple):
 
 
 class Registry(MutableMapping[str, ExperimentKind]):
-    """Experiments by name; ``lines`` has those that were looked up as they are, and the others as registered."""
+    """Experiments by name; ``lines`` has those that were looked up as they are, and the others as ``registered``."""
 
     def __init__(self, **lines: Registered) -> None:
-        self.lines: dict[str, Registered | ExperimentKind] = {name.replace("_", "-"): lines[name] for name in lines}
+        self.registered = {name.replace("_", "-"): lines[name] for name in lines}
+        self.lines: dict[str, Registered | ExperimentKind] = {**self.registered}
 
     def __getitem__(self, name: str) -> ExperimentKind:
         found = self.lines[name]

@@ -23,11 +23,6 @@ from tests import ROOT
 from tests.house import PATHS, imports, parsed
 
 REGISTRY = Path("scenarios/campaign/experiments.py")
-REGISTERED = {
-    "kill": Registered("kill.experiment:KILL", True, 2000, "hits"),
-    "power": Registered("power.experiment:POWER", True, 600, "crash states"),
-    "io-error": Registered("io_error.experiment:IO_ERROR", False, 400, "faults"),
-}
 READS_OLD_REPORTS = Path("reports/upgrade.py")
 FOLDERS = {name: Path(type(kind).__module__.replace(".", "/")).parent for name, kind in EXPERIMENTS.items()}
 
@@ -102,9 +97,7 @@ def test_each_experiment_is_found_by_its_name_and_ids() -> None:
 def test_a_line_of_the_registry_says_what_its_experiment_says() -> None:
     """The help texts show the lines, which are there before an experiment is imported."""
     lines = {name: Registered("", kind.default, kind.budget, kind.counts) for name, kind in EXPERIMENTS.items()}
-    fresh = Registry(**{name.replace("-", "_"): line for name, line in REGISTERED.items()})
-    assert {name: line._replace(place="") for name, line in REGISTERED.items()} == lines
-    assert {name: fresh[name] for name in fresh} == dict(EXPERIMENTS)
+    assert {name: line._replace(place="") for name, line in EXPERIMENTS.registered.items()} == lines
     assert budgets() == "2,000 hits (kill), 600 crash states (power), 400 faults (io-error)"
 
 
