@@ -72,14 +72,14 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a command took."""
+    """Seconds of one run of a command, by the clock and of the processors."""
 
     seconds: float
     processor: float
 
 
 def adopt_what_is_left() -> None:
-    """Have this process inherit what commands leave, so that it can wait for all of it, and is told its times."""
+    """Have this process inherit what commands leave, so that it can wait for all of it, and add its times."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -116,7 +116,7 @@ def _cause(error: BaseException) -> str:
         return f"standard output cannot be written ({error}); read it to its end, or send it to a file"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
         return f"out of memory or processes; {_MEMORY}"
-    if isinstance(error, ImportError):  # That of a target is a `UsageError` by now.
+    if isinstance(error, ImportError):  # An import of a target has become a `UsageError` by now.
         return f"crashmatrix cannot be loaded ({error}); install it anew, or allow more memory (ulimit -v)"
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
