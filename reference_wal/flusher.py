@@ -3,7 +3,7 @@
     | rows of a table                              | compressed                    | committed                                |
     |----------------------------------------------|-------------------------------|------------------------------------------|
     | as many as a generation                      | by the `ingest`, or by the    | at once, if nothing compressed may wait; |
-    |                                              | thread for ``flush_seconds``  | else when all that is compressed exceeds |
+    |                                              | thread for ``flush_seconds``  | else when compressed rows exceed         |
     | without a new batch for ``idle_seconds``     | by the thread for those       | ``compressed_bytes_max``, the largest    |
     |                                              |                               | table's first                            |
     | any, every ``flush_seconds``, and on `flush` | at once                       | at once                                  |

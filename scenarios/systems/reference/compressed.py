@@ -18,7 +18,7 @@ __all__ = ["CompressedEngine"]
 _BATCH_BYTES, _FILE_BYTES = 84, 1_060
 """The size of a batch in memory, and about that of a generation of two batches, compressed."""
 
-_BEFORE = "create:a:1 create:b:0 a b a a a flush a"
+_BEFORE = "create:a:1 create:b:0 a b a a a flush b flush a flush a"
 
 _DURING = """
     a a b a a b a a

@@ -92,7 +92,7 @@ class SwitchedEngine(SystemUnderTest):
     """The reference engine with tables whose logs are switched, and options set, while it runs."""
 
     scripts: ClassVar[tuple[str, str, str]] = (_BEFORE, _DURING, _LATER)
-    """What is done before the first crash point, by the workload, and in a second life."""
+    """The words for before the first crash point, for the workload, and for a second life."""
     options: ClassVar[EngineOptions] = _OPTIONS
     contract = SwitchContract()
     boundaries: ClassVar[Sequence[str]] = ("engine.switch.", "options.file.")

@@ -152,7 +152,7 @@ def test_a_spill_file_behind_what_was_compressed(tmp_path: Path) -> None:
 
 
 def test_clock_is_looked_at_for_each_batch(tmp_path: Path) -> None:
-    """A batch that waits compressed is no reason for idleness: the clock says when the last one came."""
+    """The clock says when a batch came, also if the batch was compressed at once."""
     clock = count()
     options = EngineOptions(clock=lambda: float(next(clock)), idle_seconds=3600)
     with opened(tmp_path, options=options) as engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -138,13 +139,19 @@ def test_dropped_on_error(plant: Plant, tmp_path: Path) -> None:
 
 
 def test_the_last_file_is_synced(plant: Plant, tmp_path: Path) -> None:
-    """Of two files, one is synced; the step is as it was afterwards."""
+    """One of two files is synced, the last one; the step is as it was afterwards."""
     original, synced = delta_commit.SYNC_PARQUET, list[str]()
+
+    def noting(fsync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(descriptor: int) -> None:
+            synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+            fsync(descriptor)
+
+        return note
+
     plant(DeltaStore, "commit", planting.last_synced)
-    plant(delta_commit.os, "fsync", lambda fsync: lambda fd: (synced.append(f"/proc/self/fd/{fd}"), fsync(fd)))
+    plant(os, "fsync", noting)
     with opened(tmp_path) as engine:
-        synced.clear()
-        names = [Path(name).resolve().name for name in synced]
         engine.flush()
-        assert len([name for name in names if name.endswith(".parquet")]) <= 1
+        assert [name for name in synced if name.endswith(".parquet")] == [engine.files("t")[-1].name]
     assert delta_commit.SYNC_PARQUET is original
