@@ -144,9 +144,10 @@ def test_the_thread_finishes_idle_tables(tmp_path: Path) -> None:
         assert (len(engine.files("t")), engine.unpersisted("t")) == (2, [])
 
 
-def test_an_error_in_either_thread_is_seen(tmp_path: Path) -> None:
-    """An error in the thread for idle tables stops the engine as one in the other thread does."""
-    engine = opened(tmp_path, options=EngineOptions(flush_seconds=3600, idle_seconds=0.01))
+@pytest.mark.parametrize(("flush_seconds", "idle_seconds"), [(3600, 0.01), (0.01, 3600)])
+def test_an_error_in_either_thread_is_seen(flush_seconds: float, idle_seconds: float, tmp_path: Path) -> None:
+    """An error in either of two threads stops the engine, and is one of the background."""
+    engine = opened(tmp_path, options=EngineOptions(flush_seconds=flush_seconds, idle_seconds=idle_seconds))
     with faults.scenario("commit.parquet.before_sync=raise(EIO)", allow_unhit=True):
         engine.ingest("t", batch(0.0))
         wait_until(lambda: refuses(engine))
