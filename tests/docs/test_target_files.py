@@ -99,11 +99,11 @@ def with_servers(text: str, folder: Path) -> str:
 SAFE = [name for name in NEEDS if name != "beanstalkd"]
 
 
-def assert_kept(experiment: KillExperiment) -> None:
+def assert_kept(experiment: KillExperiment, *, but_for: str = "") -> None:
     """A server does not make the same calls at the same time in each run. So one may be missed, which is `unknown`."""
     results = experiment.ordered()
     assert "safe" in verdicts(results)
-    assert [result for result in results if result.verdict.broken] == []
+    assert [result for result in results if result.verdict.broken and result.verdict.value != but_for] == []
 
 
 def at_length(name: str) -> tuple[str, int, int]:
@@ -120,6 +120,12 @@ def test_example_is_safe(name: str, budget: int, depth_max: int, folder: Path) -
     """As it stands, the example keeps its promise."""
     experiment = run_kill(str(target(folder, name)), real_kills=1, budget=budget, depth_max=depth_max)
     assert_kept(experiment)
+
+
+def test_beanstalkd_runs(folder: Path) -> None:
+    """It keeps its promise but for the bug that its file tells of, which takes more kills than a test of every day has."""
+    experiment = run_kill(str(target(folder, "beanstalkd")), real_kills=1, budget=1, depth_max=0)
+    assert_kept(experiment, but_for="phantom")
 
 
 @pytest.mark.daily(1)
