@@ -97,7 +97,7 @@ def test_a_table_made_anew_has_none(tmp_path: Path) -> None:
         engine.ingest("t", batch(0.0))
         dropped = engine._tables["t"]
         engine.drop_table("t")
-        assert dropped.compressed_bytes == 0  # Whoever looks for the largest table may have it in hand.
+        assert dropped.compressed_bytes == 0  # A thread that looks for the largest table may still have it in hand.
         engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
         engine.ingest("t", batch(5.0))
         engine.flush()
