@@ -60,8 +60,6 @@ _SEARCHES = ((500, 30), (4000, 400), (16_000, 400))
 A few of each come first, then every place to kill, then many states. There are more restarts than in a run: each is killed
 before another sync, and the bug may lie behind any. Each search records anew, for no two traces are the same.
 """
-_WITHOUT_NUDGES = ((500, 0), *_SEARCHES)
-"""The same where one recording of the workload suffices: restarts would take most of the first search's states from it."""
 
 
 class PowerExperiment(PowerExploration):
@@ -161,10 +159,12 @@ class Power:
     def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
         """Return experiments with more and more states and restarts."""
         nudged = all(Filesystem.parse(name).nudges for name in options.filesystems)
-        for budget, restarts in _SEARCHES if nudged else _WITHOUT_NUDGES:
-            experiment = self.experiment(checker, replace(options, budget=budget))
-            experiment.restarts = restarts
-            yield experiment
+        for budget, most in _SEARCHES:
+            # Without nudges, the states of one recording come first: restarts would take nearly all the budget from it.
+            for restarts in (most,) if nudged else (0, most):
+                experiment = self.experiment(checker, replace(options, budget=budget))
+                experiment.restarts = restarts
+                yield experiment
 
     def points(self, checker: Checker) -> Sequence[CrashPoint]:
         """None has a name before it is recorded."""
