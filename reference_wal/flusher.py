@@ -14,6 +14,7 @@ Beyond ``memory_bytes_max``, rows that are not compressed yet go to disk, the la
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -135,8 +136,9 @@ class Pace:
 
     def finish_idle(self) -> None:
         """Compress what waits of each table that got no batch for as long as the options say."""
-        seconds, now = self._options.idle_seconds, self._options.clock()
-        for owner in self._tables() if seconds is not None else ():
+        options, now = self._options, self._options.clock()
+        seconds = math.inf if options.idle_seconds is None else options.idle_seconds
+        for owner in self._tables():
             since = owner.touched = now if owner.touched is None else owner.touched  # None: its rows were replayed.
             if owner.bytes and now - since >= seconds:
                 with IDLE, _unless_dropped(owner):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta import commit as delta_commit
@@ -78,12 +81,16 @@ def marker_of_first(original: Any) -> Any:
     """Set the marker to the end of the first part."""
 
     def commit(self: DeltaStore, parts: Sequence[Compressed], *, application: str) -> None:
-        transact = self._transact
-        self._transact = lambda *args: transact(*args[:-1], parts[0].hi)  # type: ignore[method-assign]
+        transact: Any = self._transact
+
+        def instead(*args: Any) -> None:
+            transact(*args[:-1], parts[0].hi)
+
+        self._transact = instead  # type: ignore[method-assign]
         try:
             original(self, parts, application=application)
         finally:
-            del self._transact  # type: ignore[method-assign]
+            del self._transact
 
     return commit
 
@@ -117,16 +124,16 @@ def last_synced(original: Any) -> Any:
     def commit(self: DeltaStore, parts: Sequence[Compressed], *, application: str) -> None:
         write, kept, left = self._write_parquet, delta_commit.SYNC_PARQUET, list(parts)
 
-        def write_parquet(*args: Any) -> None:
+        def write_parquet(file: Path, parquet: pa.Buffer) -> None:
             left.pop()
             delta_commit.SYNC_PARQUET = Unsynced(kept) if left else kept  # type: ignore[assignment]
-            write(*args)
+            write(file, parquet)
 
         self._write_parquet = write_parquet  # type: ignore[method-assign]
         try:
             original(self, parts, application=application)
         finally:
-            del self._write_parquet  # type: ignore[method-assign]
+            del self._write_parquet
             delta_commit.SYNC_PARQUET = kept
 
     return commit
