@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from benchmarks.mutation.baselines import Baselines
 from benchmarks.mutation.places import ROOT, tests_of
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.mutation.bounded import run_bounded
@@ -26,9 +27,8 @@ _PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
 class UnitTests:
     """The tests; each run of them is made once without a bug, to learn that it passes and how long it takes."""
 
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-        self._measuring = threading.Lock()
+    def __init__(self, baselines: Baselines) -> None:
+        self._baselines = baselines
 
     def judge(self, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         """Run the tests with the bug. Raises Stopped, and UsageError if they fail without it."""
@@ -41,15 +41,16 @@ class UnitTests:
         return Outcome(outcome.kind, outcome.by, outcome.about, round(time.perf_counter() - start, 1))
 
     def _without_bug(self, arguments: list[str], stop: threading.Event) -> float:
-        with self._measuring:
-            key = " ".join(arguments)
-            if key not in self._seconds:
-                start = time.perf_counter()
-                outcome = _run(arguments, None, _SECONDS_MAX, stop)
-                if outcome.kind != "survived":
-                    raise UsageError(f"{key} fails without any bug: {outcome.by} {outcome.about}")
-                self._seconds[key] = time.perf_counter() - start
-            return self._seconds[key]
+        name = " ".join(arguments)
+
+        def run() -> float:
+            start = time.perf_counter()
+            outcome = _run(arguments, None, _SECONDS_MAX, stop)
+            if outcome.kind != "survived":
+                raise UsageError(f"{name} fails without any bug: {outcome.by} {outcome.about}")
+            return time.perf_counter() - start
+
+        return self._baselines.once(name, float, run)
 
 
 def _run(arguments: list[str], mutant: SourceMutant | None, seconds_max: float, stop: threading.Event) -> Outcome:
