@@ -37,6 +37,7 @@ from crashmatrix.scenarios.shards import Shard
 RESULTS = ROOT / "benchmarks" / "mutation" / "results.jsonl"
 BASELINES = ROOT / "benchmarks" / "mutation" / ".baselines.json"
 EQUIVALENT = ROOT / "benchmarks" / "mutation" / "equivalent.toml"
+REMARKS = ROOT / "benchmarks" / "mutation" / "remarks.md"
 DOCUMENT = ROOT / "docs" / "mutation.md"
 
 
@@ -106,7 +107,8 @@ def main() -> None:
             results.forget(mutant.id for mutant in chosen)
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
-    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed), "utf-8")
+    remarks = REMARKS.read_text("utf-8")
+    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed, remarks), "utf-8")
     print(f"wrote {DOCUMENT.relative_to(ROOT)}")
 
 

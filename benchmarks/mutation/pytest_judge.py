@@ -19,7 +19,10 @@ from crashmatrix.scenarios.mutation.results import Outcome
 __all__ = ["UnitTests"]
 
 _SECONDS_MIN, _TIMES, _SECONDS_MAX = 60.0, 8.0, 1800.0
-_PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-header"]
+_PYTEST = [
+    sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-header", "--assert=plain"
+]  # fmt: skip
+"""Plain asserts: pytest would load the modules of packages that have a plugin, as ours has, by itself, and so without the bug."""
 _PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
 """Exit statuses of pytest. 2 and 4: the tests, or their conftest, could not be imported."""
 
@@ -32,13 +35,14 @@ class UnitTests:
 
     def judge(self, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         """Run the tests with the bug. Raises Stopped, and UsageError if they fail without it."""
-        start = time.perf_counter()
+        start, outcomes = time.perf_counter(), list[Outcome]()
         for arguments in tests_of(mutant.path):
             limit = max(_SECONDS_MIN, _TIMES * self._without_bug(arguments, stop))
-            outcome = _run(arguments, mutant, limit, stop)
-            if outcome.kind != "survived":
+            outcomes.append(_run(arguments, mutant, limit, stop))
+            if outcomes[-1].kind not in ("survived", "unloaded"):
                 break
-        return Outcome(outcome.kind, outcome.by, outcome.about, round(time.perf_counter() - start, 1))
+        found = ([each for each in outcomes if each.kind != "unloaded"] or outcomes)[-1]
+        return Outcome(found.kind, found.by, found.about, round(time.perf_counter() - start, 1))
 
     def _without_bug(self, arguments: list[str], stop: threading.Event) -> float:
         name = " ".join(arguments)

@@ -1,0 +1,69 @@
+"""A sample has some of each kind of crash, those near to a changed file first, and no more than the budget."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.judging.worker import Profile
+from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
+from crashmatrix.scenarios.kill.plan import END, RESUMED, parse_id
+from crashmatrix.scenarios.kill.sampling import declared_in, sampled_hits
+
+TOYS = "tests.scenarios.second_life_systems"
+HITS = tuple((name, number) for number in range(1, 31) for name in ("near", "far.a", "far.b", "far.c"))
+PROFILE = Profile(
+    HITS, {"near": ("", f"{__file__}:3"), **{f"far.{letter}": ("", "/elsewhere.py:1") for letter in "abc"}}
+)
+
+
+def test_failpoints_of_a_file() -> None:
+    """They are known by the place of their declaration; without a file there are none."""
+    assert declared_in(PROFILE, __file__) == {"near"}
+    assert declared_in(PROFILE, "") == set()
+
+
+@pytest.mark.parametrize(
+    ("first", "counts"),
+    [({"near"}, {"near": 9, "far.a": 3, "far.b": 3, "far.c": 3}), (set(), dict.fromkeys(dict(HITS), 4))],
+)
+def test_half_of_the_hits_are_near(first: set[str], counts: dict[str, int]) -> None:
+    """The others take turns; all keep their order, and another seed draws others."""
+    chosen, rule = sampled_hits(PROFILE, 30, 0, first)
+    assert len(chosen) == 18 and "18 of 120 hits" in rule
+    found = Counter(name for name, _ in chosen)
+    assert all(abs(found[name] - count) <= 1 for name, count in counts.items())
+    assert chosen == [hit for hit in HITS if hit in chosen]
+    assert chosen != sampled_hits(PROFILE, 30, 1, first)[0]
+
+
+def sampled(toy: str, budget: int) -> KillExperiment:
+    plan = Plan(target=f"{TOYS}:{toy}", budget=budget)
+    with workbench(plan) as (checker, _):
+        options = replace(plan.experiment_options, until_broken=True, sampled=True)
+        experiment = KILL.experiment(checker, options)
+        experiment.run()
+    return experiment
+
+
+@pytest.mark.experiment
+def test_a_sample_keeps_to_its_budget() -> None:
+    """It has crashes in the workload, in recovery and in second lives, and the undisturbed end; all together are few."""
+    experiment = sampled("GoesOn", 10)
+    paths = [parse_id(result.id) for result in experiment.ordered()]
+    assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
+    assert (END,) in paths and len(paths) <= 12
+    assert any(RESUMED in path and path[-1] == END for path in paths)
+    assert sum(RESUMED in path and path[-1] != END for path in paths) <= 2
+    assert any(len(path) > 1 and RESUMED not in path for path in paths)
+
+
+@pytest.mark.experiment
+def test_a_sample_finds_what_a_second_life_shows() -> None:
+    """The run stops there."""
+    assert any(result.verdict.broken for result in sampled("TwoHalves", 40).ordered())
