@@ -16,10 +16,10 @@ from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.overlay import Overlay
 from crashmatrix.scenarios.mutation.results import Outcome
 
-__all__ = ["UnitTests"]
+__all__ = ["PYTEST", "UnitTests"]
 
 _SECONDS_MIN, _TIMES, _SECONDS_MAX = 60.0, 8.0, 1800.0
-_PYTEST = [
+PYTEST = [
     sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-header", "--assert=plain"
 ]  # fmt: skip
 """Plain asserts: pytest would load the modules of packages that have a plugin, as ours has, by itself, and so without the bug."""
@@ -62,7 +62,7 @@ def _run(arguments: list[str], mutant: SourceMutant | None, seconds_max: float, 
         log, place = Path(folder, "output.txt"), Path(folder, "overlay")
         place.mkdir()
         overlay = Overlay(place, {mutant.path: mutant.text()} if mutant else {})
-        status = run_bounded([*_PYTEST, *arguments], overlay.environment(), log, seconds_max, stop, ROOT)
+        status = run_bounded([*PYTEST, *arguments], overlay.environment(), log, seconds_max, stop, ROOT)
         if status is None:
             return Outcome("timeout", about=f"not done after {seconds_max:.0f} s")
         failed = [
