@@ -1,4 +1,4 @@
-"""What is known of runs without a bug, in a file, so that a run in several parts makes each of them once.
+"""Results of runs without a bug, in a file, so that a mutation run in several parts makes each of them once.
 
 An entry counts for the very same sources and tests.
 """

@@ -1,6 +1,6 @@
 """A sample of a target's kills, of all kinds, within a budget: to find planted bugs soon. If all are safe, that says little.
 
-Of the budget, six tenths are hits of the workload, two are crashes in recovery, one are second lives, and one are crashes in
+Six tenths of the budget are hits of the workload, two tenths crashes in recovery, one tenth second lives, and one crashes in
 these. Hits of the failpoints that a changed file declares come first: a bug often shows near to where it is.
 """
 

@@ -36,7 +36,7 @@ class Stage(msgspec.Struct, frozen=True):
     """An experiment with its budget, as far as it goes before the next one.
 
     Attributes:
-        sampled: the budget bounds all that is judged: a sample of each kind of crash.
+        sampled: the budget bounds everything that is judged: a sample of each kind of crash.
     """
 
     experiment: str
