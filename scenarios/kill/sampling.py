@@ -29,14 +29,14 @@ def declared_in(profile: Profile, file: str) -> set[str]:
 
 
 def sampled_hits(profile: Profile, budget: int, seed: int, first: Collection[str]) -> tuple[list[Hit], str]:
-    """Choose hits, each failpoint in turn, half of them of the failpoints that come first; in their order, with the rule."""
+    """Choose hits, one of each failpoint before others, half of them of those that come first; in their order, with the rule."""
     size = max(1, round(0.6 * budget))
     drawn = [*profile.hits]
     random.Random(f"{seed} sampled").shuffle(drawn)
     near = choose({(hit,): hit[0] for hit in drawn if hit[0] in first}, size // 2, f"{seed} near")
     others = choose({(hit,): hit[0] for hit in drawn if (hit,) not in near}, size - len(near), f"{seed} others")
     chosen = {hit for (hit,) in (*near, *others)}
-    rule = f"a sample: {len(chosen)} of {len(profile.hits):,} hits (budget {budget:,}, seed {seed}), each failpoint in turn"
+    rule = f"a sample: {len(chosen)} of {len(profile.hits):,} hits (budget {budget:,}, seed {seed}), one of each failpoint first"
     return [hit for hit in profile.hits if hit in chosen], rule
 
 
