@@ -29,12 +29,14 @@ class Group:
         patterns: of their paths below the root of the repository.
         harnesses: in turn; none for code that only tests judge.
         tests: folders whose quick tests follow those of the module itself.
+        experiments: whether tests that run experiments count as quick.
     """
 
     name: str
     patterns: tuple[str, ...]
     harnesses: tuple[Settings, ...]
     tests: tuple[str, ...]
+    experiments: bool = False
 
     @property
     def modules(self) -> list[Path]:
@@ -62,7 +64,7 @@ GROUPS = (
         ("tests/reference_wal",),
     ),
     Group("contracts", ("scenarios/target/*.py", "scenarios/target/contracts/*.py"), (), ("tests/scenarios/target",)),
-    Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",)),
+    Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",), experiments=True),
     Group("snapshots", ("scenarios/judging/snapshots/*.py",), (), ("tests/scenarios/judging",)),
     Group("enumeration", ("faults/disk/enumeration/*.py",), (), ("tests/faults/disk/enumeration",)),
     Group(
@@ -83,6 +85,8 @@ def group_of(path: Path) -> Group:
 def tests_of(path: Path) -> list[list[str]]:
     """Return the arguments of pytest, one run after the other: the module's own tests, then those of its folder."""
     own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
-    folders = [folder for folder in group_of(path).tests if (ROOT / folder).is_dir()]
+    group = group_of(path)
+    folders = [folder for folder in group.tests if (ROOT / folder).is_dir()]
+    lengthy = "not slow and not recorded" if group.experiments else "not slow and not recorded and not experiment"
     first = [[own]] if (ROOT / own).is_file() else []
-    return [*first, [*folders, "-m", "not slow and not recorded and not experiment"]]
+    return [*first, [*folders, "-m", lengthy]]

@@ -309,7 +309,8 @@ class Checker:
         if again is None:
             if isinstance(result := job.wait(), TimedOut):
                 self._patience_again.hung(limit)
-            raise failed_recovery("a second recovery", result)
+            failed = failed_recovery("a second recovery", result)
+            raise CheckEnded(failed.verdict, second_recovery.named(failed.explanation))
         self._patience_again.ended(time.monotonic() - begun)
         job.grant(2 * self.system.seconds_max - limit)  # The system's own check has the whole time.
         try:
