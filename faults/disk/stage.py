@@ -41,10 +41,10 @@ _UNMOUNT_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class DiskFault:
-    """The disk fails its `nth` `request` (`write` or `flush`) of the workload with `error` (`EIO`, `ENOSPC`, ...).
+    """The disk fails its `nth` `request` (`write`, `flush` or `read`) of the workload with `error` (`EIO`, `ENOSPC`, ...).
 
-    The first is 1; with `always`, every later one fails too. These are block writes, which the kernel makes when it
-    chooses, not calls of write(2).
+    The first is 1; with `always`, every later one fails too. These are requests for blocks, which the kernel makes when it
+    chooses, not calls of write(2) or read(2).
     """
 
     request: str
@@ -53,9 +53,10 @@ class DiskFault:
     always: bool = False
 
     def __post_init__(self) -> None:
-        if self.request not in ("write", "flush") or self.nth < 1 or not hasattr(errno, self.error):
+        if self.request not in ("write", "flush", "read") or self.nth < 1 or not hasattr(errno, self.error):
             raise InvalidOption(
-                f"{self!r} is not a disk fault", "fail `write` or `flush`, from the 1st on, with an error such as EIO"
+                f"{self!r} is not a disk fault",
+                "fail `write`, `flush` or `read`, from the 1st on, with an error such as EIO",
             )
 
     def __str__(self) -> str:

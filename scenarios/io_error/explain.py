@@ -58,6 +58,7 @@ _ONCE = (
 _PROBLEMS = {
     "disk-write": "the disk fails a write",
     "disk-flush": "the disk fails a flush",
+    "disk-read": "the disk fails a read",
     FULL: "the disk is full",
 }
 

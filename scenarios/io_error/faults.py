@@ -5,6 +5,7 @@
     before_rename@3~return(EIO)~once        a failpoint of a program in another language returns, or panics
     ext4:disk-write@3~EIO~twice             the disk under an ext4 fails its third write, and the next one
     xfs:disk-flush@1~EIO~on                 it fails its first flush, and all later ones
+    ext4:disk-read@2~EIO~once               it fails its second read
     ext4:disk-full@64~ENOSPC~once           another program's file leaves 64 KiB, until the first attempt has failed
     ext4:disk-full@64~ENOSPC~on             it leaves 64 KiB to the end
     ext4:on-disk.fsync@2~EIO~once           a call fails, while the workload runs on a recorded ext4
@@ -23,16 +24,16 @@ from crashmatrix.faults.disk import DiskFault, Filesystem, InvalidOption
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["FLUSH", "FULL", "WRITE", "ActionFault", "Fault", "PointFault", "RequestFault", "parse_fault"]
+__all__ = ["FLUSH", "FULL", "READ", "WRITE", "ActionFault", "Fault", "PointFault", "RequestFault", "parse_fault"]
 
-WRITE, FLUSH, FULL = "disk-write", "disk-flush", "disk-full"
+WRITE, FLUSH, READ, FULL = "disk-write", "disk-flush", "disk-read", "disk-full"
 """The classes of requests of a disk; the last one is not a request: the disk has no more room."""
 
 _ON_DISK: Final = "on-disk."
 """Marks the class of calls of a call that fails on a recorded disk."""
 
 _REQUEST: Final = re.compile(
-    rf"(.+):({WRITE}|{FLUSH}|{FULL}|on-disk\.[a-z]+)@([1-9][0-9]{{0,8}}|0)~([A-Za-z+]+)~([a-z-]+)", re.DOTALL
+    rf"(.+):({WRITE}|{FLUSH}|{READ}|{FULL}|on-disk\.[a-z]+)@([1-9][0-9]{{0,8}}|0)~([A-Za-z+]+)~([a-z-]+)", re.DOTALL
 )
 ACTIONS: Final = r"(?:return|panic)(?:\(.*\))?"
 """The actions of fail-rs and gofail that are errors."""
@@ -113,8 +114,8 @@ class ActionFault(_OfFailpoint):
 class RequestFault:
     """Something goes wrong on a recorded disk with this filesystem.
 
-    ``calls`` says what: a request of the disk (`WRITE`, `FLUSH`), its room (`FULL`, where ``number`` is in KiB), or a call of
-    the workload (``on-disk.`` and its class). ``number`` counts such requests or calls from 1.
+    ``calls`` says what: a request of the disk (`WRITE`, `FLUSH`, `READ`), its room (`FULL`, where ``number`` is in KiB), or a
+    call of the workload (``on-disk.`` and its class). ``number`` counts such requests or calls from 1.
     """
 
     filesystem: str
@@ -156,7 +157,7 @@ class RequestFault:
     @property
     def planned(self) -> tuple[DiskFault, ...]:
         """The requests that the recorded disk fails."""
-        if self.calls not in (WRITE, FLUSH):
+        if self.calls not in (WRITE, FLUSH, READ):
             return ()
         request, always = self.calls.removeprefix("disk-"), self.times == "on"
         numbers = range(self.number, self.number + (2 if self.times == "twice" else 1))

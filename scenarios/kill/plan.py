@@ -139,9 +139,10 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
     keep = set({path[-1][0]: digest for path, digest in reversed(states.items())}.values())
     others = [digest for digest in distinct if digest not in keep]
     keep.update(random.Random(f"{seed} depth {depth}").sample(others, min(len(others), max(0, most - len(keep)))))
+    in_a_row = f", {depth} in a row," if depth > 1 else ""
     return keep, (
-        f"{depth} deep in recovery, {len(keep):,} of {len(distinct):,} distinct states were judged (seed {seed}): the first "
-        f"of each failpoint, and others drawn; --budget sets how many"
+        f"crashes during recovery{in_a_row} left {len(distinct):,} distinct states; {len(keep):,} of them were judged (seed "
+        f"{seed}): the first of each failpoint, and others drawn; --budget sets how many"
     )
 
 

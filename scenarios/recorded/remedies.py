@@ -70,7 +70,7 @@ class Remedy:
             *([f"{len(self.paths) - _PATHS_SHOWN} more"] if self.paths[_PATHS_SHOWN:] else []),
         ]
         what = "everything" if self.paths == ("*",) else " and ".join(some)
-        return f"os.fsync of {what} before {_WHEN[self.before]}"
+        return f"fsync of {what} before {_WHEN[self.before]}"
 
     def matches(self, path: str) -> bool:
         """Whether the remedy syncs a path, which is relative to the directory under test."""

@@ -283,6 +283,37 @@ class ReadErrorIsEmpty(ReadsBack):
             return b""
 
 
+class ColdLog(ReadsBack):
+    """Right: the same, durably, with items from before. So its first read is one of the disk."""
+
+    def prepare(self, root: Path) -> Sequence[Any]:
+        items = range(1000, 1600)
+        (root / "log").write_bytes(b"".join(b"%04d%04d\n" % (item, item) for item in items))
+        return list(items)
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        with (root / "log.new").open("wb") as file:
+            file.write(self.known(root) + record)
+            file.flush()
+            os.fsync(file.fileno())
+        (root / "log.new").replace(root / "log")
+        folder = os.open(root, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class ColdLogTakenForEmpty(ColdLog):
+    """Wrong: takes a log that it cannot read for an empty one."""
+
+    def known(self, root: Path) -> bytes:
+        try:
+            return super().known(root)
+        except OSError:
+            return b""
+
+
 class ReadsAreLeftAlone(ReadErrorIsEmpty):
     """The same, which nobody notices: reads fail only of a target that wants it."""
 

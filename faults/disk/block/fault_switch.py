@@ -1,4 +1,4 @@
-"""A switch between a recorder and the processes of a recording: the disk has failed a request; the faults are over.
+"""A switch between a recorder and the processes of a recording: the disk has failed a request; the faults are over; it was read.
 
 Shared memory, made before the recording starts and inherited by its processes, whatever each of them may open.
 """
@@ -9,10 +9,10 @@ __all__ = ["FaultSwitch"]
 
 
 class FaultSwitch:
-    """Says whether a planned fault has fired, and ends all of them."""
+    """Says whether a planned fault has fired, and ends all of them. Counts reads, which a trace does not have."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2)
+        self._memory = mmap.mmap(-1, 16)
 
     @property
     def fired(self) -> bool:
@@ -23,6 +23,15 @@ class FaultSwitch:
     def healed(self) -> bool:
         """Whether no request fails any more."""
         return bool(self._memory[1])
+
+    @property
+    def reads(self) -> int:
+        """How often the disk was read during the workload."""
+        return int.from_bytes(self._memory[8:16], "little")
+
+    def note_reads(self, count: int) -> None:
+        """Say how often the disk was read during the workload, until now."""
+        self._memory[8:16] = count.to_bytes(8, "little")
 
     def note_failure(self) -> None:
         """Say that a request has failed."""

@@ -2,8 +2,8 @@
 
     disk     the image, of its size. Writes stay in memory; the image's file never changes
 
-Beside `mark`, the control file takes `fail write|flush N ERRNO once|always` (the N-th such request from now on; 1 is the next;
-ERRNO is a name such as EIO) and `heal`.
+Beside `mark`, the control file takes `fail write|flush|read N ERRNO once|always` (the N-th such request from now on; 1 is the
+next; ERRNO is a name such as EIO) and `heal`.
 
 Invariants:
 - A flush makes durable exactly the writes before it in the log: it arrives after their replies.
@@ -25,7 +25,9 @@ from crashmatrix.faults.disk.inode import Inode
 from crashmatrix.faults.disk.linux import fuse
 from crashmatrix.faults.disk.linux.fuse import Request
 from crashmatrix.faults.disk.recorder import RECORDED, Recorder
+from crashmatrix.faults.disk.trace.durability import START
 from crashmatrix.faults.disk.trace.log import FAILED, FLUSH, WRITE
+from crashmatrix.faults.disk.trace.trace import FINISH
 
 __all__ = ["DISK_NAME", "DiskRecorder", "PlannedFault"]
 
@@ -63,9 +65,12 @@ class DiskRecorder(Recorder):
         self._in_log: list[tuple[int, int, int]] = []
         """Writes that are not in `_disk` yet: offset, length, position in the log."""
         self._faults: list[PlannedFault] = []
-        self._counts = {"writes": 0, "flushes": 0, "failed": 0}
+        self._reads_before = 0
+        self._counts = {"writes": 0, "flushes": 0, "reads": 0, "failed": 0}
 
     def _content(self, _: int, offset: int, length: int, /) -> bytes:
+        self._fail_if_planned("read", offset, length)
+        self._counts["reads"] += 1
         with memoryview(self._disk) as disk:
             for start, size, position in self._in_log:
                 self._log.read_into(disk[start : start + size], position)
@@ -100,15 +105,25 @@ class DiskRecorder(Recorder):
 
     def _command(self, words: list[str]) -> None:
         match words:
-            case ["fail", ("write" | "flush") as request, nth, error, ("once" | "always") as how]:
+            case ["fail", ("write" | "flush" | "read") as request, nth, error, ("once" | "always") as how]:
                 number = getattr(errno, error, None)
                 if not (nth.isdigit() and int(nth) and isinstance(number, int)):
                     raise OSError(errno.EINVAL, "fail")
                 self._faults.append(PlannedFault(request, int(nth), number, how == "always"))
             case ["heal"]:
                 self._faults.clear()
+            case ["mark", name]:
+                super()._command(words)
+                self._note_reads(name)
             case _:
                 super()._command(words)
+
+    def _note_reads(self, mark: str) -> None:
+        """Reads are in no trace, so the switch tells how many there were between two marks."""
+        if mark == START:
+            self._reads_before = self._counts["reads"]
+        elif mark == FINISH and self._switch:
+            self._switch.note_reads(self._counts["reads"] - self._reads_before)
 
     def _fail_if_planned(self, request: str, offset: int, length: int) -> None:
         if self._switch and self._switch.healed:

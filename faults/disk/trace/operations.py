@@ -90,7 +90,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A planned fault fired: this `request` (`write` or `flush`) got `errno` and changed nothing. Bytes."""
+    """A planned fault fired: this `request` (`write`, `flush` or `read`) got `errno` and changed nothing. Bytes."""
 
     request: str
     offset: int

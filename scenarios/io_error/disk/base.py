@@ -6,16 +6,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crashmatrix.faults.disk import CrashState, Flush, Machine, Note, RecordOptions, Trace, Write, record, save_trace
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.workload import DiskJournal
-from crashmatrix.scenarios.io_error.faults import FLUSH, WRITE
+from crashmatrix.scenarios.io_error.faults import FLUSH, READ, WRITE
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import available
@@ -56,6 +57,8 @@ class Base:
     """How long an undisturbed recording takes."""
     loses_at_cuts: str = ""
     """How the system breaks its promise by a power cut alone; empty if it does not."""
+    fails_reads: bool = False
+    """Whether reads of the workload are to fail, too."""
 
 
 def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
@@ -71,6 +74,7 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
         after = os.statvfs(machine.root)
         os.pwrite(room, b"%d" % (max(0, before.f_bfree - after.f_bfree) * after.f_frsize), 0)
 
+    switches = [FaultSwitch() for _ in range(_RECORDINGS)]
     with anonymous_file("items") as items, anonymous_file("room") as room:
         limit = 10 * kind.seconds_max
         options = RecordOptions(
@@ -81,14 +85,19 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
         whole = prepared, CrashState.whole(prepared, len(prepared.operations))
         options = RecordOptions(seed=target.seed, write_back=True, time_limit_seconds=limit)
         begun = time.monotonic()
-        traces = [record(work, crashed=whole, confine=confine_for(target), options=options) for _ in range(_RECORDINGS)]
+        traces = [
+            record(work, crashed=whole, confine=confine_for(target), options=replace(options, switch=switch))
+            for switch in switches
+        ]
         seconds = (time.monotonic() - begun) / _RECORDINGS
         initial = tuple(json.loads(_content(items)))
         taken = int(_content(room) or 0)
     shortest = min(traces, key=lambda each: len(each.operations))
     acknowledged = sum(isinstance(parse(line), AckNote) for line in journal_before(shortest, shortest.finish))
     loses = _power_alone(target, recording_of(filesystem, target, trace, initial), shortest)
-    return Base(filesystem, trace, initial, tuple(_requests(traces)), taken, acknowledged, seconds, loses)
+    reads = min(switch.reads for switch in switches) if system.fails_reads else 0
+    requests = (*_requests(traces), *(Request(READ, number, f"read {number}") for number in range(1, reads + 1)))
+    return Base(filesystem, trace, initial, requests, taken, acknowledged, seconds, loses, system.fails_reads)
 
 
 def recording_of(filesystem: str, target: Target, trace: Path, initial: tuple[Item, ...]) -> Recording:

@@ -7,7 +7,7 @@ from typing import Final
 
 from crashmatrix.faults.disk import Filesystem
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.io_error.plan import choose, thinned
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
@@ -20,6 +20,7 @@ SHARE: Final = 4
 VARIANTS_ON_DISK: Final = {
     WRITE: (("EIO", "once"), ("EIO", "twice"), ("EIO", "on"), ("ENOSPC", "once")),
     FLUSH: (("EIO", "once"), ("EIO", "twice"), ("EIO", "on")),
+    READ: (("EIO", "once"), ("EIO", "twice"), ("EIO", "on")),
     FULL: (("ENOSPC", "once"), ("ENOSPC", "on")),
 }
 """The faults of each class of requests, the simplest first. A disk that is thinly provisioned answers a write with ENOSPC."""
@@ -82,7 +83,7 @@ def cuts_later(acks: Sequence[int], end: int, *, several: bool) -> list[int]:
 
 def beyond(base: Base) -> Iterator[RequestFault]:
     """Yield faults that an undisturbed run leaves untouched: after the last request of each class, and with ample room."""
-    for calls in (WRITE, FLUSH):
+    for calls in (WRITE, FLUSH, *([READ] if base.fails_reads else [])):
         if Filesystem.parse(base.filesystem).on_disk:
             last = max((request.number for request in base.requests if request.calls == calls), default=0)
             yield RequestFault(base.filesystem, calls, last + 1, "EIO")

@@ -37,7 +37,7 @@ from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.io_error.disk.base import Base, confine_for, recording_of
 from crashmatrix.scenarios.io_error.disk.plan import cuts_later
 from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJournal, until_killed, with_failing_call
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
 from crashmatrix.scenarios.judging.forked_check import judge_apart
 from crashmatrix.scenarios.processes.jobs import Channel
@@ -125,7 +125,8 @@ class _Trial:
                 gives_room = fault.calls == FULL and fault.times == "once"
                 system.workload(machine.root, DiskJournal(machine, gives_room=gives_room))
 
-        trace = self._record(fault, workload, FaultSwitch())
+        switch = FaultSwitch()
+        trace = self._record(fault, workload, switch)
         at, failed = _first_failure(trace, fault, self.base.acknowledged)
         lines = tuple(journal_before(trace, trace.finish))
         tried = Tried(
@@ -133,9 +134,7 @@ class _Trial:
             hung=trace.error.startswith(_HUNG),
         )  # fmt: skip
         if not failed:
-            kinds = {WRITE: Write, FLUSH: Flush}
-            if kind := kinds.get(fault.calls):
-                tried.requests = sum(isinstance(done, kind) for done in trace.operations[trace.start : trace.finish])
+            tried.requests = switch.reads if fault.calls == READ else _made(trace, fault.calls)
             return tried
         tried.lines_before = len(journal_before(trace, at))
         tried.what = _what(trace, at)
@@ -209,6 +208,12 @@ class _Trial:
             self._note(tried, KILLED, judged, trace, trace.finish)
 
 
+def _made(trace: Trace, calls: str) -> int:
+    """Return how many requests of a class the workload made."""
+    kind = {WRITE: Write, FLUSH: Flush}.get(calls, ())
+    return sum(isinstance(done, kind) for done in trace.operations[trace.start : trace.finish])
+
+
 def _first_failure(trace: Trace, fault: RequestFault, acknowledged: int) -> tuple[int, int]:
     """Return the position after the first failure, and how many there were. A full disk shows by what the workload does."""
     during = range(trace.start, trace.finish)
@@ -247,7 +252,7 @@ def _what(trace: Trace, at: int) -> str:
     done = trace.operations[at - 1]
     if not isinstance(done, Failure):
         return "call" if done == CALL_FAILED else "room"
-    return "flush" if done.request == "flush" else f"write of {done.length:,} bytes at byte {done.offset:,}"
+    return "flush" if done.request == "flush" else f"{done.request} of {done.length:,} bytes at byte {done.offset:,}"
 
 
 def _steps(trace: Trace) -> Iterator[str]:

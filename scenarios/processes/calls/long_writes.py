@@ -35,6 +35,7 @@ __all__ = [
     "limits_files",
     "long_write",
     "short_write",
+    "written_range",
 ]
 
 CUT = ".cut"
@@ -122,6 +123,13 @@ def length_of(call: Call, name: str) -> int:
     _, length, _, flags = _request(call, name)
     whole = length < 2 or flags & ~_RWF_SEEN or descriptor(call, call.arguments[0])["flags"] & os.O_DIRECT
     return 0 if whole or _size(call) < 0 else length
+
+
+def written_range(call: Call, name: str) -> tuple[int, int]:
+    """Return where in its file a call writes, from and to. Raises OSError, OverflowError, struct.error."""
+    _, length, offset, _ = _request(call, name)
+    start = _start(call, offset)
+    return start, start + length
 
 
 def limits_files(process: int) -> bool:

@@ -11,6 +11,9 @@ hold. It compares contents at syncs, page by page:
     disk        the content as of the last sync that succeeded, or as the run began
     clean       pages that a failed sync took from dirty to clean, with the content they had then
 
+A page that is written again is dirty again, also with the same content: a program that writes its data anew after an error, and
+syncs it, is right.
+
 Not modelled, and left out: files larger than `SIZE_MAX`, files written to through O_SYNC, O_DSYNC or O_DIRECT, folders, and
 everything once msync, syncfs or sync_file_range was called.
 """
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32
+from crashmatrix.scenarios.processes.calls.long_writes import WRITES, written_range
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
 __all__ = ["PAGE", "SIZE_MAX", "CachedFile", "PageCache"]
@@ -37,6 +41,12 @@ PAGE: Final = 4096
 _FSYNCS = ("fsync", "fdatasync")
 _PAST_THE_CACHE = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _RWF_SYNCS = 0x02 | 0x04
+_TRUNCATES = {"truncate": 1, "ftruncate": 1}
+"""Which argument is the new size."""
+_OPENS = {"open": 1, "openat": 2}
+"""Which argument has the flags."""
+_CHANGES_SOMEWHERE = ("sendfile", "copy_file_range", "splice", "io_submit", "fallocate", "ioctl", "creat", "openat2")
+"""Calls that change a file, or may empty it, at a place that is not looked up."""
 
 
 class CachedFile:
@@ -56,6 +66,17 @@ class CachedFile:
         for at in range(-(-len(content) // PAGE)):
             if _page(content, at) != _page(self.disk, at):
                 self._clean[at] = _page(content, at)
+
+    def changed(self, start: int, stop: int | None = None) -> None:
+        """These bytes are written, or cut off: their pages are dirty from now on. ``stop`` None: all from ``start`` on."""
+        last = max(self._clean, default=-1) if stop is None else (stop - 1) // PAGE
+        for at in range(start // PAGE, last + 1):
+            self._clean.pop(at, None)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a page is clean without being on the disk."""
+        return bool(self._clean)
 
     def dropped(self, content: bytes) -> bytes:
         """Return what the file holds once dirty pages have been written, and all pages dropped."""
@@ -96,10 +117,21 @@ class PageCache:
                 found = os.lstat(files[-1])
                 if found.st_nlink == 1:
                     self._files.pop(found.st_ino, None)
-        elif "write" in name:
+        elif name in WRITES:
             flags = descriptor(call, call.arguments[0])["flags"]
             if flags & _PAST_THE_CACHE or (name == "pwritev2" and call.arguments[5] & _RWF_SYNCS):
                 self._left_out.add(os.stat(_fd(call)).st_ino)  # noqa: PTH116  # follows to what is open
+        if answer is None or answer > 0:
+            self._change(call, name, files)
+
+    def _change(self, call: Call, name: str, files: Sequence[str]) -> None:
+        """Take note of what a call writes, or cuts off."""
+        if not any(file.differs for file in self._files.values()) or not (changed := _changed(call, name)):
+            return
+        for path in files:
+            with suppress(OSError):  # It is not there yet.
+                if file := self._files.get(os.stat(path).st_ino):  # noqa: PTH116  # as above
+                    file.changed(*changed)
 
     def dropped(self) -> dict[str, bytes]:
         """Return the contents that change once all pages are dropped, by path relative to the folder."""
@@ -124,6 +156,17 @@ class PageCache:
             return
         file = self._files.setdefault(inode, CachedFile())
         file.failed(content) if failed else file.synced(content)
+
+
+def _changed(call: Call, name: str) -> tuple[int, int | None] | None:
+    """Return which bytes of its files a call writes, or cuts off: from, to (None: the end). None if it does neither."""
+    if name in WRITES:
+        return written_range(call, name)
+    if name in _TRUNCATES:
+        return call.arguments[_TRUNCATES[name]], None
+    if name in _OPENS:
+        return (0, None) if call.arguments[_OPENS[name]] & os.O_TRUNC else None
+    return (0, None) if name in _CHANGES_SOMEWHERE else None
 
 
 def _fd(call: Call) -> str:

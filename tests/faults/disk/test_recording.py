@@ -30,6 +30,7 @@ from crashmatrix.faults.disk import (
     record,
     save_trace,
 )
+from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.block.images import DiskImages
 from tests.faults.disk.support import ON_DISK, in_child, tree, write_durably
 
@@ -200,6 +201,23 @@ def test_a_disk_fault_reaches_the_program_and_the_trace(fault: DiskFault, error:
     first = trace.operations.index(failures[0])
     if fault.request == "write":
         assert not any(b"f" * 4096 in op.data for op in trace.operations[:first] if isinstance(op, Write))
+
+
+def test_a_read_that_fails_reaches_the_program_and_the_trace() -> None:
+    """A program that reads what an earlier one stored gets the error; without the fault, its reads are counted."""
+
+    def reads(machine: Machine) -> None:
+        assert (machine.root / "stored").read_bytes() == b"s" * 40_000
+
+    stored = record(lambda _: None, prepare=lambda root: write_durably(root / "stored", b"s" * 40_000))
+    whole, switch = CrashState.whole(stored, len(stored.operations)), FaultSwitch()
+    undisturbed = record(reads, crashed=(stored, whole), options=RecordOptions(switch=switch))
+    assert undisturbed.exit_status == 0
+    assert switch.reads > 0
+    faults = (DiskFault(request="read", nth=1, always=True),)
+    trace = record(reads, crashed=(stored, whole), options=RecordOptions(disk_faults=faults))
+    assert "OSError: [Errno 5]" in trace.error
+    assert {op.request for op in trace.operations if isinstance(op, Failure)} == {"read"}
 
 
 def test_an_unfired_fault_leaves_no_failure_in_the_trace() -> None:

@@ -21,10 +21,10 @@ def test_a_fault_as_the_recorders_command(fault: DiskFault, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "nth", "error"), [("read", 1, "EIO"), ("write", 0, "EIO"), ("write", 1, "ENOSUCH")]
+    ("request_", "nth", "error"), [("trim", 1, "EIO"), ("write", 0, "EIO"), ("write", 1, "ENOSUCH")]
 )
 def test_impossible_faults_are_refused(request_: str, nth: int, error: str) -> None:
-    with pytest.raises(InvalidOption, match="fail `write` or `flush`"):
+    with pytest.raises(InvalidOption, match="fail `write`, `flush` or `read`"):
         DiskFault(request=request_, nth=nth, error=error)
 
 

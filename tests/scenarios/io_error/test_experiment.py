@@ -64,7 +64,7 @@ def test_a_wrong_store_is_found_out(tmp_path: Path, name: str) -> None:
         "RaisesAtFailpoint",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("Log", "GoesOn", "ComesBack", "ReadsBack", "ReadsAreLeftAlone")
+            for name in ("Log", "GoesOn", "ComesBack", "ReadsBack", "ColdLog", "ReadsAreLeftAlone")
         ),
     ],
 )

@@ -97,7 +97,10 @@ def test_thin_states_says_its_rule() -> None:
     states: dict[CrashPath, str] = {(("w", 1), ("r", number)): str(number) for number in range(1, 101)}
     chosen, rule = thin_states(2, states, 200, 5)
     assert len(chosen) == 10
-    assert rule.startswith("2 deep in recovery, 10 of 100 distinct states were judged (seed 5)")
+    assert rule.startswith(
+        "crashes during recovery, 2 in a row, left 100 distinct states; 10 of them were judged (seed 5)"
+    )
+    assert thin_states(1, states, 200, 5)[1].startswith("crashes during recovery left 100 distinct states")
     assert "--budget" in rule
     assert thin_states(2, states, 200, 6)[0] != chosen
 

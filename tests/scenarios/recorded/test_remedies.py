@@ -50,11 +50,11 @@ def test_patterns() -> None:
 @pytest.mark.parametrize(
     ("remedy", "text"),
     [
-        (Remedy(BEFORE_ACK, ("log", "./")), "os.fsync of log and ./ before each acknowledgement"),
-        (Remedy(BEFORE_RENAME, ("db.new",)), "os.fsync of db.new before each rename of it"),
-        (Remedy(BEFORE_REMOVAL, ("sst",)), "os.fsync of sst before a file is removed or replaced"),
-        (Remedy(BEFORE_RECOVERY, ("*",)), "os.fsync of everything before recovery reads it, after a restart"),
-        (Remedy(BEFORE_ACK, tuple("abcdef")), "os.fsync of a and b and c and d and 2 more before each acknowledgement"),
+        (Remedy(BEFORE_ACK, ("log", "./")), "fsync of log and ./ before each acknowledgement"),
+        (Remedy(BEFORE_RENAME, ("db.new",)), "fsync of db.new before each rename of it"),
+        (Remedy(BEFORE_REMOVAL, ("sst",)), "fsync of sst before a file is removed or replaced"),
+        (Remedy(BEFORE_RECOVERY, ("*",)), "fsync of everything before recovery reads it, after a restart"),
+        (Remedy(BEFORE_ACK, tuple("abcdef")), "fsync of a and b and c and d and 2 more before each acknowledgement"),
     ],
 )
 def test_text(remedy: Remedy, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
 from crashmatrix.scenarios.io_error.disk.plan import beyond, choose_on_disk, cuts_later, rooms
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, WRITE, RequestFault, parse_fault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault, parse_fault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 
 FAULTS = [
     (RequestFault("ext4", WRITE, 3, "EIO"), "ext4:disk-write@3~EIO~once", ["write 3 EIO once"]),
+    (RequestFault("ext4", READ, 2, "EIO", "on"), "ext4:disk-read@2~EIO~on", ["read 2 EIO always"]),
     (RequestFault("xfs", WRITE, 3, "EIO", "twice"), "xfs:disk-write@3~EIO~twice", ["write 3 EIO once", "write 4 EIO once"]),
     (RequestFault("ext4:data=journal", FLUSH, 1, "EIO", "on"), "ext4:data=journal:disk-flush@1~EIO~on", ["flush 1 EIO always"]),
     (RequestFault("ext4", FULL, 0, "ENOSPC"), "ext4:disk-full@0~ENOSPC~once", []),
@@ -80,6 +82,15 @@ def test_without_a_disk_only_calls_fail() -> None:
     assert chosen
     assert all(fault.call for fault in chosen)
     assert not list(beyond(base("posix")))
+
+
+def test_reads_fail_of_a_target_that_wants_it() -> None:
+    """Each read of the disk is a request like the others, and the sweep ends with one read after the last."""
+    reads = replace(base(), requests=(*base().requests, Request(READ, 1, ""), Request(READ, 2, "")), fails_reads=True)
+    chosen, _ = choose_on_disk(reads, PLACES, 1000, seed=0)
+    assert {fault.number for fault in chosen if fault.calls == READ} == {1, 2}
+    assert [fault.number for fault in beyond(reads) if fault.calls == READ] == [3]
+    assert READ not in {fault.calls for fault in beyond(base())}
 
 
 def test_rooms() -> None:

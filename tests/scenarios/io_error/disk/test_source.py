@@ -52,6 +52,16 @@ def test_a_right_store_is_safe(tmp_path: Path, filesystem: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
+@pytest.mark.parametrize("name", ["ColdLog", "ColdLogTakenForEmpty"])
+def test_the_disk_fails_a_read(tmp_path: Path, name: str, filesystem: str) -> None:
+    """A store that takes a log that it cannot read for an empty one loses what was there; one that gives up is safe."""
+    reads = [result for result in on_disk(tmp_path, name, 200, filesystem) if "disk-read" in result.point]
+    assert reads
+    assert any(result.verdict.broken for result in reads) == (name == "ColdLogTakenForEmpty")
+
+
+@pytest.mark.slow
 def test_a_call_fails_and_then_the_power(tmp_path: Path) -> None:
     """On `posix`, which needs no root: a store that goes on although its folder could not be synced loses the file."""
     results = on_disk(tmp_path, "IgnoresFolderSync", 80, "posix")

@@ -70,9 +70,7 @@ def test_two_syncs_that_only_help_together(tmp_path: Path) -> None:
     """The crash took one name and spared the other: synced alone, neither helps; together they are named, and do."""
     (finding,) = explained_power(f"{TOYS}:NoNameIsSynced", "posix", 80, tmp_path)
     assert finding.tested is True
-    assert (
-        "os.fsync of folder/ and ./ before" in finding.suggestion or "os.fsync of ./ and folder/" in finding.suggestion
-    )
+    assert "fsync of folder/ and ./ before" in finding.suggestion or "fsync of ./ and folder/" in finding.suggestion
     assert finding.cause.endswith(("; nor of ./, which this crash spared", "; nor of folder/, which this crash spared"))
 
 
@@ -102,12 +100,12 @@ CAUSES = "tests.scenarios.cause_systems"
 @pytest.mark.parametrize(
     ("system", "fs", "cause", "suggestion"),
     [
-        ("MapWithoutMsync", "posix", "no msync of map before the acknowledgement of 1", "os.fsync of map before"),
+        ("MapWithoutMsync", "posix", "no msync of map before the acknowledgement of 1", "fsync of map before"),
         (
             "MapWithoutMsync",
             COMMITS_SELDOM,
             "no msync of map before the acknowledgement of 1",
-            "os.fsync of map before",
+            "fsync of map before",
         ),
         ("Buffered", "posix", "1 was acknowledged before anything of it was handed to the kernel", ""),
         ("TornRecord", "posix", "a torn write: only a part of it reached the disk: record, bytes 0 to 1,535", ""),
@@ -116,15 +114,15 @@ CAUSES = "tests.scenarios.cause_systems"
             "CompactedAtTheEnd",
             "posix",
             "no fsync of 1.table before 'log removed' in the store's folder",
-            "os.fsync of *.table before a file is removed or replaced",
+            "fsync of *.table before a file is removed or replaced",
         ),
         (
             "RandomNames",
             "posix",
             """no fsync of the store's folder between 'tmp* becomes k' and the acknowledgement of ["k",1]""",
-            "os.fsync of ./ before each acknowledgement",
+            "fsync of ./ before each acknowledgement",
         ),
-        ("ByOtherProcesses", "posix", "no fsync of new before its rename to k", "os.fsync of new before each rename"),
+        ("ByOtherProcesses", "posix", "no fsync of new before its rename to k", "fsync of new before each rename"),
     ],
 )
 def test_causes(system: str, fs: str, cause: str, suggestion: str, tmp_path: Path) -> None:
@@ -139,10 +137,10 @@ def test_causes(system: str, fs: str, cause: str, suggestion: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "suggestion"),
     [
-        ("echo $i >>data", "os.fsync of data and ./ before each acknowledgement"),
+        ("echo $i >>data", "fsync of data and ./ before each acknowledgement"),
         pytest.param(
             "cat data >new 2>/dev/null; echo $i >>new; mv new data; sync .",
-            "os.fsync of new before each rename of it",
+            "fsync of new before each rename of it",
             marks=pytest.mark.slow,
         ),
     ],

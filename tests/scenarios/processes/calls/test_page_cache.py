@@ -22,6 +22,12 @@ TABLE: list[tuple[str, bytes, list[tuple[str, bytes]], bytes, bytes]] = [
     ("a lost page before one that is written is a hole", A, [("failed", A + B), ("ok", A + B + C)], A + B + C, A + ZERO + C),
     ("a new file", b"", [("failed", b"x")], b"x", b""),
     ("cut off again", A, [("failed", A + B)], A, A),
+    ("written again, with the same content", A, [("failed", B), ("write 0 4096", B), ("ok", B)], B, B),
+    ("one page of two is written again", A + B, [("failed", C + D), ("write 4096 8192", C + D), ("ok", C + D)], C + D, A + D),
+    ("a byte of a page is", A + B, [("failed", C + D), ("write 4095 4096", C + D), ("ok", C + D)], C + D, C + B),
+    ("a byte behind it is", A, [("failed", B), ("write 4096 4097", B + b"x"), ("ok", B + b"x")], B + b"x", A + b"x"),
+    ("emptied, and written again", A, [("failed", B), ("write 0", b""), ("ok", B)], B, B),
+    ("cut off, and written again", A, [("failed", A + B), ("write 4096", A), ("ok", A + B)], A + B, A + B),
     ("two failures", A + B, [("failed", C + B), ("failed", C + D)], C + D, A + B),
 ]  # fmt: skip
 
@@ -33,5 +39,12 @@ def test_what_is_left(syncs: list[tuple[str, bytes]], disk: bytes, content: byte
     """A failed sync leaves dirty pages clean; only what is changed afterwards is written by a later one."""
     file = CachedFile(disk)
     for how, now in syncs:
-        file.failed(now) if how == "failed" else file.synced(now)
+        name, *numbers = how.split()
+        match name:
+            case "failed":
+                file.failed(now)
+            case "ok":
+                file.synced(now)
+            case _:
+                file.changed(*map(int, numbers))
     assert file.dropped(content) == left
