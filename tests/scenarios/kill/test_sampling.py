@@ -15,7 +15,6 @@ from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
 from crashmatrix.scenarios.kill.plan import END, RESUMED, parse_id
 from crashmatrix.scenarios.kill.sampling import declared_in, sampled_hits
 
-TOYS = "tests.scenarios.second_life_systems"
 HITS = tuple((name, number) for number in range(1, 31) for name in ("near", "far.a", "far.b", "far.c"))
 PROFILE = Profile(
     HITS, {"near": ("", f"{__file__}:3"), **{f"far.{letter}": ("", "/elsewhere.py:1") for letter in "abc"}}
@@ -40,7 +39,7 @@ def test_half_of_the_hits_are_near(first: set[str], near: int) -> None:
 
 
 def sampled(toy: str, budget: int) -> KillExperiment:
-    plan = Plan(target=f"{TOYS}:{toy}", budget=budget)
+    plan = Plan(target=f"tests.scenarios.{toy}", budget=budget)
     with workbench(plan) as (checker, _):
         options = replace(plan.experiment_options, until_broken=True, sampled=True)
         experiment = KILL.experiment(checker, options)
@@ -50,17 +49,20 @@ def sampled(toy: str, budget: int) -> KillExperiment:
 
 @pytest.mark.experiment
 def test_a_sample_keeps_to_its_budget() -> None:
-    """It has crashes in the workload, in recovery and in second lives, and the undisturbed end; all together are few."""
-    experiment = sampled("GoesOn", 10)
+    """It has crashes in the workload and in second lives, and the undisturbed end; all together are few."""
+    experiment = sampled("second_life_systems:GoesOn", 10)
     paths = [parse_id(result.id) for result in experiment.ordered()]
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert (END,) in paths and len(paths) <= 12
     assert any(RESUMED in path and path[-1] == END for path in paths)
     assert sum(RESUMED in path and path[-1] != END for path in paths) <= 2
-    assert any(len(path) > 1 and RESUMED not in path for path in paths)
 
 
 @pytest.mark.experiment
-def test_a_sample_finds_what_a_second_life_shows() -> None:
-    """The run stops there."""
-    assert any(result.verdict.broken for result in sampled("TwoHalves", 40).ordered())
+@pytest.mark.parametrize(
+    ("toy", "second_life"), [("second_life_systems:TwoHalves", True), ("toy_systems:ForgetsOnRecovery", False)]
+)
+def test_a_sample_finds_what_shows_late_only(toy: str, second_life: bool) -> None:
+    """In a second life, or after a crash in recovery."""
+    broken = [parse_id(result.id) for result in sampled(toy, 40).ordered() if result.verdict.broken]
+    assert broken and all(len(path) > 1 and (RESUMED in path) is second_life for path in broken)
