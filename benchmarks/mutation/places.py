@@ -28,7 +28,7 @@ class Group:
     Attributes:
         patterns: of their paths below the root of the repository.
         harnesses: in turn; none for code that only tests judge.
-        tests: folders whose quick tests follow those of the module itself.
+        tests: folders, or files, whose quick tests follow those of the module itself.
         experiments: whether tests that run experiments count as quick.
     """
 
@@ -51,12 +51,17 @@ _ENGINE, _LOG, _NO_LOG = (
     _harness("reference:no-log", 40, 16),
 )
 
+_TABLE_TESTS = tuple(
+    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "buffers", "engine", "opening")
+)
+"""Few: all those of the folder take minutes."""
+
 GROUPS = (
     Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal",)),
-    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), ("tests/reference_wal",)),
+    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
@@ -86,7 +91,7 @@ def tests_of(path: Path) -> list[list[str]]:
     """Return the arguments of pytest, one run after the other: the module's own tests, then those of its folder."""
     own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
     group = group_of(path)
-    folders = [folder for folder in group.tests if (ROOT / folder).is_dir()]
+    folders = [folder for folder in group.tests if (ROOT / folder).exists()]
     lengthy = "not slow and not recorded" if group.experiments else "not slow and not recorded and not experiment"
     first = [[own]] if (ROOT / own).is_file() else []
     return [*first, [*folders, "-m", lengthy]]
