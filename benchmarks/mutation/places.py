@@ -52,7 +52,7 @@ _ENGINE, _LOG, _NO_LOG = (
 )
 
 _TABLE_TESTS = tuple(
-    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "buffers", "engine", "opening")
+    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening")
 )
 """Few: all those of the folder take minutes."""
 
