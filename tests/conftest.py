@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+sys.dont_write_bytecode = False  # See `pytest_collection`; for what is imported here, too.
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -97,7 +99,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection() -> None:
     gc.disable()  # A quarter of the time; nothing is garbage yet.
     sys.dont_write_bytecode = (
-        False  # Else each process of each run rewrites the assertions of all modules: half of the time.
+        False  # Else each process of each run rewrites the assertions of all tests, and of Hypothesis.
     )
 
 

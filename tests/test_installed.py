@@ -99,13 +99,17 @@ def project(folder: Path, names: tuple[str, ...] = PACKAGES) -> Path:
     return folder
 
 
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Plugins that take time, and make no difference here."""
+
+
 def run_pytest(
     python: Path, folder: Path, *options: str, by: tuple[str, ...] = ("-P",), environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest as its script does, with no current folder on the path when plugins are loaded."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHONPATH"))}
     return subprocess.run(
-        [python, *by, "-W", "error::DeprecationWarning", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [python, *by, "-W", "error::DeprecationWarning", "-m", "pytest", "-q", *WITHOUT, *options],
         cwd=folder, env={**inherited, **(environment or {})}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 

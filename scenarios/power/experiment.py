@@ -45,7 +45,6 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.explain.findings import PowerExplainer
 from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration
 from crashmatrix.scenarios.power.results import circumstances, parse_power_id
 from crashmatrix.scenarios.processes.result import Raised, Returned
@@ -67,6 +66,10 @@ class PowerExperiment(PowerExploration):
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
+        from crashmatrix.scenarios.power.explain.findings import (
+            PowerExplainer,  # Here: most runs have nothing to explain.
+        )
+
         explainer = PowerExplainer(self)
         return Explained(explainer.findings(), explainer.notes)
 

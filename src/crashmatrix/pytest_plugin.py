@@ -18,6 +18,7 @@ that do not use the fixture lose no time, and a project with a package named `sc
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,23 @@ BUDGET = 300
 
 _MARKER = "crash_matrix"
 _PARAMETER = "_crash_experiment"
+
+
+def _leave_assertions_as_they_are() -> None:
+    """Take this package off the list of those whose assertions pytest rewrites when they are imported.
+
+    pytest puts every package there that has a plugin. To rewrite the modules that a run needs takes seconds, in each process
+    where Python keeps no compiled files (PYTHONDONTWRITEBYTECODE, common in containers), and no test is among them. pytest has
+    no public call for it; in a version that keeps its list elsewhere, the modules are rewritten, which does no harm.
+    """
+    for finder in sys.meta_path:
+        names, known = getattr(finder, "_must_rewrite", None), getattr(finder, "_marked_for_rewrite_cache", None)
+        if isinstance(names, set) and isinstance(known, dict):
+            names.discard("crashmatrix")
+            known.clear()
+
+
+_leave_assertions_as_they_are()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -59,7 +59,11 @@ def examples(tmp_path: Path) -> Path:
 
 
 def call(examples: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {
+        **os.environ,
+        "COLUMNS": "200",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }  # pytest compiles all of Hypothesis else.
     folder = examples.parents[1]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
 

@@ -152,7 +152,7 @@ def test_it(crash_matrix):
 def test_the_pytest_fixture_runs_it(pytester: pytest.Pytester) -> None:
     """The fixture runs it by name, and fails the test with its explanation."""
     pytester.makepyfile(test_toy=TEST.format(path=[str(Path(__file__).parents[2])]))
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*Store breaks its promise*", "*why: data was emptied", "*crash: empty at data"])
 

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios import pytest_fixture
+
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.experiment
+
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Options of each run. The plugin of Hypothesis imports all of it at the end, which takes longer than most of these tests."""
 
 STORE = """
 import json
@@ -70,7 +75,7 @@ SEEN = {
 
 def run(pytester: pytest.Pytester, name: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(test_store=STORE + TESTS[name])
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    return pytester.runpytest_subprocess(*WITHOUT, *options)
 
 
 def test_safe(pytester: pytest.Pytester) -> None:
@@ -112,7 +117,9 @@ def test_each_experiment_is_a_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_store=STORE + MARKED)
     listed = pytester.runpytest_inprocess("--collect-only", "-q")
     listed.stdout.fnmatch_lines(["*::test_it?kill?", "*::test_it?power?", "*::test_other"])
-    result = pytester.runpytest_subprocess("-n", "1", "-k", "kill or other", "--strict-markers", "--crash-seed", "3")
+    result = pytester.runpytest_subprocess(
+        *WITHOUT, "-n", "1", "-k", "kill or other", "--strict-markers", "--crash-seed", "3"
+    )
     result.assert_outcomes(passed=2)
 
 
@@ -129,10 +136,17 @@ def test_it(crash_matrix, monkeypatch):
 def test_what_cannot_run_here(pytester: pytest.Pytester, in_place: bool, outcome: dict[str, int]) -> None:
     """An experiment that this machine cannot run never lets a test pass, nor hides what the others found."""
     pytester.makepyfile(test_store=STORE + MISSING.format(in_place=in_place))
-    result = pytester.runpytest_subprocess("-rs")
+    result = pytester.runpytest_subprocess(*WITHOUT, "-rs")
     result.assert_outcomes(**outcome)
     if not in_place:
         result.stdout.fnmatch_lines(["*power not run: no root; run as root"])
+
+
+def test_assertions_of_this_package_are_left_as_they_are() -> None:
+    """pytest does not rewrite its modules, hundreds of them, as it does with those of other packages that have a plugin."""
+    rewrites = type(sys.modules[__name__].__loader__)
+    assert "assertion" in rewrites.__module__
+    assert not isinstance(pytest_fixture.__loader__, rewrites)
 
 
 def test_costs_nothing_unused(tmp_path: Path) -> None:

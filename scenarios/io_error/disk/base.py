@@ -83,7 +83,7 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
         prepared = record(lambda _: None, prepare=prepare, confine=confine_for(target), options=options)
         save_trace(prepared, trace)
         whole = prepared, CrashState.whole(prepared, len(prepared.operations))
-        options = RecordOptions(seed=target.seed, write_back=True, time_limit_seconds=limit)
+        options = RecordOptions(seed=target.seed, write_back=True, cold=system.fails_reads, time_limit_seconds=limit)
         begun = time.monotonic()
         traces = [
             record(work, crashed=whole, confine=confine_for(target), options=replace(options, switch=switch))
@@ -96,7 +96,7 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
     acknowledged = sum(isinstance(parse(line), AckNote) for line in journal_before(shortest, shortest.finish))
     loses = _power_alone(target, recording_of(filesystem, target, trace, initial), shortest)
     reads = min(switch.reads for switch in switches) if system.fails_reads else 0
-    requests = (*_requests(traces), *(Request(READ, number, "") for number in range(1, reads + 1)))
+    requests = (*_requests(traces), *(Request(READ, number, f"read {number}") for number in range(1, reads + 1)))
     return Base(filesystem, trace, initial, requests, taken, acknowledged, seconds, loses, system.fails_reads)
 
 

@@ -25,14 +25,15 @@ def test_safe_where_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def shallow(*arguments: Any) -> KillExperiment:
         experiment = whole(*arguments)
-        experiment.depth_max = 1
+        experiment.depth_max, experiment.sample_min = 1, 5
         return experiment
 
     monkeypatch.setattr(Kill, "experiment", shallow)
     monkeypatch.setattr(second_lives, "KILLS_MIN", 4)
-    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 32), report=tmp_path / "report")).run()
+    Campaign(Plan(experiments=("kill",), budget=60, shard=Shard(1, 64), report=tmp_path / "report")).run()
     part = the_part(tmp_path / "report")
-    assert part["scenarios"] >= 25
+    assert part["scenarios"] >= 12
+    assert part["details"]["killed_for_real"] >= 4
     assert part["details"]["during_recovery"] >= 2
 
 
@@ -55,7 +56,7 @@ def the_part(report: Path) -> dict[str, Any]:
     part: dict[str, Any] = summary["experiments"]["kill"]
     assert summary["verdict"] == "safe"
     assert part["verdicts"] == {"safe": part["scenarios"]}
-    assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"] >= 10
+    assert part["details"]["killed_for_real"] == part["details"]["agreed_with_snapshot"]
     return part
 
 
