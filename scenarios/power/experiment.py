@@ -161,12 +161,13 @@ class Power:
 
     def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
         """Return experiments with more and more states and restarts."""
-        # If one recording suffices, more of its states are worth more than restarts.
-        may_restart = all(Filesystem.parse(name).nudges for name in options.filesystems)
-        for budget, restarts in _SEARCHES:
-            experiment = self.experiment(checker, replace(options, budget=budget))
-            experiment.restarts = restarts if may_restart else 0
-            yield experiment
+        nudged = all(Filesystem.parse(name).nudges for name in options.filesystems)
+        for budget, most in _SEARCHES:
+            # Without nudges, the states of one recording come first: restarts would take nearly all the budget from it.
+            for restarts in (most,) if nudged else (0, most):
+                experiment = self.experiment(checker, replace(options, budget=budget))
+                experiment.restarts = restarts
+                yield experiment
 
     def points(self, checker: Checker) -> Sequence[CrashPoint]:
         """None has a name before it is recorded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,16 +52,16 @@ def archived(folder: Path) -> list[str | int]:
 
 
 class DrivenEngine:
-    """The engine, with a planted bug if one is named."""
+    """The engine, with a planted bug if one is named, and a budget for compressed rows that wait."""
 
-    def __init__(self, root: Path, *, bug: str = "") -> None:
+    def __init__(self, root: Path, *, bug: str = "", compressed_bytes_max: int = 0) -> None:
         if bug:
             mutant(bug).plant()
-        self._root = root
+        self._root, self._options = root, replace(OPTIONS, compressed_bytes_max=compressed_bytes_max)
         self._open()
 
     def _open(self) -> None:
-        self._engine = StorageEngine.open(self._root, options=OPTIONS)
+        self._engine = StorageEngine.open(self._root, options=self._options)
 
     def create(self, table: str) -> None:
         self._engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])

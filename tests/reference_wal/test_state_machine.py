@@ -149,6 +149,12 @@ class EngineMachine(ModelledMachine):
         self.change("transfer", table, after={name: held for name, held in after.items() if held or name != place})
 
 
+CompressedMachine = type(
+    "CompressedMachine", (EngineMachine,), {"open": partial(DrivenEngine, compressed_bytes_max=4_000)}
+)
+"""The engine, in which two or three compressed generations may wait."""
+
+
 class LogMachine(ModelledMachine):
     """The log by itself; the model has the id and batch of every batch not marked persisted."""
 
@@ -200,7 +206,9 @@ class LogMachine(ModelledMachine):
 
 
 @pytest.mark.lengthy
-@pytest.mark.parametrize("machine", [EngineMachine, LogMachine])
+@pytest.mark.parametrize(
+    "machine", [EngineMachine, LogMachine, pytest.param(CompressedMachine, marks=pytest.mark.slow)]
+)
 def test_agrees_with_its_model(machine: type[CrashStateMachine]) -> None:
     """After any sequence of operations and kills, exactly what was promised is there."""
     run_state_machine_as_test(machine, settings=PROFILE)
