@@ -57,6 +57,8 @@ class ExperimentOptions:
         filesystems_named: whether the user chose them; then their disks fail, too, if failing calls are tried.
         shard: the part of the plan that is run.
         until_broken: stop at the first broken promise, judging in a drawn order: quick proof that a bug is found.
+        sampled: the budget bounds everything that is judged, crashes in recovery and second lives, too: a drawn sample of each.
+        near: a source file whose failpoints come first in a sample; empty for none.
         keep_evidence: whether the recorded disks, which a replay needs, go into the report directory.
         report: the report directory.
     """
@@ -68,6 +70,8 @@ class ExperimentOptions:
     filesystems_named: bool = False
     shard: Shard = WHOLE
     until_broken: bool = False
+    sampled: bool = False
+    near: str = ""
     keep_evidence: bool = True
     report: Path = Path("crashmatrix-report")
 

@@ -123,7 +123,6 @@ WITHOUT_NAMESAKE = {
     "scenarios/campaign/cluster/worker.py": "the other end of a task; cluster/test_pool.py sends some",
     "scenarios/io_error/trying.py": "runs and judges; io_error/test_experiment.py drives it",
     "scenarios/judging/tasks/judge_state.py": "a thin wrapper of the checker; kill's tests judge with it",
-    "scenarios/judging/checker.py": "judges with real jobs; test_undisturbed.py, test_out_of_bounds.py and kill's tests drive it",
     "scenarios/power/exploring.py": "records and judges; power/test_experiment.py and test_posix.py drive it",
     "scenarios/stateful/sessions.py": "the other end of a state machine; test_state_machine.py drives it",
     "faults/disk/change_names.py": "chooses between the rooms' `naming`, whose tests call it",

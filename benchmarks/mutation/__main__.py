@@ -17,16 +17,17 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.mutation.baselines import Baselines
 from benchmarks.mutation.document import document
 from benchmarks.mutation.places import GROUPS, ROOT, Group, group_of
 from benchmarks.mutation.pytest_judge import UnitTests
 from crashmatrix.scenarios.mutation.attempt import Settings
-from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
+from crashmatrix.scenarios.mutation.bounded import Stopped
+from crashmatrix.scenarios.mutation.harness import Harness, Undisturbed, undisturbed
 from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of, sampled
 from crashmatrix.scenarios.mutation.mutation_run import run_mutants
 from crashmatrix.scenarios.mutation.results import Outcome, ResultsFile, Tried, digest, equivalents
@@ -34,18 +35,23 @@ from crashmatrix.scenarios.mutation.survivors import survivors
 from crashmatrix.scenarios.shards import Shard
 
 RESULTS = ROOT / "benchmarks" / "mutation" / "results.jsonl"
+BASELINES = ROOT / "benchmarks" / "mutation" / ".baselines.json"
 EQUIVALENT = ROOT / "benchmarks" / "mutation" / "equivalent.toml"
+REMARKS = ROOT / "benchmarks" / "mutation" / "remarks.md"
 DOCUMENT = ROOT / "docs" / "mutation.md"
 
 
 class Judges:
     """The harness of a mutant's group, and its tests."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._tests, self._stop, self._beginning = UnitTests(), stop, threading.Lock()
+    def __init__(self, stop: threading.Event, baselines: Baselines, until: float) -> None:
+        """No mutant is begun after ``until``, by the monotonic clock; those begun are judged to the end."""
+        self._tests, self._stop, self._baselines, self._until = UnitTests(baselines), stop, baselines, until
 
     def __call__(self, mutant: SourceMutant, stop: threading.Event) -> dict[str, Outcome]:
         """Judge it by each, also if the first noticed it."""
+        if time.monotonic() > self._until:
+            raise Stopped
         group = group_of(mutant.path)
         outcomes = {"tests": self._tests.judge(mutant, stop)}
         if group.harnesses:
@@ -55,24 +61,20 @@ class Judges:
     def _by_harness(self, mutant: SourceMutant, group: Group, stop: threading.Event) -> Outcome:
         outcomes = []
         for settings in group.harnesses:
-            outcomes.append(self._harness(settings).judge(mutant, stop))
+            outcomes.append(Harness(settings, self._without_bug(settings)).judge(mutant, stop))
             if outcomes[-1].killed:
                 return outcomes[-1]
         order = ("error", "survived", "unreached", "unloaded")  # It is reached if any of them reaches it.
         return min(outcomes, key=lambda outcome: order.index(outcome.kind))
 
-    def _harness(self, settings: Settings) -> Harness:
-        with self._beginning:
-            return self._made(settings.target)
+    def _without_bug(self, settings: Settings) -> Undisturbed:
+        def run() -> Undisturbed:
+            modules = {path for group in GROUPS if settings in group.harnesses for path in group.modules}
+            found = undisturbed(settings, sorted(modules), self._stop)
+            print(f"{settings.target} without a bug: {found.outcome.about} in {found.outcome.seconds} s", flush=True)
+            return found
 
-    @cache  # noqa: B019  # one object a run
-    def _made(self, target: str) -> Harness:
-        settings = next(found for group in GROUPS for found in group.harnesses if found.target == target)
-        modules = {path for group in GROUPS if settings in group.harnesses for path in group.modules}
-        print(f"{target}: the run without a bug", flush=True)
-        baseline = undisturbed(settings, sorted(modules), self._stop)
-        print(f"{target}: {baseline.outcome.about} in {baseline.outcome.seconds} s", flush=True)
-        return Harness(settings, baseline)
+        return self._baselines.once(msgspec.json.encode(settings).decode(), Undisturbed, run)
 
 
 def every_mutant(groups: Iterable[Group]) -> list[SourceMutant]:
@@ -83,7 +85,7 @@ def every_mutant(groups: Iterable[Group]) -> list[SourceMutant]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long to run at most")
+    parser.add_argument("--minutes", type=float, default=60.0, help="after so many, no mutant is begun")
     parser.add_argument("--sample", type=int, default=100_000, help="how many mutants to try at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
@@ -105,7 +107,8 @@ def main() -> None:
             results.forget(mutant.id for mutant in chosen)
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
-    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed), "utf-8")
+    remarks = REMARKS.read_text("utf-8")
+    DOCUMENT.write_text(document(everything, _tried(everything, results), known, given.seed, remarks), "utf-8")
     print(f"wrote {DOCUMENT.relative_to(ROOT)}")
 
 
@@ -115,16 +118,13 @@ def _tried(mutants: Iterable[SourceMutant], results: ResultsFile) -> dict[str, T
 
 def _run(mutants: Sequence[SourceMutant], results: ResultsFile, workers: int, minutes: float) -> None:
     stop, start = threading.Event(), time.monotonic()
-    timer = threading.Timer(minutes * 60, stop.set)
-    timer.daemon = True
-    timer.start()
+    judges = Judges(stop, Baselines(BASELINES), start + 60 * minutes)
 
     def heard(mutant: SourceMutant, tried: Tried) -> None:
         kinds = ", ".join(f"{judge}: {outcome.kind} {outcome.by}" for judge, outcome in tried.outcomes.items())
         print(f"{time.monotonic() - start:6.0f} s  {mutant.id}  {mutant.about}  {kinds}", flush=True)
 
-    run_mutants(mutants, Judges(stop), results, workers=workers, heard=heard, stop=stop)
-    timer.cancel()
+    run_mutants(mutants, judges, results, workers=workers, heard=heard, stop=stop)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 
 from benchmarks.mutation.places import group_of
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
-from crashmatrix.scenarios.mutation.results import Tried
+from crashmatrix.scenarios.mutation.results import KILLED, Tried
 from crashmatrix.scenarios.mutation.survivors import Score, outcomes_in_words, scores, survivors, table
 
 __all__ = ["document"]
@@ -28,21 +29,27 @@ and either. [The guide](mutate.md) says what the bugs are, and does the same to 
     python -m benchmarks.mutation --only spill   # some modules
     python -m benchmarks.mutation --document     # only write this page again
 
-The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant. The harness ran with
-small budgets (`benchmarks/mutation/places.py`), smaller than those of `crashmatrix run`, and on
-`posix` only. The unit tests are those of the mutated module, then the quick ones of its folder; so
-tests elsewhere that would notice a bug do not count."""
+The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant. The harness judges a
+sample of crash states with `kill`, then with `power` on `posix`: 16 to 60 of each, second lives and
+crashes in recovery included (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands.
+The unit tests are those of the mutated module, then the quick ones of its folder; so tests
+elsewhere that would notice a bug do not count."""
 
 
 def document(
-    mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str], seed: int
+    mutants: Sequence[SourceMutant],
+    tried: Mapping[str, Tried],
+    equivalent: Mapping[str, str],
+    seed: int,
+    remarks: str = "",
 ) -> str:
-    """Return the page."""
+    """Return the page; ``remarks`` are a person's, on this run."""
     judged = [mutant for mutant in mutants if mutant.id in tried]
     if not judged:
         return f"{_HEAD}\n\nNo run is recorded yet.\n"
     sample = f"The sample: {len(judged):,} of {len(mutants):,} mutants, drawn with seed {seed}, each module and operator in turn."
-    lines = [_HEAD, "", *textwrap.wrap(sample, 100), ""]
+    lines = [_HEAD, "", *textwrap.wrap(sample, 100), "", *_seconds(judged, tried), ""]
+    lines += [remarks.strip(), ""] if remarks.strip() else []
     durable = [mutant for mutant in judged if _group(mutant) in _DURABLE]
     lines += ["## Modules that promise durability", "", _table("group", durable, tried, equivalent, _durable), ""]
     lines += ["## By module", "", _table("module", judged, tried, equivalent, _group), ""]
@@ -50,6 +57,15 @@ def document(
     lines += ["## How they fared", "", *_kinds(judged, tried, equivalent), ""]
     lines += [*_survivors(judged, tried, equivalent), *_equivalent(judged, equivalent)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _seconds(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried]) -> Iterator[str]:
+    """How long a judge took, for those that noticed the bug and those that ran to the end."""
+    for name, judge in (("harness", "harness"), ("unit tests", "tests")):
+        found = [tried[mutant.id].outcomes[judge] for mutant in mutants if judge in tried[mutant.id].outcomes]
+        for what, kinds in (("noticed", KILLED), ("survived", {"survived"})):
+            if times := sorted(outcome.seconds for outcome in found if outcome.kind in kinds):
+                yield f"- {name}, {what}: {len(times)}, median {median(times):.0f} s, longest {times[-1]:.0f} s"
 
 
 def _group(mutant: SourceMutant) -> str:

@@ -14,13 +14,11 @@ from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 __all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK, MORE = 40, 200
-"""Budgets: scenarios of each experiment, in two rounds."""
 
 
-def _harness(target: str) -> Settings:
-    stages = tuple(Stage(experiment, budget) for budget in (QUICK, MORE) for experiment in ("kill", "power"))
-    return Settings(target, stages)
+def _harness(target: str, kills: int, cuts: int) -> Settings:
+    """A harness that judges about so many crash states of each experiment."""
+    return Settings(target, (Stage("kill", kills), Stage("power", cuts)))
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,15 @@ class Group:
     Attributes:
         patterns: of their paths below the root of the repository.
         harnesses: in turn; none for code that only tests judge.
-        tests: folders whose quick tests follow those of the module itself.
+        tests: folders, or files, whose quick tests follow those of the module itself.
+        experiments: whether tests that run experiments count as quick.
     """
 
     name: str
     patterns: tuple[str, ...]
     harnesses: tuple[Settings, ...]
     tests: tuple[str, ...]
+    experiments: bool = False
 
     @property
     def modules(self) -> list[Path]:
@@ -45,14 +45,23 @@ class Group:
         return sorted(path for path in found if path.name != "__init__.py")
 
 
-_ENGINE, _LOG, _NO_LOG = map(_harness, ("reference", "reference-log", "reference:no-log"))
+_ENGINE, _LOG, _NO_LOG = (
+    _harness("reference", 40, 16),
+    _harness("reference-log", 60, 40),
+    _harness("reference:no-log", 40, 16),
+)
+
+_TABLE_TESTS = tuple(
+    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening")
+)
+"""Few: all those of the folder take minutes."""
 
 GROUPS = (
     Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
-    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal/delta",)),
+    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), ("tests/reference_wal",)),
-    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), ("tests/reference_wal",)),
+    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
@@ -60,7 +69,7 @@ GROUPS = (
         ("tests/reference_wal",),
     ),
     Group("contracts", ("scenarios/target/*.py", "scenarios/target/contracts/*.py"), (), ("tests/scenarios/target",)),
-    Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",)),
+    Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",), experiments=True),
     Group("snapshots", ("scenarios/judging/snapshots/*.py",), (), ("tests/scenarios/judging",)),
     Group("enumeration", ("faults/disk/enumeration/*.py",), (), ("tests/faults/disk/enumeration",)),
     Group(
@@ -81,6 +90,8 @@ def group_of(path: Path) -> Group:
 def tests_of(path: Path) -> list[list[str]]:
     """Return the arguments of pytest, one run after the other: the module's own tests, then those of its folder."""
     own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
-    folders = [folder for folder in group_of(path).tests if (ROOT / folder).is_dir()]
+    group = group_of(path)
+    folders = [folder for folder in group.tests if (ROOT / folder).exists()]
+    lengthy = "not slow and not recorded" if group.experiments else "not slow and not recorded and not experiment"
     first = [[own]] if (ROOT / own).is_file() else []
-    return [*first, [*folders, "-m", "not slow and not recorded and not experiment"]]
+    return [*first, [*folders, "-m", lengthy]]

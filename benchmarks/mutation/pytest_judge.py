@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+from benchmarks.mutation.baselines import Baselines
 from benchmarks.mutation.places import ROOT, tests_of
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.mutation.bounded import run_bounded
@@ -15,10 +16,13 @@ from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.overlay import Overlay
 from crashmatrix.scenarios.mutation.results import Outcome
 
-__all__ = ["UnitTests"]
+__all__ = ["PYTEST", "UnitTests"]
 
 _SECONDS_MIN, _TIMES, _SECONDS_MAX = 60.0, 8.0, 1800.0
-_PYTEST = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-header"]
+PYTEST = [
+    sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-header", "--assert=plain"
+]  # fmt: skip
+"""Plain asserts: pytest would load the modules of packages that have a plugin, as ours has, by itself, and so without the bug."""
 _PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
 """Exit statuses of pytest. 2 and 4: the tests, or their conftest, could not be imported."""
 
@@ -26,30 +30,31 @@ _PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
 class UnitTests:
     """The tests; each run of them is made once without a bug, to learn that it passes and how long it takes."""
 
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-        self._measuring = threading.Lock()
+    def __init__(self, baselines: Baselines) -> None:
+        self._baselines = baselines
 
     def judge(self, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         """Run the tests with the bug. Raises Stopped, and UsageError if they fail without it."""
-        start = time.perf_counter()
+        start, outcomes = time.perf_counter(), list[Outcome]()
         for arguments in tests_of(mutant.path):
             limit = max(_SECONDS_MIN, _TIMES * self._without_bug(arguments, stop))
-            outcome = _run(arguments, mutant, limit, stop)
-            if outcome.kind != "survived":
+            outcomes.append(_run(arguments, mutant, limit, stop))
+            if outcomes[-1].kind not in ("survived", "unloaded"):
                 break
-        return Outcome(outcome.kind, outcome.by, outcome.about, round(time.perf_counter() - start, 1))
+        found = ([each for each in outcomes if each.kind != "unloaded"] or outcomes)[-1]
+        return Outcome(found.kind, found.by, found.about, round(time.perf_counter() - start, 1))
 
     def _without_bug(self, arguments: list[str], stop: threading.Event) -> float:
-        with self._measuring:
-            key = " ".join(arguments)
-            if key not in self._seconds:
-                start = time.perf_counter()
-                outcome = _run(arguments, None, _SECONDS_MAX, stop)
-                if outcome.kind != "survived":
-                    raise UsageError(f"{key} fails without any bug: {outcome.by} {outcome.about}")
-                self._seconds[key] = time.perf_counter() - start
-            return self._seconds[key]
+        name = " ".join(arguments)
+
+        def run() -> float:
+            start = time.perf_counter()
+            outcome = _run(arguments, None, _SECONDS_MAX, stop)
+            if outcome.kind != "survived":
+                raise UsageError(f"{name} fails without any bug: {outcome.by} {outcome.about}")
+            return time.perf_counter() - start
+
+        return self._baselines.once(name, float, run)
 
 
 def _run(arguments: list[str], mutant: SourceMutant | None, seconds_max: float, stop: threading.Event) -> Outcome:
@@ -57,7 +62,7 @@ def _run(arguments: list[str], mutant: SourceMutant | None, seconds_max: float, 
         log, place = Path(folder, "output.txt"), Path(folder, "overlay")
         place.mkdir()
         overlay = Overlay(place, {mutant.path: mutant.text()} if mutant else {})
-        status = run_bounded([*_PYTEST, *arguments], overlay.environment(), log, seconds_max, stop, ROOT)
+        status = run_bounded([*PYTEST, *arguments], overlay.environment(), log, seconds_max, stop, ROOT)
         if status is None:
             return Outcome("timeout", about=f"not done after {seconds_max:.0f} s")
         failed = [

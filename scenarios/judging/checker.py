@@ -305,11 +305,11 @@ class Checker:
     def _recover_again(self, root: Path, items: Sequence[Item], promises: Promises, before: Tree) -> None:
         begun, limit = time.monotonic(), self._patience_again.limit
         job = self.jobs.start(work.recover_again, self.target, root, promises, seconds_max=limit, view=self.view(root))
-        again = job.next_message()
-        if again is None:
+        if (again := job.next_message()) is None:
             if isinstance(result := job.wait(), TimedOut):
                 self._patience_again.hung(limit)
-            raise failed_recovery("a second recovery", result)
+            failed = failed_recovery("a second recovery", result)
+            raise CheckEnded(failed.verdict, second_recovery.named(failed.explanation))
         self._patience_again.ended(time.monotonic() - begun)
         job.grant(2 * self.system.seconds_max - limit)  # The system's own check has the whole time.
         try:

@@ -37,11 +37,13 @@ from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired, unreached
 from crashmatrix.scenarios.judging.words import counted
+from crashmatrix.scenarios.judging.worker import Hit, Profile
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare, prepare_once
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
+from crashmatrix.scenarios.kill.sampling import SampledKills, declared_in, sampled_hits
 from crashmatrix.scenarios.kill.second_lives import KILLS_MIN, LIVES_MIN, SecondLives
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -62,7 +64,7 @@ class KillExperiment(KillExploration):
         prepared = prepare_once(self.checker)
         if self._says_nothing(prepared):
             return
-        chosen, note = thin(prepared.profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
+        chosen, note = self._chosen(prepared.profile)
         self.notes += filter(None, (prepared.note, *prepared.profile.notes, note))
         self.details.update(depth_max=self.depth_max, notes=self.notes, plan=plan_digest(chosen))
         begun = time.monotonic()
@@ -70,11 +72,21 @@ class KillExperiment(KillExploration):
         expected = LIVES_MIN + KILLS_MIN if self.checker.system.can_resume() else 0
         self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
         lives = SecondLives(self)
-        self._explore_all(lives)
+        if self.options.sampled:
+            SampledKills(self, lives, declared_in(prepared.profile, self.options.near)).run()
+            self.details.update(killed_for_real=0, agreed_with_snapshot=0)
+        else:
+            self._explore_all(lives)
+            RealKills(self, prepared, comparable, self.sample_min).run()
         lives.account()
-        RealKills(self, prepared, comparable, self.sample_min).run()
         self._locate(prepared)
         self._account(prepared)
+
+    def _chosen(self, profile: Profile) -> tuple[list[Hit], str]:
+        if self.options.sampled:
+            first = declared_in(profile, self.options.near)
+            return sampled_hits(profile, self.budget, self.options.seed, first)
+        return thin(profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
 
     def _explore_all(self, lives: SecondLives) -> None:
         if not self.options.until_broken:

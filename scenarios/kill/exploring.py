@@ -207,7 +207,7 @@ class KillExploration:
             found = self.judge_level(level, snapshot=depth < self.depth_max)
             if self.options.until_broken and self.broken():
                 return
-            level = self._thin_states(depth + 1, self._next_level(found))
+            level = self._thin_states(depth + 1, self.next_level(found))
             self.states.update(level)
             self.paths += level
 
@@ -247,7 +247,8 @@ class KillExploration:
             if path not in self.results and state.key in self.checked:
                 self.report(path, self.checked[state.key], state)
 
-    def _next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
+    def next_level(self, found: Iterable[tuple[CrashPath, CrashState, Checked]]) -> dict[CrashPath, CrashState]:
+        """Return the states that recoveries passed through: each is a crash in recovery."""
         return {
             (*path, snapshot.hit): CrashState(snapshot.tree, state.promises)
             for path, state, checked in found

@@ -128,17 +128,20 @@ class SecondLives:
     """By the path to the crash before."""
     _found: dict[tuple[str, str], CrashPath] = field(default_factory=dict)
     _watched: set[CrashPath] = field(default_factory=set)
+    _at_most: int | None = None
 
-    def run(self, *, everywhere: bool = False) -> None:
+    def run(self, *, everywhere: bool = False, at_most: int | None = None) -> None:
         """Resume, judge, and say in the exploration's notes and details what came of it.
 
         Args:
             everywhere: go on from everything that recoveries led to, however much it is.
+            at_most: how many second lives there are at most, and distinct crashes in them; None for a share.
         """
         explored = self.exploration
         if not explored.checker.system.can_resume():
             return
         recovered = self._recovered()
+        self._at_most = at_most
         room = len(recovered) if everywhere else self._room(LIVES_MIN, LIVES_SHARE)
         chosen = choose(
             {path: path[-1][0] for path in recovered}, room, f"{explored.options.seed} second lives {len(self.lives)}"
@@ -172,6 +175,8 @@ class SecondLives:
         return found
 
     def _room(self, least: int, share: float) -> int:
+        if self._at_most is not None:
+            return self._at_most
         return max(least, round(share * len(self.exploration.checked)))
 
     def _note(self, path: CrashPath, recovered: Recovered, life: Life) -> None:
@@ -195,7 +200,8 @@ class SecondLives:
             (*path, RESUMED, hit): state for path in paths for hit, state in self.lives[path].states.items()
         }  # fmt: skip
         first = {state.key: path for path, state in reversed(kills.items())}
-        room = len(first) if explored.options.until_broken else self._room(KILLS_MIN, KILLS_SHARE)
+        every = explored.options.until_broken and self._at_most is None
+        room = len(first) if every else self._room(KILLS_MIN, KILLS_SHARE)
         drawn = choose(
             {path: path[-1][0] for path in first.values()}, room, f"{explored.options.seed} kills in second lives"
         )

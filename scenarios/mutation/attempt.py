@@ -1,7 +1,7 @@
 """One mutant, or none, against a harness: a process of its own that runs experiments until a promise is broken.
 
-``python -m crashmatrix.scenarios.mutation.attempt SETTINGS OUT`` is that process; `attempt` starts it. It writes its outcome to
-a file, as a target may print. A process that ends without one failed itself, which says nothing about the mutant.
+``python -m crashmatrix.scenarios.mutation.attempt SETTINGS OUT FILE`` is that process; `attempt` starts it. It writes its outcome
+to a file, as a target may print. A process that ends without one failed itself, which says nothing about the mutant.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ _ABOUT_MAX = 400
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """An experiment with its budget, as far as it goes before the next one."""
+    """An experiment with its budget, as far as it goes before the next one.
+
+    Attributes:
+        sampled: the budget bounds everything that is judged: a sample of each kind of crash.
+    """
 
     experiment: str
     budget: int
     filesystems: tuple[str, ...] = ("posix",)
+    sampled: bool = True
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -56,11 +61,21 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def attempt(
-    settings: Settings, environment: Mapping[str, str], scratch: Path, seconds_max: float, stop: threading.Event
+    settings: Settings,
+    environment: Mapping[str, str],
+    scratch: Path,
+    seconds_max: float,
+    stop: threading.Event,
+    near: str = "",
 ) -> Outcome:
-    """Run the stages in a new process with this environment; ``scratch`` is an empty folder of ours. Raises Stopped."""
+    """Run the stages in a new process with this environment. Raises Stopped.
+
+    Args:
+        scratch: an empty folder of ours.
+        near: the file with the bug: its failpoints come first.
+    """
     out, log = scratch / "outcome.json", scratch / "output.txt"
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(settings).decode(), str(out)]
+    command = [sys.executable, "-m", __name__, msgspec.json.encode(settings).decode(), str(out), near]
     start = time.perf_counter()
     status = run_bounded(command, environment, log, seconds_max, stop)
     seconds = round(time.perf_counter() - start, 1)
@@ -74,10 +89,10 @@ def attempt(
     return msgspec.structs.replace(found, seconds=seconds)
 
 
-def run_here(settings: Settings) -> Outcome:
-    """Run the stages in this process, until one breaks a promise."""
+def run_here(settings: Settings, near: str = "") -> Outcome:
+    """Run the stages in this process, until one breaks a promise; for ``near`` see `attempt`."""
     try:
-        done = search(settings.plan(), lambda checker: _experiments(settings, checker))
+        done = search(settings.plan(), lambda checker: _experiments(settings, checker, near))
     except EnvironmentLacks as error:
         return Outcome("error", about=str(error)[:_ABOUT_MAX])
     except UsageError as error:
@@ -90,11 +105,17 @@ def run_here(settings: Settings) -> Outcome:
     return Outcome("survived", about=f"{len(done.results)} scenarios")
 
 
-def _experiments(settings: Settings, checker: Checker) -> Iterator[Experiment]:
+def _experiments(settings: Settings, checker: Checker, near: str) -> Iterator[Experiment]:
     options = settings.plan().experiment_options
     for stage in settings.stages:
         chosen = replace(
-            options, budget=stage.budget, filesystems=stage.filesystems, until_broken=True, keep_evidence=False
+            options,
+            budget=stage.budget,
+            filesystems=stage.filesystems,
+            until_broken=True,
+            sampled=stage.sampled,
+            near=near,
+            keep_evidence=False,
         )
         kind = experiment_named(stage.experiment)
         if reason := kind.lacking(chosen):
@@ -104,5 +125,5 @@ def _experiments(settings: Settings, checker: Checker) -> Iterator[Experiment]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _outcome = run_here(msgspec.json.decode(sys.argv[1], type=Settings))
+    _outcome = run_here(msgspec.json.decode(sys.argv[1], type=Settings), sys.argv[3])
     Path(sys.argv[2]).write_bytes(msgspec.json.encode(_outcome))

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.mutation.results import Outcome
 
 __all__ = ["Harness", "Undisturbed", "undisturbed"]
 
-_SECONDS_MIN, _TIMES = 60.0, 8.0
+_SECONDS_MIN, _TIMES = 60.0, 4.0
 """How long a mutant may take, at least and as a multiple of the run without a bug. So a timeout is the mutant's doing."""
 _BASELINE_SECONDS_MAX = 3600.0
 
@@ -26,12 +26,12 @@ class Undisturbed:
     """The run without a bug: its outcome, and the lines that it executed of each file."""
 
     outcome: Outcome
-    lines: Mapping[Path, frozenset[int] | None]
-    """None for a file that was not imported."""
+    lines: Mapping[str, frozenset[int] | None]
+    """By the file's path; None for a file that was not imported."""
 
     def not_run(self, mutant: SourceMutant) -> Outcome | None:
         """Return the outcome of a mutant that no run can tell from the original, because nothing executes the bug."""
-        lines = self.lines.get(mutant.path)
+        lines = self.lines.get(str(mutant.path))
         if lines is None:
             return Outcome("unloaded")
         return Outcome("unreached") if mutant.in_function and mutant.line not in lines else None
@@ -55,7 +55,7 @@ def undisturbed(settings: Settings, paths: Iterable[Path], stop: threading.Event
                 f"{settings.target} must be safe before bugs are planted in it, but is {outcome.kind}: "
                 f"{' '.join(filter(None, [outcome.by, outcome.about]))}; `crashmatrix run` shows more"
             )
-        return Undisturbed(outcome, {path: overlay.lines(path) for path in paths})
+        return Undisturbed(outcome, {str(path): overlay.lines(path) for path in paths})
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ class Harness:
             place.mkdir()
             scratch.mkdir()
             overlay = Overlay(place, {mutant.path: mutant.text()})
-            outcome = attempt(self.settings, overlay.environment(), scratch, limit, stop)
+            outcome = attempt(self.settings, overlay.environment(), scratch, limit, stop, str(mutant.path))
             return outcome if overlay.was_loaded() or outcome.kind == "error" else Outcome("unloaded")

@@ -98,14 +98,13 @@ class PowerExploration:
         if reason := lacking(self.options.filesystems):
             raise EnvironmentLacks(reason)
         self.details.update(notes=self.notes, recordings=[])
-        restarts = [restart(number) for number in range(1, self.restarts + 1)]
-        if self.checker.system.can_resume():
-            restarts.append(RESUMED_AFTER_KILL)
+        restarts = self._restarts()
         kinds = [(fs, kind) for fs in self.options.filesystems for kind in (*nudges_on(fs, self.nudges), *restarts)]
         self._kinds = mine = self.options.shard.deal(kinds)
         self._budget_left = max(1, (self.options.budget or STATES_MAX) * len(mine) // len(kinds))
         if self.checker.system.can_resume():
-            most = max(LIVES_MIN, round(LIVES_SHARE * (self.options.budget or STATES_MAX)))
+            budget = self.options.budget or STATES_MAX
+            most = round(0.1 * budget) if self.options.sampled else max(LIVES_MIN, round(LIVES_SHARE * budget))
             self._lives_left = -(-most * len(mine) // len(kinds))
         begun = time.monotonic()
         with Recordings(
@@ -124,6 +123,13 @@ class PowerExploration:
                 if self.options.until_broken and any(result.verdict.broken for result in self.results.values()):
                     break
         self._account()
+
+    def _restarts(self) -> list[str]:
+        """Return the kinds of recordings that begin with a kill; a sample has none."""
+        if self.options.sampled:
+            return []
+        again = [RESUMED_AFTER_KILL] if self.checker.system.can_resume() else []
+        return [*(restart(number) for number in range(1, self.restarts + 1)), *again]
 
     def _expect(self, recording: Recording, left: int, begun: float) -> None:
         """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""

@@ -36,7 +36,17 @@ def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = Non
     return engine
 
 
+@pytest.fixture
+def in_short_turns() -> Iterator[None]:
+    """Threads take turns as often as they can: between any two steps of Python, another one may come."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
 @pytest.mark.lengthy
+@pytest.mark.usefixtures("in_short_turns")
 @pytest.mark.parametrize(
     ("wal", "options"),
     [

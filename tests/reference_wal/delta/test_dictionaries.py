@@ -57,6 +57,13 @@ def test_a_value_that_no_index_names() -> None:
         encoded(pa.table({"x": [[f"v{number}" for number in range(300)]]}), pa.schema([("x", kind)]))
 
 
+def test_two_rows_whose_values_need_two_dictionaries() -> None:
+    """They are split, down to one row each."""
+    texts = [[f"v{number}" for number in range(start, start + 100)] for start in (0, 100)]
+    found = encoded(pa.table({"x": texts}), pa.schema([("x", pa.list_(FEW))]))
+    assert found["x"].to_pylist() == texts and found["x"].num_chunks == 2
+
+
 def test_hidden_ones_are_refused() -> None:
     """A dictionary within a type that cannot be rebuilt is an error, not left where it is."""
     with pytest.raises(pa.ArrowNotImplementedError, match="dictionaries within map"):

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
-from crashmatrix.reference_wal.delta.receiver import LocalReceiver, receiver_at
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at
 from tests.reference_wal.delta.stores import json_of, store
 from tests.reference_wal.support import SCHEMA, contents
 
@@ -133,3 +133,28 @@ def test_a_table_that_vanishes_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(receiver.path / "_delta_log")
     with pytest.raises(TransferFailed, match="the table is gone"):
         receiver.receive(files, SENDER, 5, 1)
+
+
+def test_a_place_that_cannot_be_reached(tmp_path: Path) -> None:
+    """A table that cannot be made elsewhere, or takes no rows, is an error."""
+    receiver = Receiver("nowhere://bucket/there")
+    with pytest.raises(TransferFailed, match="nowhere://bucket/there"):
+        receiver.create(SCHEMA)
+    with pytest.raises(TransferFailed, match="nowhere://bucket/there"):
+        receiver.receive(sent(tmp_path), SENDER, 3, 1)
+
+
+def test_a_table_elsewhere(tmp_path: Path) -> None:
+    """It is made, takes the files once at the noted version, and says up to which number it has them."""
+    files, receiver = sent(tmp_path), Receiver(str(tmp_path / "there"))
+    assert (receiver.version(), receiver.received(SENDER)) == (-1, -1)
+    receiver.create(SCHEMA)
+    assert receiver.version() == 0
+    receiver.receive(files, SENDER, 3, 1)
+    assert (receiver.version(), receiver.received(SENDER), receiver.received("another")) == (1, 3, -1)
+    assert rows(tmp_path / "there") == rows(tmp_path / "t")
+    with pytest.raises(TransferFailed):
+        receiver.receive(files, SENDER, 3, 1)
+    with pytest.raises(TransferFailed):
+        receiver.receive(files, SENDER, 4, 3)
+    assert (receiver.version(), receiver.received(SENDER)) == (1, 3)

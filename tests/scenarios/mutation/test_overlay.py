@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.mutation.pytest_judge import PYTEST
+from crashmatrix.scenarios.mutation import results
 from crashmatrix.scenarios.mutation.overlay import Overlay
 
 STORE = "def answer(x):\n    if x:\n        return 1\n    return 2\n"
@@ -59,3 +63,13 @@ def _empty(tmp_path: Path) -> Path:
     folder = tmp_path / f"overlay-{len(list(tmp_path.iterdir()))}"
     folder.mkdir()
     return folder
+
+
+@pytest.mark.slow
+def test_tests_run_by_pytest_load_it(tmp_path: Path) -> None:
+    """pytest loads the modules of packages that have a plugin, as ours has, by itself, unless asserts are left plain."""
+    (tmp_path / "test_one.py").write_text("def test_one():\n    import crashmatrix.scenarios.mutation.results\n")
+    overlay = Overlay(_empty(tmp_path), {Path(results.__file__): "raise SystemError\n"})
+    command = [*PYTEST, "test_one.py"]
+    assert subprocess.run(command, cwd=tmp_path, env=overlay.environment(), check=False).returncode == 1
+    assert overlay.was_loaded()

@@ -1,7 +1,7 @@
 """Rows as nobody wishes them, drawn with the seed: whatever a column may hold, some row holds.
 
 Nulls in every column that takes them; NaNs of several kinds, -0.0, the least and the largest values; times out of order,
-twice, and with microseconds; dictionaries, of tags and within lists and structs; a batch without rows, batches of one
+twice, and with microseconds; dictionaries, of tags and within lists and structs; maps; a batch without rows, batches of one
 row, and batches of a few kilobytes in one row, which are larger than a segment.
 """
 
@@ -49,6 +49,7 @@ _SCHEMA = pa.schema(
         pa.field("raw", pa.binary()),
         pa.field("labels", pa.list_(_NAMES)),
         pa.field("place", pa.struct([pa.field("name", _NAMES), pa.field("spot", pa.list_(pa.float64()))])),
+        pa.field("marks", pa.map_(pa.string(), pa.int64())),
     ]
 )
 
@@ -104,7 +105,7 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
     def name() -> str | None:
         return draw.choice((None, "", f"n{draw.randrange(999)}"))
 
-    return (
+    row = (
         often(lambda: draw.choice((*_TIMES, *(_NOON + second * 1_000_001 for second in range(10))))),
         *series,
         often(one_of(_FLOATS)),
@@ -120,3 +121,5 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
         often(lambda: [name() for _ in range(draw.randrange(4))]),
         often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3))}),
     )  # fmt: skip
+    labels = row[-2]
+    return (*row, labels and [(label or "", count or None) for count, label in enumerate(labels)])
