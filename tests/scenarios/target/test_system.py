@@ -44,7 +44,7 @@ def test_resume(kind: type[SystemUnderTest], can: bool, left: str, tmp_path: Pat
 
 
 def test_a_target_with_another_base() -> None:
-    """What a base beside ours does with its subclasses is done."""
+    """A base beside ours hears of its subclasses."""
     seen: list[str] = []
 
     class Noting:
