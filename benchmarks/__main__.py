@@ -62,6 +62,12 @@ BENCHMARKS = (
     ),
     Benchmark("opening_cost", "Opening an engine after many commits, beside one after few.", only_full=True),
     Benchmark(
+        "command_to_verdict",
+        "From a command to its verdict, for a store of thirty lines; beside commands that run nothing.",
+        "--rounds 2",
+        "--rounds 7",
+    ),
+    Benchmark(
         "crash_states_per_second",
         "Crash states of SQLite judged a second, every image mounted, beside making the images alone.",
         only_full=True,

@@ -84,10 +84,9 @@ class StorageEngine:
 
         Raises:
             EngineLocked: another process has it open.
-            LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says which file, where, and
-                what to do.
+            LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says where, and what to do.
             OptionsCorrupted: the file of options set at run time is damaged; the error names it.
-            OSError: the disk refused a step of recovery. Opening again takes it up where it stopped.
+            OSError: a step of recovery failed. Opening again takes it up where it stopped.
         """
         layout = Layout(Path(root))
         make_folder(layout.root)
@@ -157,8 +156,7 @@ class StorageEngine:
     def ingest(self, table: str, batch: pa.RecordBatch) -> int:
         """Return the batch's id; with a log, once its rows would survive a power cut.
 
-        Raises:
-            UnknownTable, InvalidInput (nothing was changed), LogPoisoned, OSError (the batch is there whole or not at all).
+        Raises UnknownTable, InvalidInput (nothing was changed), LogPoisoned, OSError (the batch is there whole or not at all).
         """
         self._health.refuse_if_unusable()
         owner = self._table(table)
@@ -182,6 +180,11 @@ class StorageEngine:
         self._pace.flush_all()
         FLUSHED.hit()
 
+    def finish_idle(self) -> None:
+        """Compress what waits of tables that got no batch for ``idle_seconds``, as a thread may. Raises as `flush`."""
+        self._health.refuse_if_unusable()
+        self._pace.finish_idle()
+
     def truncate(self, table: str) -> None:
         """Drop every row of the table, all at once; durable on return. Batch ids go on. Raises as `ingest`."""
         self._health.refuse_if_unusable()
@@ -201,8 +204,8 @@ class StorageEngine:
 
         Args:
             changes: values of `settings.SETTABLE`: ``segment_bytes_max`` (of every log, from its next batch on),
-                ``generation_bytes_max``, ``memory_bytes_max``, ``checkpoint_commits``, ``flush_seconds``, ``wal`` (of tables
-                made from now on).
+                ``generation_bytes_max``, ``memory_bytes_max``, ``compressed_bytes_max``, ``checkpoint_commits``,
+                ``flush_seconds``, ``idle_seconds``, ``wal`` (of tables made from now on).
 
         Raises InvalidInput (nothing was changed), LogPoisoned, OSError.
         """
@@ -290,12 +293,10 @@ class StorageEngine:
     def close(self) -> None:
         """Let go of every file; loses nothing.
 
-        With a log, rows that wait are in it, and are replayed on opening; with a background thread, or without a log, they
-        are committed first.
+        With a log, rows that wait are in it, and are replayed on opening. Those that are compressed are committed first; with a
+        thread for ``flush_seconds``, or without a log, all are.
 
-        Raises:
-            BackgroundFailed: the background thread failed. Everything is let go of all the same.
-            OSError: the last commit failed, likewise.
+        Raises BackgroundFailed if a background thread failed, OSError if a commit did. Everything is let go of all the same.
         """
         try:
             self._pace.stop()

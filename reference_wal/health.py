@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 
 class Health:
-    """Shared by the engine, its tables and its background thread. Only ever gets worse, so it needs no lock."""
+    """Shared by the engine, its tables and its background threads. Only ever gets worse, so it needs no lock."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._cause: BaseException | None = None
-        self._background_thread: int | None = None
+        self._background_threads = set[int]()
         self.failed_unseen = False
-        """Whether the error was one in the background thread."""
+        """Whether the error was one in a background thread."""
         self.closed = False
 
     @property
@@ -45,7 +45,7 @@ class Health:
         return self._cause is not None
 
     def refuse_if_poisoned(self) -> None:
-        """Raise LogPoisoned if something failed; BackgroundFailed if it failed in the background thread."""
+        """Raise LogPoisoned if something failed; BackgroundFailed if it failed in a background thread."""
         if self._cause is not None:
             kind = BackgroundFailed if self.failed_unseen else LogPoisoned
             raise kind(self._root, self._cause) from self._cause
@@ -58,17 +58,17 @@ class Health:
 
     def _note(self, error: BaseException) -> None:
         # In this order: a caller that sees the cause must see, too, whose error it was.
-        self.failed_unseen = self.failed_unseen or threading.get_ident() == self._background_thread
+        self.failed_unseen = self.failed_unseen or threading.get_ident() in self._background_threads
         self._cause = self._cause or error
 
     @contextmanager
     def in_background(self) -> Iterator[None]:
-        """This thread is the background thread while it is in the block: no caller sees its errors, which end the block."""
-        self._background_thread = threading.get_ident()
+        """This thread is a background thread while it is in the block: no caller sees its errors, which end the block."""
+        self._background_threads.add(threading.get_ident())
         try:
             yield
         except BaseException as error:
-            logger.error("the background flush failed: %r", error)
+            logger.error("the background thread failed: %r", error)
             self._note(error)
 
     @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -32,20 +33,28 @@ class EngineOptions:
             why.
         generation_bytes_max: buffered bytes (Arrow) of a table at which its generation is sealed and committed.
         memory_bytes_max: buffered bytes of all tables that are kept in memory; beyond it the largest table's go to disk.
+        compressed_bytes_max: compressed bytes of all tables that wait to be committed; beyond it the largest table's are. 0: each
+            generation is committed as soon as it is compressed.
         checkpoint_commits: Delta commits between two checkpoints.
         flush_seconds: have a background thread commit full generations at once, and everything that waits every so many
             seconds; None for no thread: then the `ingest` that fills a generation commits it.
+        idle_seconds: have a background thread look every so many seconds for tables that got no batch for so long, and compress
+            what waits of them (and commit it, if nothing compressed may wait); None for no such thread.
         identity: identity of tables made from now on; random if empty. Set it only to make runs comparable, and never the
             same for two tables that have one name after each other.
+        clock: returns seconds that never go back; ``idle_seconds`` are measured by it. Replace it only to decide what is idle.
     """
 
     segment_bytes_max: int = SEGMENT_BYTES_MAX
     preallocate_bytes: int = PREALLOCATE_BYTES
     generation_bytes_max: int = 64 * 1024 * 1024
     memory_bytes_max: int = 256 * 1024 * 1024
+    compressed_bytes_max: int = 0
     checkpoint_commits: int = 50
     flush_seconds: float | None = None
+    idle_seconds: float | None = None
     identity: str = ""
+    clock: Callable[[], float] = time.monotonic
 
 
 def check_table(schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None = None) -> None:

@@ -47,10 +47,15 @@ ABANDONED = mark("rows.options.abandoned", "a change of options cut short, remov
 
 _NAME, _TEMPORARY, _KIND = "options.json", "options.json.tmp", "options"
 
-_LEAST = {"segment_bytes_max": 1, "generation_bytes_max": 1, "memory_bytes_max": 0, "checkpoint_commits": 1}
+_LEAST = {
+    "segment_bytes_max": 1, "generation_bytes_max": 1, "memory_bytes_max": 0, "compressed_bytes_max": 0, "checkpoint_commits": 1,
+}  # fmt: skip
 """The options that are whole numbers, and the least each can be."""
 
-SETTABLE = (*_LEAST, "flush_seconds", "wal")
+_PERIODS = ("flush_seconds", "idle_seconds")
+"""Those that are numbers of seconds; None for no background thread."""
+
+SETTABLE = (*_LEAST, *_PERIODS, "wal")
 """The options that can be set while the engine runs; ``wal``: whether tables made from now on have a log."""
 
 
@@ -97,7 +102,7 @@ def check_changes(changes: Mapping[str, object]) -> None:
 def _possible(name: str, value: Any) -> bool:
     if name == "wal":
         return isinstance(value, bool)
-    if name == "flush_seconds":
+    if name in _PERIODS:
         return value is None or (_is_number(value, int, float) and 0 < value <= threading.TIMEOUT_MAX)
     return _is_number(value, int) and value >= _LEAST[name]
 
@@ -109,7 +114,7 @@ def _is_number(value: object, *kinds: type) -> bool:
 def _wanted(name: str) -> str:
     if name == "wal":
         return "give True or False"
-    if name == "flush_seconds":
+    if name in _PERIODS:
         return "give a number of seconds above 0, or None for no background thread"
     return f"give a whole number, {_LEAST[name]} or more"
 

@@ -16,8 +16,9 @@ are the only copy of their rows, so they are kept and replayed, by these rules:
     | ``hi`` at or below the marker                          | deleted: its rows are in Delta, or were truncated       |
     | does not fit its name                                  | deleted: torn by a power cut                            |
     | begins right above the marker, or the file before it   | replayed                                                |
-    | begins further on                                      | deleted: batches before it are gone, and what comes     |
-    |                                                        | back is always a prefix of what was ingested            |
+    | begins further on                                      | deleted: batches before it are gone, in a torn file or  |
+    |                                                        | with rows in memory, compressed ones as well; what      |
+    |                                                        | comes back is always a prefix of what was ingested      |
 
 A generation is sealed with all its spill files or none, so the marker never lies inside one. The deletions are made durable
 before ids go on: a file that came back later could hold ids that were meanwhile given to other batches.

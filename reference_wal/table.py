@@ -2,8 +2,8 @@
 
     1. `append`: to the log                                            ── promise: the id is returned ──
     2. `insert`: its rows wait in per-series buffers (`spill`: on disk, when memory is short), until
-    3. `flush` seals a generation, all rows of batches lo..hi, and turns it into Parquet bytes,
-    4. commits it: file and marker ``txn = hi`` in one durable Delta transaction,
+    3. `finish` seals a generation, all rows of batches lo..hi, and compresses it; it may wait (`delta.compressed_buffer`), until
+    4. `flush` or `save` commits what is compressed: files and marker ``txn = hi`` in one durable Delta transaction,
     5. and only then lets the log and the spill files forget those batches
 
 A crash at any place finds either the marker below hi and all of lo..hi in the log, or the marker at hi and all of lo..hi
@@ -13,11 +13,7 @@ it is made when `flush` returns.
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
 moment of truncation. Segments, spill files and Parquet files are unlinked after it.
 
-Threads. ``committing`` is held by the call that changes the Delta side: one flush, truncation, transfer or drop at a time.
-``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing (so that a
-generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they would
-then forget). While a generation is compressed and committed, appends go on. A reader copies the buffers, the sealed
-generation and the list of files at once, under ``_lock``; ``reading`` keeps those files in place until it has read them.
+`gate` says how threads share a table.
 """
 
 from __future__ import annotations
@@ -25,7 +21,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 
 import pyarrow as pa
 
@@ -33,8 +28,9 @@ from crashmatrix.faults import declare
 from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, CompressedBuffer, batches_in
 from crashmatrix.reference_wal.delta.compression import compress
-from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_files, rows_in
+from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_files, rows_in, rows_of
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
@@ -46,7 +42,9 @@ from crashmatrix.reference_wal.tally import Tally
 
 __all__ = ["Table"]
 
-COMMITTED = declare("engine.flush.before_retire", "the generation is durable in Delta, the log still holds it")
+FINISHED = declare("engine.finish.before_return", "compressed, waiting to be committed, still in the log")
+SAVED = declare("engine.save.before_return", "every compressed batch committed, later ones in the log")
+COMMITTED = declare("engine.flush.before_retire", "the batches are durable in Delta, the log still holds them")
 BEFORE_TRUNCATE = declare("engine.truncate.before_commit", "every row is there")
 TRUNCATED = declare("engine.truncate.after_commit", "every row is gone, log and files still hold them")
 BEFORE_START = declare("engine.switch.before_start", "every batch committed, no log yet")
@@ -76,6 +74,8 @@ class Table:
         self._committing, self._lock = threading.Lock(), threading.Lock()
         self._ingesting, self._reading = Gate(), Gate()
         self._sealed: Generation | None = None
+        self._compressed = CompressedBuffer()
+        self.touched: float | None = None  # When it got its last batch: `flusher.Pace` keeps this.
         self._files: list[str] = []
         self._dropped = False
 
@@ -132,24 +132,49 @@ class Table:
 
     # Steps 3 to 5
 
+    def finish(self) -> None:
+        """Compress everything that waits in the buffers; a later commit takes it."""
+        with self._changing():
+            self._keep(self._seal_between())
+            FINISHED.hit()
+
+    def save(self, options: EngineOptions) -> None:
+        """Move what is compressed to Delta, and nothing else; durable on return."""
+        with self._changing():
+            self._save(options)
+            SAVED.hit()
+
     def flush(self, options: EngineOptions) -> None:
         """Move everything that waits to Delta; durable on return."""
         with self._changing():
-            with self._ingesting.closed():
-                generation = self._seal()
-            self._commit(generation, options)
+            self._commit(self._seal_between(), options)
 
     def _commit(self, generation: Generation | None, options: EngineOptions) -> None:
+        self._keep(generation)
+        self._save(options)
+
+    def _keep(self, generation: Generation | None) -> None:
+        """Compress a generation; readers find its rows among the compressed ones from now on."""
         if generation is None:
             return
         properties = self.store.properties
         parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags, shape=self._shape)
-        self.store.commit(generation, parquet, rows, application=self.application)
-        self._show_committed()
+        with self._lock:
+            self._sealed = None
+            self._compressed.add(Compressed.of(generation, parquet, rows))
+
+    def _save(self, options: EngineOptions) -> None:
+        parts = self._compressed.parts
+        if not parts:
+            return
+        self.store.commit(parts, application=self.application)
+        with self._lock:
+            self._files = self.store.names()
+            spills = self._compressed.clear()
         COMMITTED.hit()
-        self.log.mark_persisted(generation.batch_ids)
-        self._remove_spills(generation.spills)
-        self._tally.add(commits=1, rows=rows)
+        self.log.mark_persisted(batches_in(parts))
+        self._remove_spills(spills)
+        self._tally.add(commits=1, rows=sum(part.rows for part in parts))
         self._checkpoint_if_due(options)
 
     def _changing(self) -> ExitStack:
@@ -161,6 +186,10 @@ class Table:
             stack.enter_context(self._health.poisoned_by_errors(but_for=_NOTHING_REMOVED))
             return stack.pop_all()
 
+    def _seal_between(self) -> Generation | None:
+        with self._ingesting.closed():
+            return self._seal()
+
     def _seal(self) -> Generation | None:
         with self._lock:
             self._sealed = self.buffers.seal()
@@ -169,9 +198,9 @@ class Table:
             return self._sealed
 
     def _show_committed(self) -> None:
-        """Let readers find the rows in the files from now on."""
+        """Let readers find the rows in the files that there are now."""
         with self._lock:
-            self._sealed, self._files = None, self.store.names()
+            self._files = self.store.names()
 
     def _remove_spills(self, spills: list[Spill]) -> None:
         if spills:
@@ -193,16 +222,13 @@ class Table:
             self.store.clear(self.log.next_id - 1, application=self.application)
             TRUNCATED.hit()
             with self._lock:
-                spills = self.buffers.clear()
+                spills = [*self._compressed.clear(), *self.buffers.clear()]
                 self._files = []
             self.log.truncate()
             self._remove_spills(spills)
-            self._remove_files()
+            with self._reading.closed():
+                self.store.remove_orphans()
             self._tally.add(commits=1)
-
-    def _remove_files(self) -> None:
-        with self._reading.closed():
-            self.store.remove_orphans()
 
     def switch_log(self, on: bool, options: EngineOptions) -> None:
         """Have a log from now on, or none; what waits is committed first. Durable on return."""
@@ -237,14 +263,14 @@ class Table:
             self._refuse_if_dropped()
             receiver = self._transfer.receiver(uri, storage_options, schema)
         with self._changing():
-            rows = sum(
-                rows_in(file, read_bytes(file)) for file in self.store.files()
-            )  # Damage shows before a note is made.
+            # Damage shows before a note is made.
+            rows = sum(rows_in(file, read_bytes(file)) for file in self.store.files())
             try:
                 self._transfer.send(receiver, schema)
             finally:
                 self._show_committed()
-            self._remove_files()
+            with self._reading.closed():
+                self.store.remove_orphans()
             if rows:
                 self._tally.add(commits=1, transferred=rows)
                 self._checkpoint_if_due(options)
@@ -256,8 +282,8 @@ class Table:
             table_folder.hide(self.store.path)
             with self._lock:  # A call that has appended may be spilling by now, in the folder that goes next.
                 self._dropped = True
-            remove_log = partial(self._logs.remove, self.name)
-            table_folder.finish_drop(self.store.path, self.spills.delete_all, remove_log)
+                self._compressed.clear()
+            table_folder.finish_drop(self.store.path, self.spills.delete_all, lambda: self._logs.remove(self.name))
 
     def wait_until_idle(self) -> None:
         """Return once no call is changing the table or appending to it."""
@@ -277,9 +303,11 @@ class Table:
             with self._lock:
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []
+                compressed = self._compressed.parts
                 files = [self.store.path / name for name in self._files]
-            parts = [read_files(files, self.log.schema, self._shape), *(generation.rows() for generation in waiting)]
-        return pa.concat_tables(parts)
+            rows = [read_files(files, self.log.schema, self._shape), *(generation.rows() for generation in waiting)]
+            rows += [rows_of(part.parquet, self.log.schema, self._shape) for part in compressed]
+        return pa.concat_tables(rows)
 
     @property
     def logged(self) -> bool:
@@ -288,8 +316,13 @@ class Table:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the rows that wait."""
+        """Bytes of the rows that wait to be compressed."""
         return self.buffers.bytes
+
+    @property
+    def compressed_bytes(self) -> int:
+        """Bytes of those that are compressed and wait to be committed."""
+        return self._compressed.bytes
 
     @property
     def memory_bytes(self) -> int:

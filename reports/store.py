@@ -18,6 +18,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, BinaryIO
@@ -25,7 +26,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from crashmatrix.reports.folder import Folder, NotAFile, ReportError, is_leftover, open_file
-from crashmatrix.reports.formats import html, junit, markdown
+from crashmatrix.reports.formats import junit, markdown
 from crashmatrix.reports.lock import LOCK, RunLock, unfinished
 from crashmatrix.reports.ownership import refuse_foreign, refuse_links
 from crashmatrix.reports.result import FORMAT, RunSummary, ScenarioResult
@@ -49,7 +50,7 @@ __all__ = [
 RENDERERS: dict[str, Callable[[RunSummary, list[ScenarioResult]], str]] = {
     "junit.xml": junit.render,
     "summary.md": markdown.render,
-    "index.html": html.render,
+    "index.html": lambda *run: import_module("crashmatrix.reports.formats.html").render(*run),  # Few commands need it.
 }
 """Makes each file for people from the stored results, by file name."""
 

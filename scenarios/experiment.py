@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from crashmatrix.reports import Finding, Labels, ScenarioResult
-from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.shards import WHOLE, Shard
+
+if TYPE_CHECKING:  # A command that judges nothing does not need it, and it takes a fifth of a second.
+    from crashmatrix.scenarios.judging.checker import Checked, Checker
 
 __all__ = [
     "Alternative",
@@ -39,7 +41,7 @@ __all__ = [
     "Workbench",
 ]
 
-Workbench = Callable[[], AbstractContextManager[Checker]]
+Workbench = Callable[[], AbstractContextManager["Checker"]]
 """Opens scratch space and worker processes for the target: ``with workbench() as checker``."""
 
 

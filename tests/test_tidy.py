@@ -142,6 +142,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/processes/job_child.py": "the other end of a job; tested through jobs in test_jobs.py",
     "scenarios/processes/sandbox/init.py": "the other end of a cell; test_cell.py drives it",
     "scenarios/processes/sandbox/calls.py": "system calls; test_cell.py and test_view.py see what they do",
+    "scenarios/systems/reference/mutation/compressed.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/failed_calls.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/mutant.py": "a declaration; test_mutants.py checks each row",

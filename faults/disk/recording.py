@@ -76,11 +76,11 @@ class RecordOptions:
     """How to record.
 
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
-    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for the
-    time of the workload; `switch` tells of them, and ends them. `room_bytes` is the room that a neighbour leaves there. With
-    `write_back`, everything is written back once the workload has ended, before the faults end. `time_limit_seconds` bounds the
-    workload, after which it is killed. `cpu` pins the
-    recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
+    filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
+    the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
+    read of the disk. `room_bytes` is the room that a neighbour leaves there. With `write_back`, everything is written back once
+    the workload has ended, before the faults end. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins
+    the recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
     """
 
     filesystem: str = "ext4"
@@ -89,6 +89,7 @@ class RecordOptions:
     seed: int = 0
     disk_faults: tuple[DiskFault, ...] = ()
     switch: FaultSwitch | None = None
+    cold: bool = False
     room_bytes: int | None = None
     write_back: bool = False
     time_limit_seconds: float = 60.0
@@ -203,6 +204,8 @@ def _on_stage(
         if options.room_bytes is not None:
             stage.neighbour.fill(options.room_bytes)
         stage.settle()
+        if options.cold:
+            stage.forget_disk()
         stage.command("mark start")
         for fault in options.disk_faults:
             stage.command(f"fail {fault}")

@@ -157,6 +157,9 @@ class Stage(ABC):
         finally:
             os.close(descriptor)
 
+    def forget_disk(self) -> None:  # noqa: B027  # a tree of files has no disk
+        """Have the kernel forget what it read of the disk, or read ahead: the next reads reach the recorder."""
+
     def command(self, text: str) -> None:
         """Give the recorder one command; see crashmatrix.faults.disk.recorder. Raises RecorderFailed."""
         try:

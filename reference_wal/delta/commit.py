@@ -1,10 +1,10 @@
 """The table's committed rows: a Delta table whose every change is durable when the call returns.
 
 Commit, write order:
-    1. the Parquet file under its final name (no reader opens it before the commit names it); sync it
+    1. each generation's Parquet file under its final name (no reader opens it before the commit names it); sync it
     2. sync the table's folder
-    3. the commit's json under a temporary name; sync it: the file, ``batchIds`` for people, and a ``txn`` action for recovery
-       (application = the log's identity and table, version = the generation's last batch id)
+    3. the commit's json under a temporary name; sync it: the files, ``batchIds`` for people, and a ``txn`` action for recovery
+       (application = the log's identity and table, version = the last batch id in them)
     4. rename it to ``{version}.json``; sync ``_delta_log``
     ── only now may the log forget the batches ──
 
@@ -21,7 +21,7 @@ import json
 import os
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from crashmatrix.reference_wal.atomic_file import AtomicFile
-from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
+from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, batches_in
 from crashmatrix.reference_wal.delta.folder import commit_path
 from crashmatrix.reference_wal.delta.parquet_file import file_name, read_files
 from crashmatrix.reference_wal.delta.sealed_commit import sealed
@@ -163,16 +163,16 @@ class DeltaStore:
         """Return the last batch id this application committed, -1 for none."""
         return marker_of(self._table, application)
 
-    def commit(self, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
-        """Add the generation's rows and move the marker to its last batch, at once; durable on return. Raises OSError."""
-        file = self.path / file_name(generation.lo, generation.hi, parquet)
-        self._write_parquet(file, parquet)
-        added = {
-            "path": file.name, "partitionValues": {}, "size": parquet.size, "modificationTime": _now(),
-            "dataChange": True, "stats": json.dumps({"numRecords": rows}),
-        }  # fmt: skip
-        self._transact("WRITE", [{"add": added}], generation.batch_ids, application, generation.hi)
-        self._files[file.name] = parquet.size
+    def commit(self, parts: Sequence[Compressed], *, application: str) -> None:
+        """Add these parts and move the marker to the last batch in them, at once; durable on return. Raises OSError."""
+        files = {file_name(part.lo, part.hi, part.parquet): part for part in parts}
+        for name, part in files.items():
+            self._write_parquet(self.path / name, part.parquet)
+        with SYNC_FOLDER:  # A commit must never name a file whose name could still vanish.
+            sync_directory(self.path)
+        added: list[dict[str, object]] = [{"add": _added(name, part)} for name, part in files.items()]
+        self._transact("WRITE", added, list(batches_in(parts)), application, parts[-1].hi)
+        self._files |= {name: part.parquet.size for name, part in files.items()}
 
     def set_logged(self, logged: bool, *, application: str, number: int) -> None:
         """Let the table say that it has a log, or that it has none; durable on return. Raises OSError.
@@ -215,12 +215,10 @@ class DeltaStore:
         try:
             with WRITE_PARQUET:
                 write_all(fd, memoryview(parquet))
-            with SYNC_PARQUET:  # A commit must never name a file whose bytes could still vanish.
+            with SYNC_PARQUET:  # Nor one whose bytes could still vanish.
                 os.fsync(fd)
         finally:
             os.close(fd)
-        with SYNC_FOLDER:  # Nor a file whose name could still vanish.
-            sync_directory(self.path)
 
     def _transact(
         self, operation: str, actions: list[dict[str, object]], batch_ids: list[int], application: str, number: int
@@ -270,6 +268,13 @@ class DeltaStore:
 def _now() -> int:
     """Return the time in milliseconds, as Delta notes it."""
     return time.time_ns() // 1_000_000
+
+
+def _added(name: str, part: Compressed) -> dict[str, object]:
+    return {
+        "path": name, "partitionValues": {}, "size": part.parquet.size, "modificationTime": _now(), "dataChange": True,
+        "stats": json.dumps({"numRecords": part.rows}),
+    }  # fmt: skip
 
 
 def commit_properties(application: str, number: int, batch_ids: Collection[int] = ()) -> CommitProperties:

@@ -39,7 +39,7 @@ from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.reference_wal.log.segments.seal import checksum
 from crashmatrix.reference_wal.models.segments import Shape, from_segments
 
-__all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in"]
+__all__ = ["file_name", "last_batch", "read_bytes", "read_files", "read_rows", "rows_in", "rows_of"]
 
 _CHECKED = re.compile(r"\d{20}-\d{20}-([0-9a-f]{16})\.parquet$")
 
@@ -85,11 +85,20 @@ def read_files(files: Collection[Path], schema: pa.Schema, shape: Shape | None =
 def _with_schema(path: Path, schema: pa.Schema, shape: Shape | None) -> pa.Table:
     rows = read_rows(path)
     try:
-        if shape is not None:
-            return from_segments(rows.select(shape.segments.names), shape)
-        return encoded(decoded(rows.select(schema.names)), schema)
+        return _shaped(rows, schema, shape)
     except (KeyError, ValueError, pa.ArrowException) as error:
         raise ParquetDamaged(path, f"has other columns than its table ({error})") from error
+
+
+def _shaped(rows: pa.Table, schema: pa.Schema, shape: Shape | None) -> pa.Table:
+    if shape is not None:
+        return from_segments(rows.select(shape.segments.names), shape)
+    return encoded(decoded(rows.select(schema.names)), schema)
+
+
+def rows_of(parquet: pa.Buffer, schema: pa.Schema, shape: Shape | None = None) -> pa.Table:
+    """Return the rows of bytes that are not in a file yet, as `read_files` returns them later."""
+    return _shaped(read_parquet(pa.BufferReader(parquet)), schema, shape)
 
 
 def rows_in(path: Path, data: pa.Buffer) -> int:

@@ -65,7 +65,10 @@ class Log(Protocol):
 
 
 class NoLog:
-    """Answers as the log of one table would that never holds a batch. Thread-safe."""
+    """Answers as the log of one table would that never holds a batch. Thread-safe.
+
+    Its ``segment_bytes_max`` is for the log that the table may get; 0 for the size that every log has.
+    """
 
     def __init__(self, table: str, schema: pa.Schema, identity: str, *, next_id: int = 0) -> None:
         self.table, self.schema, self.identity, self.next_id = table, schema, identity, next_id
@@ -125,6 +128,8 @@ class TableLogs:
         """Close segments at this size, in bytes, from the next batch on, in logs to come as well."""
         with self._lock:
             self._segment_bytes_max = size
+            for stand_in in list(self._stand_ins.values()):
+                stand_in.segment_bytes_max = 0
             if self._wal is not None:
                 self._wal.change_segment_size(size)
 
@@ -146,14 +151,17 @@ class TableLogs:
         with self._lock:
             self._wal = self._wal or self._made(None)
         self._wal.create_table_log(table, schema, identity=identity, next_id=next_id)
-        self._stand_ins.pop(table, None)
-        return self._wal.log(table)
+        log, stand_in = self._wal.log(table), self._stand_ins.pop(table, None)
+        if stand_in is not None and stand_in.segment_bytes_max:
+            log.segment_bytes_max = stand_in.segment_bytes_max
+        return log
 
     def stop(self, table: str) -> Log:
         """Remove the table's log, whose every batch is persisted; durable on return. Raises OSError, LogPoisoned."""
         assert self._wal is not None
         log = self._wal.log(table)
         stand_in = self._stand_in(table, log.schema, log.identity, log.next_id)
+        stand_in.segment_bytes_max = log.segment_bytes_max
         self._wal.remove_table_log(table)
         return stand_in
 

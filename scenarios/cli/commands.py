@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,18 +20,14 @@ from crashmatrix.faults.disk import FILESYSTEMS
 from crashmatrix.reports import ReportError
 from crashmatrix.reports.formats.console import show_run
 from crashmatrix.reports.formats.text import counted
-from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, by_default
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, budgets, by_default
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.replay import check_trusted, replay
-from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports
 from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of, target_of
 from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
-from crashmatrix.scenarios.cli.shell import open_shell
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
 from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.shards import Shard
@@ -49,7 +44,6 @@ app.add_typer(cli_reports.app)
 app.add_typer(cli_mutate.app)
 app.add_typer(long.app)
 _out = Console(soft_wrap=False)
-_BUDGETS = ", ".join(f"{kind.budget:,} {kind.counts} ({kind.name})" for kind in EXPERIMENTS.values())
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[str, typer.Argument(help="Built-in name, module:Class, file.py, file.py:Class or file.toml.")]
@@ -95,7 +89,7 @@ def run(
     seed: Seed = 0,
     budget: Annotated[
         int | None,
-        typer.Option(min=1, max=10**9, help=f"How many crashes to try at most. Default: {_BUDGETS}."),
+        typer.Option(min=1, max=10**9, help=f"How many crashes to try at most. Default: {budgets()}."),
     ] = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
@@ -149,6 +143,9 @@ def replay_(
     trust: Annotated[bool, typer.Option("--trust", help="Run the report's target, wherever its file is.")] = False,
 ) -> None:
     """Run one scenario of a report again: kill the process at the same place, or rebuild the disk that a power cut left."""
+    from crashmatrix.scenarios.campaign.replay import check_trusted, replay
+    from crashmatrix.scenarios.cli.shell import open_shell
+
     if not trust:
         check_trusted(report)
     if shell:
@@ -177,6 +174,8 @@ def targets() -> None:
 @app.command(short_help="List the failpoints of a target.")
 def failpoints(target: TargetName = "reference") -> None:
     """List the failpoints of a target, and how often its undisturbed workload hits each."""
+    from crashmatrix.scenarios.campaign.workbench import workbench
+
     plan = Plan(**target_of(target))
     with workbench(plan) as (checker, _):
         points = [point for kind in EXPERIMENTS.values() for point in kind.points(checker)]
@@ -243,6 +242,10 @@ def _table(*columns: str) -> Table:
 
 
 def _run(plan: Plan) -> None:
+    from crashmatrix.scenarios.campaign.campaign import (
+        Campaign,
+    )  # Here: only commands that judge need it, and what it needs.
+
     bar = Bar(_out)
     campaign = Campaign(plan, bar)
     try:
@@ -279,6 +282,8 @@ def _workers(jobs: int | None, cluster: str) -> int:
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib import metadata
+
         _out.print(f"crashmatrix {metadata.version('crashmatrix')}", highlight=False)
         raise typer.Exit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,9 +12,11 @@ from rich.console import Console
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.soak import Soak, SoakState
 from crashmatrix.scenarios.cli.arguments import experiments_of, target_of
 from crashmatrix.scenarios.extras import extra_installed
+
+if TYPE_CHECKING:
+    from crashmatrix.scenarios.campaign.soak import SoakState
 
 __all__ = ["app"]
 
@@ -39,6 +41,8 @@ def soak(
 
     Exit status: 0 all seeds safe, 1 a promise broken, 3 unknown.
     """
+    from crashmatrix.scenarios.campaign.soak import Soak
+
     plan = Plan(
         **target_of(target), experiments=experiments_of(experiments), or_alternative=True, seed=seed, budget=budget,
         workers=jobs, until_broken=until_broken, report=report,

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any, NoReturn
 
 from crashmatrix.scenarios.cli.refusal import DEBUG, OutputFailed, Refused
@@ -117,7 +116,7 @@ def _cause(error: BaseException) -> str:
         return f"standard output cannot be written ({error}); read it to its end, or send it to a file"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
         return f"out of memory or processes; {_MEMORY}"
-    if isinstance(error, ImportError) and "crashmatrix.scenarios.cli.commands" not in sys.modules:
+    if isinstance(error, ImportError):  # An import of a target has become a `UsageError` by now.
         return f"crashmatrix cannot be loaded ({error}); install it anew, or allow more memory (ulimit -v)"
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
@@ -149,6 +148,8 @@ def _stored(text: str) -> str:
 
 def _where() -> str:
     """Say where to report errors: the project's own address, if it has one."""
+    from importlib import metadata
+
     try:
         known = dict(line.split(", ", 1) for line in metadata.metadata("crashmatrix").get_all("Project-URL", []))
     except (metadata.PackageNotFoundError, ValueError):

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,14 +14,13 @@ from rich.console import Console
 
 from crashmatrix.reports.formats.console import progress
 from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of
-from crashmatrix.scenarios.mutation.attempt import Settings, Stage
-from crashmatrix.scenarios.mutation.chosen import mutants_for, sources_of, stages_for
-from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
-from crashmatrix.scenarios.mutation.mutant import SourceMutant, sampled
-from crashmatrix.scenarios.mutation.mutation_run import run_mutants
-from crashmatrix.scenarios.mutation.results import ResultsFile, Tried, digest, equivalents
-from crashmatrix.scenarios.mutation.survivors import Score, additions, report, scores, survivors
 from crashmatrix.scenarios.systems.loading import whole_name
+
+if TYPE_CHECKING:  # The other commands begin without them.
+    from crashmatrix.scenarios.mutation.attempt import Settings, Stage
+    from crashmatrix.scenarios.mutation.mutant import SourceMutant
+    from crashmatrix.scenarios.mutation.results import Tried
+    from crashmatrix.scenarios.mutation.survivors import Score
 
 __all__ = ["app"]
 
@@ -59,6 +58,12 @@ def mutate(
 
     An interrupted run goes on where it ended.
     """
+    from crashmatrix.scenarios.mutation.attempt import Settings
+    from crashmatrix.scenarios.mutation.chosen import mutants_for, sources_of, stages_for
+    from crashmatrix.scenarios.mutation.mutant import sampled
+    from crashmatrix.scenarios.mutation.results import equivalents
+    from crashmatrix.scenarios.mutation.survivors import Score, report, scores, survivors
+
     target = whole_name(target)
     files = [*source] if source else sources_of(target)
     everything = mutants_for(target, files)
@@ -79,6 +84,10 @@ def mutate(
 
 
 def _run(settings: Settings, mutants: list[SourceMutant], directory: Path, workers: int) -> Mapping[str, Tried]:
+    from crashmatrix.scenarios.mutation.harness import Harness, undisturbed
+    from crashmatrix.scenarios.mutation.mutation_run import run_mutants
+    from crashmatrix.scenarios.mutation.results import ResultsFile, digest
+
     directory.mkdir(parents=True, exist_ok=True)
     texts = {mutant.path: mutant.path.read_text("utf-8") for mutant in mutants}
     key = digest(msgspec.json.encode([settings, sorted(map(digest, texts.values()))]).decode())
@@ -102,6 +111,8 @@ def _run(settings: Settings, mutants: list[SourceMutant], directory: Path, worke
 
 
 def _show(target: str, missed: list[SourceMutant], tried: Mapping[str, Tried], score: Score, directory: Path) -> None:
+    from crashmatrix.scenarios.mutation.survivors import additions
+
     bugs = f"{score.counted} {'bug' if score.counted == 1 else 'bugs'}"
     if not missed:
         _say(f"your harness of {target} notices all of {bugs}")

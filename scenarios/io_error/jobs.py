@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +273,11 @@ def size_of(path: Path) -> int:
     return 0
 
 
+_real = cache(os.path.realpath)
+
+
 def _files(made: Made, root: Path) -> str:
     """The files that a call is about, relative to the folder: ``db.tmp -> db``."""
-    inside = os.path.realpath(root)
+    inside = _real(root)
     names = [os.path.relpath(path, inside) if path.startswith(inside) else path for path in made.files]
     return " -> ".join("the folder" if name == "." else name for name in names)

@@ -38,7 +38,6 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired, unreached
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.judging.worker import Hit, Profile
-from crashmatrix.scenarios.kill.explain import KillExplainer
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
@@ -105,6 +104,8 @@ class KillExperiment(KillExploration):
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from what `run` learnt; runs nothing."""
+        from crashmatrix.scenarios.kill.explain import KillExplainer  # Here: most runs have nothing to explain.
+
         explainer = KillExplainer(self)
         return Explained(explainer.findings(), explainer.notes)
 

@@ -45,7 +45,6 @@ from crashmatrix.scenarios.experiment import (
 )
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.explain.findings import PowerExplainer
 from crashmatrix.scenarios.power.exploring import STATES_MAX, PowerExploration
 from crashmatrix.scenarios.power.results import circumstances, parse_power_id
 from crashmatrix.scenarios.processes.result import Raised, Returned
@@ -67,6 +66,10 @@ class PowerExperiment(PowerExploration):
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
+        from crashmatrix.scenarios.power.explain.findings import (
+            PowerExplainer,  # Here: most runs have nothing to explain.
+        )
+
         explainer = PowerExplainer(self)
         return Explained(explainer.findings(), explainer.notes)
 
@@ -158,12 +161,13 @@ class Power:
 
     def searches(self, checker: Checker, options: ExperimentOptions) -> Iterator[PowerExperiment]:
         """Return experiments with more and more states and restarts."""
-        # If one recording suffices, more of its states are worth more than restarts.
-        may_restart = all(Filesystem.parse(name).nudges for name in options.filesystems)
-        for budget, restarts in _SEARCHES:
-            experiment = self.experiment(checker, replace(options, budget=budget))
-            experiment.restarts = restarts if may_restart else 0
-            yield experiment
+        nudged = all(Filesystem.parse(name).nudges for name in options.filesystems)
+        for budget, most in _SEARCHES:
+            # Without nudges, the states of one recording come first: restarts would take nearly all the budget from it.
+            for restarts in (most,) if nudged else (0, most):
+                experiment = self.experiment(checker, replace(options, budget=budget))
+                experiment.restarts = restarts
+                yield experiment
 
     def points(self, checker: Checker) -> Sequence[CrashPoint]:
         """None has a name before it is recorded."""

@@ -20,7 +20,7 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt, Patie
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
-from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares, judges_for
 from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
@@ -221,10 +221,9 @@ class PowerExploration:
         account = recording.account()
         self._first = self._first or recording
         self.details["recordings"].append(account)
-        part = max(1, budget // self.options.workers)
-        task = JudgeShare(
-            recording, self.options.workers, part, self._verified, self.options.until_broken, lives, self._learnt
-        )
+        workers = judges_for(recording, budget, self.options.workers)
+        part, lives = max(1, budget // workers), lives * self.options.workers // workers
+        task = JudgeShare(recording, workers, part, self._verified, self.options.until_broken, lives, self._learnt)
         shares, seconds = judged_shares(self.checker, task, partial(self._add, recording))
         self._exploring += seconds
         self._verified = self._verified.union(*(share.verified for share in shares))

@@ -19,7 +19,10 @@ from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Check, Explored, Judged, Share
 from crashmatrix.scenarios.systems.loading import Target, load
 
-__all__ = ["JudgeShare", "JudgedShare", "judge_together", "judged_shares"]
+__all__ = ["JudgeShare", "JudgedShare", "judge_together", "judged_shares", "judges_for"]
+
+_FEW_STATES = 8
+"""Compared with a budget, and with how much can differ in a recording."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class JudgeShare(Task[Checker, int, JudgedShare]):
         if isinstance(end, Returned):
             return JudgedShare(tuple(judged), end.value)
         return JudgedShare(tuple(judged), ended=str(end))
+
+
+def judges_for(recording: Recording, budget: int, workers: int) -> int:
+    """Return how many judges a recording gets: one for few states, since the start of another takes as long as some of them."""
+    return 1 if min(recording.weight, budget) < _FEW_STATES else workers
 
 
 def judge_together(

@@ -17,7 +17,6 @@ import os
 import select
 import signal
 from collections.abc import Collection
-from pathlib import Path
 
 from crashmatrix.scenarios.errors import EnvironmentLacks
 
@@ -146,7 +145,7 @@ def _hold(pid: int) -> HeldProcess | None:
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the third on: state, parent, group, session, ...; none if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].decode().split()
+        return _content(f"/proc/{pid}/stat").rpartition(b") ")[2].decode().split()
     except OSError:
         return []
 
@@ -154,9 +153,14 @@ def _stat(pid: int) -> list[str]:
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
-        for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += map(int, thread.read_text().split())
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names only; Path.glob takes twenty times as long
+            found += map(int, _content(f"/proc/{pid}/task/{thread}/children").split())
     return found
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def _same_session(one: HeldProcess, other: HeldProcess) -> bool:

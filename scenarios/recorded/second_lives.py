@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from crashmatrix.reports import Verdict
@@ -22,7 +22,7 @@ from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
-from crashmatrix.scenarios.processes.sandbox.view import without_paths
+from crashmatrix.scenarios.processes.sandbox.view import View, without_paths
 from crashmatrix.scenarios.recorded.state_verdict import Check
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
@@ -46,12 +46,16 @@ class LifeJudge:
 
     def __init__(self, target: Target, scratch: Path, cell: Cell | None) -> None:
         self._target, self._scratch, self._cell = target, scratch, cell
-        self._kind, self._view = load(target.name), target.view()
+        self._kind = load(target.name)
         self._contract = contract_named(self._kind.contract)
         self.lives = self.promised = 0
         """How many second lives there were, and how many of them acknowledged something."""
         self.hung = False
         """Whether one ran into its time limit: others would, too."""
+
+    @cached_property
+    def _view(self) -> View:
+        return self._target.view()
 
     def judge(self, root: Path) -> Violation | None:
         """Return what is wrong with the second life that begins with recovery in a crashed folder; None if nothing is."""

@@ -84,6 +84,10 @@ BUILT_IN = {
         "crashmatrix.scenarios.systems.reference.switched:SwitchedEngine",
         "the reference engine, logs of tables switched on and off and options set while it runs",
     ),
+    "reference:compressed": BuiltIn(
+        "crashmatrix.scenarios.systems.reference.compressed:CompressedEngine",
+        "the reference engine, compressed rows of tables with and without a log waiting for their commit",
+    ),
     "reference:no-log": BuiltIn(
         "crashmatrix.scenarios.systems.reference.engine:UnloggedEngine",
         "the reference engine without its log: a batch is acknowledged once a flush returned",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import statistics
 from pathlib import Path
 
 from crashmatrix.scenarios.target.lives import Life
@@ -48,6 +47,8 @@ def times_in_words(workspace: str) -> str:
         found[kind].append(float(seconds))
     if not found["recovery"]:
         return ""
+    import statistics  # Here: every job would have it, and what it imports.
+
     bare = f"; a bare start {statistics.median(found['first']):.3f} s" if found["first"] else ""
     return (
         f"server: ready {statistics.median(found['recovery']):.3f} s after its start on what a crash left (median of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from crashmatrix.scenarios.systems.delta_files import delta_files
 from crashmatrix.scenarios.systems.reference.mutation.mutants import mutant
 from crashmatrix.scenarios.target.journal import Item
 
-__all__ = ["DrivenEngine", "DrivenLog"]
+__all__ = ["DrivenEngine", "DrivenLog", "WaitingEngine"]
 
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 STATIONS = ("north", "south", "east")
@@ -51,16 +52,16 @@ def archived(folder: Path) -> list[str | int]:
 
 
 class DrivenEngine:
-    """The engine, with a planted bug if one is named."""
+    """The engine, with a planted bug if one is named, and a budget for compressed rows that wait."""
 
-    def __init__(self, root: Path, *, bug: str = "") -> None:
+    def __init__(self, root: Path, *, bug: str = "", compressed_bytes_max: int = 0) -> None:
         if bug:
             mutant(bug).plant()
-        self._root = root
+        self._root, self._options = root, replace(OPTIONS, compressed_bytes_max=compressed_bytes_max)
         self._open()
 
     def _open(self) -> None:
-        self._engine = StorageEngine.open(self._root, options=OPTIONS)
+        self._engine = StorageEngine.open(self._root, options=self._options)
 
     def create(self, table: str) -> None:
         self._engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"])
@@ -88,6 +89,13 @@ class DrivenEngine:
     def items(self) -> list[Item]:
         here = [[table, batches_in(self._engine.read(table))] for table in self._engine.tables]
         return here + [[f"archive/{folder.name}", archived(folder)] for folder in (self._root / "archive").glob("*")]
+
+
+class WaitingEngine(DrivenEngine):
+    """The engine, in which two or three compressed generations may wait."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, compressed_bytes_max=4_000)
 
 
 class DrivenLog:

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,10 @@ EXISTS = -1
 SEGMENT_BYTES_MAX = 3_500
 OPTIONS = EngineOptions(segment_bytes_max=SEGMENT_BYTES_MAX, memory_bytes_max=100)
 CHECKPOINTING = replace(OPTIONS, checkpoint_commits=1)
+COMPRESSED = replace(OPTIONS, generation_bytes_max=1, compressed_bytes_max=1)
+"""Each batch is a generation; once it is compressed there is more than the budget."""
+IDLE = replace(OPTIONS, compressed_bytes_max=1 << 20, idle_seconds=3600, clock=partial(next, count(step=3600)))
+"""The time passes whenever somebody looks at the clock."""
 NEW = "new"
 
 
@@ -107,6 +113,7 @@ FLUSH = Operation("flush", lambda system: system.flush(), commits=lambda _: True
 CLOSE = Operation("close", lambda system: system.close(), commits=lambda _: True)
 SET = Operation("set options", lambda system: system.set_options())
 RESIZE = Operation("resize", lambda system: system.resize(MAIN))
+FINISH_IDLE = Operation("finish idle", lambda system: system.finish_idle())
 READ = Operation("read", lambda system: system.observe())
 ROTATE = Operation("rotate", lambda system: system.rotate(MAIN))
 
@@ -138,6 +145,9 @@ class Engine:
 
     def flush(self) -> None:
         self._engine.flush()
+
+    def finish_idle(self) -> None:
+        self._engine.finish_idle()
 
     def switch(self, on: bool, table: str | None) -> None:
         self._engine.switch_log(on, table)
@@ -255,6 +265,8 @@ TRIGGERS = [
     _engine("switch off", switch(False, MAIN), *WAITING),
     _engine("switch all off", switch(False), *WAITING),
     _engine("set options", SET, *WAITING),
+    Trigger("compress and commit", Engine, "engine", ingest(MAIN, 20), WAITING, COMPRESSED),
+    Trigger("finish idle", Engine, "engine", FINISH_IDLE, WAITING, IDLE),
     _engine("close", CLOSE, *WAITING),
     _engine("open", None),
     _engine("open debris", None, base="debris"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine, WriteAheadLog
+from crashmatrix.reference_wal.models.bound import absolute
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
 
 OPTIONS = EngineOptions(segment_bytes_max=4096, preallocate_bytes=2048, checkpoint_commits=3, identity="sweep")
@@ -25,8 +26,9 @@ def with_zeros(number: int) -> pa.RecordBatch:
 
 
 def filled(root: Path, wal: bool) -> None:
-    """A table with checkpoints and commits, rows in the log, and the note of a transfer cut short."""
+    """A table with checkpoints and commits, rows in the log, the note of a transfer cut short, and options that were set."""
     with StorageEngine.open(root, wal, options=OPTIONS) as engine:
+        engine.change_options(memory_bytes_max=9_000, idle_seconds=None)
         engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
         for number in range(5):
             engine.ingest("t", batch(float(number), station="ab"[number % 2]))
@@ -44,6 +46,19 @@ def filled(root: Path, wal: bool) -> None:
     shutil.rmtree(root.parent / "gone")
 
 
+def modelled(root: Path) -> None:
+    """A table by models, and a log of it: a commit of two generations, of which one has a constant, and rows that wait."""
+    options = replace(OPTIONS, generation_bytes_max=1, compressed_bytes_max=1 << 20)
+    schema = pa.schema([field.with_nullable(False) for field in SCHEMA])
+    with StorageEngine.open(root, options=options) as engine:
+        engine.create_table("t", schema, timestamp="timestamp", tags=["station"], bounds={"value": absolute(1.0)})
+        for first in (0.0, 100.0):
+            engine.ingest("t", batch(*[first + 0.01 * number for number in range(12)], schema=schema))
+        engine.flush()
+        engine.change_options(generation_bytes_max=1_000)
+        engine.ingest("t", batch(200.0, schema=schema))
+
+
 def marked(root: Path) -> None:
     """A log with a set of persisted batches in it."""
     wal = WriteAheadLog(root, segment_bytes_max=4096, preallocate_bytes=0)
@@ -56,7 +71,8 @@ def marked(root: Path) -> None:
 
 def rows_of(root: Path, wal: bool) -> list[float]:
     with StorageEngine.open(root, wal, options=OPTIONS) as engine:
-        return [*numbers(engine.read("t")), *(float(batch_id) for batch_id, _ in engine.unpersisted("t"))]
+        logged = (float(batch_id) for batch_id, _ in engine.unpersisted("t"))
+        return [*numbers(engine.read("t")), *logged, float(engine.options.memory_bytes_max)]
 
 
 def ids_of(root: Path) -> list[float]:
@@ -78,6 +94,7 @@ class Kind:
 KINDS = {
     "log": Kind(lambda root: filled(root, True), lambda root: rows_of(root, True)),
     "no log": Kind(lambda root: filled(root, False), lambda root: rows_of(root, False)),
+    "models": Kind(modelled, lambda root: rows_of(root, True)),
     "log by itself": Kind(marked, ids_of),
 }
 

@@ -69,3 +69,88 @@ def test_an_error_on_its_way_is_not_hidden(tmp_path: Path) -> None:
             engine.ingest("t", batch(0.0))
             wait_until(lambda: refuses(engine))
         raise KeyError
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+ONE = batch(0.0).nbytes
+
+
+def test_the_largest_is_committed(tmp_path: Path) -> None:
+    """Compressed rows beyond the budget are committed, the largest table's, all of them; the others stay as long as they fit."""
+    options = EngineOptions(generation_bytes_max=1, compressed_bytes_max=1 << 20)
+    with opened(tmp_path, "tu", options=options) as engine:
+        for number, table in enumerate("tut"):
+            engine.ingest(table, batch(float(number)))
+        engine.change_options(compressed_bytes_max=2500, generation_bytes_max=1 << 20)
+        engine.ingest("u", batch(3.0))
+        assert [len(engine.unpersisted(table)) for table in "tu"] == [0, 2]
+        engine.change_options(compressed_bytes_max=0)
+        engine.ingest("t", batch(4.0))
+        assert [len(engine.unpersisted(table)) for table in "tu"] == [1, 1]
+        assert (numbers(engine.read("t")), numbers(engine.read("u"))) == ([0.0, 2.0, 4.0], [1.0, 3.0])
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 20])
+def test_idle_tables_are_finished(budget: int, tmp_path: Path) -> None:
+    """A table that got no batch for the time is compressed, or committed where nothing compressed may wait; no other is."""
+    clock = Clock()
+    options = EngineOptions(idle_seconds=1000, clock=clock, compressed_bytes_max=budget)
+    with opened(tmp_path, "tu", options=options) as engine:
+        engine.ingest("t", batch(0.0))
+        engine.ingest("u", batch(1.0))
+        clock.now = 999
+        engine.ingest("u", batch(2.0))
+        engine.finish_idle()
+        assert engine.counters.generations == 0
+        clock.now = 1000
+        engine.finish_idle()
+        engine.finish_idle()
+        assert (engine.counters.generations, engine.counters.commits) == (1, 0 if budget else 1)
+        clock.now = 1999
+        engine.finish_idle()
+        assert engine.counters.generations == 2
+        assert (numbers(engine.read("t")), numbers(engine.read("u"))) == ([0.0], [1.0, 2.0])
+
+
+def test_replayed_rows_become_idle(tmp_path: Path) -> None:
+    """Rows from the log are idle so long after the first look as others are after their last batch."""
+    clock = Clock()
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(0.0))
+    with opened(tmp_path, options=EngineOptions(idle_seconds=10, clock=clock)) as engine:
+        for clock.now, commits in ((500, 0), (509, 0), (510, 1)):
+            engine.finish_idle()
+            assert engine.counters.commits == commits
+
+
+def test_the_thread_finishes_idle_tables(tmp_path: Path) -> None:
+    """With ``idle_seconds``, set while the engine runs, a thread does so; full generations are left to the callers."""
+    with opened(tmp_path, options=EngineOptions(generation_bytes_max=2 * ONE)) as engine:
+        engine.change_options(idle_seconds=0.01)
+        engine.ingest("t", batch(0.0))
+        wait_until(lambda: len(engine.files("t")) == 1)
+        engine.change_options(idle_seconds=None)
+        engine.ingest("t", batch(1.0))
+        engine.ingest("t", batch(2.0))
+        assert (len(engine.files("t")), engine.unpersisted("t")) == (2, [])
+
+
+@pytest.mark.parametrize(("flush_seconds", "idle_seconds"), [(3600, 0.01), (0.01, 3600)])
+def test_an_error_in_either_thread_is_seen(flush_seconds: float, idle_seconds: float, tmp_path: Path) -> None:
+    """An error in either of two threads stops the engine, and is one of the background."""
+    engine = opened(tmp_path, options=EngineOptions(flush_seconds=flush_seconds, idle_seconds=idle_seconds))
+    with faults.scenario("commit.parquet.before_sync=raise(EIO)", allow_unhit=True):
+        engine.ingest("t", batch(0.0))
+        wait_until(lambda: refuses(engine))
+    with pytest.raises(BackgroundFailed):
+        engine.close()
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [0.0]

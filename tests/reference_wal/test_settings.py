@@ -25,13 +25,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"flush_seconds": float("nan")}, "above 0"),
     ({"flush_seconds": float("inf")}, "above 0"),
     ({"flush_seconds": True}, "above 0"),
+    ({"idle_seconds": -1}, "above 0"),
+    ({"compressed_bytes_max": 0.5}, "whole number"),
     ({"wal": 1}, "True or False"),
     ({"identity": "x"}, "no option 'identity'"),
     ({"memory_bytes_max": 1, "speed": 1}, "no option 'speed'"),
 ]
 TAKEN: dict[str, Any] = {
     "segment_bytes_max": 1, "generation_bytes_max": 7, "memory_bytes_max": 0, "checkpoint_commits": 1, "flush_seconds": None,
-    "wal": False,
+    "wal": False, "compressed_bytes_max": 0, "idle_seconds": 9.5,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from crashmatrix import PromiseBroken
 from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine, OperationFailed
 from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises
-from tests.reference_wal.driven import DrivenEngine, DrivenLog
+from tests.reference_wal.driven import DrivenEngine, DrivenLog, WaitingEngine
 
 FUZZ = settings(max_examples=3_000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 QUICK = settings(FUZZ, max_examples=8, stateful_step_count=30, derandomize=True, database=None)
@@ -149,6 +149,12 @@ class EngineMachine(ModelledMachine):
         self.change("transfer", table, after={name: held for name, held in after.items() if held or name != place})
 
 
+class CompressedMachine(EngineMachine):
+    """The engine, in which compressed rows wait."""
+
+    open = WaitingEngine
+
+
 class LogMachine(ModelledMachine):
     """The log by itself; the model has the id and batch of every batch not marked persisted."""
 
@@ -200,7 +206,9 @@ class LogMachine(ModelledMachine):
 
 
 @pytest.mark.lengthy
-@pytest.mark.parametrize("machine", [EngineMachine, LogMachine])
+@pytest.mark.parametrize(
+    "machine", [EngineMachine, LogMachine, pytest.param(CompressedMachine, marks=pytest.mark.slow)]
+)
 def test_agrees_with_its_model(machine: type[CrashStateMachine]) -> None:
     """After any sequence of operations and kills, exactly what was promised is there."""
     run_state_machine_as_test(machine, settings=PROFILE)

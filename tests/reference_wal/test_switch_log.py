@@ -36,6 +36,17 @@ def test_ids_and_rows_go_on(tmp_path: Path) -> None:
         assert engine.ingest("t", batch(7.0)) == 7
 
 
+def test_segments_keep_their_size(tmp_path: Path) -> None:
+    """A size set for one table's segments holds when its log is switched off and on again."""
+    with opened(tmp_path) as engine:
+        engine.change_segment_size("t", 1 << 20)
+        engine.switch_log(False, "t")
+        engine.switch_log(True, "t")
+        for number in range(4):
+            engine.ingest("t", batch(float(number)))
+        assert len(list((tmp_path / "wal" / "t").glob("*.arrows"))) == 1
+
+
 def test_off_again(tmp_path: Path) -> None:
     """Switching off a log that is off already commits what waits, as it does otherwise."""
     with opened(tmp_path, wal=False) as engine:

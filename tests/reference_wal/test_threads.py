@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ BUSY = EngineOptions(
     segment_bytes_max=4000, generation_bytes_max=300, memory_bytes_max=400, checkpoint_commits=3, flush_seconds=0.01
 )
 """Everything that can happen in the background happens all the time."""
+WAITING = replace(BUSY, flush_seconds=0.05, compressed_bytes_max=4_000, idle_seconds=0.01)
+"""The same, where compressed rows may wait, and a second thread looks for idle tables."""
 
 
 def opened(root: Path, tables: str = "t", *, options: EngineOptions | None = None, wal: bool = True) -> StorageEngine:
@@ -44,8 +47,15 @@ def in_short_turns() -> Iterator[None]:
 
 @pytest.mark.lengthy
 @pytest.mark.usefixtures("in_short_turns")
-@pytest.mark.parametrize("wal", [True, False])
-def test_many_threads(wal: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wal", "options"),
+    [
+        (True, WAITING),
+        (False, BUSY),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((True, BUSY), (False, WAITING))),
+    ],
+)
+def test_many_threads(wal: bool, options: EngineOptions, tmp_path: Path) -> None:
     """At every moment a reader finds each row acknowledged by then, and none twice; after closing as well."""
     acknowledged: dict[str, list[float]] = {"t": [], "u": []}
 
@@ -64,7 +74,7 @@ def test_many_threads(wal: bool, tmp_path: Path) -> None:
                 assert not set(before) - set(found)
 
     done = threading.Event()
-    with opened(tmp_path, "tu", options=BUSY, wal=wal) as engine, ThreadPoolExecutor() as pool:
+    with opened(tmp_path, "tu", options=options, wal=wal) as engine, ThreadPoolExecutor() as pool:
         reader = pool.submit(read)
         for writer in [pool.submit(write, writer) for writer in range(4)]:
             writer.result()

@@ -19,8 +19,14 @@ CRASHMATRIX = [sys.executable, "-c", "from crashmatrix.scenarios.cli.main import
 
 _FORKING = """
 import contextlib, gc, json, os, signal, sys, tempfile, time
-from crashmatrix.scenarios.cli import commands as cli  # Already imported when `main` imports it.
+from crashmatrix.reports.formats import html
+from crashmatrix.scenarios.campaign import campaign, replay, soak
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
+from crashmatrix.scenarios.cli import commands as cli  # Already imported when `main` imports it; the others, when it needs them.
 from crashmatrix.scenarios.cli.main import main
+from crashmatrix.scenarios.mutation import harness, mutation_run, survivors
+
+dict(EXPERIMENTS)
 
 def begin(call):
     os.chdir(call["cwd"])

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from crashmatrix.scenarios.processes.jobs import Channel
+from crashmatrix.scenarios.processes.sandbox.cell import Cell
+from crashmatrix.scenarios.processes.sandbox.view import View
 
 NOBODY = 65534
 PORT = 47011
@@ -150,3 +152,15 @@ def end_everything(_: Channel) -> None:
         time.sleep(60)
     os.kill(-1, signal.SIGKILL)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def check_a_folder_that_is_gone(_: Channel, root: Path) -> tuple[int, int]:
+    """The status of a check of it, and how many more files its maker has open afterwards."""
+    cell = Cell.made()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # names only
+    pid = cell.start(lambda: None, View(root / "gone" / "folder", visible=(Path("/usr"),)))
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    cell.empty()
+    more = len(os.listdir("/proc/self/fd")) - before  # noqa: PTH208  # as above
+    cell.close()
+    return status, more

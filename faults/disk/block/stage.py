@@ -36,3 +36,11 @@ class DiskStage(Stage):
         finally:
             os.close(disk)
         (self.mount_point / DATA).mkdir(exist_ok=self._crashed is not None)
+
+    def forget_disk(self) -> None:
+        """Drop the page cache of the recorder's file, through which the loop device reads."""
+        disk = os.open(self._files / DISK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(disk, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(disk)

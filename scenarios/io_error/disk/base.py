@@ -83,7 +83,7 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
         prepared = record(lambda _: None, prepare=prepare, confine=confine_for(target), options=options)
         save_trace(prepared, trace)
         whole = prepared, CrashState.whole(prepared, len(prepared.operations))
-        options = RecordOptions(seed=target.seed, write_back=True, time_limit_seconds=limit)
+        options = RecordOptions(seed=target.seed, write_back=True, cold=system.fails_reads, time_limit_seconds=limit)
         begun = time.monotonic()
         traces = [
             record(work, crashed=whole, confine=confine_for(target), options=replace(options, switch=switch))

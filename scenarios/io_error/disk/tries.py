@@ -24,6 +24,7 @@ from crashmatrix.faults.disk import (
     Failure,
     Flush,
     Machine,
+    MountRefused,
     Note,
     RecordOptions,
     Trace,
@@ -148,6 +149,7 @@ class _Trial:
     def _record(self, fault: RequestFault, workload: Callable[[Machine], None], switch: FaultSwitch) -> Trace:
         options = RecordOptions(
             seed=self.target.seed, disk_faults=fault.planned, switch=switch, write_back=True, tolerant=True,
+            cold=fault.calls == READ,
             room_bytes=fault.number << 10 if fault.calls == FULL else None, time_limit_seconds=self.seconds_max,
         )  # fmt: skip
         whole = CrashState.whole(self.prepared, len(self.prepared.operations))
@@ -165,8 +167,7 @@ class _Trial:
                 clean = self._surely(states, CrashState.whole(trace, len(trace.operations)))
                 self._note(tried, REMOUNTED, clean, trace, trace.finish)
                 if clean.verdict is Verdict.SAFE and load(self.target.name).can_resume():
-                    again = states.second_life(CrashState.whole(trace, len(trace.operations)), clean)
-                    self._note(tried, RESUMED, again, trace, trace.finish)
+                    self._resume(tried, states, trace, clean)
             if tried.hung:
                 why = "the workload was still running at its time limit, after the fault"
                 self._note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
@@ -176,6 +177,13 @@ class _Trial:
                 judged = [(self._surely(states, state), state.cut) for cut in cuts for state in _ends(trace, cut)]
                 found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
                 self._note(tried, ending, found, trace, cut)
+
+    def _resume(self, tried: Tried, states: StateJudge, trace: Trace, clean: Judged) -> None:
+        try:
+            again = states.second_life(CrashState.whole(trace, len(trace.operations)), clean)
+        except MountRefused as error:  # xfs may mount such an image once, and not again.
+            again = Judged("", Verdict.UNMOUNTABLE, str(error))
+        self._note(tried, RESUMED, again, trace, trace.finish)
 
     @staticmethod
     def _surely(states: StateJudge, state: CrashState) -> Judged:

@@ -48,21 +48,28 @@ def opened(call: Call, number: int) -> str:
 
 def descriptor(call: Call, number: int) -> dict[str, int]:
     """Return what /proc says of an open descriptor: ``pos``, ``flags`` and others."""
-    with open(f"/proc/{call.pid}/fdinfo/{int32(number)}", "rb", buffering=0) as file:
-        lines = (line.split() for line in file.read(512).decode().splitlines()[:2])
+    lines = (line.split() for line in _read(f"/proc/{call.pid}/fdinfo/{int32(number)}", 512).decode().splitlines()[:2])
     return {name.rstrip(":"): int(value, 8 if name == "flags:" else 10) for name, value in lines}
 
 
 def memory(call: Call, address: int, length: int) -> bytes:
     """Read a waiting thread's memory, up to the end of what is mapped. Raises OSError."""
-    with open(f"/proc/{call.pid}/mem", "rb", buffering=0) as file:
-        file.seek(address)
-        return file.read(length)
+    return _read(f"/proc/{call.pid}/mem", length, address)
 
 
 def int32(value: int) -> int:
     """Return the C int that an argument holds."""
-    return struct.unpack("<i", struct.pack("<I", value & 0xFFFFFFFF))[0]  # type: ignore[no-any-return]  # struct is not typed
+    low = value & 0xFFFFFFFF
+    return low - 2**32 if low & 2**31 else low
+
+
+def _read(path: str, length: int, offset: int = 0) -> bytes:
+    """Read once; a file object would take twice as long, and a run may make a million calls."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(file, length, offset)
+    finally:
+        os.close(file)
 
 
 def _path(call: Call, directory_at: int | None, path_at: int) -> str:

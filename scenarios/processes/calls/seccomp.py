@@ -147,6 +147,7 @@ class Listener:
 
     def __init__(self, descriptor: int, *, holds: bool) -> None:
         self._descriptor = descriptor
+        self._arch = ARCHITECTURES[platform.machine()][0]
         self.holds = holds
         """Whether a thread does nothing at all from when its call is received until that is answered."""
         self._interrupted: dict[tuple[int, ...], tuple[int, int, int]] = {}  # how each was answered, to no avail
@@ -165,7 +166,7 @@ class Listener:
                 return None
             raise
         id_, pid, _, number, arch, place, *arguments = _NOTIFICATION.unpack(buffer)
-        foreign = arch != ARCHITECTURES[platform.machine()][0] or (number > 0 and bool(number & _X32))
+        foreign = arch != self._arch or (number > 0 and bool(number & _X32))
         call = Call(id_, pid, number, place, tuple(arguments), foreign)
         if (answer := self._interrupted.pop(_again(call), None)) is not None:
             self._answer(call, *answer)

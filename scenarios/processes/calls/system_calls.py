@@ -230,7 +230,7 @@ class _Watch:
             self._coverage.lack(_IO_URING)
             return -errno.ENOSYS
         try:
-            name, slept = self._point(call)
+            name, slept, files = self._point(call)
             cut = name.removeprefix(PREFIX) in WRITES and self._failing is None
             write = long_write(call, name.removeprefix(PREFIX)) if cut else None
         except (OSError, OverflowError, struct.error):
@@ -240,29 +240,33 @@ class _Watch:
             tree.waiting = self._waiting(call)
             at(name, tree, _nothing)
         if self._failing and name.startswith(PREFIX):
-            return self._failed(self._failing, call)
+            return self._failed(self._failing, call, files)
         if write:
             return _cut(write, name + CUT, tree, at)
         return 0 if slept else None
 
-    def _failed(self, failing: FailingCalls, call: Call) -> int | None:
+    def _failed(self, failing: FailingCalls, call: Call, files: Sequence[str]) -> int | None:
         name, kind = self._kinds[call.number]
         with contextlib.suppress(OSError, OverflowError, struct.error):  # as above
-            return failing.answer(call, name, touched(call, name, kind))
+            return failing.answer(call, name, touched(call, name, kind) if kind.anywhere else files)
         return None
 
-    def _point(self, call: Call) -> tuple[str, bool]:
-        """Return the crash point's name, or nothing, and whether it is a failpoint's sleep, which is over at once."""
+    def _point(self, call: Call) -> tuple[str, bool, Sequence[str]]:
+        """Return the crash point's name, or nothing; whether it is a failpoint's sleep, which is over at once; its files."""
         if call.number in self._sleeps:
             failpoint = self._sleeping(call)
-            return failpoint, bool(failpoint)
+            return failpoint, bool(failpoint), ()
         name, kind = self._kinds[call.number]
         if name == "write" and call.arguments[0] == 1 and (failpoint := self._printed(call)):
-            return failpoint, False
-        if kind.files and self._journal == opened(call, call.arguments[kind.files[0]]):
-            return JOURNAL_LINE, False
-        inside = kind.anywhere or (any(map(self._is_inside, touched(call, name, kind))) and changes(call, name))
-        return (PREFIX + name if inside else ""), False
+            return failpoint, False, ()
+        if kind.anywhere:
+            about_journal = kind.files and self._journal == opened(call, call.arguments[kind.files[0]])
+            return (JOURNAL_LINE if about_journal else PREFIX + name), False, ()
+        files = touched(call, name, kind)
+        if kind.files and self._journal == files[0]:
+            return JOURNAL_LINE, False, ()
+        inside = any(map(self._is_inside, files)) and changes(call, name)
+        return (PREFIX + name if inside else ""), False, files
 
     def _waiting(self, call: Call) -> WaitingThread | None:
         if call.number not in self._kinds:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 __all__ = ["KINDS", "MMAP", "READS", "REFUSED", "SLEEPS", "Kind", "column"]
@@ -142,6 +143,7 @@ that use one have a way without it, since containers refuse rings, too. They are
 """
 
 
+@cache
 def column() -> int:
     """Return which of two numbers is this machine's."""
     return ("x86_64", "aarch64").index(platform.machine())

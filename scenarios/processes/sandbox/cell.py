@@ -30,7 +30,7 @@ from crashmatrix.faults.disk import die_with_parent
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.processes.sandbox import calls
 from crashmatrix.scenarios.processes.sandbox.init import BEGUN, ENDED, READY, close_all_but, guard
-from crashmatrix.scenarios.processes.sandbox.view import View
+from crashmatrix.scenarios.processes.sandbox.view import OpenedView, View
 
 __all__ = [
     "CELLS_VARIABLE",
@@ -98,10 +98,14 @@ class Cell:
         """From here on, processes are forked into the cell."""
         calls.enter_namespaces(self._init, calls.PROCESSES)
 
-    def enter(self, view: View) -> None:
-        """In a job: see only what the target is to see, and have only the cell's network. Raises OSError."""
+    def enter(self, view: View, opened: OpenedView | None = None) -> None:
+        """In a job: see only what the target is to see, and have only the cell's network. Raises OSError.
+
+        Args:
+            opened: the view, if the process that this one was forked from has opened it.
+        """
         self._control.send(BEGUN)
-        opened = view.open()
+        opened = opened or view.open()
         folder = os.getcwd()  # noqa: PTH109  # as it is
         calls.enter_namespaces(self._init, calls.MOUNTS | calls.NETWORK)
         calls.leave_namespaces(calls.MOUNTS)
@@ -123,18 +127,22 @@ class Cell:
         """
         with _forking_elsewhere():
             self.fork_into()
-            before, status = _forks, 1
+            before, status, opened = _forks, 1, None
+            with contextlib.suppress(OSError):  # The child then meets the same error, and ends by it.
+                opened = view.open()  # Here: the child would first copy the pages that this writes to.
             try:
                 if pid := os.fork():
                     return pid
                 die_with_parent(0)
                 os.setsid()  # A signal to its parent, whose number is 0 here, goes to its process group.
-                self.enter(view)
+                self.enter(view, opened)
                 function()
                 status = 0
             finally:
                 if _forks != before:  # Its process number may be the maker's, in another namespace.
                     os._exit(status)
+                if opened:
+                    opened.close()
         raise AssertionError("the child has ended above")
 
     def hand_over(self, to: socket.socket) -> None:

@@ -22,7 +22,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -31,7 +31,16 @@ from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
 from crashmatrix.scenarios.processes.sandbox.limits import breach
 
-__all__ = ["FOLDER", "ROOT_NAME", "ConfinedHere", "View", "needed_folders", "show_machine", "without_paths"]
+__all__ = [
+    "FOLDER",
+    "ROOT_NAME",
+    "ConfinedHere",
+    "OpenedView",
+    "View",
+    "needed_folders",
+    "show_machine",
+    "without_paths",
+]
 
 FOLDER: Final = Path("/tmp/crashmatrix")  # noqa: S108  # in a filesystem that is mounted for one job
 """Where a target finds the folder that holds its root."""
@@ -80,19 +89,30 @@ class View:
         pairs = ((self.folder, FOLDER), (self.notes if apart else None, NOTES))
         return [(ours, place) for ours, place in pairs if ours is not None]
 
-    def open(self) -> _Opened:
+    def open(self) -> OpenedView:
         """Take hold of everything to be shown, in the mount namespace where it lies. Raises OSError."""
-        moved = [(place, calls.tree_of(ours, read_only=False)) for ours, place in self._moved()]
-        kept = [(path, calls.tree_of(path, read_only=False)) for path in self.writable]
-        shown = [(path, calls.tree_of(path, read_only=True)) for path in self.visible if path.is_dir()]
-        return _Opened([*shown, *kept, *moved])
+        shown = [(path, path, True) for path in self.visible if path.is_dir()]
+        kept = [(path, path, False) for path in self.writable]
+        opened = OpenedView([])
+        try:
+            for place, folder, read_only in (*shown, *kept, *((place, ours, False) for ours, place in self._moved())):
+                opened.trees.append((place, calls.tree_of(folder, read_only=read_only)))
+        except OSError:
+            opened.close()
+            raise
+        return opened
 
 
 @dataclass(frozen=True)
-class _Opened:
+class OpenedView:
     """Mounts that are attached nowhere yet, and their places."""
 
-    trees: Sequence[tuple[Path, int]]
+    trees: list[tuple[Path, int]]
+
+    def close(self) -> None:
+        """Let go of them, in a process that shows them nowhere."""
+        for _, tree in self.trees:
+            os.close(tree)
 
     def show(self) -> None:
         """Attach them, in a mount namespace of this process's own in which all else is read-only. Raises OSError."""

@@ -49,8 +49,12 @@ OPTIONS = EngineOptions(
 UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
 """Without a log nearly everything is spilled, since only that survives."""
 
-NEVER_SET = ("options.", "engine.options.", "recovery.options.", "rows.options.", "engine.switch.", "rows.opening.@k")
-"""Failpoints of settings that change while the engine runs: ``reference:switched`` passes them."""
+NEVER_SET = (
+    *("options.", "engine.options.", "recovery.options.", "rows.options.", "engine.switch.", "rows.opening.@k"),
+    *("engine.finish.", "engine.save.", "engine.idle."),
+)
+"""Failpoints of settings that change while the engine runs, and of compressed rows that wait: ``reference:switched`` and
+``reference:compressed`` pass them."""
 
 UNFLUSHED_MAX = 3
 """Without a log: how many batches are ingested before a flush, so that they can be acknowledged."""

@@ -69,7 +69,7 @@ class ModelsEngine(SystemUnderTest):
             "wal.retire.",
             "checkpoint.",
         ),
-        *("options.", "engine.options.", "engine.switch."),
+        *("options.", "engine.options.", "engine.switch.", "engine.finish.", "engine.save.", "engine.idle."),
     )  # The other targets of the engine pass them.
     stable_recovery = True
 

@@ -26,7 +26,7 @@ from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContr
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["SwitchContract", "SwitchedEngine", "batch_of", "batches_in"]
+__all__ = ["COMPRESSED", "IDLE_SECONDS", "SwitchContract", "SwitchedEngine", "batch_of", "batches_in"]
 
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 _ROWS = 4
@@ -35,6 +35,10 @@ _OPTIONS = EngineOptions(
     segment_bytes_max=3 * 1024, preallocate_bytes=512, generation_bytes_max=3 * _BATCH_BYTES,
     memory_bytes_max=_BATCH_BYTES, checkpoint_commits=4,
 )  # fmt: skip
+IDLE_SECONDS = 3600.0
+"""After so long a table is idle. The script lets the time pass; the engine's own thread does not wake meanwhile."""
+COMPRESSED = ("engine.finish.", "engine.save.", "engine.idle.")
+"""Failpoints of compressed rows that wait: ``reference:compressed`` passes them."""
 
 _BEFORE = "create:a:1 create:b:0 a b flush a"
 
@@ -52,7 +56,8 @@ _DURING = """
     flush a b
 """
 """Words: a table's name for its next batch; ``on:TABLE`` and ``off:TABLE``, for all tables without a name; the rest is as in
-`operations`. A new table has a log (1) or none (0), as requested or by default. An option has its value."""
+`operations`. A new table has a log (1) or none (0), as requested or by default. An option has its value. ``wait``: half the
+time passes after which a table is idle; ``idle``: what is idle is finished."""
 
 _LATER = "{missing} a b off:a a on b a segment_bytes_max:700 truncate:b off:b b flush b"
 
@@ -86,6 +91,9 @@ class SwitchContract(TableContract):
 class SwitchedEngine(SystemUnderTest):
     """The reference engine with tables whose logs are switched, and options set, while it runs."""
 
+    scripts: ClassVar[tuple[str, str, str]] = (_BEFORE, _DURING, _LATER)
+    """The words for before the first crash point, for the workload, and for a second life."""
+    options: ClassVar[EngineOptions] = _OPTIONS
     contract = SwitchContract()
     boundaries: ClassVar[Sequence[str]] = ("engine.switch.", "options.file.")
     unreached: ClassVar[Sequence[str]] = (
@@ -99,36 +107,37 @@ class SwitchedEngine(SystemUnderTest):
             "rows.",
             "wal.rotate.",
         ),
-        *("wal.retire.", "drop.", "spill.", "wal.segment."),
+        *("wal.retire.", "drop.", "spill.", "wal.segment.", *COMPRESSED),
     )  # The other targets of the engine pass those that this one does not.
     stable_recovery = True
 
+    def __init__(self) -> None:
+        self._clock = _Clock()
+
     def _open(self, root: Path, session: int = 0) -> StorageEngine:
         # A table made anew is another table than the one before, so no session makes two of a name.
-        return StorageEngine.open(root, options=replace(_OPTIONS, identity=f"switched-{session}"))
+        options = replace(self.options, identity=f"switched-{session}", clock=self._clock)
+        return StorageEngine.open(root, options=options)
 
     def prepare(self, root: Path) -> Sequence[Item]:
         """Make the tables, with a few batches: one waits in the log."""
         with self._open(root) as engine:
-            session = _Session(engine, None, _Numbers(0))
-            for word in _BEFORE.split():
+            session = _Session(engine, None, _Numbers(0), self._clock)
+            for word in self.scripts[0].split():
                 session.do(word)
-        return [
-            ["create", "a", True],
-            ["create", "b", False],
-            *(["ingest", *found] for found in (("a", 0), ("b", 1), ("a", 2))),
-        ]
+            session.settle()
+            return _found(engine)
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Follow the script."""
-        numbers = _Numbers(3)
+        numbers = _Numbers(100)
         with noting(journal):
-            for session, words in enumerate(_DURING.split("reopen"), 1):
+            for session, words in enumerate(self.scripts[1].split("reopen"), 1):
                 self._follow(root, session, words.split(), journal, numbers)
 
     def _follow(self, root: Path, number: int, words: Sequence[str], journal: Journal, numbers: _Numbers) -> None:
         with self._open(root, number) as engine:
-            session = _Session(engine, journal, numbers)
+            session = _Session(engine, journal, numbers, self._clock)
             for word in words:
                 session.do(word)
         session.settle()  # Closing has committed what no log holds.
@@ -138,7 +147,7 @@ class SwitchedEngine(SystemUnderTest):
         there = {item[1] for item in journal.recovered if item[0] == "create"}
         missing = " ".join(f"create:{table}:1" for table in "ab" if table not in there)
         with noting(journal):
-            self._follow(root, 99, _LATER.format(missing=missing).split(), journal, _Numbers(1000))
+            self._follow(root, 99, self.scripts[2].format(missing=missing).split(), journal, _Numbers(1000))
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return its tables, whether each has a log, their batches, and the options that were set."""
@@ -172,11 +181,21 @@ class _Numbers:
         return self._next - 1
 
 
+class _Clock:
+    """A clock that the script sets forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class _Session:
     """An opening of the engine: does one word of the script after the other, and tells the journal, if there is one."""
 
-    def __init__(self, engine: StorageEngine, journal: Journal | None, numbers: _Numbers) -> None:
-        self._engine, self._journal, self._numbers = engine, journal, numbers
+    def __init__(self, engine: StorageEngine, journal: Journal | None, numbers: _Numbers, clock: _Clock) -> None:
+        self._engine, self._journal, self._numbers, self._clock = engine, journal, numbers, clock
         self._unflushed: list[Attempt] = []
         self._rows = {table: batches_in(engine.read(table), table) for table in engine.tables}
 
@@ -200,7 +219,7 @@ class _Session:
             yield ["create", table, value.endswith("1")]
         elif kind in ("truncate", "drop"):
             yield [kind, table]
-        elif kind != "flush":
+        elif kind not in ("flush", "wait", "idle"):
             yield ["option", kind, int(table)]
 
     def _call(self, kind: str, table: str, value: str, attempts: list[Attempt]) -> None:
@@ -225,6 +244,10 @@ class _Session:
             case "flush":
                 self._engine.flush()
                 self.settle()
+            case "wait":
+                self._clock.now += IDLE_SECONDS / 2
+            case "idle":
+                self._engine.finish_idle()
             case _:
                 self._engine.change_options(**{kind: int(table)})
         for attempt in attempts:

@@ -211,11 +211,11 @@ def test_a_read_that_fails_reaches_the_program_and_the_trace() -> None:
 
     stored = record(lambda _: None, prepare=lambda root: write_durably(root / "stored", b"s" * 40_000))
     whole, switch = CrashState.whole(stored, len(stored.operations)), FaultSwitch()
-    undisturbed = record(reads, crashed=(stored, whole), options=RecordOptions(switch=switch))
+    undisturbed = record(reads, crashed=(stored, whole), options=RecordOptions(switch=switch, cold=True))
     assert undisturbed.exit_status == 0
     assert switch.reads > 0
     faults = (DiskFault(request="read", nth=1, always=True),)
-    trace = record(reads, crashed=(stored, whole), options=RecordOptions(disk_faults=faults))
+    trace = record(reads, crashed=(stored, whole), options=RecordOptions(disk_faults=faults, cold=True))
     assert "OSError: [Errno 5]" in trace.error
     assert {op.request for op in trace.operations if isinstance(op, Failure)} == {"read"}
 

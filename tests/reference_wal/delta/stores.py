@@ -10,6 +10,7 @@ import pyarrow as pa
 from crashmatrix.reference_wal import EngineOptions
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
+from crashmatrix.reference_wal.delta.compressed_buffer import Compressed
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.delta.folder import give_name
 from tests.reference_wal.support import SCHEMA, batch
@@ -38,7 +39,7 @@ def commit(table: DeltaStore, lo: int, hi: int) -> None:
     rows = pa.Table.from_batches([batch(*range(lo, hi + 1))])
     generation = Generation(lo, hi, {("a",): rows})
     parquet, count = compress(generation, timestamp="timestamp", tags=["station"])
-    table.commit(generation, parquet, count, application=APPLICATION)
+    table.commit([Compressed.of(generation, parquet, count)], application=APPLICATION)
 
 
 def json_of(root: Path, version: int) -> Path:

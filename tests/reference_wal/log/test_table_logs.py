@@ -72,6 +72,22 @@ def test_segment_size(tmp_path: Path) -> None:
     logs.close()
 
 
+def test_a_size_of_its_own(tmp_path: Path) -> None:
+    """A log's own size goes with its table, while the log is off as well, until a size is set for every log."""
+    logs = made(tmp_path / "wal")
+    logs.log("t").segment_bytes_max = 55
+    assert logs.start("t", SCHEMA, identity="of t", next_id=3).segment_bytes_max == 55
+    logs.log("t").segment_bytes_max = 66
+    assert logs.stop("t").segment_bytes_max == 66
+    assert logs.start("t", SCHEMA, identity="of t", next_id=3).segment_bytes_max == 66
+    logs.stop("t")
+    logs.change_segment_size(77)
+    assert logs.start("t", SCHEMA, identity="of t", next_id=3).segment_bytes_max == 77
+    logs.remove("t")
+    assert logs.create("t", SCHEMA, identity="another", logged=True).segment_bytes_max == 77
+    logs.close()
+
+
 def test_ids_go_on_from_where_they_were() -> None:
     """Each append gets the next id, from any thread; what was persisted or truncated does not matter."""
     log = NoLog("t", SCHEMA, "log", next_id=7)

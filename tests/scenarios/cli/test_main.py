@@ -246,7 +246,7 @@ import os, sys
 from crashmatrix.scenarios.cli.main import main
 class Finder:
     def find_spec(self, name, *_):
-        if name == "crashmatrix.scenarios.campaign.campaign":
+        if name == "crashmatrix.scenarios.campaign.plan":
             os.kill(os.getpid(), {int(number)})
 sys.meta_path.insert(0, Finder())
 main()"""

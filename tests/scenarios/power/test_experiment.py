@@ -290,3 +290,13 @@ def test_ids(text: str, parts: tuple[str, str]) -> None:
     assert parse_power_id("power:ext4:data=writeback~mixed~0:1-none") == ("ext4:data=writeback~mixed~0", "1-none")
     with pytest.raises(UsageError, match="not a scenario id"):
         parse_power_id("power:1-none")
+
+
+@pytest.mark.parametrize(("fs", "restarts"), [("ext4", [30, 400, 400]), ("posix", [0, 30, 0, 400, 0, 400])])
+def test_searches_restart_on_every_filesystem(fs: str, restarts: list[int], tmp_path: Path) -> None:
+    """A search for a bug that only a kill and a restart before the power cut show gets to them, whatever the filesystem."""
+    plan = Plan(target="replace:fsync", filesystems=(fs,), report=tmp_path / "report")
+    with workbench(plan) as (checker, _):
+        searches = list(Power().searches(checker, plan.experiment_options))
+    assert [one.restarts for one in searches] == restarts
+    assert [one.options.budget for one in searches] == sorted(one.options.budget or 0 for one in searches)

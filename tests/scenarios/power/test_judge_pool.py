@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.judge_pool import JudgeShare, judge_together
+from crashmatrix.scenarios.power.judge_pool import JudgeShare, judge_together, judges_for
 from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Judged
 from tests.processes import value
 
@@ -28,6 +31,15 @@ def test_shares_add_up(tmp_path: Path) -> None:
     alone, together = ({(one.state, one.verdict) for one in judged} for judged in found.values())
     assert alone == together
     assert len(alone) == len(found[1]) == len(found[2])
+
+
+@pytest.mark.parametrize(
+    ("weight", "budget", "judges"), [(1.0, 600, 1), (7.9, 600, 1), (8.0, 600, 4), (300.0, 8, 4), (300.0, 7, 1)]
+)
+def test_few_states_have_one_judge(weight: float, budget: int, judges: int) -> None:
+    """Little can differ in the recording, or the budget is small: a second judge would take longer to start than to judge."""
+    recording = Recording("a", "ext4", "mixed", 0, Path("a.trace"), weight=weight)
+    assert judges_for(recording, budget, 4) == judges
 
 
 def test_until_broken(tmp_path: Path) -> None:

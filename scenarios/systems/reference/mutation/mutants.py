@@ -30,6 +30,7 @@ from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference.mutation import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.mutation.compressed import COMPRESSED
 from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED_CALLS
 from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
@@ -272,6 +273,7 @@ MUTANTS = _rows(
         *MISSING_SYNCS,
         *FAILED_CALLS,
         *SWITCHES,
+        *COMPRESSED,
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

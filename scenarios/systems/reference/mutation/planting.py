@@ -14,6 +14,7 @@ from crashmatrix.reference_wal import durable_io
 from crashmatrix.reference_wal.atomic_file import AtomicFile
 from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.compressed_buffer import Compressed
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.log import recovery
 from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
@@ -132,7 +133,7 @@ def commit(table: Any, generation: Generation) -> None:
     """Compress and commit one generation."""
     properties = table.store.properties
     parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags)
-    table.store.commit(generation, parquet, rows, application=table.application)
+    table.store.commit([Compressed.of(generation, parquet, rows)], application=table.application)
 
 
 def settle(table: Any, generation: Generation) -> None:
@@ -144,9 +145,9 @@ def settle(table: Any, generation: Generation) -> None:
 def without_marker_then_marker(original: Any) -> Any:
     """Commit the rows first, the marker after them."""
 
-    def commit(self: DeltaStore, generation: Generation, parquet: pa.Buffer, rows: int, *, application: str) -> None:
-        original(self, generation, parquet, rows, application="nobody")
-        self._transact("WRITE", [], [], application, generation.hi)
+    def commit(self: DeltaStore, parts: Sequence[Compressed], *, application: str) -> None:
+        original(self, parts, application="nobody")
+        self._transact("WRITE", [], [], application, parts[-1].hi)
 
     return commit
 

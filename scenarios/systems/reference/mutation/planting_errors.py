@@ -166,7 +166,7 @@ def not_in_background(original: Any) -> Any:
     """Have no error of the background thread poison the engine."""
 
     def note(self: Health, error: BaseException) -> None:
-        if threading.get_ident() != self._background_thread:
+        if threading.get_ident() not in self._background_threads:
             original(self, error)
 
     return note

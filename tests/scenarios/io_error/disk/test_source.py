@@ -52,8 +52,11 @@ def test_a_right_store_is_safe(tmp_path: Path, filesystem: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs", "btrfs"])
-@pytest.mark.parametrize("name", ["ColdLog", "ColdLogTakenForEmpty"])
+@pytest.mark.parametrize(
+    ("name", "filesystem"),
+    # An xfs that cannot read its own blocks shuts down, so the wrong store stores nothing more there.
+    [("ColdLogTakenForEmpty", "ext4"), ("ColdLog", "ext4"), ("ColdLog", "xfs"), ("ColdLog", "btrfs")],
+)
 def test_the_disk_fails_a_read(tmp_path: Path, name: str, filesystem: str) -> None:
     """A store that takes a log that it cannot read for an empty one loses what was there; one that gives up is safe."""
     reads = [result for result in on_disk(tmp_path, name, 200, filesystem) if "disk-read" in result.point]

@@ -109,6 +109,11 @@ def test_a_massacre_is_its_own(jobs: Jobs) -> None:
     assert jobs.run(do.serve, seconds_max=SECONDS, view=view()) == Returned(b"heard")
 
 
+def test_a_folder_that_is_gone(jobs: Jobs, root: Path) -> None:
+    """A check of it ends with status 1, and its maker is left with the files that it had open before."""
+    assert jobs.run(do.check_a_folder_that_is_gone, root, seconds_max=SECONDS) == Returned((1, 0))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it up")
 def test_a_job_that_gives_up_root(jobs: Jobs, root: Path, tmp_path: Path) -> None:
     """It still reaches its folder and its workspace, though both lie in a folder that only root may enter."""
