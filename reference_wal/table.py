@@ -135,7 +135,7 @@ class Table:
     def finish(self) -> None:
         """Compress everything that waits in the buffers; a later commit takes it."""
         with self._changing():
-            self._keep(self._seal_between())
+            self._keep(self._seal_between(), waits=True)
             FINISHED.hit()
 
     def save(self, options: EngineOptions) -> None:
@@ -150,10 +150,10 @@ class Table:
             self._commit(self._seal_between(), options)
 
     def _commit(self, generation: Generation | None, options: EngineOptions) -> None:
-        self._keep(generation)
+        self._keep(generation, waits=False)
         self._save(options)
 
-    def _keep(self, generation: Generation | None) -> None:
+    def _keep(self, generation: Generation | None, *, waits: bool) -> None:
         """Compress a generation; readers find its rows among the compressed ones from now on."""
         if generation is None:
             return
@@ -162,10 +162,11 @@ class Table:
         with self._lock:
             self._sealed = None
             self._compressed.add(Compressed.of(generation, parquet, rows))
+            if not waits:  # Or an append would wait for the commit, to make room.
+                self._compressed.take()
 
     def _save(self, options: EngineOptions) -> None:
-        parts = self._compressed.parts
-        if not parts:
+        if not (parts := self._compressed.take()):
             return
         self.store.commit(parts, application=self.application)
         with self._lock:
@@ -222,8 +223,7 @@ class Table:
             self.store.clear(self.log.next_id - 1, application=self.application)
             TRUNCATED.hit()
             with self._lock:
-                spills = [*self._compressed.clear(), *self.buffers.clear()]
-                self._files = []
+                spills, self._files = [*self._compressed.clear(), *self.buffers.clear()], []
             self.log.truncate()
             self._remove_spills(spills)
             with self._reading.closed():

@@ -61,19 +61,25 @@ class CompressedBuffer:
 
     def __init__(self) -> None:
         self.parts: list[Compressed] = []
+        self._taken = 0
 
     @property
     def bytes(self) -> int:
-        """Bytes of the parts, compressed."""
-        return sum(part.parquet.size for part in self.parts)
+        """Bytes of the parts, compressed; without those that are being committed already."""
+        return sum(part.parquet.size for part in self.parts[self._taken :])
 
     def add(self, part: Compressed) -> None:
         """Take a part, which follows the others."""
         batches_in([*self.parts[-1:], part])
         self.parts = [*self.parts, part]  # Readers hold on to the list before.
 
+    def take(self) -> list[Compressed]:
+        """Return every part, to be committed; they stay until `clear`."""
+        self._taken = len(self.parts)
+        return self.parts
+
     def clear(self) -> list[Spill]:
         """Forget every part; returns the spill files that they were in."""
         spills = [spill for part in self.parts for spill in part.spills]
-        self.parts = []
+        self.parts, self._taken = [], 0
         return spills

@@ -16,7 +16,7 @@ from crashmatrix.scenarios.systems.delta_files import delta_files
 from crashmatrix.scenarios.systems.reference.mutation.mutants import mutant
 from crashmatrix.scenarios.target.journal import Item
 
-__all__ = ["DrivenEngine", "DrivenLog", "WaitingEngine"]
+__all__ = ["DrivenEngine", "DrivenLog"]
 
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 STATIONS = ("north", "south", "east")
@@ -89,13 +89,6 @@ class DrivenEngine:
     def items(self) -> list[Item]:
         here = [[table, batches_in(self._engine.read(table))] for table in self._engine.tables]
         return here + [[f"archive/{folder.name}", archived(folder)] for folder in (self._root / "archive").glob("*")]
-
-
-class WaitingEngine(DrivenEngine):
-    """The engine, in which two or three compressed generations may wait."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root, compressed_bytes_max=4_000)
 
 
 class DrivenLog:

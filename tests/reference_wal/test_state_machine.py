@@ -18,7 +18,7 @@ from crashmatrix import PromiseBroken
 from crashmatrix.scenarios.stateful.state_machine import CrashStateMachine, OperationFailed
 from crashmatrix.scenarios.target.contract import Contract, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises
-from tests.reference_wal.driven import DrivenEngine, DrivenLog, WaitingEngine
+from tests.reference_wal.driven import DrivenEngine, DrivenLog
 
 FUZZ = settings(max_examples=3_000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 QUICK = settings(FUZZ, max_examples=8, stateful_step_count=30, derandomize=True, database=None)
@@ -149,10 +149,10 @@ class EngineMachine(ModelledMachine):
         self.change("transfer", table, after={name: held for name, held in after.items() if held or name != place})
 
 
-class CompressedMachine(EngineMachine):
-    """The engine, in which compressed rows wait."""
-
-    open = WaitingEngine
+CompressedMachine = type(
+    "CompressedMachine", (EngineMachine,), {"open": partial(DrivenEngine, compressed_bytes_max=4_000)}
+)
+"""The engine, in which two or three compressed generations may wait."""
 
 
 class LogMachine(ModelledMachine):

@@ -40,9 +40,11 @@ def test_parts_follow_one_another() -> None:
     assert (buffer.bytes, batches_in(buffer.parts), len(seen)) == (8, range(3, 10), 1)
     with pytest.raises(AssertionError, match="gap"):
         buffer.add(part(11, 12))
+    assert (len(buffer.take()), buffer.bytes) == (2, 0)
     assert [spill.lo for spill in buffer.clear()] == [3, 5]
     assert (buffer.parts, buffer.bytes) == ([], 0)
     buffer.add(part(20, 21))
+    assert buffer.bytes == 20
 
 
 @pytest.mark.parametrize("wal", [True, False])

@@ -31,8 +31,8 @@ __all__ = [
 def retired(original: Any) -> Any:
     """Mark batches persisted when they enter the buffer."""
 
-    def keep(self: Table, generation: Generation | None) -> None:
-        original(self, generation)
+    def keep(self: Table, generation: Generation | None, *, waits: bool) -> None:
+        original(self, generation, waits=waits)
         if generation is not None:
             self.log.mark_persisted(generation.batch_ids)
 
