@@ -111,7 +111,7 @@ def _survivors(
     yield f"## Survivors: {len(missed)} that nobody noticed"
     for mutant in missed:
         outcomes = outcomes_in_words(tried[mutant.id])
-        yield f"\n`{mutant.id}` ({outcomes})\n\n{_FENCE}diff\n{mutant.diff()}\n{_FENCE}"
+        yield f"\n`{mutant.id}`\n({outcomes})\n\n{_FENCE}diff\n{mutant.diff()}\n{_FENCE}"
 
 
 def _equivalent(mutants: Sequence[SourceMutant], equivalent: Mapping[str, str]) -> Iterator[str]:

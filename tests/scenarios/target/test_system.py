@@ -41,3 +41,18 @@ def test_resume(kind: type[SystemUnderTest], can: bool, left: str, tmp_path: Pat
     (root := tmp_path / "root").mkdir()
     kind().resume(root, Journal(tmp_path / "journal"))
     assert [path.name for path in root.iterdir()] == [left]
+
+
+def test_a_target_with_another_base() -> None:
+    """A base beside ours hears of its subclasses."""
+    seen: list[str] = []
+
+    class Noting:
+        def __init_subclass__(cls, mark: str = "", **options: object) -> None:
+            super().__init_subclass__(**options)
+            seen.append(mark)
+
+    class Mine(Plain, Noting, mark="mine"):
+        pass
+
+    assert seen == ["mine"] and issubclass(Mine, Noting)

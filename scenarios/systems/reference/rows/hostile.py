@@ -25,7 +25,7 @@ SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
 SIZES_NESTED = (3, 0, 1, 30, 2, 1, 8)
 """Likewise, of a table without tags, whose only dictionaries are those within lists and structs."""
 
-_NESTED = ["at", "labels", "place", "coarse"]
+_NESTED = ["at", "labels", "place", "coarse", "marks"]
 
 _WIDE = 3
 """One row in so many of the batches of one row is wide."""
@@ -74,7 +74,9 @@ def hostile_rows(seed: int) -> list[pa.RecordBatch]:
     """Return the batches. Each has dictionaries of its own, which together have more values than their indices have."""
     draw = random.Random(f"{seed} hostile")
     ones = [place for place, size in enumerate(SIZES) if size == 1]
-    return [_batch(draw, size, wide=place in ones[::_WIDE]) for place, size in enumerate(SIZES)]
+    wide = [place in ones[::_WIDE] for place in range(len(SIZES))]
+    batches = [_batch(draw, size, wide=one) for size, one in zip(SIZES, wide, strict=True)]
+    return [batch.drop_columns("marks") for batch in batches]
 
 
 def nested_rows(seed: int) -> list[pa.RecordBatch]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from crashmatrix import Promises, UsageError
-from crashmatrix.scenarios.target.contract import ExactlyOnce, judge_safely
+from crashmatrix import Promises, UsageError, Verdict
+from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation, judge_safely
+from crashmatrix.scenarios.target.journal import Item
 
 
 @pytest.mark.parametrize("journal", ["attempt:v 1|ack:w 1", "attempt:v 1|ack 1", "attempt 1|fail:v 1"])
@@ -17,3 +20,56 @@ def test_an_end_belongs_to_its_writer(journal: str) -> None:
     violation = judge_safely(ExactlyOnce(), promises, [1])
     assert violation is not None
     assert violation.verdict == "unknown"
+
+
+LOSES, CORRUPT = Violation(Verdict.LOSES, "gone"), Violation(Verdict.CORRUPT, "other bytes")
+
+
+class OfAUser(Contract):
+    """Returns what it is given, or raises it; changes the items."""
+
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        recovered[0].append("changed")
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome  # type: ignore[return-value]  # of anything, which is the matter here
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "explanation"),
+    [
+        ([], None, ""),
+        ([LOSES, CORRUPT], Verdict.CORRUPT, ""),
+        (iter([CORRUPT]), Verdict.CORRUPT, "other bytes"),
+        (None, Verdict.UNKNOWN, "must return a list of Violation, not a NoneType"),
+        ([LOSES, "no"], Verdict.UNKNOWN, "and one is a str"),
+        ([Violation(Verdict.SAFE, "all is well")], Verdict.UNKNOWN, ""),
+        (UsageError("no sense"), Verdict.UNKNOWN, "no sense"),
+        (ValueError("bad"), Verdict.UNKNOWN, "the contract's check raised ValueError: bad"),
+        (SystemExit("over"), Verdict.UNKNOWN, "the contract's check raised SystemExit: over"),
+    ],
+)
+def test_a_contract_of_a_user(outcome: object, verdict: Verdict | None, explanation: str) -> None:
+    """The worst violation counts; a check that cannot be made is unknown, never safe. The items stay as they are."""
+    items: list[Item] = [["a"]]
+    found = judge_safely(OfAUser(outcome), Promises((), ()), items)
+    assert (found and found.verdict) == verdict and explanation in (found.explanation if found else "")
+    assert items == [["a"]]
+
+
+def test_an_interrupt_is_no_verdict() -> None:
+    """The person who stops the run stops it."""
+    with pytest.raises(KeyboardInterrupt):
+        judge_safely(OfAUser(KeyboardInterrupt()), Promises((), ()), [["a"]])
+
+
+@pytest.mark.parametrize(
+    ("again", "lasts"),
+    [([0, 1, 1], True), ([1, 0, 1], True), ([0, 1], False), ([0, 1, 1, 1], False), ([0, 1, 2], False), ([], False)],
+)
+def test_what_lasts(again: list[Item], lasts: bool) -> None:
+    """A second recovery returns the same items as the first, in any order, as often."""
+    assert ExactlyOnce().lasts([0, 1, 1], again) is lasts

@@ -43,6 +43,8 @@ def test_table(contract: Within, journal: str, recovered: list[Item], expected: 
     promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
     found = [f"{one.verdict}: {one.explanation}" for one in contract.judge(promises, recovered)]
     assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    if contract is not EACH:
+        assert ["nor any value within" in one for one in found] == [one.startswith("corrupt") for one in found]
 
 
 def test_senseless_items() -> None:
