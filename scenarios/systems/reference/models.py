@@ -70,6 +70,7 @@ class ModelsEngine(SystemUnderTest):
             "checkpoint.",
         ),
         *("options.", "engine.options.", "engine.switch.", "engine.finish.", "engine.save.", "engine.idle."),
+        *(f"wal.rotate.{side}_{step}" for side in ("before", "after") for step in ("truncate", "sync_cut")),
     )  # The other targets of the engine pass them.
     stable_recovery = True
 
