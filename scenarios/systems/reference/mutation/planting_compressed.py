@@ -86,7 +86,7 @@ def marker_of_first(original: Any) -> Any:
         def instead(*args: Any) -> None:
             transact(*args[:-1], parts[0].hi)
 
-        self._transact = instead  # type: ignore[method-assign]
+        self._transact = instead  # type: ignore[assignment, method-assign]
         try:
             original(self, parts, application=application)
         finally:
