@@ -16,9 +16,9 @@ __all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _harness(target: str, kills: int, cuts: int) -> Settings:
-    """A harness that judges about so many crash states of each experiment."""
-    return Settings(target, (Stage("kill", kills), Stage("power", cuts)))
+def _harness(target: str, kills: int, cuts: int, errors: int) -> Settings:
+    """A harness that judges about so many crash states of each experiment, then so many calls that fail."""
+    return Settings(target, (Stage("kill", kills), Stage("power", cuts), Stage("io-error", errors)))
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Group:
 
 
 _ENGINE, _LOG, _NO_LOG = (
-    _harness("reference", 40, 16),
-    _harness("reference-log", 60, 40),
-    _harness("reference:no-log", 40, 16),
+    _harness("reference", 40, 16, 40),
+    _harness("reference-log", 60, 40, 60),
+    _harness("reference:no-log", 40, 16, 40),
 )
 
 _TABLE_TESTS = tuple(

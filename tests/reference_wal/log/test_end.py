@@ -63,3 +63,10 @@ def test_nothing_is_noted_without_need(tmp_path: Path) -> None:
     wal.append("t", batch(9.0))
     (tmp_path / "t").rename(tmp_path / "aside")
     wal.close()
+
+
+def test_a_note_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is an error: a note that is there may say that batches were durable."""
+    (tmp_path / END).mkdir()
+    with pytest.raises(OSError, match=END):
+        read_end(tmp_path, "me")
