@@ -304,14 +304,8 @@ class ColdLog(ReadsBack):
             os.close(folder)
 
 
-class ColdLogTakenForEmpty(ColdLog):
-    """Wrong: takes a log that it cannot read for an empty one."""
-
-    def known(self, root: Path) -> bytes:
-        try:
-            return super().known(root)
-        except OSError:
-            return b""
+class ColdLogTakenForEmpty(ReadErrorIsEmpty, ColdLog):
+    """Wrong: takes a log that it cannot read for an empty one, and reads it from the disk."""
 
 
 class ReadsAreLeftAlone(ReadErrorIsEmpty):
