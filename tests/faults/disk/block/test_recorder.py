@@ -100,7 +100,7 @@ def test_planned_faults_fire_where_they_should() -> None:
 
 @disk
 @pytest.mark.parametrize(
-    "command", ["", "nonsense", "fail write 0 EIO once", "fail write 1 ENOSUCH once", "fail read 1 EIO once"]
+    "command", ["", "nonsense", "fail write 0 EIO once", "fail write 1 ENOSUCH once", "fail trim 1 EIO once"]
 )
 def test_unknown_commands_are_refused(command: str) -> None:
     _, raised = with_recorder(lambda folder, bare: bare.command(command or " "))
