@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import Item, Promises, UsageError
 from crashmatrix.scenarios.target.contract import Prefix
+from crashmatrix.scenarios.target.contracts import prefix
+from crashmatrix.scenarios.target.contracts.history import Budget
 from tests.scenarios.target.contracts.oracle import History, histories
 
 TABLE: list[tuple[str, list[Item], str]] = [
@@ -35,8 +38,9 @@ def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
 
 
-def test_a_search_that_is_too_large_says_so() -> None:
+def test_a_search_that_is_too_large_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many attempts that overlap and store equal items: the check gives up, and says after how much."""
+    monkeypatch.setattr(prefix, "Budget", partial(Budget, steps_max=20_000))
     lines = [f"{kind}:w{at} {at % 3}\n" for kind in ("attempt", "ack") for at in range(60)]
     promises = Promises.parse("".join(lines).encode())
     with pytest.raises(UsageError, match=r"too large: .* 60 attempts"):
