@@ -46,13 +46,7 @@ QUICK = os.environ.get("CRASHMATRIX_QUICK") == "1"
 _LONGEST = (
     "cli/test_main.py",
     "cli/test_commands.py",
-    "docs/test_target_files.py",
     "power/test_experiment.py",
-    "campaign/test_resume.py",
-    "cluster/test_pool.py",
-    "disk/test_source.py",
-    "io_error/test_experiment.py",
-    "io_error/test_outside.py",
     "reference/test_engine.py",
     "reference/test_mutants.py",
     "power/test_posix.py",
