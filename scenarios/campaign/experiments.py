@@ -5,7 +5,7 @@ An experiment is imported when it is looked up: most commands need one, or none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ class Registered(NamedTuple):
 class Registry(MutableMapping[str, ExperimentKind]):
     """Experiments by name; ``lines`` has those that were looked up as they are, and the others as ``registered``."""
 
-    def __init__(self, **lines: Registered) -> None:
-        self.registered = {name.replace("_", "-"): lines[name] for name in lines}
+    def __init__(self, registered: Mapping[str, Registered]) -> None:
+        self.registered = registered
         self.lines: dict[str, Registered | ExperimentKind] = {**self.registered}
 
     def __getitem__(self, name: str) -> ExperimentKind:
@@ -56,9 +56,11 @@ class Registry(MutableMapping[str, ExperimentKind]):
 
 
 EXPERIMENTS = Registry(
-    kill=Registered("kill.experiment:KILL", True, 2000, "hits"),
-    power=Registered("power.experiment:POWER", True, 600, "crash states"),
-    io_error=Registered("io_error.experiment:IO_ERROR", False, 400, "faults"),
+    {
+        "kill": Registered("kill.experiment:KILL", True, 2000, "hits"),
+        "power": Registered("power.experiment:POWER", True, 600, "crash states"),
+        "io-error": Registered("io_error.experiment:IO_ERROR", False, 400, "faults"),
+    }
 )
 
 

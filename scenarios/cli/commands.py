@@ -242,9 +242,8 @@ def _table(*columns: str) -> Table:
 
 
 def _run(plan: Plan) -> None:
-    from crashmatrix.scenarios.campaign.campaign import (
-        Campaign,
-    )  # Here: only commands that judge need it, and what it needs.
+    # Here: only commands that judge need it, and what it needs.
+    from crashmatrix.scenarios.campaign.campaign import Campaign
 
     bar = Bar(_out)
     campaign = Campaign(plan, bar)

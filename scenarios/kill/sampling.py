@@ -54,11 +54,11 @@ class SampledKills:
         paths = [path for path in self.explored.paths if path in self.explored.states]
         end = [path for path in paths if path == (END,)]
         near = [path for path in paths if path[0][0] in self.first]
-        others = [path for path in paths if path not in (*end, *near)]
+        first = {*end, *near}
+        others = [path for path in paths if path not in first]
         random.Random(f"{self.explored.options.seed} order").shuffle(others)
-        more = max(
-            0, len(paths) // 3 - len(near)
-        )  # Recovery is followed in a third of them, if it is not the changed part.
+        # Recovery is followed in a third of them, if it is not the changed part.
+        more = max(0, len(paths) // 3 - len(near))
         found = self._judge(end)
         found += self._judge([*near, *others[:more]], snapshot=True)
         self._judge(others[more:])

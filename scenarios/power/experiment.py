@@ -66,9 +66,8 @@ class PowerExperiment(PowerExploration):
 
     def explain(self) -> Explained:
         """Explain each kind of broken promise, from the traces that were kept; tries remedies on new recordings."""
-        from crashmatrix.scenarios.power.explain.findings import (
-            PowerExplainer,  # Here: most runs have nothing to explain.
-        )
+        # Here: most runs have nothing to explain.
+        from crashmatrix.scenarios.power.explain.findings import PowerExplainer
 
         explainer = PowerExplainer(self)
         return Explained(explainer.findings(), explainer.notes)

@@ -17,6 +17,14 @@ ITEMS, MAPPED_ITEMS = 3, 12
 BEFORE_WRITE = declare("error_systems.before_write", "nothing is written")
 
 
+def sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 class Log(SystemUnderTest):
     """Right: it stops at the first error, and recovery cuts off a torn record."""
 
@@ -222,10 +230,8 @@ class IgnoresFolderSync(Log):
 
     def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
         os.close(os.open(root / "log", os.O_CREAT | os.O_WRONLY, 0o644))
-        folder = os.open(root, os.O_RDONLY)
         with contextlib.suppress(OSError):
-            os.fsync(folder)
-        os.close(folder)
+            sync_folder(root)
         super().store(root, journal, items)
 
 
@@ -297,11 +303,7 @@ class ColdLog(ReadsBack):
             file.flush()
             os.fsync(file.fileno())
         (root / "log.new").replace(root / "log")
-        folder = os.open(root, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(root)
 
 
 class ColdLogTakenForEmpty(ReadErrorIsEmpty, ColdLog):

@@ -41,8 +41,7 @@ PAGE: Final = 4096
 _FSYNCS = ("fsync", "fdatasync")
 _PAST_THE_CACHE = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _RWF_SYNCS = 0x02 | 0x04
-_TRUNCATES = {"truncate": 1, "ftruncate": 1}
-"""Which argument is the new size."""
+_TRUNCATES = ("truncate", "ftruncate")
 _OPENS = {"open": 1, "openat": 2}
 """Which argument has the flags."""
 _CHANGES_SOMEWHERE = ("sendfile", "copy_file_range", "splice", "io_submit", "fallocate", "ioctl", "creat", "openat2")
@@ -163,7 +162,7 @@ def _changed(call: Call, name: str) -> tuple[int, int | None] | None:
     if name in WRITES:
         return written_range(call, name)
     if name in _TRUNCATES:
-        return call.arguments[_TRUNCATES[name]], None
+        return call.arguments[1], None
     if name in _OPENS:
         return (0, None) if call.arguments[_OPENS[name]] & os.O_TRUNC else None
     return (0, None) if name in _CHANGES_SOMEWHERE else None

@@ -109,7 +109,7 @@ def test_a_line_of_the_registry_says_what_its_experiment_says() -> None:
 
 def test_an_experiment_is_imported_when_it_is_looked_up() -> None:
     """Neither its name nor the help of the command line takes the import, a third of the time that a command needs to begin."""
-    registry = Registry(absent=Registered("no.such.module:KIND", True, 1, "hits"))
+    registry = Registry({"absent": Registered("no.such.module:KIND", True, 1, "hits")})
     assert "absent" in registry
     assert [*registry] == ["absent"]
     with pytest.raises(ModuleNotFoundError, match=r"crashmatrix\.scenarios\.no"):

@@ -53,12 +53,17 @@ def test_an_undisturbed_life(tmp_path: Path) -> None:
     assert SwitchContract().check(promises, recovered[:-1])
 
 
+TARGETS = ["reference:switched", "reference:compressed"]
+"""The second is the first with another script."""
+
+
 @pytest.mark.experiment
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed(tmp_path: Path) -> None:
-    """Every failpoint of a switch and of options is hit, and every scenario is safe."""
-    experiment = run_kill("reference:switched", budget=20, report=tmp_path / "report")
+@pytest.mark.parametrize("target", TARGETS)
+def test_killed(target: str, tmp_path: Path) -> None:
+    """Every failpoint of what the target is for is hit, and every scenario is safe."""
+    experiment = run_kill(target, budget=20, report=tmp_path / "report")
     assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
     assert experiment.details["failpoints_never_hit"] == []
 
@@ -66,9 +71,10 @@ def test_killed(tmp_path: Path) -> None:
 @pytest.mark.experiment
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_power_cut(tmp_path: Path) -> None:
-    """Nothing that was switched or set is lost in a power cut, under the weakest filesystem that there may be."""
-    plan = Plan(target="reference:switched", filesystems=("posix",), budget=60, report=tmp_path / "report")
+@pytest.mark.parametrize("target", TARGETS)
+def test_power_cut(target: str, tmp_path: Path) -> None:
+    """Nothing that was switched, set or committed is lost in a power cut, under the weakest filesystem that there may be."""
+    plan = Plan(target=target, filesystems=("posix",), budget=60, report=tmp_path / "report")
     with workbench(plan) as (checker, _):
         experiment = power_of(plan, checker)
         experiment.run()
