@@ -5,7 +5,7 @@
 - A test with many alike cases that take long is marked `daily(n)`: n of them run each day, all in `make test-all`.
 - A test whose cases take a second or more is marked `lengthy`, as are those in a browser.
 - A test that runs a whole experiment, every built-in system, a planted bug, or the program is marked `experiment`: by hand, or
-  because its module imports the code that runs one.
+  because its module, or that of a fixture, imports the code that runs one.
 
 The packages are compiled first: see `_compile`.
 
@@ -19,7 +19,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -91,9 +91,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.recorded)
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lengthy)
-        if any(hasattr(getattr(item, "module", None), name) for name in _RUNNING):
+        if any(name in module for name in _RUNNING for module in _modules(item)):
             item.add_marker(pytest.mark.experiment)
     items.sort(key=_rank)
+
+
+def _modules(item: pytest.Item) -> Iterator[Mapping[str, object]]:
+    """The names in the modules of a test and of its fixtures, except the fixtures that stand here."""
+    yield vars(getattr(item, "module", pytest))
+    information = getattr(item, "_fixtureinfo", None)
+    for definitions in information.name2fixturedefs.values() if information else ():
+        for function in (definition.func for definition in definitions):
+            if getattr(function, "__module__", __name__) != __name__:
+                yield getattr(function, "__globals__", {})
 
 
 def pytest_collection() -> None:
