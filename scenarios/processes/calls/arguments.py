@@ -9,11 +9,13 @@ import struct
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.table import Kind
 
-__all__ = ["changes", "descriptor", "int32", "memory", "opened", "touched"]
+__all__ = ["changes", "descriptor", "int32", "memory", "open_flags", "opened", "touched"]
 
 _PATH_BYTES_MAX = 4096
 _AT_FDCWD = 2**32 - 100
 _AF_UNIX = 1
+_OPENS = {"open": 1, "openat": 2}
+"""Which argument has the flags."""
 _IOCB = struct.Struct("<QIIHhI")
 """linux/aio_abi.h up to the descriptor: data, key, flags, opcode, priority, descriptor."""
 _IOCB_CHANGES = {1, 2, 3, 8}
@@ -44,6 +46,15 @@ def changes(call: Call, name: str) -> bool:
 def opened(call: Call, number: int) -> str:
     """Return the path of an open descriptor."""
     return _link(call, f"fd/{int32(number)}")
+
+
+def open_flags(call: Call, name: str) -> int | None:
+    """Return the flags with which a call opens a file, None if it opens none. Raises OSError."""
+    if name == "creat":
+        return os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    if name == "openat2":  # The first field of struct open_how, see linux/openat2.h.
+        return int.from_bytes(memory(call, call.arguments[2], 8), "little")
+    return call.arguments[_OPENS[name]] if name in _OPENS else None
 
 
 def descriptor(call: Call, number: int) -> dict[str, int]:

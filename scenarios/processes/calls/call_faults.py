@@ -27,7 +27,7 @@ from functools import partial
 from typing import Final
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.processes.calls.arguments import memory
+from crashmatrix.scenarios.processes.calls.arguments import open_flags
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, length_of, short_write
 from crashmatrix.scenarios.processes.calls.page_cache import PageCache
 from crashmatrix.scenarios.processes.calls.seccomp import Call
@@ -232,10 +232,6 @@ class _Armed:
 def _class_of(call: Call, name: str) -> str:
     if name == "unlinkat" and call.arguments[2] & _AT_REMOVEDIR:
         return "rmdir"
-    if name == "openat2" and not _open_how(call) & (os.O_CREAT | os.O_TRUNC):
+    if name == "openat2" and not (open_flags(call, name) or 0) & (os.O_CREAT | os.O_TRUNC):
         return ""
     return _CLASS_OF.get(name, "")
-
-
-def _open_how(call: Call) -> int:
-    return int.from_bytes(memory(call, call.arguments[2], 8), "little")

@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32
+from crashmatrix.scenarios.processes.calls.arguments import descriptor, int32, open_flags
 from crashmatrix.scenarios.processes.calls.long_writes import WRITES, written_range
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 
@@ -42,10 +42,8 @@ _FSYNCS = ("fsync", "fdatasync")
 _PAST_THE_CACHE = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _RWF_SYNCS = 0x02 | 0x04
 _TRUNCATES = ("truncate", "ftruncate")
-_OPENS = {"open": 1, "openat": 2}
-"""Which argument has the flags."""
-_CHANGES_SOMEWHERE = ("sendfile", "copy_file_range", "splice", "io_submit", "fallocate", "ioctl", "creat", "openat2")
-"""Calls that change a file, or may empty it, at a place that is not looked up."""
+_CHANGES_SOMEWHERE = ("sendfile", "copy_file_range", "splice", "io_submit", "fallocate", "ioctl")
+"""Calls that may change a file at a place that is not looked up."""
 
 
 class CachedFile:
@@ -163,8 +161,8 @@ def _changed(call: Call, name: str) -> tuple[int, int | None] | None:
         return written_range(call, name)
     if name in _TRUNCATES:
         return call.arguments[1], None
-    if name in _OPENS:
-        return (0, None) if call.arguments[_OPENS[name]] & os.O_TRUNC else None
+    if (flags := open_flags(call, name)) is not None:
+        return (0, None) if flags & os.O_TRUNC else None
     return (0, None) if name in _CHANGES_SOMEWHERE else None
 
 

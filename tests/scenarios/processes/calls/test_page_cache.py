@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
-from crashmatrix.scenarios.processes.calls.page_cache import PAGE, CachedFile
+from crashmatrix.scenarios.processes.calls.page_cache import PAGE, CachedFile, PageCache
+from crashmatrix.scenarios.processes.calls.seccomp import Call
 
 A, B, C, D = (letter * PAGE for letter in (b"a", b"b", b"c", b"d"))
 ZERO = bytes(PAGE)
@@ -48,3 +54,36 @@ def test_what_is_left(syncs: list[tuple[str, bytes]], disk: bytes, content: byte
             case _:
                 file.changed(*map(int, numbers))
     assert file.dropped(content) == left
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "again"),
+    [
+        ("open", os.O_WRONLY, False),
+        ("open", os.O_WRONLY | os.O_TRUNC, True),
+        ("openat", os.O_RDONLY, False),
+        ("openat", os.O_WRONLY | os.O_TRUNC | os.O_CREAT, True),
+        ("openat2", os.O_RDWR, False),
+        ("openat2", os.O_RDWR | os.O_TRUNC, True),
+        ("creat", 0, True),
+    ],
+)
+def test_an_opening_that_empties_a_file(name: str, flags: int, again: bool, tmp_path: Path) -> None:
+    """A file that is emptied, and written anew with the same content, is dirty again. One that is only opened is not."""
+    path = tmp_path / "log"
+    path.write_bytes(A)
+    cache = PageCache(tmp_path)
+    how = ctypes.create_string_buffer(flags.to_bytes(24, "little"))
+    arguments = {"open": (0, flags), "openat": (0, 0, flags), "openat2": (0, 0, ctypes.addressof(how)), "creat": (0,)}[
+        name
+    ]
+
+    def sync(answer: int | None) -> None:
+        with path.open("rb") as file:
+            cache.note(Call(1, os.getpid(), 0, 0, (file.fileno(),)), "fsync", [str(path)], answer)
+
+    path.write_bytes(B)
+    sync(-errno.EIO)
+    cache.note(Call(2, os.getpid(), 0, 0, arguments), name, [str(path)], None)
+    sync(None)
+    assert cache.dropped() == ({} if again else {"log": A})
