@@ -167,6 +167,12 @@ class Recorder(ABC):
         self._log.append(NOTE, data=line)
         self._notes += 1
 
+    def _begin_again(self) -> None:
+        """Forget what was logged: another recording begins, from the same content."""
+        self._log.clear()
+        self._notes = 0
+        self._unfinished.clear()
+
     def _command(self, words: list[str]) -> None:
         match words:
             case ["mark", name]:

@@ -119,6 +119,8 @@ class Stage(ABC):
         self._device = ""
         self._notes = -1
         self._recorder = 0
+        self.is_spent = False
+        """Whether the disk cannot be opened again, once it was closed."""
 
     def __enter__(self) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="stage-", dir=enter_private_namespace()))
@@ -230,6 +232,7 @@ class Stage(ABC):
             if not tolerant:
                 raise RecordingFailed("processes of the workload still use the disk", "have it end what it starts")
             unmount(self.mount_point, detach=True)
+            self.is_spent = True  # Somebody may still write to it.
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._mounted:
@@ -239,6 +242,12 @@ class Stage(ABC):
         if self._recorder:
             end_child(self._recorder)
             os.waitpid(self._recorder, 0)
+        with contextlib.suppress(SystemCallFailed):
+            unmount(self._files, detach=True)
+        with contextlib.suppress(OSError):  # The rest goes with this process.
+            for folder in {self.mount_point, self._files}:
+                folder.rmdir()
+            self.mount_point.parent.rmdir()
 
     def _close_notes(self) -> None:
         if self._notes >= 0:

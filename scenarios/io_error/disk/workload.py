@@ -27,10 +27,13 @@ from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.notes import FailNote, HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALL_FAILED", "DiskJournal", "until_killed", "with_failing_call"]
+__all__ = ["CALL_FAILED", "HEALED", "DiskJournal", "until_killed", "with_failing_call"]
 
 CALL_FAILED: Final = Note(HitNote("workload.call_failed", 1).encoded())
 """A call of the workload was answered with an error here. Not a line of the journal."""
+
+HEALED: Final = Note(HitNote("workload.killed_and_disk_healed", 1).encoded())
+"""The workload was killed before this, and from here on the disk fails nothing. Not a line of the journal."""
 
 
 class DiskJournal(Journal):
@@ -83,6 +86,7 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
     with suppress(_Killed):
         _watched(system, machine, at)
     switch.heal()
+    machine.note(HEALED.text)
     run_forked(lambda: _recover(system, machine.root, answer))
 
 
