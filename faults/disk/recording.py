@@ -75,7 +75,8 @@ class RecordOptions:
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
     the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
-    read of the disk. `room_bytes` is the room that a neighbour leaves there. With `write_back`, everything is written back once
+    read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first
+    note that begins with the word `room_until`, or to the end. With `write_back`, everything is written back once
     the workload has ended, before the faults end. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins
     the recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
     """
@@ -88,6 +89,7 @@ class RecordOptions:
     switch: FaultSwitch | None = None
     cold: bool = False
     room_bytes: int | None = None
+    room_until: str = ""
     write_back: bool = False
     time_limit_seconds: float = 60.0
     cpu: int | None = None
@@ -270,7 +272,10 @@ def _on_stage(
     for fault in options.disk_faults:
         stage.command(f"fail {fault}")
     machine = stage.machine(options.nudge, options.seed, confined.inside)
-    with stage.nudging(options.nudge, options.seed):
+    with contextlib.ExitStack() as meanwhile:
+        meanwhile.enter_context(stage.nudging(options.nudge, options.seed))
+        if options.room_until:
+            meanwhile.enter_context(stage.giving_room(options.room_until))
         outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
     if options.write_back:
         stage.command("mark ended")

@@ -177,8 +177,7 @@ class _Trial:
             if fault.call:
                 with_failing_call(system, machine, fault.call)
             else:
-                gives_room = fault.calls == FULL and fault.times == "once"
-                system.workload(machine.root, DiskJournal(machine, gives_room=gives_room))
+                system.workload(machine.root, DiskJournal(machine))
 
         trace = self._record(fault, workload)
         at, failed = _first_failure(trace, fault, self._base.acknowledged)
@@ -206,7 +205,9 @@ class _Trial:
     def _record(self, fault: RequestFault, workload: Callable[[Machine], None]) -> Trace:
         options = RecordOptions(
             seed=self._target.seed, disk_faults=fault.planned, write_back=True, tolerant=True, cold=fault.calls == READ,
-            room_bytes=fault.number << 10 if fault.calls == FULL else None, time_limit_seconds=self._seconds_max,
+            room_bytes=fault.number << 10 if fault.calls == FULL else None,
+            room_until=FailNote.kind.decode() if fault.calls == FULL and fault.times == "once" else "",
+            time_limit_seconds=self._seconds_max,
         )  # fmt: skip
         return self._recordings.record(workload, options)
 
