@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child
     from crashmatrix.faults.disk.linux.namespace import enter_private_namespace
     from crashmatrix.faults.disk.nudges import NUDGES
-    from crashmatrix.faults.disk.recording import RecordOptions, record
+    from crashmatrix.faults.disk.recording import Recordings, RecordOptions, record
     from crashmatrix.faults.disk.stage import DiskFault, Machine
     from crashmatrix.faults.disk.state import CrashState, Tear
     from crashmatrix.faults.disk.trace.file import load_trace, save_trace
@@ -104,6 +104,7 @@ __all__ = [
     "RecordOptions",
     "RecorderFailed",
     "RecordingFailed",
+    "Recordings",
     "RequirementsMissing",
     "Size",
     "StateOptions",
@@ -143,7 +144,7 @@ _HOMES = {
     "linux.kernel": ("die_with_parent", "end_child"),
     "linux.namespace": ("enter_private_namespace",),
     "nudges": ("NUDGES",),
-    "recording": ("RecordOptions", "record"),
+    "recording": ("RecordOptions", "Recordings", "record"),
     "stage": ("DiskFault", "Machine"),
     "state": ("CrashState", "Tear"),
     "trace.file": ("load_trace", "save_trace"),

@@ -4,8 +4,9 @@ Common to all recorders; `block.recorder` serves a disk, `posix.recorder` a tree
 beside what is recorded:
 
     notes    write-only. Each line written becomes a note in the log; writers need no lock and wait for no reply
-    control  a write is one command, done when write(2) returns: `mark NAME`, or a command of this kind of recorder.
-             An unknown command fails with EINVAL. A read returns the recorder's state as JSON
+    control  a write is one command, done when write(2) returns: `mark NAME`; `hold WORD`: the next note with this first word,
+             up to a space or a colon, is not answered before `go`, so that its writer waits; or a command of this kind of
+             recorder. An unknown command fails with EINVAL. A read returns the recorder's state as JSON
 
 Invariants:
 - One thread answers all requests, which gives the total order: an entry is in the log before its request is answered.
@@ -70,6 +71,11 @@ class Recorder(ABC):
         self._unfinished: dict[int, bytes] = {}
         self._listings: dict[int, list[tuple[bytes, int, int]]] = {}
         self._notes = 0
+        self._hold = b""
+        self._held: tuple[int, bytes] | None = None
+        """A request that waits for `go`: its number, and the answer."""
+        self.device = self.holding = -1
+        """/dev/fuse; and a descriptor that gets a byte when a note is held."""
 
     @property
     def handlers(self) -> dict[int, Callable[[Request], fuse.Answer]]:
@@ -135,10 +141,14 @@ class Recorder(ABC):
             return (json.dumps(state).encode() + b"\n")[offset : offset + length]
         return b"" if request.node == NOTES else self._content(request.node, offset, length)
 
-    def _write(self, request: Request) -> bytes:
+    def _write(self, request: Request) -> fuse.Answer:
         handle, offset, data = request.written()
         if request.node == NOTES:
-            self._take_notes(handle, bytes(data))
+            lines = self._take_notes(handle, bytes(data))
+            if self._hold and any(_first_word(line) == self._hold for line in lines):
+                self._hold, self._held = b"", (request.unique, fuse.write_reply(len(data)))
+                os.write(self.holding, b"h")
+                return fuse.LATER
         elif request.node == CONTROL:
             self._command(bytes(data).decode(errors="replace").split())
         else:
@@ -156,21 +166,44 @@ class Recorder(ABC):
 
     _destroy = _release = _nothing
 
-    def _take_notes(self, handle: int, data: bytes) -> None:
+    def _interrupt(self, request: Request) -> bytes:
+        """Whoever waits for a held answer may be killed: it would wait on."""
+        if self._held and request.unpack("Q")[0] == self._held[0]:
+            self._go()
+        return b""
+
+    def _go(self) -> None:
+        held, self._hold, self._held = self._held, b"", None
+        if held:
+            fuse.reply(self.device, *held)
+
+    def _take_notes(self, handle: int, data: bytes) -> list[bytes]:
+        """Note the lines that are whole by now, and return them."""
         *lines, rest = (self._unfinished.pop(handle, b"") + data).split(b"\n")
         for line in lines:
             self._note(line)
         if rest:
             self._unfinished[handle] = rest
+        return lines
 
     def _note(self, line: bytes) -> None:
         self._log.append(NOTE, data=line)
         self._notes += 1
 
+    def _begin_again(self) -> None:
+        """Forget what was logged: another recording begins, from the same content."""
+        self._log.clear()
+        self._notes = 0
+        self._unfinished.clear()
+
     def _command(self, words: list[str]) -> None:
         match words:
             case ["mark", name]:
                 self._log.append(MARK, data=name.encode())
+            case ["hold", word]:
+                self._hold = word.encode()
+            case ["go"]:
+                self._go()
             case _:
                 raise OSError(errno.EINVAL, "unknown command")
 
@@ -187,7 +220,12 @@ def serve(recorder: Recorder, mount_point: Path, *, cpu: int, stall_seconds: flo
     with opened("/dev/fuse", "see crashmatrix.faults.disk.requirements()") as device:
         options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()}"
         mount("crashmatrix", mount_point, "fuse", options=f"{options},default_permissions,allow_other")
+        recorder.device = device
         return start_forked(lambda: _serve(recorder, device, cpu, stall_seconds))
+
+
+def _first_word(line: bytes) -> bytes:
+    return line.partition(b" ")[0].partition(b":")[0]
 
 
 def _serve(recorder: Recorder, device: int, cpu: int, stall_seconds: float) -> None:

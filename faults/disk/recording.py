@@ -7,6 +7,8 @@
 The stage lives in a mount namespace of its own and dies with the caller; the rest dies with the stage. Image and log
 are anonymous memory that the caller owns, so the trace needs no file, and a killed run leaves none.
 
+Many recordings from one crash state (`Recordings`) share image, recorder and mount point; then the stage is the caller itself.
+
 Order of a recording, on which the trace's meaning depends:
 (1) mkfs on the plain image; (2) recorder, loop device, mount; (3) the directory `data` is made and `prepare` runs in it;
 (4) everything is synced; (5) mark START; (6) the workload; (7) mark FINISH; (8) unmount, which the trace keeps as the
@@ -21,8 +23,9 @@ import pickle
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.capabilities import check_requirements
@@ -35,20 +38,17 @@ from crashmatrix.faults.disk.stage import DiskFault, Machine, Stage
 from crashmatrix.faults.disk.state import CrashState
 from crashmatrix.faults.disk.trace.trace import Trace
 
-__all__ = ["Confine", "Confined", "RecordOptions", "record"]
+__all__ = ["Confine", "Confined", "RecordOptions", "Recordings", "record"]
 
 
 class Confined(Protocol):
     """Where and how the workload's processes run."""
 
-    def enter(self) -> None:
-        """In a process of the workload: leave whatever it is not to see or reach. Raises OSError."""
-
     def inside(self, path: Path) -> Path:
         """The path at which such a process has a path of ours."""
 
-    def breach(self) -> str:
-        """In the PID namespace of the workload: the limit that its processes break, empty if none; they are killed for it."""
+    def run(self, function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
+        """Run a function in such a process; returns status and error as `run_contained` does."""
 
 
 class _Unconfined:
@@ -57,14 +57,11 @@ class _Unconfined:
     def __init__(self, _: Path, __: Path) -> None:
         pass
 
-    def enter(self) -> None:
-        pass
-
     def inside(self, path: Path) -> Path:
         return path
 
-    def breach(self) -> str:
-        return ""
+    def run(self, function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
+        return run_contained(function, time_limit_seconds=time_limit_seconds)
 
 
 Confine = Callable[[Path, Path], Confined]
@@ -78,7 +75,8 @@ class RecordOptions:
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
     the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
-    read of the disk. `room_bytes` is the room that a neighbour leaves there. With `write_back`, everything is written back once
+    read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first
+    note that begins with the word `room_until`, or to the end. With `write_back`, everything is written back once
     the workload has ended, before the faults end. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins
     the recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
     """
@@ -91,6 +89,7 @@ class RecordOptions:
     switch: FaultSwitch | None = None
     cold: bool = False
     room_bytes: int | None = None
+    room_until: str = ""
     write_back: bool = False
     time_limit_seconds: float = 60.0
     cpu: int | None = None
@@ -135,25 +134,92 @@ def record(
         )
         stage.switch = options.switch
         try:
-            _run_stage(lambda: _on_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
+            _run_stage(lambda: _on_new_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
             status, error = _read_reply(reply)
         except DiskError as failed:
-            if not isinstance(failed, WorkloadFailed):
-                check_requirements((filesystem.name,))  # A missing requirement is the likeliest reason.
+            _check_for(failed, filesystem)
             raise
         if (status or error) and not _may_fail(options):
             raise WorkloadFailed(
                 f"the workload ended with status {status}: {error.strip() or 'it said nothing'}", "fix the workload"
             )
-        return Trace.from_log(
-            image,
-            log,
-            filesystem=str(filesystem),
+        return _trace(image, log, filesystem, options, status, error)
+
+
+class Recordings:
+    """Recordings from one crash state, one after the other, in this process. A context manager, for one thread.
+
+    Image, recorder and the recorder's mount are made once, where the filesystem is on a disk. The calling thread moves into a
+    private mount namespace permanently, so use a worker process. ``switch`` is that of every recording; each resets it.
+    """
+
+    def __init__(
+        self, crashed: tuple[Trace, CrashState], *, confine: Confine | None = None, switch: FaultSwitch | None = None
+    ) -> None:
+        self._crashed, self._confine, self._switch = crashed, confine or _Unconfined, switch
+        self._filesystem = Filesystem.parse(crashed[0].filesystem)
+        self._opened = contextlib.ExitStack()
+        self._stage: Stage | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def record(self, workload: Callable[[Machine], None], options: RecordOptions) -> Trace:
+        """Record, as `record` does with ``crashed``; the workload may end with an error. Raises as it does."""
+        try:
+            stage = self._stage or self._open(options)
+            if self._switch:
+                self._switch.reset()
+            status, error = _on_stage(stage, workload, None, self._confine, options)
+            trace = _trace(self._image, self._log, self._filesystem, options, status, error)
+        except BaseException as failed:
+            self._close()
+            if isinstance(failed, DiskError):
+                _check_for(failed, self._filesystem)
+            raise
+        if stage.is_spent:
+            self._close()
+        return trace
+
+    def _open(self, options: RecordOptions) -> Stage:
+        self._image, self._log = (self._opened.enter_context(anonymous_file(name)) for name in ("image", "log"))
+        os.ftruncate(self._image, self._crashed[0].size_bytes)
+        stage = medium_of(str(self._filesystem)).stage(
+            self._image,
+            self._log,
+            filesystem=self._filesystem,
+            crashed=self._crashed,
             seed=options.seed,
-            nudge=options.nudge,
-            exit_status=status,
-            error=error,
+            cpu=options.cpu,
         )
+        stage.switch = self._switch
+        self._stage = self._opened.enter_context(stage)
+        return stage
+
+    def _close(self) -> None:
+        self._stage = None
+        self._opened.close()
+
+
+def _check_for(failed: DiskError, filesystem: Filesystem) -> None:
+    """Raise RequirementsMissing if that may be why something failed."""
+    if not isinstance(failed, WorkloadFailed):
+        check_requirements((filesystem.name,))
+
+
+def _trace(image: int, log: int, filesystem: Filesystem, options: RecordOptions, status: int, error: str) -> Trace:
+    return Trace.from_log(
+        image,
+        log,
+        filesystem=str(filesystem),
+        seed=options.seed,
+        nudge=options.nudge,
+        exit_status=status,
+        error=error,
+    )
 
 
 def _may_fail(options: RecordOptions) -> bool:
@@ -177,6 +243,11 @@ def _answer(on_stage: Callable[[], tuple[int, str]]) -> tuple[int, str] | DiskEr
         return RecordingFailed(f"recording raised {traceback.format_exc()}", "report this as a bug")
 
 
+def _on_new_stage(stage: Stage, *how: Any) -> tuple[int, str]:
+    with stage:
+        return _on_stage(stage, *how)
+
+
 def _on_stage(
     stage: Stage,
     workload: Callable[[Machine], None],
@@ -184,44 +255,39 @@ def _on_stage(
     confine: Confine,
     options: RecordOptions,
 ) -> tuple[int, str]:
-    limit = options.time_limit_seconds
-    with stage:
-        stage.open_disk()
-        confined = confine(stage.mount_point, stage.notes)
-
-        def run(function: Callable[[], None]) -> tuple[int, str]:
-            def enter_and_run() -> None:
-                confined.enter()
-                function()
-
-            return run_contained(enter_and_run, time_limit_seconds=limit, breach=confined.breach)
-
-        if prepare:
-            root = confined.inside(stage.root)
-            status, error = run(lambda: prepare(root))
-            if status:
-                raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "fix it")
-        if options.room_bytes is not None:
-            stage.neighbour.fill(options.room_bytes)
-        stage.settle()
-        if options.cold:
-            stage.forget_disk()
-        stage.command("mark start")
-        for fault in options.disk_faults:
-            stage.command(f"fail {fault}")
-        machine = stage.machine(options.nudge, options.seed, confined.inside)
-        with stage.nudging(options.nudge, options.seed):
-            outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
-        if options.write_back:
-            with contextlib.suppress(OSError, SystemCallFailed):  # The disk may fail it.
-                stage.settle()
-        stage.command("mark finish")
-        if options.disk_faults:
-            stage.command("heal")
-        if options.room_bytes is not None:
-            stage.neighbour.leave()
-        stage.close_disk(tolerant=_may_fail(options))
-        return outcome
+    stage.open_disk()
+    confined = confine(stage.mount_point, stage.notes)
+    run = partial(confined.run, time_limit_seconds=options.time_limit_seconds)
+    if prepare:
+        root = confined.inside(stage.root)
+        status, error = run(lambda: prepare(root))
+        if status:
+            raise WorkloadFailed(f"preparation ended with status {status}: {error.strip()}", "fix it")
+    if options.room_bytes is not None:
+        stage.neighbour.fill(options.room_bytes)
+    stage.settle()
+    if options.cold:
+        stage.forget_disk()
+    stage.command("mark start")
+    for fault in options.disk_faults:
+        stage.command(f"fail {fault}")
+    machine = stage.machine(options.nudge, options.seed, confined.inside)
+    with contextlib.ExitStack() as meanwhile:
+        meanwhile.enter_context(stage.nudging(options.nudge, options.seed))
+        if options.room_until:
+            meanwhile.enter_context(stage.giving_room(options.room_until))
+        outcome = run(lambda: workload(machine.opened_here() if confine is not _Unconfined else machine))
+    if options.write_back:
+        stage.command("mark ended")
+        with contextlib.suppress(OSError, SystemCallFailed):  # The disk may fail it.
+            stage.settle()
+    stage.command("mark finish")
+    if options.disk_faults:
+        stage.command("heal")
+    if options.room_bytes is not None:
+        stage.neighbour.leave()
+    stage.close_disk(tolerant=_may_fail(options))
+    return outcome
 
 
 def _read_reply(reply: int) -> tuple[int, str]:

@@ -75,8 +75,6 @@ class Machine:
     notes: Path
     nudger: Nudger = field(repr=False)
     descriptor: int = field(repr=False)
-    neighbour: Neighbour | None = field(default=None, repr=False)
-    """The file that fills the disk, if one was to do so."""
 
     def opened_here(self) -> "Machine":
         """The machine for a process that has another view of the files: its open files are known by the paths there."""
@@ -117,8 +115,10 @@ class Stage(ABC):
         self.switch: FaultSwitch | None = None
         self._mounted = False
         self._device = ""
-        self._notes = -1
+        self._notes = self._held = -1
         self._recorder = 0
+        self.is_spent = False
+        """Whether the disk cannot be opened again, once it was closed."""
 
     def __enter__(self) -> Self:
         folder = Path(tempfile.mkdtemp(prefix="stage-", dir=enter_private_namespace()))
@@ -138,7 +138,9 @@ class Stage(ABC):
 
     def _start(self, recorder: Recorder) -> None:
         """Have a process serve its files where they belong. Raises RecorderFailed, MountRefused."""
+        self._held, recorder.holding = os.pipe()
         self._recorder = serve(recorder, self._files, cpu=self._cpu)
+        os.close(recorder.holding)
         state = self._ask()
         if state is None or state.get("pid") != self._recorder:
             raise RecorderFailed("the recorder's control file is missing", self._advice())
@@ -193,14 +195,30 @@ class Stage(ABC):
         """The machine to pass to the workload, which has a path of ours at ``inside(path)``."""
         nudger = self._nudger(nudge, seed, inside)
         return Machine(
-            root=inside(self.root), notes=inside(self.notes), nudger=nudger, descriptor=self._notes,
-            neighbour=Neighbour(inside(self.neighbour.path)),
+            root=inside(self.root), notes=inside(self.notes), nudger=nudger, descriptor=self._notes
         )  # fmt: skip
 
     @property
     def neighbour(self) -> Neighbour:
         """A file beside the directory under test, which may fill the disk."""
         return Neighbour(self.mount_point / _NEIGHBOUR)
+
+    @contextlib.contextmanager
+    def giving_room(self, word: str) -> Iterator[None]:
+        """While in the block, the neighbour leaves at the first note with this first word, whose writer waits for that."""
+        pid = start_forked(self._give_room)
+        self.command(f"hold {word}")
+        try:
+            yield
+        finally:
+            end_child(pid)
+            os.waitpid(pid, 0)
+            self.command("go")  # It may have been killed at the wrong moment.
+
+    def _give_room(self) -> None:
+        os.read(self._held, 1)
+        self.neighbour.leave()
+        self.command("go")
 
     @contextlib.contextmanager
     def nudging(self, nudge: str, seed: int) -> Iterator[None]:
@@ -230,6 +248,7 @@ class Stage(ABC):
             if not tolerant:
                 raise RecordingFailed("processes of the workload still use the disk", "have it end what it starts")
             unmount(self.mount_point, detach=True)
+            self.is_spent = True  # Somebody may still write to it.
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._mounted:
@@ -239,6 +258,14 @@ class Stage(ABC):
         if self._recorder:
             end_child(self._recorder)
             os.waitpid(self._recorder, 0)
+        if self._held >= 0:
+            os.close(self._held)
+        with contextlib.suppress(SystemCallFailed):
+            unmount(self._files, detach=True)
+        with contextlib.suppress(OSError):  # The rest goes with this process.
+            for folder in {self.mount_point, self._files}:
+                folder.rmdir()
+            self.mount_point.parent.rmdir()
 
     def _close_notes(self) -> None:
         if self._notes >= 0:

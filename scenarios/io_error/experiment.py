@@ -154,7 +154,7 @@ class IoErrorExperiment:
         """Report faults of a disk as they come; returns whether a promise was broken."""
         for fault, run, judged in found:
             results = tuple(self._result(fault, ending, run, *each) for ending, each in judged.items())
-            self._runs += 1
+            self._runs += run.recorded
             self.tried.append(TriedFault(str(fault), run.fired is not None, run.went_on, 0, results, run.died, run.met))
             self._report_all(fault, fault, results)
             if self.options.until_broken and any(result.verdict.broken for result in results):

@@ -85,6 +85,8 @@ class FaultyRun:
     """On a recorded disk, the promises made before each ending."""
     senseless: str = ""
     """Why the journal makes no sense, if it does not."""
+    recorded: int = 1
+    """On a recorded disk, how many recordings were made for it; none if those for another fault served."""
 
     @cached_property
     def after_fault(self) -> list[AnyNote]:

@@ -6,7 +6,6 @@ A folder that was met before, after the same promises, has the same verdict. The
 
 from __future__ import annotations
 
-import errno
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -36,11 +35,12 @@ from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
 from crashmatrix.scenarios.processes.scratch import own_folder
 from crashmatrix.scenarios.recorded.dealing import Dealer
 from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
+from crashmatrix.scenarios.recorded.mounted import snapshot_of
 from crashmatrix.scenarios.recorded.prediction import WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, promises_before
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share, named
+from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share, disagreement, named
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Promises
@@ -116,7 +116,7 @@ class StateJudge:
     def undisturbed(self) -> Violation | None:
         """Judge the orderly end by the contract alone."""
         with self._images.mounted(self._states.clean) as root:
-            unusable = bool(self._snapshot(root).unusable)
+            unusable = bool(snapshot_of(self._store, root).unusable)
             promises, items = self._folders.undisturbed(root, self._states.clean.cut, unusable=unusable)
         return judge_undisturbed(promises, items, self._folders.violation_apart)
 
@@ -184,7 +184,7 @@ class StateJudge:
             found = self.second_life(state, first)
             if found.verdict.broken:
                 again = self.second_life(state, first)
-                found = again if again.verdict is found.verdict else _disagreement(found, again)
+                found = again if again.verdict is found.verdict else disagreement(found, again)
             self._folders.checks.add(resumed_at(folder))
             if found.verdict is not Verdict.SAFE:
                 yield found
@@ -218,7 +218,7 @@ class StateJudge:
 
     def _mounted(self, root: Path, state: CrashState, events: int) -> Judged:
         with self._watch.timed("snapshot"):
-            tree = self._snapshot(root)
+            tree = snapshot_of(self._store, root)
         folder = self._name(tree, state)
         if not self.prediction.saw(state, folder):
             return Judged(str(state), Verdict.UNKNOWN, WRONG, digest=folder, events=events)
@@ -239,13 +239,6 @@ class StateJudge:
         """The folder's name. On `posix`, where the image is the folder, it also tells times apart (see `posix.tree`)."""
         return tree.digest if self._on_disk else named(tree.digest, f"{self._states.digests.of(state):x}")
 
-    def _snapshot(self, root: Path) -> Tree:
-        try:
-            return self._store.capture(root)
-        except OSError as error:
-            place = str(error.filename or "ROOT").replace(str(root), "ROOT")
-            raise MountRefused(f"reading {place} once mounted", error.errno or errno.EIO, "none: it is lost") from error
-
     def _of_state(self, judged: Judged, state: CrashState) -> Judged:
         return replace(judged, state=str(state), differs=judged.digest != self._clean)
 
@@ -254,12 +247,4 @@ class StateJudge:
         again = self.judge(state)
         if again.verdict is found.verdict:
             return again
-        return _disagreement(found, again)
-
-
-def _disagreement(found: Judged, again: Judged) -> Judged:
-    first, then = (
-        f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
-        for each, when in ((found, "first"), (again, "again"))
-    )
-    return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")
+        return disagreement(found, again)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 
-__all__ = ["REPEATED", "VERIFIED", "Check", "Explored", "Judged", "Share", "account_of", "digest_in", "named"]
+__all__ = [
+    "REPEATED",
+    "VERIFIED",
+    "Check",
+    "Explored",
+    "Judged",
+    "Share",
+    "account_of",
+    "digest_in",
+    "disagreement",
+    "named",
+]
 
 VERIFIED, REPEATED = "verified", "repeated"
 
@@ -42,6 +53,15 @@ class Judged:
     """Whether the mounted folder differs from the one after the orderly end."""
     recovered: str = ""
     """Names the folder that recovery left."""
+
+
+def disagreement(found: Judged, again: Judged) -> Judged:
+    """The verdict of a state that got two."""
+    first, then = (
+        f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
+        for each, when in ((found, "first"), (again, "again"))
+    )
+    return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")
 
 
 @dataclass

@@ -72,6 +72,15 @@ class Log(SystemUnderTest):
         os.truncate(path, whole)
 
 
+class Counted(Log):
+    """Right; a file in its workspace has one byte for each recovery."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        with (self.workspace / "recoveries").open("ab") as file:
+            file.write(b"r")
+        return super().recover(root)
+
+
 class GoesOn(Log):
     """Right: it goes on after an error, having cut off whatever of the record was written."""
 

@@ -37,6 +37,10 @@ class FaultSwitch:
         """Say that a request has failed."""
         self._memory[0] = 1
 
+    def reset(self) -> None:
+        """Forget everything, for another recording."""
+        self._memory[:] = bytes(len(self._memory))
+
     def heal(self) -> None:
         """Let no request fail from now on."""
         self._memory[1] = 1

@@ -3,7 +3,7 @@
     disk     the image, of its size. Writes stay in memory; the image's file never changes
 
 Beside `mark`, the control file takes `fail write|flush|read N ERRNO once|always` (the N-th such request from now on; 1 is the
-next; ERRNO is a name such as EIO) and `heal`.
+next; ERRNO is a name such as EIO), `heal`, and `again`: the disk is as it was at first, and the log is empty.
 
 Invariants:
 - A flush makes durable exactly the writes before it in the log: it arrives after their replies.
@@ -57,16 +57,35 @@ class DiskRecorder(Recorder):
     """A disk that starts as the image; `image` and `log` are open files. The switch tells of failures, and ends them."""
 
     def __init__(self, image: int, log: int, switch: FaultSwitch | None = None) -> None:
-        self._switch = switch
+        self._image, self._switch = image, switch
         self._size = os.fstat(image).st_size
         super().__init__(log, DISK_NAME, Inode(RECORDED, stat.S_IFREG | 0o600, links=1, size_fixed=self._size))
-        # Private: the image file stays as it was, the base that the reader of the log starts from.
-        self._disk = mmap.mmap(image, self._size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._disk = self._at_first()
+        self._is_cached = True
+        """Whether what the kernel has cached of the disk is right."""
         self._in_log: list[tuple[int, int, int]] = []
         """Writes that are not in `_disk` yet: offset, length, position in the log."""
         self._faults: list[PlannedFault] = []
         self._reads_before = 0
-        self._counts = {"writes": 0, "flushes": 0, "reads": 0, "failed": 0}
+        self._counts = dict.fromkeys(("writes", "flushes", "reads", "failed"), 0)
+
+    def _at_first(self) -> mmap.mmap:
+        """Return the image in memory. Private: its file stays as it was, the base that the reader of the log starts from."""
+        return mmap.mmap(self._image, self._size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+
+    def _begin_again(self) -> None:
+        super()._begin_again()
+        self._disk.close()
+        self._disk, self._is_cached = self._at_first(), False
+        self._in_log.clear()
+        self._faults.clear()
+        self._counts = dict.fromkeys(self._counts, 0)
+
+    def _open(self, request: Request) -> bytes:
+        if request.node != RECORDED or self._is_cached:
+            return super()._open(request)
+        self._is_cached = True
+        return self._opened(0)  # Has the kernel drop what it has cached.
 
     def _content(self, _: int, offset: int, length: int, /) -> bytes:
         self._fail_if_planned("read", offset, length)
@@ -112,6 +131,8 @@ class DiskRecorder(Recorder):
                 self._faults.append(PlannedFault(request, int(nth), number, how == "always"))
             case ["heal"]:
                 self._faults.clear()
+            case ["again"]:
+                self._begin_again()
             case ["mark", name]:
                 super()._command(words)
                 self._note_reads(name)

@@ -20,13 +20,11 @@ class DiskStage(Stage):
         return files
 
     def _mount(self) -> None:
-        if self._crashed is None:
-            self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
+        if self._recorder:
+            self.command("again")
         else:
-            for offset, data in content(*self._crashed):
-                os.pwrite(self._image, data, offset)
-            self._filesystem.repair(f"/dev/fd/{self._image}", descriptors=(self._image,))
-        self._start(DiskRecorder(self._image, self._log, self.switch))
+            self._lay_out()
+            self._start(DiskRecorder(self._image, self._log, self.switch))
         disk = os.open(self._files / DISK_NAME, os.O_RDWR | os.O_CLOEXEC)
         try:
             with LoopDevice(disk) as loop:  # The mount keeps it; autoclear ends it.
@@ -36,6 +34,15 @@ class DiskStage(Stage):
         finally:
             os.close(disk)
         (self.mount_point / DATA).mkdir(exist_ok=self._crashed is not None)
+
+    def _lay_out(self) -> None:
+        """Put the disk's first content on the image."""
+        if self._crashed is None:
+            self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
+            return
+        for offset, data in content(*self._crashed):
+            os.pwrite(self._image, data, offset)
+        self._filesystem.repair(f"/dev/fd/{self._image}", descriptors=(self._image,))
 
     def forget_disk(self) -> None:
         """Drop the page cache of the recorder's file, through which the loop device reads."""

@@ -3,6 +3,7 @@
     status = run_forked(function)                                    # the process dies with its caller
     pid = start_forked(function)                                     # the same, without waiting
     status, error = run_contained(function, time_limit_seconds=60)   # and nothing that it started outlives it
+    status, error = run_started(start, function, end, time_limit_seconds=60)   # the same, in a place that the caller keeps
 
 Processes of `run_contained`:
 
@@ -29,7 +30,7 @@ from typing import NoReturn
 
 from crashmatrix.faults.disk.linux.kernel import die_with_parent, end_child, mount, unshare_mounts, unshare_processes
 
-__all__ = ["anonymous_file", "run_contained", "run_forked", "start_forked"]
+__all__ = ["anonymous_file", "run_contained", "run_forked", "run_started", "start_forked"]
 
 _STATUS = struct.Struct("<i")
 _ERROR_BYTES_MOST = 1 << 16
@@ -83,10 +84,38 @@ def run_contained(
         # The outcome if no process lives to write another.
         os.pwrite(outcome, _STATUS.pack(-signal.SIGKILL), 0)
         pid = start_forked(lambda: _guarded(lambda: _keep(function, breach, outcome), outcome))
-        if not _wait(pid, time_limit_seconds):
-            return -signal.SIGKILL, f"it was still running after {time_limit_seconds:g} s"
+        if _wait(pid, time_limit_seconds) is None:
+            return _too_slow(time_limit_seconds)
         (status,) = _STATUS.unpack(os.pread(outcome, _STATUS.size, 0))
-        return status, os.pread(outcome, _ERROR_BYTES_MOST, _STATUS.size).decode(errors="replace")
+        return status, _error_in(outcome)
+
+
+def run_started(
+    start: Callable[[Callable[[], None]], int],
+    function: Callable[[], None],
+    end: Callable[[], str],
+    *,
+    time_limit_seconds: float,
+) -> tuple[int, str]:
+    """As `run_contained`, in a process that ``start`` forks; it is given what to run there, and returns the process's id.
+
+    Args:
+        end: ends everything that the process has left, and returns the limit that was broken, if any.
+    """
+    with anonymous_file("outcome") as outcome:
+        pid = start(lambda: _guarded(function, outcome))
+        status = _wait(pid, time_limit_seconds)
+        if broken := end():
+            return -signal.SIGKILL, broken
+        return _too_slow(time_limit_seconds) if status is None else (status, _error_in(outcome))
+
+
+def _too_slow(time_limit_seconds: float) -> tuple[int, str]:
+    return -signal.SIGKILL, f"it was still running after {time_limit_seconds:g} s"
+
+
+def _error_in(outcome: int) -> str:
+    return os.pread(outcome, _ERROR_BYTES_MOST, _STATUS.size).decode(errors="replace")
 
 
 @contextlib.contextmanager
@@ -158,14 +187,14 @@ def _guarded(function: Callable[[], None], outcome: int) -> NoReturn:
         os._exit(1)
 
 
-def _wait(pid: int, time_limit_seconds: float) -> bool:
-    """Wait for the process, and kill it at the limit; return whether it ended in time."""
+def _wait(pid: int, time_limit_seconds: float) -> int | None:
+    """Wait for the process, and kill it at the limit; return its exit status, None if it did not end in time."""
     descriptor = os.pidfd_open(pid)
     try:
         ready, _, _ = select.select([descriptor], [], [], time_limit_seconds)
         if not ready:
             end_child(pid)
-        os.waitpid(pid, 0)
-        return bool(ready)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return status if ready else None
     finally:
         os.close(descriptor)

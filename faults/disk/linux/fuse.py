@@ -21,6 +21,7 @@ __all__ = [
     "DIRECT_IO",
     "HANDLE_PRIVILEGES",
     "KEEP_CACHE",
+    "LATER",
     "Answer",
     "Attributes",
     "Opcode",
@@ -32,6 +33,7 @@ __all__ = [
     "entry_reply",
     "initial_reply",
     "open_reply",
+    "reply",
     "serve",
     "statfs_reply",
     "write_reply",
@@ -111,15 +113,19 @@ _WRITE_FLAGS = struct.Struct("=20xI")
 Answer = bytes | bytearray | memoryview
 """The answer to a request, without its header."""
 
+LATER: Answer = bytearray()
+"""This object itself in place of an answer: the request is answered by `reply`, sooner or later."""
+
 
 class Request(NamedTuple):
-    """A request about the inode `node`, on behalf of user `uid` and group `gid`, with arguments in `body`."""
+    """Request number `unique`, about the inode `node`, for user `uid` and group `gid`, with arguments in `body`."""
 
     opcode: int
     node: int
     uid: int
     gid: int
     body: memoryview
+    unique: int = 0
 
     def unpack(self, layout: str) -> tuple[int, ...]:
         """The numbers at the start of the arguments."""
@@ -206,15 +212,24 @@ def serve(device: int, handlers: Mapping[int, Callable[[Request], Answer]], stal
                 return
             raise
         _, opcode, unique, node, uid, gid, _, _, _ = _IN.unpack_from(buffer)
+        request = Request(opcode, node, uid, gid, view[_IN.size : length], unique)
         if opcode in _UNANSWERED:
+            if opcode in handlers:
+                handlers[opcode](request)
             continue
         watchdog.under_way = unique
-        code, answer = _answer(handlers, Request(opcode, node, uid, gid, view[_IN.size : length]))
-        try:
-            os.writev(device, [_OUT.pack(_OUT.size + len(answer), -code, unique), answer])
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # The client is gone.
-                raise
+        code, answer = _answer(handlers, request)
+        if answer is not LATER:
+            reply(device, unique, answer, code)
+
+
+def reply(device: int, unique: int, answer: Answer, code: int = 0) -> None:
+    """Answer the request of this number, with an error number unless that is 0. Raises OSError if the device fails."""
+    try:
+        os.writev(device, [_OUT.pack(_OUT.size + len(answer), -code, unique), answer])
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # The client is gone.
+            raise
 
 
 class _Watchdog:

@@ -146,7 +146,7 @@ class TreeRecorder(AttributeRecorder):
         # A copy, since a view would keep the bytearray from growing.
         return bytes(memoryview(self._inodes[inode].content)[offset : offset + length])
 
-    def _write(self, request: Request) -> bytes:
+    def _write(self, request: Request) -> fuse.Answer:
         if request.takes_privileges:
             self._take_privileges(self._inodes[request.node])
         return super()._write(request)

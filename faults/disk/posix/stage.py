@@ -18,6 +18,7 @@ class TreeStage(Stage):
 
     def _mount(self) -> None:
         self._start(TreeRecorder(self._log, DATA))
+        self.is_spent = True  # Its recorder does not begin again.
         self._mounted = True
         if self._crashed is not None:
             trace, state_left = self._crashed

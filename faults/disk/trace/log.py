@@ -41,6 +41,12 @@ class Log:
             os._exit(1)
         return start
 
+    def clear(self) -> None:
+        """Begin anew with an empty file."""
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        self._end = self.entries = 0
+
     def read_into(self, target: memoryview, position: int) -> None:
         """Read back an entry's data, from the position that `append` returned."""
         read = os.preadv(self._descriptor, [target], position)

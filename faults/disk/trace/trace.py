@@ -29,7 +29,10 @@ from crashmatrix.faults.disk.trace.operations import (
     operation_row,
 )
 
-__all__ = ["FINISH", "START", "Trace", "data_extents"]
+__all__ = ["ENDED", "FINISH", "START", "Trace", "data_extents"]
+
+ENDED = "ended"
+"""The mark between the workload and the write-back of what it left, if that is recorded."""
 
 FINISH = "finish"
 """The mark after the workload. The orderly unmount follows it."""
@@ -67,6 +70,11 @@ class Trace:
     def finish(self) -> int:
         """The position of the mark FINISH; the trace's end without one."""
         return self._position_after(FINISH, len(self.operations) + 1) - 1
+
+    @cached_property
+    def ended(self) -> int:
+        """The position of the mark ENDED, else that of FINISH."""
+        return self._position_after(ENDED, self.finish + 1) - 1
 
     @cached_property
     def identity(self) -> str:

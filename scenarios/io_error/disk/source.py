@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from crashmatrix.reports import Verdict
@@ -13,10 +14,12 @@ from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.io_error.disk import base as bases
 from crashmatrix.scenarios.io_error.disk.base import Base
 from crashmatrix.scenarios.io_error.disk.plan import SHARE, beyond, choose_on_disk
-from crashmatrix.scenarios.io_error.disk.tries import Tried, try_faults
+from crashmatrix.scenarios.io_error.disk.tries import Tried
+from crashmatrix.scenarios.io_error.disk.workers import Workers
 from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
 from crashmatrix.scenarios.io_error.judge import stays_full
 from crashmatrix.scenarios.io_error.messages import CUT, REMOUNTED, Account, Fired, Place
+from crashmatrix.scenarios.io_error.plan import alike
 from crashmatrix.scenarios.io_error.runs import FaultyRun
 from crashmatrix.scenarios.judging.checker import Checked, Checker
 from crashmatrix.scenarios.processes.calls.call_faults import Made
@@ -26,8 +29,6 @@ from crashmatrix.scenarios.target.journal import Promises
 
 __all__ = ["DiskSource", "Found", "run_of"]
 
-_AT_ONCE = 6
-"""How many faults one job tries."""
 _SWEEPS_MAX = 8
 
 Found = tuple[RequestFault, FaultyRun, dict[str, tuple[Checked, str]]]
@@ -69,17 +70,19 @@ class DiskSource:
         return chosen
 
     def run(self, faults: Sequence[RequestFault]) -> Iterator[Found]:
-        """Try faults, several at a time."""
-        parts = [tuple(faults[at : at + _AT_ONCE]) for at in range(0, len(faults), _AT_ONCE)]
+        """Try faults, several at a time. Those that begin with the same answer come one after the other: one run may serve."""
+        parts = list(map(tuple, alike(faults)))
         enough = list[Found]()
         full = 0
-        for _, several in side_by_side(self.checker.jobs, self.options.workers, self._nearly, parts):
-            for found in several:
-                if found[0].calls == FULL and not found[1].fired:
-                    enough.append(found)
-                    continue
-                full += found[0].calls == FULL
-                yield found
+        with Workers(self.checker, self.base) as workers:
+            nearly = partial(self._together, workers, exactly=False)
+            for _, several in side_by_side(self.checker.jobs, self.options.workers, nearly, parts):
+                for found in several:
+                    if found[0].calls == FULL and not found[1].fired:
+                        enough.append(found)
+                        continue
+                    full += found[0].calls == FULL
+                    yield found
         if enough and full:
             least = min(fault.number for fault, *_ in enough)
             self.notes.append(f"{self.filesystem}: {least:,} KiB of room sufficed, so the disk was not full there")
@@ -96,45 +99,32 @@ class DiskSource:
 
     def again(self, fault: RequestFault) -> Found:
         """Try one fault, and keep its steps."""
-        return self._together([fault], keep_steps=True)[0]
+        with Workers(self.checker, self.base) as workers:
+            return self._together(workers, [fault], keep_steps=True)[0]
 
     def sweep(self) -> Iterator[Found]:
         """See that faults after the last request are met by nothing; yield those that are, and go on after them."""
-        for fault in beyond(self.base):
-            for _ in range(_SWEEPS_MAX):
-                found = self._together([fault])[0]
-                if not found[1].fired:
-                    break
-                yield found
-                if fault.calls == FULL:
-                    break
-                fault = RequestFault(fault.filesystem, fault.calls, fault.number + 1, fault.error)
-            self.untouched = self.untouched is not False and not found[1].fired
-
-    def _nearly(self, faults: Sequence[RequestFault]) -> list[Found]:
-        return self._together(faults, exactly=False)
+        with Workers(self.checker, self.base) as workers:
+            for fault in beyond(self.base):
+                for _ in range(_SWEEPS_MAX):
+                    found = self._together(workers, [fault])[0]
+                    if not found[1].fired:
+                        break
+                    yield found
+                    if fault.calls == FULL:
+                        break
+                    fault = RequestFault(fault.filesystem, fault.calls, fault.number + 1, fault.error)
+                self.untouched = self.untouched is not False and not found[1].fired
 
     def _together(
-        self, faults: Sequence[RequestFault], *, keep_steps: bool = False, exactly: bool = True
+        self, workers: Workers, faults: Sequence[RequestFault], *, keep_steps: bool = False, exactly: bool = True
     ) -> list[Found]:
-        limit = max(self.checker.system.seconds_max, 3 * self.base.seconds)
-        job = self.checker.jobs.start(
-            try_faults, self.checker.target, self.base, tuple(faults), limit, keep_steps, exactly,
-            seconds_max=len(faults) * (60 + 20 * limit), keep_going=True,
-        )  # fmt: skip
-        tried: list[Tried] = []
-        while (message := job.next_message()) is not None:
-            tried.append(message)
-        result = job.wait()
-        missing = faults[len(tried) :]
-        found = [self._found(each.fault, each, result) for each in tried]
-        return found + [self._found(fault, None, result) for fault in missing]
+        tried, result = workers.tried(faults, keep_steps=keep_steps, exactly=exactly)
+        found = [self._found(each.fault, each) for each in tried]
+        return found + [_lost(fault, result) for fault in faults[len(tried) :] if result]
 
-    def _found(self, fault: RequestFault, tried: Tried | None, result: JobResult[None]) -> Found:
+    def _found(self, fault: RequestFault, tried: Tried) -> Found:
         first = CUT if fault.call else REMOUNTED
-        if tried is None:
-            why = f"the recording and its judge {result}"
-            return fault, FaultyRun(result), {first: (Checked(Verdict.UNKNOWN, why), "")}
         run = run_of(fault, tried, self.base)
         self.lost += tried.lost
         if not tried.failed:
@@ -148,6 +138,12 @@ class DiskSource:
         return fault, run, judged
 
 
+def _lost(fault: RequestFault, result: JobResult[None]) -> Found:
+    """Return the outcome of a fault if the process that tried it died."""
+    why = f"the recording and its judge {result}"
+    return fault, FaultyRun(result), {CUT if fault.call else REMOUNTED: (Checked(Verdict.UNKNOWN, why), "")}
+
+
 def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     """Return the run that a recording is, for those who explain runs."""
     result: JobResult[None] = Died(tried.exit_status) if tried.exit_status else Returned(None)
@@ -159,7 +155,7 @@ def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
     run = FaultyRun(
         result, {}, Fired(place, 0).place if tried.failed else None,
         Account((), (fault,) if tried.failed else (), {}, tried.steps, requests=tried.failed),
-        b"".join(lines), len(b"".join(lines[: tried.lines_before])),
+        b"".join(lines), len(b"".join(lines[: tried.lines_before])), recorded=tried.recorded,
     )  # fmt: skip
     for ending, number in tried.owed.items():
         run.owed[ending] = Promises.parse(b"".join(lines[:number]), base.initial)

@@ -1,4 +1,5 @@
-"""The job that tries faults of one disk: each is recorded, and judged from the recording, in one process.
+"""The job that tries faults of one disk, one after the other for as long as its driver sends some: each is recorded, and judged
+from the recording.
 
     remounted   the workload comes to its own end; the fault is over; the disk is unmounted and mounted again, so that only the
                 disk is believed, and the system opened
@@ -8,14 +9,19 @@
     cut-later   it fails after the next acknowledgement, or at the end; after a failed call, after some other ones, too
     resumed     as remounted; then the system goes on, stores more, and is opened once more
 
+Faults that begin with the same answer (`once`, `twice` and `on` of one error, at one request) differ in later requests only. A
+run in which another fault would have answered each request alike serves for that one, too (`serving`).
+
 An image that its own filesystem cannot mount any more has no verdict: no system could do anything about that.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,27 +32,35 @@ from crashmatrix.faults.disk import (
     Machine,
     MountRefused,
     Note,
+    Recordings,
     RecordOptions,
     Trace,
     Write,
     load_trace,
-    record,
 )
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.io_error.disk.base import Base, confine_for, recording_of
+from crashmatrix.scenarios.io_error.disk.base import Base
+from crashmatrix.scenarios.io_error.disk.ends import EndJudge, Ends
 from crashmatrix.scenarios.io_error.disk.plan import cuts_later
-from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED, DiskJournal, until_killed, with_failing_call
+from crashmatrix.scenarios.io_error.disk.serving import Serving
+from crashmatrix.scenarios.io_error.disk.workload import (
+    CALL_FAILED,
+    HEALED,
+    DiskJournal,
+    until_killed,
+    with_failing_call,
+)
 from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
-from crashmatrix.scenarios.judging.forked_check import judge_apart
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.recorded.recording import is_journal_line, journal_before, promises_before
-from crashmatrix.scenarios.recorded.state_judge import StateJudge
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
+from crashmatrix.scenarios.processes.sandbox.kept_cell import ConfinedInCell
+from crashmatrix.scenarios.processes.scratch import own_folder
+from crashmatrix.scenarios.recorded.recording import is_journal_line, journal_before
 from crashmatrix.scenarios.recorded.state_verdict import Judged
-from crashmatrix.scenarios.systems.loading import Target, load
-from crashmatrix.scenarios.target.contract import contract_named
+from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse
 
 __all__ = ["Tried", "try_faults"]
@@ -81,139 +95,179 @@ class Tried:
     steps: tuple[str, ...] = ()
     lost: int = 0
     """How many endings had an image that could not be mounted."""
+    alive: bool = False
+    """Whether the workload still ran when the request failed."""
+    since: int = 0
+    """How many requests of the fault's class there were from the failed one on; 0 if that is not known."""
+    recorded: int = 1
+    """How many recordings were made for it."""
 
 
-def try_faults(
-    channel: Channel,
-    target: Target,
-    base: Base,
-    faults: Sequence[RequestFault],
-    seconds_max: float,
-    keep_steps: bool,
-    exactly: bool,
-) -> None:
-    """Try these faults, and send a `Tried` for each, in their order. Raises UsageError, crashmatrix.faults.disk.DiskError.
+def try_faults(channel: Channel, target: Target, base: Base, seconds_max: float) -> None:
+    """Try the faults that the driver sends, and send a `Tried` for each, in their order, until the driver sends None.
 
-    Unless it is to be ``exactly`` this request, the last one fails in place of a later one that a run does not make.
+    A message is (faults, keep_steps, exactly). Unless it is to be ``exactly`` this request, the last one fails in place of a
+    later one that a run does not make. Raises UsageError, crashmatrix.faults.disk.DiskError.
     """
-    trial = _Trial(target, base, load_trace(base.trace), seconds_max, keep_steps)
-    for fault in faults:
+    gc.freeze()  # The modules loaded so far stay: a process forked for a workload copies less.
+    with ExitStack() as stack:
+        # Before anything is mounted.
+        cell = stack.enter_context(closing(Cell.made())) if available() else None
+        trial = stack.enter_context(_Trial(target, base, seconds_max, cell))
+        while message := channel.receive():
+            faults, keep_steps, exactly = message
+            trial.keep_steps = keep_steps
+            for fault in faults:
+                channel.send(trial.surely(fault, exactly=exactly))
+
+
+class _Trial:
+    """Tries faults on the disk of a base."""
+
+    def __init__(self, target: Target, base: Base, seconds_max: float, cell: Cell | None) -> None:
+        self._target, self._base, self._seconds_max, self._cell = target, base, seconds_max, cell
+        self._switch = FaultSwitch()
+        self.keep_steps = False
+        self._ends, self._kills = Serving[Tried](), Serving[Tried]()
+
+    def __enter__(self) -> _Trial:
+        target, base, cell = self._target, self._base, self._cell
+        prepared = load_trace(base.trace)
+        with ExitStack() as stack:
+            scratch = stack.enter_context(own_folder(base.trace.parent))
+            self._judge = EndJudge(target, base.filesystem, base.initial, scratch, cell)
+            self._recordings = stack.enter_context(
+                Recordings(
+                    (prepared, CrashState.whole(prepared, len(prepared.operations))),
+                    confine=(lambda folder, notes: ConfinedInCell(cell, target.view(folder, notes))) if cell else None,
+                    switch=self._switch,
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def surely(self, fault: RequestFault, *, exactly: bool) -> Tried:
+        """Try a fault; one that nothing met is tried again."""
         for _ in range(_TRIES):
-            tried = trial.run(fault)
+            tried = self._run(fault)
             if tried.failed:
                 break
             if not exactly and 0 < tried.requests < fault.number:
                 fault = replace(fault, number=tried.requests)
-        channel.send(tried)
+        return tried
 
-
-@dataclass
-class _Trial:
-    target: Target
-    base: Base
-    prepared: Trace
-    seconds_max: float
-    keep_steps: bool
-
-    def run(self, fault: RequestFault) -> Tried:
+    def _run(self, fault: RequestFault) -> Tried:
         """Record the workload with a fault, and judge what it left."""
-        system = self.target.make()
+        made, served = self._ends.of(fault, lambda: self._to_its_end(fault))
+        tried = replace(made, fault=fault, recorded=int(not served))
+        if fault.planned and tried.failed and tried.alive:
+            killed, served = self._kills.of(fault, lambda: self._killed(fault))
+            tried.found, tried.owed = tried.found | killed.found, tried.owed | killed.owed
+            tried.lost += killed.lost
+            tried.recorded += not served
+        return tried
+
+    def _to_its_end(self, fault: RequestFault) -> Tried:
+        system = self._target.make()
 
         def workload(machine: Machine) -> None:
             if fault.call:
                 with_failing_call(system, machine, fault.call)
             else:
-                gives_room = fault.calls == FULL and fault.times == "once"
-                system.workload(machine.root, DiskJournal(machine, gives_room=gives_room))
+                system.workload(machine.root, DiskJournal(machine))
 
-        switch = FaultSwitch()
-        trace = self._record(fault, workload, switch)
-        at, failed = _first_failure(trace, fault, self.base.acknowledged)
-        lines = tuple(journal_before(trace, trace.finish))
+        trace = self._record(fault, workload)
+        at, failed = _first_failure(trace, fault, self._base.acknowledged)
         tried = Tried(
-            fault, journal=lines, failed=failed, error=trace.error, exit_status=trace.exit_status,
-            hung=trace.error.startswith(_HUNG),
+            fault, journal=tuple(journal_before(trace, trace.finish)), failed=failed, error=trace.error,
+            exit_status=trace.exit_status, hung=trace.error.startswith(_HUNG),
         )  # fmt: skip
         if not failed:
-            tried.requests = switch.reads if fault.calls == READ else _made(trace, fault.calls)
+            tried.requests = self._switch.reads if fault.calls == READ else _made(trace, fault.calls)
             return tried
-        tried.lines_before = len(journal_before(trace, at))
-        tried.what = _what(trace, at)
+        tried.lines_before, tried.what, tried.alive = (
+            len(journal_before(trace, at)),
+            _what(trace, at),
+            at <= trace.ended,
+        )
+        if fault.planned:
+            read = self._switch.reads - fault.number + 1 + failed
+            tried.since = read if fault.calls == READ else _since(trace, fault, at, trace.finish)
         if self.keep_steps:
             tried.steps = tuple(_steps(trace))
-        self._judge(tried, trace, at)
-        if fault.planned:
-            self._killed(tried, fault)
+        with self._judge.of(trace) as ends:
+            self._judge_ends(tried, trace, ends, at)
         return tried
 
-    def _record(self, fault: RequestFault, workload: Callable[[Machine], None], switch: FaultSwitch) -> Trace:
+    def _record(self, fault: RequestFault, workload: Callable[[Machine], None]) -> Trace:
         options = RecordOptions(
-            seed=self.target.seed, disk_faults=fault.planned, switch=switch, write_back=True, tolerant=True,
-            cold=fault.calls == READ,
-            room_bytes=fault.number << 10 if fault.calls == FULL else None, time_limit_seconds=self.seconds_max,
+            seed=self._target.seed, disk_faults=fault.planned, write_back=True, tolerant=True, cold=fault.calls == READ,
+            room_bytes=fault.number << 10 if fault.calls == FULL else None,
+            room_until=FailNote.kind.decode() if fault.calls == FULL and fault.times == "once" else "",
+            time_limit_seconds=self._seconds_max,
         )  # fmt: skip
-        whole = CrashState.whole(self.prepared, len(self.prepared.operations))
-        return record(
-            workload,
-            crashed=(self.prepared, whole),
-            confine=confine_for(self.target),
-            options=options,
-        )
+        return self._recordings.record(workload, options)
 
-    def _judge(self, tried: Tried, trace: Trace, at: int) -> None:
-        recording = recording_of(self.base.filesystem, self.target, self.base.trace, self.base.initial)
-        with StateJudge(self.target, recording, trace) as states:
-            if not tried.fault.call:
-                clean = self._surely(states, CrashState.whole(trace, len(trace.operations)))
-                self._note(tried, REMOUNTED, clean, trace, trace.finish)
-                if clean.verdict is Verdict.SAFE and load(self.target.name).can_resume():
-                    self._resume(tried, states, trace, clean)
-            if tried.hung:
-                why = "the workload was still running at its time limit, after the fault"
-                self._note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
-            if tried.fault.calls == FULL or self.base.loses_at_cuts:
-                return
-            for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, tried.fault, at))):
-                judged = [(self._surely(states, state), state.cut) for cut in cuts for state in _ends(trace, cut)]
-                found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
-                self._note(tried, ending, found, trace, cut)
-
-    def _resume(self, tried: Tried, states: StateJudge, trace: Trace, clean: Judged) -> None:
-        try:
-            again = states.second_life(CrashState.whole(trace, len(trace.operations)), clean)
-        except MountRefused as error:  # xfs may mount such an image once, and not again.
-            again = Judged("", Verdict.UNMOUNTABLE, str(error))
-        self._note(tried, RESUMED, again, trace, trace.finish)
-
-    @staticmethod
-    def _surely(states: StateJudge, state: CrashState) -> Judged:
-        return next(iter(states.judge_surely(state)))
-
-    def _note(self, tried: Tried, ending: str, judged: Judged, trace: Trace, cut: int) -> None:
-        if judged.verdict is Verdict.UNMOUNTABLE:
-            tried.lost += 1
+    def _judge_ends(self, tried: Tried, trace: Trace, ends: Ends, at: int) -> None:
+        whole = CrashState.whole(trace, len(trace.operations))
+        if not tried.fault.call:
+            clean = ends.judge(whole)
+            _note(tried, REMOUNTED, clean, trace, trace.finish)
+            if clean.verdict is Verdict.SAFE and self._judge.can_resume():
+                _note(tried, RESUMED, _resumed(ends, whole, clean), trace, trace.finish)
+        if tried.hung:
+            why = "the workload was still running at its time limit, after the fault"
+            _note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
+        if tried.fault.calls == FULL or self._base.loses_at_cuts:
             return
-        tried.found[ending] = judged
-        tried.owed[ending] = len(journal_before(trace, cut))
+        for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, tried.fault, at))):
+            judged = [(ends.judge(state), state.cut) for cut in cuts for state in _ends(trace, cut)]
+            found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
+            _note(tried, ending, found, trace, cut)
 
-    def _killed(self, tried: Tried, fault: RequestFault) -> None:
+    def _killed(self, fault: RequestFault) -> Tried:
         """Record once more, with a kill after the fault; the system recovers there, and on the disk mounted again."""
-        system, switch = self.target.make(), FaultSwitch()
+        tried, system = Tried(fault), self._target.make()
         with anonymous_file("answer") as answer:
-            trace = self._record(fault, partial(until_killed, system, switch, answer), switch)
+            trace = self._record(fault, partial(until_killed, system, self._switch, answer))
             text = os.pread(answer, os.fstat(answer).st_size, 0)
-        if not switch.fired or trace.error.startswith(_HUNG):
-            return
-        recording = recording_of(self.base.filesystem, self.target, self.base.trace, self.base.initial)
-        promises = promises_before(trace, len(trace.operations), recording)
-        kind = load(self.target.name)
-        if text and (found := judge_apart(contract_named(kind.contract), kind.seconds_max, promises, json.loads(text))):
+        if not self._switch.fired or trace.error.startswith(_HUNG):
+            return tried
+        at, _ = _first_failure(trace, fault, self._base.acknowledged)
+        if HEALED in trace.operations and fault.calls != READ:
+            tried.since = _since(trace, fault, at, trace.operations.index(HEALED))
+        if text and (found := self._judge.violation(trace, json.loads(text))):
             why = f"on the running machine, before the disk was mounted again: {found.explanation}"
-            self._note(tried, KILLED, Judged("", found.verdict, why), trace, trace.finish)
-            return
-        with StateJudge(self.target, recording, trace) as states:
-            judged = self._surely(states, CrashState.whole(trace, len(trace.operations)))
-            self._note(tried, KILLED, judged, trace, trace.finish)
+            _note(tried, KILLED, Judged("", found.verdict, why), trace, trace.finish)
+            return tried
+        with self._judge.of(trace) as ends:
+            _note(tried, KILLED, ends.judge(CrashState.whole(trace, len(trace.operations))), trace, trace.finish)
+        return tried
+
+
+def _resumed(ends: Ends, state: CrashState, first: Judged) -> Judged:
+    try:
+        return ends.second_life(state, first)
+    except MountRefused as error:  # xfs may mount such an image once, and not again.
+        return Judged("", Verdict.UNMOUNTABLE, str(error))
+
+
+def _note(tried: Tried, ending: str, judged: Judged, trace: Trace, cut: int) -> None:
+    if judged.verdict is Verdict.UNMOUNTABLE:
+        tried.lost += 1
+        return
+    tried.found[ending] = judged
+    tried.owed[ending] = len(journal_before(trace, cut))
+
+
+def _since(trace: Trace, fault: RequestFault, at: int, end: int) -> int:
+    """Return how many requests of a fault's class there are from the failed one on, which ends before position ``at``."""
+    kind, request = (Write, "write") if fault.calls == WRITE else (Flush, "flush")
+    later = trace.operations[at:end]
+    return 1 + sum(isinstance(done, kind) or (isinstance(done, Failure) and done.request == request) for done in later)
 
 
 def _made(trace: Trace, calls: str) -> int:

@@ -24,26 +24,27 @@ from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.system_calls import run_watched
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.target.journal import Item, Journal
-from crashmatrix.scenarios.target.notes import FailNote, HitNote, parse
+from crashmatrix.scenarios.target.notes import HitNote
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALL_FAILED", "DiskJournal", "until_killed", "with_failing_call"]
+__all__ = ["CALL_FAILED", "HEALED", "DiskJournal", "until_killed", "with_failing_call"]
 
 CALL_FAILED: Final = Note(HitNote("workload.call_failed", 1).encoded())
 """A call of the workload was answered with an error here. Not a line of the journal."""
 
+HEALED: Final = Note(HitNote("workload.killed_and_disk_healed", 1).encoded())
+"""The workload was killed before this, and from here on the disk fails nothing. Not a line of the journal."""
+
 
 class DiskJournal(Journal):
-    """A journal whose lines are notes on the recorded disk. With ``gives_room``, a failed attempt ends the disk's being full."""
+    """A journal whose lines are notes on the recorded disk."""
 
-    def __init__(self, machine: Machine, *, gives_room: bool = False) -> None:
-        self._machine, self.path, self._gives_room = machine, machine.notes, gives_room
+    def __init__(self, machine: Machine) -> None:
+        self._machine, self.path = machine, machine.notes
 
     def append(self, line: bytes) -> None:
         """Note one line."""
         self._machine.note(line)
-        if self._gives_room and self._machine.neighbour and isinstance(parse(line), FailNote):
-            self._machine.neighbour.leave()
 
 
 class _NotingCalls(FailingCalls):
@@ -83,6 +84,7 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
     with suppress(_Killed):
         _watched(system, machine, at)
     switch.heal()
+    machine.note(HEALED.text)
     run_forked(lambda: _recover(system, machine.root, answer))
 
 

@@ -22,11 +22,12 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from crashmatrix.faults.disk.linux.containment import run_contained
 from crashmatrix.faults.disk.stage import DATA
 from crashmatrix.scenarios.processes.sandbox import calls
 from crashmatrix.scenarios.processes.sandbox.limits import breach
@@ -137,7 +138,16 @@ class ConfinedHere:
 
     view: View
 
-    def enter(self) -> None:
+    def run(self, function: Callable[[], None], *, time_limit_seconds: float) -> tuple[int, str]:
+        """Run a function in such a process, with as many others as the limits allow; as `run_contained` does."""
+
+        def enter_and_run() -> None:
+            self._enter()
+            function()
+
+        return run_contained(enter_and_run, time_limit_seconds=time_limit_seconds, breach=breach)
+
+    def _enter(self) -> None:
         """Move this process, which has one thread. Raises OSError."""
         opened, folder = self.view.open(), os.getcwd()  # noqa: PTH109  # as it is
         calls.leave_namespaces(calls.MOUNTS | calls.NETWORK)
@@ -151,10 +161,6 @@ class ConfinedHere:
     def inside(self, path: Path) -> Path:
         """The path at which it has a path of ours."""
         return cast("Path", self.view.inside(path))
-
-    def breach(self) -> str:
-        """The limit that the processes of this PID namespace break; empty if none."""
-        return breach()
 
 
 def _make_place(tree: int, path: Path) -> None:

@@ -24,7 +24,9 @@ from crashmatrix.faults.disk import (
     MountRefused,
     Note,
     RecordingFailed,
+    Recordings,
     RecordOptions,
+    Trace,
     WorkloadFailed,
     Write,
     load_trace,
@@ -369,3 +371,45 @@ def test_a_recording_goes_on_from_a_crash_state(filesystem: str) -> None:
         return found
 
     assert in_child(contents) == [b"0" * 5000, b"repaired"]
+
+
+@pytest.mark.daily(2)
+@pytest.mark.parametrize("filesystem", FILESYSTEMS)
+def test_recordings_begin_with_the_same_disk(filesystem: str) -> None:
+    """Many recordings from one crash state: none sees what another one changed, cached or failed."""
+    options = RecordOptions(filesystem=filesystem, tolerant=True, write_back=True)
+    prepared = record(lambda _: None, prepare=prepare, options=options)
+    switch = FaultSwitch()
+
+    def spoil(machine: Machine) -> None:
+        write_durably(machine.root / "before", b"x" * 9000)
+        machine.note(b"spoilt")
+        (machine.root / "more").touch()
+
+    def read(machine: Machine) -> None:
+        machine.note((machine.root / "before").read_bytes()[:9])
+        machine.note(" ".join(sorted(os.listdir(machine.root))).encode())  # noqa: PTH208  # names only
+
+    def recorded() -> list[Trace]:
+        fault = () if filesystem == "posix" else (DiskFault(request="write", nth=2, always=True),)
+        with Recordings((prepared, CrashState.whole(prepared, len(prepared.operations))), switch=switch) as recordings:
+            return [
+                recordings.record(spoil, options),
+                recordings.record(read, options),
+                recordings.record(spoil, replace(options, disk_faults=fault)),
+                recordings.record(read, options),
+            ]
+
+    first, second, failed, last = in_child(recorded)
+    assert [note.text for note in first.operations if isinstance(note, Note)] == [b"spoilt"]
+    for trace in (second, last):
+        assert [note.text for note in trace.operations if isinstance(note, Note)] == [b"p" * 9, b"before"]
+        assert not [done for done in trace.operations if isinstance(done, Failure)]
+    assert bool([done for done in failed.operations if isinstance(done, Failure)]) == (filesystem != "posix")
+    assert in_child(lambda: orderly_end(first))["before"] == b"x" * 9000
+    assert in_child(lambda: orderly_end(last)) == {"before": b"p" * 9000}
+
+
+def orderly_end(trace: Trace) -> dict[str, bytes | None]:
+    with CrashImages(trace) as images, images.mounted(CrashStates(trace).clean) as root:
+        return tree(root)

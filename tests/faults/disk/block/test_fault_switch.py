@@ -17,3 +17,13 @@ def test_a_forked_process_shares_it() -> None:
     assert (switch.fired, switch.healed) == (True, False)
     switch.heal()
     assert switch.healed
+
+
+def test_it_is_reset() -> None:
+    """Another recording begins with nothing failed, healed or read."""
+    switch = FaultSwitch()
+    switch.note_failure()
+    switch.note_reads(7)
+    switch.heal()
+    switch.reset()
+    assert (switch.fired, switch.healed, switch.reads) == (False, False, 0)

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk.linux.containment import run_contained, run_forked, start_forked
+from crashmatrix.faults.disk.linux.containment import run_contained, run_forked, run_started, start_forked
 
 
 def raises() -> None:
@@ -171,3 +172,21 @@ def test_a_kept_limit_changes_nothing() -> None:
         sys.exit(3)
 
     assert run_contained(works, time_limit_seconds=30, breach=lambda: "") == (3, "")
+
+
+def test_a_process_is_started_elsewhere() -> None:
+    """Endings are distinguished as usual. A limit that was broken, which is known after the end, outranks the ending."""
+
+    def ended() -> str:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+        return broken
+
+    broken = ""
+    run = partial(run_started, start_forked, end=ended)
+    assert run(lambda: sys.exit(3), time_limit_seconds=10) == (3, "")
+    assert run(lambda: os.kill(os.getpid(), signal.SIGTERM), time_limit_seconds=10) == (-signal.SIGTERM, "")
+    assert "KeyError: 'why'" in run(raises, time_limit_seconds=10)[1]
+    assert run(signal.pause, time_limit_seconds=0.05) == (-signal.SIGKILL, "it was still running after 0.05 s")
+    broken = "it used too much"
+    assert run(lambda: None, time_limit_seconds=10) == (-signal.SIGKILL, broken)

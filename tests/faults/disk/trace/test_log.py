@@ -47,3 +47,13 @@ def test_a_recorder_that_cannot_log_ends(capfd: pytest.CaptureFixture[str]) -> N
     assert run_forked(lambda: Log(full).append(FLUSH)) == 1
     os.close(full)
     assert "cannot write the log" in capfd.readouterr().err
+
+
+def test_a_log_begins_anew(file: int) -> None:
+    """Entries from before are gone, and the next one is at the start."""
+    log = Log(file)
+    places = [log.append(*entry) for entry in ENTRIES]
+    log.clear()
+    assert log.entries == 0
+    assert [log.append(*entry) for entry in ENTRIES[:2]] == places[:2]
+    assert list(read_log(memoryview(os.pread(file, 1 << 20, 0)))) == ENTRIES[:2]
