@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 
-__all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
+__all__ = ["GROUPS", "ROOT", "Group", "group_of", "judges_of", "sweep_of", "tests_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +56,8 @@ _TABLE_TESTS = tuple(
 )
 """Few: all those of the folder take minutes."""
 
+_SWEEP = "tests/reference_wal/test_damage.py"
+
 GROUPS = (
     Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
@@ -85,6 +87,17 @@ GROUPS = (
 def group_of(path: Path) -> Group:
     """Return the group of a module."""
     return next(group for group in GROUPS if path in group.modules)
+
+
+def judges_of(path: Path) -> list[str]:
+    """Return who judges a module: its tests; of the engine also the harness, and the sweep of damaged files."""
+    return ["tests", "harness", "sweep"] if group_of(path).harnesses else ["tests"]
+
+
+def sweep_of(path: Path) -> list[list[str]]:
+    """Return the arguments of pytest that damage the engine's files byte by byte, some of them; the same for each module."""
+    del path
+    return [[_SWEEP, "-m", "not slow"]]
 
 
 def tests_of(path: Path) -> list[list[str]]:
