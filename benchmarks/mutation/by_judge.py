@@ -23,7 +23,7 @@ class ResultsByJudge:
     """The file, with a line for each judge of a mutant."""
 
     def __init__(self, path: Path, judges: Collection[str] = JUDGES) -> None:
-        """Read what is there. ``judges``: those that `of` asks for. Raises UsageError if it is not a file of results."""
+        """Read what is there. ``judges``: those that are to judge. Raises UsageError if it is not a file of results."""
         self._judges = judges
         self._others = {judge: ResultsFile(path, judge) for judge in JUDGES if judge != "harness"}
         self._harness = {
@@ -43,12 +43,12 @@ class ResultsByJudge:
         return msgspec.structs.replace(first, outcomes=outcomes)
 
     def missing(self, mutant: SourceMutant) -> list[str]:
-        """Return the judges, of those asked for, that have still to judge."""
+        """Return the judges, of those chosen, that have still to judge."""
         due = (judge for judge in judges_of(mutant.path) if judge in self._judges)
         return [judge for judge in due if self._file(mutant, judge).of(mutant) is None]
 
     def of(self, mutant: SourceMutant) -> Tried | None:
-        """Return the result of earlier runs, once all of the judges asked for have judged."""
+        """Return the result of earlier runs, once all of the judges chosen have judged."""
         return None if self.missing(mutant) else self.known(mutant)
 
     def add(self, mutant: SourceMutant, outcomes: dict[str, Outcome]) -> Tried:
@@ -60,7 +60,7 @@ class ResultsByJudge:
         return tried
 
     def forget(self, mutants: Iterable[str]) -> None:
-        """Let the judges asked for judge these mutants again: their lines stay in the file, and the next ones count."""
+        """Let the judges chosen judge these mutants again: their lines stay in the file, and the next ones count."""
         gone = set(mutants)
         files = [file for judge, file in self._others.items() if judge in self._judges]
         for file in [*files, *(self._harness.values() if "harness" in self._judges else ())]:

@@ -28,8 +28,9 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import Operation
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.target.journal import Item
 
-__all__ = ["Living", "same_batch"]
+__all__ = ["Living", "same_batch", "stored"]
 
 _COUNTERS = ("appends", "append_bytes", "generations", "commits", "rows", "replayed", "transferred")
 
@@ -40,6 +41,12 @@ def same_batch(source: Source, batch: Batch, found: pa.RecordBatch) -> bool:
         return False
     stored = pa.Table.from_batches([source.record_batch(batch)])
     return bool(plain(pa.Table.from_batches([found])).equals(plain(stored)))
+
+
+def stored(data: DataSet, tables: Sequence[str], recovered: Sequence[Item]) -> dict[str, list[Batch]]:
+    """Return the batches of each table that recovery returned."""
+    counts = Counter((item[1], item[2]) for item in recovered if item[0] == "ingest")
+    return {table: [batch for batch in data.batches[table] if counts[table, batch.index]] for table in tables}
 
 
 @dataclass
@@ -118,7 +125,7 @@ class Living:
             self._compare_counters(engine)
 
     def _note(self, operation: Operation, returned: int) -> None:
-        if operation.kind not in ("segment-size", "reopen"):
+        if operation.kind not in ("segment-size", "reopen", "misuse"):
             getattr(self, f"_{operation.kind}")(operation, returned)
 
     def _create(self, operation: Operation, _: int) -> None:

@@ -17,24 +17,16 @@ from typing import ClassVar
 import pyarrow as pa
 
 from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segments.segment import (
-    Codec,
-    Record,
-    SegmentName,
-    open_segment,
-    read_opening,
-    read_records,
-    scan,
-)
-from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, claims_of, noting
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, claims_of, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse_to_log
+from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["LogContract", "ReferenceLog", "ThreadedLog", "stop_rotating", "tear_an_append"]
+__all__ = ["LogContract", "ReferenceLog", "ThreadedLog"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
@@ -46,6 +38,8 @@ GROUPS_AT = (6, 14)
 """Numbers at which so many threads append together."""
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
 """How often a second life appends to each table, and the first number in the table that threads share."""
+AFTER_AN_ERROR = 170
+"""The first number of those appended after a call that failed: of a thread of their own, as recovery sees it."""
 MARKS: dict[int, tuple[str, list[int]]] = {
     9: (STEADY, [5, 2]),
     12: (OTHER, [1]),
@@ -130,12 +124,19 @@ class ReferenceLog(SystemUnderTest):
         return pa.record_batch([pa.array([number]), pa.array([value], pa.binary())], schema=SCHEMA)
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Append, alone or together, mark and truncate."""
-        with noting(journal), self._open(root) as wal:
-            if self._threads:
-                self._at_the_same_time(wal, journal)
-            else:
-                self._in_turn(wal, journal)
+        """Append, alone or together, mark and truncate; after a call that failed, append once more."""
+        with noting(journal):
+            with self._open(root) as wal:
+                if self._threads:
+                    self._at_the_same_time(wal, journal)
+                else:
+                    try:
+                        self._in_turn(wal, journal)
+                    except (ReferenceWalError, OSError) as error:
+                        if failing_disk(error):
+                            self._go_on(wal, journal)
+                        raise
+            let_go(root)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -150,8 +151,21 @@ class ReferenceLog(SystemUnderTest):
             if number % 3 == 0:
                 self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
             number += 1
+        refuse_to_log(wal, STEADY, BRIEF)
         for rotations in range(3):  # Without a batch, with one, over two segments.
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
+
+    def _go_on(self, wal: WriteAheadLog, journal: Journal) -> None:
+        """A caller that does not stop at an error: each append is refused, or promised as any other."""
+        for number, table in enumerate((STEADY, OTHER), AFTER_AN_ERROR):
+            attempt = journal.attempt(["append", table, number])
+            try:
+                with claimed_as_broken(f"an append to {table} after a call that failed"):
+                    wal.append(table, self._batch(table, number))
+            except (ReferenceWalError, OSError):
+                attempt.fail()
+            else:
+                attempt.acknowledge()
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
@@ -207,12 +221,12 @@ class ReferenceLog(SystemUnderTest):
         """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
         log = wal.log(STEADY)
         attempts = {number: journal.attempt(["append", STEADY, number]) for number in numbers}
-        errors: dict[int, ReferenceWalError] = {}
+        errors: dict[int, Exception] = {}
 
         def append(number: int) -> None:
             try:
                 log.append(self._batch(STEADY, number))
-            except ReferenceWalError as error:
+            except Exception as error:  # Raised below, in the thread that waits.
                 errors[number] = error
 
         threads = []
@@ -299,28 +313,3 @@ class ThreadedLog(ReferenceLog):
 
 def _ids_in(wal: WriteAheadLog, table: str) -> list[int]:
     return [batch_id for batch_id, _ in wal.unpersisted(table)]
-
-
-def tear_an_append(active: Path) -> None:
-    """Leave of one more record its first sector; the others are the zeros that they were filled with."""
-    with open_segment(active) as file:
-        opening = read_opening(file)
-        assert opening is not None
-        records = [record for record in read_records(file, opening) if isinstance(record, Record)]
-    end = records[-1].end
-    message = Codec(opening.schema).encode(records[-1].batch)
-    seal = opening.form.write(records[-1].id + 1, end, end, message)
-    with active.open("r+b") as log:
-        log.seek(end)
-        log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])
-
-
-def stop_rotating(active: Path) -> None:
-    """Close a segment, and do not start the next one."""
-    with open_segment(active) as file:
-        found = scan(file)
-    assert found.opening is not None and found.records
-    start = found.opening.header.start
-    with active.open("r+b") as log:
-        log.truncate(found.good_bytes)
-    active.rename(active.with_name(str(SegmentName(start, start + found.records - 1))))
