@@ -55,7 +55,11 @@ class Judges:
         """Judge it by each that has not yet, also if the first noticed it."""
         if time.monotonic() > self._until:
             raise Stopped
-        return {judge: self._by(judge, mutant, stop) for judge in self._results.missing(mutant)}
+        outcomes = dict[str, Outcome]()
+        for judge in self._results.missing(mutant):
+            if judge != "sweep" or "harness" not in outcomes or not outcomes["harness"].killed:
+                outcomes[judge] = self._by(judge, mutant, stop)
+        return outcomes
 
     def _by(self, judge: str, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         if judge == "tests":

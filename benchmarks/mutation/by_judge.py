@@ -43,9 +43,11 @@ class ResultsByJudge:
         return msgspec.structs.replace(first, outcomes=outcomes)
 
     def missing(self, mutant: SourceMutant) -> list[str]:
-        """Return the judges, of those chosen, that have still to judge."""
+        """Return the judges, of those chosen, that have still to judge: the sweep only where the harness noticed nothing."""
         due = (judge for judge in judges_of(mutant.path) if judge in self._judges)
-        return [judge for judge in due if self._file(mutant, judge).of(mutant) is None]
+        found = [judge for judge in due if self._file(mutant, judge).of(mutant) is None]
+        known = self.known(mutant)
+        return [judge for judge in found if judge != "sweep" or known is None or not known.killed_by(["harness"])]
 
     def of(self, mutant: SourceMutant) -> Tried | None:
         """Return the result of earlier runs, once all of the judges chosen have judged."""

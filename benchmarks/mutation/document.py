@@ -42,8 +42,9 @@ that fail with `io-error`: 16 to 60 of each, second lives and crashes in recover
 (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands. No crash damages what was
 durable, so the code that refuses damage is exercised by the sweep alone: it changes some bytes of
 the engine's files, one at a time, and no other rows may come back
-(`tests/reference_wal/test_damage.py`). The unit tests are those of the mutated module, then the
-quick ones of its folder; so tests elsewhere that would notice a bug do not count."""
+(`tests/reference_wal/test_damage.py`). It judges the mutants that the harness missed. The unit
+tests are those of the mutated module, then the quick ones of its folder; so tests elsewhere that
+would notice a bug do not count."""
 
 
 def document(

@@ -45,10 +45,14 @@ class Group:
         return sorted(path for path in found if path.name != "__init__.py")
 
 
-_ENGINE, _LOG, _NO_LOG = (
+_ENGINE, _LOG, _LOG_THREADS, _NO_LOG, _SWITCHED, _COMPRESSED, _MODELS = (
     _harness("reference", 40, 16, 40),
     _harness("reference-log", 60, 40, 60),
+    _harness("reference-log:threads", 10, 20, 20),
     _harness("reference:no-log", 40, 16, 40),
+    _harness("reference:switched", 30, 12, 30),
+    _harness("reference:compressed", 30, 12, 30),
+    _harness("reference:models", 20, 8, 20),
 )
 
 _TABLE_TESTS = tuple(
@@ -56,14 +60,20 @@ _TABLE_TESTS = tuple(
 )
 """Few: all those of the folder take minutes."""
 
-_SWEEP = "tests/reference_wal/test_damage.py"
+_SWEEP = [
+    f"tests/reference_wal/test_damage.py::test_damage_shows[{kind}-101]"
+    for kind in ("log", "no log", "models", "log by itself")
+]
+"""One byte in a hundred."""
 
 GROUPS = (
-    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
-    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
+    Group(
+        "log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED, _ENGINE), ("tests/reference_wal/log",)
+    ),
+    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), _TABLE_TESTS),
-    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), _TABLE_TESTS),
+    Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
@@ -97,7 +107,7 @@ def judges_of(path: Path) -> list[str]:
 def sweep_of(path: Path) -> list[list[str]]:
     """Return the arguments of pytest that damage the engine's files byte by byte, some of them; the same for each module."""
     del path
-    return [[_SWEEP, "-m", "not slow"]]
+    return [[*_SWEEP, "-m", "slow"]]
 
 
 def tests_of(path: Path) -> list[list[str]]:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
+from crashmatrix.reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, DataSet, read_source
 from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debris, leave_half
@@ -186,8 +186,10 @@ class ReferenceEngine(SystemUnderTest):
                 unflushed = self._step(operation, engine, data, journal, living, unflushed)
             except (ReferenceWalError, OSError) as error:
                 if failing_disk(error):
-                    later = follow_ups(operation, steps[number + 1 :])
-                    go_on(later, lambda one: self._do(engine, data, one), journal, unflushed, logged=self._wal)
+                    go_on(
+                        follow_ups(operation, steps[number + 1 :]), lambda one: self._do(engine, data, one), journal,
+                        unflushed, logged=self._wal, refusing=operation.table * isinstance(error, AppendFailed),
+                    )  # fmt: skip
                 raise
         return unflushed
 

@@ -10,23 +10,24 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.errors import ReferenceWalError
+from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, claims_of, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse_to_log
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
-from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["LogContract", "ReferenceLog", "ThreadedLog"]
+__all__ = ["ReferenceLog", "ThreadedLog"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
@@ -56,14 +57,6 @@ for the last one of `OTHER`, by truncation."""
 _PREPARED_MARK = (OTHER, [0])
 
 
-class LogContract(ExactlyOnce):
-    """Exactly once, and nothing wrong seen in the living log."""
-
-    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
-        """Judge the guarantee itself, and what the workload saw."""
-        return claims_of(promises) or super().check(promises, recovered)
-
-
 class ReferenceLog(SystemUnderTest):
     """The reference write-ahead log. ``safe`` under kill and power; after ModelarDB's, whose algorithm is described at
     https://github.com/ModelarData/ModelarDB-RS/pull/376.
@@ -86,6 +79,7 @@ class ReferenceLog(SystemUnderTest):
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
+        self._failed = ""
 
     @contextmanager
     def _open(self, root: Path) -> Iterator[WriteAheadLog]:
@@ -155,17 +149,26 @@ class ReferenceLog(SystemUnderTest):
         for rotations in range(3):  # Without a batch, with one, over two segments.
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 
+    @contextmanager
+    def _noting_failure(self, table: str) -> Iterator[None]:
+        try:
+            yield
+        except (ReferenceWalError, OSError):
+            self._failed = table
+            raise
+
     def _go_on(self, wal: WriteAheadLog, journal: Journal) -> None:
-        """A caller that does not stop at an error: each append is refused, or promised as any other."""
+        """A caller that does not stop at an error: the log of the failed call refuses, another one promises as before."""
         for number, table in enumerate((STEADY, OTHER), AFTER_AN_ERROR):
-            attempt = journal.attempt(["append", table, number])
-            try:
-                with claimed_as_broken(f"an append to {table} after a call that failed"):
-                    wal.append(table, self._batch(table, number))
-            except (ReferenceWalError, OSError):
-                attempt.fail()
-            else:
-                attempt.acknowledge()
+            with suppress(ReferenceWalError, OSError), claimed_as_broken(f"an append to {table} after a failed call"):
+                self._append(wal, journal, table, number)
+                if table == self._failed:
+                    raise PromiseBroken("corrupt", f"{table} takes a batch after a call has failed")
+        if self._failed:
+            for call in (partial(wal.mark_persisted, self._failed, [0]), partial(wal.truncate, self._failed)):
+                with suppress(LogPoisoned), claimed_as_broken(f"a mark of {self._failed} after a failed call"):
+                    call()
+                    raise PromiseBroken("corrupt", f"{self._failed} takes marks after a call has failed")
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
@@ -195,7 +198,7 @@ class ReferenceLog(SystemUnderTest):
 
     def _append(self, wal: WriteAheadLog, journal: Journal, table: str, number: int) -> None:
         batch = self._batch(table, number)
-        with journal.attempt(["append", table, number]):
+        with journal.attempt(["append", table, number]), self._noting_failure(table):
             batch_id = wal.append(table, batch)
         if self._threads:
             return
@@ -208,7 +211,7 @@ class ReferenceLog(SystemUnderTest):
 
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
         before, last = _ids_in(wal, table), wal.log(table).next_id - 1
-        with journal.attempt(["mark", table, sorted(ids)]):
+        with journal.attempt(["mark", table, sorted(ids)]), self._noting_failure(table):
             if ids == list(range(last + 1)):
                 wal.truncate(table)
             else:
@@ -240,19 +243,28 @@ class ReferenceLog(SystemUnderTest):
             thread.join()
         for number, attempt in attempts.items():
             attempt.fail() if number in errors else attempt.acknowledge()
-        for error in errors.values():
-            raise error
+        with self._noting_failure(STEADY):
+            for error in errors.values():
+                raise error
 
     def _at_the_same_time(self, wal: WriteAheadLog, journal: Journal) -> None:
+        errors = list[Exception]()
+
         def work(thread: int) -> None:
-            for turn in range(EACH_THREAD):
-                self._append(wal, journal, SHARED, thread * 100 + turn)
+            try:
+                for turn in range(EACH_THREAD):
+                    self._append(wal, journal, SHARED, thread * 100 + turn)
+                    _ids_in(wal, SHARED)  # While others append.
+            except Exception as error:  # Raised below.
+                errors.append(error)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(1, self._threads + 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        for error in errors:
+            raise error
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the log; return what it holds or knows to be persisted."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from crashmatrix.reference_wal import ReferenceWalError
+from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import LATE, MAIN, SCRATCH, Batch, DataSet
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing
 from crashmatrix.scenarios.target.journal import Attempt, Journal
@@ -106,13 +107,14 @@ def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
 
 
 def follow_ups(failed: Operation, steps: Sequence[Operation]) -> list[Operation]:
-    """Return calls to make after one that failed: a flush, then the next batch of its table, and of another one.
+    """Return calls to make after one that failed: a transfer once more, a flush, the next batch of its table, and of another one.
 
     After a call that was to make or drop its table, only of another one.
     """
     due = {step.table: step for step in reversed(steps) if step.kind == "ingest" and step.item}
     tables = {LATE, failed.table if failed.kind in ("ingest", "truncate", "transfer") else LATE}
-    return [Operation("flush"), *(due[table] for table in sorted(tables & due.keys()))]
+    again = [failed] if failed.kind == "transfer" else []
+    return [*again, Operation("flush"), *(due[table] for table in sorted(tables & due.keys()))]
 
 
 def go_on(
@@ -122,12 +124,14 @@ def go_on(
     unflushed: Sequence[Attempt],
     *,
     logged: bool,
+    refusing: str = "",
 ) -> None:
-    """Make these calls. Raises PromiseBroken if one fails in a way that the error before does not explain.
+    """Make these calls. Raises PromiseBroken if one fails in a way that the error before does not explain, or should be refused.
 
     Args:
         unflushed: attempts that a flush acknowledges.
-        logged: whether a batch is promised once its call returns.
+        logged: whether a batch is promised once its call returns; anything else is.
+        refusing: the table whose log has failed, if any: it must take no batch.
     """
     for step in steps:
         attempt = journal.attempt(step.item) if step.item else None
@@ -136,5 +140,8 @@ def go_on(
                 do(step)
         except (ReferenceWalError, OSError):
             continue
-        for one in unflushed if step.kind == "flush" else [attempt] if attempt and logged else []:
+        if refusing and step.kind == "ingest" and step.table == refusing:
+            raise PromiseBroken("corrupt", f"{refusing} takes another batch after an append has failed")
+        promised = [attempt] if attempt and (logged or step.kind != "ingest") else []
+        for one in unflushed if step.kind == "flush" else promised:
             one.acknowledge()

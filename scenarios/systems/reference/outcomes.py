@@ -15,7 +15,7 @@ from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises
 
-__all__ = ["Outcome", "TableContract", "outcomes"]
+__all__ = ["LogContract", "Outcome", "TableContract", "outcomes"]
 
 Outcome = dict[str, list[Item]]
 """A possible state: each table that exists, with the items of its batches, and what was moved out under ``archive/``."""
@@ -96,3 +96,11 @@ class TableContract(Contract):
     def items(self, outcome: Outcome) -> list[Item]:
         """Return what recovery returns of a state."""
         return _items(outcome)
+
+
+class LogContract(ExactlyOnce):
+    """Exactly once, and nothing wrong seen in the living log."""
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself, and what the workload saw."""
+        return claims_of(promises) or super().check(promises, recovered)

@@ -94,11 +94,18 @@ def test_a_caller_goes_on(data: DataSet, tmp_path: Path) -> None:
         go_on(steps, dict[Operation, object]().__getitem__, journal, [], logged=True)
 
 
-@pytest.mark.parametrize(("kind", "tables"), [("ingest", {SCRATCH, LATE}), ("drop", {LATE}), ("flush", {LATE})])
+@pytest.mark.parametrize(
+    ("kind", "tables"),
+    [("ingest", {SCRATCH, LATE}), ("transfer", {SCRATCH, LATE}), ("drop", {LATE}), ("flush", {LATE})],
+)
 def test_follow_ups(kind: str, tables: set[str], data: DataSet) -> None:
-    """A flush, then a batch for the table of the call, if it is still there, and for another one."""
+    """A transfer once more, a flush, then a batch for the table of the call, if it is still there, and for another one."""
     _, during = operations(data)
-    flush, *stored = follow_ups(Operation(kind, SCRATCH), during)
-    assert flush.kind == "flush"
+    (
+        *again,
+        flush,
+    ) = [one for one in follow_ups(Operation(kind, SCRATCH), during) if not one.batch]
+    stored = [one for one in follow_ups(Operation(kind, SCRATCH), during) if one.batch]
+    assert (flush.kind, [one.kind for one in again]) == ("flush", ["transfer"] * (kind == "transfer"))
     assert {one.table for one in stored} == tables
     assert all(one.item for one in stored)
