@@ -1,4 +1,4 @@
-"""What shows without a crash: calls that have to be refused, and files that a closed engine still holds.
+"""What shows without a crash: calls that have to be refused, files that are left behind, and those that are still held open.
 
 A refused call raises an error of its kind, and changes nothing; what is there is compared afterwards, as after any operation.
 """
@@ -20,7 +20,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 
-__all__ = ["let_go", "refuse", "refuse_to_log"]
+__all__ = ["let_go", "nothing_behind", "refuse", "refuse_to_log"]
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
 _NOWHERE = "nowhere"
@@ -104,6 +104,25 @@ def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
     _refused(UnknownTable, partial(wal.mark_persisted, unknown, [0]))
     if (log.next_id, log.persisted, log.oldest_id) != before:
         raise PromiseBroken("corrupt", f"refused calls took {before} to {(log.next_id, log.persisted, log.oldest_id)}")
+
+
+def nothing_behind(root: Path, *, but_for: str = "") -> None:
+    """Raise PromiseBroken if a file of an unfinished step is there, outside of this folder, while no call is under way."""
+    found = list[str]()
+    for folder, folders, files in os.walk(
+        root
+    ):  # Often called: a Path for each file would take longer than the engine's own calls.
+        place = folder[len(str(root)) + 1 :]
+        if place.partition("/")[0] != but_for or not place:
+            found += [f"{place}/{name}".lstrip("/") for name in (*folders, *files) if _is_unfinished(name)]
+    if found:
+        raise PromiseBroken("corrupt", f"left behind: {', '.join(sorted(found))}")
+
+
+def _is_unfinished(name: str) -> bool:
+    return (
+        (name.startswith(".") and name != ".lock") or name.endswith(".tmp") or "#" in name or name == "_transfer.json"
+    )
 
 
 def let_go(root: Path) -> None:

@@ -15,7 +15,7 @@ from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet, numbered
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
-from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse, refuse_to_log
+from crashmatrix.scenarios.systems.reference.refusals import let_go, nothing_behind, refuse, refuse_to_log
 
 
 @pytest.fixture
@@ -90,3 +90,16 @@ def test_a_file_left_open_shows(tmp_path: Path) -> None:
         with held.open("w"), pytest.raises(PromiseBroken, match="still holds file open"):
             let_go(tmp_path / "root")
         let_go(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["wal/.removed-t", "tables/t/_transfer.json", "options.json.tmp", "5.json#unfinished"])
+def test_a_file_left_behind_shows(name: str, tmp_path: Path) -> None:
+    """But for those of a folder that is another's, and the lock."""
+    for other in (".lock", "theirs/.hidden", "tables/t/5.json"):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).touch()
+    nothing_behind(tmp_path, but_for="theirs")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(PromiseBroken, match=f"left behind: {name}"):
+        nothing_behind(tmp_path, but_for="theirs")
