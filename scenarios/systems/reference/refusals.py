@@ -1,4 +1,4 @@
-"""What shows without a crash: calls that have to be refused, files that are left behind, and those that are still held open.
+"""Faults that show without a crash: calls that must be refused, files that are left behind, and files that are still held open.
 
 A refused call raises an error of its kind, and changes nothing; what is there is compared afterwards, as after any operation.
 """
