@@ -67,9 +67,7 @@ _SWEEP = [
 """One byte in a hundred."""
 
 GROUPS = (
-    Group(
-        "log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED, _ENGINE), ("tests/reference_wal/log",)
-    ),
+    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED), ("tests/reference_wal/log",)),
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
     Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG), _TABLE_TESTS),
