@@ -22,7 +22,7 @@ from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.refusals import let_go, nothing_behind, refuse_to_log
+from crashmatrix.scenarios.systems.reference.refusals import compare_counters, let_go, nothing_behind, refuse_to_log
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -148,6 +148,7 @@ class ReferenceLog(SystemUnderTest):
                 self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
             number += 1
         refuse_to_log(wal, STEADY, BRIEF)
+        compare_counters(wal.log(STEADY), appends=APPENDS - 2, shared=len(GROUPS_AT) * (GROUP - 1), closed=1)
         for rotations in range(3):  # Without a batch, with one, over two segments.
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 

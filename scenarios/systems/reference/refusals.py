@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal import StorageEngine
 from crashmatrix.reference_wal.errors import InvalidInput, TableExists, UnknownTable
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 
-__all__ = ["let_go", "nothing_behind", "refuse", "refuse_to_log"]
+__all__ = ["compare_counters", "let_go", "nothing_behind", "refuse", "refuse_to_log"]
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
 _NOWHERE = "nowhere"
@@ -104,6 +105,23 @@ def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
     _refused(UnknownTable, partial(wal.mark_persisted, unknown, [0]))
     if (log.next_id, log.persisted, log.oldest_id) != before:
         raise PromiseBroken("corrupt", f"refused calls took {before} to {(log.next_id, log.persisted, log.oldest_id)}")
+
+
+def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: int) -> None:
+    """Raise PromiseBroken unless a log counts right.
+
+    Args:
+        appends: batches since it was opened.
+        shared: those that may have shared the sync of another one.
+        closed: segments that were there when it was opened, but for the one that takes the next record.
+    """
+    counters, segments = log.counters, len(list(log.folder.glob("*.arrows")))
+    right = counters.appends == appends and appends - shared <= counters.syncs <= appends
+    right = right and counters.rotations - counters.retired == segments - 1 - closed
+    if not right or not counters.bytes or not counters.sync_seconds or not counters.replayed:
+        raise PromiseBroken(
+            "corrupt", f"{log.table} has {segments} segments after {appends} appends, and counts {counters}"
+        )
 
 
 def nothing_behind(root: Path, *, but_for: str = "") -> None:

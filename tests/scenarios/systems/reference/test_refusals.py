@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,17 @@ from crashmatrix.reference_wal import StorageEngine, WriteAheadLog, engine as en
 from crashmatrix.reference_wal.errors import InvalidInput
 from crashmatrix.reference_wal.log import write_ahead_log
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet, numbered
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
-from crashmatrix.scenarios.systems.reference.refusals import let_go, nothing_behind, refuse, refuse_to_log
+from crashmatrix.scenarios.systems.reference.refusals import (
+    compare_counters,
+    let_go,
+    nothing_behind,
+    refuse,
+    refuse_to_log,
+)
 
 
 @pytest.fixture
@@ -79,6 +87,27 @@ def test_a_log_refuses(
     monkeypatch.setattr(place, name, instead)
     with pytest.raises((PromiseBroken, pa.ArrowInvalid), match=said):
         refuse_to_log(wal, "t", "unknown")
+    wal.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"appends": 3}, {"syncs": 0}, {"syncs": 3}, {"rotations": 0}, {"retired": 1}, {"bytes": 0}, {"replayed": 0}],
+)
+def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters fit the appends and the files of a log."""
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
+    schema = pa.schema([("number", pa.int64())])
+    wal.create_table_log("t", schema)
+    log = wal.log("t")
+    for number in range(2):
+        wal.append("t", pa.record_batch([pa.array([number])], schema=schema))
+    log.rotate()
+    assert len(list(log.unpersisted())) == 2
+    compare_counters(log, appends=2, shared=1, closed=0)
+    monkeypatch.setattr(SegmentedLog, "counters", replace(log.counters, **wrong))
+    with pytest.raises(PromiseBroken, match="2 appends"):
+        compare_counters(log, appends=2, shared=1, closed=0)
     wal.close()
 
 
