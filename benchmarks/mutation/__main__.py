@@ -2,12 +2,13 @@
 
     python -m benchmarks.mutation --minutes 60       # as `make mutation`: goes on where the run before ended
     python -m benchmarks.mutation --only spill,log   # some groups
+    python -m benchmarks.mutation --judge harness    # by the harness alone; the tests may follow in another run
     python -m benchmarks.mutation --again            # judge the survivors once more, after a better workload or test
     python -m benchmarks.mutation --document         # only write docs/mutation.md from the results
     python -m benchmarks.mutation --shard 2/4        # a part; afterwards `cat` joins the files of results
 
-Each mutant is judged by the harness and by the unit tests, and both results are stored, so the scores of each alone and of both
-together come from the same mutants.
+Each mutant is judged by the harness, by the sweep of damaged files and by the unit tests. All results are stored, so the
+scores of each alone and of some together come from the same mutants.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.mutation.baselines import Baselines
+from benchmarks.mutation.by_judge import JUDGES, ResultsByJudge
 from benchmarks.mutation.document import document
-from benchmarks.mutation.places import GROUPS, ROOT, Group, group_of
+from benchmarks.mutation.places import GROUPS, ROOT, Group, group_of, sweep_of
 from benchmarks.mutation.pytest_judge import UnitTests
 from crashmatrix.scenarios.mutation.attempt import Settings
 from crashmatrix.scenarios.mutation.bounded import Stopped
 from crashmatrix.scenarios.mutation.harness import Harness, Undisturbed, undisturbed
 from crashmatrix.scenarios.mutation.mutant import SourceMutant, mutants_of, sampled
 from crashmatrix.scenarios.mutation.mutation_run import run_mutants
-from crashmatrix.scenarios.mutation.results import Outcome, ResultsFile, Tried, digest, equivalents
+from crashmatrix.scenarios.mutation.results import Outcome, Tried, equivalents
 from crashmatrix.scenarios.mutation.survivors import survivors
 from crashmatrix.scenarios.shards import Shard
 
@@ -44,19 +46,27 @@ DOCUMENT = ROOT / "docs" / "mutation.md"
 class Judges:
     """The harness of a mutant's group, and its tests."""
 
-    def __init__(self, stop: threading.Event, baselines: Baselines, until: float) -> None:
+    def __init__(self, stop: threading.Event, baselines: Baselines, results: ResultsByJudge, until: float) -> None:
         """No mutant is begun after ``until``, by the monotonic clock; those begun are judged to the end."""
-        self._tests, self._stop, self._baselines, self._until = UnitTests(baselines), stop, baselines, until
+        self._stop, self._baselines, self._results, self._until = stop, baselines, results, until
+        self._tests, self._sweep = UnitTests(baselines), UnitTests(baselines, sweep_of)
 
     def __call__(self, mutant: SourceMutant, stop: threading.Event) -> dict[str, Outcome]:
-        """Judge it by each, also if the first noticed it."""
+        """Judge it by each that has not yet, also if the first noticed it."""
         if time.monotonic() > self._until:
             raise Stopped
-        group = group_of(mutant.path)
-        outcomes = {"tests": self._tests.judge(mutant, stop)}
-        if group.harnesses:
-            outcomes["harness"] = self._by_harness(mutant, group, stop)
+        outcomes = dict[str, Outcome]()
+        for judge in self._results.missing(mutant):
+            if judge != "sweep" or "harness" not in outcomes or not outcomes["harness"].killed:
+                outcomes[judge] = self._by(judge, mutant, stop)
         return outcomes
+
+    def _by(self, judge: str, mutant: SourceMutant, stop: threading.Event) -> Outcome:
+        if judge == "tests":
+            return self._tests.judge(mutant, stop)
+        if judge == "sweep":
+            return self._sweep.judge(mutant, stop)
+        return self._by_harness(mutant, group_of(mutant.path), stop)
 
     def _by_harness(self, mutant: SourceMutant, group: Group, stop: threading.Event) -> Outcome:
         outcomes = []
@@ -90,6 +100,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", default="", help="names of groups")
+    parser.add_argument("--judge", default=",".join(JUDGES), help="who judges")
     parser.add_argument("--shard", default="1/1")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--document", action="store_true")
@@ -97,13 +108,13 @@ def main() -> None:
     given = parser.parse_args()
     groups = [group for group in GROUPS if not given.only or group.name in given.only.split(",")]
     everything = every_mutant(GROUPS)
-    settings = digest(msgspec.json.encode([group.harnesses for group in GROUPS]).decode())
-    results, known = ResultsFile(given.results, settings), equivalents(EQUIVALENT)
+    judges = given.judge.split(",")
+    results, known = ResultsByJudge(given.results, judges), equivalents(EQUIVALENT)
     if not given.document:
         among = {path for group in groups for path in group.modules}
         chosen = sampled((mutant for mutant in everything if mutant.path in among), given.sample, given.seed)
         if given.again:
-            chosen = survivors(chosen, _tried(chosen, results), known, ["harness", "tests"])
+            chosen = survivors(chosen, _tried(chosen, results), known, judges)
             results.forget(mutant.id for mutant in chosen)
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
@@ -112,13 +123,13 @@ def main() -> None:
     print(f"wrote {DOCUMENT.relative_to(ROOT)}")
 
 
-def _tried(mutants: Iterable[SourceMutant], results: ResultsFile) -> dict[str, Tried]:
-    return {mutant.id: tried for mutant in mutants if (tried := results.of(mutant))}
+def _tried(mutants: Iterable[SourceMutant], results: ResultsByJudge) -> dict[str, Tried]:
+    return {mutant.id: tried for mutant in mutants if (tried := results.known(mutant))}
 
 
-def _run(mutants: Sequence[SourceMutant], results: ResultsFile, workers: int, minutes: float) -> None:
+def _run(mutants: Sequence[SourceMutant], results: ResultsByJudge, workers: int, minutes: float) -> None:
     stop, start = threading.Event(), time.monotonic()
-    judges = Judges(stop, Baselines(BASELINES), start + 60 * minutes)
+    judges = Judges(stop, Baselines(BASELINES), results, start + 60 * minutes)
 
     def heard(mutant: SourceMutant, tried: Tried) -> None:
         kinds = ", ".join(f"{judge}: {outcome.kind} {outcome.by}" for judge, outcome in tried.outcomes.items())

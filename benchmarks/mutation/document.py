@@ -14,7 +14,12 @@ from crashmatrix.scenarios.mutation.survivors import Score, outcomes_in_words, s
 
 __all__ = ["document"]
 
-_JUDGES = {"harness": ["harness"], "unit tests": ["tests"], "both": ["harness", "tests"]}
+_JUDGES = {
+    "harness": ["harness"],
+    "harness, damage": ["harness", "sweep"],
+    "unit tests": ["tests"],
+    "all": ["harness", "sweep", "tests"],
+}
 _FENCE = "```"
 _DURABLE = ("log", "delta", "transfer", "table", "spill")
 """The groups that promise durability."""
@@ -22,18 +27,24 @@ _DURABLE = ("log", "delta", "transfer", "table", "spill")
 _HEAD = """# Mutants by machine
 
 `make mutation` writes this page. It plants bugs by machine in the reference engine and in the code
-that judges, one at a time, and counts who notices them: the harness alone, the unit tests alone,
-and either. [The guide](mutate.md) says what the bugs are, and does the same to your own store.
+that judges, one at a time, and counts who notices them: the harness, the sweep of damaged files,
+the unit tests, and any of these. [The guide](mutate.md) says what the bugs are, and does the same
+to your own store.
 
-    make mutation                                # an hour; goes on where the run before ended
-    python -m benchmarks.mutation --only spill   # some modules
-    python -m benchmarks.mutation --document     # only write this page again
+    make mutation                                    # an hour; goes on where the run before ended
+    python -m benchmarks.mutation --only spill       # some modules
+    python -m benchmarks.mutation --judge harness    # by the harness alone; the others may follow
+    python -m benchmarks.mutation --document         # only write this page again
 
-The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant. The harness judges a
-sample of crash states with `kill`, then with `power` on `posix`: 16 to 60 of each, second lives and
-crashes in recovery included (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands.
-The unit tests are those of the mutated module, then the quick ones of its folder; so tests
-elsewhere that would notice a bug do not count."""
+The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant and judge. The
+harness judges a sample of crash states with `kill`, then with `power` on `posix`, then of calls
+that fail with `io-error`: 16 to 60 of each, second lives and crashes in recovery included
+(`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands. No crash damages what was
+durable, so the code that refuses damage is exercised by the sweep alone: it changes some bytes of
+the engine's files, one at a time, and no other rows may come back
+(`tests/reference_wal/test_damage.py`). It judges the mutants that the harness missed. The unit
+tests are those of the mutated module, then the quick ones of its folder; so tests elsewhere that
+would notice a bug do not count."""
 
 
 def document(
@@ -61,7 +72,7 @@ def document(
 
 def _seconds(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried]) -> Iterator[str]:
     """How long a judge took, for those that noticed the bug and those that ran to the end."""
-    for name, judge in (("harness", "harness"), ("unit tests", "tests")):
+    for name, judge in (("harness", "harness"), ("damage", "sweep"), ("unit tests", "tests")):
         found = [tried[mutant.id].outcomes[judge] for mutant in mutants if judge in tried[mutant.id].outcomes]
         for what, kinds in (("noticed", KILLED), ("survived", {"survived"})):
             if times := sorted(outcome.seconds for outcome in found if outcome.kind in kinds):
@@ -97,7 +108,7 @@ def _durable(mutant: SourceMutant) -> str:
 
 
 def _kinds(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str]) -> Iterator[str]:
-    for name in ("harness", "tests"):
+    for name in ("harness", "sweep", "tests"):
         among = [mutant for mutant in mutants if name in tried[mutant.id].outcomes]
         for score in scores(among, tried, equivalent, [name]).values():
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(score.kinds.items()))
@@ -107,7 +118,7 @@ def _kinds(mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivale
 def _survivors(
     mutants: Sequence[SourceMutant], tried: Mapping[str, Tried], equivalent: Mapping[str, str]
 ) -> Iterator[str]:
-    missed = survivors(mutants, tried, equivalent, _JUDGES["both"])
+    missed = survivors(mutants, tried, equivalent, _JUDGES["all"])
     yield f"## Survivors: {len(missed)} that nobody noticed"
     for mutant in missed:
         outcomes = outcomes_in_words(tried[mutant.id])

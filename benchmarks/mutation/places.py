@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 
-__all__ = ["GROUPS", "ROOT", "Group", "group_of", "tests_of"]
+__all__ = ["GROUPS", "ROOT", "Group", "group_of", "judges_of", "sweep_of", "tests_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,10 +45,14 @@ class Group:
         return sorted(path for path in found if path.name != "__init__.py")
 
 
-_ENGINE, _LOG, _NO_LOG = (
+_ENGINE, _LOG, _LOG_THREADS, _NO_LOG, _SWITCHED, _COMPRESSED, _MODELS = (
     _harness("reference", 40, 16, 40),
     _harness("reference-log", 60, 40, 60),
+    _harness("reference-log:threads", 10, 20, 20),
     _harness("reference:no-log", 40, 16, 40),
+    _harness("reference:switched", 30, 12, 30),
+    _harness("reference:compressed", 30, 12, 30),
+    _harness("reference:models", 20, 8, 20),
 )
 
 _TABLE_TESTS = tuple(
@@ -56,12 +60,18 @@ _TABLE_TESTS = tuple(
 )
 """Few: all those of the folder take minutes."""
 
+_SWEEP = [
+    f"tests/reference_wal/test_damage.py::test_damage_shows[{kind}-101]"
+    for kind in ("log", "no log", "models", "log by itself")
+]
+"""One byte in a hundred."""
+
 GROUPS = (
-    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _ENGINE), ("tests/reference_wal/log",)),
-    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
+    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED), ("tests/reference_wal/log",)),
+    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_ENGINE, _NO_LOG), _TABLE_TESTS),
-    Group("spill", ("reference_wal/spill.py",), (_NO_LOG, _ENGINE), _TABLE_TESTS),
+    Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
@@ -85,6 +95,17 @@ GROUPS = (
 def group_of(path: Path) -> Group:
     """Return the group of a module."""
     return next(group for group in GROUPS if path in group.modules)
+
+
+def judges_of(path: Path) -> list[str]:
+    """Return who judges a module: its tests; of the engine also the harness, and the sweep of damaged files."""
+    return ["tests", "harness", "sweep"] if group_of(path).harnesses else ["tests"]
+
+
+def sweep_of(path: Path) -> list[list[str]]:
+    """Return the arguments of pytest that damage the engine's files byte by byte, some of them; the same for each module."""
+    del path
+    return [[*_SWEEP, "-m", "slow"]]
 
 
 def tests_of(path: Path) -> list[list[str]]:

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.mutation.baselines import Baselines
@@ -28,15 +29,16 @@ _PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
 
 
 class UnitTests:
-    """The tests; each run of them is made once without a bug, to learn that it passes and how long it takes."""
+    """Tests; each run of them is made once without a bug, to learn that it passes and how long it takes."""
 
-    def __init__(self, baselines: Baselines) -> None:
-        self._baselines = baselines
+    def __init__(self, baselines: Baselines, chosen: Callable[[Path], list[list[str]]] = tests_of) -> None:
+        """``chosen``: returns the arguments of pytest for a module, one run after the other."""
+        self._baselines, self._chosen = baselines, chosen
 
     def judge(self, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         """Run the tests with the bug. Raises Stopped, and UsageError if they fail without it."""
         start, outcomes = time.perf_counter(), list[Outcome]()
-        for arguments in tests_of(mutant.path):
+        for arguments in self._chosen(mutant.path):
             limit = max(_SECONDS_MIN, _TIMES * self._without_bug(arguments, stop))
             outcomes.append(_run(arguments, mutant, limit, stop))
             if outcomes[-1].kind not in ("survived", "unloaded"):

@@ -43,7 +43,7 @@ from crashmatrix.scenarios.kill.left import Left
 from crashmatrix.scenarios.kill.plan import BUDGET, END, RESUMED, SAMPLE_MIN, CrashPath, parse_id, thin
 from crashmatrix.scenarios.kill.profile import Prepared, prepare, prepare_once
 from crashmatrix.scenarios.kill.real_kills import RealKills, crash
-from crashmatrix.scenarios.kill.sampling import SampledKills, declared_in, sampled_hits
+from crashmatrix.scenarios.kill.sampling import SampledKills, declared_near, sampled_hits
 from crashmatrix.scenarios.kill.second_lives import KILLS_MIN, LIVES_MIN, SecondLives
 from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
@@ -73,7 +73,7 @@ class KillExperiment(KillExploration):
         self.left = Left(lives=expected, kills=self.sample_min, workload_seconds=(time.monotonic() - begun) / 2)
         lives = SecondLives(self)
         if self.options.sampled:
-            SampledKills(self, lives, declared_in(prepared.profile, self.options.near)).run()
+            SampledKills(self, lives, declared_near(prepared.profile, self.options.near)).run()
             self.details.update(killed_for_real=0, agreed_with_snapshot=0)
         else:
             self._explore_all(lives)
@@ -84,7 +84,7 @@ class KillExperiment(KillExploration):
 
     def _chosen(self, profile: Profile) -> tuple[list[Hit], str]:
         if self.options.sampled:
-            first = declared_in(profile, self.options.near)
+            first = declared_near(profile, self.options.near)
             return sampled_hits(profile, self.budget, self.options.seed, first)
         return thin(profile.hits, self.budget, self.options.seed, self.checker.system.boundaries)
 

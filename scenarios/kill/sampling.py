@@ -1,7 +1,7 @@
 """A sample of a target's kills, of all kinds, within a budget: to find planted bugs soon. If all are safe, that says little.
 
 Six tenths of the budget are hits of the workload, two tenths crashes in recovery, one tenth second lives, and one crashes in
-these. Hits of the failpoints that a changed file declares come first: a bug often shows near to where it is.
+these. Hits of the failpoints that a changed file declares, or its folder, come first: a bug often shows near to where it is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.worker import Hit, Profile
@@ -17,15 +18,21 @@ from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import END, CrashPath, choose
 from crashmatrix.scenarios.kill.second_lives import SecondLives
 
-__all__ = ["SampledKills", "declared_in", "sampled_hits"]
+__all__ = ["SampledKills", "declared_near", "sampled_hits"]
 
 _Found = list[tuple[CrashPath, CrashState, Checked]]
 
 
-def declared_in(profile: Profile, file: str) -> set[str]:
-    """Return the failpoints that a file declares; none if its name is empty."""
-    places = {name: place.rpartition(":")[0] for name, (_, place) in profile.declared.items()}
-    return {name for name, place in places.items() if file and os.path.realpath(place) == os.path.realpath(file)}
+def declared_near(profile: Profile, file: str) -> set[str]:
+    """Return the failpoints that a file declares; if it declares none, those of the nearest folder above it that has some."""
+    if not file:
+        return set()
+    places = {name: Path(os.path.realpath(place.rpartition(":")[0])) for name, (_, place) in profile.declared.items()}
+    own = Path(os.path.realpath(file))
+    for above in (own, *own.parents):
+        if found := {name for name, place in places.items() if place.is_relative_to(above)}:
+            return found
+    return set()
 
 
 def sampled_hits(profile: Profile, budget: int, seed: int, first: Collection[str]) -> tuple[list[Hit], str]:

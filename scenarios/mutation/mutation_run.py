@@ -5,21 +5,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Protocol
 
 from crashmatrix.scenarios.mutation.bounded import Stopped
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
-from crashmatrix.scenarios.mutation.results import Outcome, ResultsFile, Tried
+from crashmatrix.scenarios.mutation.results import Outcome, Tried
 
-__all__ = ["Judge", "run_mutants"]
+__all__ = ["Judge", "Results", "run_mutants"]
 
 Judge = Callable[[SourceMutant, threading.Event], dict[str, Outcome]]
 """Judges a mutant; raises Stopped once the event is set."""
 
 
+class Results(Protocol):
+    """Remembers results: a `ResultsFile`, say."""
+
+    def of(self, mutant: SourceMutant) -> Tried | None:
+        """Return the result of an earlier run, if it counts for this mutant."""
+
+    def add(self, mutant: SourceMutant, outcomes: dict[str, Outcome]) -> Tried:
+        """Remember a result, durably."""
+
+
 def run_mutants(
     mutants: Sequence[SourceMutant],
     judge: Judge,
-    results: ResultsFile,
+    results: Results,
     *,
     workers: int,
     heard: Callable[[SourceMutant, Tried], None],

@@ -16,8 +16,8 @@ from crashmatrix.reference_wal.models.bound import absolute
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
 
 OPTIONS = EngineOptions(segment_bytes_max=4096, preallocate_bytes=2048, checkpoint_commits=3, identity="sweep")
-STRIDE = 1_009
-"""The default run damages one byte in so many; it counts on from file to file."""
+STRIDE, CLOSER = 1_009, 101
+"""The default run damages one byte in so many, and mutation runs (`benchmarks.mutation`); both count on from file to file."""
 
 
 def with_zeros(number: int) -> pa.RecordBatch:
@@ -121,7 +121,10 @@ def verdict(look: Callable[[Path], list[float]], root: Path, file: Path, expecte
 
 
 @pytest.mark.lengthy
-@pytest.mark.parametrize("stride", [STRIDE, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize(
+    "stride",
+    [STRIDE, *(pytest.param(each, marks=[pytest.mark.slow, pytest.mark.timeout(7200)]) for each in (CLOSER, 1))],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_shows(kind: str, stride: int, tmp_path: Path) -> None:
     """Damage to a file is refused by an error that names the file, or the rows are the same."""

@@ -128,13 +128,14 @@ def _check_columns(path: Path, schema: pa.Schema, timestamp: str, tags: list[str
         raise UsageError(f"{path} has a column {ROW!r}, which crashmatrix needs for itself; rename it")
 
 
-def numbered(rows: pa.Table) -> pa.Table:
-    """Add the column of numbers, in the same chunks: each keeps its own dictionaries."""
-    field, first, parts = pa.field(ROW, pa.int64()), 0, list[pa.RecordBatch]()
+def numbered(rows: pa.Table, *, first: bool = False) -> pa.Table:
+    """Add the column of numbers, as the first or the last one, in the same chunks: each keeps its own dictionaries."""
+    field, number, parts = pa.field(ROW, pa.int64()), 0, list[pa.RecordBatch]()
+    place = 0 if first else rows.num_columns
     for batch in rows.to_batches():
-        numbers = pa.array(range(first, first := first + batch.num_rows), pa.int64())
-        parts.append(batch.append_column(field, numbers))
-    return pa.Table.from_batches(parts, rows.schema.append(field))
+        numbers = pa.array(range(number, number := number + batch.num_rows), pa.int64())
+        parts.append(batch.add_column(place, field, numbers))
+    return pa.Table.from_batches(parts, rows.schema.insert(place, field))
 
 
 class Source:
@@ -254,8 +255,9 @@ class DataSet:
     @staticmethod
     def store(rows: pa.Table, folder: Path, seed: int) -> None:
         """Put the rows of a run into a folder: those given, and hostile ones, each bit by bit as well."""
-        strange = {SCRATCH: hostile_rows(seed), LATE: nested_rows(seed)}
-        tables = {MAIN: rows, **{table: numbered(pa.Table.from_batches(found)) for table, found in strange.items()}}
+        scratch, late = pa.Table.from_batches(hostile_rows(seed)), pa.Table.from_batches(nested_rows(seed))
+        # Dictionaries come last in one table and first in another.
+        tables = {MAIN: rows, SCRATCH: numbered(scratch, first=True), LATE: numbered(late)}
         for table, content in tables.items():
             for name, part in ((table, content), (f"{table}-plain", plain(content))):
                 with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, part.schema) as writer:

@@ -16,21 +16,27 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
+from crashmatrix.reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.data import MAIN, Batch, DataSet, read_source
+from crashmatrix.scenarios.systems.reference.data import MAIN, DataSet, read_source
 from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debris, leave_half
-from crashmatrix.scenarios.systems.reference.living import Living
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
-from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PLACES, Operation, operations, operations_later
+from crashmatrix.scenarios.systems.reference.living import Living, stored
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.operations import (
+    Operation,
+    follow_ups,
+    go_on,
+    operations,
+    operations_later,
+)
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
 from crashmatrix.scenarios.systems.reference.places import archived, committed, logged_batch
+from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises, item_key
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -156,14 +162,16 @@ class ReferenceEngine(SystemUnderTest):
         """Open, do one operation after the other, close; returns those that only closing has made durable."""
         with self._open(root, identity) as engine:
             living.opened(engine)
-            return self._perform(steps, engine, data, journal, living)
+            unflushed = self._perform(steps, engine, data, journal, living)
+        let_go(self._folder(root))
+        return unflushed
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Do every operation once more; with a log, the next opening has to replay the rows stored last."""
         data = self._data()
         living = Living(data, logged=self._wal)
         with noting(journal), self._open(root, "reference-resumed") as engine:
-            living.adopt(engine, _stored(data, engine.tables, journal.recovered))
+            living.adopt(engine, stored(data, engine.tables, journal.recovered))
             later = operations_later(data, engine.tables)
             if unflushed := self._perform(later, engine, data, journal, living):
                 self._flush(engine, living, unflushed)
@@ -173,20 +181,35 @@ class ReferenceEngine(SystemUnderTest):
     ) -> list[Attempt]:
         """Do one operation after the other; returns those that a flush has still to acknowledge."""
         unflushed = list[Attempt]()
-        for operation in steps:
-            if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
-                unflushed = self._flush(engine, living, unflushed)
-            if operation.kind == "flush":
-                continue
-            attempt = journal.attempt(operation.item) if operation.item else None
-            with claimed_as_broken(f"{operation.kind} {operation.table}"):
-                returned = self._do(engine, data, operation)
-            if attempt and (self._wal or operation.kind != "ingest"):
-                attempt.acknowledge()
-                unflushed = [one for one in unflushed if one.item[1] != operation.table]
-            elif attempt:
-                unflushed.append(attempt)
-            living.did(engine, operation, returned)
+        for number, operation in enumerate(steps):
+            try:
+                unflushed = self._step(operation, engine, data, journal, living, unflushed)
+            except (ReferenceWalError, OSError) as error:
+                if failing_disk(error):
+                    go_on(
+                        follow_ups(operation, steps[number + 1 :]), lambda one: self._do(engine, data, one), journal,
+                        unflushed, logged=self._wal, refusing=operation.table * isinstance(error, AppendFailed),
+                    )  # fmt: skip
+                raise
+        return unflushed
+
+    def _step(
+        self, operation: Operation, engine: StorageEngine, data: DataSet, journal: Journal, living: Living,
+        unflushed: list[Attempt],
+    ) -> list[Attempt]:  # fmt: skip
+        if operation.kind == "flush" or (operation.kind == "ingest" and len(unflushed) >= UNFLUSHED_MAX):
+            unflushed = self._flush(engine, living, unflushed)
+        if operation.kind == "flush":
+            return unflushed
+        attempt = journal.attempt(operation.item) if operation.item else None
+        with claimed_as_broken(f"{operation.kind} {operation.table}"), failing(attempt):
+            returned = self._do(engine, data, operation)
+        if attempt and (self._wal or operation.kind != "ingest"):
+            attempt.acknowledge()
+            unflushed = [one for one in unflushed if one.item[1] != operation.table]
+        elif attempt:
+            unflushed.append(attempt)
+        living.did(engine, operation, returned)
         return unflushed
 
     def _flush(self, engine: StorageEngine, living: Living, unflushed: list[Attempt]) -> list[Attempt]:
@@ -212,8 +235,10 @@ class ReferenceEngine(SystemUnderTest):
                 engine.drop_table(table)
             case "flush":
                 engine.flush()
+            case "misuse":
+                refuse(engine, data)
             case "transfer":
-                returned = engine.transfer(table, engine.root / ARCHIVE / table / PLACES[operation.number])
+                returned = engine.transfer(table, engine.root / operation.place)
             case "ingest":
                 assert operation.batch is not None
                 returned = engine.ingest(table, data.record_batch(operation.batch))
@@ -301,9 +326,3 @@ class UnloggedEngine(ReferenceEngine):
 
     def __init__(self, data: str = str(DATA), timestamp: str = "timestamp", tags: Sequence[str] = ("station",)) -> None:
         super().__init__(data, timestamp, tags, wal=False)
-
-
-def _stored(data: DataSet, tables: Sequence[str], recovered: Sequence[Item]) -> dict[str, list[Batch]]:
-    """Return the batches of each table that recovery returned."""
-    counts = Counter((item[1], item[2]) for item in recovered if item[0] == "ingest")
-    return {table: [batch for batch in data.batches[table] if counts[table, batch.index]] for table in tables}

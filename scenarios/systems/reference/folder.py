@@ -10,8 +10,8 @@ from typing import Any
 from deltalake import DeltaTable
 
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
-from crashmatrix.scenarios.systems.reference.log import stop_rotating, tear_an_append
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PREPARED
+from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 
 __all__ = ["digest_of", "leave_debris", "leave_half", "undated"]
 

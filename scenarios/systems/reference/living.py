@@ -25,11 +25,13 @@ from crashmatrix.reference_wal import StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import Batch, DataSet, Source
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.operations import Operation
+from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, Operation
+from crashmatrix.scenarios.systems.reference.refusals import nothing_behind
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.target.journal import Item
 
-__all__ = ["Living", "same_batch"]
+__all__ = ["Living", "same_batch", "stored"]
 
 _COUNTERS = ("appends", "append_bytes", "generations", "commits", "rows", "replayed", "transferred")
 
@@ -40,6 +42,12 @@ def same_batch(source: Source, batch: Batch, found: pa.RecordBatch) -> bool:
         return False
     stored = pa.Table.from_batches([source.record_batch(batch)])
     return bool(plain(pa.Table.from_batches([found])).equals(plain(stored)))
+
+
+def stored(data: DataSet, tables: Sequence[str], recovered: Sequence[Item]) -> dict[str, list[Batch]]:
+    """Return the batches of each table that recovery returned."""
+    counts = Counter((item[1], item[2]) for item in recovered if item[0] == "ingest")
+    return {table: [batch for batch in data.batches[table] if counts[table, batch.index]] for table in tables}
 
 
 @dataclass
@@ -116,9 +124,11 @@ class Living:
             if sorted(self._tables) != engine.tables:
                 raise PromiseBroken("corrupt", f"the engine has the tables {engine.tables}, not {sorted(self._tables)}")
             self._compare_counters(engine)
+            if operation.kind != "ingest":
+                nothing_behind(engine.root, but_for=ARCHIVE)
 
     def _note(self, operation: Operation, returned: int) -> None:
-        if operation.kind not in ("segment-size", "reopen"):
+        if operation.kind not in ("segment-size", "reopen", "misuse"):
             getattr(self, f"_{operation.kind}")(operation, returned)
 
     def _create(self, operation: Operation, _: int) -> None:
@@ -182,9 +192,14 @@ class Living:
 
     def _files(self, engine: StorageEngine, name: str) -> list[DeltaFile]:
         log = sorted(path.name for path in (engine.root / "tables" / name / "_delta_log").iterdir())
-        if self._delta.get(name, ([], []))[0] != log:
+        before = self._delta.get(name)
+        if before is None or before[0] != log:
+            if before is not None:
+                _check_checkpoints(before[0], log, name)
             self._delta[name] = log, files_in(engine.root / "tables" / name, name)
         _, found = self._delta[name]
+        if sorted((engine.root / "tables" / name).glob("*.parquet")) != engine.files(name):
+            raise PromiseBroken("corrupt", f"{name}: there are other Parquet files than those that the engine names")
         if sorted(file.path for file in found) != engine.files(name):
             raise PromiseBroken("corrupt", f"{name}: the engine names other files than its Delta log")
         return found
@@ -232,6 +247,16 @@ def _compare(found: list[Batch], owed: list[Batch], where: str) -> None:
         raise PromiseBroken("loses", f"{where}: {len(lost)} batches are gone, {next(iter(lost)).item} first")
     if more := there - due:
         raise PromiseBroken("duplicate", f"{where}: {len(more)} batches too many, {next(iter(more)).item} first")
+
+
+def _check_checkpoints(before: list[str], names: list[str], where: str) -> None:
+    """Raise PromiseBroken unless a new checkpoint has left two of them, and no commit older than both."""
+    checkpoints = [name for name in names if name.endswith(".checkpoint.parquet")]
+    if len(checkpoints) < 2 or set(checkpoints) <= set(before):
+        return  # A crash may have come before the clean-up of the last one.
+    older = [name for name in names if name[0].isdecimal() and name < checkpoints[-2][:20]]
+    if older:
+        raise PromiseBroken("corrupt", f"{where}: clean-up after {checkpoints[-1]} left {', '.join(older)}")
 
 
 def _commit_info(file: DeltaFile) -> dict[str, str]:

@@ -10,31 +10,24 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.errors import ReferenceWalError
-from crashmatrix.reference_wal.log.segments.segment import (
-    Codec,
-    Record,
-    SegmentName,
-    open_segment,
-    read_opening,
-    read_records,
-    scan,
-)
-from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
+from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, claims_of, noting
-from crashmatrix.scenarios.target.contract import ExactlyOnce, Violation
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.outcomes import LogContract
+from crashmatrix.scenarios.systems.reference.refusals import compare_counters, let_go, nothing_behind, refuse_to_log
+from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["LogContract", "ReferenceLog", "ThreadedLog", "stop_rotating", "tear_an_append"]
+__all__ = ["ReferenceLog", "ThreadedLog"]
 
 SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
@@ -46,6 +39,8 @@ GROUPS_AT = (6, 14)
 """Numbers at which so many threads append together."""
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
 """How often a second life appends to each table, and the first number in the table that threads share."""
+AFTER_AN_ERROR = 170
+"""The first number of those appended after a call that failed: of a thread of their own, as recovery sees it."""
 MARKS: dict[int, tuple[str, list[int]]] = {
     9: (STEADY, [5, 2]),
     12: (OTHER, [1]),
@@ -60,14 +55,6 @@ for the last one of `OTHER`, by truncation."""
 
 
 _PREPARED_MARK = (OTHER, [0])
-
-
-class LogContract(ExactlyOnce):
-    """Exactly once, and nothing wrong seen in the living log."""
-
-    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
-        """Judge the guarantee itself, and what the workload saw."""
-        return claims_of(promises) or super().check(promises, recovered)
 
 
 class ReferenceLog(SystemUnderTest):
@@ -92,6 +79,7 @@ class ReferenceLog(SystemUnderTest):
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
+        self._failed = ""
 
     @contextmanager
     def _open(self, root: Path) -> Iterator[WriteAheadLog]:
@@ -130,12 +118,21 @@ class ReferenceLog(SystemUnderTest):
         return pa.record_batch([pa.array([number]), pa.array([value], pa.binary())], schema=SCHEMA)
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Append, alone or together, mark and truncate."""
-        with noting(journal), self._open(root) as wal:
-            if self._threads:
-                self._at_the_same_time(wal, journal)
-            else:
-                self._in_turn(wal, journal)
+        """Append, alone or together, mark and truncate; after a call that failed, append once more."""
+        with noting(journal):
+            with self._open(root) as wal:
+                nothing_behind(root)
+                if self._threads:
+                    self._at_the_same_time(wal, journal)
+                else:
+                    try:
+                        self._in_turn(wal, journal)
+                    except (ReferenceWalError, OSError) as error:
+                        if failing_disk(error):
+                            self._go_on(wal, journal)
+                        raise
+            let_go(root)
+            nothing_behind(root)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -150,8 +147,31 @@ class ReferenceLog(SystemUnderTest):
             if number % 3 == 0:
                 self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
             number += 1
+        refuse_to_log(wal, STEADY, BRIEF)
+        compare_counters(wal.log(STEADY), appends=APPENDS - 2, shared=len(GROUPS_AT) * (GROUP - 1), closed=1)
         for rotations in range(3):  # Without a batch, with one, over two segments.
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
+
+    @contextmanager
+    def _noting_failure(self, table: str) -> Iterator[None]:
+        try:
+            yield
+        except (ReferenceWalError, OSError):
+            self._failed = table
+            raise
+
+    def _go_on(self, wal: WriteAheadLog, journal: Journal) -> None:
+        """A caller that does not stop at an error: the log of the failed call refuses, another one promises as before."""
+        for number, table in enumerate((STEADY, OTHER), AFTER_AN_ERROR):
+            with suppress(ReferenceWalError, OSError), claimed_as_broken(f"an append to {table} after a failed call"):
+                self._append(wal, journal, table, number)
+                if table == self._failed:
+                    raise PromiseBroken("corrupt", f"{table} takes a batch after a call has failed")
+        if self._failed:
+            for call in (partial(wal.mark_persisted, self._failed, [0]), partial(wal.truncate, self._failed)):
+                with suppress(LogPoisoned), claimed_as_broken(f"a mark of {self._failed} after a failed call"):
+                    call()
+                    raise PromiseBroken("corrupt", f"{self._failed} takes marks after a call has failed")
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
@@ -181,7 +201,7 @@ class ReferenceLog(SystemUnderTest):
 
     def _append(self, wal: WriteAheadLog, journal: Journal, table: str, number: int) -> None:
         batch = self._batch(table, number)
-        with journal.attempt(["append", table, number]):
+        with journal.attempt(["append", table, number]), self._noting_failure(table):
             batch_id = wal.append(table, batch)
         if self._threads:
             return
@@ -194,7 +214,7 @@ class ReferenceLog(SystemUnderTest):
 
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
         before, last = _ids_in(wal, table), wal.log(table).next_id - 1
-        with journal.attempt(["mark", table, sorted(ids)]):
+        with journal.attempt(["mark", table, sorted(ids)]), self._noting_failure(table):
             if ids == list(range(last + 1)):
                 wal.truncate(table)
             else:
@@ -207,12 +227,12 @@ class ReferenceLog(SystemUnderTest):
         """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
         log = wal.log(STEADY)
         attempts = {number: journal.attempt(["append", STEADY, number]) for number in numbers}
-        errors: dict[int, ReferenceWalError] = {}
+        errors: dict[int, Exception] = {}
 
         def append(number: int) -> None:
             try:
                 log.append(self._batch(STEADY, number))
-            except ReferenceWalError as error:
+            except Exception as error:  # Raised below, in the thread that waits.
                 errors[number] = error
 
         threads = []
@@ -226,19 +246,28 @@ class ReferenceLog(SystemUnderTest):
             thread.join()
         for number, attempt in attempts.items():
             attempt.fail() if number in errors else attempt.acknowledge()
-        for error in errors.values():
-            raise error
+        with self._noting_failure(STEADY):
+            for error in errors.values():
+                raise error
 
     def _at_the_same_time(self, wal: WriteAheadLog, journal: Journal) -> None:
+        errors = list[Exception]()
+
         def work(thread: int) -> None:
-            for turn in range(EACH_THREAD):
-                self._append(wal, journal, SHARED, thread * 100 + turn)
+            try:
+                for turn in range(EACH_THREAD):
+                    self._append(wal, journal, SHARED, thread * 100 + turn)
+                    _ids_in(wal, SHARED)  # While others append.
+            except Exception as error:  # Raised below.
+                errors.append(error)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(1, self._threads + 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        for error in errors:
+            raise error
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the log; return what it holds or knows to be persisted."""
@@ -299,28 +328,3 @@ class ThreadedLog(ReferenceLog):
 
 def _ids_in(wal: WriteAheadLog, table: str) -> list[int]:
     return [batch_id for batch_id, _ in wal.unpersisted(table)]
-
-
-def tear_an_append(active: Path) -> None:
-    """Leave of one more record its first sector; the others are the zeros that they were filled with."""
-    with open_segment(active) as file:
-        opening = read_opening(file)
-        assert opening is not None
-        records = [record for record in read_records(file, opening) if isinstance(record, Record)]
-    end = records[-1].end
-    message = Codec(opening.schema).encode(records[-1].batch)
-    seal = opening.form.write(records[-1].id + 1, end, end, message)
-    with active.open("r+b") as log:
-        log.seek(end)
-        log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])
-
-
-def stop_rotating(active: Path) -> None:
-    """Close a segment, and do not start the next one."""
-    with open_segment(active) as file:
-        found = scan(file)
-    assert found.opening is not None and found.records
-    start = found.opening.header.start
-    with active.open("r+b") as log:
-        log.truncate(found.good_bytes)
-    active.rename(active.with_name(str(SegmentName(start, start + found.records - 1))))

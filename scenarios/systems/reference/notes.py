@@ -17,9 +17,9 @@ from crashmatrix.reference_wal import ReferenceWalError
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import PromiseBroken, text_of
 from crashmatrix.scenarios.target.contract import Violation
-from crashmatrix.scenarios.target.journal import Item, Journal, Promises
+from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 
-__all__ = ["claimed_as_broken", "claims_of", "failing_disk", "note", "noted", "noting"]
+__all__ = ["claimed_as_broken", "claims_of", "failing", "failing_disk", "note", "noted", "noting"]
 
 _NOTE = "broken"
 _OF_A_DISK = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE)
@@ -72,6 +72,17 @@ def claimed_as_broken(what: str) -> Iterator[None]:
             raise
         text = f"{what} raised {type(error).__name__}: {text_of(error)}"
         raise PromiseBroken(Verdict.CANNOT_OPEN, text) from error
+
+
+@contextmanager
+def failing(attempt: Attempt | None) -> Iterator[None]:
+    """Note that the attempt has failed if a call in the block does."""
+    try:
+        yield
+    except (ReferenceWalError, OSError):
+        if attempt is not None:
+            attempt.fail()
+        raise
 
 
 @contextmanager

@@ -1,13 +1,20 @@
-"""The operations of the reference workload, in order: two sessions, and a second life."""
+"""The operations of the reference workload, in order: two sessions, and a second life; and those after a call that failed.
+
+A caller need not stop at an error. It calls on, and each call is refused, or promised as any other (`go_on`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from crashmatrix.reference_wal import ReferenceWalError
+from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import LATE, MAIN, SCRATCH, Batch, DataSet
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing
+from crashmatrix.scenarios.target.journal import Attempt, Journal
 
-__all__ = ["ARCHIVE", "PLACES", "PREPARED", "Operation", "operations", "operations_later"]
+__all__ = ["ARCHIVE", "PLACES", "PREPARED", "Operation", "follow_ups", "go_on", "operations", "operations_later"]
 
 ARCHIVE = "archive"
 """The folder, below the engine's, to which rows are moved: the receiving tables of each table are below its name there."""
@@ -27,7 +34,8 @@ class Operation:
     """A step of the workload.
 
     Attributes:
-        table: empty for ``flush``, which is about all of them, and ``reopen``: the session ends, without a flush.
+        table: empty for ``flush``, which is about all of them, ``reopen``: the session ends, without a flush, and ``misuse``:
+            calls that must be refused.
         batch: for ``ingest`` only.
         number: tells transfers apart, or is the size of a segment in bytes.
     """
@@ -42,9 +50,14 @@ class Operation:
         """The operation as a journal item; empty if it promises nothing."""
         if self.batch is not None:
             return self.batch.item
-        if self.kind in ("flush", "segment-size", "reopen"):
+        if self.kind in ("flush", "segment-size", "reopen", "misuse"):
             return []
         return [self.kind, self.table, *([self.number] if self.kind == "transfer" else [])]
+
+    @property
+    def place(self) -> str:
+        """The receiving table of a transfer, below the engine's folder."""
+        return f"{ARCHIVE}/{self.table}/{PLACES[self.number]}"
 
 
 class _Batches:
@@ -68,7 +81,7 @@ _TABLES = {"r": MAIN, "s": SCRATCH, "l": LATE}
 _BEFORE = "create:r create:s create:l r r r r s flush s r"
 
 _DURING = """
-    s r s r l flush transfer:s:0
+    s r s r l flush transfer:s:0 misuse
     r s s flush s r truncate:s
     s s flush transfer:s:1 s r l segment-size:s:1 s
     reopen
@@ -91,3 +104,44 @@ def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
     made = [Operation("create", table) for table in (MAIN, SCRATCH, LATE) if table not in there]
     taken = {table: len(batches) - _LATER[table] for table, batches in data.batches.items()}
     return [*made, *_Batches(data, taken).steps(_LATER_SCRIPT.format(again="drop:s create:s"))]
+
+
+def follow_ups(failed: Operation, steps: Sequence[Operation]) -> list[Operation]:
+    """Return calls to make after one that failed: a transfer once more, a flush, the next batch of its table, and of another one.
+
+    After a call that was to make or drop its table, only of another one.
+    """
+    due = {step.table: step for step in reversed(steps) if step.kind == "ingest" and step.item}
+    tables = {LATE, failed.table if failed.kind in ("ingest", "truncate", "transfer") else LATE}
+    again = [failed] if failed.kind == "transfer" else []
+    return [*again, Operation("flush"), *(due[table] for table in sorted(tables & due.keys()))]
+
+
+def go_on(
+    steps: Sequence[Operation],
+    do: Callable[[Operation], object],
+    journal: Journal,
+    unflushed: Sequence[Attempt],
+    *,
+    logged: bool,
+    refusing: str = "",
+) -> None:
+    """Make these calls. Raises PromiseBroken if one fails in a way that the error before does not explain, or should be refused.
+
+    Args:
+        unflushed: attempts that a flush acknowledges.
+        logged: whether a batch is promised once its call returns; anything else is.
+        refusing: the table whose log has failed, if any: it must take no batch.
+    """
+    for step in steps:
+        attempt = journal.attempt(step.item) if step.item else None
+        try:
+            with claimed_as_broken(f"{step.kind} after a call that failed"), failing(attempt):
+                do(step)
+        except (ReferenceWalError, OSError):
+            continue
+        if refusing and step.kind == "ingest" and step.table == refusing:
+            raise PromiseBroken("corrupt", f"{refusing} takes another batch after an append has failed")
+        promised = [attempt] if attempt and (logged or step.kind != "ingest") else []
+        for one in unflushed if step.kind == "flush" else promised:
+            one.acknowledge()

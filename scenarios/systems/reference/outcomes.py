@@ -15,7 +15,7 @@ from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation
 from crashmatrix.scenarios.target.journal import Item, Promises
 
-__all__ = ["Outcome", "TableContract", "outcomes"]
+__all__ = ["LogContract", "Outcome", "TableContract", "outcomes"]
 
 Outcome = dict[str, list[Item]]
 """A possible state: each table that exists, with the items of its batches, and what was moved out under ``archive/``."""
@@ -25,24 +25,31 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
     An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
-    with it that no flush had acknowledged.
+    with it that no flush had acknowledged. One that has failed is settled as well: it took effect or it did not.
 
     Args:
         apply: returns the state after an operation; None for the operations above.
     """
     apply = apply or _apply
-    state = reduce(apply, promises.initial, Outcome())
+    found = [reduce(apply, promises.initial, Outcome())]
     in_flight: dict[str, list[Item]] = {}
+    failed: dict[str, list[Item]] = {}
     for event in promises.events:
         if noted(event.item):
             continue
-        waiting = in_flight.setdefault(event.item[1], [])
+        table = event.item[1]
+        waiting = in_flight.setdefault(table, [])
         if event.kind == "attempt":
             waiting.append(event.item)
-        elif event.kind == "ack":  # A failed operation is in flight until something later is acknowledged.
-            del waiting[: waiting.index(event.item) + 1]
-            state = apply(state, event.item)
-    found = [state]
+        elif event.kind == "fail":  # It is in flight until something later is acknowledged.
+            failed.setdefault(table, []).append(event.item)
+        else:
+            settled = waiting[: waiting.index(event.item)]
+            del waiting[: len(settled) + 1]
+            for item in settled:
+                if item in failed.get(table, ()):
+                    found += [apply(state, item) for state in found]
+            found = [apply(state, event.item) for state in found]
     for items in in_flight.values():
         found = [reduce(apply, items[:some], one) for one in found for some in range(len(items) + 1)]
     return found
@@ -89,3 +96,11 @@ class TableContract(Contract):
     def items(self, outcome: Outcome) -> list[Item]:
         """Return what recovery returns of a state."""
         return _items(outcome)
+
+
+class LogContract(ExactlyOnce):
+    """Exactly once, and nothing wrong seen in the living log."""
+
+    def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
+        """Judge the guarantee itself, and what the workload saw."""
+        return claims_of(promises) or super().check(promises, recovered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.judging.worker import Profile
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
 from crashmatrix.scenarios.kill.plan import END, RESUMED, parse_id
-from crashmatrix.scenarios.kill.sampling import declared_in, sampled_hits
+from crashmatrix.scenarios.kill.sampling import declared_near, sampled_hits
 
 HITS = tuple((name, number) for number in range(1, 31) for name in ("near", "far.a", "far.b", "far.c"))
 PROFILE = Profile(
@@ -22,9 +23,12 @@ PROFILE = Profile(
 
 
 def test_failpoints_of_a_file() -> None:
-    """They are known by the place of their declaration; without a file there are none."""
-    assert declared_in(PROFILE, __file__) == {"near"}
-    assert declared_in(PROFILE, "") == set()
+    """They are known by the place of their declaration; a file without any has those of its folder, or of one above."""
+    assert declared_near(PROFILE, __file__) == {"near"}
+    assert declared_near(PROFILE, str(Path(__file__).with_name("other.py"))) == {"near"}
+    assert declared_near(PROFILE, str(Path(__file__).parent / "folder" / "other.py")) == {"near"}
+    assert declared_near(PROFILE, "/elsewhere.py") == {"far.a", "far.b", "far.c"}
+    assert declared_near(PROFILE, "") == set()
 
 
 @pytest.mark.parametrize(("first", "near"), [({"near"}, 9), (set(), 1)])

@@ -22,10 +22,11 @@ HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
 SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
 """Rows of each batch, in order."""
 
-SIZES_NESTED = (3, 0, 1, 30, 2, 1, 8)
-"""Likewise, of a table without tags, whose only dictionaries are those within lists and structs."""
+SIZES_NESTED = (3, 0, 1, 84, 70, 1, 8)
+"""Likewise, of a table without tags, whose only dictionaries are those within lists and structs: of the two large batches in one
+generation, with more values than indices."""
 
-_NESTED = ["at", "labels", "place", "coarse", "marks"]
+_NESTED = ["labels", "at", "place", "coarse", "marks"]
 
 _WIDE = 3
 """One row in so many of the batches of one row is wide."""
@@ -105,7 +106,7 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
         return lambda: draw.choice(values)
 
     def name() -> str | None:
-        return draw.choice((None, "", f"n{draw.randrange(999)}"))
+        return draw.choice((None, "", *[f"n{draw.randrange(999)}"] * 4))
 
     row = (
         often(lambda: draw.choice((*_TIMES, *(_NOON + second * 1_000_001 for second in range(10))))),

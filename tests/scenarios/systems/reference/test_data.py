@@ -150,7 +150,7 @@ CHANGES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "a name within": (swapped("place", null_for({"name": "x", "spot": None})), "came back with place"),
     "never stored": (swapped(ROW, lambda column: pa.array([9_999] * len(column))), "that were never stored"),
     "in part": (lambda rows: rows.slice(1), r"\d+ rows of batch"),
-    "another schema": (lambda rows: rows.rename_columns(["time", *rows.column_names[1:]]), "another schema"),
+    "another schema": (lambda rows: rows.rename_columns([*rows.column_names[:-1], "time"]), "another schema"),
     "a column less": (lambda rows: rows.drop_columns(["note"]), "another schema"),
     "without numbers": (lambda rows: rows.drop_columns([ROW]), "without the column"),
 }

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal.delta import checkpoint
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import PromiseBroken
@@ -27,7 +28,7 @@ class Session:
         (folder / "rows").mkdir()
         DataSet.store(numbered(pa.table({"at": times, "sensor": ["a", None] * 150})), folder / "rows", 0)
         self.data = DataSet(folder / "rows", 0, "at", ["sensor"])
-        self.engine = StorageEngine.open(folder / "engine", logged, options=EngineOptions())
+        self.engine = StorageEngine.open(folder / "engine", logged, options=EngineOptions(checkpoint_commits=2))
         self.living = Living(self.data, logged=logged)
         self.living.opened(self.engine)
         self._next = dict.fromkeys(self.data.batches, 0)
@@ -100,7 +101,7 @@ def test_a_full_generation_of_an_earlier_session(tmp_path: Path) -> None:
         living.did(engine, Operation("flush"), 0)
 
 
-def wrapped(kind: type, name: str, change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
+def wrapped(kind: object, name: str, change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(kind, name, change(getattr(kind, name)))
 
 
@@ -129,6 +130,8 @@ LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
         wrapped(DeltaStore, "clear", keeps_files),
         "names other files",
     ),
+    "orphans left": (wrapped(DeltaStore, "remove_orphans", lambda _: lambda _: None), "other Parquet files"),
+    "old commits left": (wrapped(checkpoint, "clean_up", lambda _: lambda _: None), "clean-up after"),
     "too many rows moved": (
         wrapped(Table, "transfer", lambda original: lambda *arguments: original(*arguments) + 1), "were to be moved",
     ),

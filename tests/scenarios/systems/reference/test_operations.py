@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import LATE, MAIN, SCRATCH, DataSet, numbered
-from crashmatrix.scenarios.systems.reference.operations import PLACES, Operation, operations, operations_later
+from crashmatrix.scenarios.systems.reference.operations import (
+    PLACES,
+    Operation,
+    follow_ups,
+    go_on,
+    operations,
+    operations_later,
+)
+from crashmatrix.scenarios.target.journal import Journal, Promises
 
 KINDS = {"ingest", "drop", "truncate", "transfer", "flush", "create"}
 
@@ -42,7 +52,7 @@ def test_operations(data: DataSet) -> None:
     for table in (MAIN, SCRATCH, LATE):
         done = [one.batch for one in (*before, *during, *later) if one.kind == "ingest" and one.table == table]
         assert done == data.batches[table]
-    assert {one.kind for one in during} == KINDS | {"segment-size", "reopen"}
+    assert {one.kind for one in during} == KINDS | {"segment-size", "reopen", "misuse"}
     assert {one.kind for one in later} == KINDS
 
 
@@ -56,8 +66,46 @@ def test_transfers_move_what_was_flushed(data: DataSet) -> None:
 
 
 def test_what_promises_nothing_is_no_item(data: DataSet) -> None:
-    """A flush, a segment's size and a batch without rows leave nothing that recovery could return."""
+    """A flush, a segment's size, calls to be refused and a batch without rows leave nothing that recovery could return."""
     before, during = operations(data)
     silent = [one for one in (*before, *during) if not one.item]
-    assert {one.kind for one in silent} == {"flush", "segment-size", "reopen", "ingest"}
+    assert {one.kind for one in silent} == {"flush", "segment-size", "reopen", "misuse", "ingest"}
     assert all(one.batch is None or not one.batch.rows for one in silent)
+
+
+def test_a_caller_goes_on(data: DataSet, tmp_path: Path) -> None:
+    """A refused call has failed, one that is done is acknowledged, a flush acknowledges what waited. Other errors show."""
+    _, during = operations(data)
+    steps = [Operation("flush"), *[one for one in during if one.item and one.kind == "ingest"][:2]]
+    journal = Journal(tmp_path / "journal")
+    waits = journal.attempt(["ingest", "other", 0])
+
+    def refuses_the_second(one: Operation) -> None:
+        if one is steps[2]:
+            raise OSError(errno.EIO, "refused")
+
+    go_on(steps, refuses_the_second, journal, [waits], logged=True)
+    events = [(one.kind, one.item) for one in Promises.parse((tmp_path / "journal").read_bytes()).events]
+    second, third = steps[1].item, steps[2].item
+    assert events[1:] == [
+        ("ack", waits.item), ("attempt", second), ("ack", second), ("attempt", third), ("fail", third)
+    ]  # fmt: skip
+    with pytest.raises(PromiseBroken, match="flush after a call that failed raised KeyError"):
+        go_on(steps, dict[Operation, object]().__getitem__, journal, [], logged=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables"),
+    [("ingest", {SCRATCH, LATE}), ("transfer", {SCRATCH, LATE}), ("drop", {LATE}), ("flush", {LATE})],
+)
+def test_follow_ups(kind: str, tables: set[str], data: DataSet) -> None:
+    """A transfer once more, a flush, then a batch for the table of the call, if it is still there, and for another one."""
+    _, during = operations(data)
+    (
+        *again,
+        flush,
+    ) = [one for one in follow_ups(Operation(kind, SCRATCH), during) if not one.batch]
+    stored = [one for one in follow_ups(Operation(kind, SCRATCH), during) if one.batch]
+    assert (flush.kind, [one.kind for one in again]) == ("flush", ["transfer"] * (kind == "transfer"))
+    assert {one.table for one in stored} == tables
+    assert all(one.item for one in stored)

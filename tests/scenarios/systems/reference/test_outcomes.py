@@ -47,3 +47,12 @@ def test_contract(promised: Promises, found: list[Any], kept: bool) -> None:
 def test_outcomes() -> None:
     """The first so many of the operations in flight on one table may have taken effect."""
     assert outcomes(promises(CREATE, attempted=ZERO)) == [{"t": []}, {"t": [ZERO]}]
+
+
+@pytest.mark.parametrize(("failed", "found"), [(True, [[ONE], [ZERO, ONE]]), (False, [[ONE]])])
+def test_one_that_failed_may_have_taken_effect(failed: bool, found: list[Any]) -> None:
+    """Also if something later is acknowledged; one that was given up without a word has not."""
+    zero, one = item_key(ZERO), item_key(ONE)
+    lines = [f"attempt {zero}", *([f"fail {zero}"] if failed else []), f"attempt {one}", f"ack {one}"]
+    promised = Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,))
+    assert outcomes(promised) == [{"t": batches} for batches in found]

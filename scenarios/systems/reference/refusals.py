@@ -1,0 +1,157 @@
+"""Faults that show without a crash: calls that must be refused, files that are left behind, and files that are still held open.
+
+A refused call raises an error of its kind, and changes nothing; what is there is compared afterwards, as after any operation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.reference_wal.errors import InvalidInput, TableExists, UnknownTable
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
+from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
+
+__all__ = ["compare_counters", "let_go", "nothing_behind", "refuse", "refuse_to_log"]
+
+_Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
+_NOWHERE = "nowhere"
+
+
+def refuse(engine: StorageEngine, data: DataSet) -> None:
+    """Make calls that an engine must refuse. Raises PromiseBroken if it does not, or says another thing than it should."""
+    for kind, call in _bad_calls(engine, data):
+        _refused(kind, call)
+
+
+def _refused(kind: type[InvalidInput], call: partial[Any]) -> None:
+    name = f"{call.func.__name__}{call.args}"
+    try:
+        call()
+    except InvalidInput as error:
+        if type(error) is not kind:
+            raise PromiseBroken(
+                "corrupt", f"{name} was refused by {type(error).__name__}, not {kind.__name__}"
+            ) from error
+        return
+    raise PromiseBroken("corrupt", f"{name} was not refused by {kind.__name__}")
+
+
+def _bad_calls(engine: StorageEngine, data: DataSet) -> _Calls:
+    source = data.source(SCRATCH)
+    create = partial(engine.create_table, schema=source.schema, timestamp=source.timestamp)
+    some = data.record_batch(next(batch for batch in data.batches[SCRATCH] if batch.rows))
+    yield InvalidInput, partial(engine.ingest, SCRATCH, some.drop_columns("step"))
+    yield InvalidInput, partial(engine.ingest, SCRATCH, _without_values(some, "step"))
+    yield TableExists, partial(create, SCRATCH)
+    for name in ("-", "a/b", "", "x" * 101):
+        yield InvalidInput, partial(create, name)
+    yield InvalidInput, partial(create, _NOWHERE, timestamp=_NOWHERE)
+    yield InvalidInput, partial(create, _NOWHERE, tags=["reading"])
+    for changes in _BAD_CHANGES:
+        yield InvalidInput, partial(engine.change_options, **changes)
+    yield InvalidInput, partial(engine.change_segment_size, MAIN, 0)
+    yield InvalidInput, partial(engine.transfer, SCRATCH, engine.root / "tables" / MAIN)
+    if (engine.root / ARCHIVE / MAIN / "_delta_log").exists():
+        yield InvalidInput, partial(engine.transfer, SCRATCH, engine.root / ARCHIVE / MAIN)  # It has other columns.
+        yield InvalidInput, partial(engine.transfer, SCRATCH, engine.root / ARCHIVE)  # It is not a table.
+    yield UnknownTable, partial(engine.ingest, _NOWHERE, some)
+    yield UnknownTable, partial(engine.transfer, _NOWHERE, engine.root / ARCHIVE / _NOWHERE)
+    yield UnknownTable, partial(engine.change_segment_size, _NOWHERE, 9)
+    yield UnknownTable, partial(engine.switch_log, True, _NOWHERE)
+    calls: list[Callable[[str], object]] = [engine.truncate, engine.drop_table, engine.read, engine.unpersisted]
+    for call in [*calls, engine.files, engine.has_log]:
+        yield UnknownTable, partial(call, _NOWHERE)
+
+
+_BAD_CHANGES: tuple[dict[str, object], ...] = (
+    {"identity": "x"},
+    {"segment_bytes_max": 0},
+    {"flush_seconds": 0},
+    {"wal": 1},
+)
+
+
+def _without_values(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    arrays = [
+        pa.nulls(batch.num_rows, field.type) if field.name == column else batch[field.name] for field in batch.schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
+    """Make calls that a log must refuse; ``table`` has batches, ``unknown`` is not there. Raises PromiseBroken."""
+    log, other = wal.log(table), pa.record_batch([pa.array([1])], ["other"])
+    before = log.next_id, log.persisted, log.oldest_id
+    for ids in ([-1], [log.next_id], [0, log.next_id + 3]):
+        _refused(InvalidInput, partial(wal.mark_persisted, table, ids))
+        _refused(InvalidInput, partial(log.mark_persisted, ids))
+    _refused(InvalidInput, partial(wal.append, table, other))
+    _refused(TableExists, partial(wal.create_table_log, table, log.schema))
+    _refused(InvalidInput, partial(wal.create_table_log, "-", log.schema))
+    calls: list[Callable[[str], object]] = [wal.log, wal.truncate, wal.unpersisted, wal.remove_table_log]
+    for call in calls:
+        _refused(UnknownTable, partial(call, unknown))
+    _refused(UnknownTable, partial(wal.append, unknown, other))
+    _refused(UnknownTable, partial(wal.mark_persisted, unknown, [0]))
+    if (log.next_id, log.persisted, log.oldest_id) != before:
+        raise PromiseBroken("corrupt", f"refused calls took {before} to {(log.next_id, log.persisted, log.oldest_id)}")
+
+
+def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: int) -> None:
+    """Raise PromiseBroken unless a log counts right.
+
+    Args:
+        appends: batches since it was opened.
+        shared: those that may have shared the sync of another one.
+        closed: segments that were there when it was opened, but for the one that takes the next record.
+    """
+    counters, segments = log.counters, len(list(log.folder.glob("*.arrows")))
+    right = counters.appends == appends and appends - shared <= counters.syncs <= appends
+    right = right and counters.rotations - counters.retired == segments - 1 - closed
+    if not right or not counters.bytes or not counters.sync_seconds or not counters.replayed:
+        raise PromiseBroken(
+            "corrupt", f"{log.table} has {segments} segments after {appends} appends, and counts {counters}"
+        )
+
+
+def nothing_behind(root: Path, *, but_for: str = "") -> None:
+    """Raise PromiseBroken if a file of an unfinished step is there, outside of this folder, while no call is under way."""
+    found = list[str]()
+    for folder, folders, files in os.walk(
+        root
+    ):  # Often called: a Path for each file would take longer than the engine's own calls.
+        place = folder[len(str(root)) + 1 :]
+        if place.partition("/")[0] != but_for or not place:
+            found += [f"{place}/{name}".lstrip("/") for name in (*folders, *files) if _is_unfinished(name)]
+    if found:
+        raise PromiseBroken("corrupt", f"left behind: {', '.join(sorted(found))}")
+
+
+def _is_unfinished(name: str) -> bool:
+    return (
+        (name.startswith(".") and name != ".lock") or name.endswith(".tmp") or "#" in name or name == "_transfer.json"
+    )
+
+
+def let_go(root: Path) -> None:
+    """Raise PromiseBroken if this process holds a file below ``root`` open: what was closed lets go of every file."""
+    held, place = list[str](), os.path.realpath(root)
+    for file in Path("/proc/self/fd").iterdir():
+        try:
+            path = str(file.readlink())
+        except OSError:  # The listing's own.
+            continue
+        if path.startswith(f"{place}/"):
+            held.append(path.removeprefix(f"{place}/"))
+    if held:
+        raise PromiseBroken("corrupt", f"closed, and still holds {', '.join(sorted(held))} open")

@@ -1,0 +1,43 @@
+"""Logs as an earlier death could have left them: an append torn, a rotation half done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crashmatrix.reference_wal.log.segments.segment import (
+    Codec,
+    Record,
+    SegmentName,
+    open_segment,
+    read_opening,
+    read_records,
+    scan,
+)
+from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
+
+__all__ = ["stop_rotating", "tear_an_append"]
+
+
+def tear_an_append(active: Path) -> None:
+    """Leave of one more record its first sector; the others are the zeros that they were filled with."""
+    with open_segment(active) as file:
+        opening = read_opening(file)
+        assert opening is not None
+        records = [record for record in read_records(file, opening) if isinstance(record, Record)]
+    end = records[-1].end
+    message = Codec(opening.schema).encode(records[-1].batch)
+    seal = opening.form.write(records[-1].id + 1, end, end, message)
+    with active.open("r+b") as log:
+        log.seek(end)
+        log.write((seal + message.to_pybytes())[: SECTOR_BYTES - end % SECTOR_BYTES])
+
+
+def stop_rotating(active: Path) -> None:
+    """Close a segment, and do not start the next one."""
+    with open_segment(active) as file:
+        found = scan(file)
+    assert found.opening is not None and found.records
+    start = found.opening.header.start
+    with active.open("r+b") as log:
+        log.truncate(found.good_bytes)
+    active.rename(active.with_name(str(SegmentName(start, start + found.records - 1))))

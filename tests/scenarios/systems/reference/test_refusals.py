@@ -1,0 +1,134 @@
+"""Calls that must be refused are, each by an error of its kind; one that is not shows, and so does a file left open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal import StorageEngine, WriteAheadLog, engine as engine_module
+from crashmatrix.reference_wal.errors import InvalidInput
+from crashmatrix.reference_wal.log import write_ahead_log
+from crashmatrix.reference_wal.log.batch_check import BatchCheck
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet, numbered
+from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
+from crashmatrix.scenarios.systems.reference.refusals import (
+    compare_counters,
+    let_go,
+    nothing_behind,
+    refuse,
+    refuse_to_log,
+)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataSet:
+    times = pa.array(range(300), pa.timestamp("us"))
+    (tmp_path / "rows").mkdir()
+    DataSet.store(numbered(pa.table({"at": times, "sensor": ["a"] * 300})), tmp_path / "rows", 0)
+    return DataSet(tmp_path / "rows", 0, "at", ["sensor"])
+
+
+def unchecked(*_: Any) -> None:
+    """Check nothing."""
+
+
+def refused_more(*_: Any, **__: Any) -> None:
+    raise InvalidInput("whatever it is")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "instead", "said"),
+    [
+        (BatchCheck, "__call__", unchecked, "different schema"),
+        (engine_module, "check_changes", unchecked, "change_options"),
+        (StorageEngine, "_table", refused_more, "by InvalidInput, not UnknownTable"),
+    ],
+)
+def test_an_engine_refuses(
+    place: Any, name: str, instead: Any, said: str, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call is refused; an engine that accepts one, or refuses it as another mistake, shows."""
+    with StorageEngine.open(tmp_path / "engine") as engine:
+        for table in (MAIN, SCRATCH):
+            source = data.source(table)
+            engine.create_table(table, source.schema, timestamp=source.timestamp, tags=source.tags)
+        engine.ingest(MAIN, data.record_batch(data.batches[MAIN][0]))
+        engine.flush()
+        engine.transfer(MAIN, engine.root / ARCHIVE / MAIN)
+        refuse(engine, data)
+        assert engine.tables == [MAIN, SCRATCH]
+        monkeypatch.setattr(place, name, instead)
+        with pytest.raises((PromiseBroken, pa.ArrowInvalid), match=said):
+            refuse(engine, data)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "instead", "said"),
+    [
+        (BatchCheck, "__call__", unchecked, "append"),
+        (write_ahead_log, "check_table_name", unchecked, "create_table_log"),
+    ],
+)
+def test_a_log_refuses(
+    place: Any, name: str, instead: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an engine."""
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
+    schema = pa.schema([("number", pa.int64())])
+    wal.create_table_log("t", schema)
+    wal.append("t", pa.record_batch([pa.array([1])], schema=schema))
+    refuse_to_log(wal, "t", "unknown")
+    monkeypatch.setattr(place, name, instead)
+    with pytest.raises((PromiseBroken, pa.ArrowInvalid), match=said):
+        refuse_to_log(wal, "t", "unknown")
+    wal.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"appends": 3}, {"syncs": 0}, {"syncs": 3}, {"rotations": 0}, {"retired": 1}, {"bytes": 0}, {"replayed": 0}],
+)
+def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters fit the appends and the files of a log."""
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
+    schema = pa.schema([("number", pa.int64())])
+    wal.create_table_log("t", schema)
+    log = wal.log("t")
+    for number in range(2):
+        wal.append("t", pa.record_batch([pa.array([number])], schema=schema))
+    log.rotate()
+    assert len(list(log.unpersisted())) == 2
+    compare_counters(log, appends=2, shared=1, closed=0)
+    monkeypatch.setattr(SegmentedLog, "counters", replace(log.counters, **wrong))
+    with pytest.raises(PromiseBroken, match="2 appends"):
+        compare_counters(log, appends=2, shared=1, closed=0)
+    wal.close()
+
+
+def test_a_file_left_open_shows(tmp_path: Path) -> None:
+    """Files elsewhere do not matter."""
+    held, elsewhere = tmp_path / "root" / "file", tmp_path / "root-of-others"
+    held.parent.mkdir()
+    with elsewhere.open("w"):
+        with held.open("w"), pytest.raises(PromiseBroken, match="still holds file open"):
+            let_go(tmp_path / "root")
+        let_go(tmp_path / "root")
+
+
+@pytest.mark.parametrize("name", ["wal/.removed-t", "tables/t/_transfer.json", "options.json.tmp", "5.json#unfinished"])
+def test_a_file_left_behind_shows(name: str, tmp_path: Path) -> None:
+    """But for those of a folder that is another's, and the lock."""
+    for other in (".lock", "theirs/.hidden", "tables/t/5.json"):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).touch()
+    nothing_behind(tmp_path, but_for="theirs")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(PromiseBroken, match=f"left behind: {name}"):
+        nothing_behind(tmp_path, but_for="theirs")

@@ -1,0 +1,35 @@
+"""Logs that an earlier death left: recovery drops the torn record, and starts the segment that a rotation did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix.reference_wal import WriteAheadLog
+from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
+
+SCHEMA = pa.schema([("value", pa.binary())])
+
+
+@pytest.mark.parametrize(("leave", "name"), [(tear_an_append, "0-.arrows"), (stop_rotating, "0-1.arrows")])
+def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> None:
+    """Every batch is there, and the log goes on; the debris is not that of a clean end."""
+    rows = pa.record_batch([pa.array([b"x" * 3000])], schema=SCHEMA)
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
+    wal.create_table_log("t", SCHEMA)
+    for _ in range(2):
+        wal.append("t", rows)
+    wal.log("t").close(note_end=False)
+    (segment,) = (tmp_path / "t").glob("*.arrows")
+    before = segment.read_bytes()
+    leave(segment)
+    (left,) = (tmp_path / "t").glob("*.arrows")
+    assert left.name == name
+    assert left.read_bytes() != before
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
+    assert [batch_id for batch_id, _ in wal.unpersisted("t")] == [0, 1]
+    assert wal.append("t", rows) == 2
+    wal.close()
