@@ -17,9 +17,11 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.errors import PromiseBroken, UsageError, text_of
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
+from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.result import signal_name
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
+from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Event, Item, Promises
 from tests.scenarios.experiments import kill_of, power_of
 from tests.scenarios.odd_systems import CLAIMS, ENDS, RETURNS
@@ -94,6 +96,15 @@ def test_an_undisturbed_run_that_breaks_the_contract_is_refused(experiment: str,
     account = "Attempted 6 items: 0, 1, 2, 3, 4 and 1 more; acknowledged 6 items: 0, 1, 2, 3, 4 and 1 more; recovered 5 items: 1"
     assert account in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_account_of_an_undisturbed_run() -> None:
+    """It tells apart what was attempted, acknowledged and recovered."""
+    promises = Promises.parse(b"attempt 1\nack 1\nattempt 2\n")
+    violation = judge_undisturbed(promises, [3], lambda *_: Violation(Verdict.LOSES, "1 is gone"))
+    assert violation is not None
+    account = "Attempted 2 items: 1, 2; acknowledged 1 item: 1; recovered 1 item: 3"
+    assert violation.explanation == f"1 is gone. {account}"
 
 
 def state_of(checker: Checker, *items: Item) -> CrashState:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from crashmatrix import Item, Journal, SystemUnderTest
+from crashmatrix import Item, Journal, Promises, SystemUnderTest
 from crashmatrix.scenarios.target.lives import Life, current, repeating
 
 
@@ -35,6 +35,31 @@ def test_async_parts_are_run_to_their_end(tmp_path: Path) -> None:
     store = AsyncStore()
     store.workload(root, Journal(tmp_path / "journal"))  # type: ignore[unused-coroutine]  # it is run
     assert sorted(store.recover(root)) == [0, 1, 2, 3]  # type: ignore[call-overload]
+
+
+def test_every_part_may_be_a_coroutine(tmp_path: Path) -> None:
+    """Each method that a target may override is run to its end."""
+    ran = []
+
+    class Store(AsyncStore):
+        async def prepare(self, root: Path) -> Sequence[Item]:  # type: ignore[override]  # as above
+            await asyncio.sleep(0)
+            ran.append("prepare")
+            return [1]
+
+        async def resume(self, root: Path, journal: Journal) -> None:
+            await asyncio.sleep(0)
+            ran.append("resume")
+
+        async def verify(self, root: Path, promises: Promises) -> None:  # type: ignore[override]  # as above
+            await asyncio.sleep(0)
+            ran.append("verify")
+
+    store = Store()
+    assert list(store.prepare(tmp_path)) == [1]  # type: ignore[call-overload]
+    store.resume(tmp_path, Journal(tmp_path / "journal"))  # type: ignore[unused-coroutine]  # it is run
+    store.verify(tmp_path, Promises())  # type: ignore[unused-coroutine]  # it is run
+    assert ran == ["prepare", "resume", "verify"]
 
 
 def test_the_part_that_runs() -> None:

@@ -16,6 +16,7 @@ PUT, DONE, TAKING = 'attempt ["put",1]|ack ["put",1]', '|attempt ["done",1]|ack 
 TABLE: list[tuple[Contract, str, list[Item], str]] = [
     (AtLeastOnce(), "attempt 1|ack 1", [1, 1, 1], ""),
     (AtLeastOnce(), "attempt 1|ack 1", [], "loses: acknowledged, but gone: 1"),
+    (AtLeastOnce(), "|".join(["attempt 1|ack 1"] * 3), [], "loses: acknowledged, but gone: 1 (of 3 acknowledged)"),
     (AtLeastOnce(), "attempt 1|ack 1", [1, 2], "phantom: "),
     (AtMostOnce(), "attempt 1|ack 1", [], ""),
     (AtMostOnce(), "attempt 1|ack 1", [1, 1], "duplicate: "),
