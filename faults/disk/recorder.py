@@ -167,7 +167,7 @@ class Recorder(ABC):
     _destroy = _release = _nothing
 
     def _interrupt(self, request: Request) -> bytes:
-        """Whoever waits for a held answer may be killed: it would wait on."""
+        """A killed process that waits for a held answer would wait for ever."""
         if self._held and request.unpack("Q")[0] == self._held[0]:
             self._go()
         return b""

@@ -18,7 +18,7 @@ _GROUPS_MAX = 8
 
 
 class Served(Protocol):
-    """What a recording yields. ``since`` counts the requests of the fault's class from the failed one on; 0 if unknown."""
+    """The yield of a recording. ``since`` counts the requests of the fault's class from the failed one on; 0 if unknown."""
 
     since: int
 

@@ -1,4 +1,4 @@
-"""What faults left is judged once: equal folders of different recordings with equal promises."""
+"""Equal folders of different recordings, with equal promises, are judged once."""
 
 from __future__ import annotations
 

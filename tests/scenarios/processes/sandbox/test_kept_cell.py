@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
 
 
 def outcomes(folder: Path) -> list[tuple[int, str]]:
-    """What a cell makes of a workload that leaves a process behind, of one that looks for it, and of two that do not return."""
+    """The outcomes of a workload that leaves a process behind, of those that look for it, and of two that do not return."""
     root = folder / "data"
     root.mkdir()
 
