@@ -199,7 +199,10 @@ class _Trial:
         if not failed:
             tried.requests = self._switch.reads if fault.calls == READ else requests_made(trace, fault.calls)
             return tried
-        tried.lines_before, tried.what = len(journal_before(trace, at)), what_failed_at(trace, at)
+        first = (
+            at - 1 if fault.calls in ROOMS else at
+        )  # A full disk shows by the line of the first attempt that failed.
+        tried.lines_before, tried.what = len(journal_before(trace, first)), what_failed_at(trace, at)
         tried.alive = at <= trace.ended
         if fault.planned:
             read = self._switch.reads - fault.number + 1 + failed

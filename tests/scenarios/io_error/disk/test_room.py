@@ -40,6 +40,9 @@ sed "s/^0*//" items; rm items''', "sh", "{root}"]
 """
 """A store run by commands: a line of 400,000 bytes for each item, and room is needed for a list of them when it is opened."""
 
+_BUDGETS = {"ext4": 216, "xfs": 1000, "btrfs": 1000}
+"""Three rooms: none, a middle one, and nearly enough; or all. Where a new file takes much room, few rooms show what is wrong."""
+
 STORES = {
     "right": ("true", "set -e", "true", {}),
     "stays full": ("refused=yes", "set -e", "true", {"cannot-open": {FULL}}),
@@ -53,7 +56,7 @@ def broken_by(filesystem: str, target: str, report: Path) -> dict[str, set[str]]
     plan = Plan(target=target, experiments=("io-error",), report=report, workers=2)
     with workbench(plan) as (checker, _):
         source = DiskSource(checker, plan.experiment_options, filesystem, ())
-        faults = [fault for fault in source.plan(1000) if fault.calls in ROOMS]
+        faults = [fault for fault in source.plan(_BUDGETS[filesystem]) if fault.calls in ROOMS]
         assert {fault.calls for fault in faults} == set(ROOMS)
         broken: dict[str, set[str]] = {}
         fired = set()
@@ -61,6 +64,12 @@ def broken_by(filesystem: str, target: str, report: Path) -> dict[str, set[str]]
             fired |= {(fault.calls, fault.times)} if run.fired else set()
             assert Verdict.UNKNOWN not in {checked.verdict for checked, _ in judged.values()}
             assert {ending for ending in judged if fault.calls == FULL} <= {"remounted", "resumed"}
+            refused = run.journal.count(b"fail ") - 1
+            assert all(
+                f"each of the {refused} items" in checked.explanation
+                for checked, _ in judged.values()
+                if "since" in checked.explanation
+            )
             for checked, _ in judged.values():
                 if checked.verdict.broken:
                     broken.setdefault(checked.verdict.value, set()).add(fault.calls)
@@ -72,7 +81,7 @@ def broken_by(filesystem: str, target: str, report: Path) -> dict[str, set[str]]
 @pytest.mark.parametrize(
     ("name", "filesystem"),
     [
-        pytest.param(name, filesystem, marks=[] if filesystem == "ext4" and name != "right" else pytest.mark.slow)
+        pytest.param(name, filesystem, marks=[] if filesystem == "ext4" and name != "stays full" else pytest.mark.slow)
         for name in STORES
         for filesystem in ("ext4", "xfs", "btrfs")
     ],
@@ -89,7 +98,11 @@ def test_a_store_run_by_commands(tmp_path: Path, name: str, filesystem: str) -> 
 @pytest.mark.parametrize("filesystem", EACH_DAY)
 @pytest.mark.parametrize(
     ("name", "broken"),
-    [("LargeStaysFull", {"cannot-open": {FULL}}), ("LargeComesBack", {}), ("LargeSwallows", {"loses": {FULL, SMALL}})],
+    [
+        ("LargeStaysFull", {"cannot-open": {FULL}}),
+        ("LargeSwallows", {"loses": {FULL, SMALL}}),
+        pytest.param("LargeComesBack", {}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_store_in_python(tmp_path: Path, name: str, broken: dict[str, set[str]], filesystem: str) -> None:
     """One that refuses everything after an error is found, and one that takes no notice of it; the right one is safe."""
