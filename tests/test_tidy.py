@@ -116,6 +116,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/io_error/jobs.py": "the other end of a run; io_error/test_runs.py drives it",
     "scenarios/io_error/scenario.py": "makes a scenario again; io_error/test_experiment.py and disk/test_source.py replay some",
     "scenarios/io_error/disk/base.py": "records; disk/test_source.py drives it",
+    "scenarios/io_error/disk/failures.py": "reads recordings; disk/test_source.py and disk/test_room.py make some",
     "scenarios/io_error/disk/tries.py": "the other end of a job; disk/test_source.py drives it",
     "scenarios/io_error/disk/workers.py": "the driver of tries.py; disk/test_source.py and disk/test_ends.py drive it",
     "scenarios/io_error/disk/workload.py": "runs inside a recording; disk/test_source.py drives it",

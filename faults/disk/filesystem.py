@@ -37,6 +37,7 @@ class _Kind:
     make: tuple[str, ...]
     package: str = ""  # Debian's name for what has the program that makes it
     always: tuple[str, ...] = ()
+    gives_room_back: tuple[str, ...] = ()  # how it is made so that it has room again once files are removed
     images: tuple[str, ...] = ()  # make mounting a crash image cheaper: no power cut will come
     atomic_bytes: int = 512  # the disk has to write this much whole
     lone_identity: bool = False  # no two devices may have one UUID
@@ -68,6 +69,7 @@ _KINDS = {
     "btrfs": _Kind(
         size_mib=1024,
         make=("mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single", "-U", "{uuid}"),
+        gives_room_back=("--mixed",),  # Else all of the disk belongs to data then, and none is left for metadata.
         package="btrfs-progs",
         always=("nodiscard",),
         images=("nobarrier",),
@@ -148,18 +150,26 @@ class Filesystem:
         return _KINDS[self.name].atomic_bytes
 
     @property
+    def keeps_room(self) -> bool:
+        """Whether it stays full when files are removed, unless it is made so that it does not."""
+        return bool(_KINDS[self.name].gives_room_back)
+
+    @property
     def journaled(self) -> bool:
         """Whether it recovers from a crash by itself, when mounted."""
         return not _KINDS[self.name].check
 
-    def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = ()) -> None:
+    def make(self, path: str, *, seed: int, descriptors: tuple[int, ...] = (), gives_room_back: bool = False) -> None:
         """Make the filesystem on a file of zeros; `descriptors` are passed on, for a path under /dev/fd.
+
+        With `gives_room_back`, it has room again once files are removed.
 
         Raises RecordingFailed with the program's message.
         """
         of_seed = uuid.uuid5(uuid.NAMESPACE_OID, f"crashmatrix {seed} {self.name}")
         identity = str(uuid.uuid4() if _KINDS[self.name].lone_identity else of_seed)
         command = [part.format(uuid=identity) for part in _KINDS[self.name].make]
+        command += _KINDS[self.name].gives_room_back if gives_room_back else ()
         done = subprocess.run(
             [*command, path], capture_output=True, text=True, check=False, env=_ENVIRONMENT, pass_fds=descriptors
         )

@@ -76,7 +76,8 @@ class RecordOptions:
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
     the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
     read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first
-    note that begins with the word `room_until`, or to the end. With `write_back`, everything is written back once
+    note that begins with the word `room_until`, or to the end; a new filesystem that is to have room again once files are
+    removed needs `gives_room_back`. With `write_back`, everything is written back once
     the workload has ended, before the faults end. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins
     the recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
     """
@@ -90,6 +91,7 @@ class RecordOptions:
     cold: bool = False
     room_bytes: int | None = None
     room_until: str = ""
+    gives_room_back: bool = False
     write_back: bool = False
     time_limit_seconds: float = 60.0
     cpu: int | None = None
@@ -132,7 +134,7 @@ def record(
         stage = medium_of(str(filesystem)).stage(
             image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
         )
-        stage.switch = options.switch
+        stage.switch, stage.gives_room_back = options.switch, options.gives_room_back
         try:
             _run_stage(lambda: _on_new_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
             status, error = _read_reply(reply)

@@ -113,6 +113,8 @@ class Stage(ABC):
         self._crashed = crashed
         self._cpu = _choose_cpu() if cpu is None else cpu
         self.switch: FaultSwitch | None = None
+        self.gives_room_back = False
+        """Whether a new filesystem has room again once files are removed."""
         self._mounted = False
         self._device = ""
         self._notes = self._held = -1

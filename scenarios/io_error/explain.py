@@ -12,7 +12,7 @@ from crashmatrix.reports.findings import Group, group
 from crashmatrix.scenarios.io_error.again import again, again_on_disk
 from crashmatrix.scenarios.io_error.disk.plan import VARIANTS_ON_DISK
 from crashmatrix.scenarios.io_error.disk.source import DiskSource
-from crashmatrix.scenarios.io_error.faults import FULL, ActionFault, Fault, PointFault, RequestFault
+from crashmatrix.scenarios.io_error.faults import FULL, SMALL, ActionFault, Fault, PointFault, RequestFault
 from crashmatrix.scenarios.io_error.messages import (
     CUT,
     CUT_LATER,
@@ -60,6 +60,7 @@ _PROBLEMS = {
     "disk-flush": "the disk fails a flush",
     "disk-read": "the disk fails a read",
     FULL: "the disk is full",
+    SMALL: "the data fills the disk",
 }
 
 
@@ -173,6 +174,8 @@ class Explainer:
 
 
 def _on_disk(fault: RequestFault, place: Place, failed: int) -> str:
+    if fault.calls == SMALL:
+        return f"The disk under {fault.filesystem} had {fault.number:,} KiB of room, and the data filled it."
     if fault.calls == FULL:
         until = "until the first attempt had failed" if fault.times == "once" else "until the workload had ended"
         return f"The disk under {fault.filesystem} had {fault.number:,} KiB of room left, {until}."

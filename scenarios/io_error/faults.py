@@ -8,6 +8,7 @@
     ext4:disk-read@2~EIO~once               it fails its second read
     ext4:disk-full@64~ENOSPC~once           another program's file leaves 64 KiB, until the first attempt has failed
     ext4:disk-full@64~ENOSPC~on             it leaves 64 KiB to the end
+    ext4:disk-small@64~ENOSPC~on            the disk has 64 KiB of room, and no more when the system is opened on it
     ext4:on-disk.fsync@2~EIO~once           a call fails, while the workload runs on a recorded ext4
 
 All have the same fields, print as they are parsed, and differ in their error.
@@ -24,16 +25,32 @@ from crashmatrix.faults.disk import DiskFault, Filesystem, InvalidOption
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["FLUSH", "FULL", "READ", "WRITE", "ActionFault", "Fault", "PointFault", "RequestFault", "parse_fault"]
+__all__ = [
+    "FLUSH",
+    "FULL",
+    "READ",
+    "ROOMS",
+    "SMALL",
+    "WRITE",
+    "ActionFault",
+    "Fault",
+    "PointFault",
+    "RequestFault",
+    "parse_fault",
+]
 
-WRITE, FLUSH, READ, FULL = "disk-write", "disk-flush", "disk-read", "disk-full"
-"""The classes of requests of a disk; the last one is not a request: the disk has no more room."""
+WRITE, FLUSH, READ, FULL, SMALL = "disk-write", "disk-flush", "disk-read", "disk-full", "disk-small"
+"""The classes of requests of a disk. The last two are no requests: a neighbour, or the data itself, fills the disk."""
+
+ROOMS: Final = (FULL, SMALL)
+"""The classes whose number is the room on the disk, in KiB."""
 
 _ON_DISK: Final = "on-disk."
 """Marks the class of calls of a call that fails on a recorded disk."""
 
 _REQUEST: Final = re.compile(
-    rf"(.+):({WRITE}|{FLUSH}|{READ}|{FULL}|on-disk\.[a-z]+)@([1-9][0-9]{{0,8}}|0)~([A-Za-z+]+)~([a-z-]+)", re.DOTALL
+    rf"(.+):({WRITE}|{FLUSH}|{READ}|{FULL}|{SMALL}|on-disk\.[a-z]+)@([1-9][0-9]{{0,8}}|0)~([A-Za-z+]+)~([a-z-]+)",
+    re.DOTALL,
 )
 ACTIONS: Final = r"(?:return|panic)(?:\(.*\))?"
 """The actions of fail-rs and gofail that are errors."""
@@ -114,7 +131,7 @@ class ActionFault(_OfFailpoint):
 class RequestFault:
     """Something goes wrong on a recorded disk with this filesystem.
 
-    ``calls`` says what: a request of the disk (`WRITE`, `FLUSH`, `READ`), its room (`FULL`, where ``number`` is in KiB), or a
+    ``calls`` says what: a request of the disk (`WRITE`, `FLUSH`, `READ`), its room (`ROOMS`, where ``number`` is in KiB), or a
     call of the workload (``on-disk.`` and its class). ``number`` counts such requests or calls from 1.
     """
 
@@ -177,8 +194,8 @@ def _of_request(found: re.Match[str]) -> RequestFault | None:
             return None
     except (InvalidOption, UsageError):
         return None
-    known = ("once", "on") if fault.calls == FULL else ("once", "twice", "on")
-    return fault if fault.times in known and (fault.number or fault.calls == FULL) else None
+    known = {FULL: ("once", "on"), SMALL: ("on",)}.get(fault.calls, ("once", "twice", "on"))
+    return fault if fault.times in known and (fault.number or fault.calls in ROOMS) else None
 
 
 def parse_fault(text: str) -> Fault:

@@ -29,18 +29,20 @@ class Log(SystemUnderTest):
     """Right: it stops at the first error, and recovery cuts off a torn record."""
 
     seconds_max = 20.0
+    items, padding = ITEMS, b""
+    """How many there are, and the end of each record."""
 
     def workload(self, root: Path, journal: Journal) -> None:
-        self.store(root, journal, range(ITEMS))
+        self.store(root, journal, range(self.items))
 
     def resume(self, root: Path, journal: Journal) -> None:
-        self.store(root, journal, range(ITEMS, ITEMS + 2))
+        self.store(root, journal, range(self.items, self.items + 2))
 
     def store(self, root: Path, journal: Journal, items: Sequence[int]) -> None:
         fd = os.open(root / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
         for item in items:
             with self.trying(), journal.attempt(item):
-                self.append(root, fd, b"%04d%04d\n" % (item, item))
+                self.append(root, fd, b"%04d%04d%b\n" % (item, item, self.padding))
 
     @contextlib.contextmanager
     def trying(self) -> Iterator[None]:
@@ -61,7 +63,7 @@ class Log(SystemUnderTest):
             return []
         found, whole = [], 0
         for line in path.read_bytes().splitlines(keepends=True):
-            if len(line) != 9 or line[:4] != line[4:8] or line[8:] != b"\n":
+            if line[:4] != line[4:8] or line[8:] != self.padding + b"\n":
                 break
             found.append(int(line[:4]))
             whole += len(line)
@@ -199,6 +201,33 @@ class ComesBack(GoesOn):
     """Right: stores again once there is room."""
 
     recovers_from_full_disk = True
+
+
+class Large:
+    """Records that take room on any filesystem."""
+
+    items, padding = 6, b"x" * 300_000
+
+
+class LargeStaysFull(Large, StaysFull):
+    """Wrong, as that one."""
+
+
+class LargeComesBack(Large, ComesBack):
+    """Right: it cuts off a torn record before the next one, too. On a full btrfs, there is no room to do so at once."""
+
+    whole: int | None = None
+
+    def append(self, root: Path, fd: int, record: bytes) -> None:
+        if self.whole is None:
+            self.whole = os.fstat(fd).st_size
+        os.ftruncate(fd, self.whole)
+        super().append(root, fd, record)
+        self.whole += len(record)
+
+
+class LargeSwallows(Large, Swallows):
+    """Wrong, as that one."""
 
 
 class SwallowsAtFailpoint(Log):

@@ -38,7 +38,12 @@ class DiskStage(Stage):
     def _lay_out(self) -> None:
         """Put the disk's first content on the image."""
         if self._crashed is None:
-            self._filesystem.make(f"/dev/fd/{self._image}", seed=self._seed, descriptors=(self._image,))
+            self._filesystem.make(
+                f"/dev/fd/{self._image}",
+                seed=self._seed,
+                descriptors=(self._image,),
+                gives_room_back=self.gives_room_back,
+            )
             return
         for offset, data in content(*self._crashed):
             os.pwrite(self._image, data, offset)

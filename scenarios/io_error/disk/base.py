@@ -10,16 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.faults.disk import CrashState, Flush, Machine, Note, RecordOptions, Trace, Write, record, save_trace
+from crashmatrix.faults.disk import (
+    CrashState,
+    Filesystem,
+    Flush,
+    Machine,
+    Note,
+    Recordings,
+    RecordOptions,
+    Trace,
+    Write,
+    load_trace,
+    record,
+    save_trace,
+)
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.workload import DiskJournal
-from crashmatrix.scenarios.io_error.faults import FLUSH, READ, WRITE
+from crashmatrix.scenarios.io_error.faults import FLUSH, READ, ROOMS, WRITE, RequestFault
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.jobs import Channel
-from crashmatrix.scenarios.processes.sandbox.cell import available
+from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
+from crashmatrix.scenarios.processes.sandbox.kept_cell import ConfinedInCell
 from crashmatrix.scenarios.processes.sandbox.view import ConfinedHere
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
 from crashmatrix.scenarios.recorded.state_judge import StateJudge
@@ -27,7 +41,7 @@ from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.journal import Item
 from crashmatrix.scenarios.target.notes import AckNote, parse
 
-__all__ = ["Base", "Request", "confine_for", "make_base", "recording_of"]
+__all__ = ["Base", "PreparedDisk", "Request", "confine_for", "make_base", "recording_of", "recordings_on"]
 
 _RECORDINGS = 2
 """How many undisturbed recordings are made: a kernel does not make the same requests each time."""
@@ -43,15 +57,23 @@ class Request:
 
 
 @dataclass(frozen=True)
+class PreparedDisk:
+    """The file of a prepared disk's trace, and the items on it; all of it is durable."""
+
+    trace: Path
+    initial: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
 class Base:
-    """See the module. ``trace`` is the file of the prepared disk; all of it is durable."""
+    """See the module. ``trace`` and ``initial`` are those of the disk for all faults but ``full``, if that is another one."""
 
     filesystem: str
     trace: Path
     initial: tuple[Item, ...]
     requests: tuple[Request, ...]
     room_bytes: int
-    """How much room the workload takes."""
+    """How much room the workload takes, or needs (`room`)."""
     acknowledged: int
     seconds: float
     """How long an undisturbed recording takes."""
@@ -59,6 +81,12 @@ class Base:
     """How the system breaks its promise by a power cut alone; empty if it does not."""
     fails_reads: bool = False
     """Whether reads of the workload are to fail, too."""
+    full: PreparedDisk | None = None
+    """The disk that has room again once files are removed, where the usual one has not."""
+
+    def prepared_for(self, fault: RequestFault) -> PreparedDisk:
+        """The disk from which recordings with a fault start."""
+        return (fault.calls in ROOMS and self.full) or PreparedDisk(self.trace, self.initial)
 
 
 def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
@@ -66,13 +94,14 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
     system, kind = target.make(), load(target.name)
 
     def prepare(root: Path) -> None:
+        os.ftruncate(items, 0)
         os.pwrite(items, json.dumps(recovered_items(system.prepare(root) or (), "prepare")).encode(), 0)
 
     def work(machine: Machine) -> None:
         before = os.statvfs(machine.root)
         system.workload(machine.root, DiskJournal(machine))
         after = os.statvfs(machine.root)
-        os.pwrite(room, b"%d" % (max(0, before.f_bfree - after.f_bfree) * after.f_frsize), 0)
+        os.pwrite(room, b"%20d" % (max(0, before.f_bfree - after.f_bfree) * after.f_frsize), 0)
 
     switches = [FaultSwitch() for _ in range(_RECORDINGS)]
     with anonymous_file("items") as items, anonymous_file("room") as room:
@@ -82,7 +111,14 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
         )
         prepared = record(lambda _: None, prepare=prepare, confine=confine_for(target), options=options)
         save_trace(prepared, trace)
+        initial = tuple(json.loads(_content(items)))
         whole = prepared, CrashState.whole(prepared, len(prepared.operations))
+        full = None
+        if Filesystem.parse(filesystem).keeps_room:
+            roomy = replace(options, gives_room_back=True)
+            other = record(lambda _: None, prepare=prepare, confine=confine_for(target), options=roomy)
+            full = PreparedDisk(trace.with_name("full.trace"), tuple(json.loads(_content(items))))
+            save_trace(other, full.trace)
         options = RecordOptions(seed=target.seed, write_back=True, cold=system.fails_reads, time_limit_seconds=limit)
         begun = time.monotonic()
         traces = [
@@ -90,19 +126,33 @@ def make_base(_: Channel, target: Target, filesystem: str, trace: Path) -> Base:
             for switch in switches
         ]
         seconds = (time.monotonic() - begun) / _RECORDINGS
-        initial = tuple(json.loads(_content(items)))
+        if full:
+            whole = other, CrashState.whole(other, len(other.operations))
+            record(work, crashed=whole, confine=confine_for(target), options=options)
         taken = int(_content(room) or 0)
     shortest = min(traces, key=lambda each: len(each.operations))
     acknowledged = sum(isinstance(parse(line), AckNote) for line in journal_before(shortest, shortest.finish))
     loses = _power_alone(target, recording_of(filesystem, target, trace, initial), shortest)
     reads = min(switch.reads for switch in switches) if system.fails_reads else 0
     requests = (*_requests(traces), *(Request(READ, number, f"read {number}") for number in range(1, reads + 1)))
-    return Base(filesystem, trace, initial, requests, taken, acknowledged, seconds, loses, system.fails_reads)
+    return Base(filesystem, trace, initial, requests, taken, acknowledged, seconds, loses, system.fails_reads, full)
 
 
 def recording_of(filesystem: str, target: Target, trace: Path, initial: tuple[Item, ...]) -> Recording:
     """Return the recording that a trace is, as power's judges need it."""
     return Recording("io-error", filesystem, "none", target.seed, trace, initial)
+
+
+def recordings_on(
+    disk: PreparedDisk, target: Target, cell: Cell | None, switch: FaultSwitch | None = None
+) -> Recordings:
+    """Return recordings that start from a prepared disk, with their workloads in a cell that was made before."""
+    prepared = load_trace(disk.trace)
+    return Recordings(
+        (prepared, CrashState.whole(prepared, len(prepared.operations))),
+        confine=(lambda folder, notes: ConfinedInCell(cell, target.view(folder, notes))) if cell else None,
+        switch=switch,
+    )
 
 
 def confine_for(target: Target) -> Callable[[Path, Path], Any] | None:

@@ -70,6 +70,11 @@ class EndJudge:
         with CrashImages(trace) as images:
             yield Ends(self, trace, images, "" if self._on_disk else str(self._traces))
 
+    def breaks(self, trace: Trace) -> bool:
+        """Whether the promise is broken at the end of a recording, once the disk is mounted again."""
+        with self.of(trace) as ends:
+            return ends.judge(CrashState.whole(trace, len(trace.operations))).verdict.broken
+
     def number_of(self, lines: bytes) -> int:
         """Return the number of the promises that a journal makes. Raises UsageError: it makes no sense."""
         if lines not in self._numbers:
@@ -83,10 +88,6 @@ class EndJudge:
         if is_ours(self._contract):
             return judge_safely(self._contract, promises, items)
         return self._folders.violation_apart(promises, items)
-
-    def can_resume(self) -> bool:
-        """Whether the system says how it goes on."""
-        return self._kind.can_resume()
 
     def folder(self, root: Path, state: CrashState, number: int, apart: str) -> Judged:
         """Judge a mounted folder; ``apart`` keeps it from being taken for one of another recording."""

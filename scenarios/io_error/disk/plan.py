@@ -7,12 +7,12 @@ from typing import Final
 
 from crashmatrix.faults.disk import Filesystem
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, ROOMS, SMALL, WRITE, RequestFault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.io_error.plan import choose, thinned
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault
 
-__all__ = ["NO_ROOM_BACK", "SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "cuts_later", "rooms"]
+__all__ = ["SHARE", "VARIANTS_ON_DISK", "beyond", "choose_on_disk", "cuts_later", "rooms"]
 
 SHARE: Final = 4
 """A filesystem gets one part in so many of the budget."""
@@ -22,13 +22,11 @@ VARIANTS_ON_DISK: Final = {
     FLUSH: (("EIO", "once"), ("EIO", "twice"), ("EIO", "on")),
     READ: (("EIO", "once"), ("EIO", "twice"), ("EIO", "on")),
     FULL: (("ENOSPC", "once"), ("ENOSPC", "on")),
+    SMALL: (("ENOSPC", "on"),),
 }
 """The faults of each class of requests, the simplest first. A disk that is thinly provisioned answers a write with ENOSPC."""
 
-NO_ROOM_BACK: Final = ("btrfs", "posix")
-"""Filesystems without a disk, or that stay full when files are removed: btrfs has given all of its disk to data then."""
-
-_ROOMS = 6
+_ROOMS, _BLOCKS = 6, (1, 2, 4)
 _LATER = (1, 2, 4, 8, 16, 32)
 """After which acknowledgements the power is cut, counted from a call that failed."""
 _CALLS_SHARE, _FULL_SHARE = 4, 6
@@ -39,12 +37,15 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
 
     A share goes to calls that fail while the workload runs on the disk, another to a disk without room.
     """
+    several = rooms(base)
+    plain = {several[at] for at in (0, len(several) // 2, -1)} if several else set()
     full = [
-        RequestFault(base.filesystem, FULL, room, *variant)
-        for room in rooms(base)
-        for variant in VARIANTS_ON_DISK[FULL]
+        (2 * (room not in plain) + (calls == SMALL), RequestFault(base.filesystem, calls, room, *variant))
+        for room in several
+        for calls in ROOMS
+        for variant in VARIANTS_ON_DISK[calls]
     ]
-    full = full and thinned([(0, fault) for fault in full], max(1, budget // _FULL_SHARE), f"{seed} rooms")
+    in_full = thinned(full, max(1, budget // _FULL_SHARE), f"{seed} rooms") if full else []
     share = budget // _CALLS_SHARE if base.requests else budget
     calls, rule = choose(places, share, seed, plain=True) if not base.loses_at_cuts else ([], "")
     on_disk = [RequestFault.of_call(base.filesystem, fault) for fault in calls if isinstance(fault, CallFault)]
@@ -53,22 +54,22 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
         for request, rank in zip(base.requests, _ranks(base.requests), strict=True)
         for variant in VARIANTS_ON_DISK[request.calls]
     ]
-    left = max(1, budget - len(full) - len(on_disk))
+    left = max(1, budget - len(in_full) - len(on_disk))
     if len(ranked) > left:
         rule = (
             f"{base.filesystem}: {len(ranked):,} faults of requests thinned to {left:,} (--budget, seed {seed}): at the first "
             "and the last of each class, then at the first ones after each kind of journal line, then at others"
         )
         ranked = [(0, fault) for fault in thinned(ranked, left, f"{seed} requests")]
-    return [*(fault for _, fault in ranked), *full, *on_disk], rule
+    return [*(fault for _, fault in ranked), *in_full, *on_disk], rule
 
 
 def rooms(base: Base) -> list[int]:
-    """Return the sizes of room to try, in KiB: from none to nearly as much as the workload takes."""
-    if Filesystem.parse(base.filesystem).name in NO_ROOM_BACK:
+    """Return the sizes of room to try, in KiB: from none to as much as the workload needs, but for some blocks."""
+    if not Filesystem.parse(base.filesystem).on_disk:
         return []
     most = base.room_bytes >> 10
-    return sorted({most * part // _ROOMS for part in range(_ROOMS)})
+    return sorted({most * part // _ROOMS for part in range(_ROOMS)} | {max(0, most - 4 * blocks) for blocks in _BLOCKS})
 
 
 def cuts_later(acks: Sequence[int], end: int, *, several: bool) -> list[int]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.io_error.disk import base as bases
 from crashmatrix.scenarios.io_error.disk.base import Base
 from crashmatrix.scenarios.io_error.disk.plan import SHARE, beyond, choose_on_disk
+from crashmatrix.scenarios.io_error.disk.room import find_room
 from crashmatrix.scenarios.io_error.disk.tries import Tried
 from crashmatrix.scenarios.io_error.disk.workers import Workers
-from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
+from crashmatrix.scenarios.io_error.faults import ROOMS, RequestFault
 from crashmatrix.scenarios.io_error.judge import stays_full
 from crashmatrix.scenarios.io_error.messages import CUT, REMOUNTED, Account, Fired, Place
 from crashmatrix.scenarios.io_error.plan import alike
@@ -57,6 +59,11 @@ class DiskSource:
         if isinstance(result, Raised) and result.is_a(UsageError):
             raise UsageError(result.message)
         self.base: Base = self.checker.must(f"the workload on {self.filesystem}", result)
+        if Filesystem.parse(self.filesystem).on_disk:
+            args = self.checker.target, self.base, Workers.limit(self.checker, self.base)
+            found = self.checker.jobs.run(find_room, *args, seconds_max=limit, keep_going=True)
+            room = self.checker.must(f"the workload on a full {self.filesystem}", found)
+            self.base = replace(self.base, room_bytes=room)
         if self.base.loses_at_cuts:
             self.notes.append(
                 f"{self.filesystem}: power cuts after an error are not judged, since a power cut alone breaks the promise "
@@ -78,10 +85,10 @@ class DiskSource:
             nearly = partial(self._together, workers, exactly=False)
             for _, several in side_by_side(self.checker.jobs, self.options.workers, nearly, parts):
                 for found in several:
-                    if found[0].calls == FULL and not found[1].fired:
+                    if found[0].calls in ROOMS and not found[1].fired:
                         enough.append(found)
                         continue
-                    full += found[0].calls == FULL
+                    full += found[0].calls in ROOMS
                     yield found
         if enough and full:
             least = min(fault.number for fault, *_ in enough)
@@ -111,7 +118,7 @@ class DiskSource:
                     if not found[1].fired:
                         break
                     yield found
-                    if fault.calls == FULL:
+                    if fault.calls in ROOMS:
                         break
                     fault = RequestFault(fault.filesystem, fault.calls, fault.number + 1, fault.error)
                 self.untouched = self.untouched is not False and not found[1].fired
@@ -158,5 +165,5 @@ def run_of(fault: RequestFault, tried: Tried, base: Base) -> FaultyRun:
         b"".join(lines), len(b"".join(lines[: tried.lines_before])), recorded=tried.recorded,
     )  # fmt: skip
     for ending, number in tried.owed.items():
-        run.owed[ending] = Promises.parse(b"".join(lines[:number]), base.initial)
+        run.owed[ending] = Promises.parse(b"".join(lines[:number]), base.prepared_for(fault).initial)
     return run

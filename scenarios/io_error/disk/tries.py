@@ -7,6 +7,7 @@ from the recording.
                 after the disk was mounted again
     cut         the power fails right after the fault: with everything pending on the disk, and with nothing of it
     cut-later   it fails after the next acknowledgement, or at the end; after a failed call, after some other ones, too
+    reopened    the workload comes to its own end, and the system is opened while the data still fills the disk
     resumed     as remounted; then the system goes on, stores more, and is opened once more
 
 Faults that begin with the same answer (`once`, `twice` and `on` of one error, at one request) differ in later requests only. A
@@ -20,48 +21,51 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 from crashmatrix.faults.disk import (
     CrashState,
-    Failure,
-    Flush,
     Machine,
     MountRefused,
-    Note,
     Recordings,
     RecordOptions,
     Trace,
-    Write,
-    load_trace,
 )
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import anonymous_file
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.io_error.disk.base import Base
+from crashmatrix.scenarios.io_error.disk.base import Base, recordings_on
 from crashmatrix.scenarios.io_error.disk.ends import EndJudge, Ends
-from crashmatrix.scenarios.io_error.disk.plan import cuts_later
+from crashmatrix.scenarios.io_error.disk.failures import (
+    cuts_after,
+    ends_at,
+    first_failure,
+    requests_made,
+    requests_since,
+    steps_of,
+    what_failed_at,
+)
 from crashmatrix.scenarios.io_error.disk.serving import Serving
 from crashmatrix.scenarios.io_error.disk.workload import (
-    CALL_FAILED,
     HEALED,
     DiskJournal,
+    until_full,
     until_killed,
     with_failing_call,
 )
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault
-from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, RESUMED
+from crashmatrix.scenarios.io_error.faults import FULL, READ, ROOMS, SMALL, RequestFault
+from crashmatrix.scenarios.io_error.messages import CUT, CUT_LATER, KILLED, REMOUNTED, REOPENED, RESUMED
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.sandbox.cell import Cell, available
-from crashmatrix.scenarios.processes.sandbox.kept_cell import ConfinedInCell
 from crashmatrix.scenarios.processes.scratch import own_folder
-from crashmatrix.scenarios.recorded.recording import is_journal_line, journal_before
+from crashmatrix.scenarios.recorded.recording import journal_before
 from crashmatrix.scenarios.recorded.state_verdict import Judged
-from crashmatrix.scenarios.systems.loading import Target
-from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse
+from crashmatrix.scenarios.systems.loading import Target, load
+from crashmatrix.scenarios.target.notes import FailNote
 
 __all__ = ["Tried", "try_faults"]
 
@@ -128,26 +132,26 @@ class _Trial:
         self._target, self._base, self._seconds_max, self._cell = target, base, seconds_max, cell
         self._switch = FaultSwitch()
         self.keep_steps = False
+        self._disks: dict[Path, tuple[Recordings, EndJudge]] = {}
+        self._stack = ExitStack()
         self._ends, self._kills = Serving[Tried](), Serving[Tried]()
 
     def __enter__(self) -> _Trial:
-        target, base, cell = self._target, self._base, self._cell
-        prepared = load_trace(base.trace)
-        with ExitStack() as stack:
-            scratch = stack.enter_context(own_folder(base.trace.parent))
-            self._judge = EndJudge(target, base.filesystem, base.initial, scratch, cell)
-            self._recordings = stack.enter_context(
-                Recordings(
-                    (prepared, CrashState.whole(prepared, len(prepared.operations))),
-                    confine=(lambda folder, notes: ConfinedInCell(cell, target.view(folder, notes))) if cell else None,
-                    switch=self._switch,
-                )
-            )
-            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def _disk_for(self, fault: RequestFault) -> tuple[Recordings, EndJudge]:
+        """The disk on which a fault is tried, and its judge; each is made when it is needed."""
+        disk = self._base.prepared_for(fault)
+        if disk.trace not in self._disks:
+            target, cell = self._target, self._cell
+            scratch = self._stack.enter_context(own_folder(disk.trace.parent))
+            judge = EndJudge(target, self._base.filesystem, disk.initial, scratch, cell)
+            recordings = recordings_on(disk, target, cell, self._switch)
+            self._disks[disk.trace] = self._stack.enter_context(recordings), judge
+        return self._disks[disk.trace]
 
     def surely(self, fault: RequestFault, *, exactly: bool) -> Tried:
         """Try a fault; one that nothing met is tried again."""
@@ -171,81 +175,95 @@ class _Trial:
         return tried
 
     def _to_its_end(self, fault: RequestFault) -> Tried:
-        system = self._target.make()
+        system, judge = self._target.make(), self._disk_for(fault)[1]
 
         def workload(machine: Machine) -> None:
             if fault.call:
                 with_failing_call(system, machine, fault.call)
+            elif fault.calls == SMALL:
+                until_full(system, answer, machine)
             else:
                 system.workload(machine.root, DiskJournal(machine))
 
-        trace = self._record(fault, workload)
-        at, failed = _first_failure(trace, fault, self._base.acknowledged)
+        with anonymous_file("answer") as answer:
+            trace = self._record(fault, workload)
+            text = os.pread(answer, os.fstat(answer).st_size, 0)
+        here = _judged_here(judge, trace, text, "while the data still filled the disk")
+        at, failed = first_failure(trace, fault, self._base.acknowledged)
+        if not failed and fault.calls in ROOMS and (here or judge.breaks(trace)):
+            at, failed = trace.finish, 1  # The workload took no notice of the full disk.
         tried = Tried(
             fault, journal=tuple(journal_before(trace, trace.finish)), failed=failed, error=trace.error,
             exit_status=trace.exit_status, hung=trace.error.startswith(_HUNG),
         )  # fmt: skip
         if not failed:
-            tried.requests = self._switch.reads if fault.calls == READ else _made(trace, fault.calls)
+            tried.requests = self._switch.reads if fault.calls == READ else requests_made(trace, fault.calls)
             return tried
-        tried.lines_before, tried.what, tried.alive = (
-            len(journal_before(trace, at)),
-            _what(trace, at),
-            at <= trace.ended,
-        )
+        first = (
+            at - 1 if fault.calls in ROOMS else at
+        )  # A full disk shows by the line of the first attempt that failed.
+        tried.lines_before, tried.what = len(journal_before(trace, first)), what_failed_at(trace, at)
+        tried.alive = at <= trace.ended
         if fault.planned:
             read = self._switch.reads - fault.number + 1 + failed
-            tried.since = read if fault.calls == READ else _since(trace, fault, at, trace.finish)
+            tried.since = read if fault.calls == READ else requests_since(trace, fault, at, trace.finish)
         if self.keep_steps:
-            tried.steps = tuple(_steps(trace))
-        with self._judge.of(trace) as ends:
+            tried.steps = tuple(steps_of(trace))
+        if text:
+            _note(tried, REOPENED, here or Judged("", Verdict.SAFE), trace, trace.finish)
+        with judge.of(trace) as ends:
             self._judge_ends(tried, trace, ends, at)
         return tried
 
     def _record(self, fault: RequestFault, workload: Callable[[Machine], None]) -> Trace:
         options = RecordOptions(
             seed=self._target.seed, disk_faults=fault.planned, write_back=True, tolerant=True, cold=fault.calls == READ,
-            room_bytes=fault.number << 10 if fault.calls == FULL else None,
+            room_bytes=fault.number << 10 if fault.calls in ROOMS else None,
             room_until=FailNote.kind.decode() if fault.calls == FULL and fault.times == "once" else "",
             time_limit_seconds=self._seconds_max,
         )  # fmt: skip
-        return self._recordings.record(workload, options)
+        return self._disk_for(fault)[0].record(workload, options)
 
     def _judge_ends(self, tried: Tried, trace: Trace, ends: Ends, at: int) -> None:
         whole = CrashState.whole(trace, len(trace.operations))
         if not tried.fault.call:
             clean = ends.judge(whole)
             _note(tried, REMOUNTED, clean, trace, trace.finish)
-            if clean.verdict is Verdict.SAFE and self._judge.can_resume():
+            if clean.verdict is Verdict.SAFE and load(self._target.name).can_resume():
                 _note(tried, RESUMED, _resumed(ends, whole, clean), trace, trace.finish)
         if tried.hung:
             why = "the workload was still running at its time limit, after the fault"
             _note(tried, REMOUNTED, Judged("", Verdict.HANGS, why), trace, trace.finish)
-        if tried.fault.calls == FULL or self._base.loses_at_cuts:
+        if tried.fault.calls in ROOMS or self._base.loses_at_cuts:
             return
-        for ending, cuts in ((CUT, [at]), (CUT_LATER, _later(trace, tried.fault, at))):
-            judged = [(ends.judge(state), state.cut) for cut in cuts for state in _ends(trace, cut)]
+        for ending, cuts in ((CUT, [at]), (CUT_LATER, cuts_after(trace, tried.fault, at))):
+            judged = [(ends.judge(state), state.cut) for cut in cuts for state in ends_at(trace, cut)]
             found, cut = min(judged, key=lambda each: not each[0].verdict.broken)
             _note(tried, ending, found, trace, cut)
 
     def _killed(self, fault: RequestFault) -> Tried:
         """Record once more, with a kill after the fault; the system recovers there, and on the disk mounted again."""
-        tried, system = Tried(fault), self._target.make()
+        tried, system, judge = Tried(fault), self._target.make(), self._disk_for(fault)[1]
         with anonymous_file("answer") as answer:
             trace = self._record(fault, partial(until_killed, system, self._switch, answer))
             text = os.pread(answer, os.fstat(answer).st_size, 0)
         if not self._switch.fired or trace.error.startswith(_HUNG):
             return tried
-        at, _ = _first_failure(trace, fault, self._base.acknowledged)
+        at, _ = first_failure(trace, fault, self._base.acknowledged)
         if HEALED in trace.operations and fault.calls != READ:
-            tried.since = _since(trace, fault, at, trace.operations.index(HEALED))
-        if text and (found := self._judge.violation(trace, json.loads(text))):
-            why = f"on the running machine, before the disk was mounted again: {found.explanation}"
-            _note(tried, KILLED, Judged("", found.verdict, why), trace, trace.finish)
+            tried.since = requests_since(trace, fault, at, trace.operations.index(HEALED))
+        if found := _judged_here(judge, trace, text, "on the running machine, before the disk was mounted again"):
+            _note(tried, KILLED, found, trace, trace.finish)
             return tried
-        with self._judge.of(trace) as ends:
+        with judge.of(trace) as ends:
             _note(tried, KILLED, ends.judge(CrashState.whole(trace, len(trace.operations))), trace, trace.finish)
         return tried
+
+
+def _judged_here(judge: EndJudge, trace: Trace, items: bytes, where: str) -> Judged | None:
+    """Judge the items that a recovery in the recording itself returned; None if they are right, or it failed."""
+    found = judge.violation(trace, json.loads(items)) if items else None
+    return Judged("", found.verdict, f"{where}: {found.explanation}") if found else None
 
 
 def _resumed(ends: Ends, state: CrashState, first: Judged) -> Judged:
@@ -261,70 +279,3 @@ def _note(tried: Tried, ending: str, judged: Judged, trace: Trace, cut: int) -> 
         return
     tried.found[ending] = judged
     tried.owed[ending] = len(journal_before(trace, cut))
-
-
-def _since(trace: Trace, fault: RequestFault, at: int, end: int) -> int:
-    """Return how many requests of a fault's class there are from the failed one on, which ends before position ``at``."""
-    kind, request = (Write, "write") if fault.calls == WRITE else (Flush, "flush")
-    later = trace.operations[at:end]
-    return 1 + sum(isinstance(done, kind) or (isinstance(done, Failure) and done.request == request) for done in later)
-
-
-def _made(trace: Trace, calls: str) -> int:
-    """Return how many requests of a class the workload made."""
-    kind = {WRITE: Write, FLUSH: Flush}.get(calls, ())
-    return sum(isinstance(done, kind) for done in trace.operations[trace.start : trace.finish])
-
-
-def _first_failure(trace: Trace, fault: RequestFault, acknowledged: int) -> tuple[int, int]:
-    """Return the position after the first failure, and how many there were. A full disk shows by what the workload does."""
-    during = range(trace.start, trace.finish)
-    if fault.planned:
-        failed = [at for at in during if isinstance(trace.operations[at], Failure)]
-    elif fault.call:
-        failed = [at for at in during if trace.operations[at] == CALL_FAILED]
-    else:
-        lines = [at for at in during if isinstance(trace.operations[at], Note)]
-        failed = [at for at in lines if isinstance(_parsed(trace, at), FailNote)]
-        stored = sum(isinstance(_parsed(trace, at), AckNote) for at in lines)
-        if not failed and (trace.exit_status or stored < acknowledged):
-            failed = [trace.finish - 1]
-    return (failed[0] + 1, len(failed)) if failed else (0, 0)
-
-
-def _parsed(trace: Trace, at: int) -> object:
-    done = trace.operations[at]
-    return parse(done.text) if isinstance(done, Note) else None
-
-
-def _later(trace: Trace, fault: RequestFault, at: int) -> list[int]:
-    acks = [place for place in range(at, trace.finish) if isinstance(_parsed(trace, place), AckNote)]
-    return cuts_later(acks, trace.finish, several=fault.call is not None)
-
-
-def _ends(trace: Trace, cut: int) -> Iterator[CrashState]:
-    """The states at a cut with nothing of what is pending, and with all of it."""
-    pending = len(trace.pending(cut))
-    yield CrashState(cut, 0, (), pending)
-    if pending:
-        yield CrashState.whole(trace, cut)
-
-
-def _what(trace: Trace, at: int) -> str:
-    done = trace.operations[at - 1]
-    if not isinstance(done, Failure):
-        return "call" if done == CALL_FAILED else "room"
-    return "flush" if done.request == "flush" else f"{done.request} of {done.length:,} bytes at byte {done.offset:,}"
-
-
-def _steps(trace: Trace) -> Iterator[str]:
-    """Journal lines and requests in their order, as `messages.Account` has them."""
-    for done in trace.operations[trace.start : trace.finish]:
-        match done:
-            case Note(text) if is_journal_line(text):
-                yield f"line {text.decode(errors='replace')}"
-            case Write(offset, data):
-                yield f"call disk write of {len(data):,} bytes at byte {offset:,}"
-            case Failure(request, offset, length, error):
-                where = f" of {length:,} bytes at byte {offset:,}" if length else ""
-                yield f"call disk {request}{where} -> -{error}"

@@ -22,8 +22,13 @@ class Workers:
 
     def __init__(self, checker: Checker, base: Base) -> None:
         self._checker, self._base = checker, base
-        self._limit = max(checker.system.seconds_max, 3 * base.seconds)
+        self._limit = self.limit(checker, base)
         self._idle = SimpleQueue[_Worker]()
+
+    @staticmethod
+    def limit(checker: Checker, base: Base) -> float:
+        """How long a recorded workload may take, in seconds."""
+        return max(checker.system.seconds_max, 3 * base.seconds)
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """The workload on a recorded disk that fails, or is full, or whose calls fail: what runs inside a recording.
 
 to its end     the workload, whatever it does about the error
+until full     the same, in a process of its own; then the system recovers, while the data still fills the disk
 until killed   the same, killed before its first system call after the disk failed a request. Then the fault is over, and the
                system recovers on the running machine, from a page cache that no disk need agree with
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +29,7 @@ from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.notes import HitNote
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALL_FAILED", "HEALED", "DiskJournal", "until_killed", "with_failing_call"]
+__all__ = ["CALL_FAILED", "HEALED", "DiskJournal", "until_full", "until_killed", "with_failing_call"]
 
 CALL_FAILED: Final = Note(HitNote("workload.call_failed", 1).encoded())
 """A call of the workload was answered with an error here. Not a line of the journal."""
@@ -86,6 +88,27 @@ def until_killed(system: SystemUnderTest, switch: FaultSwitch, answer: int, mach
     switch.heal()
     machine.note(HEALED.text)
     run_forked(lambda: _recover(system, machine.root, answer))
+
+
+def until_full(system: SystemUnderTest, answer: int, machine: Machine) -> None:
+    """Run the workload to its end, then recover where no room was made; the answer goes to the file ``answer``.
+
+    Raises UsageError: the workload ended with an error.
+    """
+    journal = DiskJournal(machine)
+    with ProcessTree(lambda: _workload(system, machine.root, journal)) as tree:
+        status = tree.wait()
+    run_forked(lambda: _recover(system, machine.root, answer))
+    if status:
+        raise UsageError(f"the workload ended with status {status}")
+
+
+def _workload(system: SystemUnderTest, root: Path, journal: Journal) -> None:
+    try:
+        system.workload(root, journal)
+    except BaseException:
+        traceback.print_exc()
+        raise
 
 
 def _watched(

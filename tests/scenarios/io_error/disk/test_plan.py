@@ -11,7 +11,7 @@ import pytest
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
 from crashmatrix.scenarios.io_error.disk.plan import beyond, choose_on_disk, cuts_later, rooms
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, WRITE, RequestFault, parse_fault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, SMALL, WRITE, RequestFault, parse_fault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 
@@ -21,6 +21,7 @@ FAULTS = [
     (RequestFault("xfs", WRITE, 3, "EIO", "twice"), "xfs:disk-write@3~EIO~twice", ["write 3 EIO once", "write 4 EIO once"]),
     (RequestFault("ext4:data=journal", FLUSH, 1, "EIO", "on"), "ext4:data=journal:disk-flush@1~EIO~on", ["flush 1 EIO always"]),
     (RequestFault("ext4", FULL, 0, "ENOSPC"), "ext4:disk-full@0~ENOSPC~once", []),
+    (RequestFault("btrfs", SMALL, 7, "ENOSPC", "on"), "btrfs:disk-small@7~ENOSPC~on", []),
     (RequestFault("posix", "on-disk.fsync", 2, "EIO"), "posix:on-disk.fsync@2~EIO~once", []),
     (RequestFault("ext4", "on-disk.write", 2, "short+EIO"), "ext4:on-disk.write@2~short+EIO~once", []),
 ]  # fmt: skip
@@ -39,7 +40,7 @@ def test_a_fault_prints_as_it_is_parsed(fault: RequestFault, text: str, planned:
     [
         "ext4:disk-write@0~EIO~once", "ext4:disk-write@1~EIO~until-freed", "ext5:disk-write@1~EIO~once",
         "posix:disk-write@1~EIO~once", "ext4:disk-write@1~EWHAT~once", "ext4:on-disk.fsync@0~EIO~once",
-        "ext4:on-disk.nothing@1~EIO~once", "ext4:disk-full@1~ENOSPC~twice",
+        "ext4:on-disk.nothing@1~EIO~once", "ext4:disk-full@1~ENOSPC~twice", "ext4:disk-small@1~ENOSPC~once",
     ],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
@@ -65,7 +66,8 @@ def test_the_budget_is_kept_to(budget: int) -> None:
     assert bool(rule) == (budget < 1000)
     if budget >= 12:
         counts = Counter(fault.calls.partition(".")[0] for fault in chosen)
-        assert set(counts) == {WRITE, FLUSH, FULL, "on-disk"}
+        assert set(counts) - {SMALL} == {WRITE, FLUSH, FULL, "on-disk"}
+        assert (SMALL in counts) == (budget > 40)
     if budget == 40:
         assert {1, 20} <= {fault.number for fault in chosen if fault.calls == WRITE}
 
@@ -94,11 +96,13 @@ def test_reads_fail_of_a_target_that_wants_it() -> None:
 
 
 def test_rooms() -> None:
-    """From none to less than the workload takes; btrfs is left out, which gives no room back."""
+    """From none to less than the workload needs, and some just below that; `posix` has no disk."""
     found = rooms(base())
     assert found[0] == 0
-    assert max(found) < 600
-    assert rooms(base("btrfs")) == []
+    assert found[-3:] == [600 - 16, 600 - 8, 600 - 4]
+    assert len(found) == 9
+    assert rooms(base("posix")) == []
+    assert rooms(base("btrfs")) == found
     assert [(fault.calls, fault.number) for fault in beyond(base())][:2] == [(WRITE, 21), (FLUSH, 9)]
 
 
