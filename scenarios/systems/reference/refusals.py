@@ -115,7 +115,12 @@ def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: in
         shared: those that may have shared the sync of another one.
         closed: segments that were there when it was opened, but for the one that takes the next record.
     """
-    counters, segments = log.counters, len(list(log.folder.glob("*.arrows")))
+    counters, starts = log.counters, [int(path.name.partition("-")[0]) for path in log.folder.glob("*.arrows")]
+    segments = len(starts)
+    if log.oldest_id != min(starts):
+        raise PromiseBroken(
+            "corrupt", f"{log.table} says that its oldest batch is {log.oldest_id}, it is {min(starts)}"
+        )
     right = counters.appends == appends and appends - shared <= counters.syncs <= appends
     right = right and counters.rotations - counters.retired == segments - 1 - closed
     if not right or not counters.bytes or not counters.sync_seconds or not counters.replayed:

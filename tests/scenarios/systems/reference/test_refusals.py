@@ -108,6 +108,9 @@ def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatc
     monkeypatch.setattr(SegmentedLog, "counters", replace(log.counters, **wrong))
     with pytest.raises(PromiseBroken, match="2 appends"):
         compare_counters(log, appends=2, shared=1, closed=0)
+    monkeypatch.setattr(SegmentedLog, "oldest_id", 1)
+    with pytest.raises(PromiseBroken, match="oldest batch is 1, it is 0"):
+        compare_counters(log, appends=2, shared=1, closed=0)
     wal.close()
 
 
