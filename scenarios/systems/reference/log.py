@@ -29,7 +29,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["ReferenceLog", "ThreadedLog"]
 
-SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
+SCHEMA = pa.schema([pa.field("number", pa.int64(), nullable=False), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
 
 SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192

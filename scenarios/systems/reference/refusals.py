@@ -89,13 +89,18 @@ def _without_values(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
 
 
 def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
-    """Make calls that a log must refuse; ``table`` has batches, ``unknown`` is not there. Raises PromiseBroken."""
+    """Make calls that a log must refuse; ``table`` has batches, and a column without nulls, ``unknown`` is not there.
+
+    Raises PromiseBroken.
+    """
     log, other = wal.log(table), pa.record_batch([pa.array([1])], ["other"])
     before = log.next_id, log.persisted, log.oldest_id
     for ids in ([-1], [log.next_id], [0, log.next_id + 3]):
         _refused(InvalidInput, partial(wal.mark_persisted, table, ids))
         _refused(InvalidInput, partial(log.mark_persisted, ids))
-    _refused(InvalidInput, partial(wal.append, table, other))
+    nulls = pa.record_batch([pa.nulls(1, field.type) for field in log.schema], schema=log.schema)
+    for batch in (other, nulls):
+        _refused(InvalidInput, partial(wal.append, table, batch))
     _refused(TableExists, partial(wal.create_table_log, table, log.schema))
     _refused(InvalidInput, partial(wal.create_table_log, "-", log.schema))
     calls: list[Callable[[str], object]] = [wal.log, wal.truncate, wal.unpersisted, wal.remove_table_log]

@@ -80,7 +80,7 @@ def test_a_log_refuses(
 ) -> None:
     """As an engine."""
     wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
-    schema = pa.schema([("number", pa.int64())])
+    schema = pa.schema([pa.field("number", pa.int64(), nullable=False)])
     wal.create_table_log("t", schema)
     wal.append("t", pa.record_batch([pa.array([1])], schema=schema))
     refuse_to_log(wal, "t", "unknown")
@@ -97,7 +97,7 @@ def test_a_log_refuses(
 def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counters fit the appends and the files of a log."""
     wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
-    schema = pa.schema([("number", pa.int64())])
+    schema = pa.schema([pa.field("number", pa.int64(), nullable=False)])
     wal.create_table_log("t", schema)
     log = wal.log("t")
     for number in range(2):
