@@ -116,6 +116,7 @@ def main() -> None:
         if given.again:
             chosen = survivors(chosen, _tried(chosen, results), known, judges)
             results.forget(mutant.id for mutant in chosen)
+        chosen.sort(key=lambda mutant: mutant.id in known)  # Equivalent ones take long, and come last.
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)
     remarks = REMARKS.read_text("utf-8")

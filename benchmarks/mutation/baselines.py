@@ -28,11 +28,14 @@ class Baselines:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._sources = _digest_of_sources()
+        self._known = self._stored()
+
+    def _stored(self) -> dict[str, msgspec.Raw]:
         try:
-            sources, known = msgspec.json.decode(path.read_bytes(), type=tuple[str, dict[str, msgspec.Raw]])
+            sources, known = msgspec.json.decode(self._path.read_bytes(), type=tuple[str, dict[str, msgspec.Raw]])
         except (OSError, msgspec.DecodeError):
-            sources, known = "", {}
-        self._known = known if sources == self._sources else {}
+            return {}
+        return known if sources == self._sources else {}
 
     def once(self, name: str, kind: type[T], make: Callable[[], T]) -> T:
         """Return what is known of a run; the first time, it is made."""
@@ -40,6 +43,7 @@ class Baselines:
             if name in self._known:
                 return msgspec.json.decode(self._known[name], type=kind)
             made = make()
+            self._known = {**self._stored(), **self._known}  # Another run may have added some.
             self._known[name] = msgspec.Raw(msgspec.json.encode(made))
             self._path.write_bytes(msgspec.json.encode((self._sources, self._known)))
             return made

@@ -38,7 +38,7 @@ to your own store.
 
 The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant and judge. The
 harness judges a sample of crash states with `kill`, then with `power` on `posix`, then of calls
-that fail with `io-error`: 16 to 60 of each, second lives and crashes in recovery included
+that fail with `io-error`: 8 to 60 of each, second lives and crashes in recovery included
 (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands. No crash damages what was
 durable, so the code that refuses damage is exercised by the sweep alone: it changes some bytes of
 the engine's files, one at a time, and no other rows may come back

@@ -55,6 +55,9 @@ _ENGINE, _LOG, _LOG_THREADS, _NO_LOG, _SWITCHED, _COMPRESSED, _MODELS = (
     _harness("reference:models", 20, 8, 20),
 )
 
+_THREADS = Settings("reference:threads", (Stage("kill", 20),))
+"""Its calls overlap in another way each time: meant for kills."""
+
 _TABLE_TESTS = tuple(
     f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening")
 )
@@ -70,7 +73,7 @@ GROUPS = (
     Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED), ("tests/reference_wal/log",)),
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG), _TABLE_TESTS),
+    Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG, _THREADS), _TABLE_TESTS),
     Group("spill", ("reference_wal/spill.py",), (_COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",

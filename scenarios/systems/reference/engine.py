@@ -28,6 +28,7 @@ from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debr
 from crashmatrix.scenarios.systems.reference.living import Living, stored
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.operations import (
+    ARCHIVE,
     Operation,
     follow_ups,
     go_on,
@@ -163,7 +164,7 @@ class ReferenceEngine(SystemUnderTest):
         with self._open(root, identity) as engine:
             living.opened(engine)
             unflushed = self._perform(steps, engine, data, journal, living)
-        let_go(self._folder(root))
+        let_go(self._folder(root), but_for=ARCHIVE)
         return unflushed
 
     def resume(self, root: Path, journal: Journal) -> None:

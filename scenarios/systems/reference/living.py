@@ -28,7 +28,7 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, Operation
 from crashmatrix.scenarios.systems.reference.refusals import nothing_behind
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
-from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, check_commit, files_in, read_file
 from crashmatrix.scenarios.target.journal import Item
 
 __all__ = ["Living", "same_batch", "stored"]
@@ -196,6 +196,9 @@ class Living:
         if before is None or before[0] != log:
             if before is not None:
                 _check_checkpoints(before[0], log, name)
+                for commit in sorted(set(log) - set(before[0])):
+                    if commit.endswith(".json"):
+                        check_commit(engine.root / "tables" / name / "_delta_log" / commit, name)
             self._delta[name] = log, files_in(engine.root / "tables" / name, name)
         _, found = self._delta[name]
         if sorted((engine.root / "tables" / name).glob("*.parquet")) != engine.files(name):

@@ -22,14 +22,14 @@ from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.refusals import compare_counters, let_go, nothing_behind, refuse_to_log
+from crashmatrix.scenarios.systems.reference.refusals import compare_counters, let_go, read_meanwhile, refuse_to_log
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["ReferenceLog", "ThreadedLog"]
 
-SCHEMA = pa.schema([("number", pa.int64()), ("value", pa.binary())])
+SCHEMA = pa.schema([pa.field("number", pa.int64(), nullable=False), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
 
 SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
@@ -121,7 +121,6 @@ class ReferenceLog(SystemUnderTest):
         """Append, alone or together, mark and truncate; after a call that failed, append once more."""
         with noting(journal):
             with self._open(root) as wal:
-                nothing_behind(root)
                 if self._threads:
                     self._at_the_same_time(wal, journal)
                 else:
@@ -132,7 +131,6 @@ class ReferenceLog(SystemUnderTest):
                             self._go_on(wal, journal)
                         raise
             let_go(root)
-            nothing_behind(root)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -214,7 +212,8 @@ class ReferenceLog(SystemUnderTest):
 
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
         before, last = _ids_in(wal, table), wal.log(table).next_id - 1
-        with journal.attempt(["mark", table, sorted(ids)]), self._noting_failure(table):
+        attempt, read = journal.attempt(["mark", table, sorted(ids)]), read_meanwhile(wal.log(table))
+        with read, attempt, self._noting_failure(table):
             if ids == list(range(last + 1)):
                 wal.truncate(table)
             else:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 
-__all__ = ["compare_counters", "let_go", "nothing_behind", "refuse", "refuse_to_log"]
+__all__ = ["compare_counters", "let_go", "nothing_behind", "read_meanwhile", "refuse", "refuse_to_log"]
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
 _NOWHERE = "nowhere"
@@ -89,13 +92,18 @@ def _without_values(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
 
 
 def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
-    """Make calls that a log must refuse; ``table`` has batches, ``unknown`` is not there. Raises PromiseBroken."""
+    """Make calls that a log must refuse; ``table`` has batches, and a column without nulls, ``unknown`` is not there.
+
+    Raises PromiseBroken.
+    """
     log, other = wal.log(table), pa.record_batch([pa.array([1])], ["other"])
     before = log.next_id, log.persisted, log.oldest_id
     for ids in ([-1], [log.next_id], [0, log.next_id + 3]):
         _refused(InvalidInput, partial(wal.mark_persisted, table, ids))
         _refused(InvalidInput, partial(log.mark_persisted, ids))
-    _refused(InvalidInput, partial(wal.append, table, other))
+    nulls = pa.record_batch([pa.nulls(1, field.type) for field in log.schema], schema=log.schema)
+    for batch in (other, nulls):
+        _refused(InvalidInput, partial(wal.append, table, batch))
     _refused(TableExists, partial(wal.create_table_log, table, log.schema))
     _refused(InvalidInput, partial(wal.create_table_log, "-", log.schema))
     calls: list[Callable[[str], object]] = [wal.log, wal.truncate, wal.unpersisted, wal.remove_table_log]
@@ -107,6 +115,18 @@ def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
         raise PromiseBroken("corrupt", f"refused calls took {before} to {(log.next_id, log.persisted, log.oldest_id)}")
 
 
+@contextmanager
+def read_meanwhile(log: SegmentedLog) -> Iterator[None]:
+    """Read a log while the block changes it: what is still there afterwards has been read. Raises PromiseBroken."""
+    reading = log.unpersisted()
+    read = [batch_id for batch_id, _ in islice(reading, 1)]
+    yield
+    with claimed_as_broken(f"reading {log.table} while batches are marked"):
+        read += [batch_id for batch_id, _ in reading]
+        if missing := [batch_id for batch_id, _ in log.unpersisted() if batch_id not in read]:
+            raise PromiseBroken("loses", f"{log.table}: {missing} were left out of {read}, read meanwhile")
+
+
 def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: int) -> None:
     """Raise PromiseBroken unless a log counts right.
 
@@ -115,7 +135,12 @@ def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: in
         shared: those that may have shared the sync of another one.
         closed: segments that were there when it was opened, but for the one that takes the next record.
     """
-    counters, segments = log.counters, len(list(log.folder.glob("*.arrows")))
+    counters, starts = log.counters, [int(path.name.partition("-")[0]) for path in log.folder.glob("*.arrows")]
+    segments = len(starts)
+    if log.oldest_id != min(starts):
+        raise PromiseBroken(
+            "corrupt", f"{log.table} says that its oldest batch is {log.oldest_id}, it is {min(starts)}"
+        )
     right = counters.appends == appends and appends - shared <= counters.syncs <= appends
     right = right and counters.rotations - counters.retired == segments - 1 - closed
     if not right or not counters.bytes or not counters.sync_seconds or not counters.replayed:
@@ -143,8 +168,9 @@ def _is_unfinished(name: str) -> bool:
     )
 
 
-def let_go(root: Path) -> None:
-    """Raise PromiseBroken if this process holds a file below ``root`` open: what was closed lets go of every file."""
+def let_go(root: Path, *, but_for: str = "") -> None:
+    """Raise PromiseBroken if this process holds a file below ``root`` open, or left one behind: after closing, all is done."""
+    nothing_behind(root, but_for=but_for)
     held, place = list[str](), os.path.realpath(root)
     for file in Path("/proc/self/fd").iterdir():
         try:

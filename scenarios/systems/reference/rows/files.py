@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +18,7 @@ from deltalake import DeltaTable
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.rows.exact import plain, undictionaried
 
-__all__ = ["DeltaFile", "files_in", "read_file"]
+__all__ = ["DeltaFile", "check_commit", "files_in", "read_file"]
 
 _NAME = re.compile(r"(?:.*-)?(\d{20})-(\d{20})-[0-9a-f]{16}\.parquet")
 
@@ -40,6 +43,37 @@ def files_in(table: Path, where: str) -> list[DeltaFile]:
             raise PromiseBroken("corrupt", f"{where}: Delta names the file {name}, which the engine does not name so")
         found.append(DeltaFile(table / name, int(match[1]), int(match[2]), rows))
     return sorted(found, key=lambda file: (file.lo, file.path.name))
+
+
+def check_commit(commit: Path, where: str) -> None:
+    """Raise PromiseBroken unless every action of a commit says what other readers of the table go by."""
+    for line in commit.read_bytes().splitlines():
+        for kind, action in json.loads(line).items():
+            if kind in _RIGHT and not _RIGHT[kind](action, commit.parent.parent):
+                raise PromiseBroken("corrupt", f"{where}: {commit.name} has the action {kind} {action}")
+
+
+def _is_now(milliseconds: int) -> bool:
+    return abs(milliseconds / 1_000 - time.time()) < _DAY_SECONDS
+
+
+def _is_right_add(action: dict[str, Any], table: Path) -> bool:
+    file = table / action["path"]  # Gone, if a later commit removed it.
+    said = action["dataChange"] is True and action["partitionValues"] == {} and _is_now(action["modificationTime"])
+    return said and (not file.exists() or file.stat().st_size == action["size"])
+
+
+def _is_right_remove(action: dict[str, Any], _: Path) -> bool:
+    return action["dataChange"] is True and action["size"] > 0 and _is_now(action["deletionTimestamp"])
+
+
+_DAY_SECONDS = 86_400
+_RIGHT: dict[str, Callable[[dict[str, Any], Path], bool]] = {
+    "commitInfo": lambda action, _: _is_now(action["timestamp"]),
+    "add": _is_right_add,
+    "remove": _is_right_remove,
+    "txn": lambda action, _: "/" in action["appId"] and action["version"] >= -1,
+}
 
 
 def read_file(file: DeltaFile, keys: Sequence[str], where: str, *, only: Sequence[str] | None = None) -> pa.Table:

@@ -22,7 +22,7 @@ HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
 SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
 """Rows of each batch, in order."""
 
-SIZES_NESTED = (3, 0, 1, 84, 70, 1, 8)
+SIZES_NESTED = (3, 0, 1, 110, 100, 1, 8)
 """Likewise, of a table without tags, whose only dictionaries are those within lists and structs: of the two large batches in one
 generation, with more values than indices."""
 

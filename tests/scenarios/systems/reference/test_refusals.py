@@ -21,6 +21,7 @@ from crashmatrix.scenarios.systems.reference.refusals import (
     compare_counters,
     let_go,
     nothing_behind,
+    read_meanwhile,
     refuse,
     refuse_to_log,
 )
@@ -80,13 +81,30 @@ def test_a_log_refuses(
 ) -> None:
     """As an engine."""
     wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
-    schema = pa.schema([("number", pa.int64())])
+    schema = pa.schema([pa.field("number", pa.int64(), nullable=False)])
     wal.create_table_log("t", schema)
     wal.append("t", pa.record_batch([pa.array([1])], schema=schema))
     refuse_to_log(wal, "t", "unknown")
     monkeypatch.setattr(place, name, instead)
     with pytest.raises((PromiseBroken, pa.ArrowInvalid), match=said):
         refuse_to_log(wal, "t", "unknown")
+    wal.close()
+
+
+def test_batches_left_out_of_a_reading_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading that goes on while segments are retired returns whatever is left."""
+    wal = WriteAheadLog(tmp_path, segment_bytes_max=1)
+    schema = pa.schema([("number", pa.int64())])
+    wal.create_table_log("t", schema)
+    log = wal.log("t")
+    for number in range(4):
+        wal.append("t", pa.record_batch([pa.array([number])], schema=schema))
+    with read_meanwhile(log):
+        wal.mark_persisted("t", [1, 2])
+    readings = iter([iter([(0, None)]), log.unpersisted()])
+    monkeypatch.setattr(log, "unpersisted", lambda: next(readings))
+    with pytest.raises(PromiseBroken, match=r"t: \[3\] were left out of \[0\]"), read_meanwhile(log):
+        pass
     wal.close()
 
 
@@ -97,7 +115,7 @@ def test_a_log_refuses(
 def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counters fit the appends and the files of a log."""
     wal = WriteAheadLog(tmp_path, segment_bytes_max=1 << 20)
-    schema = pa.schema([("number", pa.int64())])
+    schema = pa.schema([pa.field("number", pa.int64(), nullable=False)])
     wal.create_table_log("t", schema)
     log = wal.log("t")
     for number in range(2):
@@ -107,6 +125,9 @@ def test_a_wrong_counter_shows(wrong: dict[str, int], tmp_path: Path, monkeypatc
     compare_counters(log, appends=2, shared=1, closed=0)
     monkeypatch.setattr(SegmentedLog, "counters", replace(log.counters, **wrong))
     with pytest.raises(PromiseBroken, match="2 appends"):
+        compare_counters(log, appends=2, shared=1, closed=0)
+    monkeypatch.setattr(SegmentedLog, "oldest_id", 1)
+    with pytest.raises(PromiseBroken, match="oldest batch is 1, it is 0"):
         compare_counters(log, appends=2, shared=1, closed=0)
     wal.close()
 
