@@ -5,7 +5,9 @@ differ, the scenario is ``unknown``. Recovery runs in the very folder that the k
 nothing about copies, and each snapshot is judged as a copy.
 
 Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold process ids. So
-promises and folders may differ where undisturbed runs differ, too (`passing`).
+promises and folders may differ where undisturbed runs differ, too (`passing`). A copy of a folder may list its files in another
+order. So a recovery that takes them as they come may be killed after other steps than the snapshot shows. It is killed once
+more, in a copy, and has to leave what the snapshot shows then.
 """
 
 from __future__ import annotations
@@ -92,6 +94,8 @@ class RealKills:
     sample_min: int = SAMPLE_MIN
     _passing: set[CrashPath] = field(init=False, default_factory=set)
     """Where a killed run differed from its snapshot in passing only."""
+    _as_listed: set[CrashPath] = field(init=False, default_factory=set)
+    """Where a killed recovery left what its snapshot shows only when it began with a copy."""
 
     def run(self) -> None:
         """Kill the sample; results and details of the exploration say what came of it."""
@@ -123,6 +127,11 @@ class RealKills:
                 f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
                 "differ, too, such as in random names and ids of processes"
             )
+        if self._as_listed:
+            explored.notes.append(
+                f"{counted(len(self._as_listed), 'kill')} of a recovery left another folder than the snapshot, but the same one "
+                "in a copy: recovery takes files in the order in which a folder lists them, and a copy may list them in another"
+            )
 
     def _sample(self) -> list[CrashPath]:
         explored = self.exploration
@@ -147,7 +156,8 @@ class RealKills:
         checked, expected = killed.checked, self.exploration.results[path].verdict
         if checked.verdict is expected:
             return None
-        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed, {expected} as in the snapshot")
+        why = f" ({checked.explanation})" if checked.explanation else ""
+        return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed{why}, {expected} as in the snapshot")
 
     def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:
         """Return how a state differs from its snapshot, otherwise than in passing; empty if it does not."""
@@ -155,8 +165,20 @@ class RealKills:
             others = self._reruns.states(path, number)
             if not (different := self._otherwise(state, shown, others)):
                 self._passing.update({path} if others else ())
-                break
+                return ""
+        if path[1:] and RESUMED not in path and self._agrees_in_copies(path, shown, others):
+            self._as_listed.add(path)
+            return ""
         return different
+
+    def _agrees_in_copies(self, path: CrashPath, shown: CrashState, others: Sequence[CrashState]) -> bool:
+        """Whether a recovery that begins with a copy, as that of the snapshot does, leaves what the snapshot shows."""
+        folder = self.exploration.checker.folder()
+        try:
+            state = crash(self.exploration.checker, self.prepared, path, folder, True)
+        finally:
+            remove_tree(folder)
+        return isinstance(state, CrashState) and not self._otherwise(state, shown, others)
 
     def _otherwise(self, state: CrashState, shown: CrashState, others: Sequence[CrashState]) -> str:
         if not same_promises(state.promises, shown.promises, [other.promises for other in others]):
@@ -176,8 +198,14 @@ def _unlike(killed: _Killed, before: Verdict) -> Checked:
     return Checked(Verdict.UNKNOWN, f"{before} as in the snapshot, but once killed it could be resumed")
 
 
-def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -> CrashState | Checked:
-    """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened."""
+def crash(
+    checker: Checker, prepared: Prepared, path: CrashPath, folder: Path, in_copies: bool = False
+) -> CrashState | Checked:
+    """Kill for real along ``path``, in ``folder``; returns what is left in its ``root``, or why no kill happened.
+
+    Args:
+        in_copies: whether each recovery begins with a copy of what the kill before it left.
+    """
     root, journal = folder / ROOT_NAME, folder / "journal"
     checker.store.restore(prepared.tree, root)
     first = path[: path.index(RESUMED)] if RESUMED in path else path
@@ -185,9 +213,12 @@ def crash(checker: Checker, prepared: Prepared, path: CrashPath, folder: Path) -
         kill = None if hit == END else hit
         if depth == 0:
             result: JobResult[object] = checker.run(work.workload, root, journal, (), kill)
-        elif unusable := checker.store.capture(root).unusable:
+        elif unusable := (left := checker.store.capture(root)).unusable:
             return Checked(*unusable)
         else:
+            if in_copies:
+                remove_tree(root)
+                checker.store.restore(left, root)
             result = checker.run(work.recover, root, False, kill)
         if kill is not None and not was_killed(result):
             return Checked(Verdict.UNKNOWN, f"was to be killed at {hit[0]}@{hit[1]}, but {result}")

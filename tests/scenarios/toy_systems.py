@@ -339,6 +339,22 @@ class SeesCopies(Store):
         return super().recover(root)
 
 
+class AsListed(Store):
+    """Right; its recovery first removes what is left over, in the order in which the folder lists it."""
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        for name in "bdac":
+            (root / f"{name}.tmp").touch()
+        super().workload(root, journal)
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        for name in os.listdir(root):  # noqa: PTH208  # as many programs do
+            if name.endswith(".tmp"):
+                RECOVERING.hit()
+                (root / name).unlink()
+        return super().recover(root)
+
+
 class Spawning(Store):
     """Starts a process that outlives the workload."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
@@ -64,6 +64,27 @@ def test_a_kill_is_judged_in_place() -> None:
     killed = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
     assert killed == {"safe when killed, cannot-open as in the snapshot"}
     assert experiment.details["agreed_with_snapshot"] == 0
+
+
+def test_a_recovery_that_takes_files_as_they_are_listed() -> None:
+    """A copy of a folder may list its files in another order; a recovery that depends on it is right all the same."""
+    experiment = run("AsListed", real_kills=24)
+    assert {result.verdict for result in experiment.ordered()} == {Verdict.SAFE}
+    assert experiment.details["killed_for_real"] == experiment.details["agreed_with_snapshot"] > 0
+
+
+def test_why_a_kill_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a kill gets no verdict, but its snapshot does, the reason is given."""
+    unusable = Checked(Verdict.UNKNOWN, "the contract's check raised ValueError: bad")
+    check_in_place = Checker.check_in_place
+
+    def check(*args: Any, **of_snapshots: Any) -> Checked:
+        return check_in_place(*args, **of_snapshots) if of_snapshots else unusable
+
+    monkeypatch.setattr(Checker, "check_in_place", check)
+    experiment = run("Store", real_kills=2, budget=4)
+    unknown = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
+    assert unknown == {f"unknown when killed ({unusable.explanation}), safe as in the snapshot"}
 
 
 @pytest.mark.parametrize("comparable", [True, False])
