@@ -47,7 +47,8 @@ class ResultsByJudge:
         due = (judge for judge in judges_of(mutant.path) if judge in self._judges)
         found = [judge for judge in due if self._file(mutant, judge).of(mutant) is None]
         known = self.known(mutant)
-        return [judge for judge in found if judge != "sweep" or known is None or not known.killed_by(["harness"])]
+        missed = known is not None and "harness" in known.outcomes and not known.killed_by(["harness"])
+        return [judge for judge in found if judge != "sweep" or missed or "harness" in found]
 
     def of(self, mutant: SourceMutant) -> Tried | None:
         """Return the result of earlier runs, once all of the judges chosen have judged."""

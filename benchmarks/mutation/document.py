@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
-from benchmarks.mutation.places import group_of
+from benchmarks.mutation.places import group_of, judges_of
 from crashmatrix.scenarios.mutation.mutant import SourceMutant
 from crashmatrix.scenarios.mutation.operators.table import OPERATORS
 from crashmatrix.scenarios.mutation.results import KILLED, Tried
@@ -97,9 +97,15 @@ def _table(
     """A row for each key, a column for each group of judges. Code that only tests judge has a dash for the harness."""
     columns = dict[str, dict[str, Score]]()
     for name, judges in _JUDGES.items():
-        among = [mutant for mutant in mutants if any(judge in tried[mutant.id].outcomes for judge in judges)]
+        among = [mutant for mutant in mutants if _counts(mutant, tried[mutant.id], judges)]
         columns[name] = scores(among, tried, equivalent, judges, key)
     return table(title, columns)
+
+
+def _counts(mutant: SourceMutant, tried: Tried, judges: Sequence[str]) -> bool:
+    """Whether these have judged it, all of them; the sweep judges only mutants that the harness missed."""
+    due = [judge for judge in judges if judge != "sweep" and judge in judges_of(mutant.path)]
+    return bool(due) and all(judge in tried.outcomes for judge in due)
 
 
 def _durable(mutant: SourceMutant) -> str:

@@ -91,6 +91,11 @@ TEARS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def without_its_middle(data: bytes) -> bytes:
+    """Return it as a power cut may leave it: the magic numbers and the footer are there."""
+    return data[:4] + bytes(len(data) // 2) + data[4 + len(data) // 2 :]
+
+
 @pytest.mark.lengthy
 @pytest.mark.parametrize("tear", TEARS.values(), ids=TEARS)
 @pytest.mark.parametrize("which", ["checkpoint", "pointer", "both"])
@@ -107,6 +112,20 @@ def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], 
         engine.flush()
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [float(i) for i in range(10)]
+
+
+@pytest.mark.parametrize("tear", [*TEARS.values(), without_its_middle], ids=[*TEARS, "no middle"])
+def test_a_torn_checkpoint_of_an_older_version(tear: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """A version without proofs made it: it is read to its end, and the one before it is read instead."""
+    log = filled(tmp_path, 9)
+    for proof in log.glob("*.xxh3"):
+        proof.unlink()
+    newest = log / f"{9:020d}.checkpoint.parquet"
+    newest.write_bytes(tear(newest.read_bytes()))
+    assert newest in torn(log)
+    with opened(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [float(i) for i in range(9)]
+    assert newest_version(log) == 6
 
 
 def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import (
     InvalidInput,
 )
+from crashmatrix.reference_wal.log.folders import delete_leftover
 from tests.reference_wal.log.wals import opened, rows
 from tests.reference_wal.support import SCHEMA, batch, contents
 
@@ -52,6 +53,16 @@ def test_removal_cut_short(step: str, tmp_path: Path) -> None:
             assert rows(wal, "t") == [(0, [0.0]), (1, [1.0]), (2, [2.0])]
         else:
             assert wal.tables == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "is_one"), [(".removed-t", True), ("t", False)])
+def test_leftovers(name: str, is_one: bool, tmp_path: Path) -> None:
+    """A removal cut short is finished, and nothing else is touched; the answer says which it was."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "0-.arrows").touch()
+    assert delete_leftover(folder) is is_one
+    assert folder.exists() is not is_one
 
 
 def test_removal_hides_before_it_deletes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
+from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from tests.reference_wal.log.logs import LARGE, closing, create, fill, ids, names, reopen
 from tests.reference_wal.support import SCHEMA, batch, contents, encode, numbers
@@ -221,6 +223,24 @@ def test_closed(tmp_path: Path) -> None:
     for call in (lambda: log.append(batch(1.0)), log.truncate):
         with pytest.raises(EngineClosed):
             call()
+
+
+def test_closing_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is let go of while no other thread can be writing to it."""
+    log, others_turn, let_go = create(tmp_path), threading.Event(), SegmentWriter.close
+
+    def other() -> None:
+        with log.quiet():
+            others_turn.set()
+
+    def close(writer: SegmentWriter) -> None:
+        threading.Thread(target=other).start()
+        assert not others_turn.wait(0.1)
+        let_go(writer)
+
+    monkeypatch.setattr(SegmentWriter, "close", close)
+    log.close()
+    assert others_turn.wait(60)
 
 
 # --- a disk that refuses

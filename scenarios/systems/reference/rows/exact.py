@@ -37,7 +37,7 @@ def _plain(array: pa.Array) -> pa.Array:
     if pa.types.is_struct(kind):
         names = [field.name for field in kind]
         return pa.StructArray.from_arrays([_plain(part) for part in array.flatten()], names, mask=array.is_null())
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_pylist()
         offsets = pa.array([0, *accumulate(lengths)], pa.int32())
         return pa.ListArray.from_arrays(offsets, _plain(array.flatten()), mask=array.is_null())
@@ -52,6 +52,8 @@ def undictionaried(kind: pa.DataType) -> pa.DataType:
         return pa.struct([field.with_type(undictionaried(field.type)) for field in kind])
     if pa.types.is_list(kind):
         return pa.list_(kind.value_field.with_type(undictionaried(kind.value_type)))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(kind.value_field.with_type(undictionaried(kind.value_type)))
     return kind
 
 

@@ -81,9 +81,10 @@ def hostile_rows(seed: int) -> list[pa.RecordBatch]:
 
 
 def nested_rows(seed: int) -> list[pa.RecordBatch]:
-    """Return the batches of the table without tags."""
+    """Return the batches of the table without tags. Its lists of names are large ones, too."""
     draw = random.Random(f"{seed} nested")
-    return [_batch(draw, size, wide=False).select(_NESTED) for size in SIZES_NESTED]
+    batches = [_batch(draw, size, wide=False).select(_NESTED) for size in SIZES_NESTED]
+    return [batch.append_column("many", batch["labels"].cast(pa.large_list(_NAMES))) for batch in batches]
 
 
 def _batch(draw: random.Random, size: int, *, wide: bool) -> pa.RecordBatch:

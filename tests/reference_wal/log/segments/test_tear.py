@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal.log.segments.segment import Damage, read_opening, read_records
-from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 from tests.reference_wal.support import encode, flipped
 
+SECTOR_BYTES = 512
+"""A disk's, whatever the engine takes it for."""
 ZEROS = bytes(2 * SECTOR_BYTES)
 DENSE = pa.schema([("x", pa.binary())])
 

@@ -25,6 +25,7 @@ DIFFERENT: dict[str, tuple[pa.DataType, Any, Any]] = {
     "zeros in a struct": (pa.struct([("x", pa.list_(pa.float64()))]), {"x": [0.0]}, {"x": [-0.0]}),
     "names": (NAMES, "a", "b"),
     "names in a list": (pa.list_(NAMES), ["a"], ["b"]),
+    "zeros in a large list": (pa.large_list(pa.float32()), [0.0], [-0.0]),
     "null and empty list": (pa.list_(NAMES), None, []),
     "null and struct of null": (pa.struct([("x", NAMES)]), None, {"x": None}),
     "microseconds": (pa.timestamp("us"), 1, 2),
