@@ -191,7 +191,7 @@ class _Trial:
         here = _judged_here(judge, trace, text, "while the data still filled the disk")
         at, failed = first_failure(trace, fault, self._base.acknowledged)
         if not failed and fault.calls in ROOMS and (here or judge.breaks(trace)):
-            at, failed = trace.finish, 1  # The workload took no notice of the full disk.
+            at, failed = trace.start + 1, 1  # The workload took no notice of the full disk.
         tried = Tried(
             fault, journal=tuple(journal_before(trace, trace.finish)), failed=failed, error=trace.error,
             exit_status=trace.exit_status, hung=trace.error.startswith(_HUNG),

@@ -64,6 +64,7 @@ def broken_by(filesystem: str, target: str, report: Path) -> dict[str, set[str]]
             fired |= {(fault.calls, fault.times)} if run.fired else set()
             assert Verdict.UNKNOWN not in {checked.verdict for checked, _ in judged.values()}
             assert {ending for ending in judged if fault.calls == FULL} <= {"remounted", "resumed"}
+            assert run.went_on or not run.fired or b"fail" in run.journal or b"ack" not in run.journal
             refused = run.journal.count(b"fail ") - 1
             assert all(
                 f"each of the {refused} items" in checked.explanation
