@@ -21,7 +21,13 @@ from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares, judges_for
-from crashmatrix.scenarios.power.results import CLEAN_END, coverage_in_words, parse_power_id, result_of
+from crashmatrix.scenarios.power.results import (
+    CLEAN_END,
+    coverage_in_words,
+    parse_power_id,
+    restarts_in_words,
+    result_of,
+)
 from crashmatrix.scenarios.power.schedule import (
     NUDGES,
     RESUMED_AFTER_KILL,
@@ -40,7 +46,8 @@ from crashmatrix.scenarios.shards import WHOLE
 __all__ = ["RESTARTS", "STATES_MAX", "TRACES_BYTES_MAX", "PowerExploration"]
 
 RESTARTS = 3
-"""How many more recordings are made in which the process is killed and restarted before the power goes."""
+"""How many more recordings are made in which the process is killed and restarted before the power goes; with a larger budget,
+as many more as that is larger."""
 
 _RECOVERY_SHARE = 0.2
 """How much of a recording's budget goes to crashes during recovery."""
@@ -122,14 +129,15 @@ class PowerExploration:
                 self._expect(recording, recordings.left, begun)
                 if self.options.until_broken and any(result.verdict.broken for result in self.results.values()):
                     break
-        self._account()
+        self._account(recordings)
 
     def _restarts(self) -> list[str]:
         """Return the kinds of recordings that begin with a kill; a sample has none."""
         if self.options.sampled:
             return []
         again = [RESUMED_AFTER_KILL] if self.checker.system.can_resume() else []
-        return [*(restart(number) for number in range(1, self.restarts + 1)), *again]
+        count = self.restarts and max(self.restarts, RESTARTS * (self.options.budget or 0) // STATES_MAX)
+        return [*(restart(number) for number in range(1, count + 1)), *again]
 
     def _expect(self, recording: Recording, left: int, begun: float) -> None:
         """Say how long the recordings to come will take: as the ones so far, by how much can differ in them."""
@@ -275,7 +283,7 @@ class PowerExploration:
         ends = (each for each in self.ordered() if each.method == CLEAN_END and each.verdict.broken)
         return next((each for each in ends if parse_power_id(each.id)[0] in names), None)
 
-    def _account(self) -> None:
+    def _account(self, made: Recordings) -> None:
         if end := self._undisturbed():
             self.details["undisturbed"] = broken_undisturbed(end)
         recordings = [recording for recording in self.details["recordings"] if "judged" in recording]
@@ -294,6 +302,7 @@ class PowerExploration:
             f"{counted(mounted, 'mount')}"
         )
         self.notes.append(coverage_in_words(recordings))
+        self.notes += filter(None, [restarts_in_words(restarts, made.places_known, made.missed)])
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)
         self.notes += filter(None, [Patience(self.checker.system.seconds_max, self._learnt, tries=2).rule])

@@ -10,7 +10,15 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import Judged
 
-__all__ = ["CLEAN_END", "circumstances", "coverage_in_words", "parse_power_id", "power_id", "result_of"]
+__all__ = [
+    "CLEAN_END",
+    "circumstances",
+    "coverage_in_words",
+    "parse_power_id",
+    "power_id",
+    "restarts_in_words",
+    "result_of",
+]
 
 CLEAN_END = "clean-end"
 """The method of a result whose folder is that of an undisturbed run."""
@@ -70,3 +78,12 @@ def coverage_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:
             f"in which {choices:,} sectors and other changes could be there or not"
         )
     return f"judged: {' and '.join(said) or 'nothing'}"
+
+
+def restarts_in_words(made: int, places: int, missed: int) -> str:
+    """Say at how many places before a sync the workload was killed, if not at all; ``missed`` kills came to nothing."""
+    if not missed and made >= places:
+        return ""
+    others = "; a larger --budget and another --seed kill it at others" if made < places else ""
+    ended = f"; {missed:,} more times it ended before it came there, in another order of its writers" if missed else ""
+    return f"restarts: the workload was killed at {made:,} of {places:,} places before a sync{ended}{others}"

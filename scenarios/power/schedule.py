@@ -89,6 +89,8 @@ class Recordings:
         self._places: dict[str, list[KillPoint]] = {}
         self.left = len(self._kinds)
         """How many recordings of the workload are still to come; some restarts may turn out to have no place."""
+        self.missed = 0
+        """How many restarts came to nothing: the workload ended before the place of the kill."""
 
     def __enter__(self) -> Self:
         self._maker.__enter__()
@@ -153,6 +155,11 @@ class Recordings:
             self._ledger.put(key, made)
         return made
 
+    @property
+    def places_known(self) -> int:
+        """How many places there are to kill the workload at, on all filesystems; 0 until they are needed."""
+        return sum(map(len, self._places.values()))
+
     def _go_ahead(self) -> None:
         if self._kinds:
             self._line += 1
@@ -164,7 +171,16 @@ class Recordings:
         if not kind.startswith(_RESTART):
             return self.record(filesystem, kind)
         place = self._place_to_kill(filesystem, int(kind.removeprefix(_RESTART)))
-        return self.record(filesystem, kind, place) if place else None
+        return self._record_restart(filesystem, kind, place) if place else None
+
+    def _record_restart(self, filesystem: str, kind: str, place: KillPoint) -> Recording | None:
+        """Record a restart; None if the workload ended before the kill, which is nothing but one more undisturbed run."""
+        made = self.record(filesystem, kind, place)
+        if made.killed:
+            return made
+        made.trace.unlink(missing_ok=True)
+        self.missed += 1
+        return None
 
     def _place_to_kill(self, filesystem: str, number: int) -> KillPoint | None:
         """Return the place where the restart of this number is killed; None if there are fewer places."""

@@ -281,7 +281,7 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
     during = trace.operations[trace.start : trace.finish]
     return replace(
         recording,
-        killed=recording.killed if restarted_at(trace) else None,
+        killed=_killed_in(trace, recording.killed) if recording.killed and restarted_at(trace) else None,
         writes=sum(isinstance(operation, Change) for operation in during),
         flushes=sum(isinstance(operation, Flush | Sync) for operation in during),
         events=len(journal_before(trace, len(trace.operations))),
@@ -290,6 +290,12 @@ def _completed(recording: Recording, trace: Trace, seconds: float) -> Recording:
         identity=trace.identity,
         seconds=seconds,
     )
+
+
+def _killed_in(trace: Trace, place: KillPoint) -> KillPoint:
+    """Return where the workload was killed: at the place, or before the first sync after a later line of the journal."""
+    lines = len(journal_before(trace, restarted_at(trace)))
+    return KillPoint(lines, 1) if place.sync and lines > place.note else place
 
 
 def promises_before(trace: Trace, cut: int, recording: Recording) -> Promises:

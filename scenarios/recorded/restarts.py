@@ -173,6 +173,9 @@ def until_killed(
 ) -> None:
     """Run the workload in a process that is killed at the place, and note that; to its end if it never comes there.
 
+    Several writers add lines in another order each time. So the process is killed before the first sync call that comes at the
+    place or later.
+
     Args:
         noting: the workload, with failpoints' hits as notes, each of which is counted before it is written; the note of the
             place is written by `Countdown.end`.
@@ -183,7 +186,7 @@ def until_killed(
     if place.sync:
         status = _kill_at(
             workload, machine.root, machine.notes, is_sync,
-            lambda line, sync, _: KillPoint(line, sync) == place,
+            lambda line, sync, _: (line, sync) >= place.numbers,
         )  # fmt: skip
     else:
         status = _kill_at_note(noting, place.note)

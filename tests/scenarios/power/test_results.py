@@ -9,7 +9,14 @@ import pytest
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.power.results import circumstances, coverage_in_words, parse_power_id, power_id, result_of
+from crashmatrix.scenarios.power.results import (
+    circumstances,
+    coverage_in_words,
+    parse_power_id,
+    power_id,
+    restarts_in_words,
+    result_of,
+)
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import KillPoint
 from crashmatrix.scenarios.recorded.state_verdict import Judged
@@ -91,3 +98,28 @@ def account(outcomes: int, *, exhaustive: bool) -> dict[str, object]:
 def test_coverage_in_words(accounts: list[tuple[int, bool]], words: str) -> None:
     """A report claims all outcomes only of recordings that were exhausted."""
     assert coverage_in_words([account(number, exhaustive=whole) for number, whole in accounts]) == f"judged: {words}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((3, 3, 0), ""),
+        ((0, 0, 0), ""),
+        (
+            (3, 13, 0),
+            "restarts: the workload was killed at 3 of 13 places before a sync; a larger --budget and another --seed",
+        ),
+        (
+            (1, 13, 2),
+            "restarts: the workload was killed at 1 of 13 places before a sync; 2 more times it ended before it came",
+        ),
+        (
+            (3, 3, 1),
+            "restarts: the workload was killed at 3 of 3 places before a sync; 1 more times it ended before it came",
+        ),
+    ],
+)
+def test_restarts_in_words(counts: tuple[int, int, int], words: str) -> None:
+    """A run says where it was not killed."""
+    said = restarts_in_words(*counts)
+    assert said.startswith(words) and bool(said) == bool(words)
