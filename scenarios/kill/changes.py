@@ -1,4 +1,4 @@
-"""The changes of a folder between two snapshots, in words: made, written, renamed, linked, exchanged, removed.
+"""The changes of a folder between two snapshots, in words: made, written, emptied, renamed, linked, exchanged, removed.
 
     both snapshots are of one folder     a file is known by its inode: its number and time of birth. Where the filesystem keeps no
                                          time of birth, content and time of change must be equal, too: a number is used again
@@ -119,11 +119,19 @@ def _tells(entry: Entry) -> bool:
     return bool(entry.content) and (entry.kind != FILE or bool(entry.extents))
 
 
+def _written(before: Entry, after: Entry) -> str:
+    """How a content changed, as far as its length tells: a call that cuts a file off is seldom one that writes to it."""
+    was, now = (entry.extents[-1][1] if entry.extents else 0 for entry in (before, after))
+    if before.kind == after.kind == FILE and now < was:
+        return f"becomes shorter: {now:,} bytes, {was:,} before" if now else "emptied"
+    return "written"
+
+
 def _changes_of(path: str, before: Entry, after: Entry) -> list[str]:
     """The changes to one entry in words. A further name of the same file is one of another path."""
     name = "the folder" if path == ROOT else path
     if (before.kind, before.content) != (after.kind, after.content):
-        return [f"{name} written"]
+        return [f"{name} {_written(before, after)}"]
     words = []
     if before.mode != after.mode:
         words.append(f"permissions of {name} become {after.mode:o}")

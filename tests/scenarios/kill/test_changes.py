@@ -104,6 +104,9 @@ IN_PLACE = "in place of the one before"
         (rotated, ["a made", "a becomes a.1"]),
         (made_again, ["a removed", "c made"]),
         (lambda root: (root / "a").write_text("2"), ["a written"]),
+        (lambda root: os.truncate(root / "a", 0), ["a emptied"]),
+        (lambda root: os.truncate(root / "long", 3), ["long becomes shorter: 3 bytes, 8 before"]),
+        (lambda root: os.truncate(root / "long", 9), ["long written"]),
         (lambda root: ((root / "a").unlink(), (root / "a").write_text("2")), ["a replaced"]),
     ],
 )
@@ -111,7 +114,7 @@ def test_one_folder(change: Callable[[Path], object], words: list[str], tmp_path
     """A file that stays where it is laid out is known by its inode, whatever its content."""
     (root := tmp_path / "root").mkdir()
     (root / "d").mkdir()
-    for name, content in (("a", "1"), ("b", "2"), ("empty", ""), ("d/f", "4")):
+    for name, content in (("a", "1"), ("b", "2"), ("empty", ""), ("long", "12345678"), ("d/f", "4")):
         (root / name).write_text(content)
     before = store.capture(root)
     change(root)
