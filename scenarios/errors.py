@@ -2,6 +2,7 @@
 
 ScenarioError
 ├── UsageError         the user's input cannot be used: unknown target, unreadable data, malformed scenario id
+│   └── TargetFails    the target itself fails before anything is crashed
 ├── EnvironmentLacks   this machine cannot run it: a missing package, permission or device
 │   └── ForkServerDied the process that forks jobs was killed: the results of running jobs are unknown
 └── PromiseBroken      raised by a system's own checks: the verdict and why
@@ -11,7 +12,16 @@ from __future__ import annotations
 
 from crashmatrix.reports import Verdict
 
-__all__ = ["EnvironmentLacks", "ForkServerDied", "PromiseBroken", "ScenarioError", "UsageError", "claimed", "text_of"]
+__all__ = [
+    "EnvironmentLacks",
+    "ForkServerDied",
+    "PromiseBroken",
+    "ScenarioError",
+    "TargetFails",
+    "UsageError",
+    "claimed",
+    "text_of",
+]
 
 _TEXT_CHARACTERS_MAX = 4000
 
@@ -22,6 +32,10 @@ class ScenarioError(Exception):
 
 class UsageError(ScenarioError):
     """One line: what is wrong with the input, and what to do."""
+
+
+class TargetFails(UsageError):
+    """One line: which part of a target failed in an undisturbed run, and how. If a bug was planted, this is a finding."""
 
 
 class EnvironmentLacks(ScenarioError):

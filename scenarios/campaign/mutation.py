@@ -10,8 +10,8 @@ from pathlib import Path
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.campaign.until_broken import search
-from crashmatrix.scenarios.errors import EnvironmentLacks
+from crashmatrix.scenarios.campaign.until_broken import Search, search
+from crashmatrix.scenarios.errors import EnvironmentLacks, TargetFails
 from crashmatrix.scenarios.experiment import Experiment, ExperimentKind
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
@@ -64,7 +64,7 @@ def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
     bug = mutant(name) if name else None
     plan = _plan(bug, seed, workers)
     kinds = kinds_for(bug.dies if bug else "process")
-    done = search(plan, lambda checker: _searches(plan, kinds, checker))
+    done = _search(plan, kinds) if bug is None else _search_or_failure(plan, kinds)
     return MutantRun(
         mutant=name,
         found=done.found,
@@ -73,6 +73,26 @@ def try_mutant(name: str, *, seed: int = 0, workers: int = 2) -> MutantRun:
         seconds=time.perf_counter() - start,
         confirmed=done.confirmed,
     )
+
+
+def _search(plan: Plan, kinds: list[ExperimentKind]) -> Search:
+    return search(plan, lambda checker: _searches(plan, kinds, checker))
+
+
+def _search_or_failure(plan: Plan, kinds: list[ExperimentKind]) -> Search:
+    """Search for a bug that may break the engine without a crash. The engine works without the bug and fails with it, each time."""
+    try:
+        return _search(plan, kinds)
+    except TargetFails as error:
+        failed = ScenarioResult(
+            id="undisturbed", experiment="", point="undisturbed", hit=1, depth=0, method="clean-end", fault="",
+            verdict=Verdict.CANNOT_OPEN, explanation=str(error),
+        )  # fmt: skip
+    try:
+        _search(plan, kinds)
+    except TargetFails:
+        return Search([failed])
+    return Search([failed], confirmed=False)
 
 
 def _plan(bug: Mutant | None, seed: int, workers: int) -> Plan:

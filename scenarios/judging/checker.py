@@ -24,7 +24,7 @@ from typing import TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
 from crashmatrix.reports import Verdict
-from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, UsageError
+from crashmatrix.scenarios.errors import ForkServerDied, ScenarioError, TargetFails, UsageError
 from crashmatrix.scenarios.judging import second_life, second_recovery, worker as work
 from crashmatrix.scenarios.judging.patience import Patience
 from crashmatrix.scenarios.judging.recovering import CheckEnded, Recovering, failed_check, failed_recovery
@@ -120,10 +120,10 @@ class Checker:
         return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
-        """Return the value that a job returned. Raises UsageError if the job ended otherwise."""
+        """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""
         if not isinstance(result, Returned):
             how = without_paths(str(result))
-            raise UsageError(
+            raise TargetFails(
                 f"{what} of {self.target.name} {how}; it must work before it can be crashed{advice_on(how)}"
             )
         return result.value

@@ -148,7 +148,9 @@ class SecondLives:
         )
         explored.left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
-        self._watched = {*chosen[:WATCHED_MAX]} if not everywhere else {*chosen}
+        # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
+        late = sorted(chosen, key=lambda path: len(explored.states[path].promises.events), reverse=True)[:1]
+        self._watched = {*list(dict.fromkeys([*late, *chosen]))[:WATCHED_MAX]} if not everywhere else {*chosen}
         size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
         for part in _parts(chosen, size):
             self._go_on({path: recovered[path] for path in part})

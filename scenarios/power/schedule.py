@@ -18,7 +18,7 @@ from typing import Self, TypeVar, TypeVarTuple
 
 from crashmatrix.faults.disk import Filesystem
 from crashmatrix.reports.unfinished.ledger import Ledger
-from crashmatrix.scenarios.errors import EnvironmentLacks, UsageError
+from crashmatrix.scenarios.errors import EnvironmentLacks, TargetFails, UsageError
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
 from crashmatrix.scenarios.processes.jobs import Channel, Jobs
@@ -139,7 +139,7 @@ class Recordings:
             # The power is not to blame: whether recovery may fail after a kill is for the kill experiment to say.
             return replace(recording, problem=f"killed {killed} and restarted, it could not go on: {result.message}")
         if isinstance(result, Raised) and result.is_a(UsageError):
-            raise UsageError(result.message)
+            raise TargetFails(result.message)
         if not isinstance(result, Returned):
             raise EnvironmentLacks(f"recording on {filesystem} {result}")
         return result.value

@@ -124,14 +124,14 @@ def test_a_mutation_run_searches_with_it(monkeypatch: pytest.MonkeyPatch) -> Non
     """A planted bug is searched with every experiment that kills what must die for it to show, one search after the other."""
     for name in [name for name in EXPERIMENTS if name != "empty"]:
         monkeypatch.delitem(EXPERIMENTS, name)
-    found = try_mutant("retire-before-set", workers=1)
+    found = try_mutant("drop-log-first", workers=1)
     assert found.found is not None
     assert found.found.experiment == "empty"
     assert found.scenarios > 1  # Both searches ran: the first of them empties nothing.
     assert found.as_it_should_be
     monkeypatch.setattr(EMPTY, "missing", "no file; make one")
     with pytest.raises(EnvironmentLacks, match="empty: no file; make one"):
-        try_mutant("retire-before-set", workers=1)
+        try_mutant("drop-log-first", workers=1)
 
 
 TEST = """

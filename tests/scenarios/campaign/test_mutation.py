@@ -6,7 +6,7 @@ import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
 from crashmatrix.scenarios.campaign.mutation import MutantRun, kinds_for, try_mutant
-from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.errors import TargetFails, UsageError
 
 FOUND = ScenarioResult(
     id="kill:a@1", experiment="kill", point="a", hit=1, depth=0, method="sigkill", fault="a=kill", verdict=Verdict.LOSES
@@ -44,3 +44,19 @@ def test_an_unknown_bug_is_refused() -> None:
     """The refusal says how to list them."""
     with pytest.raises(UsageError, match="mutants --list"):
         try_mutant("no-such-bug")
+
+
+@pytest.mark.experiment
+def test_a_bug_that_shows_without_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workload that works without the bug and fails with it, twice, has found it. The unbroken engine's failure is an error."""
+    found = try_mutant("torn-tail-closed", workers=1)
+    assert found.as_it_should_be and found.id == "undisturbed"
+    assert found.found is not None and "LogCorrupted" in found.found.explanation
+
+    def fails(*_: object) -> None:
+        raise TargetFails("the undisturbed workload fails")
+
+    monkeypatch.setattr("crashmatrix.scenarios.campaign.mutation.search", fails)
+    assert try_mutant("torn-tail-closed").confirmed
+    with pytest.raises(TargetFails):
+        try_mutant("")

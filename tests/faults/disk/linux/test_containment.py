@@ -177,13 +177,19 @@ def test_a_kept_limit_changes_nothing() -> None:
 def test_a_process_is_started_elsewhere() -> None:
     """Endings are distinguished as usual. A limit that was broken, which is known after the end, outranks the ending."""
 
+    started = list[int]()
+
+    def start(function: Callable[[], object]) -> int:
+        started.append(start_forked(function))
+        return started[-1]
+
     def ended() -> str:
         with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+            os.waitpid(started[-1], os.WNOHANG)
         return broken
 
     broken = ""
-    run = partial(run_started, start_forked, end=ended)
+    run = partial(run_started, start, end=ended)
     assert run(lambda: sys.exit(3), time_limit_seconds=10) == (3, "")
     assert run(lambda: os.kill(os.getpid(), signal.SIGTERM), time_limit_seconds=10) == (-signal.SIGTERM, "")
     assert "KeyError: 'why'" in run(raises, time_limit_seconds=10)[1]
