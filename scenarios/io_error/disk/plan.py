@@ -66,7 +66,7 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
 
 def rooms(base: Base) -> list[int]:
     """Return the sizes of room to try, in KiB: from none to as much as the workload needs, but for some blocks."""
-    if not Filesystem.parse(base.filesystem).on_disk:
+    if not base.room_bytes or not Filesystem.parse(base.filesystem).on_disk:
         return []
     most = base.room_bytes >> 10
     return sorted({most * part // _ROOMS for part in range(_ROOMS)} | {max(0, most - 4 * blocks) for blocks in _BLOCKS})

@@ -64,6 +64,8 @@ class DiskSource:
             found = self.checker.jobs.run(find_room, *args, seconds_max=limit, keep_going=True)
             room = self.checker.must(f"the workload on a full {self.filesystem}", found)
             self.base = replace(self.base, room_bytes=room)
+            if not room:
+                self.notes.append(f"{self.filesystem}: the workload needs no room, so the disk was not full")
         if self.base.loses_at_cuts:
             self.notes.append(
                 f"{self.filesystem}: power cuts after an error are not judged, since a power cut alone breaks the promise "

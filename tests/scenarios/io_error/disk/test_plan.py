@@ -11,7 +11,7 @@ import pytest
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.io_error.disk.base import Base, Request
 from crashmatrix.scenarios.io_error.disk.plan import beyond, choose_on_disk, cuts_later, rooms
-from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, SMALL, WRITE, RequestFault, parse_fault
+from crashmatrix.scenarios.io_error.faults import FLUSH, FULL, READ, ROOMS, SMALL, WRITE, RequestFault, parse_fault
 from crashmatrix.scenarios.io_error.messages import Place
 from crashmatrix.scenarios.processes.calls.call_faults import Made
 
@@ -96,12 +96,13 @@ def test_reads_fail_of_a_target_that_wants_it() -> None:
 
 
 def test_rooms() -> None:
-    """From none to less than the workload needs, and some just below that; `posix` has no disk."""
+    """From none to less than the workload needs, and some just below that; none if it needs no room, as without a disk."""
     found = rooms(base())
     assert found[0] == 0
     assert found[-3:] == [600 - 16, 600 - 8, 600 - 4]
     assert len(found) == 9
-    assert rooms(base("posix")) == []
+    assert rooms(base("posix")) == rooms(replace(base(), room_bytes=0)) == []
+    assert not any(fault.calls in ROOMS for fault in beyond(replace(base(), room_bytes=0)))
     assert rooms(base("btrfs")) == found
     assert [(fault.calls, fault.number) for fault in beyond(base())][:2] == [(WRITE, 21), (FLUSH, 9)]
 
