@@ -80,7 +80,7 @@ def _search(plan: Plan, kinds: list[ExperimentKind]) -> Search:
 
 
 def _search_or_failure(plan: Plan, kinds: list[ExperimentKind]) -> Search:
-    """Search for a bug that may break the engine without a crash. The engine works without the bug and fails with it, each time."""
+    """Search for a bug that may break the engine without a crash. The engine works without it, and fails with it each time."""
     try:
         return _search(plan, kinds)
     except TargetFails as error:
