@@ -17,7 +17,7 @@ from crashmatrix.scenarios.experiment import StoredRun
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.kill import second_lives
 from crashmatrix.scenarios.kill.experiment import KILL, KillExperiment
-from crashmatrix.scenarios.kill.plan import END, RESUMED, parse_id
+from crashmatrix.scenarios.kill.plan import END, RESUMED, CrashPath, parse_id
 from tests.scenarios.experiments import kill_of, run_kill
 
 TOYS = "tests.scenarios.second_life_systems"
@@ -108,6 +108,20 @@ def test_a_share_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [{r.id for r in lives(each)[1] if parse_id(r.id)[-1] == END} for each in runs]
     assert len(ids[0]) == 3 and ids[0] == ids[1] != ids[2]
     assert any("resumed in 3 of 7 distinct recovered folders" in note for note in runs[0].details["notes"])
+
+
+def test_a_second_life_after_a_late_crash_is_crashed() -> None:
+    """One of the second lives that are crashed at their hits began with as many promises as any."""
+    experiment = run("GoesOn", real_kills=0)
+    paths = [parse_id(result.id) for result in lives(experiment)[1]]
+    ends = {path[: path.index(RESUMED)] for path in paths if path[-1] == END}
+    crashed = {path[: path.index(RESUMED)] for path in paths if path[-1] != END}
+
+    def promised(path: CrashPath) -> int:
+        return len(experiment.states[path].promises.events)
+
+    assert 1 < len(crashed) < len(ends)
+    assert max(map(promised, crashed)) == max(map(promised, ends))
 
 
 def test_second_lives_are_findings_of_their_own() -> None:
