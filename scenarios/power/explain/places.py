@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from crashmatrix.faults.disk import Note, Trace
 from crashmatrix.scenarios.judging.words import shown
 from crashmatrix.scenarios.recorded.recording import Recording, journal_before
-from crashmatrix.scenarios.target.notes import AnyNote, HitNote, parse
+from crashmatrix.scenarios.target.notes import KILLED, AnyNote, HitNote, parse
 
 __all__ = ["journal_lines", "place_of", "where"]
 
@@ -52,6 +52,8 @@ def _text(note: AnyNote) -> str:
 
 
 def _hit(hit: HitNote, declared: Mapping[str, str]) -> str:
+    if hit == KILLED:
+        return "the kill of the process"
     place = declared.get(hit.name, "")
     return f"hit {hit.number} of failpoint {hit.name}{f' ({place})' if place else ''}"
 

@@ -52,6 +52,7 @@ def test_where_nothing_is_known() -> None:
     [
         (b"hit put.done 1", PUT),
         (b"hit other 2", "hit 2 of failpoint other"),
+        (b"hit workload.killed 1", "the kill of the process"),
         (b"ack 0", "the journal line ack 0"),
     ],
 )
