@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver, process as multiprocessing_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, BinaryIO
 
 __all__ = ["JobProcess", "serve_jobs"]
 
@@ -92,10 +92,18 @@ def _live(
     forkserver._forkserver._forkserver_alive_fd = alive  # type: ignore[attr-defined]  # as in the function replaced
     resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]  # as above
     with open(reader, "rb") as file:
-        state = pickle.load(file)  # noqa: S301  # from our own parent
+        state = _read(file)
         os.chdir(state["dir"])
         if sys.path != state["sys_path"]:  # Set before the rest is read, which imports what it names.
             sys.path[:] = state["sys_path"]
         sys.argv[:] = state["sys_argv"]
-        call = pickle.load(file)  # noqa: S301  # as above
+        call = _read(file)
     call.function(Connection(connection), *call.arguments)
+
+
+def _read(file: BinaryIO) -> Any:
+    """Read what the driver sends. If an interrupt has ended it amid that, nobody waits for this job."""
+    try:
+        return pickle.load(file)  # noqa: S301  # from our own parent
+    except (EOFError, pickle.UnpicklingError):
+        os._exit(1)
