@@ -151,10 +151,10 @@ class ReferenceLog(SystemUnderTest):
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 
     @contextmanager
-    def _noting_failure(self, table: str, *kinds: type[Exception]) -> Iterator[None]:
+    def _noting_failure(self, table: str, kind: type[Exception] = LogPoisoned) -> Iterator[None]:
         try:
             yield
-        except (LogPoisoned, *kinds):
+        except (LogPoisoned, kind):
             self._failed = table
             raise
 
