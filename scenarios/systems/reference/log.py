@@ -151,10 +151,10 @@ class ReferenceLog(SystemUnderTest):
             self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
 
     @contextmanager
-    def _noting_failure(self, table: str) -> Iterator[None]:
+    def _noting_failure(self, table: str, kind: type[Exception] = LogPoisoned) -> Iterator[None]:
         try:
             yield
-        except (ReferenceWalError, OSError):
+        except (LogPoisoned, kind):
             self._failed = table
             raise
 
@@ -213,7 +213,7 @@ class ReferenceLog(SystemUnderTest):
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
         before, last = _ids_in(wal, table), wal.log(table).next_id - 1
         attempt, read = journal.attempt(["mark", table, sorted(ids)]), read_meanwhile(wal.log(table))
-        with read, attempt, self._noting_failure(table):
+        with read, attempt, self._noting_failure(table, OSError):
             if ids == list(range(last + 1)):
                 wal.truncate(table)
             else:

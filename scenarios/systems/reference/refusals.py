@@ -163,8 +163,12 @@ def nothing_behind(root: Path, *, but_for: str = "") -> None:
 
 
 def _is_unfinished(name: str) -> bool:
+    """Whether the engine makes files of this name for a while. Others, of packages that it uses, are not its own."""
     return (
-        (name.startswith(".") and name != ".lock") or name.endswith(".tmp") or "#" in name or name == "_transfer.json"
+        (name.startswith(".") and name != ".lock")
+        or name.endswith(".tmp")
+        or ".json#" in name
+        or name == "_transfer.json"
     )
 
 

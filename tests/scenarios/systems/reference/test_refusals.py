@@ -144,8 +144,8 @@ def test_a_file_left_open_shows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["wal/.removed-t", "tables/t/_transfer.json", "options.json.tmp", "5.json#unfinished"])
 def test_a_file_left_behind_shows(name: str, tmp_path: Path) -> None:
-    """But for those of a folder that is another's, and the lock."""
-    for other in (".lock", "theirs/.hidden", "tables/t/5.json"):
+    """But for those of a folder that is another's, the lock, and what deltalake leaves when a rename of its fails."""
+    for other in (".lock", "theirs/.hidden", "tables/t/5.json", "tables/t/_last_checkpoint#1"):
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / other).touch()
     nothing_behind(tmp_path, but_for="theirs")
