@@ -75,11 +75,11 @@ class RecordOptions:
     `filesystem` is a specification such as `ext4:data=writeback`; `size_bytes` the disk's size (None: its
     filesystem's default). `nudge` is one of faults.disk.NUDGES. `seed` drives mkfs and nudges. `disk_faults` are planned for
     the time of the workload; `switch` tells of them and of reads, and ends them. With `cold`, the first use of what is there is a
-    read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first
-    note that begins with the word `room_until`, or to the end; a new filesystem that is to have room again once files are
-    removed needs `gives_room_back`. With `write_back`, everything is written back once
-    the workload has ended, before the faults end. `time_limit_seconds` bounds the workload, after which it is killed. `cpu` pins
-    the recorder (None: one is chosen). `tolerant` takes a workload's error for an end like any other, as disk faults do.
+    read of the disk. `room_bytes` is the room that a neighbour leaves there, until the first note that begins with the word
+    `room_until`, or to the end; a new filesystem that is to have room again once files are removed needs `gives_room_back`.
+    With `write_back`, everything is written back once the workload has ended, before the faults end. `time_limit_seconds` bounds
+    the workload, after which it is killed. `cpu` pins the recorder (None: one is chosen). `tolerant` takes a workload's error for
+    an end like any other, as disk faults do.
     """
 
     filesystem: str = "ext4"
@@ -131,10 +131,7 @@ def record(
     with contextlib.ExitStack() as stack:
         image, log, reply = (stack.enter_context(anonymous_file(name)) for name in ("image", "log", "reply"))
         os.ftruncate(image, size)
-        stage = medium_of(str(filesystem)).stage(
-            image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
-        )
-        stage.switch, stage.gives_room_back = options.switch, options.gives_room_back
+        stage = _stage(image, log, filesystem, crashed, options, options.switch)
         try:
             _run_stage(lambda: _on_new_stage(stage, workload, prepare, confine or _Unconfined, options), reply)
             status, error = _read_reply(reply)
@@ -189,21 +186,28 @@ class Recordings:
     def _open(self, options: RecordOptions) -> Stage:
         self._image, self._log = (self._opened.enter_context(anonymous_file(name)) for name in ("image", "log"))
         os.ftruncate(self._image, self._crashed[0].size_bytes)
-        stage = medium_of(str(self._filesystem)).stage(
-            self._image,
-            self._log,
-            filesystem=self._filesystem,
-            crashed=self._crashed,
-            seed=options.seed,
-            cpu=options.cpu,
-        )
-        stage.switch = self._switch
+        stage = _stage(self._image, self._log, self._filesystem, self._crashed, options, self._switch)
         self._stage = self._opened.enter_context(stage)
         return stage
 
     def _close(self) -> None:
         self._stage = None
         self._opened.close()
+
+
+def _stage(
+    image: int,
+    log: int,
+    filesystem: Filesystem,
+    crashed: tuple[Trace, CrashState] | None,
+    options: RecordOptions,
+    switch: FaultSwitch | None,
+) -> Stage:
+    stage = medium_of(str(filesystem)).stage(
+        image, log, filesystem=filesystem, crashed=crashed, seed=options.seed, cpu=options.cpu
+    )
+    stage.switch, stage.gives_room_back = switch, options.gives_room_back
+    return stage
 
 
 def _check_for(failed: DiskError, filesystem: Filesystem) -> None:

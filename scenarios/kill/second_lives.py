@@ -149,8 +149,9 @@ class SecondLives:
         explored.left.lives = 0
         explored.listener.planned("resuming", len(explored.results) + len(chosen))
         # The first ones follow early crashes. After one with few promises, there is little that can go wrong.
-        late = sorted(chosen, key=lambda path: len(explored.states[path].promises.events), reverse=True)[:1]
-        self._watched = {*list(dict.fromkeys([*late, *chosen]))[:WATCHED_MAX]} if not everywhere else {*chosen}
+        late = max(chosen, key=lambda path: len(explored.states[path].promises.events), default=None)
+        late_first = sorted(chosen, key=lambda path: path != late)
+        self._watched = {*(chosen if everywhere else late_first[:WATCHED_MAX])}
         size = SEARCHED if explored.options.until_broken else max(1, len(chosen))
         for part in _parts(chosen, size):
             self._go_on({path: recovered[path] for path in part})

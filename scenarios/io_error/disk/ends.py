@@ -8,7 +8,7 @@ broken verdict that was confirmed once is not confirmed again. Each image is mou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,12 +111,12 @@ class EndJudge:
         self._confirmed.add(key)
         return second
 
-    def life(
-        self, key: Key, mounted: Callable[[Callable[[Path], Violation | None]], Violation | None]
-    ) -> Violation | None:
+    def life(self, first: Judged, mounted: Callable[[], AbstractContextManager[Path]]) -> Violation | None:
         """Return what is wrong with the life after a recovery; it is lived once for each folder and its promises."""
+        key = first.digest, first.events
         if key not in self._lives:
-            self._lives[key] = mounted(self._life.judge)
+            with mounted() as root:
+                self._lives[key] = self._life.judge(root)
         return self._lives[key]
 
 
@@ -136,12 +136,7 @@ class Ends:
 
     def second_life(self, state: CrashState, first: Judged) -> Judged:
         """Return the verdict of the life after the recovery of a state found safe. Raises MountRefused."""
-
-        def mounted(judge: Callable[[Path], Violation | None]) -> Violation | None:
-            with self._images.mounted(state) as root:
-                return judge(root)
-
-        violation = self._judge.life((first.digest, first.events), mounted)
+        violation = self._judge.life(first, partial(self._images.mounted, state))
         return replace(first, verdict=violation.verdict, explanation=violation.explanation) if violation else first
 
     def _mounted(self, state: CrashState) -> Judged:

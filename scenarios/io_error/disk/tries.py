@@ -199,9 +199,8 @@ class _Trial:
         if not failed:
             tried.requests = self._switch.reads if fault.calls == READ else requests_made(trace, fault.calls)
             return tried
-        first = (
-            at - 1 if fault.calls in ROOMS else at
-        )  # A full disk shows by the line of the first attempt that failed.
+        # A full disk shows by the line of the first attempt that failed.
+        first = at - 1 if fault.calls in ROOMS else at
         tried.lines_before, tried.what = len(journal_before(trace, first)), what_failed_at(trace, at)
         tried.alive = at <= trace.ended
         if fault.planned:

@@ -191,19 +191,21 @@ class Living:
             self._compare_log(engine, name)
 
     def _files(self, engine: StorageEngine, name: str) -> list[DeltaFile]:
-        log = sorted(path.name for path in (engine.root / "tables" / name / "_delta_log").iterdir())
-        before = self._delta.get(name)
-        if before is None or before[0] != log:
-            if before is not None:
-                _check_checkpoints(before[0], log, name)
-                for commit in sorted(set(log) - set(before[0])):
-                    if commit.endswith(".json"):
-                        check_commit(engine.root / "tables" / name / "_delta_log" / commit, name)
-            self._delta[name] = log, files_in(engine.root / "tables" / name, name)
+        table = engine.root / "tables" / name
+        log = sorted(path.name for path in (table / "_delta_log").iterdir())
+        before = self._delta[name][0] if name in self._delta else None
+        if before is not None and before != log:
+            _check_checkpoints(before, log, name)
+            for commit in sorted(set(log) - set(before)):
+                if commit.endswith(".json"):
+                    check_commit(table / "_delta_log" / commit, name)
+        if before != log:
+            self._delta[name] = log, files_in(table, name)
         _, found = self._delta[name]
-        if sorted((engine.root / "tables" / name).glob("*.parquet")) != engine.files(name):
+        named = engine.files(name)
+        if sorted(table.glob("*.parquet")) != named:
             raise PromiseBroken("corrupt", f"{name}: there are other Parquet files than those that the engine names")
-        if sorted(file.path for file in found) != engine.files(name):
+        if sorted(file.path for file in found) != named:
             raise PromiseBroken("corrupt", f"{name}: the engine names other files than its Delta log")
         return found
 

@@ -152,9 +152,8 @@ def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: in
 def nothing_behind(root: Path, *, but_for: str = "") -> None:
     """Raise PromiseBroken if a file of an unfinished step is there, outside of this folder, while no call is under way."""
     found = list[str]()
-    for folder, folders, files in os.walk(
-        root
-    ):  # Often called: a Path for each file would take longer than the engine's own calls.
+    # Often called: a Path for each file would take longer than the engine's own calls.
+    for folder, folders, files in os.walk(root):
         place = folder[len(str(root)) + 1 :]
         if place.partition("/")[0] != but_for or not place:
             found += [f"{place}/{name}".lstrip("/") for name in (*folders, *files) if _is_unfinished(name)]
