@@ -1,6 +1,7 @@
 """A log-structured store, done right and done wrong. Keys live in one file; each put appends one line to it.
 
     crashmatrix run docs/examples/log_store.py:LogStore                                         # safe, under kill and power
+    crashmatrix run docs/examples/log_store.py:LogStore --experiments io-error                  # safe
     crashmatrix run docs/examples/log_store.py:TornTailStore --experiments kill                 # cannot-open
     crashmatrix run docs/examples/log_store.py:TailKeptStore --experiments kill                 # loses
     crashmatrix run docs/examples/log_store.py:UnsyncedStore --experiments kill                 # safe
@@ -39,10 +40,12 @@ class Log:
     def append(self, item):
         payload = json.dumps(item).encode()
         record = b"%08x %s\n" % (zlib.crc32(payload), payload)
-        with open(self.path, "ab", buffering=0) as file:
+        with open(self.path, "ab") as file:
             file.write(record[:12])
+            file.flush()  # All of it, or an error. A single write(2) may do a part and say so.
             MID_RECORD.hit()
             file.write(record[12:])
+            file.flush()
             BEFORE_SYNC.hit()
             if self.sync:
                 os.fdatasync(file.fileno())  # Durable: the record and the file's length.

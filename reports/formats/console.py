@@ -61,9 +61,9 @@ def methods(results: list[ScenarioResult], *, points: str, method: str) -> Table
     """Return the table of points and methods, with the worst verdict in each cell: the faults and endings of failing calls."""
     found = method_table(results[0].experiment, results) if results else MethodTable([], [])
     table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column(_plain(f"{points}, {method}"), no_wrap=True)
+    table.add_column(_plain(f"{points}, {method}"))
     for name in found.methods:
-        table.add_column(_plain(name), no_wrap=True)
+        table.add_column(Text("-\n").join(map(_plain, name.split("-"))), no_wrap=True)
     for row in found.rows:
         cells = [_plain(cell.short, _STYLE.get(cell.worst, "bold red") if cell.scenarios else "") for cell in row.cells]
         table.add_row(_plain(row.point), *cells)

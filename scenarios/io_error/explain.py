@@ -71,7 +71,9 @@ def cause_of(prepared: Prepared, fault: Fault, run: FaultyRun) -> str:
     how = "a short" if fault.short else "a failed"
     done = "and the workload acknowledges more" if run.went_on else "and the workload stops"
     if isinstance(fault, RequestFault):
-        return f"{_PROBLEMS.get(fault.calls, 'a failed call, on a recorded disk')}, {done}"
+        if fault.call:
+            return f"{how} {what_failed(*run.fired.files.split(' ', 1))}, on a recorded disk, {done}"
+        return f"{_PROBLEMS[fault.calls]}, {done}"
     if isinstance(fault, PointFault | ActionFault):
         return f"an error at failpoint {fault.calls}, {done}"
     line = _line(prepared, run.fired)
@@ -153,8 +155,7 @@ class Explainer:
         line = _line(self._prepared, place)
         which = f"Call {made.number} of class {fault.calls}, {made.name} of {place.files}{f' ({line})' if line else ''}"
         if fault.short:
-            then = f", and the next one failed with {fault.errno}" if fault.errno else ""
-            return f"{which}, was done in part: {made.answer} bytes{then}."
+            return f"{which}, was done in part: {made.answer} bytes{_then(fault)}."
         more = f", and {failed - 1} more after it" if failed > 1 else ""
         return f"{which}, failed with {fault.errno}{more}."
 
@@ -173,6 +174,11 @@ class Explainer:
         return "".join(parts)
 
 
+def _then(fault: Fault) -> str:
+    """The error that follows a call that was done in part, if one does."""
+    return f", and the next one failed with {fault.errno}" if fault.errno else ""
+
+
 def _on_disk(fault: RequestFault, place: Place, failed: int) -> str:
     if fault.calls == SMALL:
         return f"The disk under {fault.filesystem} had {fault.number:,} KiB of room, and the data filled it."
@@ -180,7 +186,8 @@ def _on_disk(fault: RequestFault, place: Place, failed: int) -> str:
         until = "until the first attempt had failed" if fault.times == "once" else "until the workload had ended"
         return f"The disk under {fault.filesystem} had {fault.number:,} KiB of room left, {until}."
     if fault.call:
-        return f"On {fault.filesystem}, call {fault.number} of class {fault.call.calls} failed with {fault.errno}."
+        how = f"was done in part{_then(fault)}" if fault.short else f"failed with {fault.errno}"
+        return f"On {fault.filesystem}, call {fault.number} of class {fault.call.calls}, {place.files}, {how}."
     more = f", and {failed - 1} more after it" if failed > 1 else ""
     which = fault.calls.removeprefix("disk-")
     return (

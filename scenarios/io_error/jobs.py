@@ -5,12 +5,10 @@ A run with a fault yields several crashed folders, so that it is made once for a
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from crashmatrix.scenarios.io_error.messages import (
     Place,
     Profile,
     Taken,
+    files_of,
     what_failed,
 )
 from crashmatrix.scenarios.judging.source_lines import SourceLines
@@ -60,7 +59,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
     run_watched_system(system.failpoints_outside(), life, root, journal, see, coverage, failing=failing)
     lines.close()
     places = [
-        Place(made, _files(made, root), lines.found.get(hit, ""), lines.stacks.get(hit, ""))
+        Place(made, files_of(made, root), lines.found.get(hit, ""), lines.stacks.get(hit, ""))
         for hit, made in zip(hits, failing.made, strict=False)
         if made.calls
     ]
@@ -224,13 +223,13 @@ class _Run(_Watch):
     def _of_class(self) -> tuple[tuple[int, str], ...]:
         calls = self.failing.faults[0].calls
         made = (made for made in self.failing.made if made.calls == calls)
-        return tuple((each.number, what_failed(each.name, _files(each, self.root))) for each in made)
+        return tuple((each.number, what_failed(each.name, files_of(each, self.root))) for each in made)
 
     def _tell(self) -> None:
         self._told = True
         self._journal_bytes = size_of(self.journal)
         made = self.failing.failed[0]
-        self.channel.send(Fired(Place(made, _files(made, self.root)), self._journal_bytes))
+        self.channel.send(Fired(Place(made, files_of(made, self.root)), self._journal_bytes))
 
     def _take(self, ending: str, tree: ProcessTree) -> None:
         if self._wants(ending):
@@ -254,7 +253,7 @@ class _Run(_Watch):
     def _note_steps(self) -> None:
         for made in self.failing.made[self._made :]:
             result = "" if made.answer is None else f" -> {made.answer}"
-            self.steps.append(f"call {made.name} {_files(made, self.root)}{result}")
+            self.steps.append(f"call {made.name} {files_of(made, self.root)}{result}")
         self._made = len(self.failing.made)
         self._note_lines()
 
@@ -271,13 +270,3 @@ def size_of(path: Path) -> int:
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
-
-
-_real = cache(os.path.realpath)
-
-
-def _files(made: Made, root: Path) -> str:
-    """The files that a call is about, relative to the folder: ``db.tmp -> db``."""
-    inside = _real(root)
-    names = [os.path.relpath(path, inside) if path.startswith(inside) else path for path in made.files]
-    return " -> ".join("the folder" if name == "." else name for name in names)

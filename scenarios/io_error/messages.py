@@ -9,8 +9,11 @@ A run with a fault sends, in this order:
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from crashmatrix.scenarios.io_error.faults import Fault
 from crashmatrix.scenarios.processes.calls.call_faults import Made
@@ -29,6 +32,7 @@ __all__ = [
     "Place",
     "Profile",
     "Taken",
+    "files_of",
     "what_failed",
 ]
 
@@ -50,6 +54,16 @@ REMOUNTED, CUT, CUT_LATER = "remounted", "cut", "cut-later"
 def what_failed(name: str, files: str) -> str:
     """Return a call and the files it is about, without their numbers: equal in runs that take other steps."""
     return f"{name} {_DIGITS.sub('#', files)}"
+
+
+_real = cache(os.path.realpath)
+
+
+def files_of(made: Made, root: Path) -> str:
+    """The files that a call is about, relative to the folder: ``db.tmp -> db``."""
+    inside = _real(root)
+    names = [os.path.relpath(path, inside) if path.startswith(inside) else path for path in made.files]
+    return " -> ".join("the folder" if name == "." else name for name in names)
 
 
 @dataclass(frozen=True)

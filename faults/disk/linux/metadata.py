@@ -33,7 +33,7 @@ def birth_ns(descriptor: int, name: str = "") -> int:
 def set_metadata(
     name: str | bytes,
     *,
-    owner: tuple[int, int],
+    owner: tuple[int, int] | None,
     attributes: Iterable[tuple[str | bytes, bytes]],
     mode: int | None,
     times_ns: tuple[int, int] | None,
@@ -42,13 +42,14 @@ def set_metadata(
     """Set all of it on a path, or on a name in an open folder. A link is not followed. Raises OSError.
 
     Args:
-        owner: user and group.
+        owner: user and group; None leaves them alone.
         mode: permissions; None for a link, whose own Linux cannot set.
         times_ns: of access and of change; None leaves them alone.
     """
-    state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    if (state.st_uid, state.st_gid) != owner:
-        os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+    if owner is not None:
+        state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (state.st_uid, state.st_gid) != owner:
+            os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
     for attribute, value in attributes:
         place = name if folder is None else b"/proc/self/fd/%d/%s" % (folder, os.fsencode(name))
         os.setxattr(place, attribute, value, follow_symlinks=False)

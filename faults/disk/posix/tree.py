@@ -40,12 +40,15 @@ Attributes = Mapping[bytes, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An inode as a crash state leaves it. Times in nanoseconds, 0 if unknown; `set_ns` is one that a program set, else 0."""
+    """An inode as a crash state leaves it. Times in nanoseconds, 0 if unknown; `set_ns` is one that a program set, else 0.
+
+    The directory under test has no owner here until it is given to somebody: it is whoever's that lays it out.
+    """
 
     inode: int
     mode: int
     target: bytes = b""
-    owner: tuple[int, int] = (0, 0)
+    owner: tuple[int, int] | None = None
     device: int = 0
     attributes: tuple[tuple[bytes, bytes], ...] = ()
     modified_ns: int = 0
@@ -231,13 +234,16 @@ class Trees:
         position = over.changed.get(inode, self._changed.before(inode, cut))
         position = self._born.get(inode, -1) if position < 0 else position
         modified, set_ns = self._trace.time_at(position) if position >= 0 else 0, 0
+        owner = None if inode == ROOT else node.owner
         if not attributes and not modified:
-            return Kept(inode, node.mode, node.target, node.owner, node.device)
+            return Kept(inode, node.mode, node.target, owner, node.device)
         if position >= 0 and isinstance(change := self._trace.operations[position], Attribute):
             modified = set_ns = int(change.value or 0)
-        user, group = (attributes.get(OWNER) or b"%d %d" % node.owner).split()
+        if given := attributes.get(OWNER):
+            user, group = given.split()
+            owner = int(user), int(group)
         return Kept(
-            inode, int(attributes.get(MODE) or node.mode), node.target, (int(user), int(group)), node.device,
+            inode, int(attributes.get(MODE) or node.mode), node.target, owner, node.device,
             tuple(sorted((name, value) for name, value in attributes.items() if b"." in name and value is not None)),
             modified, int(attributes.get(ACCESSED) or 0), set_ns,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from crashmatrix.faults.disk import CrashState, Failure, Flush, Note, Trace, Write
 from crashmatrix.scenarios.io_error.disk.plan import cuts_later
-from crashmatrix.scenarios.io_error.disk.workload import CALL_FAILED
+from crashmatrix.scenarios.io_error.disk.workload import failed_call
 from crashmatrix.scenarios.io_error.faults import FLUSH, WRITE, RequestFault
 from crashmatrix.scenarios.recorded.recording import is_journal_line
 from crashmatrix.scenarios.target.notes import AckNote, FailNote, parse
@@ -33,7 +33,7 @@ def first_failure(trace: Trace, fault: RequestFault, acknowledged: int) -> tuple
     if fault.planned:
         failed = [at for at in during if isinstance(trace.operations[at], Failure)]
     elif fault.call:
-        failed = [at for at in during if trace.operations[at] == CALL_FAILED]
+        failed = [at for at in during if failed_call(trace.operations[at])]
     else:
         lines = [at for at in during if isinstance(trace.operations[at], Note)]
         failed = [at for at in lines if isinstance(_parsed(trace, at), FailNote)]
@@ -66,7 +66,7 @@ def what_failed_at(trace: Trace, at: int) -> str:
     """Describe the failure that ends before a position."""
     done = trace.operations[at - 1]
     if not isinstance(done, Failure):
-        return "call" if done == CALL_FAILED else "room"
+        return failed_call(done) or "room"
     return "flush" if done.request == "flush" else f"{done.request} of {done.length:,} bytes at byte {done.offset:,}"
 
 

@@ -48,6 +48,7 @@ def choose_on_disk(base: Base, places: Sequence[Place], budget: int, seed: int) 
     in_full = thinned(full, max(1, budget // _FULL_SHARE), f"{seed} rooms") if full else []
     share = budget // _CALLS_SHARE if base.requests else budget
     calls, rule = choose(places, share, seed, plain=True) if not base.loses_at_cuts else ([], "")
+    rule = rule and f"{base.filesystem}, calls of the workload: {rule}"
     on_disk = [RequestFault.of_call(base.filesystem, fault) for fault in calls if isinstance(fault, CallFault)]
     ranked = [
         (rank, RequestFault(base.filesystem, request.calls, request.number, *variant))

@@ -20,22 +20,31 @@ from crashmatrix.faults.disk import Machine, Note
 from crashmatrix.faults.disk.block.fault_switch import FaultSwitch
 from crashmatrix.faults.disk.linux.containment import run_forked
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.io_error.messages import files_of
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.calls.call_faults import CallFault, FailingCalls
 from crashmatrix.scenarios.processes.calls.seccomp import Call
 from crashmatrix.scenarios.processes.calls.system_calls import run_watched
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.target.journal import Item, Journal
-from crashmatrix.scenarios.target.notes import HitNote
+from crashmatrix.scenarios.target.notes import HitNote, parse
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALL_FAILED", "HEALED", "DiskJournal", "until_full", "until_killed", "with_failing_call"]
+__all__ = ["HEALED", "DiskJournal", "failed_call", "until_full", "until_killed", "with_failing_call"]
 
-CALL_FAILED: Final = Note(HitNote("workload.call_failed", 1).encoded())
-"""A call of the workload was answered with an error here. Not a line of the journal."""
+_CALL_FAILED: Final = "workload.call_failed "
+"""Begins the name of a note: a call of the workload was answered with an error here. Not a line of the journal."""
 
 HEALED: Final = Note(HitNote("workload.killed_and_disk_healed", 1).encoded())
 """The workload was killed before this, and from here on the disk fails nothing. Not a line of the journal."""
+
+
+def failed_call(operation: object) -> str:
+    """Return the call that was answered with an error, or done in part, if this notes one: ``write of log``; else empty."""
+    noted = parse(operation.text) if isinstance(operation, Note) else None
+    if not isinstance(noted, HitNote) or not noted.name.startswith(_CALL_FAILED):
+        return ""
+    return noted.name.removeprefix(_CALL_FAILED)
 
 
 class DiskJournal(Journal):
@@ -54,19 +63,21 @@ class _NotingCalls(FailingCalls):
 
     noted = False
     descriptor = -1
+    root = Path()
 
     def answer(self, call: Call, name: str, files: Sequence[str]) -> int | None:
         answer = super().answer(call, name, files)
         if answer is not None and not self.noted:
             self.noted = True
-            os.write(self.descriptor, CALL_FAILED.text + b"\n")
+            about = json.dumps(files_of(self.made[-1], self.root))[1:-1]
+            os.write(self.descriptor, HitNote(f"{_CALL_FAILED}{name} of {about}", 1).encoded() + b"\n")
         return answer
 
 
 def with_failing_call(system: SystemUnderTest, machine: Machine, fault: CallFault) -> None:
     """Run the workload with a call that fails. Raises UsageError: it ended with an error."""
     failing = _NotingCalls([fault])
-    failing.descriptor = machine.descriptor
+    failing.descriptor, failing.root = machine.descriptor, machine.root
     if status := _watched(system, machine, lambda *_: None, failing):
         raise UsageError(f"the workload ended with status {status}")
 

@@ -96,6 +96,15 @@ def test_power_on_posix_instead(folder: Path) -> None:
     assert summary["experiments"].keys() == {"kill", "power"}
 
 
+@pytest.mark.parametrize("experiment", ["power", "io-error"])
+def test_crashed_folders_are_laid_out_again(experiment: str, folder: Path) -> None:
+    """On `posix`, second lives and failing calls start from a crashed folder, whose owner may be unknown where nobody is root."""
+    options = ("--experiments", experiment, "--fs", "posix", "--budget", "60")
+    run = crashmatrix(OPEN_FUSE, "run", f"{ROOT / 'docs' / 'examples' / 'log_store.py'}:LogStore", *options, cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "LogStore: safe  " in run.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize("options", [["--fs", "ext4"], ["--experiments", "kill,power"]])
 def test_what_was_asked_for_is_an_error(options: list[str], folder: Path) -> None:
     """An experiment or filesystem that was named and cannot be run is refused before anything is crashed."""

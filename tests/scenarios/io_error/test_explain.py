@@ -31,6 +31,17 @@ def test_the_simplest_fault_is_explained(tmp_path: Path) -> None:
     assert "a failed write of log" in finding.cause
 
 
+def test_a_call_on_a_recorded_disk(tmp_path: Path) -> None:
+    """It is named as well, and how it failed: a short write has no error."""
+    campaign = run(tmp_path, "NamedIgnoresShortWrites", budget=120, filesystems=("posix",), filesystems_named=True)
+    found = {finding.example: finding for finding in campaign.summary.findings}
+    example = next(example for example in found if example.startswith("io-error:posix:on-disk.write"))
+    finding = found[example]
+    assert "~short~" in example
+    assert "of class write, write of log, was done in part." in finding.explanation[0]
+    assert finding.cause.startswith("a short write of log, on a recorded disk, and the workload ")
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [(-5, "fails with EIO"), (-28, "fails with ENOSPC"), (7, "is done in part: 7"), (-9999, "fails with 9999")],
