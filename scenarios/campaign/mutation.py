@@ -99,7 +99,10 @@ def _plan(bug: Mutant | None, seed: int, workers: int) -> Plan:
     plan = Plan(seed=seed, workers=workers, report=Path("crashmatrix-mutant"))
     if bug is None:
         return plan
-    return replace(plan, target=bug.target, mutant=bug.name, filesystems=bug.filesystems, filesystems_named=bug.on_disk)
+    return replace(
+        plan, target=bug.target, options=dict(bug.options), mutant=bug.name,
+        filesystems=bug.filesystems, filesystems_named=bug.on_disk,
+    )  # fmt: skip
 
 
 def _searches(plan: Plan, kinds: list[ExperimentKind], checker: Checker) -> Iterator[Experiment]:

@@ -18,6 +18,9 @@ from crashmatrix.scenarios.systems.reference.mutation.planting import change, to
 
 __all__ = ["FAILED_CALLS"]
 
+_WRITERS = {"pairs": ("flush+flush",)}
+"""Little more than the part of the threads' workload in which a background thread commits: all pairs take ten times as long."""
+
 FAILED_CALLS = (
     Mutant(
         "sync-retried",
@@ -98,6 +101,7 @@ FAILED_CALLS = (
         ),
         dies="call",
         target="reference:threads",
+        options=_WRITERS,
     ),
     Mutant(
         "writer-dies-unnoticed",
@@ -105,6 +109,7 @@ FAILED_CALLS = (
         change(Health, "_note", planting_errors.not_in_background),
         dies="call",
         target="reference:threads",
+        options=_WRITERS,
     ),
     Mutant(
         "transfer-error-forgotten",
