@@ -29,7 +29,7 @@ from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.reference.mutation import planting, planting_log, planting_tables
+from crashmatrix.scenarios.systems.reference.mutation import planting, planting_log, planting_syncs, planting_tables
 from crashmatrix.scenarios.systems.reference.mutation.compressed import COMPRESSED
 from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED_CALLS
 from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
@@ -266,7 +266,7 @@ MUTANTS = _rows(
         Mutant(
             "no-sync-set",
             "the set of persisted batches is named before it is synced",
-            change(persisted, "PERSIST", planting.unsynced_file),
+            change(persisted, "PERSIST", planting_syncs.unsynced_file),
             dies="machine",
             target="reference-log",
         ),
@@ -278,9 +278,9 @@ MUTANTS = _rows(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",
             together(
-                change(delta_commit, "SYNC_JSON", planting.Postponed),
-                change(delta_commit, "SYNC_LOG", planting.Postponed),
-                change(SegmentedLog, "mark_persisted", planting.sync_postponed),
+                change(delta_commit, "SYNC_JSON", planting_syncs.Postponed),
+                change(delta_commit, "SYNC_LOG", planting_syncs.Postponed),
+                change(SegmentedLog, "mark_persisted", planting_syncs.sync_postponed),
             ),
             dies="machine",
         ),

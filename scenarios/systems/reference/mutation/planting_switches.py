@@ -18,7 +18,7 @@ from crashmatrix.reference_wal.opening import HealedTable
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import AFTER_START, BEFORE_START, BEFORE_STOP, Table
-from crashmatrix.scenarios.systems.reference.mutation.planting import Unsynced
+from crashmatrix.scenarios.systems.reference.mutation.planting_syncs import Unsynced
 
 __all__ = [
     "forgotten",

@@ -11,7 +11,7 @@ from crashmatrix.reference_wal.log.table_logs import TableLogs
 from crashmatrix.reference_wal.opening import HealedTable
 from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting, planting_switches
+from crashmatrix.scenarios.systems.reference.mutation import planting_switches, planting_syncs
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.planting import change
 
@@ -74,7 +74,7 @@ SWITCHES = [
     _row(
         "no-sync-options",
         "the file of options is named before it is synced",
-        change(settings, "FILE", planting.unsynced_file),
+        change(settings, "FILE", planting_syncs.unsynced_file),
         "machine",
     ),
     _row(
