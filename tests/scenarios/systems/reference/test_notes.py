@@ -32,6 +32,15 @@ def test_a_note_is_a_verdict(tmp_path: Path) -> None:
     refuse_if_broken("reference", violation, TableContract())
 
 
+def test_a_note_before_any_promise(tmp_path: Path) -> None:
+    """A workload that sees the system break a promise before it was promised anything has found a bug all the same."""
+    journal = Journal(tmp_path / "journal")
+    note(journal, PromiseBroken("loses", "t: batch 1 is gone"))
+    promises = Promises.parse((tmp_path / "journal").read_bytes())
+    violation = judge_undisturbed(promises, [], lambda *given: judge_safely(TableContract(), *given))
+    assert violation and violation.living and violation.verdict == "loses"
+
+
 def test_a_failing_disk_is_not_a_lie() -> None:
     """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
     of_rust = "Generic LocalFileSystem error: Unable to rename file: No space left on device (os error {})"
