@@ -1,5 +1,5 @@
 """The reference engine's tables by models: real temperatures under error bounds, one table for each kind of bound; and rows that
-no sensor sends (`rows.uneven`).
+sensors do not send (`rows.uneven`).
 
 A batch is the temperatures of two stations over some hours. Items are ``[TABLE, NUMBER]``. After a crash, a batch comes back
 once: every time exactly, every value within its table's bound. Whether a value was compressed before the crash or replayed

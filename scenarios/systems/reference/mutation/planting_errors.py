@@ -223,7 +223,7 @@ def removal_forgotten(_: Any) -> Any:
 
 
 def truncated_all_the_same(_: Any) -> Any:
-    """Clear the committed side first, and ask the log whether it has failed when it is to be truncated."""
+    """Clear the committed side first, and find out that the log has failed when it is to be truncated."""
 
     def truncate(self: Table) -> None:
         with self._changing(), self._ingesting.closed():

@@ -15,7 +15,7 @@ __all__ = ["checked_before_waiting", "marker_of_before", "readers_ignored", "swi
 
 
 class _Ajar(Gate):
-    """A gate that whoever closes it leaves open."""
+    """A gate that stays open."""
 
     @contextmanager
     def closed(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
-"""Rows of a table by models as no sensor sends them: uneven times, floats of both widths, values at the edge of what they allow.
+"""Rows of a table by models that sensors do not send: uneven times, floats of both widths, values at the edge of their bound.
 
 Times differ by whole seconds, so that the differences of many uneven runs add up to what even ones would. Values stay the same
-for a while, or jump to and fro by as much as one constant may stand for, where half of that is no float of four bytes; some are
-no numbers. The last column has no bound.
+for a while, or jump to and fro by as much as one constant may stand for, where half of that is not a float of four bytes; some
+are not numbers. The last column has no bound.
 """
 
 from __future__ import annotations

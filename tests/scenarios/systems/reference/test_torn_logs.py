@@ -41,7 +41,7 @@ def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> N
 
 
 def test_a_late_tear(tmp_path: Path) -> None:
-    """Of a large record a single sector is lost, far behind its beginning."""
+    """A large record lacks a single sector, far behind its beginning."""
     wal = WriteAheadLog(tmp_path)
     wal.create_table_log("t", SCHEMA)
     wal.append("t", pa.record_batch([pa.array([b"x" * 500])], schema=SCHEMA))
