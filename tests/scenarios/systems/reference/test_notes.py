@@ -59,3 +59,15 @@ def test_a_failing_disk_is_not_a_lie() -> None:
     for other in (OSError(of_rust.format(errno.ENOENT)), LogPoisoned(Path(), DeltaError("no such version"))):
         with pytest.raises(PromiseBroken), claimed_as_broken("reading"):
             raise other
+
+
+def test_an_error_that_is_handled_excuses_no_other(tmp_path: Path) -> None:
+    """A call made after one that failed may be refused because of that one, and may not fail by itself."""
+    full = OSError(errno.ENOSPC, "x")
+    try:
+        raise full
+    except OSError:
+        with pytest.raises(PromiseBroken, match="going on raised FileExistsError"), claimed_as_broken("going on"):
+            tmp_path.mkdir()
+        with pytest.raises(LogPoisoned), claimed_as_broken("going on"):
+            raise LogPoisoned(Path(), full) from full
