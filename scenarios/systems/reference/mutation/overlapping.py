@@ -28,11 +28,6 @@ OVERLAPPING = [
         change(Table, "_changing", planting_threads.checked_before_waiting),
     ),
     _row(
-        "marker-of-before",
-        "a truncation moves the marker to what was the last batch before it waited for those that append",
-        change(Table, "truncate", planting_threads.marker_of_before),
-    ),
-    _row(
         "switched-amid-appends",
         "a log is switched off while batches are appended to it",
         change(Table, "switch_log", planting_threads.switched_amid_appends),

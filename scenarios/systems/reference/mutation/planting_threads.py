@@ -11,7 +11,7 @@ from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.table import Table
 
-__all__ = ["checked_before_waiting", "marker_of_before", "readers_ignored", "switched_amid_appends"]
+__all__ = ["checked_before_waiting", "readers_ignored", "switched_amid_appends"]
 
 
 class _Ajar(Gate):
@@ -44,20 +44,6 @@ def checked_before_waiting(_: Any) -> Any:
             return stack.pop_all()
 
     return changing
-
-
-def marker_of_before(original: Any) -> Any:
-    """Look up which batch is the last before appends are kept out, and truncate up to it."""
-
-    def truncate(self: Table) -> None:
-        last, clear = self.log.next_id - 1, self.store.clear
-        self.store.clear = lambda _, **named: clear(last, **named)  # type: ignore[method-assign]
-        try:
-            original(self)
-        finally:
-            self.store.clear = clear  # type: ignore[method-assign]
-
-    return truncate
 
 
 def switched_amid_appends(_: Any) -> Any:

@@ -47,6 +47,8 @@ _WAIT_SECONDS = 0.02
 """How long the second call may take before it is thought to wait for the first one."""
 _HITS_MAX = 30
 """Hits, or places between sections, that are drawn from as long as it is not known how many a call has."""
+_LEFT_OUT = 0.5
+"""The share of drawn places that are left out: for each pair one is tried on average, a hit or one between sections."""
 _FEW = 4
 """A call with so few places between sections is held at each of them."""
 _REOPENED = 0.3
@@ -101,7 +103,7 @@ class ThreadedEngine(SystemUnderTest):
 
     def workload(self, root: Path, journal: Journal) -> None:
         """Writers with a background thread; calls that are watched; then the pairs, in a drawn order."""
-        run = _Run(root, journal, random.Random(f"{self.seed} threads"))
+        run = _Run(root, journal, self.seed)
         with noting(journal):
             run.writers()
             for first in dict.fromkeys(first for first, second in self._pairs if "read" in (first, second)):
@@ -134,8 +136,9 @@ def _moved(archive: Path, known: dict[str, list[int]]) -> list[int]:
 class _Run:
     """A run of the workload: the engine, opened again wherever it was closed, and the number of the next call."""
 
-    def __init__(self, root: Path, journal: Journal, draw: random.Random) -> None:
-        self._root, self._journal, self.draw, self._next = root, journal, draw, count()
+    def __init__(self, root: Path, journal: Journal, seed: int) -> None:
+        self._root, self._journal, self._seed, self._next = root, journal, seed, count()
+        self.draw = random.Random(f"{seed} threads")
         self._engine = StorageEngine.open(root, options=OPTIONS)
         self._closed = self._failed = False
         self._known: dict[str, list[int]] = {}
@@ -184,6 +187,10 @@ class _Run:
             most = self._most.get((first, between), _HITS_MAX)
             drawn = held > 0 and not (between and most <= _FEW)
             for turn in range(1, held + 1) if drawn else count(1):
+                # A generator for each: what one pair comes to does not change what is drawn for the next.
+                self.draw = random.Random(f"{self._seed} {first} {second} {between} {turn}")
+                if drawn and self.draw.random() < _LEFT_OUT:
+                    continue
                 fails = drawn and not between and self.draw.random() < _FAILS
                 self._make_ready()
                 place = Held(self.draw.randint(1, most) if drawn else turn, between=between, fails=fails)

@@ -20,7 +20,6 @@ from tests.reference_wal.support import SCHEMA, batch, numbers
 BUGS = [
     ("__init__", planting.readers_ignored),
     ("_changing", planting.checked_before_waiting),
-    ("truncate", planting.marker_of_before),
     ("switch_log", planting.switched_amid_appends),
 ]
 
