@@ -191,10 +191,10 @@ class Table:
             return self._seal()
 
     def _seal(self) -> Generation | None:
+        self._refuse_if_unusable()  # An append may have failed while we waited, and leave a hole.
         with self._lock:
             self._sealed = self.buffers.seal()
-            if self._sealed is not None:
-                self._tally.add(generations=1)
+            self._tally.add(generations=self._sealed is not None)
             return self._sealed
 
     def _show_committed(self) -> None:
