@@ -14,7 +14,7 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -54,7 +54,8 @@ class StorageEngine:
     def __init__(self, layout: Layout, wal: bool, options: EngineOptions, lock: int) -> None:
         self.root, self._layout = layout.root, layout
         self._given, self._given_wal = options, wal
-        self._process_lock = lock
+        self._unlocking = ExitStack()
+        self._unlocking.callback(os.close, lock)
         self._health, self._tally = Health(self.root), Tally()
         self._catalogue = threading.Lock()
         self._tables: dict[str, Table] = {}
@@ -294,9 +295,9 @@ class StorageEngine:
         """Let go of every file; loses nothing.
 
         With a log, rows that wait are in it, and are replayed on opening. Those that are compressed are committed first; with a
-        thread for ``flush_seconds``, or without a log, all are.
+        thread for ``flush_seconds``, or without a log, all are. Everything is let go of, whatever fails.
 
-        Raises BackgroundFailed if a background thread failed, OSError if a commit did. Everything is let go of all the same.
+        Raises BackgroundFailed if a background thread failed, OSError if a commit or the note of a log's end did.
         """
         try:
             self._pace.stop()
@@ -313,10 +314,8 @@ class StorageEngine:
             self._pace.stop()  # One that a change of options has begun meanwhile.
             for owner in self._all():
                 owner.wait_until_idle()
-            self._logs.close()
-            if self._process_lock >= 0:
-                os.close(self._process_lock)
-                self._process_lock = -1
+            with self._unlocking:  # Last, whatever fails.
+                self._logs.close()
 
     def __enter__(self) -> StorageEngine:
         return self

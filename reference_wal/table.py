@@ -114,7 +114,7 @@ class Table:
     def ingest(self, batch: pa.RecordBatch) -> int:
         """Return the batch's id once it is logged and its rows wait to be committed."""
         with self._ingesting.passed():
-            self._refuse_if_dropped()
+            self._refuse_if_unusable()
             with self._health.poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
                 batch_id = self.log.append(batch)
             with self._health.poisoned_by_errors(), self._lock:  # A batch half in the buffers must never be committed.
@@ -182,8 +182,7 @@ class Table:
         """Be the only one to change the Delta side; and not at all once something failed, perhaps while we waited."""
         with ExitStack() as stack:
             stack.enter_context(self._committing)
-            self._health.refuse_if_poisoned()
-            self._refuse_if_dropped()
+            self._refuse_if_unusable()
             stack.enter_context(self._health.poisoned_by_errors(but_for=_NOTHING_REMOVED))
             return stack.pop_all()
 
@@ -192,10 +191,10 @@ class Table:
             return self._seal()
 
     def _seal(self) -> Generation | None:
+        self._refuse_if_unusable()  # An append may have failed while we waited, and leave a hole.
         with self._lock:
             self._sealed = self.buffers.seal()
-            if self._sealed is not None:
-                self._tally.add(generations=1)
+            self._tally.add(generations=self._sealed is not None)
             return self._sealed
 
     def _show_committed(self) -> None:
@@ -260,7 +259,7 @@ class Table:
         """Move every committed row to another Delta table; returns how many."""
         schema = self.store.schema
         with self._committing:
-            self._refuse_if_dropped()
+            self._refuse_if_unusable()
             receiver = self._transfer.receiver(uri, storage_options, schema)
         with self._changing():
             # Damage shows before a note is made.
@@ -290,7 +289,8 @@ class Table:
         with self._committing, self._ingesting.closed():
             return
 
-    def _refuse_if_dropped(self) -> None:
+    def _refuse_if_unusable(self) -> None:
+        self._health.refuse_if_poisoned()  # Something may have failed while we waited.
         if self._dropped:
             raise UnknownTable(self.name, [])
 
@@ -299,7 +299,7 @@ class Table:
     def read(self) -> pa.Table:
         """Return every row once, wherever it is."""
         with self._reading.passed():
-            self._refuse_if_dropped()
+            self._refuse_if_unusable()
             with self._lock:
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []

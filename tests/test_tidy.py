@@ -149,6 +149,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/systems/reference/mutation/failed_calls.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/missing_syncs.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/mutant.py": "a declaration; test_mutants.py checks each row",
+    "scenarios/systems/reference/mutation/overlapping.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/switches.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/places.py": "reads what a recovery left; every run of the reference drives it",
 }

@@ -268,6 +268,8 @@ class SegmentedLog:
             note_end: note where the log ends (`end`), unless it has failed or has taken no batch.
         """
         with self._turn:
-            if note_end and self._poisoned is None and self._writer.is_open and self._writer.appends:
-                write_end(self.folder, self.identity, self.next_id)
-            self._writer.close()
+            try:
+                if note_end and self._poisoned is None and self._writer.is_open and self._writer.appends:
+                    write_end(self.folder, self.identity, self.next_id)
+            finally:
+                self._writer.close()

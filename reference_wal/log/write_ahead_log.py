@@ -19,6 +19,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -174,6 +175,6 @@ class WriteAheadLog:
 
     def close(self) -> None:
         """Let go of every file; everything acknowledged is durable already."""
-        with self._lock:
-            for log in self._logs.values():
-                log.close()
+        with self._lock, ExitStack() as closing:
+            for log in reversed(self._logs.values()):  # Each of them, in their order, although one may fail.
+                closing.callback(log.close)

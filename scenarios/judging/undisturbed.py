@@ -35,12 +35,12 @@ def judge_undisturbed(
         recovered: what recovery returned after it; None if it failed.
         judge: applies the contract.
     """
+    violation = None if recovered is None else judge(promises, recovered)
+    if violation is not None and violation.living:  # It was seen, though it may have come before any promise.
+        return violation
     if reason := _nothing_promised(promises):
         return Violation(Verdict.UNKNOWN, reason)
-    violation = None if recovered is None else judge(promises, recovered)
     if violation is None or recovered is None or not violation.verdict.broken:
-        return violation
-    if violation.living:
         return violation
     return Violation(violation.verdict, f"{violation.explanation}. {_account(promises, recovered)}")
 

@@ -232,6 +232,19 @@ def test_closed(tmp_path: Path) -> None:
         engine.create_table("u", SCHEMA, timestamp="timestamp")
 
 
+def test_closing_that_fails(tmp_path: Path) -> None:
+    """If one log cannot be closed in good order, the others are, and the folder can be opened again."""
+    engine = opened(tmp_path)
+    engine.create_table("u", SCHEMA, timestamp="timestamp")
+    for table in engine.tables:
+        engine.ingest(table, batch(1))
+    with faults.scenario("wal.close.before_write=1*raise(EIO)"), pytest.raises(OSError, match="output"):
+        engine.close()
+    assert sum((folder / "end").exists() for folder in (tmp_path / "wal").iterdir()) == 1
+    with StorageEngine.open(tmp_path) as again:
+        assert [numbers(again.read(table)) for table in again.tables] == [[1.0]] * 2
+
+
 def test_locked_in_this_process(tmp_path: Path) -> None:
     """A folder opens once at a time; after closing, or after a refused opening, it opens again."""
     with opened(tmp_path), pytest.raises(EngineLocked, match="another process"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,56 @@ def test_a_table_is_dropped_while_it_spills(tmp_path: Path) -> None:
         drop.result()
         assert engine.ingest("u", batch(1.0)) == 0
         assert engine.tables == ["u"]
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_a_flush_that_waited_for_an_append_that_failed(switch: bool, tmp_path: Path) -> None:
+    """A batch that never comes leaves a hole before one that has come. What waits for both is refused, and commits nothing."""
+    waiting = list[Future[object]]()
+    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+
+        def fail(point: faults.FailPoint, _: int) -> None:
+            if point.name == "wal.append.before_acknowledge" and not waiting:
+                waiting.append(pool.submit(engine.ingest, "t", batch(2)))
+                wait(waiting)
+                call = partial(engine.switch_log, False, "t") if switch else engine.flush
+                waiting.append(pool.submit(call))
+                time.sleep(0.1)
+                raise OSError(errno.EIO, "the disk failed")
+
+        faults.observe(fail)
+        with pytest.raises(OSError, match="the disk failed"):
+            engine.ingest("t", batch(1))
+        faults.observe(None)
+        with pytest.raises(LogPoisoned):
+            waiting[1].result()
+    with StorageEngine.open(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("call", ["read", "ingest"])
+def test_a_call_that_waited_for_one_that_failed(call: str, tmp_path: Path) -> None:
+    """While a drop fails half-way, another call waits. It is refused then, and does not look for files that may be gone."""
+    waiting = list[Future[object]]()
+    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+        calls: dict[str, Callable[[], object]] = {
+            "read": lambda: engine.read("t"), "ingest": lambda: engine.ingest("t", batch(2))
+        }  # fmt: skip
+
+        def fail(point: faults.FailPoint, _: int) -> None:
+            if point.name == "drop.table.before_sync":
+                waiting.append(pool.submit(calls[call]))
+                time.sleep(0.1)
+                raise OSError(errno.EIO, "the disk failed")
+
+        engine.ingest("t", batch(1))
+        engine.flush()
+        faults.observe(fail)
+        with pytest.raises(OSError, match="the disk failed"):
+            engine.drop_table("t")
+        faults.observe(None)
+        with pytest.raises(LogPoisoned):
+            waiting[0].result()
 
 
 @pytest.mark.parametrize("end", ["truncate", "drop_table"])

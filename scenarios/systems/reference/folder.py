@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,12 @@ def leave_debris(root: Path) -> None:
     (delta_log / "_last_checkpoint").write_text('{"version": 0, "size": 3')
     (root / "tables" / ".creating-unfinished").mkdir()
     (root / "tables" / ".dropped-gone").mkdir()
+    whole = sorted((root / "spill" / MAIN).glob("*.arrow"))[-1:]
     for name, start in ((MAIN, PREPARED[MAIN]), (MAIN, 0), (MAIN, 99), ("gone", 0)):
         (root / "spill" / name).mkdir(parents=True, exist_ok=True)
         (root / "spill" / name / f"{start:020d}-{start + 1:020d}-0badc0de.arrow").write_bytes(bytes(600))  # torn
+    for file in whole:  # Another one, behind those that are torn.
+        shutil.copy(file, file.with_name(f"{200:020d}-{201:020d}-{file.stem.rpartition('-')[2]}.arrow"))
     _leave_debris_of_a_transfer(root)
     if (root / "wal").exists():
         _leave_debris_of_logs(root / "wal")
@@ -81,7 +85,7 @@ def _leave_debris_of_a_transfer(root: Path) -> None:
 
 
 def _leave_debris_of_logs(wal: Path) -> None:
-    tear_an_append(next((wal / MAIN).glob("*-.arrows")))
+    tear_an_append(next((wal / MAIN).glob("*-.arrows")), late=True)
     stop_rotating(next((wal / SCRATCH).glob("*-.arrows")))
     (wal / SCRATCH / "99-.tmp").touch()
     (wal / SCRATCH / "by-somebody-else").touch()

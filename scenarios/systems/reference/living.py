@@ -255,12 +255,15 @@ def _compare(found: list[Batch], owed: list[Batch], where: str) -> None:
 
 
 def _check_checkpoints(before: list[str], names: list[str], where: str) -> None:
-    """Raise PromiseBroken unless a new checkpoint has left two of them, and no commit older than both."""
-    checkpoints = [name for name in names if name.endswith(".checkpoint.parquet")]
-    if len(checkpoints) < 2 or set(checkpoints) <= set(before):
+    """Raise PromiseBroken unless a new checkpoint has left the one before it, all commits since that, and nothing older."""
+    checkpoints, earlier = ([name for name in some if name.endswith(".checkpoint.parquet")] for some in (names, before))
+    if set(checkpoints) <= set(earlier):
         return  # A crash may have come before the clean-up of the last one.
-    older = [name for name in names if name[0].isdecimal() and name < checkpoints[-2][:20]]
-    if older:
+    kept = {name for name in before if name[0].isdecimal() and name >= max(earlier, default="")[:20]}
+    if lost := sorted(kept - set(names)):
+        raise PromiseBroken("corrupt", f"{where}: clean-up after {checkpoints[-1]} took {', '.join(lost)}")
+    older = [name for name in names if name[0].isdecimal() and name < checkpoints[-2:][0][:20]]
+    if older and earlier:
         raise PromiseBroken("corrupt", f"{where}: clean-up after {checkpoints[-1]} left {', '.join(older)}")
 
 

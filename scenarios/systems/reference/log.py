@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,7 +21,14 @@ from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.refusals import compare_counters, let_go, read_meanwhile, refuse_to_log
+from crashmatrix.scenarios.systems.reference.refusals import (
+    append_together,
+    compare_counters,
+    let_go,
+    read_meanwhile,
+    refuse_all,
+    refuse_to_log,
+)
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -79,7 +85,7 @@ class ReferenceLog(SystemUnderTest):
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
-        self._failed = ""
+        self._failed = self._doing = ""
 
     @contextmanager
     def _open(self, root: Path) -> Iterator[WriteAheadLog]:
@@ -159,7 +165,9 @@ class ReferenceLog(SystemUnderTest):
             raise
 
     def _go_on(self, wal: WriteAheadLog, journal: Journal) -> None:
-        """A caller that does not stop at an error: the log of the failed call refuses, another one promises as before."""
+        """A caller that does not stop at an error: the log of the failed call refuses, another one promises as before. A table
+        that could not be made is made once more, one that could not be removed refuses, or is gone.
+        """
         for number, table in enumerate((STEADY, OTHER), AFTER_AN_ERROR):
             with suppress(ReferenceWalError, OSError), claimed_as_broken(f"an append to {table} after a failed call"):
                 self._append(wal, journal, table, number)
@@ -170,17 +178,26 @@ class ReferenceLog(SystemUnderTest):
                 with suppress(LogPoisoned), claimed_as_broken(f"a mark of {self._failed} after a failed call"):
                     call()
                     raise PromiseBroken("corrupt", f"{self._failed} takes marks after a call has failed")
+        with suppress(ReferenceWalError, OSError), claimed_as_broken(f"{BRIEF} after a {self._doing} that failed"):
+            if self._doing == "removal" and BRIEF in wal.tables:
+                refuse_all(wal, BRIEF, SCHEMA, self._batch(BRIEF, 0))
+            elif self._doing:
+                self._make_and_remove(wal, f"{BRIEF} once more", 1)
 
     def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
+        self._doing = "creation"
         wal.create_table_log(BRIEF, SCHEMA, identity=identity)
+        self._doing = ""
         for number in range(batches):
             if wal.append(BRIEF, self._batch(BRIEF, number)) != number:
                 raise PromiseBroken("duplicate", f"the new log {BRIEF} does not begin with the id 0")
             wal.log(BRIEF).rotate()
         if batches:
             wal.mark_persisted(BRIEF, [batches - 1])
+        self._doing = "removal"
         wal.remove_table_log(BRIEF)
+        self._doing = ""
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Append more to each table, mark, rotate one, and make and remove a table once more."""
@@ -224,25 +241,8 @@ class ReferenceLog(SystemUnderTest):
 
     def _together(self, wal: WriteAheadLog, journal: Journal, numbers: range) -> None:
         """Threads queue one after the other while the log is kept quiet, so that one of them leads them all."""
-        log = wal.log(STEADY)
         attempts = {number: journal.attempt(["append", STEADY, number]) for number in numbers}
-        errors: dict[int, Exception] = {}
-
-        def append(number: int) -> None:
-            try:
-                log.append(self._batch(STEADY, number))
-            except Exception as error:  # Raised below, in the thread that waits.
-                errors[number] = error
-
-        threads = []
-        with log.quiet():
-            for queued, number in enumerate(numbers, 1):
-                threads.append(threading.Thread(target=append, args=(number,)))
-                threads[-1].start()
-                while log.waiting < queued:
-                    time.sleep(0.0005)
-        for thread in threads:
-            thread.join()
+        errors = append_together(wal.log(STEADY), {number: self._batch(STEADY, number) for number in numbers})
         for number, attempt in attempts.items():
             attempt.fail() if number in errors else attempt.acknowledge()
         with self._noting_failure(STEADY):

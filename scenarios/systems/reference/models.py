@@ -1,4 +1,5 @@
-"""The reference engine's tables by models: real temperatures under error bounds, one table for each kind of bound.
+"""The reference engine's tables by models: real temperatures under error bounds, one table for each kind of bound; and rows that
+sensors do not send (`rows.uneven`).
 
 A batch is the temperatures of two stations over some hours. Items are ``[TABLE, NUMBER]``. After a crash, a batch comes back
 once: every time exactly, every value within its table's bound. Whether a value was compressed before the crash or replayed
@@ -8,9 +9,10 @@ and compressed after it, the bound is the same, and equality would be a false al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.dataset  # pyarrow.parquet would import it in every child anew
@@ -20,10 +22,16 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.folder import undated
+from crashmatrix.scenarios.systems.reference.rows.uneven import (
+    UNEVEN_BOUNDS,
+    UNEVEN_SCHEMA,
+    UNEVEN_TAGS,
+    uneven_batch,
+)
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["TABLES", "ModelsEngine", "batch_of", "batches_within"]
+__all__ = ["TABLES", "UNEVEN", "Kept", "ModelsEngine", "batch_of", "batches_within"]
 
 DATA = Path(__file__).parents[2] / "data" / "hourly_temperatures.parquet"
 SCHEMA = pa.schema(
@@ -33,9 +41,19 @@ SCHEMA = pa.schema(
         pa.field("temperature", pa.float64(), nullable=False),
     ]
 )
-TABLES = {"exact": LOSSLESS, "near": absolute(1.5), "close": relative(2.0)}
-"""The tables, and the bound of each one's temperatures."""
 
+
+@dataclass(frozen=True)
+class Kept:
+    """How a table is made, the bound of each column that has one, and its batches."""
+
+    schema: pa.Schema
+    tags: list[str]
+    bounds: Mapping[str, Bound]
+    batch_of: Callable[[int], pa.RecordBatch]
+
+
+_TIME = "timestamp"
 _HOURS, _EACH, _LATER = 24, 6, 2
 _OPTIONS = EngineOptions(
     segment_bytes_max=4 * 1024, generation_bytes_max=5 * 1024, memory_bytes_max=3 * 1024, checkpoint_commits=2
@@ -77,9 +95,8 @@ class ModelsEngine(SystemUnderTest):
     def prepare(self, root: Path) -> Sequence[Item]:
         """Make the tables."""
         with self._open(root) as engine:
-            for table, bound in TABLES.items():
-                bounds = {"temperature": bound} if bound.size else {}
-                engine.create_table(table, SCHEMA, timestamp="timestamp", tags=["station"], bounds=bounds)
+            for table, kept in TABLES.items():
+                engine.create_table(table, kept.schema, timestamp=_TIME, tags=kept.tags, bounds=kept.bounds)
         return []
 
     def _open(self, root: Path) -> StorageEngine:
@@ -99,19 +116,19 @@ class ModelsEngine(SystemUnderTest):
 
     def _store(self, engine: StorageEngine, journal: Journal, rounds: Sequence[int]) -> None:
         for number in rounds:
-            for table in TABLES:
+            for table, kept in TABLES.items():
                 with journal.attempt([table, number]):
-                    engine.ingest(table, batch_of(number))
+                    engine.ingest(table, kept.batch_of(number))
             if number + 1 in _FLUSHED_AFTER:
                 engine.flush()
 
     def recover(self, root: Path) -> Sequence[Item]:
-        """Open the engine; return the batches of each table, which are within its bound."""
+        """Open the engine; return the batches of each table, which are within its bounds."""
         with self._open(root) as engine:
             return [
                 [table, number]
-                for table, bound in TABLES.items()
-                for number in batches_within(engine.read(table), bound, table)
+                for table, kept in TABLES.items()
+                for number in batches_within(engine.read(table), kept, table)
             ]
 
     def fingerprint(self, root: Path) -> str:
@@ -131,22 +148,46 @@ def batch_of(number: int) -> pa.RecordBatch:
     return pa.concat_tables(parts).cast(SCHEMA).combine_chunks().to_batches()[0]
 
 
-def batches_within(rows: pa.Table, bound: Bound, where: str) -> list[int]:
+def batches_within(rows: pa.Table, kept: Kept, where: str) -> list[int]:
     """Return the batches that these rows are, each as often as it is there. Raises PromiseBroken."""
-    found: dict[tuple[object, object], list[float]] = {}
+    if not rows.schema.equals(kept.schema):
+        raise PromiseBroken("corrupt", f"{where}: rows came back with another schema: {rows.schema}")
+    keys = [*kept.tags, _TIME]
+    found: dict[tuple[object, ...], list[dict[str, Any]]] = {}
     for row in rows.to_pylist():
-        found.setdefault((row["station"], row["timestamp"]), []).append(row["temperature"])
+        found.setdefault(tuple(row[key] for key in keys), []).append(row)
     numbers = []
     for number in range(_EACH):
-        stored = batch_of(number).to_pylist()
-        values = [found.pop((row["station"], row["timestamp"]), []) for row in stored]
-        times = {len(some) for some in values}
+        stored = kept.batch_of(number).to_pylist()
+        those = [found.pop(tuple(row[key] for key in keys), []) for row in stored]
+        times = {len(some) for some in those}
         if len(times) > 1:
             raise PromiseBroken("loses" if 0 in times else "duplicate", f"{where}: batch {number} is there in part")
-        for row, some in zip(stored, values, strict=True):
-            if not all(bound.holds(row["temperature"], value) for value in some):
-                raise PromiseBroken("corrupt", f"{where}: {some} came back for {row['temperature']}, beyond {bound}")
+        for row, some in zip(stored, those, strict=True):
+            for one in some:
+                _compare(row, one, kept, where)
         numbers += [number] * times.pop()
     if found:
         raise PromiseBroken("phantom", f"{where}: rows that nobody stored: {sorted(map(str, found))[:3]}")
     return numbers
+
+
+def _compare(stored: dict[str, Any], found: dict[str, Any], kept: Kept, where: str) -> None:
+    for name in stored.keys() - {*kept.tags, _TIME}:
+        bound = kept.bounds.get(name, LOSSLESS)
+        if not bound.holds(stored[name], found[name]):
+            raise PromiseBroken("corrupt", f"{where}: {found[name]} came back for {stored[name]}, beyond {bound}")
+
+
+def _temperatures(**bounds: Bound) -> Kept:
+    return Kept(SCHEMA, ["station"], bounds, batch_of)
+
+
+UNEVEN = "uneven"
+TABLES = {
+    "exact": _temperatures(),
+    "near": _temperatures(temperature=absolute(1.5)),
+    "close": _temperatures(temperature=relative(2.0)),
+    UNEVEN: Kept(UNEVEN_SCHEMA, UNEVEN_TAGS, UNEVEN_BOUNDS, uneven_batch),
+}
+"""The tables."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,13 +45,18 @@ def claims_of(promises: Promises) -> list[Violation]:
     ]
 
 
-def failing_disk(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk that refused something: then the engine may refuse as well."""
+def failing_disk(error: BaseException | None, *, handled: BaseException | None = None) -> bool:
+    """Whether an error comes from a disk that refused something: then the engine may refuse as well.
+
+    Args:
+        handled: an error that was being handled when the call was made. It is the context of whatever the call raises, and
+            explains that only if it is named as the cause.
+    """
     while error is not None:
         number = error.errno if isinstance(error, OSError) and error.errno else _errno_of_rust(error)
         if number in _OF_A_DISK:
             return True
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (error.__context__ if error.__context__ is not handled else None)
     return False
 
 
@@ -63,12 +69,13 @@ def _errno_of_rust(error: BaseException) -> int:
 @contextmanager
 def claimed_as_broken(what: str) -> Iterator[None]:
     """Take an error in the block for a broken promise, unless a disk failed."""
+    handled = sys.exception()
     try:
         yield
     except PromiseBroken:
         raise
     except (ReferenceWalError, OSError, AssertionError, LookupError, pa.ArrowException) as error:
-        if failing_disk(error):
+        if failing_disk(error, handled=handled):
             raise
         text = f"{what} raised {type(error).__name__}: {text_of(error)}"
         raise PromiseBroken(Verdict.CANNOT_OPEN, text) from error

@@ -19,8 +19,9 @@ __all__ = ["ARCHIVE", "PLACES", "PREPARED", "Operation", "follow_ups", "go_on", 
 ARCHIVE = "archive"
 """The folder, below the engine's, to which rows are moved: the receiving tables of each table are below its name there."""
 
-PLACES = ("new/folders", "new/folders", "others", "new/folders", "yet/others")
-"""Where each transfer moves rows to, below the table's name: to a new folder in new folders, or to where it moved some before."""
+PLACES = ("new/folders", "new/folders", "new/folders", "new/folders", "yet/others")
+"""Where each transfer moves rows to, below the table's name: to a new folder in new folders, or to where it moved some before, or
+an earlier table of its name did."""
 
 PREPARED = {MAIN: 5, SCRATCH: 2}
 """Batches stored before the first crash point; the last ones wait to be committed when the prepared session is closed."""
@@ -107,14 +108,22 @@ def operations_later(data: DataSet, there: Collection[str]) -> list[Operation]:
 
 
 def follow_ups(failed: Operation, steps: Sequence[Operation]) -> list[Operation]:
-    """Return calls to make after one that failed: a transfer once more, a flush, the next batch of its table, and of another one.
+    """Return calls to make after one that failed: a flush, the next batch of its table, and of another one.
 
-    After a call that was to make or drop its table, only of another one.
+    After a call that was to make or drop its table, only of another one. A transfer is made once more: at once, or when there are
+    more rows, which an earlier attempt cannot have moved. A table whose append failed is to be truncated in the end.
     """
     due = {step.table: step for step in reversed(steps) if step.kind == "ingest" and step.item}
     tables = {LATE, failed.table if failed.kind in ("ingest", "truncate", "transfer") else LATE}
-    again = [failed] if failed.kind == "transfer" else []
-    return [*again, Operation("flush"), *(due[table] for table in sorted(tables & due.keys()))]
+    stored, flush = [due[table] for table in sorted(tables & due.keys())], Operation("flush")
+    match failed.kind:
+        case "transfer" if failed.number % 2:
+            return [*stored, flush, failed]
+        case "transfer":
+            return [failed, flush, *stored]
+        case "ingest":
+            return [flush, *stored, Operation("truncate", failed.table)]
+    return [flush, *stored]
 
 
 def go_on(
@@ -131,8 +140,9 @@ def go_on(
     Args:
         unflushed: attempts that a flush acknowledges.
         logged: whether a batch is promised once its call returns; anything else is.
-        refusing: the table whose log has failed, if any: it must take no batch.
+        refusing: the table whose log has failed, if any: it must take no batch, and no truncation.
     """
+    unflushed = list(unflushed)
     for step in steps:
         attempt = journal.attempt(step.item) if step.item else None
         try:
@@ -140,8 +150,12 @@ def go_on(
                 do(step)
         except (ReferenceWalError, OSError):
             continue
-        if refusing and step.kind == "ingest" and step.table == refusing:
-            raise PromiseBroken("corrupt", f"{refusing} takes another batch after an append has failed")
-        promised = [attempt] if attempt and (logged or step.kind != "ingest") else []
-        for one in unflushed if step.kind == "flush" else promised:
-            one.acknowledge()
+        if refusing and step.kind in ("ingest", "truncate") and step.table == refusing:
+            raise PromiseBroken("corrupt", f"{refusing} takes another {step.kind} after an append has failed")
+        if attempt and (logged or step.kind != "ingest"):
+            attempt.acknowledge()
+        elif attempt:
+            unflushed.append(attempt)
+        if step.kind == "flush":
+            while unflushed:
+                unflushed.pop(0).acknowledge()

@@ -6,8 +6,10 @@ A refused call raises an error of its kind, and changes nothing; what is there i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from crashmatrix.reference_wal import StorageEngine
-from crashmatrix.reference_wal.errors import InvalidInput, TableExists, UnknownTable
+from crashmatrix.reference_wal.errors import InvalidInput, LogPoisoned, TableExists, UnknownTable
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
@@ -24,7 +26,16 @@ from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 
-__all__ = ["compare_counters", "let_go", "nothing_behind", "read_meanwhile", "refuse", "refuse_to_log"]
+__all__ = [
+    "append_together",
+    "compare_counters",
+    "let_go",
+    "nothing_behind",
+    "read_meanwhile",
+    "refuse",
+    "refuse_all",
+    "refuse_to_log",
+]
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
 _NOWHERE = "nowhere"
@@ -113,6 +124,40 @@ def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:
     _refused(UnknownTable, partial(wal.mark_persisted, unknown, [0]))
     if (log.next_id, log.persisted, log.oldest_id) != before:
         raise PromiseBroken("corrupt", f"refused calls took {before} to {(log.next_id, log.persisted, log.oldest_id)}")
+
+
+def refuse_all(wal: WriteAheadLog, table: str, schema: pa.Schema, batch: pa.RecordBatch) -> None:
+    """Make each call on a table whose removal has failed half-way. Raises PromiseBroken unless it says that nobody can know."""
+    calls: list[Callable[[], object]] = [
+        *(partial(wal.log, table), partial(wal.truncate, table), partial(wal.unpersisted, table)),
+        *(partial(wal.append, table, batch), partial(wal.mark_persisted, table, [])),
+        *(partial(wal.create_table_log, table, schema), partial(wal.remove_table_log, table)),
+    ]
+    for call in calls:
+        with suppress(LogPoisoned):
+            call()
+            raise PromiseBroken("corrupt", f"{table} takes a call, and its removal has failed half-way")
+
+
+def append_together(log: SegmentedLog, batches: Mapping[int, pa.RecordBatch]) -> dict[int, Exception]:
+    """Append from as many threads, which queue in this order while the log is kept quiet; returns the errors, by number."""
+    errors, threads = dict[int, Exception](), list[threading.Thread]()
+
+    def append(number: int, batch: pa.RecordBatch) -> None:
+        try:
+            log.append(batch)
+        except Exception as error:  # For the caller to raise, in its thread.
+            errors[number] = error
+
+    with log.quiet():
+        for queued, each in enumerate(batches.items(), 1):
+            threads.append(threading.Thread(target=append, args=each))
+            threads[-1].start()
+            while log.waiting < queued and threads[-1].is_alive():
+                time.sleep(0.0005)
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 @contextmanager

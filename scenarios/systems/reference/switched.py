@@ -47,17 +47,17 @@ _DURING = """
     reopen
     on:b b b truncate:b b off:b b drop:b segment_bytes_max:600 a create:b:1 b
     reopen
-    off:b b flush drop:b create:b:0 b on:b b off:a drop:a memory_bytes_max:60
+    off:b b off:b b flush drop:b create:b:0 b on:b b off:a drop:a memory_bytes_max:60
     reopen
-    create:a:1 a off a b a truncate:b b drop:a b
+    create:a:1 a off a b a truncate:b b drop:a b idle_seconds:1000.5 idle_seconds:none
     reopen
     create:a:default-0 a a b on a b
     reopen
     flush a b
 """
 """Words: a table's name for its next batch; ``on:TABLE`` and ``off:TABLE``, for all tables without a name; the rest is as in
-`operations`. A new table has a log (1) or none (0), as requested or by default. An option has its value. ``wait``: half the
-time passes after which a table is idle; ``idle``: what is idle is finished."""
+`operations`. A new table has a log (1) or none (0), as requested or by default. An option has its value, or ``none``. ``wait``:
+half the time passes after which a table is idle; ``idle``: what is idle is finished."""
 
 _LATER = "{missing} a b off:a a on b a segment_bytes_max:700 truncate:b off:b b flush b"
 
@@ -220,7 +220,7 @@ class _Session:
         elif kind in ("truncate", "drop"):
             yield [kind, table]
         elif kind not in ("flush", "wait", "idle"):
-            yield ["option", kind, int(table)]
+            yield ["option", kind, _number(table)]
 
     def _call(self, kind: str, table: str, value: str, attempts: list[Attempt]) -> None:
         match kind:
@@ -249,7 +249,7 @@ class _Session:
             case "idle":
                 self._engine.finish_idle()
             case _:
-                self._engine.change_options(**{kind: int(table)})
+                self._engine.change_options(**{kind: _number(table)})
         for attempt in attempts:
             attempt.acknowledge()
 
@@ -276,6 +276,11 @@ class _Session:
         found = {table: batches_in(self._engine.read(table), table) for table in self._engine.tables}
         if found != {table: sorted(numbers) for table, numbers in self._rows.items()}:
             raise PromiseBroken("corrupt", f"after {word} the engine returns the batches {found}, not {self._rows}")
+
+
+def _number(word: str) -> float | None:
+    """Read the value of an option: a whole number, one of seconds, or none."""
+    return None if word == "none" else float(word) if "." in word else int(word)
 
 
 def _found(engine: StorageEngine) -> list[Item]:

@@ -12,6 +12,8 @@ from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation import planting_errors
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
@@ -90,6 +92,26 @@ FAILED_CALLS = (
         "failed-spill-drops-rows",
         "rows that could not be spilled are dropped from memory all the same",
         change(SeriesBuffers, "spill", planting_errors.spill_dropped),
+        dies="call",
+    ),
+    Mutant(
+        "creation-once-only",
+        "a log that could not be made cannot be made again, since a part of it is in the way",
+        change(WriteAheadLog, "create_table_log", planting_errors.made_once_only),
+        dies="call",
+        target="reference-log",
+    ),
+    Mutant(
+        "failed-removal-forgotten",
+        "a log whose removal failed half-way is taken for removed",
+        change(WriteAheadLog, "remove_table_log", planting_errors.removal_forgotten),
+        dies="call",
+        target="reference-log",
+    ),
+    Mutant(
+        "truncated-after-error",
+        "a table whose append has failed is truncated up to the batch before, which perhaps comes back",
+        change(Table, "truncate", planting_errors.truncated_all_the_same),
         dies="call",
     ),
     Mutant(

@@ -18,7 +18,7 @@ from crashmatrix.reference_wal.delta import (
     receiver,
     recovery as delta_recovery,
 )
-from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver as Receiving
 from crashmatrix.reference_wal.log import persisted, recovery, retention
 from crashmatrix.reference_wal.log.append_queue import AppendQueue
@@ -26,6 +26,7 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
 from crashmatrix.reference_wal.log.segments.seal import SealForm
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
+from crashmatrix.reference_wal.models import segments
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
@@ -34,6 +35,7 @@ from crashmatrix.scenarios.systems.reference.mutation.compressed import COMPRESS
 from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED_CALLS
 from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
+from crashmatrix.scenarios.systems.reference.mutation.overlapping import OVERLAPPING
 from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
 from crashmatrix.scenarios.systems.reference.mutation.switches import SWITCHES
 
@@ -202,6 +204,22 @@ MUTANTS = _rows(
             dies="machine",
         ),
         Mutant(
+            "one-checkpoint-left",
+            "the clean-up after a checkpoint leaves none but the newest, and no commit before it",
+            change(checkpoint, "clean_up", planting_tables.one_checkpoint),
+        ),
+        Mutant(
+            "metadata-forgotten",
+            "a table does not keep the metadata of its schema",
+            change(TableProperties, "made", planting_tables.bare_schema),
+        ),
+        Mutant(
+            "models-unrounded",
+            "values of a model are compared with those stored before they are rounded to the column's type",
+            change(segments, "_rounding", lambda _: lambda __: float),
+            target="reference:models",
+        ),
+        Mutant(
             "orphans-kept",
             "files of a commit that never came stay, and the next commit runs into them",
             change(DeltaStore, "remove_orphans", planting.nothing),
@@ -274,6 +292,7 @@ MUTANTS = _rows(
         *FAILED_CALLS,
         *SWITCHES,
         *COMPRESSED,
+        *OVERLAPPING,
         Mutant(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",

@@ -14,8 +14,11 @@ from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.transfer import Intent, Transfer
 from crashmatrix.reference_wal.flusher import Flusher
 from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.log.folders import delete_hidden, hide
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from crashmatrix.reference_wal.table import Table
 
 __all__ = [
     "again_after_rotation",
@@ -23,13 +26,16 @@ __all__ = [
     "commit_swallowed",
     "cut_off",
     "goes_on",
+    "made_once_only",
     "not_in_background",
     "once_more",
     "passed",
+    "removal_forgotten",
     "removed",
     "spill_dropped",
     "swallowed",
     "transfer_forgotten",
+    "truncated_all_the_same",
     "whatever_was_written",
 ]
 
@@ -192,3 +198,40 @@ def transfer_forgotten(original: Any) -> Any:
             self._forget()
 
     return finish
+
+
+def made_once_only(original: Any) -> Any:
+    """Forget which creations have failed half-way."""
+
+    def create_table_log(self: WriteAheadLog, *args: Any, **named: Any) -> None:
+        self._half_made.clear()
+        original(self, *args, **named)
+
+    return create_table_log
+
+
+def removal_forgotten(_: Any) -> Any:
+    """Take the table for removed before it is."""
+
+    def remove_table_log(self: WriteAheadLog, table: str) -> None:
+        self.log(table).close(note_end=False)
+        del self._logs[table]
+        hide(self.root, table)
+        delete_hidden(self.root, table)
+
+    return remove_table_log
+
+
+def truncated_all_the_same(_: Any) -> Any:
+    """Clear the committed side first, and find out that the log has failed when it is to be truncated."""
+
+    def truncate(self: Table) -> None:
+        with self._changing(), self._ingesting.closed():
+            self.store.clear(self.log.next_id - 1, application=self.application)
+            with self._lock:
+                spills, self._files = [*self._compressed.clear(), *self.buffers.clear()], []
+            self.log.truncate()
+            self._remove_spills(spills)
+            self.store.remove_orphans()
+
+    return truncate

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from crashmatrix.reference_wal import durable_io, settings
@@ -24,6 +25,8 @@ __all__ = [
     "forgotten",
     "from_zero",
     "in_place",
+    "none_forgotten",
+    "nothing_to_do",
     "said_before_made",
     "said_unsynced",
     "stopped_before_committed",
@@ -61,6 +64,26 @@ def uncommitted(original: Any) -> Any:
             self._seal = seal  # type: ignore[method-assign]
 
     return switch_log
+
+
+def nothing_to_do(original: Any) -> Any:
+    """Return at once if the table has its log, or has none, as it should."""
+
+    def switch_log(self: Table, on: bool, options: EngineOptions) -> None:
+        if on != self.logged:
+            original(self, on, options)
+
+    return switch_log
+
+
+def none_forgotten(original: Any) -> Any:
+    """Set an option back to what it was given as, if it is set to none."""
+
+    def change(self: Settings, changes: Mapping[str, Any]) -> None:
+        self.values = MappingProxyType({name: value for name, value in self.values.items() if name not in changes})
+        original(self, {name: value for name, value in changes.items() if value is not None})
+
+    return change
 
 
 def stopped_before_said(_: Any) -> Any:

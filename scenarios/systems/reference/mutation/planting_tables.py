@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import durable_io
 from crashmatrix.reference_wal.buffers import SeriesBuffers
-from crashmatrix.reference_wal.delta import folder as table_folder
+from crashmatrix.reference_wal.delta import checkpoint, folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver
 from crashmatrix.reference_wal.options import EngineOptions
@@ -21,12 +21,14 @@ __all__ = [
     "all_found",
     "always_fits",
     "anywhere",
+    "bare_schema",
     "cleaned_up_first",
     "drop_in_place",
     "drop_log_first",
     "marker_stays",
     "nameless_sender",
     "one_behind",
+    "one_checkpoint",
     "removed_before",
     "unnumbered",
 ]
@@ -141,3 +143,20 @@ def cleaned_up_first(_: Any) -> Any:
         return table
 
     return write
+
+
+def one_checkpoint(_: Any) -> Any:
+    """Delete everything before the newest checkpoint."""
+
+    def clean_up(log: Path) -> None:
+        newest = checkpoint.newest_version(log)
+        for file in sorted(log.glob("[0-9]*")):
+            if int(file.name[:20]) < newest:
+                file.unlink()
+
+    return clean_up
+
+
+def bare_schema(original: Any) -> Any:
+    """Describe a table by its schema without metadata."""
+    return staticmethod(lambda schema, **named: original(schema.remove_metadata(), **named))

@@ -72,6 +72,16 @@ SWITCHES = [
         change(Settings, "change", planting_switches.forgotten),
     ),
     _row(
+        "switched-off-again-uncommitted",
+        "a switch that finds the log off already commits nothing, and says that what waits is durable",
+        change(Table, "switch_log", planting_switches.nothing_to_do),
+    ),
+    _row(
+        "option-none-forgotten",
+        "an option that is set to none is not kept, so the one given on opening counts again",
+        change(Settings, "change", planting_switches.none_forgotten),
+    ),
+    _row(
         "no-sync-options",
         "the file of options is named before it is synced",
         change(settings, "FILE", planting_syncs.unsynced_file),

@@ -2,7 +2,7 @@
 
 Events, as journal items, all about one table:
 
-    ["ingest", N], ["truncate", K], ["drop", K], ["create", K], ["transfer", K]     calls; K tells them apart
+    ["ingest", N], ["truncate", K], ["drop", K], ["create", K], ["transfer", K], ["switch", K]    calls; K tells them apart
     ["read", K], then ["saw", K, [N, ...]]                  a read, and the batches that it returned
     ["settled", [N, ...] or null, [N, ...]]                 no call is under way: the table, and what was moved
 

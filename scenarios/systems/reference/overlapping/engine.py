@@ -1,8 +1,13 @@
 """The reference engine with its calls overlapping: writers and a background thread at once, then each pair of calls, one held.
 
-A pair: the first call runs in a thread, and is held at its k-th hit of a failpoint; the second one is made meanwhile. It returns,
-or it waits for the first, which is then let go. For every pair of `CALLS`, each k up to the end of the first call is tried, or so
-many as `HELD`, drawn with the seed. Where nothing is under way, the table is read and noted.
+A pair: the first call runs in a thread, and is held (`held`) at its k-th hit of a failpoint; the second one is made meanwhile. It
+returns, or it waits for the first, which is then let go, and may fail. Then the same with the first call held between
+two of its critical sections. For every pair of `CALLS`, each k up to the end of the first call is tried, or so many as `HELD`,
+drawn with the seed. Before the pairs, each call is held at every place, and the table read there. Where nothing is under way,
+the table is read and noted.
+
+``switch`` takes the table's log away and gives it one again. A batch is acknowledged if there is a log when its call returned: it
+is in that log, or was committed before the table got that.
 
 Items and contract: `contract`. Meant for kills: few hits come in the same order twice, so killed runs are judged, not compared.
 """
@@ -10,9 +15,7 @@ Items and contract: `contract`. Meant for kills: few hits come in the same order
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -24,29 +27,34 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
-from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
-from crashmatrix.reference_wal.errors import EngineClosed, TableExists, UnknownTable
+from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
+from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["CALLS", "Caller", "Held", "ThreadedEngine"]
+__all__ = ["CALLS", "ThreadedEngine"]
 
 TABLE, ARCHIVE = "shared", "moved"
-CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "close")
+CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "switch", "close")
 HELD = 1
 """At how many hits the first call of each pair is held; 0 for all."""
 WRITERS, EACH = 3, 4
-_WAIT_SECONDS = 0.05
+_WAIT_SECONDS = 0.02
 """How long the second call may take before it is thought to wait for the first one."""
-_STUCK_SECONDS = 60
 _HITS_MAX = 30
-"""Hits that are drawn from as long as it is not known how many a call has."""
+"""Hits, or places between sections, that are drawn from as long as it is not known how many a call has."""
+_LEFT_OUT = 0.5
+"""The share of drawn places that are left out: for each pair one is tried on average, a hit or one between sections."""
+_FEW = 4
+"""A call with so few places between sections is held at each of them."""
 _REOPENED = 0.3
 """The share of pairs after which the engine is opened again."""
+_FAILS = 0.25
+"""The share of calls held at a hit that then fail there."""
 _THREE = 0.4
 """The share of pairs in which a batch is ingested before the second call."""
 _BATCHES_MAX = 3
@@ -78,52 +86,6 @@ def _numbers(rows: pa.Table) -> list[int]:
     return found
 
 
-class Held:
-    """Holds one thread at its k-th hit of a failpoint; wraps the observer that is there."""
-
-    def __init__(self, hit: int) -> None:
-        self._reached, self._go_on, self._hit = threading.Event(), threading.Event(), hit
-        self._thread: int | None = None
-        self.seen = 0
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Hold from here on; the thread is let go at the end."""
-        before = faults.observe(None)
-
-        def observe(point: faults.FailPoint, number: int) -> None:
-            if threading.get_ident() == self._thread:
-                self.seen += 1
-                if self.seen == self._hit:
-                    self._reached.set()
-                    self._go_on.wait()
-            if before is not None:  # Afterwards: a kill at this hit finds what the other call did meanwhile.
-                before(point, number)
-
-        faults.observe(observe)
-        try:
-            yield
-        finally:
-            self._go_on.set()
-            faults.observe(before)
-
-    def call(self, work: Callable[[], None]) -> None:
-        """Do the work in this thread, which is held."""
-        self._thread = threading.get_ident()
-        work()
-        self._thread = None
-
-    def wait(self, caller: threading.Thread) -> bool:
-        """Wait until the thread is held, or at its end; returns whether it is held."""
-        while caller.is_alive() and not self._reached.wait(0.001):
-            pass
-        return self._reached.is_set()
-
-    def let_go(self) -> None:
-        """Let the thread go on."""
-        self._go_on.set()
-
-
 class ThreadedEngine(SystemUnderTest):
     """The reference engine, called by several threads.
 
@@ -140,10 +102,12 @@ class ThreadedEngine(SystemUnderTest):
         self._pairs = [pair.split("+") for pair in pairs] or [[one, two] for one in CALLS for two in CALLS]
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Writers with a background thread; then the pairs, in a drawn order."""
-        run = _Run(root, journal, random.Random(f"{self.seed} threads"))
+        """Writers with a background thread; calls that are watched; then the pairs, in a drawn order."""
+        run = _Run(root, journal, self.seed)
         with noting(journal):
             run.writers()
+            for first in dict.fromkeys(first for first, second in self._pairs if "read" in (first, second)):
+                run.watched(first)
             for first, second in run.draw.sample(self._pairs, len(self._pairs)):
                 run.pair(first, second, self._held)
             run.end()
@@ -151,53 +115,35 @@ class ThreadedEngine(SystemUnderTest):
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return one item: the table's batches, and those moved."""
         with StorageEngine.open(root, options=OPTIONS) as engine:
-            return [["found", *_found(engine, root)]]
+            return [["found", _there(engine), _moved(root / ARCHIVE, {})]]
 
 
-def _found(engine: StorageEngine, root: Path) -> tuple[list[int] | None, list[int]]:
-    table = _numbers(engine.read(TABLE)) if TABLE in engine.tables else None
-    moved = list[int]()
-    if (root / ARCHIVE / "_delta_log").exists():
-        names = pa.table(DeltaTable(root / ARCHIVE).get_add_actions())["path"].to_pylist()
-        rows = [pq.read_table(root / ARCHIVE / name, partitioning=None) for name in names]
-        moved = _numbers(pa.concat_tables(rows)) if rows else []
-    return table, moved
+def _there(engine: StorageEngine) -> list[int] | None:
+    return _numbers(engine.read(TABLE)) if TABLE in engine.tables else None
 
 
-class Caller(threading.Thread):
-    """A thread that makes calls, and keeps what went wrong."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(daemon=True)
-        self._work = work
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Make the calls."""
-        try:
-            self._work()
-        except BaseException as error:
-            self._error = error
-
-    def finish(self) -> None:
-        """Wait for its end, and raise what went wrong."""
-        self.join(_STUCK_SECONDS)
-        if self.is_alive():
-            raise PromiseBroken("hangs", "two calls wait for each other")
-        if self._error is not None:
-            raise self._error
+def _moved(archive: Path, known: dict[str, list[int]]) -> list[int]:
+    """Return the batches in the receiving table. Files that are ``known`` are not read again: a name is a content's."""
+    if not (archive / "_delta_log").exists():
+        return []
+    names = pa.table(DeltaTable(archive).get_add_actions())["path"].to_pylist()
+    for name in names:
+        if name not in known:
+            known[name] = _numbers(pq.read_table(archive / name, partitioning=None))
+    return [number for name in names for number in known[name]]
 
 
 class _Run:
     """A run of the workload: the engine, opened again wherever it was closed, and the number of the next call."""
 
-    def __init__(self, root: Path, journal: Journal, draw: random.Random) -> None:
-        self._root, self._journal, self.draw, self._next = root, journal, draw, count()
+    def __init__(self, root: Path, journal: Journal, seed: int) -> None:
+        self._root, self._journal, self._seed, self._next = root, journal, seed, count()
+        self.draw = random.Random(f"{seed} threads")
         self._engine = StorageEngine.open(root, options=OPTIONS)
-        self._closed = False
-        self._hits: dict[str, int] = {}
-        """How many hits a call has, as it turned out."""
+        self._closed = self._failed = False
+        self._known: dict[str, list[int]] = {}
+        self._most: dict[tuple[str, bool], int] = {}
+        """How many hits a call has, and places between sections, as it turned out."""
 
     def writers(self) -> None:
         """Several threads ingest while another reads, and the background thread commits."""
@@ -219,20 +165,43 @@ class _Run:
         for kind in kinds:
             self._call(kind)
 
-    def pair(self, first: str, second: str, held: int) -> None:
-        """Hold the first call at one hit after the other, or at drawn ones, and make the second one."""
-        for turn in range(1, held + 1) if held else count(1):
-            hit = self.draw.randint(1, self._hits.get(first, _HITS_MAX)) if held else turn
-            self._make_ready()
-            reached = self._overlap(first, second, hit)
-            self._settle()
-            if not reached and not held:
-                return  # The first call has no such hit.
+    def watched(self, first: str) -> None:
+        """Hold a call at each place, and read there, unless it is itself a read."""
+        self._make_ready()
+        held, readers = Held(None), list[Caller]()
+        with held.installed():
+            one = Caller(lambda: held.call(partial(self._call, first)))
+            while held.wait(one):
+                if not any(reader.is_alive() for reader in readers):  # One may wait for the call that is held.
+                    readers.append(Caller(partial(self._call, "read")))
+                    readers[-1].join(_WAIT_SECONDS)
+                held.let_go()
+            for caller in (one, *readers):
+                caller.finish()
+        self._most |= {(first, False): max(1, held.hits), (first, True): max(1, held.places)}
+        self._settle()
 
-    def _overlap(self, first: str, second: str, hit: int) -> bool:
+    def pair(self, first: str, second: str, held: int) -> None:
+        """Hold the first call at one place after the other, or at drawn ones, and make the second one."""
+        for between in (False, True):
+            most = self._most.get((first, between), _HITS_MAX)
+            drawn = held > 0 and not (between and most <= _FEW)
+            for turn in range(1, held + 1) if drawn else count(1):
+                # A generator for each: what one pair comes to does not change what is drawn for the next.
+                self.draw = random.Random(f"{self._seed} {first} {second} {between} {turn}")
+                if drawn and self.draw.random() < _LEFT_OUT:
+                    continue
+                fails = drawn and not between and self.draw.random() < _FAILS
+                self._make_ready()
+                place = Held(self.draw.randint(1, most) if drawn else turn, between=between, fails=fails)
+                reached = self._overlap(first, second, place)
+                self._settle()
+                if not reached and not drawn:
+                    break  # The first call has no such place.
+
+    def _overlap(self, first: str, second: str, held: Held) -> bool:
         """Make two calls, or three: a third one may find that the held one is out of turn."""
         meanwhile = ["ingest", second] if self.draw.random() < _THREE else [second]
-        held = Held(hit)
         with held.installed():
             one = Caller(lambda: held.call(partial(self._call, first)))
             reached = held.wait(one)
@@ -241,14 +210,17 @@ class _Run:
                 two.join(_WAIT_SECONDS)
             held.let_go()
             for caller in filter(None, (one, two)):
-                caller.finish()
-        if not reached:
-            self._hits[first] = max(1, held.seen)
+                try:
+                    caller.finish()
+                except (ReferenceWalError, OSError) as error:
+                    if not (held.fails and failing_disk(error)):
+                        raise
+                    self._failed = True
         return reached
 
     def _make_ready(self) -> None:
         """A table with a committed batch, and one that waits; few others."""
-        table, _ = _found(self._engine, self._root)
+        table = _there(self._engine)
         if table is None:
             self._call("create")
         elif len(table) > _BATCHES_MAX:
@@ -258,16 +230,21 @@ class _Run:
     def _settle(self) -> None:
         """Read everything while no call is under way."""
         if not self._closed:
-            self._note_what_is_there()
-            if self.draw.random() > _REOPENED:
-                return
+            if not self._failed:
+                self._note_what_is_there()
+                if self.draw.random() > _REOPENED:
+                    return
             self._engine.close()  # The same batches must be there again.
-        self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
+        with claimed_as_broken("opening the engine again"):
+            self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
+        self._failed = False
         self._note_what_is_there()
 
     def _note_what_is_there(self) -> None:
         with claimed_as_broken("looking at the engine"):
-            self._journal.write("attempt", ["settled", *_found(self._engine, self._root)])
+            if TABLE in self._engine.tables and not self._engine.has_log(TABLE):
+                self._engine.switch_log(True, TABLE)  # The other call came between.
+            self._journal.write("attempt", ["settled", _there(self._engine), _moved(self._root / ARCHIVE, self._known)])
 
     def _call(self, kind: str) -> None:
         """Make a call, noted as an attempt and, if it returned, an acknowledgement. No table, or closed, are honest answers."""
@@ -277,13 +254,14 @@ class _Run:
         try:
             with claimed_as_broken(kind):
                 saw = self._make(kind, number)
+                promised = name != "ingest" or self._engine.has_log(TABLE)
         except PromiseBroken as broken:
             if isinstance(broken.__cause__, UnknownTable | TableExists | EngineClosed):
                 return
             raise
         if saw is not None:
             self._journal.write("attempt", ["saw", number, saw])
-        elif attempt is not None:
+        elif attempt is not None and promised:
             attempt.acknowledge()
 
     def _make(self, kind: str, number: int) -> list[int] | None:
@@ -303,6 +281,9 @@ class _Run:
                 return _numbers(engine.read(TABLE))
             case "flush":
                 engine.flush()
+            case "switch":
+                engine.switch_log(False, TABLE)
+                engine.switch_log(True, TABLE)
             case "close":
                 self._closed = True
                 engine.close()

@@ -1,8 +1,8 @@
 """Rows as nobody wishes them, drawn with the seed: whatever a column may hold, some row holds.
 
 Nulls in every column that takes them; NaNs of several kinds, -0.0, the least and the largest values; times out of order,
-twice, and with microseconds; dictionaries, of tags and within lists and structs; maps; a batch without rows, batches of one
-row, and batches of a few kilobytes in one row, which are larger than a segment.
+twice, and with microseconds; dictionaries, of tags and within lists and structs; maps; metadata of the schema and of a column; a
+batch without rows, batches of one row, and batches of a few kilobytes in one row, which are larger than a segment.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WIDE = 3
 _NAMES = pa.dictionary(pa.int8(), pa.string())
 _SCHEMA = pa.schema(
     [
-        pa.field("at", pa.timestamp("us", "UTC")),
+        pa.field("at", pa.timestamp("us", "UTC"), metadata={"unit": "µs"}),
         pa.field("site", pa.dictionary(pa.int16(), pa.string())),
         pa.field("channel", pa.int16()),
         pa.field("live", pa.bool_()),
@@ -51,7 +51,8 @@ _SCHEMA = pa.schema(
         pa.field("labels", pa.list_(_NAMES)),
         pa.field("place", pa.struct([pa.field("name", _NAMES), pa.field("spot", pa.list_(pa.float64()))])),
         pa.field("marks", pa.map_(pa.string(), pa.int64())),
-    ]
+    ],
+    metadata={"made by": "nobody", "": "\x00"},
 )
 
 _NOON = 1_262_347_200_000_000

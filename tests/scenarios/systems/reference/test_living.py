@@ -122,6 +122,16 @@ def keeps_files(original: Callable[..., None]) -> Callable[..., None]:
     return clear
 
 
+def keeps_one(_: Callable[[Path], None]) -> Callable[[Path], None]:
+    def clean_up(log: Path) -> None:
+        newest = checkpoint.newest_version(log)
+        for file in [*log.glob("[0-9]*")]:
+            if int(file.name[:20]) < newest:
+                file.unlink()
+
+    return clean_up
+
+
 LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "rows twice": (wrapped(Table, "read", rows_twice), "1 batches too many"),
     "an old list of files": (wrapped(DeltaStore, "names", lambda _: lambda _: []), "batches are gone"),
@@ -132,6 +142,10 @@ LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     ),
     "orphans left": (wrapped(DeltaStore, "remove_orphans", lambda _: lambda _: None), "other Parquet files"),
     "old commits left": (wrapped(checkpoint, "clean_up", lambda _: lambda _: None), "clean-up after"),
+    "one checkpoint left": (wrapped(checkpoint, "clean_up", keeps_one), "clean-up after .* took"),
+    "no metadata": (
+        wrapped(Table, "read", lambda original: lambda self: original(self).replace_schema_metadata()), "another schema",
+    ),
     "too many rows moved": (
         wrapped(Table, "transfer", lambda original: lambda *arguments: original(*arguments) + 1), "were to be moved",
     ),

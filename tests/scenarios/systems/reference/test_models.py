@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal.models.bound import LOSSLESS, absolute
+from crashmatrix.reference_wal.models import segments
+from crashmatrix.reference_wal.models.bound import absolute
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.models import TABLES, ModelsEngine, batch_of, batches_within
+from crashmatrix.scenarios.systems.reference.models import TABLES, UNEVEN, ModelsEngine, batch_of, batches_within
 from crashmatrix.scenarios.target.journal import Journal
 
 
@@ -29,8 +31,21 @@ def test_what_is_within() -> None:
     """Values beyond the bound, rows of nobody, and parts of batches are broken promises; a batch twice is counted."""
     rows = pa.Table.from_batches([batch_of(1)])
     off = rows.set_column(2, rows.schema.field(2), pa.array([value + 1.0 for value in rows["temperature"].to_pylist()]))
-    assert batches_within(pa.concat_tables([rows, off]), absolute(1.0), "t") == [1, 1]
+    near = replace(TABLES["near"], bounds={"temperature": absolute(1.0)})
+    assert batches_within(pa.concat_tables([rows, off]), near, "t") == [1, 1]
     with pytest.raises(PromiseBroken, match="beyond"):
-        batches_within(off, LOSSLESS, "t")
+        batches_within(off, TABLES["exact"], "t")
     with pytest.raises(PromiseBroken, match="in part"):
-        batches_within(rows.slice(1), LOSSLESS, "t")
+        batches_within(rows.slice(1), near, "t")
+    with pytest.raises(PromiseBroken, match="another schema"):
+        batches_within(rows, TABLES[UNEVEN], "t")
+
+
+def test_floats_that_round_beyond_their_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is within the bound, and whose values of four bytes are not, is noticed."""
+    monkeypatch.setattr(segments, "_rounding", lambda _: float)
+    system = ModelsEngine()
+    system.prepare(tmp_path / "root")
+    system.workload(tmp_path / "root", Journal(tmp_path / "journal"))
+    with pytest.raises(PromiseBroken, match=f"{UNEVEN}: .* beyond"):
+        system.recover(tmp_path / "root")

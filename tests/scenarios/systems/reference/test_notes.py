@@ -32,6 +32,15 @@ def test_a_note_is_a_verdict(tmp_path: Path) -> None:
     refuse_if_broken("reference", violation, TableContract())
 
 
+def test_a_note_before_any_promise(tmp_path: Path) -> None:
+    """A workload that sees the system break a promise before it was promised anything has found a bug all the same."""
+    journal = Journal(tmp_path / "journal")
+    note(journal, PromiseBroken("loses", "t: batch 1 is gone"))
+    promises = Promises.parse((tmp_path / "journal").read_bytes())
+    violation = judge_undisturbed(promises, [], lambda *given: judge_safely(TableContract(), *given))
+    assert violation and violation.living and violation.verdict == "loses"
+
+
 def test_a_failing_disk_is_not_a_lie() -> None:
     """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
     of_rust = "Generic LocalFileSystem error: Unable to rename file: No space left on device (os error {})"
@@ -50,3 +59,15 @@ def test_a_failing_disk_is_not_a_lie() -> None:
     for other in (OSError(of_rust.format(errno.ENOENT)), LogPoisoned(Path(), DeltaError("no such version"))):
         with pytest.raises(PromiseBroken), claimed_as_broken("reading"):
             raise other
+
+
+def test_an_error_that_is_handled_excuses_no_other(tmp_path: Path) -> None:
+    """A call made after one that failed may be refused because of that one, and may not fail by itself."""
+    full = OSError(errno.ENOSPC, "x")
+    try:
+        raise full
+    except OSError:
+        with pytest.raises(PromiseBroken, match="going on raised FileExistsError"), claimed_as_broken("going on"):
+            tmp_path.mkdir()
+        with pytest.raises(LogPoisoned), claimed_as_broken("going on"):
+            raise LogPoisoned(Path(), full) from full

@@ -74,7 +74,10 @@ def test_what_promises_nothing_is_no_item(data: DataSet) -> None:
 
 
 def test_a_caller_goes_on(data: DataSet, tmp_path: Path) -> None:
-    """A refused call has failed, one that is done is acknowledged, a flush acknowledges what waited. Other errors show."""
+    """A refused call has failed, one that is done is acknowledged, a flush acknowledges what waited. Other errors show.
+
+    A table whose log has failed takes no batch and no truncation.
+    """
     _, during = operations(data)
     steps = [Operation("flush"), *[one for one in during if one.item and one.kind == "ingest"][:2]]
     journal = Journal(tmp_path / "journal")
@@ -92,20 +95,38 @@ def test_a_caller_goes_on(data: DataSet, tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(PromiseBroken, match="flush after a call that failed raised KeyError"):
         go_on(steps, dict[Operation, object]().__getitem__, journal, [], logged=True)
+    for step in (steps[1], Operation("truncate", steps[1].table)):
+        with pytest.raises(PromiseBroken, match=f"takes another {step.kind}"):
+            go_on([step], lambda _: None, journal, [], logged=True, refusing=step.table)
+
+
+def test_a_caller_without_a_log_goes_on(data: DataSet, tmp_path: Path) -> None:
+    """A batch that was stored after the error is acknowledged by the next flush, not before."""
+    step = next(one for one in operations(data)[1] if one.item and one.kind == "ingest")
+    journal = Journal(tmp_path / "journal")
+    go_on([step], lambda _: None, journal, [], logged=False)
+    go_on([step, Operation("flush")], lambda _: None, journal, [], logged=False)
+    events = [one.kind for one in Promises.parse((tmp_path / "journal").read_bytes()).events]
+    assert events == ["attempt", "attempt", "ack"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "tables"),
-    [("ingest", {SCRATCH, LATE}), ("transfer", {SCRATCH, LATE}), ("drop", {LATE}), ("flush", {LATE})],
+    ("kind", "number", "others", "tables"),
+    [
+        ("ingest", 0, ["flush", "truncate"], {SCRATCH, LATE}),
+        ("transfer", 0, ["transfer", "flush"], {SCRATCH, LATE}),
+        ("transfer", 1, ["flush", "transfer"], {SCRATCH, LATE}),
+        ("truncate", 0, ["flush"], {SCRATCH, LATE}),
+        ("drop", 0, ["flush"], {LATE}),
+        ("flush", 0, ["flush"], {LATE}),
+    ],
 )
-def test_follow_ups(kind: str, tables: set[str], data: DataSet) -> None:
-    """A transfer once more, a flush, then a batch for the table of the call, if it is still there, and for another one."""
+def test_follow_ups(kind: str, number: int, others: list[str], tables: set[str], data: DataSet) -> None:
+    """A flush, a batch for the table of the call, if it is still there, and for another one; a transfer again, early or late."""
     _, during = operations(data)
-    (
-        *again,
-        flush,
-    ) = [one for one in follow_ups(Operation(kind, SCRATCH), during) if not one.batch]
-    stored = [one for one in follow_ups(Operation(kind, SCRATCH), during) if one.batch]
-    assert (flush.kind, [one.kind for one in again]) == ("flush", ["transfer"] * (kind == "transfer"))
-    assert {one.table for one in stored} == tables
-    assert all(one.item for one in stored)
+    found = follow_ups(Operation(kind, SCRATCH, number=number), during)
+    assert [one.kind for one in found if not one.batch] == others
+    assert {one.table for one in found if one.batch} == tables
+    assert all(one.item for one in found if one.batch)
+    if kind == "transfer":  # At once, or when there are more rows.
+        assert found[-1 if number else 0].kind == "transfer"

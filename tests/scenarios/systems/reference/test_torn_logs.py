@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import WriteAheadLog
+from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 
 SCHEMA = pa.schema([("value", pa.binary())])
 
 
-@pytest.mark.parametrize(("leave", "name"), [(tear_an_append, "0-.arrows"), (stop_rotating, "0-1.arrows")])
+@pytest.mark.parametrize(
+    ("leave", "name"),
+    [(tear_an_append, "0-.arrows"), (partial(tear_an_append, late=True), "0-.arrows"), (stop_rotating, "0-1.arrows")],
+)
 def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> None:
     """Every batch is there, and the log goes on; the debris is not that of a clean end."""
     rows = pa.record_batch([pa.array([b"x" * 3000])], schema=SCHEMA)
@@ -33,3 +38,18 @@ def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> N
     assert [batch_id for batch_id, _ in wal.unpersisted("t")] == [0, 1]
     assert wal.append("t", rows) == 2
     wal.close()
+
+
+def test_a_late_tear(tmp_path: Path) -> None:
+    """A large record lacks a single sector, far behind its beginning."""
+    wal = WriteAheadLog(tmp_path)
+    wal.create_table_log("t", SCHEMA)
+    wal.append("t", pa.record_batch([pa.array([b"x" * 500])], schema=SCHEMA))
+    wal.log("t").close(note_end=False)
+    (segment,) = (tmp_path / "t").glob("*.arrows")
+    tear_an_append(segment, late=True)
+    with open_segment(segment) as file:
+        found = scan(file)
+    assert found.damage and (found.records, found.damage.proof) == (1, None)
+    assert found.damage.problem == "the record does not match its checksum"
+    assert segment.read_bytes().count(b"x") > 15_000

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix import faults
+from crashmatrix.reference_wal import AppendFailed, LogPoisoned, StorageEngine, UnknownTable, WriteAheadLog
+from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation import planting_errors
+from tests.reference_wal.support import SCHEMA, batch, numbers
 
 
 def test_a_failed_sync_is_made_once_more() -> None:
@@ -60,3 +64,48 @@ def test_an_error_removes_the_segment(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"):
         planting_errors.removed(_full)(segment, [b"abc"])
     assert not segment.path.exists()
+
+
+def test_a_creation_that_cannot_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the log is in the way; another log can be made."""
+    original = WriteAheadLog.create_table_log
+    monkeypatch.setattr(WriteAheadLog, "create_table_log", planting_errors.made_once_only(original))
+    wal = WriteAheadLog(tmp_path)
+    with faults.scenario("wal.create_table.before_sync=raise(EIO)"), pytest.raises(OSError, match="output"):
+        wal.create_table_log("t", SCHEMA)
+    with pytest.raises(FileExistsError):
+        wal.create_table_log("t", SCHEMA)
+    wal.create_table_log("u", SCHEMA)
+    wal.close()
+
+
+def test_a_removal_that_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a removal that failed half-way the table is not known, and nothing says so; others are removed."""
+    original = WriteAheadLog.remove_table_log
+    monkeypatch.setattr(WriteAheadLog, "remove_table_log", planting_errors.removal_forgotten(original))
+    wal = WriteAheadLog(tmp_path)
+    for table in "tu":
+        wal.create_table_log(table, SCHEMA)
+    with faults.scenario("wal.remove_table.before_rename=raise(EIO)"), pytest.raises(OSError, match="output"):
+        wal.remove_table_log("t")
+    with pytest.raises(UnknownTable):
+        wal.log("t")
+    wal.remove_table_log("u")
+    assert wal.tables == []
+    wal.close()
+
+
+def test_a_truncation_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undisturbed, a table is truncated; after an append that failed, it is cleared before the log refuses."""
+    monkeypatch.setattr(Table, "truncate", planting_errors.truncated_all_the_same(Table.truncate))
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        engine.ingest("t", batch(1.0))
+        engine.truncate("t")
+        engine.ingest("t", batch(2.0))
+        with faults.scenario("wal.append.after_sync=raise(EIO)"), pytest.raises(AppendFailed):
+            engine.ingest("t", batch(3.0))
+        with pytest.raises(LogPoisoned):
+            engine.truncate("t")
+    with StorageEngine.open(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [3.0]

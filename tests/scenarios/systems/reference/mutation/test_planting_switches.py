@@ -142,3 +142,23 @@ def test_a_name_without_its_sync(plant: Plant, tmp_path: Path) -> None:
     assert settings.FILE.sync_folder is not original.sync_folder
     Settings(tmp_path, {}).change({"memory_bytes_max": 5})
     assert dict(Settings.read(tmp_path).values) == {"memory_bytes_max": 5}
+
+
+def test_a_switch_with_nothing_to_do(plant: Plant, tmp_path: Path) -> None:
+    """A log that is off is not switched off again, and what waits is not committed."""
+    plant(Table, "switch_log", planting.nothing_to_do)
+    with opened(tmp_path) as engine:
+        engine.switch_log(False, "t")
+        assert len(engine.files("t")) == 1
+        engine.ingest("t", rows(1.0))
+        engine.switch_log(False, "t")
+        assert len(engine.files("t")) == 1
+
+
+def test_none_is_forgotten(plant: Plant, tmp_path: Path) -> None:
+    """An option that is set to none is not in the file; the others are."""
+    plant(Settings, "change", planting.none_forgotten)
+    made = Settings(tmp_path, {})
+    made.change({"memory_bytes_max": 5, "idle_seconds": 2.5})
+    made.change({"idle_seconds": None})
+    assert dict(Settings.read(tmp_path).values) == {"memory_bytes_max": 5}

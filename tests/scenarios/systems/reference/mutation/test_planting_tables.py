@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
-from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta import checkpoint
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation import planting_tables
 
@@ -76,3 +77,25 @@ def test_a_sender_without_a_name() -> None:
     seen: list[tuple[str, int]] = []
     planting_tables.unnumbered(lambda name, number: seen.append((name, number)))("log/t", 3)
     assert seen == [("nobody", 3)]
+
+
+def test_one_checkpoint_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is there all the same, with one checkpoint and the commits since."""
+    monkeypatch.setattr(checkpoint, "clean_up", planting_tables.one_checkpoint(checkpoint.clean_up))
+    with StorageEngine.open(tmp_path, options=EngineOptions(checkpoint_commits=2)) as engine:
+        engine.create_table("t", SCHEMA, timestamp="time")
+        for number in range(5):
+            engine.ingest("t", rows(float(number)))
+            engine.flush()
+    assert len([*(tmp_path / "tables" / "t" / "_delta_log").glob("*.checkpoint.parquet")]) == 1
+    with opened(tmp_path) as engine:
+        assert engine.read("t").num_rows == 5
+
+
+def test_a_schema_without_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is made, and rows come back, without it."""
+    monkeypatch.setattr(TableProperties, "made", planting_tables.bare_schema(TableProperties.made))
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA.with_metadata({"made by": "us"}), timestamp="time")
+        engine.ingest("t", rows(1.0))
+        assert engine.read("t").schema.equals(SCHEMA, check_metadata=True)

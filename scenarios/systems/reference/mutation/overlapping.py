@@ -1,0 +1,36 @@
+"""Planted bugs that show when calls overlap, or when one fails while another waits for it: rows of the table in `mutants`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from crashmatrix.reference_wal.table import Table
+from crashmatrix.scenarios.systems.reference.mutation import planting_threads
+from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
+from crashmatrix.scenarios.systems.reference.mutation.planting import change
+
+__all__ = ["OVERLAPPING"]
+
+
+def _row(name: str, broken: str, plant: Callable[[], None]) -> Mutant:
+    return Mutant(name, broken, plant, target="reference:threads")
+
+
+OVERLAPPING = [
+    _row(
+        "files-gone-under-readers",
+        "files are removed while others read them",
+        change(Table, "__init__", planting_threads.readers_ignored),
+    ),
+    _row(
+        "checked-before-waiting",
+        "a commit that waited for one that failed goes on, and its marker covers the other's batches",
+        change(Table, "_changing", planting_threads.checked_before_waiting),
+    ),
+    _row(
+        "switched-amid-appends",
+        "a log is switched off while batches are appended to it",
+        change(Table, "switch_log", planting_threads.switched_amid_appends),
+    ),
+]
+"""The rows."""

@@ -1,0 +1,61 @@
+"""How bugs are planted that show when calls overlap: a gate or a lock that is not there for a moment. See `planting`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from crashmatrix.reference_wal.errors import ParquetDamaged, TransferFailed
+from crashmatrix.reference_wal.gate import Gate
+from crashmatrix.reference_wal.options import EngineOptions
+from crashmatrix.reference_wal.table import Table
+
+__all__ = ["checked_before_waiting", "readers_ignored", "switched_amid_appends"]
+
+
+class _Ajar(Gate):
+    """A gate that stays open."""
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Wait for nobody."""
+        yield
+
+
+def readers_ignored(original: Any) -> Any:
+    """Remove files without waiting for those who read them."""
+
+    def init(self: Table, *args: Any) -> None:
+        original(self, *args)
+        self._reading = _Ajar()
+
+    return init
+
+
+def checked_before_waiting(_: Any) -> Any:
+    """Look whether something has failed before waiting for one's turn, and not afterwards."""
+
+    def changing(self: Table) -> ExitStack:
+        with ExitStack() as stack:
+            self._refuse_if_unusable()
+            stack.enter_context(self._committing)
+            stack.enter_context(self._health.poisoned_by_errors(but_for=(TransferFailed, ParquetDamaged)))
+            return stack.pop_all()
+
+    return changing
+
+
+def switched_amid_appends(_: Any) -> Any:
+    """Keep appends out while what waits is sealed, and let them in before the log is gone."""
+
+    def switch_log(self: Table, on: bool, options: EngineOptions) -> None:
+        self.log.refuse_if_poisoned()
+        with self._changing():
+            if on and self.logged:
+                return
+            self._commit(self._seal_between(), options)
+            if on != self.logged:
+                self._switch_on() if on else self._switch_off()
+
+    return switch_log

@@ -1,0 +1,131 @@
+"""A thread held in the midst of a call: at its k-th hit of a failpoint, its k-th place between two critical sections, or at each.
+
+A place between two sections has no failpoint: it is the first line of a table's own code after each ``with``, on the way in and
+on the way out. There another thread can come in, so there a lock that was given back too early shows.
+"""
+
+from __future__ import annotations
+
+import errno
+import linecache
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import table
+from crashmatrix.scenarios.errors import PromiseBroken
+
+__all__ = ["Caller", "Held"]
+
+_STUCK_SECONDS = 60
+
+
+class Held:
+    """Holds one thread at its k-th hit of a failpoint; wraps the observer that is there.
+
+    Args:
+        hit: which one; None for each, and for each place between two critical sections.
+        between: hold it at its k-th place between two critical sections instead.
+        fails: once let go, the thread gets an error of the disk there. At a hit only.
+
+    Attributes:
+        hits, places: how many of them it came by.
+    """
+
+    def __init__(self, hit: int | None, *, between: bool = False, fails: bool = False) -> None:
+        self._reached, self._go_on, self._hit = threading.Event(), threading.Event(), hit
+        self._thread: int | None = None
+        self._at_hits, self._between = not between, between or hit is None
+        self.fails, self._at_with = fails, False
+        self.hits = self.places = 0
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Hold from here on; the thread is let go at the end."""
+        before = faults.observe(None)
+
+        def observe(point: faults.FailPoint, number: int) -> None:
+            if threading.get_ident() == self._thread and self._at_hits:
+                self.hits += 1
+                if self._is_held(self.hits) and self.fails:
+                    raise OSError(errno.EIO, f"to fail at {point.name}")
+            if before is not None:  # Afterwards: a kill at this hit finds what the other call did meanwhile.
+                before(point, number)
+
+        faults.observe(observe)
+        try:
+            yield
+        finally:
+            self._go_on.set()
+            faults.observe(before)
+
+    def _is_held(self, number: int) -> bool:
+        if self._hit not in (None, number):
+            return False
+        self._reached.set()
+        self._go_on.wait()
+        if self._hit is None:
+            self._go_on.clear()
+        return True
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Do the work in this thread, which is held."""
+        self._thread = threading.get_ident()
+        if self._between:
+            sys.settrace(self._enter)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+            self._thread = None
+
+    def _enter(self, frame: FrameType, _: str, __: Any) -> Any:
+        return self._step if frame.f_code.co_filename == table.__file__ else None
+
+    def _step(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            if self._at_with:
+                self.places += 1
+                self._is_held(self.places)
+            self._at_with = linecache.getline(table.__file__, frame.f_lineno).lstrip().startswith("with ")
+        return self._step
+
+    def wait(self, caller: threading.Thread) -> bool:
+        """Wait until the thread is held, or at its end; returns whether it is held."""
+        while caller.is_alive() and not self._reached.wait(0.001):
+            pass
+        return self._reached.is_set()
+
+    def let_go(self) -> None:
+        """Let the thread go on, to its next place if it is held at each."""
+        self._reached.clear()
+        self._go_on.set()
+
+
+class Caller(threading.Thread):
+    """A thread that makes calls, and keeps what went wrong."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Make the calls."""
+        try:
+            self._work()
+        except BaseException as error:
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait for its end, and raise what went wrong."""
+        self.join(_STUCK_SECONDS)
+        if self.is_alive():
+            raise PromiseBroken("hangs", "two calls wait for each other")
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,98 @@
+"""Bugs of overlapping calls, planted by hand: each does what its row says, and nothing shows while calls come one by one."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import StorageEngine, TableCorrupted
+from crashmatrix.reference_wal.table import Table
+from crashmatrix.scenarios.systems.reference.mutation import planting_threads as planting
+from tests.reference_wal.support import SCHEMA, batch, numbers
+
+BUGS = [
+    ("__init__", planting.readers_ignored),
+    ("_changing", planting.checked_before_waiting),
+    ("switch_log", planting.switched_amid_appends),
+]
+
+Plant = Callable[[str, Callable[[Any], Any]], None]
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
+    return lambda name, make: monkeypatch.setattr(Table, name, make(getattr(Table, name)))
+
+
+def opened(root: Path) -> StorageEngine:
+    engine = StorageEngine.open(root)
+    engine.create_table("t", SCHEMA, timestamp="timestamp")
+    engine.ingest("t", batch(0.0))
+    return engine
+
+
+@pytest.mark.parametrize(("name", "bug"), BUGS)
+def test_one_by_one(name: str, bug: Callable[[Any], Any], plant: Plant, tmp_path: Path) -> None:
+    """Rows are flushed, truncated and kept through a switch as they should be."""
+    plant(name, bug)
+    with opened(tmp_path) as engine:
+        engine.flush()
+        engine.truncate("t")
+        engine.ingest("t", batch(1.0))
+        engine.switch_log(False, "t")
+        engine.switch_log(True, "t")
+        assert numbers(engine.read("t")) == [1.0]
+    with StorageEngine.open(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [1.0]
+
+
+def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
+    """A flush that waited for one that failed commits its own batch, and the log is taken to owe nothing before it."""
+    plant("_changing", planting.checked_before_waiting)
+    waited = list[Future[None]]()
+
+    def fail(point: faults.FailPoint, _: int) -> None:
+        if point.name == "compress.before_encode" and not waited:
+            engine.ingest("t", batch(1.0))
+            waited.append(pool.submit(engine.flush))
+            time.sleep(0.2)
+            raise OSError(errno.EIO, "the disk failed")
+
+    engine = opened(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        faults.observe(fail)
+        with pytest.raises(OSError, match="the disk failed"):
+            engine.flush()
+        faults.observe(None)
+    waited[0].result()
+    engine.close()
+    with StorageEngine.open(tmp_path) as engine:
+        assert numbers(engine.read("t")) == [1.0]
+
+
+def test_a_batch_in_a_log_that_goes(plant: Plant, tmp_path: Path) -> None:
+    """A batch that was acknowledged amid a switch is in a log that the table does not know of."""
+    plant("switch_log", planting.switched_amid_appends)
+    engine = opened(tmp_path)
+
+    def kill(point: faults.FailPoint, _: int) -> None:
+        if point.name == "commit.delta.before_transact" and engine.unpersisted("t") == []:
+            engine.ingest("t", batch(1.0))
+        if point.name == "engine.switch.before_stop":
+            raise faults.Panic(point.name)
+
+    engine.flush()
+    faults.observe(kill)
+    with pytest.raises(faults.Panic):
+        engine.switch_log(False, "t")
+    faults.observe(None)
+    engine.close()
+    with pytest.raises(TableCorrupted, match="says it has no log"):
+        StorageEngine.open(tmp_path)

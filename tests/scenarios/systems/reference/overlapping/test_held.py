@@ -1,0 +1,66 @@
+"""A thread is held at a failpoint, between two critical sections, or at each place; and it fails where it is to."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from crashmatrix import faults
+from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
+
+POINT = faults.declare("tests.threads.point", "a place to be held at")
+
+
+def three_hits() -> None:
+    for _ in range(3):
+        POINT.hit()
+
+
+def test_a_thread_is_held() -> None:
+    """The thread stops at the chosen hit; others pass; the observer before sees every hit, the held one last."""
+    seen = list[int]()
+    faults.observe(lambda _, number: seen.append(number))
+    start = faults.hits(POINT.name)
+    held = Held(2)
+    with held.installed():
+        caller = Caller(lambda: held.call(three_hits))
+        assert held.wait(caller)
+        POINT.hit()
+        assert [number - start for number in seen] == [1, 3]
+        held.let_go()
+        caller.finish()
+    faults.observe(None)
+    assert sorted(number - start for number in seen) == [1, 2, 3, 4]
+
+
+def test_a_thread_is_held_at_each_place(tmp_path: Path) -> None:
+    """Between two critical sections of a table it stops as well; a thread held at each place comes by all of them."""
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", pa.schema([("at", pa.int64())]), timestamp="at")
+        reads = [Held(1, between=True), Held(None), Held(99, between=True)]
+        for held, places in zip(reads, (1, 2, 0), strict=True):
+            with held.installed():
+                caller = Caller(partial(held.call, partial(engine.read, "t")))
+                stops = 0
+                while held.wait(caller):
+                    stops += 1
+                    held.let_go()
+                caller.finish()
+            assert stops >= places if held is reads[1] else stops == places
+        assert reads[1].places == reads[2].places > 1
+
+
+def test_a_thread_that_fails() -> None:
+    """Let go, it gets an error of the disk where it was held."""
+    held = Held(2, fails=True)
+    with held.installed():
+        caller = Caller(lambda: held.call(three_hits))
+        assert held.wait(caller)
+        held.let_go()
+        with pytest.raises(OSError, match=f"to fail at {POINT.name}"):
+            caller.finish()
+    assert held.hits == 2
