@@ -156,7 +156,7 @@ def test_a_table_is_dropped_while_it_spills(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("switch", [False, True])
 def test_a_flush_that_waited_for_an_append_that_failed(switch: bool, tmp_path: Path) -> None:
-    """A batch that never comes leaves a hole before one that has come. What waits for both is refused, and commits nothing."""
+    """A batch that never comes leaves a hole before one that has come. A call that waits for both is refused."""
     waiting = list[Future[object]]()
     with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
 

@@ -8,9 +8,9 @@ from typing import Literal
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_compressed as planting
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change
+from crashmatrix.scenarios.systems.reference.mutation.planting import compressed
+from crashmatrix.scenarios.systems.reference.mutation.planting.steps import change
 
 __all__ = ["COMPRESSED"]
 
@@ -25,38 +25,38 @@ COMPRESSED = [
     _row(
         "retired-when-compressed",
         "the log forgets batches once they are compressed, before they are committed",
-        change(Table, "_keep", planting.retired),
+        change(Table, "_keep", compressed.retired),
     ),
     _row(
         "idle-without-marker",
         "rows of an idle table are committed without the ids of their batches",
-        change(Pace, "_finish", planting.unmarked),
+        change(Pace, "_finish", compressed.unmarked),
     ),
     _row(
         "newest-compressed-first",
         "short of memory, a table commits its newest compressed rows, and in a second commit those before them",
-        change(Table, "save", planting.newest_first),
+        change(Table, "save", compressed.newest_first),
     ),
     _row(
         "marker-of-first-part",
         "a commit of several generations sets the marker to the first one's last batch",
-        change(DeltaStore, "commit", planting.marker_of_first),
+        change(DeltaStore, "commit", compressed.marker_of_first),
     ),
     _row(
         "switch-leaves-compressed",
         "switching a log off or on leaves compressed rows uncommitted, whose batches are in no log then",
-        change(Table, "switch_log", planting.left_compressed),
+        change(Table, "switch_log", compressed.left_compressed),
     ),
     _row(
         "compressed-dropped-on-error",
         "a commit that fails takes the compressed rows with it, and the engine goes on",
-        change(Table, "_save", planting.dropped_on_error),
+        change(Table, "_save", compressed.dropped_on_error),
         "call",
     ),
     _row(
         "last-part-synced-only",
         "a commit of several generations syncs the last file alone",
-        change(DeltaStore, "commit", planting.last_synced),
+        change(DeltaStore, "commit", compressed.last_synced),
         "machine",
     ),
 ]

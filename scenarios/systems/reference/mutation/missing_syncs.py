@@ -8,8 +8,8 @@ from typing import Any
 from crashmatrix.reference_wal.delta import commit as delta_commit, folder as table_folder, receiver
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change
-from crashmatrix.scenarios.systems.reference.mutation.planting_syncs import Unsynced
+from crashmatrix.scenarios.systems.reference.mutation.planting.steps import change
+from crashmatrix.scenarios.systems.reference.mutation.planting.syncs import Unsynced
 
 __all__ = ["MISSING_SYNCS"]
 

@@ -30,13 +30,13 @@ from crashmatrix.reference_wal.models import segments
 from crashmatrix.reference_wal.spill import SpillFolder
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.reference.mutation import planting, planting_log, planting_syncs, planting_tables
 from crashmatrix.scenarios.systems.reference.mutation.compressed import COMPRESSED
 from crashmatrix.scenarios.systems.reference.mutation.failed_calls import FAILED_CALLS
 from crashmatrix.scenarios.systems.reference.mutation.missing_syncs import MISSING_SYNCS
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.overlapping import OVERLAPPING
-from crashmatrix.scenarios.systems.reference.mutation.planting import change, together
+from crashmatrix.scenarios.systems.reference.mutation.planting import log, steps, syncs, tables
+from crashmatrix.scenarios.systems.reference.mutation.planting.steps import change, together
 from crashmatrix.scenarios.systems.reference.mutation.switches import SWITCHES
 
 __all__ = ["MUTANTS", "mutant"]
@@ -44,7 +44,7 @@ __all__ = ["MUTANTS", "mutant"]
 NO_LOG = "reference:no-log"
 
 _TRUSTING = together(
-    change(UnrecoveredLog, "reconcile", planting.trusting), change(UnrecoveredLog, "refuse_gaps", planting.nothing)
+    change(UnrecoveredLog, "reconcile", steps.trusting), change(UnrecoveredLog, "refuse_gaps", steps.nothing)
 )
 
 
@@ -65,33 +65,33 @@ MUTANTS = _rows(
             "ack-before-write",
             "append returns the id while the record is still in the process's memory",
             together(
-                change(ActiveSegment, "write", planting.held_back),
-                change(ActiveSegment, "finish", planting.after(planting.write_held)),
-                change(ActiveSegment, "close", planting.after(planting.write_held)),
+                change(ActiveSegment, "write", steps.held_back),
+                change(ActiveSegment, "finish", steps.after(steps.write_held)),
+                change(ActiveSegment, "close", steps.after(steps.write_held)),
             ),
         ),
         Mutant(
             "persisted-before-commit",
             "the log forgets a generation before Delta has it",
-            change(Table, "flush", planting.persisted_first),
+            change(Table, "flush", steps.persisted_first),
         ),
         Mutant(
             "commit-in-parts",
             "each series is committed by itself, the first one already with the generation's marker",
-            change(Table, "flush", planting.in_parts),
+            change(Table, "flush", steps.in_parts),
         ),
         Mutant(
             "marker-in-second-commit",
             "rows and marker are two Delta commits",
-            change(DeltaStore, "commit", planting.without_marker_then_marker),
+            change(DeltaStore, "commit", steps.without_marker_then_marker),
         ),
         Mutant(
             "marker-one-too-high",
             "the marker names the batch after the generation's last",
             together(
-                change(DeltaStore, "_transact", planting.one_too_high),
+                change(DeltaStore, "_transact", steps.one_too_high),
                 _TRUSTING,
-                change(SeriesBuffers, "insert", planting.any_order),
+                change(SeriesBuffers, "insert", steps.any_order),
             ),
         ),
         Mutant(
@@ -100,14 +100,14 @@ MUTANTS = _rows(
             together(
                 change(DeltaStore, "marker", lambda _: lambda *__: -1),
                 _TRUSTING,
-                change(SeriesBuffers, "insert", planting.any_order),
+                change(SeriesBuffers, "insert", steps.any_order),
             ),
         ),
         Mutant(
             "ids-from-zero",
             "ids begin again at 0 once every segment has been retired",
             together(
-                change(UnrecoveredLog, "_writer", planting.ids_from_zero),
+                change(UnrecoveredLog, "_writer", steps.ids_from_zero),
                 _TRUSTING,
             ),
         ),
@@ -115,64 +115,64 @@ MUTANTS = _rows(
             "replay-backwards",
             "recovery replays the log from its end",
             together(
-                change(SegmentedLog, "unpersisted", planting.backwards),
-                change(SeriesBuffers, "insert", planting.any_order),
+                change(SegmentedLog, "unpersisted", steps.backwards),
+                change(SeriesBuffers, "insert", steps.any_order),
             ),
         ),
         Mutant(
             "replayed-is-forgotten",
             "recovery removes segments once it has replayed them into memory",
-            change(Table, "recover", planting.forget_replayed),
+            change(Table, "recover", steps.forget_replayed),
         ),
         Mutant(
             "truncate-log-first",
             "truncation empties the log before it commits to Delta",
-            change(Table, "truncate", planting.log_first),
+            change(Table, "truncate", steps.log_first),
         ),
         Mutant(
             "torn-tail-closed",
             "recovery closes the leftover segment with the torn record still in it",
-            change(recovery, "_settle", planting.left_torn),
+            change(recovery, "_settle", steps.left_torn),
         ),
         Mutant(
             "leftover-dropped",
             "recovery deletes the leftover active segment instead of closing it",
-            change(recovery, "apply", planting.leftover_dropped),
+            change(recovery, "apply", steps.leftover_dropped),
         ),
         Mutant(
             "next-before-closed",
             "rotation starts the next segment before it closes the full one",
-            change(SegmentedLog, "rotate", planting.next_before_closed),
+            change(SegmentedLog, "rotate", steps.next_before_closed),
         ),
         Mutant(
             "drop-log-first",
             "dropping a table removes its log before the table is gone",
-            change(Table, "drop", planting_tables.drop_log_first),
+            change(Table, "drop", tables.drop_log_first),
         ),
         Mutant(
             "drop-in-place",
             "dropping a table deletes its folder instead of renaming it away first",
-            change(Table, "drop", planting_tables.drop_in_place),
+            change(Table, "drop", tables.drop_in_place),
         ),
         Mutant(
             "transfer-removes-first",
             "a transfer removes the rows before the receiving table has them",
-            change(Receiving, "receive", planting_tables.removed_before),
+            change(Receiving, "receive", tables.removed_before),
         ),
         Mutant(
             "transfer-unnumbered",
             "the receiving commit does not say which rows it has",
-            change(receiver, "commit_properties", planting_tables.unnumbered),
+            change(receiver, "commit_properties", tables.unnumbered),
         ),
         Mutant(
             "transfer-any-table-of-the-name",
             "the receiving table does not tell the sender from an earlier table of its name",
-            change(Table, "__init__", planting_tables.nameless_sender),
+            change(Table, "__init__", tables.nameless_sender),
         ),
         Mutant(
             "spill-trusted-when-torn",
             "a spill file found at start is replayed without its checksum being looked at",
-            change(spill, "_checksum", planting_tables.always_fits),
+            change(spill, "_checksum", tables.always_fits),
             dies="machine",
             target=NO_LOG,
         ),
@@ -180,38 +180,38 @@ MUTANTS = _rows(
             "spill-replayed-though-committed",
             "spill files found at start are replayed, committed or not",
             together(
-                change(SpillFolder, "replayable", planting_tables.all_found),
-                change(SeriesBuffers, "adopt", planting_tables.anywhere),
+                change(SpillFolder, "replayable", tables.all_found),
+                change(SeriesBuffers, "adopt", tables.anywhere),
             ),
             target=NO_LOG,
         ),
         Mutant(
             "truncate-below-spills",
             "without a log, truncation moves the marker past what is committed only, not past what is spilled",
-            change(DeltaStore, "clear", planting_tables.marker_stays),
+            change(DeltaStore, "clear", tables.marker_stays),
             target=NO_LOG,
         ),
         Mutant(
             "flush-returns-early",
             "without a log, flush returns when the generation is sealed; the next one commits it",
-            change(Table, "flush", planting_tables.one_behind),
+            change(Table, "flush", tables.one_behind),
             target=NO_LOG,
         ),
         Mutant(
             "clean-up-before-verify",
             "commits are deleted as soon as a checkpoint is written",
-            change(checkpoint, "write", planting_tables.cleaned_up_first),
+            change(checkpoint, "write", tables.cleaned_up_first),
             dies="machine",
         ),
         Mutant(
             "one-checkpoint-left",
             "the clean-up after a checkpoint leaves none but the newest, and no commit before it",
-            change(checkpoint, "clean_up", planting_tables.one_checkpoint),
+            change(checkpoint, "clean_up", tables.one_checkpoint),
         ),
         Mutant(
             "metadata-forgotten",
             "a table does not keep the metadata of its schema",
-            change(TableProperties, "made", planting_tables.bare_schema),
+            change(TableProperties, "made", tables.bare_schema),
         ),
         Mutant(
             "models-unrounded",
@@ -222,47 +222,47 @@ MUTANTS = _rows(
         Mutant(
             "orphans-kept",
             "files of a commit that never came stay, and the next commit runs into them",
-            change(DeltaStore, "remove_orphans", planting.nothing),
+            change(DeltaStore, "remove_orphans", steps.nothing),
         ),
         Mutant(
             "zeros-left",
             "a segment is closed with the zeros after its records still in it",
-            change(ActiveSegment, "finish", planting_log.uncut),
+            change(ActiveSegment, "finish", log.uncut),
             target="reference-log",
         ),
         Mutant(
             "segment-named-at-once",
             "a new segment has its name before it has its header and its zeros",
-            change(ActiveSegment, "create", lambda original: staticmethod(planting_log.named_at_once(original))),
+            change(ActiveSegment, "create", lambda original: staticmethod(log.named_at_once(original))),
             target="reference-log",
         ),
         Mutant(
             "set-in-place",
             "the set of persisted batches is written over the old one",
-            change(retention, "write_persisted", planting_log.set_in_place),
+            change(retention, "write_persisted", log.set_in_place),
             target="reference-log",
         ),
         Mutant(
             "unfinished-set-kept",
             "recovery leaves an unfinished set where there is one, and the next set, in a second life, runs into it",
             together(
-                change(recovery, "apply", planting_log.temporary_kept),
-                change(AtomicFile, "put", planting_log.made_anew_only),
+                change(recovery, "apply", log.temporary_kept),
+                change(AtomicFile, "put", log.made_anew_only),
             ),
             target="reference-log",
         ),
         Mutant(
             "retire-before-set",
             "segments are unlinked before the set that says why is written",
-            change(retention.Retention, "mark", planting_log.retired_first),
+            change(retention.Retention, "mark", log.retired_first),
             target="reference-log",
         ),
         Mutant(
             "ids-before-sync",
             "those who wait for a group's sync have their ids before it",
             together(
-                change(SegmentedLog, "_write_group", planting_log.ids_before_sync),
-                change(AppendQueue, "settle", planting_log.nobody_waits_for_the_turn),
+                change(SegmentedLog, "_write_group", log.ids_before_sync),
+                change(AppendQueue, "settle", log.nobody_waits_for_the_turn),
             ),
             dies="machine",
             target="reference-log:threads",
@@ -270,21 +270,21 @@ MUTANTS = _rows(
         Mutant(
             "everybody-leads",
             "several threads lead groups at the same time",
-            change(AppendQueue, "__init__", planting_log.everybody_leads),
+            change(AppendQueue, "__init__", log.everybody_leads),
             dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "durable-by-hearsay",
             "a record's seal says that those before it in its group were durable",
-            change(SealForm, "write", planting_log.durable_by_hearsay),
+            change(SealForm, "write", log.durable_by_hearsay),
             dies="machine",
             target="reference-log:threads",
         ),
         Mutant(
             "no-sync-set",
             "the set of persisted batches is named before it is synced",
-            change(persisted, "PERSIST", planting_syncs.unsynced_file),
+            change(persisted, "PERSIST", syncs.unsynced_file),
             dies="machine",
             target="reference-log",
         ),
@@ -297,29 +297,29 @@ MUTANTS = _rows(
             "retire-before-durable",
             "segments are unlinked after the commit that replaces them was written, before it is synced",
             together(
-                change(delta_commit, "SYNC_JSON", planting_syncs.Postponed),
-                change(delta_commit, "SYNC_LOG", planting_syncs.Postponed),
-                change(SegmentedLog, "mark_persisted", planting_syncs.sync_postponed),
+                change(delta_commit, "SYNC_JSON", syncs.Postponed),
+                change(delta_commit, "SYNC_LOG", syncs.Postponed),
+                change(SegmentedLog, "mark_persisted", syncs.sync_postponed),
             ),
             dies="machine",
         ),
         Mutant(
             "log-unsettled",
             "recovery closes and builds upon a segment whose last record may be in the page cache only",
-            change(recovery, "settle", planting.nothing),
+            change(recovery, "settle", steps.nothing),
             dies="machine",
         ),
         Mutant(
             "commit-unsettled",
             "recovery forgets batches whose commit may be named in the page cache only",
-            change(delta_recovery, "settle_newest", planting.nothing),
+            change(delta_recovery, "settle_newest", steps.nothing),
             dies="machine",
             filesystems=("posix",),
         ),
         Mutant(
             "no-sync-anywhere",
             "nothing is synced at all",
-            together(change(os, "fsync", planting.nothing), change(os, "fdatasync", planting.nothing)),
+            together(change(os, "fsync", steps.nothing), change(os, "fdatasync", steps.nothing)),
             dies="machine",
         ),
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_threads
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change
+from crashmatrix.scenarios.systems.reference.mutation.planting import threads
+from crashmatrix.scenarios.systems.reference.mutation.planting.steps import change, together
 
 __all__ = ["OVERLAPPING"]
 
@@ -20,17 +20,20 @@ OVERLAPPING = [
     _row(
         "files-gone-under-readers",
         "files are removed while others read them",
-        change(Table, "__init__", planting_threads.readers_ignored),
+        change(Table, "__init__", threads.readers_ignored),
     ),
     _row(
         "checked-before-waiting",
         "a commit that waited for one that failed goes on, and its marker covers the other's batches",
-        change(Table, "_changing", planting_threads.checked_before_waiting),
+        together(
+            change(Table, "_changing", threads.checked_before_waiting),
+            change(Table, "_seal", threads.sealed_all_the_same),
+        ),
     ),
     _row(
         "switched-amid-appends",
         "a log is switched off while batches are appended to it",
-        change(Table, "switch_log", planting_threads.switched_amid_appends),
+        change(Table, "switch_log", threads.switched_amid_appends),
     ),
 ]
 """The rows."""

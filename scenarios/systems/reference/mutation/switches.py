@@ -11,9 +11,9 @@ from crashmatrix.reference_wal.log.table_logs import TableLogs
 from crashmatrix.reference_wal.opening import HealedTable
 from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_switches, planting_syncs
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
-from crashmatrix.scenarios.systems.reference.mutation.planting import change
+from crashmatrix.scenarios.systems.reference.mutation.planting import switches, syncs
+from crashmatrix.scenarios.systems.reference.mutation.planting.steps import change
 
 __all__ = ["SWITCHES"]
 
@@ -28,69 +28,69 @@ SWITCHES = [
     _row(
         "log-stopped-before-committed",
         "switching a log off removes it before the batches that wait are committed",
-        change(Table, "switch_log", planting_switches.stopped_before_committed),
+        change(Table, "switch_log", switches.stopped_before_committed),
     ),
     _row(
         "switched-uncommitted",
         "switching a log off leaves the batches that wait, which were in it alone",
-        change(Table, "switch_log", planting_switches.uncommitted),
+        change(Table, "switch_log", switches.uncommitted),
     ),
     _row(
         "log-stopped-before-said",
         "switching a log off removes it before the table says that it has none",
-        change(Table, "_switch_off", planting_switches.stopped_before_said),
+        change(Table, "_switch_off", switches.stopped_before_said),
     ),
     _row(
         "log-said-before-made",
         "switching a log on lets the table say so before there is a log",
-        change(Table, "_switch_on", planting_switches.said_before_made),
+        change(Table, "_switch_on", switches.said_before_made),
     ),
     _row(
         "log-started-from-zero",
         "a log that is switched on begins with the id 0",
-        change(TableLogs, "start", planting_switches.from_zero),
+        change(TableLogs, "start", switches.from_zero),
     ),
     _row(
         "unknown-log-kept",
         "recovery leaves a log that the table does not know of",
-        change(HealedTable, "row", planting_switches.unknown_log_kept),
+        change(HealedTable, "row", switches.unknown_log_kept),
     ),
     _row(
         "switch-unsynced",
         "a log is removed before the commit that says so is synced",
-        change(DeltaStore, "set_logged", planting_switches.said_unsynced),
+        change(DeltaStore, "set_logged", switches.said_unsynced),
         "machine",
     ),
     _row(
         "options-in-place",
         "the file of options is written over the old one",
-        change(settings, "FILE", planting_switches.in_place),
+        change(settings, "FILE", switches.in_place),
     ),
     _row(
         "options-forgotten",
         "an option that is set takes those that were set before out of the file",
-        change(Settings, "change", planting_switches.forgotten),
+        change(Settings, "change", switches.forgotten),
     ),
     _row(
         "switched-off-again-uncommitted",
         "a switch that finds the log off already commits nothing, and says that what waits is durable",
-        change(Table, "switch_log", planting_switches.nothing_to_do),
+        change(Table, "switch_log", switches.nothing_to_do),
     ),
     _row(
         "option-none-forgotten",
         "an option that is set to none is not kept, so the one given on opening counts again",
-        change(Settings, "change", planting_switches.none_forgotten),
+        change(Settings, "change", switches.none_forgotten),
     ),
     _row(
         "no-sync-options",
         "the file of options is named before it is synced",
-        change(settings, "FILE", planting_syncs.unsynced_file),
+        change(settings, "FILE", syncs.unsynced_file),
         "machine",
     ),
     _row(
         "no-sync-options-name",
         "the name of the file of options is not synced",
-        change(settings, "FILE", planting_switches.unsynced_name),
+        change(settings, "FILE", switches.unsynced_name),
         "machine",
         filesystems=("posix",),
     ),

@@ -11,7 +11,7 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.delta import checkpoint
 from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_tables
+from crashmatrix.scenarios.systems.reference.mutation.planting import tables
 
 SCHEMA = pa.schema([("time", pa.timestamp("us")), ("value", pa.float64())])
 
@@ -27,7 +27,7 @@ def opened(root: Path, *, wal: bool = True) -> StorageEngine:
     return engine
 
 
-@pytest.mark.parametrize("drop", [planting_tables.drop_log_first, planting_tables.drop_in_place])
+@pytest.mark.parametrize("drop", [tables.drop_log_first, tables.drop_in_place])
 def test_undisturbed_a_table_is_dropped_all_the_same(
     drop: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,7 +43,7 @@ def test_undisturbed_a_table_is_dropped_all_the_same(
 
 def test_every_second_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first flush commits nothing, the second one commits what both should have."""
-    monkeypatch.setattr(Table, "flush", planting_tables.one_behind(Table.flush))
+    monkeypatch.setattr(Table, "flush", tables.one_behind(Table.flush))
     with opened(tmp_path) as engine:
         engine.ingest("t", rows(1.0))
         engine.flush()
@@ -55,7 +55,7 @@ def test_every_second_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_marker_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A truncation leaves the marker where it was; the rows are gone."""
-    monkeypatch.setattr(DeltaStore, "clear", planting_tables.marker_stays(DeltaStore.clear))
+    monkeypatch.setattr(DeltaStore, "clear", tables.marker_stays(DeltaStore.clear))
     with opened(tmp_path, wal=False) as engine:
         engine.ingest("t", rows(1.0))
         engine.flush()
@@ -68,20 +68,20 @@ def test_a_marker_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_checksum_that_always_fits() -> None:
     """Every content has the same checksum."""
-    fits = planting_tables.always_fits(None)
+    fits = tables.always_fits(None)
     assert fits(b"one", "x") == fits(b"another", "y")
 
 
 def test_a_sender_without_a_name() -> None:
     """Every transfer is another sender's."""
     seen: list[tuple[str, int]] = []
-    planting_tables.unnumbered(lambda name, number: seen.append((name, number)))("log/t", 3)
+    tables.unnumbered(lambda name, number: seen.append((name, number)))("log/t", 3)
     assert seen == [("nobody", 3)]
 
 
 def test_one_checkpoint_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is there all the same, with one checkpoint and the commits since."""
-    monkeypatch.setattr(checkpoint, "clean_up", planting_tables.one_checkpoint(checkpoint.clean_up))
+    monkeypatch.setattr(checkpoint, "clean_up", tables.one_checkpoint(checkpoint.clean_up))
     with StorageEngine.open(tmp_path, options=EngineOptions(checkpoint_commits=2)) as engine:
         engine.create_table("t", SCHEMA, timestamp="time")
         for number in range(5):
@@ -94,7 +94,7 @@ def test_one_checkpoint_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_schema_without_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is made, and rows come back, without it."""
-    monkeypatch.setattr(TableProperties, "made", planting_tables.bare_schema(TableProperties.made))
+    monkeypatch.setattr(TableProperties, "made", tables.bare_schema(TableProperties.made))
     with StorageEngine.open(tmp_path) as engine:
         engine.create_table("t", SCHEMA.with_metadata({"made by": "us"}), timestamp="time")
         engine.ingest("t", rows(1.0))

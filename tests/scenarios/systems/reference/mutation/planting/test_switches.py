@@ -16,7 +16,7 @@ from crashmatrix.reference_wal.log.table_logs import TableLogs
 from crashmatrix.reference_wal.opening import HealedTable
 from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_switches as planting
+from crashmatrix.scenarios.systems.reference.mutation.planting import switches
 
 SCHEMA = pa.schema([("time", pa.timestamp("us")), ("value", pa.float64())])
 
@@ -57,9 +57,9 @@ def killed(root: Path, point: str, on: bool) -> None:
 
 
 ORDERS = [
-    ("switch_log", planting.stopped_before_committed, False, "wal.remove_table.after_rename"),
-    ("_switch_off", planting.stopped_before_said, False, "wal.remove_table.after_rename"),
-    ("_switch_on", planting.said_before_made, True, "engine.switch.before_start"),
+    ("switch_log", switches.stopped_before_committed, False, "wal.remove_table.after_rename"),
+    ("_switch_off", switches.stopped_before_said, False, "wal.remove_table.after_rename"),
+    ("_switch_on", switches.said_before_made, True, "engine.switch.before_start"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_a_wrong_order(
 
 def test_what_waits_is_left(plant: Plant, tmp_path: Path) -> None:
     """Switching commits nothing, and afterwards all goes on as ever."""
-    plant(Table, "switch_log", planting.uncommitted)
+    plant(Table, "switch_log", switches.uncommitted)
     with opened(tmp_path) as engine:
         engine.switch_log(False, "t")
         assert (engine.files("t"), engine.read("t").num_rows) == ([], 1)
@@ -90,7 +90,7 @@ def test_what_waits_is_left(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_log_from_zero(plant: Plant, tmp_path: Path) -> None:
     """A log that is switched on gives out ids that the table has given out before."""
-    plant(TableLogs, "start", planting.from_zero)
+    plant(TableLogs, "start", switches.from_zero)
     with opened(tmp_path, wal=False) as engine:
         engine.switch_log(True, "t")
         assert engine._tables["t"].log.next_id == 0
@@ -98,7 +98,7 @@ def test_a_log_from_zero(plant: Plant, tmp_path: Path) -> None:
 
 def test_an_unknown_log_is_kept(plant: Plant, tmp_path: Path) -> None:
     """A log that a switch left is not removed; its table goes on without it."""
-    plant(HealedTable, "row", planting.unknown_log_kept)
+    plant(HealedTable, "row", switches.unknown_log_kept)
     killed(tmp_path, "engine.switch.before_stop", on=False)
     with opened(tmp_path) as engine:
         assert ((tmp_path / "wal" / "t").exists(), engine.has_log("t")) == (True, False)
@@ -106,7 +106,7 @@ def test_an_unknown_log_is_kept(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_switch_without_its_syncs(plant: Plant, tmp_path: Path) -> None:
     """The failpoints of the commit are passed as ever, and nothing is synced at them."""
-    plant(DeltaStore, "set_logged", planting.said_unsynced)
+    plant(DeltaStore, "set_logged", switches.said_unsynced)
     with opened(tmp_path) as engine:
         engine.switch_log(False, "t")
     assert found(tmp_path) == 1
@@ -114,7 +114,7 @@ def test_a_switch_without_its_syncs(plant: Plant, tmp_path: Path) -> None:
 
 def test_options_in_place(plant: Plant, tmp_path: Path) -> None:
     """Undisturbed, the options are set; stopped before they are written, the file is empty."""
-    plant(settings, "FILE", planting.in_place)
+    plant(settings, "FILE", switches.in_place)
     made = Settings(tmp_path, {})
     made.change({"memory_bytes_max": 5})
     assert dict(Settings.read(tmp_path).values) == {"memory_bytes_max": 5}
@@ -126,7 +126,7 @@ def test_options_in_place(plant: Plant, tmp_path: Path) -> None:
 
 def test_options_forgotten(plant: Plant, tmp_path: Path) -> None:
     """The file has the last change only; the running engine knows all of them."""
-    plant(Settings, "change", planting.forgotten)
+    plant(Settings, "change", switches.forgotten)
     made = Settings(tmp_path, {})
     made.change({"memory_bytes_max": 5})
     made.change({"segment_bytes_max": 6})
@@ -137,7 +137,7 @@ def test_options_forgotten(plant: Plant, tmp_path: Path) -> None:
 def test_a_name_without_its_sync(plant: Plant, tmp_path: Path) -> None:
     """The options are set; only the last step differs."""
     original = settings.FILE
-    plant(settings, "FILE", planting.unsynced_name)
+    plant(settings, "FILE", switches.unsynced_name)
     assert (settings.FILE.sync, settings.FILE.rename) == (original.sync, original.rename)
     assert settings.FILE.sync_folder is not original.sync_folder
     Settings(tmp_path, {}).change({"memory_bytes_max": 5})
@@ -146,7 +146,7 @@ def test_a_name_without_its_sync(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_switch_with_nothing_to_do(plant: Plant, tmp_path: Path) -> None:
     """A log that is off is not switched off again, and what waits is not committed."""
-    plant(Table, "switch_log", planting.nothing_to_do)
+    plant(Table, "switch_log", switches.nothing_to_do)
     with opened(tmp_path) as engine:
         engine.switch_log(False, "t")
         assert len(engine.files("t")) == 1
@@ -157,7 +157,7 @@ def test_a_switch_with_nothing_to_do(plant: Plant, tmp_path: Path) -> None:
 
 def test_none_is_forgotten(plant: Plant, tmp_path: Path) -> None:
     """An option that is set to none is not in the file; the others are."""
-    plant(Settings, "change", planting.none_forgotten)
+    plant(Settings, "change", switches.none_forgotten)
     made = Settings(tmp_path, {})
     made.change({"memory_bytes_max": 5, "idle_seconds": 2.5})
     made.change({"idle_seconds": None})

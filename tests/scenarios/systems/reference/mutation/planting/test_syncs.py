@@ -12,7 +12,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal.durable_io import settle
 from crashmatrix.reference_wal.log.persisted import PERSIST
 from crashmatrix.reference_wal.log.segments.active_segment import SYNC_RECORD
-from crashmatrix.scenarios.systems.reference.mutation import planting_syncs
+from crashmatrix.scenarios.systems.reference.mutation.planting import syncs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_step_without_its_syncs(fails: bool, synced: list[str], tmp_path: Path
     try:
         with (tmp_path / "file").open("w") as file:
             try:
-                with planting_syncs.Unsynced(SYNC_RECORD):
+                with syncs.Unsynced(SYNC_RECORD):
                     os.fsync(file.fileno())
                     os.fdatasync(file.fileno())
                     if fails:
@@ -55,16 +55,16 @@ def test_a_step_without_its_syncs(fails: bool, synced: list[str], tmp_path: Path
 def test_syncs_that_come_later(synced: list[str], tmp_path: Path) -> None:
     """A later step makes the syncs that a postponed step left out, in order, though the file is closed by then."""
     for name in ("a", "b"):
-        with (tmp_path / name).open("w") as file, planting_syncs.Postponed(SYNC_RECORD):
+        with (tmp_path / name).open("w") as file, syncs.Postponed(SYNC_RECORD):
             os.fsync(file.fileno())
     assert synced == []
-    planting_syncs.sync_postponed(lambda _: synced.append("the later step"))(None)
+    syncs.sync_postponed(lambda _: synced.append("the later step"))(None)
     assert synced == ["the later step", "a", "b"]
 
 
 def test_a_file_named_before_it_is_synced(synced: list[str], tmp_path: Path) -> None:
     """The file is written and named all the same, and its folder is synced."""
-    planting_syncs.unsynced_file(PERSIST).put(tmp_path / "file", b"content", temporary="file.tmp")
+    syncs.unsynced_file(PERSIST).put(tmp_path / "file", b"content", temporary="file.tmp")
     assert (tmp_path / "file").read_bytes() == b"content"
     assert synced == [tmp_path.name]
 
@@ -74,7 +74,7 @@ def test_nothing_is_dropped_either(synced: list[str], tmp_path: Path, monkeypatc
     dropped: list[int] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: dropped.append(arguments[3]))
     (tmp_path / "file").write_bytes(b"content")
-    with planting_syncs.Unsynced(SYNC_RECORD):
+    with syncs.Unsynced(SYNC_RECORD):
         settle(tmp_path / "file")
     assert (synced, dropped) == ([], [])
     settle(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""How bugs are planted in what becomes of compressed rows. `compressed` is the table, `planting` has more."""
+"""How bugs are planted in what becomes of compressed rows. `compressed` is the table, `steps` has more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, Compre
 from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation.planting_syncs import Unsynced
+from crashmatrix.scenarios.systems.reference.mutation.planting.syncs import Unsynced
 
 __all__ = [
     "dropped_on_error",

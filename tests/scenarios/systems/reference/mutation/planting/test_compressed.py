@@ -16,7 +16,7 @@ from crashmatrix.reference_wal.delta import commit as delta_commit
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_compressed as planting
+from crashmatrix.scenarios.systems.reference.mutation.planting import compressed
 from crashmatrix.scenarios.systems.reference.switched import SCHEMA, batch_of, batches_in
 
 Plant = Callable[[Any, str, Callable[[Any], Any]], None]
@@ -64,12 +64,12 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 @pytest.mark.parametrize(
     ("owner", "method", "bug"),
     [
-        (Table, "_keep", planting.retired),
-        (Pace, "_finish", planting.unmarked),
-        (Table, "save", planting.newest_first),
-        (Table, "switch_log", planting.left_compressed),
-        (Table, "_save", planting.dropped_on_error),
-        (DeltaStore, "commit", planting.last_synced),
+        (Table, "_keep", compressed.retired),
+        (Pace, "_finish", compressed.unmarked),
+        (Table, "save", compressed.newest_first),
+        (Table, "switch_log", compressed.left_compressed),
+        (Table, "_save", compressed.dropped_on_error),
+        (DeltaStore, "commit", compressed.last_synced),
     ],
 )
 def test_undisturbed(owner: Any, method: str, bug: Callable[[Any], Any], plant: Plant, tmp_path: Path) -> None:
@@ -87,19 +87,19 @@ def test_undisturbed(owner: Any, method: str, bug: Callable[[Any], Any], plant: 
 
 def test_the_log_forgets(plant: Plant, tmp_path: Path) -> None:
     """Segments are gone once their batches are compressed, and only then."""
-    plant(Table, "_keep", planting.retired)
+    plant(Table, "_keep", compressed.retired)
     assert stopped(tmp_path, "commit.parquet.before_write") == "LogCorrupted"
 
 
 def test_the_first_marker(plant: Plant, tmp_path: Path) -> None:
     """A commit of two generations says that it has the first one only."""
-    plant(DeltaStore, "commit", planting.marker_of_first)
+    plant(DeltaStore, "commit", compressed.marker_of_first)
     assert stopped(tmp_path, "engine.flush.before_retire") == [0, 1, 1]
 
 
 def test_the_newest_first(plant: Plant, tmp_path: Path) -> None:
     """Between the two commits the marker covers batches that are in none."""
-    plant(Table, "save", planting.newest_first)
+    plant(Table, "save", compressed.newest_first)
     engine = opened(tmp_path)
     with faults.scenario("commit.parquet.before_write=1*off->panic"), pytest.raises(faults.Panic):
         engine.close()
@@ -108,7 +108,7 @@ def test_the_newest_first(plant: Plant, tmp_path: Path) -> None:
 
 def test_no_marker_for_idle_rows(plant: Plant, tmp_path: Path) -> None:
     """Idle rows are in Delta, and come back from the log as well."""
-    plant(Pace, "_finish", planting.unmarked)
+    plant(Pace, "_finish", compressed.unmarked)
     with opened(tmp_path) as engine:
         engine.flush()
         engine.change_options(generation_bytes_max=1 << 20)
@@ -121,7 +121,7 @@ def test_no_marker_for_idle_rows(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_switch_leaves_them(plant: Plant, tmp_path: Path) -> None:
     """After the switch the rows are in memory only."""
-    plant(Table, "switch_log", planting.left_compressed)
+    plant(Table, "switch_log", compressed.left_compressed)
     with opened(tmp_path) as engine:
         engine.switch_log(False, "t")
         assert (engine.files("t"), batches_in(engine.read("t"), "t")) == ([], [0, 1])
@@ -129,7 +129,7 @@ def test_a_switch_leaves_them(plant: Plant, tmp_path: Path) -> None:
 
 def test_dropped_on_error(plant: Plant, tmp_path: Path) -> None:
     """A commit that fails takes the rows with it, and the next one passes over them."""
-    plant(Table, "_save", planting.dropped_on_error)
+    plant(Table, "_save", compressed.dropped_on_error)
     with opened(tmp_path) as engine:
         with faults.scenario("commit.parquet.before_write=raise(EIO)"):
             engine.flush()
@@ -149,7 +149,7 @@ def test_the_last_file_is_synced(plant: Plant, tmp_path: Path) -> None:
 
         return note
 
-    plant(DeltaStore, "commit", planting.last_synced)
+    plant(DeltaStore, "commit", compressed.last_synced)
     plant(os, "fsync", noting)
     with opened(tmp_path) as engine:
         engine.flush()

@@ -14,13 +14,14 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.table import Table
-from crashmatrix.scenarios.systems.reference.mutation import planting_threads as planting
+from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 BUGS = [
-    ("__init__", planting.readers_ignored),
-    ("_changing", planting.checked_before_waiting),
-    ("switch_log", planting.switched_amid_appends),
+    ("__init__", threads.readers_ignored),
+    ("_changing", threads.checked_before_waiting),
+    ("_seal", threads.sealed_all_the_same),
+    ("switch_log", threads.switched_amid_appends),
 ]
 
 Plant = Callable[[str, Callable[[Any], Any]], None]
@@ -55,7 +56,8 @@ def test_one_by_one(name: str, bug: Callable[[Any], Any], plant: Plant, tmp_path
 
 def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
     """A flush that waited for one that failed commits its own batch, and the log is taken to owe nothing before it."""
-    plant("_changing", planting.checked_before_waiting)
+    plant("_changing", threads.checked_before_waiting)
+    plant("_seal", threads.sealed_all_the_same)
     waited = list[Future[None]]()
 
     def fail(point: faults.FailPoint, _: int) -> None:
@@ -79,7 +81,7 @@ def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_batch_in_a_log_that_goes(plant: Plant, tmp_path: Path) -> None:
     """A batch that was acknowledged amid a switch is in a log that the table does not know of."""
-    plant("switch_log", planting.switched_amid_appends)
+    plant("switch_log", threads.switched_amid_appends)
     engine = opened(tmp_path)
 
     def kill(point: faults.FailPoint, _: int) -> None:

@@ -1,4 +1,4 @@
-"""How bugs are planted in switches of logs and in options set at run time. `switches` is the table, `planting` has more."""
+"""How bugs are planted in switches of logs and in options set at run time. `switches` is the table, `steps` has more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crashmatrix.reference_wal.opening import HealedTable
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.settings import Settings
 from crashmatrix.reference_wal.table import AFTER_START, BEFORE_START, BEFORE_STOP, Table
-from crashmatrix.scenarios.systems.reference.mutation.planting_syncs import Unsynced
+from crashmatrix.scenarios.systems.reference.mutation.planting.syncs import Unsynced
 
 __all__ = [
     "forgotten",

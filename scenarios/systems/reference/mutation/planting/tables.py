@@ -1,4 +1,4 @@
-"""How bugs are planted in operations on whole tables: drops, transfers, spills, flushes, checkpoints. See `planting`."""
+"""How bugs are planted in operations on whole tables: drops, transfers, spills, flushes, checkpoints. See `steps`."""
 
 from __future__ import annotations
 

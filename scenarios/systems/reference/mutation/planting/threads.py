@@ -1,4 +1,4 @@
-"""How bugs are planted that show when calls overlap: a gate or a lock that is not there for a moment. See `planting`."""
+"""How bugs are planted that show when calls overlap: a gate or a lock that is not there for a moment. See `steps`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.errors import ParquetDamaged, TransferFailed
 from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.table import Table
 
-__all__ = ["checked_before_waiting", "readers_ignored", "switched_amid_appends"]
+__all__ = ["checked_before_waiting", "readers_ignored", "sealed_all_the_same", "switched_amid_appends"]
 
 
 class _Ajar(Gate):
@@ -44,6 +45,17 @@ def checked_before_waiting(_: Any) -> Any:
             return stack.pop_all()
 
     return changing
+
+
+def sealed_all_the_same(_: Any) -> Any:
+    """Seal what waits without looking whether something has failed."""
+
+    def seal(self: Table) -> Generation | None:
+        with self._lock:
+            self._sealed = self.buffers.seal()
+            return self._sealed
+
+    return seal
 
 
 def switched_amid_appends(_: Any) -> Any:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crashmatrix.scenarios.systems.reference.mutation import planting
+from crashmatrix.scenarios.systems.reference.mutation.planting import steps
 
 
 class Store:
@@ -30,9 +30,7 @@ def test_changes(store: SimpleNamespace) -> None:
     def double(original: object) -> object:
         return lambda self, number: original(self, number) * 2  # type: ignore[operator]
 
-    plant = planting.together(
-        planting.change(store.kind, "step", plus_one), planting.change(store.kind, "step", double)
-    )
+    plant = steps.together(steps.change(store.kind, "step", plus_one), steps.change(store.kind, "step", double))
     assert store.kind().step(5) == 5
     plant()
     assert (store.kind().step(5), Store().step(5)) == (12, 5)
@@ -41,8 +39,8 @@ def test_changes(store: SimpleNamespace) -> None:
 def test_before_and_instead(store: SimpleNamespace) -> None:
     """A step may be preceded by another one, or left out."""
     seen: list[object] = []
-    planting.change(store.kind, "step", planting.after(seen.append))()
+    steps.change(store.kind, "step", steps.after(seen.append))()
     found = store.kind()
     assert (found.step(3), seen) == (3, [found])
-    planting.change(store.kind, "step", planting.nothing)()
+    steps.change(store.kind, "step", steps.nothing)()
     assert found.step(3) is None

@@ -1,0 +1,1 @@
+"""How bugs are planted in the reference engine, by the part that they break."""
