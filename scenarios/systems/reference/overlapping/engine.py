@@ -43,7 +43,7 @@ CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "sw
 HELD = 1
 """At how many hits the first call of each pair is held; 0 for all."""
 WRITERS, EACH = 3, 4
-_WAIT_SECONDS = 0.02
+_WAIT_SECONDS = 0.05
 """How long the second call may take before it is thought to wait for the first one."""
 _HITS_MAX = 30
 """Hits, or places between sections, that are drawn from as long as it is not known how many a call has."""

@@ -49,12 +49,14 @@ class Held:
         before = faults.observe(None)
 
         def observe(point: faults.FailPoint, number: int) -> None:
+            fails = False
             if threading.get_ident() == self._thread and self._at_hits:
                 self.hits += 1
-                if self._is_held(self.hits) and self.fails:
-                    raise OSError(errno.EIO, f"to fail at {point.name}")
+                fails = self._is_held(self.hits) and self.fails
             if before is not None:  # Afterwards: a kill at this hit finds what the other call did meanwhile.
                 before(point, number)
+            if fails:
+                raise OSError(errno.EIO, f"to fail at {point.name}")
 
         faults.observe(observe)
         try:
