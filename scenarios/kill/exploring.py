@@ -158,7 +158,7 @@ class KillExploration:
         self.paths += [
             (hit,) for hit in self.options.shard.block([*chosen, END])
         ]  # Neighbours often left the same folder.
-        self._miss([hit for (hit,) in self.paths if (hit,) not in self.states])
+        self._miss([hit for (hit,) in self.paths if (hit,) not in self.states], {name for (name, _), _ in found})
         if [hit for hit, _ in found] != [*chosen, END]:
             self.notes.append(
                 "two undisturbed runs met their crash points in another order, so killed runs are compared by verdict only"
@@ -175,15 +175,22 @@ class KillExploration:
             )
         return True
 
-    def _miss(self, hits: list[Hit]) -> None:
-        """A failpoint that did not fire again is ``unknown``; a system call that was not made again is left out."""
-        calls = [hit for hit in hits if hit[0] in DESCRIPTIONS]
+    def _miss(self, hits: list[Hit], met: Collection[str]) -> None:
+        """Account for hits that did not come again in the next run.
+
+        A failpoint of which none came is ``unknown``. Of others, and of system calls, a run may have more than the next: threads
+        take another order. These are left out.
+        """
+        for what, missed in (
+            ("system calls", [hit for hit in hits if hit[0] in DESCRIPTIONS]),
+            ("hits", [hit for hit in hits if hit[0] in met and hit[0] not in DESCRIPTIONS]),
+        ):
+            if missed:
+                self.notes.append(f"{len(missed)} {what} of one run of the workload did not come again in the next")
         for hit in hits:
-            if hit not in calls:
+            if hit[0] not in met and hit[0] not in DESCRIPTIONS:
                 text = "the failpoint fired in one run of the workload, not in the next"
                 self.report((hit,), Checked(Verdict.UNKNOWN, text))
-        if calls:
-            self.notes.append(f"{len(calls)} system calls of one run of the workload did not come again in the next")
 
     def search(self) -> Iterator[None]:
         """Judge every state that the workload leaves, but none of its recovery: quicker, and enough for most bugs.

@@ -17,6 +17,15 @@ def test_a_fault_that_did_not_fire_is_unknown() -> None:
     assert "not in the next" in missed.explanation
 
 
+def test_fewer_hits_are_left_out() -> None:
+    """Hits of a failpoint that came in one run and not in the next are left out, and counted, where others came in both."""
+    experiment = run("FiresLess")
+    results = [result for result in experiment.ordered() if result.depth == 0]
+    assert [result.hit for result in results if result.point == "toy.put.between_halves"] == [1]
+    assert {result.verdict for result in results} == {Verdict.SAFE}
+    assert "2 hits of one run of the workload did not come again in the next" in experiment.details["notes"]
+
+
 def test_crashes_during_recovery_are_found() -> None:
     """A recovery that is safe only if it is not interrupted is found out by interrupting it."""
     results = run("ForgetsOnRecovery").ordered()
