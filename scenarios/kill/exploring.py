@@ -178,8 +178,8 @@ class KillExploration:
     def _miss(self, hits: list[Hit], met: Collection[str]) -> None:
         """Account for hits that did not come again in the next run.
 
-        A failpoint of which none came is ``unknown``. Of others, and of system calls, a run may have more than the next: threads
-        take another order. These are left out.
+        A failpoint of which none came is ``unknown``. A run may have more of others, and of system calls, than the next, since
+        threads take another order. These are left out.
         """
         for what, missed in (
             ("system calls", [hit for hit in hits if hit[0] in DESCRIPTIONS]),
