@@ -10,6 +10,8 @@ ScenarioError
 
 from __future__ import annotations
 
+import re
+
 from crashmatrix.reports import Verdict
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 _TEXT_CHARACTERS_MAX = 4000
+_LONG = re.compile(r'"(?:[^"\\]|\\.){240,}"|\S{240,}')
+_START, _END = 120, 40
 
 
 class ScenarioError(Exception):
@@ -58,13 +62,22 @@ class PromiseBroken(ScenarioError):
 
 
 def claimed(verdict: object, explanation: object) -> tuple[Verdict, str]:
-    """Return the verdict that a system or a contract claims, and its explanation: a broken promise, or ``unknown``."""
-    text = text_of(explanation)
+    """Return the verdict that a system or a contract claims, and its explanation: a broken promise, or ``unknown``.
+
+    A long item in the explanation keeps its beginning and its end.
+    """
+    text = text_of(_LONG.sub(_shortened, explanation) if isinstance(explanation, str) else explanation)
     known = {one.value: one for one in Verdict if one.broken or one is Verdict.UNKNOWN}
     name = str.__str__(verdict) if isinstance(verdict, str) else ""
     if name in known:
         return known[name], text
     return Verdict.UNKNOWN, f"{text} (it claims the verdict {text_of(verdict)!r}; use one of {', '.join(known)})"
+
+
+def _shortened(long: re.Match[str]) -> str:
+    """The beginning and the end of an item, or of a text in one, that would fill the page."""
+    text = long[0]
+    return f"{text[:_START]}...{text[-_END:]} ({len(text):,} characters)"
 
 
 def text_of(thing: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -47,6 +48,19 @@ def test_claims(claim: Any, verdict: Verdict) -> None:
     assert text.startswith("row 7")
     assert ("it claims the verdict" in text) == (claim != "unknown" and verdict is Verdict.UNKNOWN)
     assert PromiseBroken(claim, "row 7").verdict is verdict
+
+
+def test_long_items() -> None:
+    """A long word, or a long text in JSON, keeps its beginning, its end and its length; what comes after it is kept, too."""
+    blob, prose = f"{'x' * 5000}last", json.dumps("some words " * 1000 + "and the last")
+    for long in (blob, prose):
+        _, text = claimed("loses", f"key k came back as {long} and not as 7")
+        assert text.startswith(f"key k came back as {long[:100]}")
+        assert text.endswith(" and not as 7")
+        assert f"({len(long):,} characters)" in text
+        assert long[-20:] in text
+        assert len(text) < 300
+    assert claimed("loses", "7 words, none of them is long " * 9)[1] == "7 words, none of them is long " * 9
 
 
 @pytest.mark.parametrize(
