@@ -157,11 +157,11 @@ def test_a_table_is_dropped_while_it_spills(tmp_path: Path) -> None:
 @pytest.mark.parametrize("switch", [False, True])
 def test_a_flush_that_waited_for_an_append_that_failed(switch: bool, tmp_path: Path) -> None:
     """A batch that never comes leaves a hole before one that has come. A call that waits for both is refused."""
-    waiting = list[Future[object]]()
+    waiting, here = list[Future[object]](), threading.get_ident()
     with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
 
         def fail(point: faults.FailPoint, _: int) -> None:
-            if point.name == "wal.append.before_acknowledge" and not waiting:
+            if point.name == "wal.append.before_acknowledge" and threading.get_ident() == here:
                 waiting.append(pool.submit(engine.ingest, "t", batch(2)))
                 wait(waiting)
                 call = partial(engine.switch_log, False, "t") if switch else engine.flush

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -58,14 +58,24 @@ def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
     """A flush that waited for one that failed commits its own batch, and the log is taken to owe nothing before it."""
     plant("_changing", threads.checked_before_waiting)
     plant("_seal", threads.sealed_all_the_same)
-    waited = list[Future[None]]()
+    waited, here, checked = list[Future[None]](), threading.get_ident(), threading.Event()
+
+    def noted(original: Callable[[Table], None]) -> Callable[[Table], None]:
+        def refuse(self: Table) -> None:
+            original(self)
+            if threading.get_ident() != here:
+                checked.set()
+
+        return refuse
 
     def fail(point: faults.FailPoint, _: int) -> None:
-        if point.name == "compress.before_encode" and not waited:
+        if point.name == "compress.before_encode" and threading.get_ident() == here:
             engine.ingest("t", batch(1.0))
             waited.append(pool.submit(engine.flush))
-            time.sleep(0.2)
+            checked.wait()
             raise OSError(errno.EIO, "the disk failed")
+
+    plant("_refuse_if_unusable", noted)
 
     engine = opened(tmp_path)
     with ThreadPoolExecutor() as pool:
