@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -90,11 +91,13 @@ def test_an_interrupted_wait_leaves_no_process() -> None:
         os.write(writer, b"%d" % os.getpid())
         while Path(f"/proc/{caller}/stat").read_text().rpartition(")")[2].split()[0] != "S":
             time.sleep(0.001)  # Not before the caller waits.
-        os.kill(caller, signal.SIGUSR1)
-        signal.pause()
+        while True:  # Until it is killed: the caller may still have been on its way to the wait.
+            os.kill(caller, signal.SIGUSR1)
+            time.sleep(0.02)
 
-    def handler(*_: object) -> None:
-        raise Interrupted
+    def handler(_: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code is run_forked.__code__:  # Not amid what is called after each fork.
+            raise Interrupted
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
