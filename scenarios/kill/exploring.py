@@ -8,6 +8,7 @@ in turn, breadth first, to `DEPTH_MAX` crashes deep.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -181,16 +182,18 @@ class KillExploration:
         A failpoint of which none came is ``unknown``. A run may have more of others, and of system calls, than the next, since
         threads take another order. These are left out.
         """
-        for what, missed in (
-            ("system calls", [hit for hit in hits if hit[0] in DESCRIPTIONS]),
-            ("hits", [hit for hit in hits if hit[0] in met and hit[0] not in DESCRIPTIONS]),
-        ):
-            if missed:
-                self.notes.append(f"{len(missed)} {what} of one run of the workload did not come again in the next")
+        left_out = Counter({"system calls": 0, "hits": 0})
         for hit in hits:
-            if hit[0] not in met and hit[0] not in DESCRIPTIONS:
+            if hit[0] in DESCRIPTIONS:
+                left_out["system calls"] += 1
+            elif hit[0] in met:
+                left_out["hits"] += 1
+            else:
                 text = "the failpoint fired in one run of the workload, not in the next"
                 self.report((hit,), Checked(Verdict.UNKNOWN, text))
+        for what, count in left_out.items():
+            if count:
+                self.notes.append(f"{count} {what} of one run of the workload did not come again in the next")
 
     def search(self) -> Iterator[None]:
         """Judge every state that the workload leaves, but none of its recovery: quicker, and enough for most bugs.
