@@ -94,6 +94,7 @@ def prose_of_guides() -> list[tuple[str, str]]:
     return [(name, _CODE.sub("", (ROOT / name).read_text())) for name in GUIDES]
 
 
+@pytest.mark.lengthy
 def test_words_of_modules() -> None:
     """Docstrings, comments and messages use plain words."""
     none([f"{place}: {wrong}" for place, text in prose_of_modules() for wrong in wrong_words(text)])

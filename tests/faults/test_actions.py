@@ -209,6 +209,7 @@ def test_refuses_what_would_panic_in_the_crate_fail(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.lengthy
 def test_a_sleep_of_centuries_begins() -> None:
     """The longest sleep that fail-rs reads is slept, not refused by the clock when the failpoint is hit."""
     program = f"from crashmatrix.faults.actions import *; (term,) = parse('sleep({MOST})'); print(flush=True); perform(term, 'x')"

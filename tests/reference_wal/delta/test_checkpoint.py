@@ -70,6 +70,7 @@ def test_any_subset_of_a_clean_up(tmp_path: Path) -> None:
     assert versions(log, ".json") == [3, 4, 5, 6]
 
 
+@pytest.mark.lengthy
 def test_a_checkpoint_holds_what_is_there(tmp_path: Path) -> None:
     """Files that a truncation removed burden no later checkpoint: opening costs what is in the table, not what ever was."""
     log = filled(tmp_path, 7)

@@ -206,6 +206,7 @@ def test_another_namespaces_proc(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.lengthy
 def test_death_while_a_job_runs(jobs: Jobs) -> None:
     """If the server dies, a caller that waits for a job gets an error, and no other caller starts a new server."""
     job = jobs.start(do.hang_alone, seconds_max=SECONDS)

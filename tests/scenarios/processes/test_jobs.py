@@ -295,6 +295,7 @@ def test_main_module_is_not_imported(script: Path, preload: list[str]) -> None:
     assert (script.parent / "imports").read_text() == "__main__\n"
 
 
+@pytest.mark.lengthy
 def test_killed_program_leaves_nothing(script: Path) -> None:
     """A program that is killed takes its fork server and its jobs along."""
     with start(script) as process:

@@ -92,6 +92,7 @@ for number in range(300):
 """
 
 
+@pytest.mark.lengthy
 def test_an_interrupt_at_any_moment_ends_it() -> None:
     """No thread waits for a lock that the interrupted main thread holds for ever."""
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=200, check=True)

@@ -39,6 +39,7 @@ def test_failures(script: str, message: str, tmp_path: Path) -> None:
     assert len(str(failed.value)) < 600
 
 
+@pytest.mark.lengthy
 def test_a_client_whose_server_has_gone(tmp_path: Path) -> None:
     """A client that waits for a server that has ended is ended, too."""
     with pytest.raises(CommandFailed, match="recover was still running 2 s after the server died by SIGSEGV"):

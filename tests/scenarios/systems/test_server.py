@@ -160,6 +160,7 @@ def test_a_server_that_is_never_ready_hangs(ready: dict[str, str], lacks: str) -
     assert f"the server was not ready after 0.5 s: {lacks}" in hung.value.explanation
 
 
+@pytest.mark.lengthy
 def test_time_in_which_we_were_stopped_hardly_counts(tmp_path: Path) -> None:
     """One long step, as when a snapshot is taken of us and the server, counts little: the server does not hang."""
     looks = tmp_path / "looks"

@@ -76,6 +76,7 @@ def test_a_network_of_its_own(jobs: Jobs) -> None:
     assert not any(name.startswith(("eth", "en", "wl")) for name in devices)
 
 
+@pytest.mark.lengthy
 def test_too_many_processes(jobs: Jobs) -> None:
     """A job that forks without end is ended with all it started, and its result says why; the next one runs."""
     result = jobs.run(do.bomb, seconds_max=SECONDS, view=view())
