@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,7 +22,19 @@ from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["FINDINGS_MAX", "matrix", "methods", "progress", "show_difference", "show_run"]
+if TYPE_CHECKING:
+    from crashmatrix.reports.several.targets import Targets
+
+__all__ = [
+    "FINDINGS_MAX",
+    "matrix",
+    "methods",
+    "progress",
+    "show_difference",
+    "show_run",
+    "show_target",
+    "show_targets",
+]
 
 FINDINGS_MAX = 5
 """How many findings the terminal shows in full; the report directory has all of them."""
@@ -88,6 +101,35 @@ def show_run(console: Console, summary: RunSummary, results: list[ScenarioResult
             continue  # The verdict line says so.
         console.print(_plain(f"{name}: not run: {reason}", "dim"))
     _show_verdict(console, summary, directory)
+
+
+def show_target(console: Console, summary: RunSummary, results: list[ScenarioResult], directory: Path) -> None:
+    """Print a run that is one of several: the findings, and the verdict last."""
+    _show_findings(console, summary, results, directory)
+    _show_verdict(console, summary, directory)
+
+
+def show_targets(console: Console, targets: Targets, directory: Path) -> None:
+    """Print several targets with their verdicts, what was not run, and all verdicts in one line last."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("target")
+    table.add_column("verdict")
+    for name in ("scenarios", "findings", "seconds"):
+        table.add_column(name, justify="right")
+    for run in targets.runs:
+        shown = Text(run.verdict.value, _STYLE.get(run.verdict, "bold red"))
+        counts = (f"{run.scenarios:,}", f"{run.findings:,}", f"{run.seconds:,.1f}") if run.scenarios else ("", "", "")
+        table.add_row(_plain(run.target), shown, *counts)
+    console.print()
+    console.print(table)
+    for run in targets.runs:
+        if not run.scenarios:
+            console.print(_plain(f"{run.target}: {run.headline or 'not run'}"), soft_wrap=True)
+    console.print()
+    verdict = targets.verdict
+    said = _plain(targets.headline.removeprefix(verdict.value))
+    line = Text.assemble((verdict.value, "bold " + _STYLE.get(verdict, "red")), said, _plain(f"  reports: {directory}"))
+    console.print(line, soft_wrap=True)
 
 
 def show_difference(console: Console, difference: Difference) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,7 +24,10 @@ from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    from crashmatrix.reports.several.targets import Targets
+
+__all__ = ["render", "render_targets"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ID = "\0"
@@ -56,6 +59,20 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
                 name: method_table(name, results) for name, part in summary.experiments.items() if part.labels.methods
             },
             verdicts=[verdict for verdict in Verdict if any(result.verdict is verdict for result in results)],
+        )
+    )
+
+
+def render_targets(targets: Targets) -> str:
+    """Return the page of a run of several targets: a line for each, with a link to its report."""
+    style = _asset("report.css")
+    return (
+        _environment()
+        .get_template("targets.html")
+        .render(
+            policy=f"default-src 'none'; style-src '{_digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'",
+            style=style,
+            targets=targets,
         )
     )
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from crashmatrix.reports.findings import Group, group
 from crashmatrix.reports.formats.matrix import method_table
@@ -19,7 +20,10 @@ from crashmatrix.reports.headline import headline
 from crashmatrix.reports.result import Labels, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["SIZE_BYTES_MAX", "render"]
+if TYPE_CHECKING:
+    from crashmatrix.reports.several.targets import Targets
+
+__all__ = ["SIZE_BYTES_MAX", "render", "render_targets"]
 
 SIZE_BYTES_MAX = 2**20 - 2**14
 """Size of the document at most, in UTF-8; the rest of GitHub's 1 MiB is for other output of the job step."""
@@ -49,6 +53,19 @@ def render(summary: RunSummary, results: list[ScenarioResult], *, size_bytes_max
             break
         parts.append(part)
     return "\n\n".join(parts) + "\n"
+
+
+def render_targets(targets: Targets) -> str:
+    """Return the document of a run of several targets: a line for each, with the folder of its own report."""
+    rows = [
+        [
+            _code(run.target), f"{_SIGN.get(run.verdict, '❌')} {run.verdict}", f"{run.scenarios:,}", f"{run.findings:,}",
+            f"{run.seconds:,.1f} s", _code(f"{run.report}/summary.md") if run.scenarios else _prose(run.headline or "not run"),
+        ]
+        for run in targets.runs
+    ]  # fmt: skip
+    head = ["target", "verdict", "scenarios", "findings", "time", "report"]
+    return f"# {_SIGN.get(targets.verdict, '❌')} {targets.headline}\n\n{_table(head, rows)}\n"
 
 
 def _head(summary: RunSummary) -> Iterator[str]:
@@ -150,7 +167,7 @@ def _counts(verdicts: dict[str, int]) -> str:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    align = [":--", *("--:" if name not in ("verdict", "of these") else ":--" for name in head[1:])]
+    align = [":--", *("--:" if name not in ("verdict", "of these", "report") else ":--" for name in head[1:])]
     body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, align, *body])
 

@@ -9,7 +9,6 @@ while a soak runs, over all its restarts; what a killed soak spent on its last s
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,11 +18,9 @@ from typing import Any
 import msgspec
 
 from crashmatrix.faults.disk.linux.removal import remove_tree
-from crashmatrix.reports import ReportError, RunSummary, ScenarioResult, Verdict, worst
+from crashmatrix.reports import RunSummary, ScenarioResult, Verdict, worst
 from crashmatrix.reports.findings import group
-from crashmatrix.reports.folder import Folder, NotAFile
-from crashmatrix.reports.lock import RunLock
-from crashmatrix.reports.validation import Invalid, checked, parsed
+from crashmatrix.reports.several.collection import Collection
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.resume import as_reported
@@ -85,69 +82,37 @@ class Soak:
             UsageError, EnvironmentLacks, crashmatrix.reports.ReportError: the target or the folder cannot be used.
             KeyboardInterrupt: the seed that was running will go on after a restart.
         """
-        folder = self._open()
-        lock = self._lock()
+        directory = Collection(self.plan.report, _STATE)
         try:
-            self.state = self._begin(folder)
-            self._tidy(folder)
+            self.state = self._begin(directory)
+            self._tidy(directory)
             while (left := self.seconds - self.state.seconds) > 0 and not self._found_one:
-                self._run_seed(folder, left)
-            lock.finished()
+                self._run_seed(directory, left)
+            directory.finished()
         finally:
-            lock.release()
-            folder.close()
+            directory.close()
         return self.state
 
     @property
     def _found_one(self) -> bool:
         return self.plan.until_broken and self.state.verdict.broken
 
-    def _open(self) -> Folder:
-        try:
-            self.plan.report.mkdir(parents=True, exist_ok=True)
-            folder = Folder.open(self.plan.report)
-        except NotAFile:
-            raise ReportError(
-                f"{self.plan.report} is a symbolic link; name the directory itself with --report"
-            ) from None
-        except OSError as error:
-            raise ReportError(f"{self.plan.report}: {error.strerror}; name another directory with --report") from None
-        others = [name for name in folder.names() if name != _STATE]
-        if others and _STATE not in folder.names() and not set(others) <= {"run.lock"}:
-            folder.close()
-            raise ReportError(
-                f"{self.plan.report} holds something else ({others[0]}); name a new directory with --report"
-            )
-        return folder
-
-    def _lock(self) -> RunLock:
-        try:
-            return RunLock(self.plan.report)
-        except OSError as error:
-            raise ReportError(
-                f"{self.plan.report}: another soak runs there, or it cannot be locked ({error})"
-            ) from None
-
-    def _begin(self, folder: Folder) -> SoakState:
+    def _begin(self, directory: Collection) -> SoakState:
         mine = as_reported({**self.plan.settings(), "experiments": self.plan.experiments})
-        if _STATE not in folder.names():
+        state = directory.load(SoakState)
+        if state is None:
             state = SoakState(plan=mine, seed=self.plan.seed)
-            _save(folder, state)
+            directory.save(state)
             return state
-        try:
-            with folder.open_file(_STATE) as file:
-                state = checked(parsed(file.read()), SoakState)
-        except (OSError, Invalid) as error:
-            raise ReportError(f"{folder.path}/{_STATE}: {error}; name a new directory with --report") from None
         for name, value in mine.items():
             if state.plan.get(name) != value:
                 raise UsageError(
-                    f"the soak in {folder.path} differs in {name} ({state.plan.get(name)}, not {value}); go on with its own "
-                    "options, or name a new directory with --report"
+                    f"the soak in {directory.directory} differs in {name} ({state.plan.get(name)}, not {value}); go on with "
+                    "its own options, or name a new directory with --report"
                 )
         return state
 
-    def _run_seed(self, folder: Folder, left: float) -> None:
+    def _run_seed(self, directory: Collection, left: float) -> None:
         state, begun = self.state, time.monotonic()
         report = self.plan.report / f"seed-{state.seed}"
         campaign = Campaign(
@@ -160,17 +125,17 @@ class Soak:
         if not cut:
             state.seed, state.seeds_done = state.seed + 1, state.seeds_done + 1
             state.scenarios += len(campaign.results)
-        _save(folder, state)
-        self._tidy(folder)
+        directory.save(state)
+        self._tidy(directory)
         self.said(
             f"seed {campaign.plan.seed}: {campaign.summary.verdict}, {len(campaign.results):,} scenarios, {len(new)} new "
             f"findings, {len(state.findings)} in all; {state.seconds / 3600:.2f} of {self.seconds / 3600:g} h"
         )
 
-    def _tidy(self, folder: Folder) -> None:
+    def _tidy(self, directory: Collection) -> None:
         """Remove the reports of seeds that are done and show nothing new."""
         kept = {finding.report for finding in self.state.findings.values()} | {f"seed-{self.state.seed}"}
-        for name in folder.names():
+        for name in directory.names():
             if name.startswith("seed-") and name not in kept:
                 remove_tree(self.plan.report / name)
 
@@ -190,11 +155,3 @@ class Soak:
                 known.seeds.append(summary.seed)
                 known.scenarios += finding.count
         return new
-
-
-def _save(folder: Folder, state: SoakState) -> None:
-    try:
-        text = json.dumps(msgspec.to_builtins(state), indent=2) + "\n"  # As ASCII: a name need not be Unicode.
-        folder.write(_STATE, text.encode())
-    except OSError as error:
-        raise ReportError(f"{folder.path}: {error.strerror}; make room there") from None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from crashmatrix.faults.disk import Filesystem, InvalidOption
 from crashmatrix.scenarios.campaign.experiments import experiment_named
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.loading import whole_name
+from crashmatrix.scenarios.systems.loading import whole_name, whole_names
 
-__all__ = ["TargetArguments", "experiments_of", "filesystems_of", "target_of"]
+__all__ = ["TARGET_NAMES", "TargetArguments", "experiments_of", "filesystems_of", "target_of", "targets_of"]
+
+TARGET_NAMES = "Built-in name, module:Class, file.py, file.py:Class or file.toml."
 
 
 class TargetArguments(TypedDict):
@@ -23,6 +26,16 @@ def target_of(text: str) -> TargetArguments:
     """Read ``NAME`` or ``NAME+PLANTED_BUG``. Raises UsageError: a file alone does not name one system."""
     name, _, mutant = text.partition("+")
     return {"target": whole_name(name), "mutant": mutant}
+
+
+def targets_of(texts: Sequence[str]) -> list[TargetArguments]:
+    """Read names and patterns such as ``sqlite:*``; each target once. Raises UsageError."""
+    found: dict[tuple[str, str], TargetArguments] = {}
+    for text in texts:
+        pattern, _, mutant = text.partition("+")
+        for name in whole_names(pattern):
+            found[name, mutant] = {"target": name, "mutant": mutant}
+    return list(found.values())
 
 
 def experiments_of(text: str) -> tuple[str, ...]:

@@ -16,41 +16,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crashmatrix.faults.disk import FILESYSTEMS
 from crashmatrix.reports import ReportError
-from crashmatrix.reports.formats.console import show_run
 from crashmatrix.reports.formats.text import counted
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, budgets, by_default
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports
-from crashmatrix.scenarios.cli.arguments import experiments_of, filesystems_of, target_of
-from crashmatrix.scenarios.cli.bar import Bar
+from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports, run as cli_run
+from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, target_of
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
 from crashmatrix.scenarios.errors import ScenarioError, UsageError
 from crashmatrix.scenarios.extras import extra_installed
-from crashmatrix.scenarios.shards import Shard
 from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
 
 __all__ = ["app", "call"]
 
-JOBS_PER_PROCESSOR_MAX = 16
-"""More make a run slower: each is a process with a mount of its own."""
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(cli_run.app)
 app.add_typer(cli_reports.app)
 app.add_typer(cli_mutate.app)
 app.add_typer(long.app)
 _out = Console(soft_wrap=False)
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
-TargetName = Annotated[str, typer.Argument(help="Built-in name, module:Class, file.py, file.py:Class or file.toml.")]
+TargetName = Annotated[str, typer.Argument(help=TARGET_NAMES)]
 Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
-Data = Annotated[str | None, typer.Option(help="Your own rows, a Parquet or CSV file (target reference only).")]
-Timestamp = Annotated[str | None, typer.Option(help="Time column of --data.")]
-Tags = Annotated[str | None, typer.Option(help="Columns of --data that identify a series: A,B.")]
 
 
 @app.command()
@@ -64,72 +55,6 @@ def init(
     """Write a commented target file to start from."""
     path, target = write_target(name, language)
     _say(f"wrote {path}; it runs as it stands:\n  crashmatrix run {shlex.quote(target)}")
-
-
-@app.command(short_help="Crash a target everywhere, recover, and judge it.")
-def run(
-    target: TargetName = "reference",
-    experiments: Annotated[
-        str,
-        typer.Option(help=f"Experiments: {','.join(EXPERIMENTS)}. Default, if possible: {','.join(by_default())}."),
-    ] = "",
-    fs: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Filesystems for power cuts, and disks that fail: {', '.join(FILESYSTEMS)}, or ext4:data=writeback. "
-            "Default: ext4, or posix where ext4 is not possible."
-        ),
-    ] = None,
-    require: Annotated[
-        str, typer.Option(help=f"Experiments without which the exit status is 3 (unknown): {','.join(EXPERIMENTS)}.")
-    ] = "",
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Scenarios judged at a time. Default: one per processor.")
-    ] = None,
-    seed: Seed = 0,
-    budget: Annotated[
-        int | None,
-        typer.Option(min=1, max=10**9, help=f"How many crashes to try at most. Default: {budgets()}."),
-    ] = None,
-    shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
-    ] = "1/1",
-    report: Report = Path("crashmatrix-report"),
-    cluster: Annotated[
-        str, typer.Option(help="Judge on a Dask cluster: tcp://SCHEDULER:8786, or local:N for N workers here.")
-    ] = "",
-    time_limit: Annotated[
-        float | None,
-        typer.Option(min=1, help="Stop after so many seconds, explanations included. Exit status 3, unless broken."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished run in the report directory, if there is one.")
-    ] = False,
-    data: Data = None,
-    timestamp: Timestamp = None,
-    tags: Tags = None,
-) -> None:
-    """Crash TARGET everywhere, recover, and say whether it kept its promises."""
-    filesystems = filesystems_of(fs or "") or ("ext4",)
-    plan = Plan(
-        **target_of(target),
-        options=_options(target, data, timestamp, tags),
-        experiments=experiments_of(experiments)
-        or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
-        required=experiments_of(require),
-        seed=seed,
-        workers=_workers(jobs, cluster),
-        budget=budget,
-        filesystems=filesystems,
-        filesystems_named=fs is not None,
-        or_alternative=fs is None,
-        shard=Shard.parse(shard),
-        report=report,
-        seconds_max=time_limit,
-        cluster=cluster,
-        resume=resume,
-    )
-    _run(plan)
 
 
 @app.command(name="replay", short_help="Run one scenario of a report again.")
@@ -239,44 +164,6 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
-
-
-def _run(plan: Plan) -> None:
-    # Here: only commands that judge need it, and what it needs.
-    from crashmatrix.scenarios.campaign.campaign import Campaign
-
-    bar = Bar(_out)
-    campaign = Campaign(plan, bar)
-    try:
-        with bar.bar:
-            campaign.run()
-    except KeyboardInterrupt:
-        show_run(_out, campaign.summary, campaign.results, plan.report)
-        raise
-    show_run(_out, campaign.summary, campaign.results, plan.report)
-    raise typer.Exit(campaign.summary.verdict.exit_status)
-
-
-def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:
-    given = {"data": data, "timestamp": timestamp, "tags": tags.split(",") if tags is not None else None}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if options and target.partition("+")[0] != "reference":
-        raise UsageError(f"--{next(iter(options))} goes with target reference only")
-    if "data" in options:
-        options["data"] = str(Path(options["data"]).absolute())
-        if timestamp is None:
-            raise UsageError("--data needs --timestamp COLUMN as well (and --tags A,B, if rows belong to series)")
-        options.setdefault("tags", [])
-    return options
-
-
-def _workers(jobs: int | None, cluster: str) -> int:
-    processors = len(os.sched_getaffinity(0))
-    if cluster:
-        return jobs or 0  # As many as the cluster has.
-    if jobs is not None and jobs > (most := JOBS_PER_PROCESSOR_MAX * processors):
-        raise UsageError(f"--jobs {jobs} is too many for {processors} processors; name {most} at most")
-    return jobs or processors
 
 
 def _version(asked: bool) -> None:

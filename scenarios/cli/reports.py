@@ -11,9 +11,10 @@ from rich.console import Console
 
 from crashmatrix.reports import read_report, render
 from crashmatrix.reports.diff import compare
-from crashmatrix.reports.formats.console import show_difference, show_run
+from crashmatrix.reports.formats.console import show_difference, show_run, show_targets
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.merge import merge_directories
+from crashmatrix.reports.several.pages import read_targets
 
 __all__ = ["app"]
 
@@ -23,7 +24,10 @@ _out = Console(soft_wrap=False)
 
 @app.command(short_help="Show a report again, and write its pages again.")
 def report(directory: Annotated[Path, typer.Argument(metavar="DIR")] = Path("crashmatrix-report")) -> None:
-    """Show a report again, and write its pages again from the stored results."""
+    """Show a report again, and write its pages again from the stored results; of several targets, show the verdicts."""
+    if (targets := read_targets(directory)) is not None:
+        show_targets(_out, targets, directory)
+        raise typer.Exit(targets.verdict.exit_status)
     summary, results = read_report(directory)
     show_run(_out, summary, results, directory)
     render(directory, summary, results)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib
 import importlib.util
@@ -25,7 +26,7 @@ from crashmatrix.scenarios.systems import BUILT_IN
 from crashmatrix.scenarios.systems.import_path import look_in
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
-__all__ = ["Target", "load", "load_module", "whole_name"]
+__all__ = ["Target", "load", "load_module", "whole_name", "whole_names"]
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,43 @@ def whole_name(name: str) -> str:
     """
     if not name.endswith(".py"):
         return name
-    module = load_module(name)
+    found = _systems_in(name)
+    if len(found) > 1:
+        raise UsageError(
+            f"{name} defines {' and '.join(found)}; name one of them, as in {name}:{found[0]}, or all with '{name}:*'"
+        )
+    return f"{name}:{found[0]}"
+
+
+def whole_names(pattern: str) -> list[str]:
+    """Return the targets that a pattern means, or the one that a name means.
+
+    ``sqlite:*`` means the built-in targets of such names (`fnmatch`), and ``file.py:*`` each system that the file defines.
+
+    Raises:
+        UsageError: nothing has such a name; for a name as `whole_name`.
+    """
+    if not any(sign in pattern for sign in "*?["):
+        return [whole_name(pattern)]
+    file, _, of_file = pattern.rpartition(":")
+    if file.endswith(".py"):
+        names = [f"{file}:{found}" for found in fnmatch.filter(_systems_in(file), of_file)]
+    else:
+        names = fnmatch.filter(BUILT_IN, pattern)
+    if not names:
+        raise UsageError(f"no target's name is like {pattern!r}; `crashmatrix targets` lists those that are built in")
+    return names
+
+
+def _systems_in(file: str) -> list[str]:
+    """Return the names of the systems that a Python file defines. Raises UsageError if there is none."""
+    module = load_module(file)
     found = [each.__name__ for each in vars(module).values() if _is_system(each) and each.__module__ == module.__name__]
     if not found:
         raise UsageError(
-            f"{name} defines no class derived from crashmatrix.SystemUnderTest; add one, or name {name}:CLASS"
+            f"{file} defines no class derived from crashmatrix.SystemUnderTest; add one, or name {file}:CLASS"
         )
-    if len(found) > 1:
-        raise UsageError(f"{name} defines {' and '.join(found)}; name one of them, as in {name}:{found[0]}")
-    return f"{name}:{found[0]}"
+    return found
 
 
 def _is_system(value: object) -> bool:

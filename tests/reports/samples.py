@@ -6,6 +6,7 @@ from typing import Any
 
 from crashmatrix.reports import Event, ExperimentSummary, Finding, Labels, RunSummary, ScenarioResult, Verdict
 from crashmatrix.reports.findings import finding_id
+from crashmatrix.reports.several.targets import TargetRun
 
 
 def result(point: str = "wal.append.before_sync", hit: int = 1, **other: Any) -> ScenarioResult:
@@ -27,6 +28,14 @@ def summary(results: list[ScenarioResult], **other: Any) -> RunSummary:
     experiments = {"kill": ExperimentSummary.of(results, 2.5, details)} if results else {}
     fields: dict[str, Any] = {"target": "reference", "seed": 3, "options": {"budget": 10}, "versions": {"kernel": "6"}}
     return RunSummary(experiments=experiments, **{**fields, **other})
+
+
+def line_of(target: str, run: RunSummary, results: list[ScenarioResult], findings: int) -> TargetRun:
+    """A run as one of several targets."""
+    line = TargetRun(target=target, report=target)
+    line.ran(run, findings)
+    assert line.scenarios == len(results)
+    return line
 
 
 def plain(document: Any) -> Any:

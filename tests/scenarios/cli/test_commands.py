@@ -26,6 +26,9 @@ pytestmark = pytest.mark.experiment
 HUGE = "9" * 5_000
 BAD_INPUT = [
     (["run", "nosuch"], "no target 'nosuch'; `crashmatrix targets` lists them"),
+    (["run", "nosuch*"], "no target's name is like 'nosuch*'; `crashmatrix targets` lists those that are built in"),
+    (["run", "replace:*", "--timestamp", "a"], "--timestamp goes with target reference only"),
+    (["run", "replace:*", "--report", "other"], "other holds something else (precious); name a new directory"),
     (["run", "no.such.module:Store"], "cannot import no.such.module (ModuleNotFoundError"),
     (["run", "missing.py:Store"], "no file missing.py; name it relative to the current directory"),
     (["run", "missing.toml"], "no file missing.toml; name it relative to the current directory, or write one"),

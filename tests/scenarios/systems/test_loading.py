@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crashmatrix import SystemUnderTest, Target, UsageError
-from crashmatrix.scenarios.systems.loading import load, whole_name
+from crashmatrix.scenarios.systems.loading import load, whole_name, whole_names
 
 GOOD = """
 from crashmatrix import SystemUnderTest
@@ -84,7 +84,7 @@ def test_a_file_alone_means_the_only_system_in_it(here: Path) -> None:
     for name in ("good.py:Unfinished", "reference", "no_such.toml"):
         assert whole_name(name) == name
     for name, message in {
-        "two.py": "two.py defines Store and Other; name one of them, as in two.py:Store",
+        "two.py": "two.py defines Store and Other; name one of them, as in two.py:Store, or all with 'two.py:*'",
         "neighbour.py": "neighbour.py defines no class derived from crashmatrix.SystemUnderTest; "
         "add one, or name neighbour.py:CLASS",
         "missing.py": "no file missing.py; name it relative to the current directory",
@@ -92,6 +92,20 @@ def test_a_file_alone_means_the_only_system_in_it(here: Path) -> None:
         with pytest.raises(UsageError) as refused:
             whole_name(name)
         assert str(refused.value) == message
+
+
+def test_patterns(here: Path) -> None:
+    """A pattern means built-in targets, or the systems of a file; a name means itself."""
+    assert whole_names("replace:*") == ["replace:none", "replace:fsync", "replace:fsync-dir"]
+    assert whole_names("sqlite:wal-[fn]*") == ["sqlite:wal-normal", "sqlite:wal-full"]
+    assert {"reference", "reference-log", "reference:threads"} < set(whole_names("reference*"))
+    assert whole_names("good.py:*") == whole_names("good.py:St?re") == whole_names("good.py") == ["good.py:Store"]
+    assert whole_names("lmdb:default") == ["lmdb:default"]
+    for wrong in ("nosuch*", "good.py:Nope*"):
+        with pytest.raises(UsageError, match="no target's name is like"):
+            whole_names(wrong)
+    with pytest.raises(UsageError, match=r"no file missing\.py"):
+        whole_names("missing.py:*")
 
 
 def test_every_built_in_loads_or_names_what_it_lacks() -> None:

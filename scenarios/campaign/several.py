@@ -1,0 +1,71 @@
+"""Several targets: a run of each, in turn. Their reports lie in one directory (`crashmatrix.reports.several`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from crashmatrix.reports import ReportError
+from crashmatrix.reports.findings import group
+from crashmatrix.reports.several.collection import Collection
+from crashmatrix.reports.several.pages import write_targets
+from crashmatrix.reports.several.targets import TARGETS, TargetRun, Targets
+from crashmatrix.scenarios.campaign.campaign import Campaign
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.errors import ScenarioError
+
+__all__ = ["Several"]
+
+_LEAST_SECONDS = 1.0
+
+
+@dataclass
+class Several:
+    """Runs a plan for each of several targets.
+
+    Attributes:
+        plans: what differs is the target; a time limit is shared by all of them.
+        directory: gets a report for each.
+        run_one: runs a campaign, and shows it.
+    """
+
+    plans: list[Plan]
+    directory: Path
+    run_one: Callable[[Campaign], None]
+
+    def run(self) -> Targets:
+        """Run all; a target that cannot be run is unknown, and the others are run.
+
+        Raises:
+            crashmatrix.reports.ReportError: the directory cannot be used.
+            KeyboardInterrupt: the page has what was found so far.
+        """
+        begun = time.monotonic()
+        collection = Collection(self.directory, TARGETS)
+        try:
+            targets = Targets.named(plan.name for plan in self.plans)
+            write_targets(targets, collection)
+            for number, (plan, line) in enumerate(zip(self.plans, targets.runs, strict=True)):
+                try:
+                    self._run(plan, line, len(self.plans) - number, begun)
+                finally:
+                    write_targets(targets, collection)
+            collection.finished()
+        finally:
+            collection.close()
+        return targets
+
+    def _run(self, plan: Plan, line: TargetRun, left: int, begun: float) -> None:
+        seconds = plan.seconds_max
+        if seconds is not None:
+            seconds = max(_LEAST_SECONDS, (seconds - (time.monotonic() - begun)) / left)
+        campaign = Campaign(replace(plan, report=self.directory / line.report, seconds_max=seconds))
+        try:
+            self.run_one(campaign)
+        except (ScenarioError, ReportError) as error:
+            line.headline = f"not run: {error}"
+        finally:
+            if campaign.results:
+                line.ran(campaign.summary, len(group(campaign.results, campaign.summary.findings)))
