@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-REPORT ?= crashmatrix-report
+REPORT ?= crashmatrix-reports
+BUDGET ?= 200
 # Two for each processor: tests often wait, for a disk or a process.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 # Fewer, since each spends five seconds on collecting the tests.
@@ -11,8 +12,8 @@ export MYPY_NUM_WORKERS ?= auto
 
 .PHONY: crash-matrix test test-quick test-all test-cost fuzz lint schemas docs dist bench bench-full mutants mutation false-alarms system-packages test-packages clean help
 
-crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere; see crashmatrix-report/index.html
-	$(BIN)/crashmatrix run --report $(REPORT)
+crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere, in all its uses; see crashmatrix-reports/index.html
+	$(BIN)/crashmatrix run 'reference*' --budget $(BUDGET) --report $(REPORT)
 
 test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

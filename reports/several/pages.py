@@ -22,7 +22,7 @@ def write_targets(targets: Targets, collection: Collection) -> None:
 
 
 def read_targets(directory: Path) -> Targets | None:
-    """Return the targets whose reports a directory holds; None if it is no such directory. Raises ReportError."""
+    """Return the targets whose reports a directory holds; None if it holds no `targets.json`. Raises ReportError."""
     try:
         with Folder.open(directory) as folder:
             return load(folder, TARGETS, Targets) if TARGETS in folder.names() else None

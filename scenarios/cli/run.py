@@ -19,6 +19,7 @@ from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, experiments_of, fi
 from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.shards import Shard
+from crashmatrix.scenarios.systems import BUILT_IN
 
 if TYPE_CHECKING:  # Only commands that judge need it, and what it needs.
     from crashmatrix.scenarios.campaign.campaign import Campaign
@@ -98,16 +99,21 @@ def run(
     tags: Annotated[str | None, typer.Option(help="Columns of --data that identify a series: A,B.")] = None,
 ) -> None:
     """Crash each TARGET everywhere, recover, and say whether it kept its promises."""
+    # A user who names a filesystem wants it tried.
+    named = experiments_of(experiments) or (() if fs is None else by_default())
     plan = Plan(
-        experiments=experiments_of(experiments)
-        or (() if fs is None else by_default()),  # A user who names a filesystem wants it tried.
         required=experiments_of(require),
         seed=seed, workers=_workers(jobs, cluster), budget=budget,
         filesystems=filesystems_of(fs or "") or ("ext4",), filesystems_named=fs is not None, or_alternative=fs is None,
         shard=Shard.parse(shard), report=report or REPORT, seconds_max=time_limit, cluster=cluster, resume=resume,
     )  # fmt: skip
     plans = [
-        replace(plan, **one, options=_options(one["target"], data, timestamp, tags))
+        replace(
+            plan,
+            **one,
+            options=_options(one["target"], data, timestamp, tags),
+            experiments=named or _usual(one["target"]),
+        )
         for one in targets_of(targets or ["reference"])
     ]
     if len(plans) == 1:
@@ -150,6 +156,12 @@ def _run_and_show(campaign: Campaign) -> None:
     with bar.bar:
         campaign.run()
     show_target(_out, campaign.summary, campaign.results, campaign.plan.report)
+
+
+def _usual(target: str) -> tuple[str, ...]:
+    """The experiments that a built-in target is meant for; empty if all."""
+    built_in = BUILT_IN.get(target)
+    return built_in.experiments if built_in else ()
 
 
 def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is written of several targets is read again, and shown in pages."""
+"""The verdicts of several targets are read as they were written, and shown in pages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Links(HTMLParser):
 
 
 def test_pages(tmp_path: Path) -> None:
-    """What is saved is read again; the pages link to each report that there is, and no name is markup."""
+    """The file is read as it was written; the pages link to each report that there is, and no name is markup."""
     fine = [result()]
     run = line_of("fine", summary(fine), fine, 0)
     hostile = TargetRun(target="<b>|`x`", report="b", headline="not run: <script>")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.scenarios.campaign.experiments import experiment_named
+from crashmatrix.scenarios.systems import BUILT_IN
 from tests.scenarios.command_line import crashmatrix
 
 pytestmark = pytest.mark.experiment
@@ -65,3 +67,20 @@ def test_a_target_that_cannot_be_run(here: Path) -> None:
     assert run.returncode == 3, run.stdout + run.stderr
     assert "DiesByItself: not run: the undisturbed workload" in run.stdout
     assert run.stdout.splitlines()[-1] == "unknown: 1 of 2 targets, safe: 1  reports: crashmatrix-reports"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plans"),
+    [
+        (["reference:threads"], ["kill"]),
+        (["reference:threads", "--experiments", "power"], ["power"]),
+        (["reference-log", "--fs", "xfs"], ["kill,power"]),
+        (["reference-log", "reference:threads"], ["", "kill"]),
+    ],
+)
+def test_the_experiments_that_a_target_is_meant_for(arguments: list[str], plans: list[str], here: Path) -> None:
+    """Without names, a run makes those; with names, any."""
+    first = "campaign.Campaign.run = lambda run: print('plan', ','.join(run.plan.experiments))"
+    run = crashmatrix("run", *arguments, cwd=here, first=first)
+    assert [line[5:] for line in run.stdout.splitlines() if line.startswith("plan")] == plans, run.stdout + run.stderr
+    assert all(experiment_named(name) for built_in in BUILT_IN.values() for name in built_in.experiments)
