@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from crashmatrix.reports.findings import group
 from crashmatrix.reports.headline import headline
 from crashmatrix.reports.lock import LOCK
-from crashmatrix.reports.result import Count, RunSummary
+from crashmatrix.reports.result import Count, RunSummary, ScenarioResult
 from crashmatrix.reports.verdict import Verdict, worst
 
 __all__ = ["PAGES", "TARGETS", "TargetRun", "Targets"]
@@ -37,11 +38,15 @@ class TargetRun(msgspec.Struct, kw_only=True):
     findings: Count = 0
     seconds: float = 0.0
 
-    def ran(self, summary: RunSummary, findings: int) -> None:
-        """Take over a run's summary, and how many kinds of finding it has."""
-        self.headline = headline(summary, reasons=True) + ("; interrupted" if summary.interrupted else "")
+    def ran(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
+        """Take over a run; if there is a headline, it is why the run could not begin, or not be finished."""
+        if not results:
+            self.headline = f"not run: {self.headline}" if self.headline else ""
+            return
+        why = self.headline or ("interrupted" if summary.interrupted else "")
+        self.headline = "; ".join(filter(None, [headline(summary, reasons=True), why]))
         self.verdict, self.scenarios = summary.verdict, summary.scenarios
-        self.findings, self.seconds = findings, summary.seconds
+        self.findings, self.seconds = len(group(results, summary.findings)), summary.seconds
 
 
 class Targets(msgspec.Struct, kw_only=True):

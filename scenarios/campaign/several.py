@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crashmatrix.reports import ReportError
-from crashmatrix.reports.findings import group
 from crashmatrix.reports.several.collection import Collection
 from crashmatrix.reports.several.pages import write_targets
 from crashmatrix.reports.several.targets import TARGETS, TargetRun, Targets
@@ -40,24 +39,32 @@ class Several:
 
         Raises:
             crashmatrix.reports.ReportError: the directory cannot be used.
+            UsageError, EnvironmentLacks: none can be run, all for the same reason.
             KeyboardInterrupt: the page has what was found so far.
         """
         begun = time.monotonic()
         collection = Collection(self.directory, TARGETS)
+        errors = list[ScenarioError | ReportError]()
         try:
+            collection.load(
+                Targets
+            )  # Raises, if the file by which the directory is known as ours is another program's.
             targets = Targets.named(plan.name for plan in self.plans)
             write_targets(targets, collection)
             for number, (plan, line) in enumerate(zip(self.plans, targets.runs, strict=True)):
                 try:
-                    self._run(plan, line, len(self.plans) - number, begun)
+                    errors += self._run(plan, line, len(self.plans) - number, begun)
                 finally:
                     write_targets(targets, collection)
             collection.finished()
         finally:
             collection.close()
+        if len(errors) == len(self.plans) and len(set(map(str, errors))) == 1:
+            raise errors[0]
         return targets
 
-    def _run(self, plan: Plan, line: TargetRun, left: int, begun: float) -> None:
+    def _run(self, plan: Plan, line: TargetRun, left: int, begun: float) -> Sequence[ScenarioError | ReportError]:
+        """Run a target, fill its line, and return why it could not be run, or not to its end."""
         seconds = plan.seconds_max
         if seconds is not None:
             seconds = max(_LEAST_SECONDS, (seconds - (time.monotonic() - begun)) / left)
@@ -65,7 +72,8 @@ class Several:
         try:
             self.run_one(campaign)
         except (ScenarioError, ReportError) as error:
-            line.headline = f"not run: {error}"
+            line.headline = str(error)
+            return [error]
         finally:
-            if campaign.results:
-                line.ran(campaign.summary, len(group(campaign.results, campaign.summary.findings)))
+            line.ran(campaign.summary, campaign.results)
+        return []

@@ -52,7 +52,7 @@ Filesystems = Annotated[
 ReportDirectory = Annotated[
     Path | None,
     typer.Option(
-        help=f"Report directory; with several targets, of a report for each. Default: {REPORT}, or {REPORTS}.",
+        help=f"Report directory; with several targets, one with a report for each. Default: {REPORT}, or {REPORTS}.",
         show_default=False,
     ),
 ]

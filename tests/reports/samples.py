@@ -30,10 +30,10 @@ def summary(results: list[ScenarioResult], **other: Any) -> RunSummary:
     return RunSummary(experiments=experiments, **{**fields, **other})
 
 
-def line_of(target: str, run: RunSummary, results: list[ScenarioResult], findings: int) -> TargetRun:
+def line_of(target: str, run: RunSummary, results: list[ScenarioResult]) -> TargetRun:
     """A run as one of several targets."""
     line = TargetRun(target=target, report=target)
-    line.ran(run, findings)
+    line.ran(run, results)
     assert line.scenarios == len(results)
     return line
 

@@ -35,7 +35,7 @@ class Links(HTMLParser):
 def test_pages(tmp_path: Path) -> None:
     """The file is read as it was written; the pages link to each report that there is, and no name is markup."""
     fine = [result()]
-    run = line_of("fine", summary(fine), fine, 0)
+    run = line_of("fine", summary(fine), fine)
     hostile = TargetRun(target="<b>|`x`", report="b", headline="not run: <script>")
     targets = Targets(runs=[run, hostile])
     collection = Collection(tmp_path / "all", TARGETS)

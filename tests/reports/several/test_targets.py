@@ -30,8 +30,8 @@ def test_folders_of_targets() -> None:
 def test_verdict_of_all() -> None:
     """The worst verdict counts; a target that was not run is unknown."""
     fine = [result()]
-    safe = line_of("fine", summary(fine), fine, 0)
-    broken = line_of("worse", *found(), 3)
+    safe = line_of("fine", summary(fine), fine)
+    broken = line_of("worse", *found())
     waiting = TargetRun(target="later", report="later")
     assert Targets(runs=[safe, safe]).verdict is Verdict.SAFE
     assert Targets(runs=[safe, safe]).headline == "safe: 2 of 2 targets"
@@ -39,5 +39,20 @@ def test_verdict_of_all() -> None:
     all_of_them = Targets(runs=[safe, broken, waiting, safe])
     assert all_of_them.verdict is broken.verdict
     assert all_of_them.headline == f"{broken.verdict}: 1 of 4 targets, unknown: 1, safe: 2"
-    cut = line_of("cut", summary(fine, interrupted=True), fine, 0)
+    assert broken.findings > 1
+    cut = line_of("cut", summary(fine, interrupted=True), fine)
     assert cut.headline.endswith("; interrupted")
+
+
+def test_targets_that_were_not_run_to_their_end() -> None:
+    """The headline says why: an error before the first scenario, or after some; nothing if it was not tried."""
+    nothing = TargetRun(target="a", report="a")
+    nothing.ran(summary([]), [])
+    assert (nothing.headline, nothing.verdict) == ("", Verdict.UNKNOWN)
+    refused = TargetRun(target="a", report="a", headline="no such program")
+    refused.ran(summary([]), [])
+    assert (refused.headline, refused.verdict) == ("not run: no such program", Verdict.UNKNOWN)
+    late = TargetRun(target="a", report="a", headline="the disk is full")
+    late.ran(summary([result()], interrupted=True), [result()])
+    assert late.headline == "unknown; the disk is full"
+    assert late.scenarios == 1

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.reports import Verdict, read_report
+from crashmatrix.reports import ReportError, Verdict, read_report
 from crashmatrix.reports.several.pages import read_targets
 from crashmatrix.reports.several.targets import TARGETS
 from crashmatrix.scenarios.campaign import experiments
 from crashmatrix.scenarios.campaign.campaign import Campaign
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.several import Several
+from crashmatrix.scenarios.errors import EnvironmentLacks
 from tests.scenarios.campaign.test_resume import STORE
 from tests.scenarios.toy_experiment import EMPTY
 
@@ -85,3 +86,27 @@ def test_the_time_limit_is_shared(plan: Plan, tmp_path: Path) -> None:
     limits.clear()
     Several([plan] * 2, tmp_path / "all", look).run()
     assert limits == [None, None]
+
+
+def test_one_reason_for_all(plan: Plan, tmp_path: Path) -> None:
+    """If none can be run, all for the same reason, the reason is the error, as for a single target."""
+    plans = [replace(plan, experiments=("power",), filesystems=("nosuch",), budget=budget) for budget in (1, 2)]
+
+    def refused(campaign: Campaign) -> None:
+        if campaign.plan.filesystems == ("nosuch",):
+            raise EnvironmentLacks("there is no such filesystem")
+        campaign.run()
+
+    with pytest.raises(EnvironmentLacks, match="no such filesystem"):
+        Several(plans, tmp_path / "all", refused).run()
+    targets = Several([*plans, replace(plan, budget=1)], tmp_path / "some", refused).run()
+    assert [run.headline for run in targets.runs] == [*["not run: there is no such filesystem"] * 2, "safe"]
+
+
+def test_files_of_others_stay(plan: Plan, tmp_path: Path) -> None:
+    """Another program's `targets.json` does not make a directory ours."""
+    for name in (TARGETS, "index.html"):
+        (tmp_path / name).write_text('{"targets": ["mine"]}')
+    with pytest.raises(ReportError, match=r"targets\.json: .*name a new directory"):
+        Several([plan, plan], tmp_path, Campaign.run).run()
+    assert (tmp_path / "index.html").read_text() == '{"targets": ["mine"]}'
