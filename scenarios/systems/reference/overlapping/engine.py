@@ -43,8 +43,6 @@ CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "sw
 HELD = 1
 """At how many hits the first call of each pair is held; 0 for all."""
 WRITERS, EACH = 3, 4
-_WAIT_SECONDS = 0.05
-"""How long the second call may take before it is thought to wait for the first one."""
 _HITS_MAX = 30
 """Hits, or places between sections, that are drawn from as long as it is not known how many a call has."""
 _LEFT_OUT = 0.5
@@ -174,7 +172,7 @@ class _Run:
             while held.wait(one):
                 if not any(reader.is_alive() for reader in readers):  # One may wait for the call that is held.
                     readers.append(Caller(partial(self._call, "read")))
-                    readers[-1].join(_WAIT_SECONDS)
+                    readers[-1].go_as_far_as_it_can()
                 held.let_go()
             for caller in (one, *readers):
                 caller.finish()
@@ -207,7 +205,7 @@ class _Run:
             reached = held.wait(one)
             two = Caller(partial(self._calls, meanwhile)) if reached else None
             if two is not None:
-                two.join(_WAIT_SECONDS)
+                two.go_as_far_as_it_can()
             held.let_go()
             for caller in filter(None, (one, two)):
                 try:

@@ -6,12 +6,13 @@ on the way out. There another thread can come in, so there a lock that was given
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import linecache
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,11 @@ from crashmatrix.scenarios.errors import PromiseBroken
 __all__ = ["Caller", "Held"]
 
 _STUCK_SECONDS = 60
+_WAITS_SECONDS = 1.0
+"""How long a call may take before it is thought to wait for another one."""
+_LOOK_SECONDS = 0.003
+_WAITING = {threading.__file__, contextlib.__file__}
+"""Modules in which a thread waits for others: for events, and for locks that an `ExitStack` takes."""
 
 
 class Held:
@@ -43,7 +49,7 @@ class Held:
         self.fails, self._at_with = fails, False
         self.hits = self.places = 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
         """Hold from here on; the thread is let go at the end."""
         before = faults.observe(None)
@@ -124,6 +130,19 @@ class Caller(threading.Thread):
         except BaseException as error:
             self._error = error
 
+    def go_as_far_as_it_can(self, seconds_max: float = _WAITS_SECONDS) -> None:
+        """Wait until it has made its calls, waits for another thread, or the time is up.
+
+        A thread waits if it stays at one place, where it takes a lock, or in one of `_WAITING`. Other waits are not known.
+        """
+        place, give_up = None, time.monotonic() + seconds_max
+        while self.is_alive() and time.monotonic() < give_up:
+            self.join(_LOOK_SECONDS)
+            now = _lock_place(self)
+            if now is not None and now == place:
+                return
+            place = now
+
     def finish(self) -> None:
         """Wait for its end, and raise what went wrong."""
         self.join(_STUCK_SECONDS)
@@ -131,3 +150,13 @@ class Caller(threading.Thread):
             raise PromiseBroken("hangs", "two calls wait for each other")
         if self._error is not None:
             raise self._error
+
+
+def _lock_place(thread: threading.Thread) -> tuple[FrameType, int] | None:
+    """Where a thread is, if a thread that waits for a lock may be there."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return None
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+    may_wait = line.startswith("with ") or ".acquire(" in line or frame.f_code.co_filename in _WAITING
+    return (frame, frame.f_lasti) if may_wait else None

@@ -10,7 +10,6 @@ import pytest
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from crashmatrix.scenarios.systems.reference.notes import claims_of
-from crashmatrix.scenarios.systems.reference.overlapping import engine
 from crashmatrix.scenarios.systems.reference.overlapping.engine import ThreadedEngine
 from crashmatrix.scenarios.target.contract import judge_safely
 from crashmatrix.scenarios.target.journal import Journal, Promises
@@ -32,14 +31,7 @@ def test_an_engine_in_order(pairs: tuple[str, ...], tmp_path: Path) -> None:
     assert verdict(tmp_path, *pairs) is None
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second call has its time on a busy machine, too."""
-    monkeypatch.setattr(engine, "_WAIT_SECONDS", 0.5)
-
-
 @pytest.mark.lengthy
-@pytest.mark.usefixtures("patient")
 def test_a_gate_that_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed that files go while they are read, although no failpoint is where the other call comes in."""
     monkeypatch.setattr(Table, "__init__", threads.readers_ignored(Table.__init__))
@@ -48,7 +40,6 @@ def test_a_gate_that_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.lengthy
-@pytest.mark.usefixtures("patient")
 def test_a_sealed_generation_out_of_sight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A read during a flush that misses what is being committed is noticed."""
     original = Table._seal  # the bug is planted where it would be made

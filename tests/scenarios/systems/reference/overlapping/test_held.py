@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 
+HOURS = 10_000
 POINT = faults.declare("tests.threads.point", "a place to be held at")
 
 
@@ -64,3 +67,32 @@ def test_a_thread_that_fails() -> None:
         with pytest.raises(OSError, match=f"to fail at {POINT.name}"):
             caller.finish()
     assert held.hits == 2
+
+
+def test_how_far_a_thread_can_go() -> None:
+    """To its end, or to a lock that another thread holds; the time that decides for all else is not needed then."""
+    lock, woken = threading.Lock(), threading.Event()
+
+    def enter() -> None:
+        with lock:
+            pass
+
+    def wake() -> None:
+        woken.wait()
+
+    def ask() -> None:
+        lock.acquire()
+        lock.release()
+
+    with lock:
+        callers = [Caller(wait) for wait in (enter, ask, wake)]
+        for caller in callers:
+            caller.go_as_far_as_it_can(HOURS)
+            assert caller.is_alive()
+    woken.set()
+    for caller in callers:
+        caller.go_as_far_as_it_can(HOURS)
+        caller.finish()
+    sleeps = Caller(partial(time.sleep, 2))
+    sleeps.go_as_far_as_it_can(0.001)
+    assert sleeps.is_alive()
