@@ -63,6 +63,9 @@ EXPERIMENTS = Registry(
     }
 )
 
+MEANT_FOR = {"reference:threads": ("kill",)}
+"""Built-in targets with a workload that takes too long for the rest: the experiments of a run that names none."""
+
 
 def by_default() -> tuple[str, ...]:
     """Return the experiments of a run that names none."""

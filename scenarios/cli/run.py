@@ -13,13 +13,12 @@ from rich.console import Console
 from crashmatrix.faults.disk import FILESYSTEMS
 from crashmatrix.reports.formats.console import show_run, show_target, show_targets
 from crashmatrix.reports.several.pages import read_targets
-from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, budgets, by_default
+from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, MEANT_FOR, budgets, by_default
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, experiments_of, filesystems_of, targets_of
 from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.shards import Shard
-from crashmatrix.scenarios.systems import BUILT_IN
 
 if TYPE_CHECKING:  # Only commands that judge need it, and what it needs.
     from crashmatrix.scenarios.campaign.campaign import Campaign
@@ -112,7 +111,7 @@ def run(
             plan,
             **one,
             options=_options(one["target"], data, timestamp, tags),
-            experiments=named or _usual(one["target"]),
+            experiments=named or MEANT_FOR.get(one["target"], ()),
         )
         for one in targets_of(targets or ["reference"])
     ]
@@ -156,12 +155,6 @@ def _run_and_show(campaign: Campaign) -> None:
     with bar.bar:
         campaign.run()
     show_target(_out, campaign.summary, campaign.results, campaign.plan.report)
-
-
-def _usual(target: str) -> tuple[str, ...]:
-    """The experiments that a built-in target is meant for; empty if all."""
-    built_in = BUILT_IN.get(target)
-    return built_in.experiments if built_in else ()
 
 
 def _options(target: str, data: str | None, timestamp: str | None, tags: str | None) -> dict[str, Any]:

@@ -10,18 +10,11 @@ __all__ = ["BUILT_IN", "BuiltIn"]
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A target's name resolved.
-
-    Attributes:
-        place: ``module:Class``.
-        options: go to its constructor.
-        experiments: those that a run makes if none are named; empty for the usual ones.
-    """
+    """A target's name resolved: ``place`` is ``module:Class``, ``options`` go to its constructor."""
 
     place: str
     about: str
     options: dict[str, Any] = field(default_factory=dict)
-    experiments: tuple[str, ...] = ()
 
 
 _SQLITE_JOURNAL_MODES = ("wal", "delete", "truncate", "persist")
@@ -76,7 +69,6 @@ BUILT_IN = {
     "reference:threads": BuiltIn(
         "crashmatrix.scenarios.systems.reference.overlapping.engine:ThreadedEngine",
         "the reference log and engine, called by several threads at once (meant for kills)",
-        experiments=("kill",),
     ),
     "reference-log": BuiltIn("crashmatrix.scenarios.systems.reference.log:ReferenceLog", "the reference log by itself"),
     "reference-log:threads": BuiltIn(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.scenarios.campaign.experiments import experiment_named
+from crashmatrix.scenarios.campaign.experiments import MEANT_FOR, experiment_named
 from crashmatrix.scenarios.systems import BUILT_IN
 from tests.scenarios.command_line import crashmatrix
 
@@ -83,4 +83,4 @@ def test_the_experiments_that_a_target_is_meant_for(arguments: list[str], plans:
     first = "campaign.Campaign.run = lambda run: print('plan', ','.join(run.plan.experiments))"
     run = crashmatrix("run", *arguments, cwd=here, first=first)
     assert [line[5:] for line in run.stdout.splitlines() if line.startswith("plan")] == plans, run.stdout + run.stderr
-    assert all(experiment_named(name) for built_in in BUILT_IN.values() for name in built_in.experiments)
+    assert all(target in BUILT_IN and all(map(experiment_named, names)) for target, names in MEANT_FOR.items())

@@ -4,7 +4,7 @@ A pair: the first call runs in a thread, and is held (`held`) at its k-th hit of
 returns, or it waits for the first, which is then let go, and may fail. Then the same with the first call held between
 two of its critical sections. For every pair of `CALLS`, each k up to the end of the first call is tried, or so many as `HELD`,
 drawn with the seed. Before the pairs, each call is held at every place, and the table read there. Where nothing is under way,
-the table is read and noted.
+the table is read and noted, and now and then a copy of the folder is opened, which must have the same rows.
 
 ``switch`` takes the table's log away and gives it one again. A batch is acknowledged if there is a log when its call returned: it
 is in that log, or was committed before the table got that.
@@ -15,6 +15,8 @@ Items and contract: `contract`. Meant for kills: few hits come in the same order
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +34,7 @@ from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, Ta
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
-from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
+from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held, unobserved
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -51,8 +53,12 @@ _FEW = 4
 """A call with so few places between sections is held at each of them."""
 _REOPENED = 0.3
 """The share of pairs after which the engine is opened again."""
+COPIED = 0.15
+"""The share of pairs after which a copy of the folder is opened."""
 _FAILS = 0.25
 """The share of calls held at a hit that then fail there."""
+_SPILLED = 0.3
+"""The share of pairs before which the rows that wait are in a file."""
 _THREE = 0.4
 """The share of pairs in which a batch is ingested before the second call."""
 _BATCHES_MAX = 3
@@ -217,19 +223,21 @@ class _Run:
         return reached
 
     def _make_ready(self) -> None:
-        """A table with a committed batch, and one that waits; few others."""
+        """A table with a committed batch, and one that waits, in memory or spilled; few others."""
         table = _there(self._engine)
         if table is None:
             self._call("create")
         elif len(table) > _BATCHES_MAX:
             self._call("truncate")
-        self._calls(["ingest", "flush", "ingest"])
+        self._calls(["ingest", "flush", "spill" if self.draw.random() < _SPILLED else "ingest"])
 
     def _settle(self) -> None:
         """Read everything while no call is under way."""
         if not self._closed:
             if not self._failed:
                 self._note_what_is_there()
+                if self.draw.random() < COPIED:
+                    self._look_at_a_copy()
                 if self.draw.random() > _REOPENED:
                     return
             self._engine.close()  # The same batches must be there again.
@@ -243,6 +251,16 @@ class _Run:
             if TABLE in self._engine.tables and not self._engine.has_log(TABLE):
                 self._engine.switch_log(True, TABLE)  # The other call came between.
             self._journal.write("attempt", ["settled", _there(self._engine), _moved(self._root / ARCHIVE, self._known)])
+
+    def _look_at_a_copy(self) -> None:
+        """Open a copy of the folder, as after a kill at this place, and compare: each call that returned is durable."""
+        with tempfile.TemporaryDirectory() as folder, unobserved(), claimed_as_broken("opening a copy of the folder"):
+            copy = shutil.copytree(self._root, Path(folder) / "copy")
+            with StorageEngine.open(copy, options=OPTIONS) as engine:
+                found, there = _there(engine), _there(self._engine)
+        if found != there:
+            verdict = "loses" if set(found or []) < set(there or []) else "corrupt"
+            raise PromiseBroken(verdict, f"a kill now would leave the batches {found}; the engine has {there}")
 
     def _call(self, kind: str) -> None:
         """Make a call, noted as an attempt and, if it returned, an acknowledgement. No table, or closed, are honest answers."""

@@ -10,6 +10,7 @@ import pytest
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from crashmatrix.scenarios.systems.reference.notes import claims_of
+from crashmatrix.scenarios.systems.reference.overlapping import engine
 from crashmatrix.scenarios.systems.reference.overlapping.engine import ThreadedEngine
 from crashmatrix.scenarios.target.contract import judge_safely
 from crashmatrix.scenarios.target.journal import Journal, Promises
@@ -52,3 +53,19 @@ def test_a_sealed_generation_out_of_sight(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Table, "_seal", seal)
     found = verdict(tmp_path, "flush+read")
     assert found.living and "at no moment while it ran" in found.explanation
+
+
+def test_a_log_that_lacks_what_memory_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that only the living engine has is noticed: no copy of the folder has it."""
+    original = Table.ingest
+
+    def ingest(self: Table, batch: Any) -> int:
+        number = original(self, batch)
+        self.log.truncate(remember=True)
+        return number
+
+    monkeypatch.setattr(Table, "ingest", ingest)
+    monkeypatch.setattr(engine, "COPIED", 1.0)
+    found = verdict(tmp_path, "read+read")
+    assert (found.verdict, found.living) == ("loses", True)
+    assert "a kill now would leave the batches" in found.explanation
