@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from crashmatrix.scenarios.systems.reference.notes import claims_of
@@ -61,6 +62,7 @@ def test_a_log_that_lacks_what_memory_has(tmp_path: Path, monkeypatch: pytest.Mo
 
     def ingest(self: Table, batch: Any) -> int:
         number = original(self, batch)
+        assert isinstance(self.log, SegmentedLog)
         self.log.truncate(remember=True)
         return number
 
