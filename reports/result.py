@@ -37,8 +37,8 @@ FORMAT = 2
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """A whole number that every JSON reader reads exactly."""
 
-ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?$")]
-"""``I/N``, or empty."""
+ShardName = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,5}/[1-9][0-9]{0,5})?(?![\s\S])")]
+"""``I/N``, or empty. No ``$``: in Python, that is also before a line end."""
 
 
 @dataclass(frozen=True, kw_only=True)

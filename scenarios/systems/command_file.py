@@ -137,7 +137,7 @@ class TargetFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         list[str], Meta(title=_STRINGS, description="Names of the program's failpoints, as in fail-rs or gofail.")
     ] = []
     failing: Annotated[
-        dict[str, list[Annotated[str, Meta(pattern=r"^(return|panic)(\(.*\))?$")]]],
+        dict[str, list[Annotated[str, Meta(pattern=r"^(return|panic)(\(.*\))?(?![\s\S])")]]],
         Meta(
             title="a table of failpoints, each with a list of actions: return, return(TEXT), panic",
             description="How failpoints fail under io-error: actions of fail-rs or gofail.",

@@ -68,6 +68,14 @@ def test_missing_fields_of_a_summary(name: str) -> None:
             RunSummary.from_json(stored)
 
 
+@pytest.mark.parametrize("shard", ["\n", "1/2\n", "0/2", "1", "1/", "a\n1/2"])
+def test_names_of_shards(shard: str) -> None:
+    """A shard's name has two numbers and nothing else, no line end either."""
+    assert RunSummary.from_json({**summary([]).to_json(), "shard": "11/12"}).shard == "11/12"
+    with pytest.raises(Invalid, match=r"^shard: "):
+        RunSummary.from_json({**summary([]).to_json(), "shard": shard})
+
+
 def test_experiment_counts() -> None:
     """An experiment's summary counts each verdict that occurred, and takes the worst."""
     found = [result(hit=1), result(hit=2), result(hit=3, verdict=LOSES), result(hit=4, verdict=UNKNOWN)]
