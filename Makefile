@@ -12,7 +12,7 @@ export MYPY_NUM_WORKERS ?= auto
 
 .PHONY: crash-matrix test test-quick test-all test-cost fuzz lint schemas docs dist bench bench-full mutants mutation false-alarms system-packages test-packages clean help
 
-crash-matrix: $(VENV)/ready  ## crash the reference engine everywhere, in all its uses; see crashmatrix-reports/index.html
+crash-matrix: $(VENV)/ready  ## crash the reference engine, used in nine ways; see crashmatrix-reports/index.html
 	$(BIN)/crashmatrix run 'reference*' --budget $(BUDGET) --report $(REPORT)
 
 test: $(VENV)/ready-dev lint  ## lint, types, and the tests of every day
