@@ -153,3 +153,20 @@ def test_a_file_left_behind_shows(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     with pytest.raises(PromiseBroken, match=f"left behind: {name}"):
         nothing_behind(tmp_path, but_for="theirs")
+
+
+def test_a_second_name_of_a_commit_is_no_leftover(tmp_path: Path) -> None:
+    """delta-rs leaves one if it cannot unlink it, and tells nobody. A file of its own there shows; opening removes both."""
+    root = tmp_path / "engine"
+    with StorageEngine.open(root) as engine:
+        engine.create_table("t", pa.schema([("at", pa.int64())]), timestamp="at")
+    commit = next((root / "tables" / "t" / "_delta_log").glob("*.json"))
+    second, other = (commit.with_name(f"{commit.name}#{number}") for number in (1, 2))
+    second.hardlink_to(commit)
+    nothing_behind(root)
+    other.write_bytes(commit.read_bytes())
+    with pytest.raises(PromiseBroken, match=f"left behind: .*{other.name}$"):
+        nothing_behind(root)
+    with StorageEngine.open(root):
+        assert not second.exists()
+        assert not other.exists()
