@@ -91,12 +91,12 @@ def is_within(frame: FrameType | None, function: Callable[..., object]) -> bool:
 
 
 @contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Let the signals that end the program wait until the block is over."""
+def signals_held_back(*more: signal.Signals) -> Iterator[None]:
+    """Let the signals that end the program, and these, wait until the block is over."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         # Within the block: a signal that came just before is raised here, when the others are blocked already.
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING_SIGNALS, *more))
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, BinaryIO
 
+from crashmatrix.scenarios.processes.interruption import signals_held_back
+
 __all__ = ["JobProcess", "serve_jobs"]
 
 _NO_CODE = 255
@@ -40,9 +42,15 @@ class JobProcess:
         path = [folder or multiprocessing_process.ORIGINAL_DIR or "" for folder in sys.path]  # type: ignore[attr-defined]  # typeshed lacks it
         state = {"dir": os.getcwd(), "sys_path": path, "sys_argv": sys.argv}  # noqa: PTH109  # a string
         message = pickle.dumps(state) + ForkingPickler.dumps(_Call(self._function, self._arguments))
-        self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
-        with open(writer, "wb") as file:
+        file = None
+        try:
+            with signals_held_back(signal.SIGALRM):  # An interrupt between these steps would leave a pipe open.
+                self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
+                file = open(writer, "wb")  # noqa: SIM115  # closed below, where an interrupt may come
             file.write(message)
+        finally:
+            if file is not None:
+                file.close()
         self.pid = forkserver.read_signed(self.sentinel)
 
     def join(self) -> None:

@@ -1,12 +1,13 @@
 """Interruption: the first signal ends the command, the next ones do nothing, and a signal ignored before stays ignored."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
+from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS, signals_held_back
 from tests import ROOT
 
 HEAD = """
@@ -98,3 +99,20 @@ def test_in_a_destructor() -> None:
     """Python drops an exception that is raised in a destructor; the signal is sent again, and is not lost."""
     done = run(UNRAISABLE, signal.SIGTERM)
     assert (done.stdout, done.returncode) == ("heard 143\n", 0), done.stderr
+
+
+def test_other_signals_wait_as_well() -> None:
+    """A signal that is named waits for the end of the block; one that is not comes at once."""
+    heard = list[int]()
+    before = {
+        number: signal.signal(number, lambda got, _: heard.append(got)) for number in (signal.SIGUSR1, signal.SIGUSR2)
+    }
+    try:
+        with signals_held_back(signal.SIGUSR1):
+            for number in before:
+                os.kill(os.getpid(), number)
+            assert heard == [signal.SIGUSR2]
+        assert heard == [signal.SIGUSR2, signal.SIGUSR1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
