@@ -126,9 +126,7 @@ def show_targets(console: Console, targets: Targets, directory: Path) -> None:
         if not run.scenarios:
             console.print(_plain(f"{run.target}: {run.headline or 'not run'}"), soft_wrap=True)
     console.print()
-    verdict = targets.verdict
-    said = _plain(targets.headline.removeprefix(verdict.value))
-    line = Text.assemble((verdict.value, "bold " + _STYLE.get(verdict, "red")), said, _plain(f"  reports: {directory}"))
+    line = Text.assemble(_verdict_first(targets.verdict, targets.headline), _plain(f"  reports: {directory}"))
     console.print(line, soft_wrap=True)
 
 
@@ -179,15 +177,20 @@ def _show_findings(console: Console, summary: RunSummary, results: list[Scenario
 
 def _show_verdict(console: Console, summary: RunSummary, directory: Path) -> None:
     cut_short = ", interrupted" if summary.interrupted else ""
-    verdict = summary.verdict
     line = Text.assemble(
         _plain(f"{summary.target}: "),
-        (verdict.value, "bold " + _STYLE.get(verdict, "red")),
-        _plain(headline(summary, reasons=True).removeprefix(verdict.value)),
+        _verdict_first(summary.verdict, headline(summary, reasons=True)),
         f"  {counted(summary.scenarios, 'scenario')} in {summary.seconds:.1f} s{cut_short}",
         _plain(f"  report: {directory}"),
     )
     console.print(line, soft_wrap=True)
+
+
+def _verdict_first(verdict: Verdict, text: str) -> Text:
+    """Return a line that begins with a verdict, which stands out."""
+    return Text.assemble(
+        (verdict.value, "bold " + _STYLE.get(verdict, "red")), _plain(text.removeprefix(verdict.value))
+    )
 
 
 def _plain(text: str, style: str = "") -> Text:

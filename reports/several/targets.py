@@ -38,12 +38,12 @@ class TargetRun(msgspec.Struct, kw_only=True):
     findings: Count = 0
     seconds: float = 0.0
 
-    def ran(self, summary: RunSummary, results: list[ScenarioResult]) -> None:
-        """Take over a run; if there is a headline, it is why the run could not begin, or not be finished."""
+    def ran(self, summary: RunSummary, results: list[ScenarioResult], why: str = "") -> None:
+        """Take over a run; ``why`` it could not begin, or not be finished."""
         if not results:
-            self.headline = f"not run: {self.headline}" if self.headline else ""
+            self.headline = f"not run: {why}" if why else ""
             return
-        why = self.headline or ("interrupted" if summary.interrupted else "")
+        why = why or ("interrupted" if summary.interrupted else "")
         self.headline = "; ".join(filter(None, [headline(summary, reasons=True), why]))
         self.verdict, self.scenarios = summary.verdict, summary.scenarios
         self.findings, self.seconds = len(group(results, summary.findings)), summary.seconds

@@ -69,11 +69,12 @@ class Several:
         if seconds is not None:
             seconds = max(_LEAST_SECONDS, (seconds - (time.monotonic() - begun)) / left)
         campaign = Campaign(replace(plan, report=self.directory / line.report, seconds_max=seconds))
+        why = ""
         try:
             self.run_one(campaign)
         except (ScenarioError, ReportError) as error:
-            line.headline = str(error)
+            why = str(error)
             return [error]
         finally:
-            line.ran(campaign.summary, campaign.results)
+            line.ran(campaign.summary, campaign.results, why)
         return []

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Annotated, TypedDict
+
+import typer
 
 from crashmatrix.faults.disk import Filesystem, InvalidOption
 from crashmatrix.scenarios.campaign.experiments import experiment_named
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.loading import whole_name, whole_names
 
-__all__ = ["TARGET_NAMES", "TargetArguments", "experiments_of", "filesystems_of", "target_of", "targets_of"]
+__all__ = ["TARGET_NAMES", "Seed", "TargetArguments", "experiments_of", "filesystems_of", "target_of", "targets_of"]
 
+Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
 TARGET_NAMES = "Built-in name, module:Class, file.py, file.py:Class or file.toml."
 
 

@@ -21,7 +21,7 @@ from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.cli import long, mutate as cli_mutate, reports as cli_reports, run as cli_run
-from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, target_of
+from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, Seed, target_of
 from crashmatrix.scenarios.cli.doctor import examine
 from crashmatrix.scenarios.cli.init import LANGUAGES, write_target
 from crashmatrix.scenarios.cli.refusal import DEBUG, Refused
@@ -41,7 +41,6 @@ _out = Console(soft_wrap=False)
 
 Report = Annotated[Path, typer.Option("--report", help="Report directory.")]
 TargetName = Annotated[str, typer.Argument(help=TARGET_NAMES)]
-Seed = Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")]
 
 
 @app.command()

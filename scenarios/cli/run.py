@@ -15,7 +15,7 @@ from crashmatrix.reports.formats.console import show_run, show_target, show_targ
 from crashmatrix.reports.several.pages import read_targets
 from crashmatrix.scenarios.campaign.experiments import EXPERIMENTS, MEANT_FOR, budgets, by_default
 from crashmatrix.scenarios.campaign.plan import Plan
-from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, experiments_of, filesystems_of, targets_of
+from crashmatrix.scenarios.cli.arguments import TARGET_NAMES, Seed, experiments_of, filesystems_of, targets_of
 from crashmatrix.scenarios.cli.bar import Bar
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.shards import Shard
@@ -78,7 +78,7 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Scenarios judged at a time. Default: one per processor.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=-(2**63), max=2**63 - 1, help="Seed of all random choices.")] = 0,
+    seed: Seed = 0,
     budget: Budget = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Run part I of N; crashmatrix merge combines the reports.")
@@ -124,11 +124,9 @@ def run(
 def _run_one(plan: Plan) -> None:
     from crashmatrix.scenarios.campaign.campaign import Campaign
 
-    bar = Bar(_out)
-    campaign = Campaign(plan, bar)
+    campaign = Campaign(plan)
     try:
-        with bar.bar:
-            campaign.run()
+        _run_with_bar(campaign)
     except KeyboardInterrupt:
         show_run(_out, campaign.summary, campaign.results, plan.report)
         raise
@@ -149,11 +147,14 @@ def _run_several(plans: list[Plan], directory: Path) -> None:
     raise typer.Exit(found.verdict.exit_status)
 
 
-def _run_and_show(campaign: Campaign) -> None:
-    bar = Bar(_out)
-    campaign.listener = bar
+def _run_with_bar(campaign: Campaign) -> None:
+    campaign.listener = bar = Bar(_out)
     with bar.bar:
         campaign.run()
+
+
+def _run_and_show(campaign: Campaign) -> None:
+    _run_with_bar(campaign)
     show_target(_out, campaign.summary, campaign.results, campaign.plan.report)
 
 

@@ -49,10 +49,10 @@ def test_targets_that_were_not_run_to_their_end() -> None:
     nothing = TargetRun(target="a", report="a")
     nothing.ran(summary([]), [])
     assert (nothing.headline, nothing.verdict) == ("", Verdict.UNKNOWN)
-    refused = TargetRun(target="a", report="a", headline="no such program")
-    refused.ran(summary([]), [])
+    refused = TargetRun(target="a", report="a")
+    refused.ran(summary([]), [], "no such program")
     assert (refused.headline, refused.verdict) == ("not run: no such program", Verdict.UNKNOWN)
-    late = TargetRun(target="a", report="a", headline="the disk is full")
-    late.ran(summary([result()], interrupted=True), [result()])
+    late = TargetRun(target="a", report="a")
+    late.ran(summary([result()], interrupted=True), [result()], "the disk is full")
     assert late.headline == "unknown; the disk is full"
     assert late.scenarios == 1

@@ -49,7 +49,7 @@ def test_a_pattern_means_each_system_of_a_file(here: Path) -> None:
 
 
 def test_several_safe_targets(here: Path) -> None:
-    """Named one by one, and with a planted bug's sign in no way confused."""
+    """Their directory has a report for each; a single run does not take it for its own."""
     run = crashmatrix("run", "mine.py:Fin*", *KILL, "--report", "mine", cwd=here)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.splitlines()[-1] == "safe: 2 of 2 targets  reports: mine"
