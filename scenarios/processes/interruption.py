@@ -5,6 +5,9 @@
     while the program ends         they do nothing; SIGKILL still ends it
 
 A signal that was ignored when the program began (SIGHUP under nohup) stays ignored.
+
+Steps that would leave something behind if an exception came between them are one `uninterrupted` function. A handler waits for
+its end. A signal mask would not do: another thread may take the signal, and its handler still runs in the main thread.
 """
 
 from __future__ import annotations
@@ -16,14 +19,31 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, TypeVar
 
-__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "is_within", "signals_held_back"]
+__all__ = ["ENDING_SIGNALS", "Interrupted", "Interruption", "is_uninterrupted", "signals_held_back", "uninterrupted"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _AGAIN_SECONDS = 0.01
+
+_UNINTERRUPTED: set[CodeType] = set()
+
+
+def uninterrupted(function: F) -> F:
+    """Let no handler of ours raise an exception while a function, or what it calls, runs."""
+    _UNINTERRUPTED.add(function.__code__)
+    return function
+
+
+def is_uninterrupted(frame: FrameType | None) -> bool:
+    """Whether an `uninterrupted` function runs in this frame, or has called what does."""
+    while frame is not None and frame.f_code not in _UNINTERRUPTED:
+        frame = frame.f_back
+    return frame is not None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,16 +85,24 @@ class Interruption:
             os._exit(128 + number)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if not self.status and not is_within(frame, Interruption._unraisable):
-            self.status = 128 + number
-            raise Interrupted
+        if self.status:
+            return
+        if is_uninterrupted(frame):
+            self._send_later(number)
+            return
+        self.status = 128 + number
+        raise Interrupted
 
+    @uninterrupted  # An exception in a hook for lost exceptions is lost, too.
     def _unraisable(self, lost: Any) -> None:
         """An exception raised in a destructor goes no further: send the signal again."""
         if not issubclass(lost.exc_type, Interrupted):
             sys.__unraisablehook__(lost)
             return
         number, self.status = self.status - 128, 0
+        self._send_later(number)
+
+    def _send_later(self, number: int) -> None:
         _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
 
     def _send_until_heard(self, number: int) -> None:
@@ -83,20 +111,13 @@ class Interruption:
             os.kill(os.getpid(), number)
 
 
-def is_within(frame: FrameType | None, function: Callable[..., object]) -> bool:
-    """Whether a function runs in this frame, or has called what does: in a hook for lost exceptions, another one is lost, too."""
-    while frame is not None and frame.f_code is not function.__code__:
-        frame = frame.f_back
-    return frame is not None
-
-
 @contextmanager
-def signals_held_back(*more: signal.Signals) -> Iterator[None]:
-    """Let the signals that end the program, and these, wait until the block is over."""
+def signals_held_back() -> Iterator[None]:
+    """Let the signals that end the program wait until the block is over."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         # Within the block: a signal that came just before is raised here, when the others are blocked already.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (*ENDING_SIGNALS, *more))
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

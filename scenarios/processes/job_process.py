@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, BinaryIO
 
-from crashmatrix.scenarios.processes.interruption import signals_held_back
+from crashmatrix.scenarios.processes.interruption import uninterrupted
 
 __all__ = ["JobProcess", "serve_jobs"]
 
@@ -36,22 +36,23 @@ class JobProcess:
         self.pid = self.sentinel = -1
         """Its number, and a descriptor that is readable once its exit code is known."""
         self.exitcode = _NO_CODE
+        self._file: BinaryIO | None = None
 
     def start(self) -> None:
         """Have it forked. Raises OSError, EOFError, and whatever arguments raise that cannot be pickled."""
         path = [folder or multiprocessing_process.ORIGINAL_DIR or "" for folder in sys.path]  # type: ignore[attr-defined]  # typeshed lacks it
         state = {"dir": os.getcwd(), "sys_path": path, "sys_argv": sys.argv}  # noqa: PTH109  # a string
         message = pickle.dumps(state) + ForkingPickler.dumps(_Call(self._function, self._arguments))
-        file = None
-        try:
-            with signals_held_back(signal.SIGALRM):  # An interrupt between these steps would leave a pipe open.
-                self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
-                file = open(writer, "wb")  # noqa: SIM115  # closed below, where an interrupt may come
-            file.write(message)
-        finally:
-            if file is not None:
-                file.close()
+        self._connect()
+        assert self._file is not None
+        with self._file:
+            self._file.write(message)
         self.pid = forkserver.read_signed(self.sentinel)
+
+    @uninterrupted  # An interrupt between these steps would leave a pipe open.
+    def _connect(self) -> None:
+        self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
+        self._file = open(writer, "wb")  # noqa: SIM115  # closed by `start` or `close`
 
     def join(self) -> None:
         """Wait for its end; then ``exitcode`` is known."""
@@ -62,6 +63,8 @@ class JobProcess:
 
     def close(self) -> None:
         """Let go of it."""
+        if self._file is not None:
+            self._file.close()
         if self.sentinel >= 0 and os.getpid() == self._owner:  # A forked copy may have closed and reused the number.
             os.close(self.sentinel)
         self.sentinel = -1

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from crashmatrix.scenarios.processes.interruption import is_within
+from crashmatrix.scenarios.processes.interruption import is_uninterrupted, uninterrupted
 
 __all__ = ["Clock", "TimeShare", "TimeUp"]
 
@@ -70,11 +70,12 @@ class Clock:
 
 
 def _raise(_: int, frame: FrameType | None) -> None:
-    if not is_within(frame, _again):  # Else at the next tick.
+    if not is_uninterrupted(frame):  # Else at the next tick.
         signal.setitimer(signal.ITIMER_REAL, 0)
         raise TimeUp
 
 
+@uninterrupted  # An exception in a hook for lost exceptions is lost, too.
 def _again(lost: Any, hook: Any) -> None:
     """An exception raised in a destructor goes no further: raise it again soon."""
     if lost.exc_type is TimeUp:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS, signals_held_back
+from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from tests import ROOT
 
 HEAD = """
@@ -49,6 +49,23 @@ class Falls:
 try:
     Falls()
     while True:  # Not signal.pause: the signal may come just before.
+        time.sleep(0.01)
+except Interrupted:
+    print("heard", interruption.status)
+"""
+
+UNINTERRUPTED = """
+from crashmatrix.scenarios.processes.interruption import uninterrupted
+interruption.interrupt()
+@uninterrupted
+def both_steps():
+    os.kill(os.getpid(), number)
+    for _ in range(1000):
+        pass
+    print("both steps")
+try:
+    both_steps()
+    while True:
         time.sleep(0.01)
 except Interrupted:
     print("heard", interruption.status)
@@ -100,18 +117,7 @@ def test_in_a_destructor() -> None:
     assert (done.stdout, done.returncode) == ("heard 143\n", 0), done.stderr
 
 
-def test_other_signals_wait_as_well() -> None:
-    """A signal that is named waits for the end of the block; one that is not comes at once."""
-    heard = list[int]()
-    before = {
-        number: signal.signal(number, lambda got, _: heard.append(got)) for number in (signal.SIGUSR1, signal.SIGUSR2)
-    }
-    try:
-        with signals_held_back(signal.SIGUSR1):
-            for number in before:
-                signal.raise_signal(number)  # To this thread: another one may take what is sent to the process.
-            assert heard == [signal.SIGUSR2]
-        assert heard == [signal.SIGUSR2, signal.SIGUSR1]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def test_in_steps_that_belong_together() -> None:
+    """The exception waits for the end of an `uninterrupted` function and of what it calls, and is not lost."""
+    done = run(UNINTERRUPTED, signal.SIGTERM)
+    assert (done.stdout, done.returncode) == ("both steps\nheard 143\n", 0), done.stderr

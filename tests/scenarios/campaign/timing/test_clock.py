@@ -17,6 +17,7 @@ from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.timing.clock import Clock, TimeUp
 from crashmatrix.scenarios.experiment import ExperimentOptions, Explained, Listener
 from crashmatrix.scenarios.judging.checker import Checker
+from crashmatrix.scenarios.processes.interruption import uninterrupted
 from crashmatrix.scenarios.processes.jobs import Channel
 from tests.scenarios.campaign.test_resume import STORE
 from tests.scenarios.toy_experiment import Empty, EmptyExperiment
@@ -55,6 +56,22 @@ def test_an_interrupt_lost_in_a_destructor_comes_again(busy: bool, monkeypatch: 
         thing = Slow()
         del thing
         threading.Event().wait(30)
+
+
+def test_steps_that_belong_together() -> None:
+    """The time that is up in an `uninterrupted` function interrupts what follows it."""
+    steps = list[str]()
+
+    @uninterrupted
+    def both() -> None:
+        steps.append("first")
+        time.sleep(0.1)
+        steps.append("second")
+
+    with pytest.raises(TimeUp), Clock(60).until(time.monotonic() + 0.02):
+        both()
+        threading.Event().wait(30)
+    assert steps == ["first", "second"]
 
 
 def test_shares() -> None:
