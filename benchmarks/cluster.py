@@ -32,6 +32,8 @@ from crashmatrix.scenarios.kill.profile import prepare
 TARGET = "sqlite:wal-full"
 STATES = 200
 SIMULATED = (8, 16, 32, 64)
+SECONDS = 10.0
+"""How long simulated workers would take in the ideal case."""
 THREADS = 16
 """How many simulated workers share a process."""
 
@@ -135,7 +137,7 @@ def simulate(counts: Iterable[int]) -> None:
             ):
                 pool = ClusterPool(plan, checker, client)
                 task = Sleeping(seconds=seconds, answer=answer)
-                states = {number: few[number % len(few)] for number in range(60 * count)}
+                states = {number: few[number % len(few)] for number in range(round(SECONDS * count / seconds))}
                 timed(pool, task, {number: few[number] for number in range(min(len(few), 4 * count))}, count)
                 me = psutil.Process()
                 before = sum(me.cpu_times()[:2])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from crashmatrix.scenarios.campaign.cluster.chunks import ChunkSize
 from crashmatrix.scenarios.campaign.cluster.parcel import Parcel, read_content
 from crashmatrix.scenarios.campaign.cluster.worker import (
     CONFIG,
@@ -38,13 +39,12 @@ from crashmatrix.scenarios.extras import extra_installed
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tasks.pool import Pool, Task
 
-__all__ = ["ClusterPool", "chunked", "cluster_pool", "workers_of"]
+__all__ = ["ClusterPool", "cluster_pool", "workers_of"]
 
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
 
-_CHUNKS_PER_WORKER, _CHUNK_MAX = 6, 12
 _OUT_PER_WORKER = 2
 """How many chunks are out for each worker: one at work, one that waits."""
 _JOIN_SECONDS_MAX = 30
@@ -114,12 +114,6 @@ def workers_of(client: Any) -> tuple[list[_Fit], list[str]]:
     return fit, refused
 
 
-def chunked(names: Sequence[K], workers: int) -> list[list[K]]:
-    """Divide items into chunks of neighbours, enough for each worker to get several."""
-    size = max(1, min(_CHUNK_MAX, len(names) // (_CHUNKS_PER_WORKER * max(1, workers))))
-    return [list(names[start : start + size]) for start in range(0, len(names), size)]
-
-
 class ClusterPool(Pool[Checker]):
     """Carries out tasks on a cluster."""
 
@@ -133,6 +127,7 @@ class ClusterPool(Pool[Checker]):
         self._workers: list[_Fit] = []
         self._looked = -_LOOK_SECONDS
         self._scattered: dict[tuple[Path, ...], Any] = {}
+        self._sizes = defaultdict[type, ChunkSize](ChunkSize)
 
     @property
     def size(self) -> int:
@@ -172,13 +167,12 @@ class ClusterPool(Pool[Checker]):
     def _each(self, task: Task[Checker, T, R], items: Mapping[K, T], left: Sequence[K]) -> Iterator[tuple[K, R]]:
         """Send chunks out, and yield results as they come; then try the items whose workers died, one at a time."""
         suspects: list[K] = []
-        waiting = deque(chunked(left, self._able(task) if left else 1))
-        for chunk, answer in self._sent(task, items, waiting, None):
+        for chunk, answer in self._sent(task, items, deque(left)):
             if answer is None:
                 suspects += chunk
             else:
                 yield from zip(chunk, answer, strict=True)
-        for chunk, answer in self._sent(task, items, deque([name] for name in suspects), 1):
+        for chunk, answer in self._sent(task, items, deque(suspects), alone=True):
             if answer is None:
                 reason = "the worker that carried it out died, each of three times"
                 yield chunk[0], task.lost(items[chunk[0]], reason)
@@ -186,16 +180,17 @@ class ClusterPool(Pool[Checker]):
                 yield from zip(chunk, answer, strict=True)
 
     def _sent(
-        self, task: Task[Checker, T, R], items: Mapping[K, T], waiting: deque[list[K]], out_max: int | None
+        self, task: Task[Checker, T, R], items: Mapping[K, T], waiting: deque[K], alone: bool = False
     ) -> Iterator[tuple[list[K], list[R] | None]]:
-        """Yield each chunk with its results, or None if its workers died. At most ``out_max`` chunks are out at a time."""
+        """Yield each chunk with its results, or None if its workers died. ``alone``: one item is out at a time."""
         done = SimpleQueue[Any]()
+        size = self._sizes[type(task)]
         out: dict[Any, list[K]] = {}
         try:
             while waiting or out:
                 able = self._able(task)
-                while waiting and len(out) < (out_max or max(1, _OUT_PER_WORKER * able)):
-                    chunk = waiting.popleft()
+                while waiting and len(out) < (1 if alone else max(1, _OUT_PER_WORKER * able)):
+                    chunk = [waiting.popleft() for _ in range(1 if alone else size.next(len(waiting), able))]
                     future = self._submit(task, [items[name] for name in chunk])
                     out[future] = chunk
                     future.add_done_callback(done.put)
@@ -247,19 +242,17 @@ class ClusterPool(Pool[Checker]):
         from distributed.scheduler import KilledWorker
 
         try:
-            error = future.exception()
+            answer: Answer = future.result()
         except CancelledError:  # Its files went with a worker.
             self._scattered.clear()
             return None
-        if isinstance(error, KilledWorker):
+        except KilledWorker:
             return None
-        if error is not None:
-            raise (
-                error
-                if isinstance(error, UsageError | EnvironmentLacks)
-                else EnvironmentLacks(f"a task failed on the cluster: {type(error).__name__}: {error}")
-            )
-        answer: Answer = future.result()
+        except (UsageError, EnvironmentLacks):
+            raise
+        except Exception as error:  # Of any kind: it is the task's.
+            raise EnvironmentLacks(f"a task failed on the cluster: {type(error).__name__}: {error}") from error
+        self._sizes[type(task)].learn(len(answer.results), answer.seconds)
         trees = (tree for result in answer.results for tree in task.leaves(result))
         if not answer.parcel.unpack(trees, self.checker.store):
             raise EnvironmentLacks("a part of a result was lost on its way")

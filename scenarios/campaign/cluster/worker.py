@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import platform
 import threading
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ CONFIG: dict[str, Any] = {
 """Settings of Dask for workers, and for a cluster that a run starts itself."""
 
 
+@cache
 def version() -> str:
     """Return the version of crashmatrix and of Python, which must be the same on all machines."""
     return f"crashmatrix {metadata.version('crashmatrix')} on Python {platform.python_version().rpartition('.')[0]}"
@@ -100,6 +103,8 @@ class Answer:
 
     results: list[Any]
     parcel: Parcel
+    seconds: float
+    """How long the items took."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,8 @@ def carry_out(
         task = task.moved(_BENCH.placed(files))
     if not parcel.unpack((tree for item in items for tree in task.needs(item)), checker.store):
         raise EnvironmentLacks("a part of the task was lost on its way")
+    begun = time.monotonic()
     results = [task.carry_out(checker, item) for item in items]
-    answer = Answer(results, Parcel())
+    answer = Answer(results, Parcel(), time.monotonic() - begun)
     answer.parcel.pack((tree for result in results for tree in task.leaves(result)), checker.store, parcel.contents)
     return answer

@@ -17,7 +17,7 @@ import pytest
 
 from crashmatrix.reports import ScenarioResult, read_results
 from crashmatrix.scenarios.campaign.campaign import Campaign
-from crashmatrix.scenarios.campaign.cluster.pool import chunked, cluster_pool
+from crashmatrix.scenarios.campaign.cluster.pool import cluster_pool
 from crashmatrix.scenarios.campaign.cluster.worker import CONFIG, resources, version
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -32,14 +32,6 @@ pytestmark = [
     pytest.mark.experiment,
     pytest.mark.filterwarnings("default"),  # Dask's own
 ]
-
-
-def test_chunks() -> None:
-    """Neighbours stay together; each worker gets several chunks, if there are as many items."""
-    assert chunked(range(5), 2) == [[0], [1], [2], [3], [4]]
-    assert [len(chunk) for chunk in chunked(range(50), 2)] == [4] * 12 + [2]
-    assert max(map(len, chunked(range(10_000), 2))) == 12
-    assert chunked([], 0) == []
 
 
 def test_no_such_cluster(tmp_path: Path) -> None:
