@@ -23,6 +23,7 @@ from typing import ClassVar
 
 from crashmatrix.reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.data import MAIN, DataSet, read_source
 from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debris, leave_half
 from crashmatrix.scenarios.systems.reference.living import Living, stored
@@ -35,10 +36,10 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations,
     operations_later,
 )
-from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
-from crashmatrix.scenarios.systems.reference.places import archived, committed, logged_batch
+from crashmatrix.scenarios.systems.reference.outcomes import TableContract
+from crashmatrix.scenarios.systems.reference.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse
-from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises, item_key
+from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["NewEngine", "ReferenceEngine", "UnloggedEngine"]
@@ -156,6 +157,7 @@ class ReferenceEngine(SystemUnderTest):
             living.closed()
             last = [*during[split + 1 :], Operation("flush")]
             self._session(root, "reference-last", last, journal, data, living)
+            refuse_damage(root, self._found, self.seed, but_for=ARCHIVE)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living
@@ -247,11 +249,14 @@ class ReferenceEngine(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return the tables, the batches in them, in Delta or replayed, and those moved elsewhere."""
+        moved = archived(self._folder(root), self._data())
+        return [*self._found(root), *(["received", *batch.item[1:]] for batch in moved)]
+
+    def _found(self, root: Path) -> list[Item]:
         data = self._data()
         with self._open(root) as engine:
             found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}
-        items = [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]
-        return [*items, *(["received", *batch.item[1:]] for batch in archived(self._folder(root), data))]
+        return [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]
 
     def verify(self, root: Path, promises: Promises) -> None:
         """Check what is where, as other readers of the files see it, too."""
@@ -259,30 +264,11 @@ class ReferenceEngine(SystemUnderTest):
             data = self._data()
             with self._open(root) as engine:
                 for table in engine.tables:
-                    self._check_places(engine, data, table, promises)
+                    check_places(engine, data.source(table), table, promises, logged=self._wal)
         except (ReferenceWalError, OSError) as error:
             raise PromiseBroken(
                 "cannot-open", f"looking at it after recovery raised {type(error).__name__}: {error}"
             ) from error
-
-    def _check_places(self, engine: StorageEngine, data: DataSet, table: str, promises: Promises) -> None:
-        """The log holds exactly the acknowledged batches that Delta does not, byte-equal and in order."""
-        in_delta = committed(engine, data.source(table), table)
-        if not self._wal:
-            return
-        logged = engine.unpersisted(table)
-        in_log = [one for batch_id, batch in logged for one in logged_batch(data.source(table), table, batch_id, batch)]
-        found = [batch.item for batch in (*in_delta, *in_log)]
-        possible = [outcome.get(table, []) for outcome in outcomes(promises)]
-        if found not in possible:
-            keys = ", ".join(item_key(batch.item) for batch in in_log)
-            verdict = "reordered" if sorted(found) in map(sorted, possible) else "duplicate"
-            raise PromiseBroken(
-                verdict, f"{table}: Delta holds {len(in_delta)} batches and the log, to be replayed, {keys or 'none'}"
-            )
-        ids = [batch_id for batch_id, _ in logged]
-        if ids != sorted(set(ids)):
-            raise PromiseBroken("reordered", f"{table}: the log's ids are out of order: {ids}")
 
     def fingerprint(self, root: Path) -> str:
         """Digest the folder without what deltalake dates or draws at random."""

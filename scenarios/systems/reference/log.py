@@ -19,6 +19,7 @@ import pyarrow as pa
 from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.refusals import (
@@ -58,7 +59,6 @@ MARKS: dict[int, tuple[str, list[int]]] = {
 }
 """The batches marked persisted before an append: out of order, with holes, over several segments; no two marks share a batch, but
 for the last one of `OTHER`, by truncation."""
-
 
 _PREPARED_MARK = (OTHER, [0])
 
@@ -137,6 +137,7 @@ class ReferenceLog(SystemUnderTest):
                             self._go_on(wal, journal)
                         raise
             let_go(root)
+            refuse_damage(root, self.recover, self.seed, files=20)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2

@@ -21,7 +21,10 @@ import pyarrow.parquet as pq
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.folder import undated
+from crashmatrix.scenarios.systems.reference.notes import noting
+from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.rows.uneven import (
     UNEVEN_BOUNDS,
     UNEVEN_SCHEMA,
@@ -65,7 +68,7 @@ _FLUSHED_AFTER = (2, 4)
 class ModelsEngine(SystemUnderTest):
     """The reference engine, whose tables are compressed by models."""
 
-    contract = "exactly-once"
+    contract = LogContract()
     boundaries: ClassVar[Sequence[str]] = ("compress.",)
     unreached: ClassVar[Sequence[str]] = (
         *(
@@ -108,6 +111,8 @@ class ModelsEngine(SystemUnderTest):
         for session in (rounds[:3], rounds[3:]):
             with self._open(root) as engine:
                 self._store(engine, journal, session)
+        with noting(journal):
+            refuse_damage(root, self._read, self.seed)
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Store the rest."""
@@ -130,6 +135,11 @@ class ModelsEngine(SystemUnderTest):
                 for table, kept in TABLES.items()
                 for number in batches_within(engine.read(table), kept, table)
             ]
+
+    def _read(self, root: Path) -> list[list[pa.Buffer]]:
+        """Return the rows of each table, to the bit."""
+        with self._open(root) as engine:
+            return [[part.serialize() for part in engine.read(table).combine_chunks().to_batches()] for table in TABLES]
 
     def fingerprint(self, root: Path) -> str:
         """Digest the folder without what is dated or drawn at random."""

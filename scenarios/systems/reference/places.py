@@ -14,9 +14,11 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import ROW, Batch, DataSet, Source
 from crashmatrix.scenarios.systems.reference.living import same_batch
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
+from crashmatrix.scenarios.systems.reference.outcomes import outcomes
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.target.journal import Promises, item_key
 
-__all__ = ["archived", "committed", "logged_batch"]
+__all__ = ["archived", "check_places", "committed", "logged_batch"]
 
 _DUCKDB = duckdb.connect(config={"threads": 1, "async_threads": 0})
 """Connected once, before the checkers are forked, each of which would spend 20 ms on it; without threads, it survives a fork."""
@@ -59,6 +61,28 @@ def _drawn(name: str, one_in: int) -> bool:
 def _batches_in(files: Sequence[DeltaFile], source: Source, where: str) -> list[Batch]:
     rows = [read_file(file, [*source.tags, source.timestamp], where) for file in files]
     return source.batches_in(pa.concat_tables(rows), where, other_reader=True) if rows else []
+
+
+def check_places(engine: StorageEngine, source: Source, table: str, promises: Promises, *, logged: bool) -> None:
+    """Raise PromiseBroken unless the log, if there is one, holds exactly the acknowledged batches that Delta does not, byte-equal
+    and in order.
+    """
+    in_delta = committed(engine, source, table)
+    if not logged:
+        return
+    in_the_log = engine.unpersisted(table)
+    in_log = [one for batch_id, batch in in_the_log for one in logged_batch(source, table, batch_id, batch)]
+    found = [batch.item for batch in (*in_delta, *in_log)]
+    possible = [outcome.get(table, []) for outcome in outcomes(promises)]
+    if found not in possible:
+        keys = ", ".join(item_key(batch.item) for batch in in_log)
+        verdict = "reordered" if sorted(found) in map(sorted, possible) else "duplicate"
+        raise PromiseBroken(
+            verdict, f"{table}: Delta holds {len(in_delta)} batches and the log, to be replayed, {keys or 'none'}"
+        )
+    ids = [batch_id for batch_id, _ in in_the_log]
+    if ids != sorted(set(ids)):
+        raise PromiseBroken("reordered", f"{table}: the log's ids are out of order: {ids}")
 
 
 def archived(root: Path, data: DataSet) -> list[Batch]:

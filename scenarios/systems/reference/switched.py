@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.folder import digest_of
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
@@ -134,6 +135,7 @@ class SwitchedEngine(SystemUnderTest):
         with noting(journal):
             for session, words in enumerate(self.scripts[1].split("reopen"), 1):
                 self._follow(root, session, words.split(), journal, numbers)
+            refuse_damage(root, self.recover, self.seed)
 
     def _follow(self, root: Path, number: int, words: Sequence[str], journal: Journal, numbers: _Numbers) -> None:
         with self._open(root, number) as engine:

@@ -34,7 +34,7 @@ from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, Ta
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
-from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held, unobserved
+from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 

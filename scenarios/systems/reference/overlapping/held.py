@@ -20,7 +20,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import table
 from crashmatrix.scenarios.errors import PromiseBroken
 
-__all__ = ["Caller", "Held", "unobserved"]
+__all__ = ["Caller", "Held"]
 
 _STUCK_SECONDS = 60
 _WAITS_SECONDS = 1.0
@@ -150,16 +150,6 @@ class Caller(threading.Thread):
             raise PromiseBroken("hangs", "two calls wait for each other")
         if self._error is not None:
             raise self._error
-
-
-@contextlib.contextmanager
-def unobserved() -> Iterator[None]:
-    """Have no crash point in the block."""
-    before = faults.observe(None)
-    try:
-        yield
-    finally:
-        faults.observe(before)
 
 
 def _lock_place(thread: threading.Thread) -> tuple[FrameType, int] | None:
