@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["ChunkSize"]
 
-_SECONDS_MIN, _SECONDS_MAX = 0.05, 0.5
+_SECONDS_MIN, _SECONDS_MAX = 0.05, 1.0
 _FIRST = 4
 """How many items are sent together while nothing is known of their time."""
 _CHUNKS_PER_WORKER = 2

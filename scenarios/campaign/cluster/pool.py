@@ -25,6 +25,7 @@ from crashmatrix.scenarios.campaign.cluster.parcel import Parcel, read_content
 from crashmatrix.scenarios.campaign.cluster.worker import (
     CONFIG,
     Answer,
+    Chunk,
     Files,
     Run,
     carry_out,
@@ -195,10 +196,14 @@ class ClusterPool(Pool[Checker]):
                     out[future] = chunk
                     future.add_done_callback(done.put)
                 try:
-                    future = done.get(timeout=_LOOK_SECONDS)
+                    ended = [done.get(timeout=_LOOK_SECONDS)]
                 except Empty:
                     continue
-                yield out.pop(future), self._answer(task, future)
+                while not done.empty():
+                    ended.append(done.get())
+                answers = self._gathered(ended)
+                for future in ended:
+                    yield out.pop(future), self._results(task, future, answers)
         finally:
             for future in out:
                 future.cancel()
@@ -219,13 +224,14 @@ class ClusterPool(Pool[Checker]):
         return sum(able)
 
     def _submit(self, task: Task[Checker, T, R], items: list[T]) -> Any:
+        from distributed.protocol.pickle import dumps
+
         parcel = Parcel()
         parcel.pack((tree for item in items for tree in task.needs(item)), self.checker.store)
         run = Run(self._plan, self._program, self.checker.target.watch_calls)
+        packed = dumps(Chunk(run, task, items, parcel))
         needs = resource_of(task.experiment, self._plan.filesystems)
-        return self._client.submit(
-            carry_out, run, task, items, parcel, self._files(task), resources=needs, pure=False, retries=0
-        )
+        return self._client.submit(carry_out, packed, self._files(task), resources=needs, pure=False, retries=0)
 
     def _files(self, task: Task[Checker, T, R]) -> Any:
         """Give a task's files to the cluster, which brings them once to each worker."""
@@ -238,11 +244,18 @@ class ClusterPool(Pool[Checker]):
             self._scattered[paths] = self._client.scatter(files, broadcast=True, hash=False)
         return self._scattered[paths]
 
-    def _answer(self, task: Task[Checker, T, R], future: Any) -> list[R] | None:
+    def _gathered(self, futures: list[Any]) -> dict[Any, Answer]:
+        """Have the answers of all at once: a trip to the scheduler takes milliseconds. Of none, if that cannot be."""
+        try:
+            return dict(zip(futures, self._client.gather(futures), strict=True))
+        except (Exception, CancelledError):  # Of any kind; each is asked for its own.
+            return {}
+
+    def _results(self, task: Task[Checker, T, R], future: Any, answers: Mapping[Any, Answer]) -> list[R] | None:
         from distributed.scheduler import KilledWorker
 
         try:
-            answer: Answer = future.result()
+            answer = answers.get(future) or future.result()
         except CancelledError:  # Its files went with a worker.
             self._scattered.clear()
             return None
@@ -256,4 +269,5 @@ class ClusterPool(Pool[Checker]):
         trees = (tree for result in answer.results for tree in task.leaves(result))
         if not answer.parcel.unpack(trees, self.checker.store):
             raise EnvironmentLacks("a part of a result was lost on its way")
-        return answer.results
+        results: list[R] = answer.results
+        return results

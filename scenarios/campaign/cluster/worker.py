@@ -28,7 +28,7 @@ from crashmatrix.scenarios.experiment import ExperimentOptions
 from crashmatrix.scenarios.judging.checker import Checker
 from crashmatrix.scenarios.judging.tasks.pool import Task
 
-__all__ = ["CONFIG", "Answer", "Files", "Run", "carry_out", "resource_of", "resources", "serve", "version"]
+__all__ = ["CONFIG", "Answer", "Chunk", "Files", "Run", "carry_out", "resource_of", "resources", "serve", "version"]
 
 CONFIG: dict[str, Any] = {
     "distributed.worker.daemon": False,  # A worker has children: the server that jobs are forked from.
@@ -165,17 +165,33 @@ class _Bench:
 _BENCH = _Bench()
 
 
-def carry_out(
-    run: Run, task: Task[Checker, Any, Any], items: list[Any], parcel: Parcel, files: Files | None = None
-) -> Answer:
-    """Carry out a task on each of the items. Called by Dask, which brings a task's files once to a worker."""
-    checker = _BENCH.checker_of(run)
+@dataclass(frozen=True)
+class Chunk:
+    """Items of a task, with the contents that they need."""
+
+    run: Run
+    task: Task[Checker, Any, Any]
+    items: list[Any]
+    parcel: Parcel
+
+
+def carry_out(packed: bytes, files: Files | None = None) -> Answer:
+    """Carry out a `Chunk`. Called by Dask, which brings a task's files once to a worker.
+
+    A chunk is pickled by the coordinator: an argument of several objects would be unpickled and pickled by the scheduler as well.
+    """
+    from distributed.protocol.pickle import loads
+
+    chunk: Chunk = loads(packed)
+    checker, task = _BENCH.checker_of(chunk.run), chunk.task
     if files is not None:
         task = task.moved(_BENCH.placed(files))
-    if not parcel.unpack((tree for item in items for tree in task.needs(item)), checker.store):
+    if not chunk.parcel.unpack((tree for item in chunk.items for tree in task.needs(item)), checker.store):
         raise EnvironmentLacks("a part of the task was lost on its way")
     begun = time.monotonic()
-    results = [task.carry_out(checker, item) for item in items]
+    results = [task.carry_out(checker, item) for item in chunk.items]
     answer = Answer(results, Parcel(), time.monotonic() - begun)
-    answer.parcel.pack((tree for result in results for tree in task.leaves(result)), checker.store, parcel.contents)
+    answer.parcel.pack(
+        (tree for result in results for tree in task.leaves(result)), checker.store, chunk.parcel.contents
+    )
     return answer
