@@ -151,7 +151,7 @@ WITHOUT_NAMESAKE = {
     "scenarios/systems/reference/mutation/mutant.py": "a declaration; test_mutants.py checks each row",
     "scenarios/systems/reference/mutation/overlapping.py": "rows of the table in mutants.py; test_mutants.py plants each",
     "scenarios/systems/reference/mutation/switches.py": "rows of the table in mutants.py; test_mutants.py plants each",
-    "scenarios/systems/reference/places.py": "reads what a recovery left; every run of the reference drives it",
+    "scenarios/systems/reference/oracle/places.py": "reads what a recovery left; every run of the reference drives it",
 }
 """Modules that need no test file of their own name, and why."""
 

@@ -19,7 +19,7 @@ _WEIGHT = 1 / 8
 
 
 class ChunkSize:
-    """Of one kind of task: the number of items in the next chunk, from the time that items took."""
+    """The number of items in the next chunk of one kind of task, from the time that items took."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None

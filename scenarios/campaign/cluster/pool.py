@@ -245,10 +245,10 @@ class ClusterPool(Pool[Checker]):
         return self._scattered[paths]
 
     def _gathered(self, futures: list[Any]) -> dict[Any, Answer]:
-        """Have the answers of all at once: a trip to the scheduler takes milliseconds. Of none, if that cannot be."""
+        """Have all answers at once: a trip to the scheduler takes milliseconds. If that cannot be, have none."""
         try:
             return dict(zip(futures, self._client.gather(futures), strict=True))
-        except (Exception, CancelledError):  # Of any kind; each is asked for its own.
+        except (Exception, CancelledError):  # Any: then each is looked at alone.
             return {}
 
     def _results(self, task: Task[Checker, T, R], future: Any, answers: Mapping[Any, Answer]) -> list[R] | None:
@@ -263,7 +263,7 @@ class ClusterPool(Pool[Checker]):
             return None
         except (UsageError, EnvironmentLacks):
             raise
-        except Exception as error:  # Of any kind: it is the task's.
+        except Exception as error:  # Any: it is the task's.
             raise EnvironmentLacks(f"a task failed on the cluster: {type(error).__name__}: {error}") from error
         self._sizes[type(task)].learn(len(answer.results), answer.seconds)
         trees = (tree for result in answer.results for tree in task.leaves(result))

@@ -23,7 +23,6 @@ from typing import ClassVar
 
 from crashmatrix.reference_wal import AppendFailed, EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.data import MAIN, DataSet, read_source
 from crashmatrix.scenarios.systems.reference.folder import digest_of, leave_debris, leave_half
 from crashmatrix.scenarios.systems.reference.living import Living, stored
@@ -36,9 +35,10 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations,
     operations_later,
 )
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
+from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract
-from crashmatrix.scenarios.systems.reference.places import archived, check_places
-from crashmatrix.scenarios.systems.reference.refusals import let_go, refuse
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 

@@ -26,7 +26,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import Batch, DataSet, Source
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, Operation
-from crashmatrix.scenarios.systems.reference.refusals import nothing_behind
+from crashmatrix.scenarios.systems.reference.oracle.refusals import nothing_behind
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, check_commit, files_in, read_file
 from crashmatrix.scenarios.target.journal import Item

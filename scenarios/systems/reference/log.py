@@ -19,10 +19,9 @@ import pyarrow as pa
 from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
-from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.refusals import (
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
     let_go,
@@ -30,6 +29,7 @@ from crashmatrix.scenarios.systems.reference.refusals import (
     refuse_all,
     refuse_to_log,
 )
+from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest

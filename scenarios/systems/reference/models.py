@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.systems.reference.notes import noting
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.rows.uneven import (
     UNEVEN_BOUNDS,

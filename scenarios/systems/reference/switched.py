@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.folder import digest_of
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest

@@ -32,8 +32,8 @@ from deltalake import DeltaTable
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import unobserved
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.oracle.damage import unobserved
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 from crashmatrix.scenarios.target.journal import Item, Journal

@@ -110,7 +110,7 @@ def _is_newest_commit(file: Path) -> bool:
 
 
 def _names(error: ReferenceWalError, file: Path) -> bool:
-    """Whether an error says which file is damaged. Of one that is gone it may name the folder, or one beside it."""
+    """Whether an error says which file is damaged. If it is gone, that may be the folder, or one beside it."""
     named = getattr(error, "path", None)
     return named == file or (
         not file.exists() and named is not None and (named in file.parents or named.parent == file.parent)

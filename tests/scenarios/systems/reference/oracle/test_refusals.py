@@ -17,7 +17,7 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet, numbered
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
-from crashmatrix.scenarios.systems.reference.refusals import (
+from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     compare_counters,
     let_go,
     nothing_behind,

@@ -1,4 +1,4 @@
-"""Damaged copies of a folder: each kind of file is damaged, and whoever opens it has to notice, and to name it."""
+"""Damaged copies of a folder: each kind of file is damaged, and its reader has to notice, and to name it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from crashmatrix.reference_wal.errors import LogCorrupted, ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 
 FILES = {
     "log/0-4.seg": b"four",
@@ -38,7 +38,7 @@ def damaged(root: Path) -> list[str]:
 
 
 def test_all_is_noticed(root: Path) -> None:
-    """Of each kind so many files are damaged, one at a time, in several ways; the folder itself stays as it is."""
+    """So many files of each kind are damaged, one at a time, in several ways; the folder itself stays as it is."""
     met = list[tuple[str, ...]]()
 
     def look(copy: Path) -> None:
