@@ -67,9 +67,7 @@ def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, file
                         raise
                     continue
             if found != there:
-                raise PromiseBroken(
-                    "loses", f"{file} was {how}, which opening the folder did not notice; rows are gone"
-                )
+                raise PromiseBroken("corrupt", f"{file} was {how}, and opening the folder returned other rows")
 
 
 def _drawn(root: Path, chance: random.Random, count: int, but_for: str) -> list[Path]:

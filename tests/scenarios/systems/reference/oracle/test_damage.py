@@ -106,7 +106,7 @@ def another_error(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("look", "verdict", "text"),
     [
-        (silent, "loses", "opening the folder did not notice"),
+        (silent, "corrupt", "opening the folder returned other rows"),
         (other_file, "cannot-open", "LogCorrupted"),
         (no_file, "cannot-open", "ReferenceWalError"),
         (another_error, "cannot-open", "LookupError"),
