@@ -8,8 +8,9 @@ for a batch that was moved; in a second life these are what it owes from the sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 
+from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference.notes import claims_of, noted
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 from crashmatrix.scenarios.target.contract import Contract, ExactlyOnce, Violation
@@ -21,6 +22,10 @@ Outcome = dict[str, list[Item]]
 """A possible state: each table that exists, with the items of its batches, and what was moved out under ``archive/``."""
 
 
+_ON_A_TABLE = ("ingest", "truncate", "transfer", "switch")
+"""Operations on a table, which must be there. A drop of one that is not there changes nothing."""
+
+
 def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | None = None) -> list[Outcome]:
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
@@ -30,8 +35,8 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
     Args:
         apply: returns the state after an operation; None for the operations above.
     """
-    apply = apply or _apply
-    found = [reduce(apply, promises.initial, Outcome())]
+    step = partial(_step, apply or _apply)
+    found = [reduce(apply or _apply, promises.initial, Outcome())]
     in_flight: dict[str, list[Item]] = {}
     failed: dict[str, list[Item]] = {}
     for event in promises.events:
@@ -48,11 +53,17 @@ def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | Non
             del waiting[: len(settled) + 1]
             for item in settled:
                 if item in failed.get(table, ()):
-                    found += [apply(state, item) for state in found]
-            found = [apply(state, event.item) for state in found]
+                    found += step(found, item)
+            found = step(found, event.item)
     for items in in_flight.values():
-        found = [reduce(apply, items[:some], one) for one in found for some in range(len(items) + 1)]
+        found = [one for some in range(len(items) + 1) for one in reduce(step, items[:some], found)]
     return found
+
+
+def _step(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], item: Item) -> list[Outcome]:
+    """Return the states after an operation. Where its table is not there, it cannot have taken effect."""
+    kind, table = item[0], item[1]
+    return [apply(state, item) for state in states if kind not in _ON_A_TABLE or table in state]
 
 
 def _apply(state: Outcome, item: Item) -> Outcome:
@@ -87,6 +98,8 @@ class TableContract(Contract):
         if claims := claims_of(promises):
             return claims
         possible = [Promises(tuple(self.items(outcome))) for outcome in outcomes(promises, self.apply)]
+        if not possible:
+            raise UsageError("the journal acknowledges an operation on a table that nobody had made")
         return min((ExactlyOnce().check(one, recovered) for one in possible), key=len)
 
     def apply(self, state: Outcome, item: Item) -> Outcome:

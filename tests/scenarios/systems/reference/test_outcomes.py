@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
@@ -56,3 +57,26 @@ def test_one_that_failed_may_have_taken_effect(failed: bool, found: list[Any]) -
     lines = [f"attempt {zero}", *([f"fail {zero}"] if failed else []), f"attempt {one}", f"ack {one}"]
     promised = Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,))
     assert outcomes(promised) == [{"t": batches} for batches in found]
+
+
+MAKE, FILL = item_key(CREATE), item_key(ZERO)
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([f"attempt {MAKE}", f"fail {MAKE}", f"attempt {FILL}", f"fail {FILL}"], [{}, {"t": []}, {"t": [ZERO]}]),
+        ([f"attempt {MAKE}", f"fail {MAKE}", f"attempt {FILL}", f"ack {FILL}"], [{"t": [ZERO]}]),
+        ([f"attempt {FILL}", f"fail {FILL}"], [{}]),
+        ([f"attempt {FILL}"], [{}]),
+    ],
+)
+def test_a_table_that_could_not_be_made(lines: list[str], found: list[Any]) -> None:
+    """What came after it had no effect, unless the table was made all the same; an acknowledgement says that it was."""
+    assert outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode())) == found
+
+
+def test_an_acknowledged_batch_of_a_table_that_nobody_made() -> None:
+    """No outcome is possible, which is a mistake of the workload."""
+    with pytest.raises(UsageError, match="nobody had made"):
+        TableContract().check(promises(ZERO), [])
