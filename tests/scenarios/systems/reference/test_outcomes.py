@@ -72,7 +72,7 @@ MAKE, FILL = item_key(CREATE), item_key(ZERO)
     ],
 )
 def test_a_table_that_could_not_be_made(lines: list[str], found: list[Any]) -> None:
-    """What came after it had no effect, unless the table was made all the same; an acknowledgement says that it was."""
+    """Later operations on it had no effect, unless it was made all the same; an acknowledgement says that it was."""
     assert outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode())) == found
 
 
