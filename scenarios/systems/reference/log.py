@@ -137,7 +137,7 @@ class ReferenceLog(SystemUnderTest):
                             self._go_on(wal, journal)
                         raise
             let_go(root)
-            refuse_damage(root, self.recover, self.seed, files=20)
+            refuse_damage(root, self.recover, self.seed, times=40)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 
 from crashmatrix import faults
@@ -22,7 +23,7 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 
 __all__ = ["refuse_damage", "unobserved"]
 
-_ZEROED_BYTES = 512
+_ZEROED_BYTES, _ENDS_BYTES = 512, 200
 _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
@@ -36,13 +37,14 @@ def unobserved() -> Iterator[None]:
         faults.observe(before)
 
 
-def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, files: int = 12, but_for: str = "") -> None:
+def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, times: int = 12, but_for: str = "") -> None:
     """Damage copies of a folder that nobody has open, and open them.
 
     Args:
         look: opens a folder and returns what is in it.
         seed: draws the files, and what is done to them.
-        files: how many are damaged. A second one of a kind, whose name differs in numbers only, comes after one of each kind.
+        times: how often a file is damaged. A second one of a kind, whose name differs in numbers only, comes after one of each
+            kind; a file that was damaged before comes after all.
         but_for: the name of a folder in it whose files the engine does not vouch for.
 
     Raises:
@@ -54,7 +56,7 @@ def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, file
         shutil.copytree(root, copy)
         with claimed_as_broken("opening a copy of the folder"):
             there = look(copy)
-        for file in _drawn(root, chance, files, but_for):
+        for file in islice(cycle(_drawn(root, chance, but_for)), times):
             shutil.rmtree(copy)
             shutil.copytree(root, copy)
             damaged = copy / file
@@ -70,8 +72,8 @@ def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, file
                 raise PromiseBroken("corrupt", f"{file} was {how}, and opening the folder returned other rows")
 
 
-def _drawn(root: Path, chance: random.Random, count: int, but_for: str) -> list[Path]:
-    """So many files, by their paths in the folder."""
+def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
+    """All files, by their paths in the folder, in an order in which the first ones are of different kinds."""
     kinds = dict[str, list[Path]]()
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -80,14 +82,13 @@ def _drawn(root: Path, chance: random.Random, count: int, but_for: str) -> list[
             for name in sorted(names):
                 kinds.setdefault(_NUMBERS.sub("#", str(place / name)), []).append(place / name)
     turns = [enumerate(chance.sample(files, len(files))) for _, files in sorted(kinds.items())]
-    every = sorted(((turn, chance.random(), file) for files in turns for turn, file in files))
-    return [file for _, _, file in every[:count]]
+    return [file for _, _, file in sorted((turn, chance.random(), file) for files in turns for turn, file in files)]
 
 
 def _damage(file: Path, chance: random.Random) -> str:
     """Damage a file in one of several ways; returns which."""
     data = file.read_bytes()
-    place = chance.randrange(len(data) or 1)
+    place = _place(len(data), chance)
     end = place + _ZEROED_BYTES
     ways = {
         "cut short": data[:place],
@@ -100,6 +101,12 @@ def _damage(file: Path, chance: random.Random) -> str:
     else:
         file.write_bytes(ways[how])
     return f"{how} at byte {place}" if how != "removed" else how
+
+
+def _place(length: int, chance: random.Random) -> int:
+    """Draw a byte: among the first ones, the last ones, or all. Most of what a file says of itself is at its ends."""
+    few = min(_ENDS_BYTES, length) or 1
+    return chance.choice([chance.randrange(few), length - 1 - chance.randrange(few), chance.randrange(length or 1)])
 
 
 def _is_newest_commit(file: Path) -> bool:

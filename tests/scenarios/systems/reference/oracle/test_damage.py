@@ -49,13 +49,13 @@ def test_all_is_noticed(root: Path) -> None:
 
     for seed in range(20):
         met.clear()
-        refuse_damage(root, look, seed, files=4, but_for="elsewhere")
+        refuse_damage(root, look, seed, times=4, but_for="elsewhere")
         assert met[0] == ()
         assert {file[0] for file in met[1:] if file} >= {"log/0-4.seg", "log/5-7.seg", "log/end"}
         assert not any("elsewhere" in name for file in met for name in file)
         assert len(met) == 5
         met.clear()
-        refuse_damage(root, look, seed, files=3, but_for="elsewhere")
+        refuse_damage(root, look, seed, times=3, but_for="elsewhere")
         assert sum("seg" in name for file in met for name in file) == 1
     assert contents(root) == FILES
 
