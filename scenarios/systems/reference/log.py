@@ -25,6 +25,7 @@ from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
     let_go,
+    nothing_to_retire,
     read_meanwhile,
     refuse_all,
     refuse_to_log,
@@ -41,8 +42,7 @@ STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fre
 
 SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
 APPENDS, EACH_THREAD = 22, 7
-GROUP = 3
-GROUPS_AT = (6, 14)
+GROUP, GROUPS_AT = 3, (6, 14)
 """Numbers at which so many threads append together."""
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
 """How often a second life appends to each table, and the first number in the table that threads share."""
@@ -57,8 +57,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
     20: (OTHER, [0, 1, 2, 3, 4, 5]),
     21: (STEADY, [9, 16, 8]),
 }
-"""The batches marked persisted before an append: out of order, with holes, over several segments; no two marks share a batch, but
-for the last one of `OTHER`, by truncation."""
+"""The batches marked before an append, out of order, with holes. No two marks share a batch, but `OTHER`'s last, by truncation."""
 
 _PREPARED_MARK = (OTHER, [0])
 
@@ -237,6 +236,7 @@ class ReferenceLog(SystemUnderTest):
             else:
                 wal.mark_persisted(table, ids)
         with claimed_as_broken(f"looking at {table} after a mark"):
+            nothing_to_retire(wal.log(table))
             if _ids_in(wal, table) != (left := [batch_id for batch_id in before if batch_id not in ids]):
                 raise PromiseBroken("loses", f"{table}: the log holds {_ids_in(wal, table)}, not {left}")
 

@@ -31,6 +31,7 @@ __all__ = [
     "compare_counters",
     "let_go",
     "nothing_behind",
+    "nothing_to_retire",
     "read_meanwhile",
     "refuse",
     "refuse_all",
@@ -192,6 +193,14 @@ def compare_counters(log: SegmentedLog, *, appends: int, shared: int, closed: in
         raise PromiseBroken(
             "corrupt", f"{log.table} has {segments} segments after {appends} appends, and counts {counters}"
         )
+
+
+def nothing_to_retire(log: SegmentedLog) -> None:
+    """Raise PromiseBroken if a closed segment is there whose batches are all persisted."""
+    for path in log.folder.glob("*-?*.arrows"):
+        first, last = map(int, path.stem.split("-"))
+        if any(start <= first and last <= end for start, end in log.persisted):
+            raise PromiseBroken("corrupt", f"{log.table} keeps {path.name}, whose batches are all persisted")
 
 
 def nothing_behind(root: Path, *, but_for: str = "") -> None:

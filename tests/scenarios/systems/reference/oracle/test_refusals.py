@@ -13,6 +13,7 @@ from crashmatrix.reference_wal import StorageEngine, WriteAheadLog, engine as en
 from crashmatrix.reference_wal.errors import InvalidInput
 from crashmatrix.reference_wal.log import write_ahead_log
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
+from crashmatrix.reference_wal.log.retention import Retention
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet, numbered
@@ -21,6 +22,7 @@ from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     compare_counters,
     let_go,
     nothing_behind,
+    nothing_to_retire,
     read_meanwhile,
     refuse,
     refuse_to_log,
@@ -170,3 +172,23 @@ def test_a_second_name_of_a_commit_is_no_leftover(tmp_path: Path) -> None:
     with StorageEngine.open(root):
         assert not second.exists()
         assert not other.exists()
+
+
+def test_a_segment_that_could_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once all batches of a closed segment are persisted, it is gone; one that stays shows."""
+    wal = WriteAheadLog(tmp_path / "wal", segment_bytes_max=1 << 20, preallocate_bytes=0)
+    wal.create_table_log("t", pa.schema([pa.field("x", pa.int64())]))
+    log = wal.log("t")
+    for number in range(4):
+        wal.append("t", pa.record_batch([pa.array([number])], ["x"]))
+        if number % 2:
+            log.rotate()
+    wal.mark_persisted("t", [0])
+    nothing_to_retire(log)
+    wal.mark_persisted("t", [1])
+    nothing_to_retire(log)
+    monkeypatch.setattr(Retention, "_retire", unchecked)
+    wal.mark_persisted("t", [2, 3])
+    with pytest.raises(PromiseBroken, match="t keeps 2-3"):
+        nothing_to_retire(log)
+    wal.close()
