@@ -57,7 +57,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
     20: (OTHER, [0, 1, 2, 3, 4, 5]),
     21: (STEADY, [9, 16, 8]),
 }
-"""The batches marked before an append, out of order, with holes. No two marks share a batch, but `OTHER`'s last, by truncation."""
+"""Batches marked before an append, out of order, with holes. No two marks share a batch, but `OTHER`'s last, by truncation."""
 
 _PREPARED_MARK = (OTHER, [0])
 
