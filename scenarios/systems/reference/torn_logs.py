@@ -15,10 +15,11 @@ from crashmatrix.reference_wal.log.segments.segment import (
     read_records,
     scan,
 )
-from crashmatrix.reference_wal.log.segments.tear import SECTOR_BYTES
 
 __all__ = ["stop_rotating", "tear_an_append"]
 
+SECTOR_BYTES = 512
+"""The disk's, and not the engine's idea of it, which is under test."""
 
 _LARGE_BYTES = 20_000
 

@@ -18,12 +18,16 @@ from pathlib import Path
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ReferenceWalError
+from crashmatrix.reference_wal.log.end import END
+from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 
 __all__ = ["refuse_damage", "unobserved"]
 
 _ZEROED_BYTES, _ENDS_BYTES = 512, 200
+_REST_OF_END_BYTES = len("\n0123456789abcdef\n")
+"""What follows the number in a log's note of its end."""
 _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
@@ -80,9 +84,21 @@ def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
         place = Path(folder).relative_to(root)
         if but_for not in place.parts:
             for name in sorted(names):
+                if name.endswith("-.arrows") and not _end_is_noted(root / place / name):
+                    continue  # An error kept the log from noting its end: damage there may be a torn write.
                 kinds.setdefault(_NUMBERS.sub("#", str(place / name)), []).append(place / name)
     turns = [enumerate(chance.sample(files, len(files))) for _, files in sorted(kinds.items())]
     return [file for _, _, file in sorted((turn, chance.random(), file) for files in turns for turn, file in files)]
+
+
+def _end_is_noted(active: Path) -> bool:
+    """Whether the note of a log's end is whole and says what the log holds, or there is nothing to hold."""
+    with open_segment(active) as file:
+        found = scan(file)
+    end = b"%d" % (int(active.name.partition("-")[0]) + found.records)
+    note = active.with_name(END)
+    content = note.read_bytes() if note.exists() else b""
+    return not found.records or (content.startswith(end + b"\n") and len(content) == len(end) + _REST_OF_END_BYTES)
 
 
 def _damage(file: Path, chance: random.Random) -> str:

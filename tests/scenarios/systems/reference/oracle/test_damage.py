@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.errors import LogCorrupted, ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
@@ -147,3 +149,29 @@ def test_of_a_file_that_is_gone_the_folder_may_be_named(root: Path) -> None:
 
     for seed in range(20):
         refuse_damage(root, look, seed)
+
+
+@pytest.mark.parametrize("note", ["whole", "torn", "gone"])
+def test_an_end_that_is_not_noted(note: str, tmp_path: Path) -> None:
+    """Without the note of its end, damage to the end of a log may be a torn write, so it is left out."""
+    wal = WriteAheadLog(tmp_path / "wal", segment_bytes_max=1 << 20, preallocate_bytes=0)
+    wal.create_table_log("t", pa.schema([pa.field("x", pa.int64())]))
+    for number in range(3):
+        wal.append("t", pa.record_batch([pa.array([number])], ["x"]))
+    wal.close()
+    end = tmp_path / "wal" / "t" / "end"
+    if note == "torn":
+        end.write_bytes(end.read_bytes()[:-1])
+    elif note == "gone":
+        end.unlink()
+    before, met = contents(tmp_path / "wal"), set[str]()
+
+    def look(copy: Path) -> None:
+        there = contents(copy)
+        wrong = [name for name, content in before.items() if there.get(name) != content]
+        met.update(wrong)
+        if wrong:
+            raise LogCorrupted(copy / wrong[0], "damaged")
+
+    refuse_damage(tmp_path / "wal", look, 0, times=30)
+    assert met == {"whole": {"t/end", "t/0-.arrows"}, "torn": {"t/end"}, "gone": set()}[note]
