@@ -1,13 +1,12 @@
 """The reference log by itself, without the engine: appends, groups of threads, sets of persisted batches, truncation, removal.
 
 Items: ``["append", TABLE, NUMBER]``, and ``["mark", TABLE, IDS]`` for batches that were marked persisted. A batch is found if the
-log returns it or knows that it is persisted.
+log returns it or knows that it is persisted. ``["make", TABLE]`` and ``["remove", TABLE]`` are of a table without other items.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -24,6 +23,7 @@ from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
+    in_threads,
     let_go,
     nothing_to_retire,
     read_meanwhile,
@@ -154,7 +154,7 @@ class ReferenceLog(SystemUnderTest):
         refuse_to_log(wal, STEADY, BRIEF)
         compare_counters(wal.log(STEADY), appends=APPENDS - 2, shared=len(GROUPS_AT) * (GROUP - 1), closed=1)
         for rotations in range(3):  # Without a batch, with one, over two segments.
-            self._make_and_remove(wal, f"{BRIEF} {rotations}", rotations)
+            self._make_and_remove(wal, journal, f"{BRIEF} {rotations}", rotations)
 
     @contextmanager
     def _noting_failure(self, table: str, kind: type[Exception] = LogPoisoned) -> Iterator[None]:
@@ -182,12 +182,13 @@ class ReferenceLog(SystemUnderTest):
             if self._doing == "removal" and BRIEF in wal.tables:
                 refuse_all(wal, BRIEF, SCHEMA, self._batch(BRIEF, 0))
             elif self._doing:
-                self._make_and_remove(wal, f"{BRIEF} once more", 1)
+                self._make_and_remove(wal, journal, f"{BRIEF} once more", 1)
 
-    def _make_and_remove(self, wal: WriteAheadLog, identity: str, batches: int) -> None:
+    def _make_and_remove(self, wal: WriteAheadLog, journal: Journal, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
         self._doing = "creation"
-        wal.create_table_log(BRIEF, SCHEMA, identity=identity)
+        with journal.attempt(["make", BRIEF]):
+            wal.create_table_log(BRIEF, SCHEMA, identity=identity)
         self._doing = ""
         for number in range(batches):
             if wal.append(BRIEF, self._batch(BRIEF, number)) != number:
@@ -196,7 +197,8 @@ class ReferenceLog(SystemUnderTest):
         if batches:
             wal.mark_persisted(BRIEF, [batches - 1])
         self._doing = "removal"
-        wal.remove_table_log(BRIEF)
+        with journal.attempt(["remove", BRIEF]):
+            wal.remove_table_log(BRIEF)
         self._doing = ""
 
     def resume(self, root: Path, journal: Journal) -> None:
@@ -210,8 +212,9 @@ class ReferenceLog(SystemUnderTest):
             self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
-                wal.remove_table_log(BRIEF)
-            self._make_and_remove(wal, f"{BRIEF} again", 1)
+                with journal.attempt(["remove", BRIEF]):
+                    wal.remove_table_log(BRIEF)
+            self._make_and_remove(wal, journal, f"{BRIEF} again", 1)
             self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
 
     def _append(self, wal: WriteAheadLog, journal: Journal, table: str, number: int) -> None:
@@ -251,28 +254,18 @@ class ReferenceLog(SystemUnderTest):
                 raise error
 
     def _at_the_same_time(self, wal: WriteAheadLog, journal: Journal) -> None:
-        errors = list[Exception]()
-
         def work(thread: int) -> None:
-            try:
-                for turn in range(EACH_THREAD):
-                    self._append(wal, journal, SHARED, thread * 100 + turn)
-                    _ids_in(wal, SHARED)  # While others append.
-            except Exception as error:  # Raised below.
-                errors.append(error)
+            for turn in range(EACH_THREAD):
+                self._append(wal, journal, SHARED, thread * 100 + turn)
+                _ids_in(wal, SHARED)  # While others append.
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, self._threads + 1)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for error in errors:
-            raise error
+        in_threads(work, self._threads)
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the log; return what it holds or knows to be persisted."""
         with self._open(root) as wal:
-            return [item for table in wal.tables if table != BRIEF for item in self._items(wal, table)]
+            made = [["make", BRIEF]] if BRIEF in wal.tables else []
+            return [*made, *(item for table in wal.tables if table != BRIEF for item in self._items(wal, table))]
 
     def _items(self, wal: WriteAheadLog, table: str) -> list[Item]:
         log = wal.log(table)

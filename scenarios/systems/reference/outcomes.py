@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 
+from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.systems.reference.notes import claims_of, noted
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
@@ -112,8 +113,32 @@ class TableContract(Contract):
 
 
 class LogContract(ExactlyOnce):
-    """Exactly once, and nothing wrong seen in the living log."""
+    """Exactly once, and nothing wrong seen in the living log. A table that was made and removed is there, or not, as the last
+    acknowledged call left it, or as one in flight would.
+    """
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself, and what the workload saw."""
-        return claims_of(promises) or super().check(promises, recovered)
+        if claims := claims_of(promises):
+            return claims
+        stored = Promises(
+            tuple(item for item in promises.initial if item[0] not in _TABLES),
+            tuple(event for event in promises.events if event.item[0] not in _TABLES),
+        )
+        tables = Promises(
+            tuple(item for item in promises.initial if item[0] in _TABLES),
+            tuple(event for event in promises.events if event.item[0] in _TABLES),
+        )
+        there = {item[1] for item in recovered if item[0] in _TABLES}
+        if not any(there == outcome.keys() for outcome in outcomes(tables, _apply_to_tables)):
+            verdict = Verdict.PHANTOM if there else Verdict.LOSES
+            return [Violation(verdict, f"the tables {sorted(there)} are there, of those that are made and removed")]
+        return super().check(stored, [item for item in recovered if item[0] not in _TABLES])
+
+
+_TABLES = ("make", "remove")
+
+
+def _apply_to_tables(state: Outcome, item: Item) -> Outcome:
+    others = {name: items for name, items in state.items() if name != item[1]}
+    return {**others, item[1]: []} if item[0] == "make" else others

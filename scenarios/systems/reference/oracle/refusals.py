@@ -29,6 +29,7 @@ from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 __all__ = [
     "append_together",
     "compare_counters",
+    "in_threads",
     "let_go",
     "nothing_behind",
     "nothing_to_retire",
@@ -159,6 +160,25 @@ def append_together(log: SegmentedLog, batches: Mapping[int, pa.RecordBatch]) ->
     for thread in threads:
         thread.join()
     return errors
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    """Call this in so many threads, with their numbers from 1; raise the first error of any."""
+    errors = list[Exception]()
+
+    def guarded(number: int) -> None:
+        try:
+            work(number)
+        except Exception as error:  # Raised below.
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(1, count + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in errors:
+        raise error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.systems.reference.outcomes import TableContract, outcomes
+from crashmatrix.scenarios.systems.reference.outcomes import LogContract, TableContract, outcomes
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 CREATE, ZERO, ONE = ["create", "t"], ["ingest", "t", 0], ["ingest", "t", 1]
@@ -80,3 +80,30 @@ def test_an_acknowledged_batch_of_a_table_that_nobody_made() -> None:
     """No outcome is possible, which is a mistake of the workload."""
     with pytest.raises(UsageError, match="nobody had made"):
         TableContract().check(promises(ZERO), [])
+
+
+MADE, GONE = '["make", "t"]', '["remove", "t"]'
+
+
+@pytest.mark.parametrize(
+    ("lines", "there", "kept"),
+    [
+        ([], False, True),
+        ([], True, False),
+        ([f"attempt {MADE}"], True, True),
+        ([f"attempt {MADE}"], False, True),
+        ([f"attempt {MADE}", f"ack {MADE}"], True, True),
+        ([f"attempt {MADE}", f"ack {MADE}"], False, False),
+        ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}"], False, True),
+        ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"fail {GONE}"], True, True),
+        ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"ack {GONE}"], False, True),
+        ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"ack {GONE}"], True, False),
+        ([f"attempt {MADE}", f"fail {MADE}", f"attempt {MADE}", f"ack {MADE}"], False, False),
+    ],
+)
+def test_tables_of_a_log(lines: list[str], there: bool, kept: bool) -> None:
+    """A table that was made is there, one that was removed is not; batches of other tables are judged as before."""
+    journal = "".join(f"{line}\n" for line in [*lines, 'attempt ["append", "s", 0]', 'ack ["append", "s", 0]'])
+    promised, table = Promises.parse(journal.encode()), [["make", "t"]] if there else []
+    assert (not LogContract().check(promised, [*table, ["append", "s", 0]])) == kept
+    assert LogContract().check(promised, table)
