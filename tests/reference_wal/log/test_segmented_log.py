@@ -6,6 +6,7 @@ import errno
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -241,6 +242,27 @@ def test_closing_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(SegmentWriter, "close", close)
     log.close()
     assert others_turn.wait(60)
+
+
+def test_truncating_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No batch can come between the ids that truncation looks at and their marks, which would drop it."""
+    log, others_turn, marks = create(tmp_path), threading.Event(), SegmentedLog.mark_persisted
+
+    def other() -> None:
+        with log.quiet():
+            others_turn.set()
+
+    def mark(self: SegmentedLog, *arguments: Any, **options: Any) -> None:
+        threading.Thread(target=other).start()
+        assert not others_turn.wait(0.1)
+        marks(self, *arguments, **options)
+
+    with closing(log):
+        fill(log, 2)
+        monkeypatch.setattr(SegmentedLog, "mark_persisted", mark)
+        log.truncate()
+        assert others_turn.wait(60)
+        assert ids(log) == []
 
 
 # --- a disk that refuses
