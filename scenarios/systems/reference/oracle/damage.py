@@ -27,7 +27,7 @@ __all__ = ["refuse_damage", "unobserved"]
 
 _ZEROED_BYTES, _ENDS_BYTES = 512, 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
-"""What follows the number in a log's note of its end."""
+"""The length of what follows the number in a log's note of its end."""
 _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
