@@ -219,17 +219,19 @@ class SegmentedLog:
             LogCorrupted: a record changed since the log was opened.
         """
         with self._turn:
-            segments: list[tuple[int, int | None]] = [(name.start, None) for name in self._retention.closed]
+            segments: list[tuple[int, int, int | None]] = [
+                (name.start, name.end, None) for name in self._retention.closed if name.end is not None
+            ]
             if not self._writer.is_empty:
-                segments.append((self._writer.start_id, self._writer.active.end_bytes))
-        for start, end_bytes in segments:
+                segments.append((self._writer.start_id, self.next_id - 1, self._writer.active.end_bytes))
+        for start, last, end_bytes in segments:
             try:
                 for record in replay_segment(self.folder, start, end_bytes):
                     if record.id not in self._retention.persisted:
                         self._replayed += 1
                         yield record.id, record.batch
             except SegmentGone:
-                if start not in self._retention.persisted:
+                if not self._retention.persisted.covers(start, last):
                     raise LogCorrupted(self.folder, f"the segment that begins at batch {start} is gone") from None
 
     @contextmanager

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogPoisoned
+from crashmatrix.reference_wal import AppendFailed, EngineClosed, InvalidInput, LogCorrupted, LogPoisoned
 from crashmatrix.reference_wal.log.segment_writer import SegmentWriter
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from tests.reference_wal.log.logs import LARGE, closing, create, fill, ids, names, reopen
@@ -242,6 +242,21 @@ def test_closing_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(SegmentWriter, "close", close)
     log.close()
     assert others_turn.wait(60)
+
+
+@pytest.mark.parametrize("marked", [[], [0], [0, 1], [2], [0, 2]])
+@pytest.mark.parametrize("active", [False, True])
+def test_a_segment_that_vanishes(active: bool, marked: list[int], tmp_path: Path) -> None:
+    """Its batches are not left out in silence, whichever of them are persisted."""
+    with closing(create(tmp_path)) as log:
+        fill(log, 3)
+        if not active:
+            log.rotate()
+            fill(log, 1)
+        log.mark_persisted(marked)
+        next(log.folder.glob("0-*.arrows")).unlink()
+        with pytest.raises(LogCorrupted, match="begins at batch 0 is gone"):
+            ids(log)
 
 
 def test_truncating_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
