@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -252,9 +252,10 @@ class ReferenceEngine(SystemUnderTest):
         found = self._found(root)  # First: opening the engine finishes a transfer that was cut short.
         return [*found, *(["received", *batch.item[1:]] for batch in archived(self._folder(root), self._data()))]
 
-    def _found(self, root: Path) -> list[Item]:
+    def _found(self, root: Path, opened: Callable[[], None] = lambda: None) -> list[Item]:
         data = self._data()
         with self._open(root) as engine:
+            opened()
             found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}
         return [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]
 

@@ -7,7 +7,7 @@ log returns it or knows that it is persisted. ``["make", TABLE]`` and ``["remove
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -136,7 +136,7 @@ class ReferenceLog(SystemUnderTest):
                             self._go_on(wal, journal)
                         raise
             let_go(root)
-            refuse_damage(root, self.recover, self.seed, times=40)
+            refuse_damage(root, self._found, self.seed, times=40)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -263,7 +263,11 @@ class ReferenceLog(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the log; return what it holds or knows to be persisted."""
+        return self._found(root, lambda: None)
+
+    def _found(self, root: Path, opened: Callable[[], None]) -> list[Item]:
         with self._open(root) as wal:
+            opened()
             made = [["make", BRIEF]] if BRIEF in wal.tables else []
             return [*made, *(item for table in wal.tables if table != BRIEF for item in self._items(wal, table))]
 

@@ -136,9 +136,10 @@ class ModelsEngine(SystemUnderTest):
                 for number in batches_within(engine.read(table), kept, table)
             ]
 
-    def _read(self, root: Path) -> list[list[pa.Buffer]]:
+    def _read(self, root: Path, opened: Callable[[], None]) -> list[list[pa.Buffer]]:
         """Return the rows of each table, to the bit."""
         with self._open(root) as engine:
+            opened()
             return [[part.serialize() for part in engine.read(table).combine_chunks().to_batches()] for table in TABLES]
 
     def fingerprint(self, root: Path) -> str:

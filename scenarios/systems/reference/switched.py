@@ -11,7 +11,7 @@ acknowledged when the call returns. Switching all tables is one attempt for each
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -135,7 +135,7 @@ class SwitchedEngine(SystemUnderTest):
         with noting(journal):
             for session, words in enumerate(self.scripts[1].split("reopen"), 1):
                 self._follow(root, session, words.split(), journal, numbers)
-            refuse_damage(root, self.recover, self.seed)
+            refuse_damage(root, self._read, self.seed)
 
     def _follow(self, root: Path, number: int, words: Sequence[str], journal: Journal, numbers: _Numbers) -> None:
         with self._open(root, number) as engine:
@@ -153,7 +153,11 @@ class SwitchedEngine(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return its tables, whether each has a log, their batches, and the options that were set."""
+        return self._read(root, lambda: None)
+
+    def _read(self, root: Path, opened: Callable[[], None]) -> list[Item]:
         with self._open(root) as engine:
+            opened()
             return _found(engine)
 
     def verify(self, root: Path, promises: Promises) -> None:

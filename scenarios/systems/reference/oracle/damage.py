@@ -1,4 +1,4 @@
-"""Copies of the folder with one file damaged: the engine says which file, or has the same rows. It never goes on with others.
+"""Copies of the folder with one file damaged: the engine says which file, or has the same rows. It never returns others.
 
 No crash damages what was durable, so no crash state leads to the code that refuses damage. The workload does, once it is over:
 of each kind of file it damages some, in ways that the seed draws. `tests.reference_wal.test_damage` changes every byte.
@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -28,6 +29,8 @@ __all__ = ["refuse_damage", "unobserved"]
 _ZEROED_BYTES, _ENDS_BYTES = 512, 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
 """The length of what follows the number in a log's note of its end."""
+_WHILE_OPEN = 0.5
+"""How often a file is damaged once the folder is open."""
 _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
@@ -41,12 +44,14 @@ def unobserved() -> Iterator[None]:
         faults.observe(before)
 
 
-def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, times: int = 12, but_for: str = "") -> None:
-    """Damage copies of a folder that nobody has open, and open them.
+def refuse_damage(
+    root: Path, look: Callable[[Path, Callable[[], None]], object], seed: int, *, times: int = 12, but_for: str = ""
+) -> None:
+    """Damage copies of a folder that nobody has open, and open them; or damage them once they are open.
 
     Args:
-        look: opens a folder and returns what is in it.
-        seed: draws the files, and what is done to them.
+        look: opens a folder, calls its second argument, and returns what is in the folder.
+        seed: draws the files, what is done to them, and when.
         times: how often a file is damaged. A second one of a kind, whose name differs in numbers only, comes after one of each
             kind; a file that was damaged before comes after all.
         but_for: the name of a folder in it whose files the engine does not vouch for.
@@ -59,21 +64,28 @@ def refuse_damage(root: Path, look: Callable[[Path], object], seed: int, *, time
         copy = Path(folder) / "copy"
         shutil.copytree(root, copy)
         with claimed_as_broken("opening a copy of the folder"):
-            there = look(copy)
+            there = look(copy, _nothing)
         for file in islice(cycle(_drawn(root, chance, but_for)), times):
             shutil.rmtree(copy)
             shutil.copytree(root, copy)
-            damaged = copy / file
-            how = _damage(damaged, chance)
-            with claimed_as_broken(f"opening the folder after {file} was {how}"):
+            damage = _Damage.drawn(copy / file, chance)
+            is_open = chance.random() < _WHILE_OPEN
+            if not is_open:
+                damage()
+            how = f"{file} was {damage}{' while it was open' if is_open else ''}"
+            with claimed_as_broken(f"opening and reading the folder when {how}"):
                 try:
-                    found = look(copy)
+                    found = look(copy, damage if is_open else _nothing)
                 except ReferenceWalError as error:
-                    if not _names(error, damaged):
+                    if not _names(error, copy / file):
                         raise
                     continue
             if found != there:
-                raise PromiseBroken("corrupt", f"{file} was {how}, and opening the folder returned other rows")
+                raise PromiseBroken("corrupt", f"{how}, and the folder returned other rows")
+
+
+def _nothing() -> None:
+    """Damage nothing."""
 
 
 def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
@@ -101,28 +113,53 @@ def _end_is_noted(active: Path) -> bool:
     return not found.records or (content.startswith(end + b"\n") and len(content) == len(end) + _REST_OF_END_BYTES)
 
 
-def _damage(file: Path, chance: random.Random) -> str:
-    """Damage a file in one of several ways; returns which."""
-    data = file.read_bytes()
-    place = _place(len(data), chance)
-    end = place + _ZEROED_BYTES
-    ways = {
-        "cut short": data[:place],
-        "changed in a byte": data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :] if data else b"",
-        "zeroed in a sector": data[:place] + bytes(len(data[place:end])) + data[end:],
-    }  # fmt: skip
-    how = chance.choice([*ways] if _is_newest_commit(file) else ["removed", *ways])
-    if how == "removed":
-        file.unlink()
-    else:
-        file.write_bytes(ways[how])
-    return f"{how} at byte {place}" if how != "removed" else how
+@dataclass(frozen=True)
+class _Damage:
+    """Damages a file, if it is there by then."""
+
+    file: Path
+    way: str
+    place: int
+    bit: int
+
+    @classmethod
+    def drawn(cls, file: Path, chance: random.Random) -> _Damage:
+        """Draw what is done to a file, and where in it."""
+        ways = [
+            "cut short",
+            "changed in a bit",
+            "zeroed in a sector",
+            *([] if _is_newest_commit(file) else ["removed"]),
+        ]
+        return cls(file, chance.choice(ways), _place(file.stat().st_size, chance), chance.randrange(8))
+
+    def __call__(self) -> None:
+        if not self.file.exists():
+            return
+        data = bytearray(self.file.read_bytes())
+        match self.way:
+            case "removed":
+                self.file.unlink()
+                return
+            case "cut short":
+                del data[self.place :]
+            case "changed in a bit" if self.place < len(data):
+                data[self.place] ^= 1 << self.bit
+            case "zeroed in a sector":
+                data[self.place : self.place + _ZEROED_BYTES] = bytes(
+                    len(data[self.place : self.place + _ZEROED_BYTES])
+                )
+        self.file.write_bytes(data)
+
+    def __str__(self) -> str:
+        return self.way if self.way == "removed" else f"{self.way} at byte {self.place}"
 
 
 def _place(length: int, chance: random.Random) -> int:
     """Draw a byte: among the first ones, the last ones, or all. Most of what a file says of itself is at its ends."""
     few = min(_ENDS_BYTES, length) or 1
-    return chance.choice([chance.randrange(few), length - 1 - chance.randrange(few), chance.randrange(length or 1)])
+    places = [chance.randrange(few), length - 1 - chance.randrange(few), chance.randrange(length or 1)]
+    return max(0, chance.choice(places))
 
 
 def _is_newest_commit(file: Path) -> bool:

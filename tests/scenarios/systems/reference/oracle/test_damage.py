@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.errors import LogCorrupted, ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+
+Opened = Callable[[], None]
 
 FILES = {
     "log/0-4.seg": b"four",
@@ -43,7 +46,8 @@ def test_all_is_noticed(root: Path) -> None:
     """So many files of each kind are damaged, one at a time, in several ways; the folder itself stays as it is."""
     met = list[tuple[str, ...]]()
 
-    def look(copy: Path) -> None:
+    def look(copy: Path, opened: Opened) -> None:
+        opened()
         wrong = damaged(copy)
         met.append((*wrong, *(str(contents(copy).get(name)) for name in wrong)))
         if wrong and wrong != ["empty"]:
@@ -66,7 +70,8 @@ def test_ways(root: Path) -> None:
     """The seed draws which files are damaged, and how; one seed always the same."""
     met = list[tuple[str, str]]()
 
-    def look(copy: Path) -> None:
+    def look(copy: Path, opened: Opened) -> None:
+        opened()
         if wrong := damaged(copy):
             met.append((wrong[0], str(contents(copy).get(wrong[0]))))
             raise LogCorrupted(copy / wrong[0], "damaged")
@@ -86,21 +91,25 @@ def test_ways(root: Path) -> None:
     )
 
 
-def silent(copy: Path) -> dict[str, bytes]:
+def silent(copy: Path, opened: Opened) -> dict[str, bytes]:
+    opened()
     return contents(copy)
 
 
-def other_file(copy: Path) -> None:
+def other_file(copy: Path, opened: Opened) -> None:
+    opened()
     if damaged(copy):
         raise LogCorrupted(copy / "elsewhere" / "1.seg", "damaged")
 
 
-def no_file(copy: Path) -> None:
+def no_file(copy: Path, opened: Opened) -> None:
+    opened()
     if damaged(copy):
         raise ReferenceWalError("something is damaged")
 
 
-def another_error(copy: Path) -> None:
+def another_error(copy: Path, opened: Opened) -> None:
+    opened()
     if damaged(copy):
         raise LookupError("no such segment")
 
@@ -108,7 +117,7 @@ def another_error(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("look", "verdict", "text"),
     [
-        (silent, "corrupt", "opening the folder returned other rows"),
+        (silent, "corrupt", "the folder returned other rows"),
         (other_file, "cannot-open", "LogCorrupted"),
         (no_file, "cannot-open", "ReferenceWalError"),
         (another_error, "cannot-open", "LookupError"),
@@ -121,13 +130,31 @@ def test_wrong(look: object, verdict: str, text: str, root: Path) -> None:
     assert caught.value.verdict == verdict
 
 
+def test_while_it_is_open(root: Path) -> None:
+    """Half of the files are damaged once the folder is open. A reader that looks only as it opens it does not notice."""
+    when = set[bool]()
+
+    def look(copy: Path, opened: Opened) -> list[str]:
+        before = damaged(copy)
+        opened()
+        when.add(before == damaged(copy))
+        if before:
+            raise LogCorrupted(copy / before[0], "damaged")
+        return damaged(copy)
+
+    with pytest.raises(PromiseBroken, match="while it was open, and the folder returned other rows"):
+        refuse_damage(root, look, 0)
+    assert when == {True, False}
+
+
 def test_the_newest_commit_stays(tmp_path: Path) -> None:
     """Its removal leaves the table as it was before. It is damaged in other ways."""
     for number in range(3):
         (tmp_path / f"{number}.json").write_bytes(b"commit")
     met = set[tuple[str, bool]]()
 
-    def look(copy: Path) -> None:
+    def look(copy: Path, opened: Opened) -> None:
+        opened()
         for number in range(3):
             file = copy / f"{number}.json"
             if not file.exists() or file.read_bytes() != b"commit":
@@ -142,7 +169,8 @@ def test_the_newest_commit_stays(tmp_path: Path) -> None:
 def test_of_a_file_that_is_gone_the_folder_may_be_named(root: Path) -> None:
     """Nobody can know the name of what is not there."""
 
-    def look(copy: Path) -> None:
+    def look(copy: Path, opened: Opened) -> None:
+        opened()
         if wrong := damaged(copy):
             there = (copy / wrong[0]).exists()
             raise LogCorrupted(copy / wrong[0] if there else (copy / wrong[0]).parent, "damaged")
@@ -166,7 +194,8 @@ def test_an_end_that_is_not_noted(note: str, tmp_path: Path) -> None:
         end.unlink()
     before, met = contents(tmp_path / "wal"), set[str]()
 
-    def look(copy: Path) -> None:
+    def look(copy: Path, opened: Opened) -> None:
+        opened()
         there = contents(copy)
         wrong = [name for name, content in before.items() if there.get(name) != content]
         met.update(wrong)
