@@ -80,6 +80,8 @@ def refuse_damage(
                     if not _names(error, copy / file):
                         raise
                     continue
+                except PromiseBroken as broken:
+                    raise PromiseBroken(broken.verdict, f"{how}, and then {broken.explanation}") from broken
             if found != there:
                 raise PromiseBroken("corrupt", f"{how}, and the folder returned other rows")
 

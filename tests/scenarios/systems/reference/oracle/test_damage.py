@@ -114,10 +114,17 @@ def another_error(copy: Path, opened: Opened) -> None:
         raise LookupError("no such segment")
 
 
+def noticed_by_the_reader(copy: Path, opened: Opened) -> None:
+    opened()
+    if damaged(copy):
+        raise PromiseBroken("hole", "1 is not there")
+
+
 @pytest.mark.parametrize(
     ("look", "verdict", "text"),
     [
         (silent, "corrupt", "the folder returned other rows"),
+        (noticed_by_the_reader, "hole", "log/end was .*, and then 1 is not there"),
         (other_file, "cannot-open", "LogCorrupted"),
         (no_file, "cannot-open", "ReferenceWalError"),
         (another_error, "cannot-open", "LookupError"),
