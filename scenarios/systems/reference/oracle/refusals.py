@@ -73,6 +73,7 @@ def _bad_calls(engine: StorageEngine, data: DataSet) -> _Calls:
         yield InvalidInput, partial(create, name)
     yield InvalidInput, partial(create, _NOWHERE, timestamp=_NOWHERE)
     yield InvalidInput, partial(create, _NOWHERE, tags=["reading"])
+    yield InvalidInput, partial(create, _NOWHERE, schema=source.schema.append(_HIDDEN_DICTIONARY))
     for changes in _BAD_CHANGES:
         yield InvalidInput, partial(engine.change_options, **changes)
     yield InvalidInput, partial(engine.change_segment_size, MAIN, 0)
@@ -88,6 +89,8 @@ def _bad_calls(engine: StorageEngine, data: DataSet) -> _Calls:
     for call in [*calls, engine.files, engine.has_log]:
         yield UnknownTable, partial(call, _NOWHERE)
 
+
+_HIDDEN_DICTIONARY = pa.field("hidden", pa.map_(pa.string(), pa.dictionary(pa.int8(), pa.string())))
 
 _BAD_CHANGES: tuple[dict[str, object], ...] = (
     {"identity": "x"},
