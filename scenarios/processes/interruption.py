@@ -55,6 +55,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.status = 0
+        self._sending = False
         self._heard = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
     def leave(self) -> None:
@@ -103,12 +104,17 @@ class Interruption:
         self._send_later(number)
 
     def _send_later(self, number: int) -> None:
-        _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
+        if not self._sending:  # Each signal that it sends comes back here until one is heard.
+            self._sending = True
+            _thread.start_new_thread(self._send_until_heard, (number,))  # A `Thread` would wait for its start.
 
     def _send_until_heard(self, number: int) -> None:
-        while not self.status:
+        while True:
             time.sleep(_AGAIN_SECONDS)
+            if self.status:
+                break
             os.kill(os.getpid(), number)
+        self._sending = False
 
 
 @contextmanager

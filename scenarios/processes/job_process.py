@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, BinaryIO
 
-from crashmatrix.scenarios.processes.interruption import uninterrupted
+from crashmatrix.scenarios.processes.interruption import signals_held_back, uninterrupted
 
 __all__ = ["JobProcess", "serve_jobs"]
 
@@ -51,8 +51,10 @@ class JobProcess:
 
     @uninterrupted  # An interrupt between these steps would leave a pipe open.
     def _connect(self) -> None:
-        self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
-        self._file = open(writer, "wb")  # noqa: SIM115  # closed by `start` or `close`
+        forkserver.ensure_running()  # Here: it would inherit that they are held back.
+        with signals_held_back():  # For those who have handlers of their own, such as pytest.
+            self.sentinel, writer = forkserver.connect_to_new_process([self._connection.fileno()])
+            self._file = open(writer, "wb")  # noqa: SIM115  # closed by `start` or `close`
 
     def join(self) -> None:
         """Wait for its end; then ``exitcode`` is known."""

@@ -203,7 +203,11 @@ class ClusterPool(Pool[Checker]):
                     ended.append(done.get())
                 answers = self._gathered(ended)
                 for future in ended:
-                    yield out.pop(future), self._results(task, future, answers)
+                    chunk, results = out.pop(future), self._results(task, future, answers)
+                    if results is not None:
+                        waiting.extendleft(reversed(chunk[len(results) :]))
+                        chunk = chunk[: len(results)]
+                    yield chunk, results
         finally:
             for future in out:
                 future.cancel()

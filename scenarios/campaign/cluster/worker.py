@@ -38,9 +38,13 @@ CONFIG: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.large-graph-warning-threshold": "1 GiB",  # A chunk has the contents of its folders.
     "distributed.scheduler.worker-saturation": 1.0,
 }
 """Settings of Dask for workers, and for a cluster that a run starts itself."""
+
+_CHUNK_SECONDS_MAX = 5.0
+"""The time after which a worker answers with the results that it has: the next items may hang as well, and others can do them."""
 
 
 @cache
@@ -99,7 +103,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Answer:
-    """The results of a task's items, with the contents that the coordinator does not know."""
+    """The results of a chunk's first items, with the contents that the coordinator does not know."""
 
     results: list[Any]
     parcel: Parcel
@@ -188,8 +192,11 @@ def carry_out(packed: bytes, files: Files | None = None) -> Answer:
         task = task.moved(_BENCH.placed(files))
     if not chunk.parcel.unpack((tree for item in chunk.items for tree in task.needs(item)), checker.store):
         raise EnvironmentLacks("a part of the task was lost on its way")
-    begun = time.monotonic()
-    results = [task.carry_out(checker, item) for item in chunk.items]
+    results, begun = list[Any](), time.monotonic()
+    for item in chunk.items:
+        results.append(task.carry_out(checker, item))
+        if time.monotonic() > begun + _CHUNK_SECONDS_MAX:
+            break
     answer = Answer(results, Parcel(), time.monotonic() - begun)
     answer.parcel.pack(
         (tree for result in results for tree in task.leaves(result)), checker.store, chunk.parcel.contents

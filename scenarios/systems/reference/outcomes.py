@@ -8,7 +8,8 @@ for a batch that was moved; in a second life these are what it owes from the sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import reduce
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
@@ -27,44 +28,79 @@ _ON_A_TABLE = ("ingest", "truncate", "transfer", "switch")
 """Operations on a table, which must be there. A drop of one that is not there changes nothing."""
 
 
+@dataclass
+class _Waiting:
+    """An operation that was attempted and not acknowledged so far."""
+
+    item: Item
+    failed: bool = False
+
+
 def outcomes(promises: Promises, apply: Callable[[Outcome, Item], Outcome] | None = None) -> list[Outcome]:
     """Return what recovery may find: everything acknowledged, and of what is in flight on each table the first so many.
 
     An acknowledgement settles every earlier attempt on its table: without a log, a truncation takes batches
-    with it that no flush had acknowledged. One that has failed is settled as well: it took effect or it did not.
+    with it that no flush had acknowledged. One that has failed took effect or it did not, whatever came after it.
 
     Args:
         apply: returns the state after an operation; None for the operations above.
+
+    Raises:
+        UsageError: the journal cannot be right.
     """
-    step = partial(_step, apply or _apply)
-    found = [reduce(apply or _apply, promises.initial, Outcome())]
-    in_flight: dict[str, list[Item]] = {}
-    failed: dict[str, list[Item]] = {}
+    apply = apply or _apply
+    found = [reduce(apply, promises.initial, Outcome())]
+    in_flight: dict[str, list[_Waiting]] = {}
     for event in promises.events:
         if noted(event.item):
             continue
-        table = event.item[1]
-        waiting = in_flight.setdefault(table, [])
+        waiting = in_flight.setdefault(event.item[1], [])
         if event.kind == "attempt":
-            waiting.append(event.item)
-        elif event.kind == "fail":  # It is in flight until something later is acknowledged.
-            failed.setdefault(table, []).append(event.item)
-        else:
-            settled = waiting[: waiting.index(event.item)]
-            del waiting[: len(settled) + 1]
-            for item in settled:
-                if item in failed.get(table, ()):
-                    found += step(found, item)
-            found = step(found, event.item)
-    for items in in_flight.values():
-        found = [one for some in range(len(items) + 1) for one in reduce(step, items[:some], found)]
+            waiting.append(_Waiting(event.item))
+            continue
+        place = _newest(waiting, event.item)
+        if event.kind == "fail":
+            waiting[place].failed = True
+            continue
+        for one in waiting[:place]:
+            if one.failed:
+                found = _distinct([*found, *_step(apply, found, one.item)])
+        found = _step(apply, found, event.item)
+        del waiting[: place + 1]
+    for waiting in in_flight.values():
+        found = _after(apply, found, waiting)
+    if not found:
+        raise UsageError("the journal acknowledges an operation on a table that nobody had made")
     return found
 
 
+def _newest(waiting: list[_Waiting], item: Item) -> int:
+    """The place of the newest attempt of an item that has not ended. A caller tries again once an attempt has failed."""
+    for place in reversed(range(len(waiting))):
+        if waiting[place].item == item and not waiting[place].failed:
+            return place
+    raise UsageError(f"the journal says that {item} ended, which was not attempted")
+
+
 def _step(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], item: Item) -> list[Outcome]:
-    """Return the states after an operation. Where its table is not there, it cannot have taken effect."""
-    kind, table = item[0], item[1]
-    return [apply(state, item) for state in states if kind not in _ON_A_TABLE or table in state]
+    """Return the states after an operation that took effect; those in which its table is not there are left out."""
+    return [apply(state, item) for state in states if item[0] not in _ON_A_TABLE or item[1] in state]
+
+
+def _after(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], waiting: list[_Waiting]) -> list[Outcome]:
+    """Return the states in which the first so many took effect; of those that failed, any."""
+    found = list[Outcome]()
+    for one in waiting:
+        found += states
+        took_effect = _step(apply, states, one.item)
+        # On a table that is not there it had no effect, and what comes after it may have one all the same.
+        without = [state for state in states if one.failed or not _step(apply, [state], one.item)]
+        states = _distinct([*without, *took_effect])
+    return _distinct([*found, *states])
+
+
+def _distinct(states: list[Outcome]) -> list[Outcome]:
+    return [state for place, state in enumerate(states) if state not in states[:place]]
 
 
 def _apply(state: Outcome, item: Item) -> Outcome:
@@ -99,8 +135,6 @@ class TableContract(Contract):
         if claims := claims_of(promises):
             return claims
         possible = [Promises(tuple(self.items(outcome))) for outcome in outcomes(promises, self.apply)]
-        if not possible:
-            raise UsageError("the journal acknowledges an operation on a table that nobody had made")
         return min((ExactlyOnce().check(one, recovered) for one in possible), key=len)
 
     def apply(self, state: Outcome, item: Item) -> Outcome:

@@ -10,7 +10,7 @@ from crashmatrix.scenarios.processes.interruption import ENDING_SIGNALS
 from tests import ROOT
 
 HEAD = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 from crashmatrix.scenarios.processes.interruption import Interrupted, Interruption
 number = int(sys.argv[1])
 interruption = Interruption()
@@ -60,9 +60,10 @@ interruption.interrupt()
 @uninterrupted
 def both_steps():
     os.kill(os.getpid(), number)
-    for _ in range(1000):
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
         pass
-    print("both steps")
+    print("both steps", threading.active_count() + len(sys._current_frames()))
 try:
     both_steps()
     while True:
@@ -120,4 +121,4 @@ def test_in_a_destructor() -> None:
 def test_in_steps_that_belong_together() -> None:
     """The exception waits for the end of an `uninterrupted` function and of what it calls, and is not lost."""
     done = run(UNINTERRUPTED, signal.SIGTERM)
-    assert (done.stdout, done.returncode) == ("both steps\nheard 143\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("both steps 3\nheard 143\n", 0), done.stderr  # One thread sends it again.

@@ -77,7 +77,7 @@ def refuse_damage(
                 try:
                     found = look(copy, damage if is_open else _nothing)
                 except ReferenceWalError as error:
-                    if not _names(error, copy / file):
+                    if not damage.is_named(error):
                         raise
                     continue
                 except PromiseBroken as broken:
@@ -153,6 +153,18 @@ class _Damage:
                 )
         self.file.write_bytes(data)
 
+    def is_named(self, error: ReferenceWalError) -> bool:
+        """Whether an error names the file; if it was removed, its folder or a file beside it. A log's last segment may have been
+        closed since, under another name.
+        """
+        named = getattr(error, "path", None)
+        if named is None or named == self.file:
+            return named is not None
+        renamed = self.file.name.endswith("-.arrows") and named.name.startswith(self.file.name.removesuffix(".arrows"))
+        return (renamed and named.parent == self.file.parent) or (
+            self.way == "removed" and (named in self.file.parents or named.parent == self.file.parent)
+        )
+
     def __str__(self) -> str:
         return self.way if self.way == "removed" else f"{self.way} at byte {self.place}"
 
@@ -167,11 +179,3 @@ def _place(length: int, chance: random.Random) -> int:
 def _is_newest_commit(file: Path) -> bool:
     """Whether this is the newest version of a table. Where there is no log, nothing can tell that it is gone."""
     return file.suffix == ".json" and file == max(file.parent.glob("*.json"))
-
-
-def _names(error: ReferenceWalError, file: Path) -> bool:
-    """Whether an error says which file is damaged. If it is gone, that may be the folder, or one beside it."""
-    named = getattr(error, "path", None)
-    return named == file or (
-        not file.exists() and named is not None and (named in file.parents or named.parent == file.parent)
-    )

@@ -140,6 +140,8 @@ def test_tasks(tmp_path: Path) -> None:
         expected = {number: 2 * number if number != 17 else -1 for number in numbers}
         assert dict(pool.each(Doubling(deadly=17), numbers, 2)) == expected
         assert dict(pool.each(Doubling(file=tmp_path / "file"), {1: 1}, 2)) == {1: 102}
+        few = {number: number for number in range(16)}  # A worker answers before it has done all of a chunk.
+        assert dict(pool.each(Doubling(seconds=2.6), few, 2)) == {number: 2 * number for number in few}
         with pytest.raises(EnvironmentLacks, match="no worker of the cluster can run power on ext4"):
             dict(pool.each(Doubling(experiment="power"), numbers, 2))
 

@@ -59,7 +59,7 @@ def test_one_that_failed_may_have_taken_effect(failed: bool, found: list[Any]) -
     assert outcomes(promised) == [{"t": batches} for batches in found]
 
 
-MAKE, FILL = item_key(CREATE), item_key(ZERO)
+MAKE, FILL, DROP = item_key(CREATE), item_key(ZERO), item_key(["drop", "t"])
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,28 @@ MAKE, FILL = item_key(CREATE), item_key(ZERO)
         ([f"attempt {MAKE}", f"fail {MAKE}", f"attempt {FILL}", f"ack {FILL}"], [{"t": [ZERO]}]),
         ([f"attempt {FILL}", f"fail {FILL}"], [{}]),
         ([f"attempt {FILL}"], [{}]),
+        ([f"attempt {FILL}", f"fail {FILL}", f"attempt {MAKE}"], [{}, {"t": []}]),
+        (
+            [f"attempt {MAKE}", f"fail {MAKE}", f"attempt {DROP}", f"fail {DROP}", f"attempt {MAKE}", f"ack {MAKE}"],
+            [{"t": []}],
+        ),
+        ([f"attempt {MAKE}", f"ack {MAKE}", f"attempt {DROP}", f"fail {DROP}", f"attempt {DROP}", f"ack {DROP}"], [{}]),
+        ([f"attempt {DROP}", f"fail {DROP}", f"attempt {MAKE}", f"fail {MAKE}", f"attempt {DROP}"], [{}, {"t": []}]),
     ],
 )
 def test_a_table_that_could_not_be_made(lines: list[str], found: list[Any]) -> None:
     """Later operations on it had no effect, unless it was made all the same; an acknowledgement says that it was."""
     assert outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode())) == found
+
+
+def test_failed_ones_are_independent() -> None:
+    """Any of them may have taken effect; of those in flight, which nobody was told about, the first so many."""
+    lines = [f"attempt {FILL}", f"fail {FILL}", f"attempt {item_key(ONE)}", f"fail {item_key(ONE)}"]
+    found = outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,)))
+    assert sorted(outcome["t"] for outcome in found) == [[], [ZERO], [ZERO, ONE], [ONE]]
+    lines = [f"attempt {FILL}", f"attempt {item_key(ONE)}"]
+    found = outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,)))
+    assert sorted(outcome["t"] for outcome in found) == [[], [ZERO], [ZERO, ONE]]
 
 
 def test_an_acknowledged_batch_of_a_table_that_nobody_made() -> None:
@@ -99,6 +116,17 @@ MADE, GONE = '["make", "t"]', '["remove", "t"]'
         ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"ack {GONE}"], False, True),
         ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"ack {GONE}"], True, False),
         ([f"attempt {MADE}", f"fail {MADE}", f"attempt {MADE}", f"ack {MADE}"], False, False),
+        (
+            [f"attempt {MADE}", f"fail {MADE}", f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"fail {GONE}"]
+            + [f"attempt {MADE}", f"ack {MADE}"],
+            False,
+            False,
+        ),
+        (
+            [f"attempt {GONE}", f"fail {GONE}", f"attempt {MADE}", f"fail {MADE}", f"attempt {GONE}", f"ack {GONE}"],
+            True,
+            False,
+        ),
     ],
 )
 def test_tables_of_a_log(lines: list[str], there: bool, kept: bool) -> None:
