@@ -84,7 +84,7 @@ def test_a_table_that_could_not_be_made(lines: list[str], found: list[Any]) -> N
 
 
 def test_failed_ones_are_independent() -> None:
-    """Any of them may have taken effect; of those in flight, which nobody was told about, the first so many."""
+    """Any of them may have taken effect; of those in flight, the first so many."""
     lines = [f"attempt {FILL}", f"fail {FILL}", f"attempt {item_key(ONE)}", f"fail {item_key(ONE)}"]
     found = outcomes(Promises.parse("".join(f"{line}\n" for line in lines).encode(), (CREATE,)))
     assert sorted(outcome["t"] for outcome in found) == [[], [ZERO], [ZERO, ONE], [ONE]]
@@ -117,8 +117,7 @@ MADE, GONE = '["make", "t"]', '["remove", "t"]'
         ([f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"ack {GONE}"], True, False),
         ([f"attempt {MADE}", f"fail {MADE}", f"attempt {MADE}", f"ack {MADE}"], False, False),
         (
-            [f"attempt {MADE}", f"fail {MADE}", f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"fail {GONE}"]
-            + [f"attempt {MADE}", f"ack {MADE}"],
+            [f"attempt {MADE}", f"ack {MADE}", f"attempt {GONE}", f"fail {GONE}", f"attempt {MADE}", f"ack {MADE}"],
             False,
             False,
         ),
