@@ -141,6 +141,17 @@ def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
         assert newest_version(log) == 6
 
 
+@pytest.mark.parametrize("gone", [4, 5])
+def test_a_commit_that_a_torn_checkpoint_leaves_needed(gone: int, tmp_path: Path) -> None:
+    """Without the newest checkpoint, each commit since the one before it is needed."""
+    log = filled(tmp_path, 6)
+    (log / f"{6:020d}.checkpoint.parquet").write_bytes(b"")
+    assert torn(log)
+    (log / f"{gone:020d}.json").unlink()
+    with pytest.raises(TableCorrupted, match="the checkpoint is damaged"):
+        torn(log)
+
+
 def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:
     """Opening refuses, and changes nothing, if both checkpoints are damaged and the first commits are gone."""
     log = filled(tmp_path, 6)
