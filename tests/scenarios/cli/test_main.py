@@ -55,11 +55,11 @@ def one_line(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder() -> str:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports of a broken store: one, and one of each of two shards."""
-    name = tempfile.mkdtemp()
+    name = tmp_path_factory.mktemp("reports")
     for report, *more in (["whole"], ["1", "--shard", "1/2"], ["2", "--shard", "2/2"]):
-        crashmatrix("run", f"{TOYS}:Buffered", *KILL, "--report", report, *more, cwd=Path(name))
+        crashmatrix("run", f"{TOYS}:Buffered", *KILL, "--report", report, *more, cwd=name)
     return name
 
 
@@ -84,7 +84,7 @@ SPEAKING = [
 @pytest.mark.daily(2)
 @pytest.mark.parametrize("arguments", SPEAKING, ids=lambda arguments: arguments[0])
 @pytest.mark.parametrize("full", [True, False], ids=["full", "closed"])
-def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: str, tmp_path: Path) -> None:
+def test_output_that_cannot_be_written(full: bool, arguments: list[str], folder: Path, tmp_path: Path) -> None:
     """A full device, or a pipe that nobody reads, never makes a command end with the status of a broken promise."""
     shutil.copytree(folder, tmp_path / "in")
     run = crashmatrix(*arguments, cwd=tmp_path / "in", first=FULL if full else CLOSED)
