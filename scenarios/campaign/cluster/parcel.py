@@ -21,7 +21,6 @@ __all__ = ["Parcel", "read_content", "write_content"]
 Content = tuple[int, list[tuple[int, bytes]]]
 """A file's size, and its pieces with their offsets."""
 
-
 _PAGE_BYTES = 4096
 _SMALL_BYTES = 1 << 16
 """A file of no more is read whole: each system call costs more than its zeros, while Dask's thread wants the interpreter, too."""

@@ -252,7 +252,7 @@ class ClusterPool(Pool[Checker]):
         """Have all answers at once: a trip to the scheduler takes milliseconds. If that cannot be, have none."""
         try:
             return dict(zip(futures, self._client.gather(futures), strict=True))
-        except (Exception, CancelledError):  # Any: then each is looked at alone.
+        except Exception:  # Any: then each is looked at alone.
             return {}
 
     def _results(self, task: Task[Checker, T, R], future: Any, answers: Mapping[Any, Answer]) -> list[R] | None:

@@ -102,6 +102,16 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Items of a task, with the contents that they need."""
+
+    run: Run
+    task: Task[Checker, Any, Any]
+    items: list[Any]
+    parcel: Parcel
+
+
+@dataclass(frozen=True)
 class Answer:
     """The results of a chunk's first items, with the contents that the coordinator does not know."""
 
@@ -167,16 +177,6 @@ class _Bench:
 
 
 _BENCH = _Bench()
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Items of a task, with the contents that they need."""
-
-    run: Run
-    task: Task[Checker, Any, Any]
-    items: list[Any]
-    parcel: Parcel
 
 
 def carry_out(packed: bytes, files: Files | None = None) -> Answer:

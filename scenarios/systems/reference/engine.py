@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -157,7 +158,7 @@ class ReferenceEngine(SystemUnderTest):
             living.closed()
             last = [*during[split + 1 :], Operation("flush")]
             self._session(root, "reference-last", last, journal, data, living)
-            refuse_damage(root, self._found, self.seed, but_for=ARCHIVE)
+            refuse_damage(root, partial(self._found, data), self.seed, but_for=ARCHIVE)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living
@@ -249,11 +250,11 @@ class ReferenceEngine(SystemUnderTest):
 
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return the tables, the batches in them, in Delta or replayed, and those moved elsewhere."""
-        found = self._found(root)  # First: opening the engine finishes a transfer that was cut short.
-        return [*found, *(["received", *batch.item[1:]] for batch in archived(self._folder(root), self._data()))]
-
-    def _found(self, root: Path, opened: Callable[[], None] = lambda: None) -> list[Item]:
         data = self._data()
+        found = self._found(data, root)  # First: opening the engine finishes a transfer that was cut short.
+        return [*found, *(["received", *batch.item[1:]] for batch in archived(self._folder(root), data))]
+
+    def _found(self, data: DataSet, root: Path, opened: Callable[[], None] = lambda: None) -> list[Item]:
         with self._open(root) as engine:
             opened()
             found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}

@@ -1,7 +1,7 @@
 """The reference log by itself, without the engine: appends, groups of threads, sets of persisted batches, truncation, removal.
 
 Items: ``["append", TABLE, NUMBER]``, and ``["mark", TABLE, IDS]`` for batches that were marked persisted. A batch is found if the
-log returns it or knows that it is persisted. ``["make", TABLE]`` and ``["remove", TABLE]`` are of a table without other items.
+log returns it or knows that it is persisted. ``["create", TABLE]`` and ``["drop", TABLE]`` are of a table without other items.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class ReferenceLog(SystemUnderTest):
     def _make_and_remove(self, wal: WriteAheadLog, journal: Journal, identity: str, batches: int) -> None:
         """The new log begins empty, though one of its name had batches."""
         self._doing = "creation"
-        with journal.attempt(["make", BRIEF]):
+        with journal.attempt(["create", BRIEF]):
             wal.create_table_log(BRIEF, SCHEMA, identity=identity)
         self._doing = ""
         for number in range(batches):
@@ -197,7 +197,7 @@ class ReferenceLog(SystemUnderTest):
         if batches:
             wal.mark_persisted(BRIEF, [batches - 1])
         self._doing = "removal"
-        with journal.attempt(["remove", BRIEF]):
+        with journal.attempt(["drop", BRIEF]):
             wal.remove_table_log(BRIEF)
         self._doing = ""
 
@@ -212,7 +212,7 @@ class ReferenceLog(SystemUnderTest):
             self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
-                with journal.attempt(["remove", BRIEF]):
+                with journal.attempt(["drop", BRIEF]):
                     wal.remove_table_log(BRIEF)
             self._make_and_remove(wal, journal, f"{BRIEF} again", 1)
             self._append(wal, journal, OTHER, wal.log(OTHER).next_id)
@@ -268,7 +268,7 @@ class ReferenceLog(SystemUnderTest):
     def _found(self, root: Path, opened: Callable[[], None]) -> list[Item]:
         with self._open(root) as wal:
             opened()
-            made = [["make", BRIEF]] if BRIEF in wal.tables else []
+            made = [["create", BRIEF]] if BRIEF in wal.tables else []
             return [*made, *(item for table in wal.tables if table != BRIEF for item in self._items(wal, table))]
 
     def _items(self, wal: WriteAheadLog, table: str) -> list[Item]:

@@ -84,7 +84,11 @@ def _newest(waiting: list[_Waiting], item: Item) -> int:
 
 def _step(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], item: Item) -> list[Outcome]:
     """Return the states after an operation that took effect; those in which its table is not there are left out."""
-    return [apply(state, item) for state in states if item[0] not in _ON_A_TABLE or item[1] in state]
+    return [apply(state, item) for state in states if _can_have_effect(item, state)]
+
+
+def _can_have_effect(item: Item, state: Outcome) -> bool:
+    return item[0] not in _ON_A_TABLE or item[1] in state
 
 
 def _after(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], waiting: list[_Waiting]) -> list[Outcome]:
@@ -94,7 +98,7 @@ def _after(apply: Callable[[Outcome, Item], Outcome], states: list[Outcome], wai
         found += states
         took_effect = _step(apply, states, one.item)
         # On a table that is not there it had no effect, and what comes after it may have one all the same.
-        without = [state for state in states if one.failed or not _step(apply, [state], one.item)]
+        without = [state for state in states if one.failed or not _can_have_effect(one.item, state)]
         states = _distinct([*without, *took_effect])
     return _distinct([*found, *states])
 
@@ -155,24 +159,20 @@ class LogContract(ExactlyOnce):
         """Judge the guarantee itself, and what the workload saw."""
         if claims := claims_of(promises):
             return claims
-        stored = Promises(
-            tuple(item for item in promises.initial if item[0] not in _TABLES),
-            tuple(event for event in promises.events if event.item[0] not in _TABLES),
-        )
-        tables = Promises(
-            tuple(item for item in promises.initial if item[0] in _TABLES),
-            tuple(event for event in promises.events if event.item[0] in _TABLES),
-        )
-        there = {item[1] for item in recovered if item[0] in _TABLES}
-        if not any(there == outcome.keys() for outcome in outcomes(tables, _apply_to_tables)):
+        there = {item[1] for item in recovered if _is_of_tables(item)}
+        if not any(there == outcome.keys() for outcome in outcomes(_part(promises, of_tables=True))):
             verdict = Verdict.PHANTOM if there else Verdict.LOSES
             return [Violation(verdict, f"the tables {sorted(there)} are there, of those that are made and removed")]
-        return super().check(stored, [item for item in recovered if item[0] not in _TABLES])
+        stored = [item for item in recovered if not _is_of_tables(item)]
+        return super().check(_part(promises, of_tables=False), stored)
 
 
-_TABLES = ("make", "remove")
+def _is_of_tables(item: Item) -> bool:
+    return item[0] in ("create", "drop")
 
 
-def _apply_to_tables(state: Outcome, item: Item) -> Outcome:
-    others = {name: items for name, items in state.items() if name != item[1]}
-    return {**others, item[1]: []} if item[0] == "make" else others
+def _part(promises: Promises, *, of_tables: bool) -> Promises:
+    return Promises(
+        tuple(item for item in promises.initial if _is_of_tables(item) == of_tables),
+        tuple(event for event in promises.events if _is_of_tables(event.item) == of_tables),
+    )

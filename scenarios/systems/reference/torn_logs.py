@@ -16,7 +16,7 @@ from crashmatrix.reference_wal.log.segments.segment import (
     scan,
 )
 
-__all__ = ["stop_rotating", "tear_an_append"]
+__all__ = ["SECTOR_BYTES", "stop_rotating", "tear_an_append"]
 
 SECTOR_BYTES = 512
 """The disk's, and not the engine's idea of it, which is under test."""

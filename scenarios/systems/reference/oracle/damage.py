@@ -23,10 +23,11 @@ from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
+from crashmatrix.scenarios.systems.reference.torn_logs import SECTOR_BYTES
 
-__all__ = ["refuse_damage", "unobserved"]
+__all__ = ["copy_of", "refuse_damage"]
 
-_ZEROED_BYTES, _ENDS_BYTES = 512, 200
+_ENDS_BYTES = 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
 """The length of what follows the number in a log's note of its end."""
 _WHILE_OPEN = 0.5
@@ -35,11 +36,12 @@ _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
 @contextmanager
-def unobserved() -> Iterator[None]:
-    """Have no crash point in the block."""
+def copy_of(root: Path) -> Iterator[Path]:
+    """Make a copy of a folder for the block, in which there is no crash point."""
     before = faults.observe(None)
     try:
-        yield
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(shutil.copytree(root, Path(folder) / "copy"))
     finally:
         faults.observe(before)
 
@@ -60,14 +62,10 @@ def refuse_damage(
         PromiseBroken: something else was there, or the error did not name the file.
     """
     chance = random.Random(f"damage {seed}")
-    with tempfile.TemporaryDirectory() as folder, unobserved():
-        copy = Path(folder) / "copy"
-        shutil.copytree(root, copy)
-        with claimed_as_broken("opening a copy of the folder"):
-            there = look(copy, _nothing)
-        for file in islice(cycle(_drawn(root, chance, but_for)), times):
-            shutil.rmtree(copy)
-            shutil.copytree(root, copy)
+    with copy_of(root) as copy, claimed_as_broken("opening a copy of the folder"):
+        there = look(copy, _nothing)
+    for file in islice(cycle(_drawn(root, chance, but_for)), times):
+        with copy_of(root) as copy:
             damage = _Damage.drawn(copy / file, chance)
             is_open = chance.random() < _WHILE_OPEN
             if not is_open:
@@ -82,8 +80,8 @@ def refuse_damage(
                     continue
                 except PromiseBroken as broken:
                     raise PromiseBroken(broken.verdict, f"{how}, and then {broken.explanation}") from broken
-            if found != there:
-                raise PromiseBroken("corrupt", f"{how}, and the folder returned other rows")
+        if found != there:
+            raise PromiseBroken("corrupt", f"{how}, and the folder returned other rows")
 
 
 def _nothing() -> None:
@@ -106,7 +104,10 @@ def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
 
 
 def _end_is_noted(active: Path) -> bool:
-    """Whether the note of a log's end is whole and says what the log holds, or there is nothing to hold."""
+    """Whether the note of a log's end is whole and says what the log holds, or there is nothing to hold.
+
+    The engine's own reader of the note (`log.end.read_end`) is under test here.
+    """
     with open_segment(active) as file:
         found = scan(file)
     end = b"%d" % (int(active.name.partition("-")[0]) + found.records)
@@ -148,9 +149,8 @@ class _Damage:
             case "changed in a bit" if self.place < len(data):
                 data[self.place] ^= 1 << self.bit
             case "zeroed in a sector":
-                data[self.place : self.place + _ZEROED_BYTES] = bytes(
-                    len(data[self.place : self.place + _ZEROED_BYTES])
-                )
+                end = min(len(data), self.place + SECTOR_BYTES)
+                data[self.place : end] = bytes(end - self.place)
         self.file.write_bytes(data)
 
     def is_named(self, error: ReferenceWalError) -> bool:
@@ -158,12 +158,11 @@ class _Damage:
         closed since, under another name.
         """
         named = getattr(error, "path", None)
-        if named is None or named == self.file:
-            return named is not None
-        renamed = self.file.name.endswith("-.arrows") and named.name.startswith(self.file.name.removesuffix(".arrows"))
-        return (renamed and named.parent == self.file.parent) or (
-            self.way == "removed" and (named in self.file.parents or named.parent == self.file.parent)
-        )
+        if named is None:
+            return False
+        beside, name = named.parent == self.file.parent, self.file.name
+        renamed = name.endswith("-.arrows") and beside and named.name.startswith(name.removesuffix(".arrows"))
+        return named == self.file or renamed or (self.way == "removed" and (beside or named in self.file.parents))
 
     def __str__(self) -> str:
         return self.way if self.way == "removed" else f"{self.way} at byte {self.place}"

@@ -15,8 +15,6 @@ Items and contract: `contract`. Meant for kills: few hits come in the same order
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,7 +31,7 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
-from crashmatrix.scenarios.systems.reference.oracle.damage import unobserved
+from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 from crashmatrix.scenarios.target.journal import Item, Journal
@@ -255,10 +253,12 @@ class _Run:
 
     def _look_at_a_copy(self) -> None:
         """Open a copy of the folder, as after a kill at this place, and compare: each call that returned is durable."""
-        with tempfile.TemporaryDirectory() as folder, unobserved(), claimed_as_broken("opening a copy of the folder"):
-            copy = shutil.copytree(self._root, Path(folder) / "copy")
-            with StorageEngine.open(copy, options=OPTIONS) as engine:
-                found, there = _there(engine), _there(self._engine)
+        with (
+            copy_of(self._root) as copy,
+            claimed_as_broken("opening a copy of the folder"),
+            StorageEngine.open(copy, options=OPTIONS) as engine,
+        ):
+            found, there = _there(engine), _there(self._engine)
         if found != there:
             verdict = "loses" if set(found or []) < set(there or []) else "corrupt"
             raise PromiseBroken(verdict, f"a kill now would leave the batches {found}; the engine has {there}")

@@ -99,7 +99,7 @@ def test_an_acknowledged_batch_of_a_table_that_nobody_made() -> None:
         TableContract().check(promises(ZERO), [])
 
 
-MADE, GONE = '["make", "t"]', '["remove", "t"]'
+MADE, GONE = '["create", "t"]', '["drop", "t"]'
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ MADE, GONE = '["make", "t"]', '["remove", "t"]'
 def test_tables_of_a_log(lines: list[str], there: bool, kept: bool) -> None:
     """A table that was made is there, one that was removed is not; batches of other tables are judged as before."""
     journal = "".join(f"{line}\n" for line in [*lines, 'attempt ["append", "s", 0]', 'ack ["append", "s", 0]'])
-    promised, table = Promises.parse(journal.encode()), [["make", "t"]] if there else []
+    promised, table = Promises.parse(journal.encode()), [["create", "t"]] if there else []
     assert (not LogContract().check(promised, [*table, ["append", "s", 0]])) == kept
     assert LogContract().check(promised, table)
