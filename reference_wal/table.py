@@ -117,14 +117,14 @@ class Table:
             self._refuse_if_unusable()
             with self._health.poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
                 batch_id = self.log.append(batch)
-            with self._health.poisoned_by_errors(), self._lock:  # A batch half in the buffers must never be committed.
-                self.buffers.insert(batch_id, batch)
+                with self._lock:  # A batch half in the buffers must never be committed.
+                    self.buffers.insert(batch_id, batch)
         self._tally.add(appends=1, append_bytes=batch.nbytes)
         return batch_id
 
     def spill(self) -> None:
         """Move the rows that wait in memory to a file; forget them if the table was dropped meanwhile."""
-        with self._health.poisoned_by_errors(), self._lock:
+        with self._lock, self._health.poisoned_by_errors():
             if self._dropped:
                 self.buffers.clear()
             else:
@@ -178,10 +178,14 @@ class Table:
         self._tally.add(commits=1, rows=sum(part.rows for part in parts))
         self._checkpoint_if_due(options)
 
-    def _changing(self) -> ExitStack:
-        """Be the only one to change the Delta side; and not at all once something failed, perhaps while we waited."""
+    def _changing(self, *alone: Gate) -> ExitStack:
+        """Be the only one to change the Delta side, with these gates closed; and not at all once something failed, perhaps
+        while we waited. An error poisons the engine before the gates open: a call that waits must not be let in.
+        """
         with ExitStack() as stack:
             stack.enter_context(self._committing)
+            for gate in alone:
+                stack.enter_context(gate.closed())
             self._refuse_if_unusable()
             stack.enter_context(self._health.poisoned_by_errors(but_for=_NOTHING_REMOVED))
             return stack.pop_all()
@@ -191,8 +195,8 @@ class Table:
             return self._seal()
 
     def _seal(self) -> Generation | None:
-        self._refuse_if_unusable()  # An append may have failed while we waited, and leave a hole.
         with self._lock:
+            self._refuse_if_unusable()  # An append or a spill may have failed while we waited, and leave a hole.
             self._sealed = self.buffers.seal()
             self._tally.add(generations=self._sealed is not None)
             return self._sealed
@@ -217,7 +221,7 @@ class Table:
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""
         self.log.refuse_if_poisoned()  # Now: once Delta is cleared, it would be too late.
-        with self._changing(), self._ingesting.closed():
+        with self._changing(self._ingesting):
             BEFORE_TRUNCATE.hit()
             self.store.clear(self.log.next_id - 1, application=self.application)
             TRUNCATED.hit()
@@ -232,7 +236,7 @@ class Table:
     def switch_log(self, on: bool, options: EngineOptions) -> None:
         """Have a log from now on, or none; what waits is committed first. Durable on return."""
         self.log.refuse_if_poisoned()
-        with self._changing(), self._ingesting.closed():
+        with self._changing(self._ingesting):
             self.log.refuse_if_poisoned()  # A failed batch may be in it: nobody could say later whose rows they are.
             if on and self.logged:
                 return  # Every batch is promised already.
@@ -277,7 +281,7 @@ class Table:
 
     def drop(self) -> None:
         """Drop the table, its rows and its log, at once; durable on return."""
-        with self._changing(), self._ingesting.closed(), self._reading.closed():
+        with self._changing(self._ingesting, self._reading):
             table_folder.hide(self.store.path)
             with self._lock:  # A call that has appended may be spilling by now, in the folder that goes next.
                 self._dropped = True
@@ -299,8 +303,8 @@ class Table:
     def read(self) -> pa.Table:
         """Return every row once, wherever it is."""
         with self._reading.passed():
-            self._refuse_if_unusable()
             with self._lock:
+                self._refuse_if_unusable()
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []
                 compressed = self._compressed.parts

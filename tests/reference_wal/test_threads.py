@@ -20,6 +20,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, LogPoisoned, StorageEngine, UnknownTable
+from crashmatrix.reference_wal.health import Health
 from tests import ROOT
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
@@ -179,26 +180,52 @@ def test_a_flush_that_waited_for_an_append_that_failed(switch: bool, tmp_path: P
         assert numbers(engine.read("t")) == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("call", ["read", "ingest"])
-def test_a_call_that_waited_for_one_that_failed(call: str, tmp_path: Path) -> None:
-    """While a drop fails half-way, another call waits. It is refused then, and does not look for files that may be gone."""
+@pytest.fixture
+def poisoned_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever thread an error sets free has time to go on before the engine knows of the error."""
+    note = Health._note
+
+    def late(health: Health, error: BaseException) -> None:
+        time.sleep(0.1)
+        note(health, error)
+
+    monkeypatch.setattr(Health, "_note", late)
+
+
+@pytest.mark.usefixtures("poisoned_late")
+@pytest.mark.parametrize(
+    ("failing", "at", "waits"),
+    [
+        *(("drop_table", "drop.table.before_sync", call) for call in ("read", "ingest", "flush", "truncate")),
+        *(("truncate", "engine.truncate.after_commit", call) for call in ("ingest", "flush")),
+        *(("switch_log", "engine.switch.before_stop", call) for call in ("ingest", "flush")),
+        *(("flush", "commit.delta.before_transact", call) for call in ("flush", "truncate", "drop_table")),
+        *(("ingest", "spill.file.after_write", call) for call in ("read", "flush")),
+    ],
+)
+def test_a_call_that_waited_for_one_that_failed(failing: str, at: str, waits: str, tmp_path: Path) -> None:
+    """A call fails half-way while another waits for it. That one is refused, and sees nothing of what is half done."""
     waiting = list[Future[object]]()
-    with opened(tmp_path) as engine, ThreadPoolExecutor() as pool:
+    options = EngineOptions(memory_bytes_max=1_500)
+    with opened(tmp_path, options=options) as engine, ThreadPoolExecutor() as pool:
         calls: dict[str, Callable[[], object]] = {
-            "read": lambda: engine.read("t"), "ingest": lambda: engine.ingest("t", batch(2))
-        }  # fmt: skip
+            name: partial(getattr(engine, name), "t") for name in ("read", "truncate", "drop_table")
+        }
+        calls |= {"flush": engine.flush, "switch_log": partial(engine.switch_log, False, "t")}
+        calls["ingest"] = partial(engine.ingest, "t", batch(*range(100)))
 
         def fail(point: faults.FailPoint, _: int) -> None:
-            if point.name == "drop.table.before_sync":
-                waiting.append(pool.submit(calls[call]))
+            if point.name == at and not waiting:
+                waiting.append(pool.submit(calls[waits]))
                 time.sleep(0.1)
                 raise OSError(errno.EIO, "the disk failed")
 
         engine.ingest("t", batch(1))
-        engine.flush()
+        if failing != "flush":
+            engine.flush()
         faults.observe(fail)
         with pytest.raises(OSError, match="the disk failed"):
-            engine.drop_table("t")
+            calls[failing]()
         faults.observe(None)
         with pytest.raises(LogPoisoned):
             waiting[0].result()
