@@ -20,10 +20,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
-from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
+from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned, ReferenceWalError
 
-__all__ = ["Health"]
+__all__ = ["Health", "Mutex"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ class Health:
         if self.closed:
             raise EngineClosed
 
-    def _note(self, error: BaseException) -> None:
+    def note(self, error: BaseException) -> None:
+        """Refuse all work from now on, because of this error."""
         # In this order: a caller that sees the cause must see, too, whose error it was.
         self.failed_unseen = self.failed_unseen or threading.get_ident() in self._background_threads
         self._cause = self._cause or error
@@ -69,7 +71,7 @@ class Health:
             yield
         except BaseException as error:
             logger.error("the background thread failed: %r", error)
-            self._note(error)
+            self.note(error)
 
     @contextmanager
     def poisoned_by_errors(
@@ -81,5 +83,25 @@ class Health:
         except but_for:
             raise
         except BaseException as error:
-            self._note(error)
+            self.note(error)
             raise
+
+
+class Mutex:
+    """A lock for data that readers see: an error while it is held poisons the engine before anybody else gets the lock.
+
+    A refusal (any ReferenceWalError) does not: it comes before a change.
+    """
+
+    def __init__(self, health: Health) -> None:
+        self._health, self._lock = health, threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            if error is not None and not isinstance(error, ReferenceWalError):
+                self._health.note(error)
+        finally:
+            self._lock.release()

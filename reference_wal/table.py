@@ -34,7 +34,7 @@ from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_files,
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
 from crashmatrix.reference_wal.gate import Gate
-from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.health import Health, Mutex
 from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
@@ -71,7 +71,7 @@ class Table:
         self.buffers = SeriesBuffers(store.properties.tags, spills=spills)
         self._logs, self._health, self._tally = logs, health, tally
         self._transfer = Transfer(store, self.application)
-        self._committing, self._lock = threading.Lock(), threading.Lock()
+        self._committing, self._lock = threading.Lock(), Mutex(health)
         self._ingesting, self._reading = Gate(), Gate()
         self._sealed: Generation | None = None
         self._compressed = CompressedBuffer()
@@ -124,7 +124,7 @@ class Table:
 
     def spill(self) -> None:
         """Move the rows that wait in memory to a file; forget them if the table was dropped meanwhile."""
-        with self._lock, self._health.poisoned_by_errors():
+        with self._lock:
             if self._dropped:
                 self.buffers.clear()
             else:
@@ -201,11 +201,6 @@ class Table:
             self._tally.add(generations=self._sealed is not None)
             return self._sealed
 
-    def _show_committed(self) -> None:
-        """Let readers find the rows in the files that there are now."""
-        with self._lock:
-            self._files = self.store.names()
-
     def _remove_spills(self, spills: list[Spill]) -> None:
         if spills:
             with self._reading.closed():
@@ -271,7 +266,8 @@ class Table:
             try:
                 self._transfer.send(receiver, schema)
             finally:
-                self._show_committed()
+                with self._lock:  # Readers find the rows in the files that there are now.
+                    self._files = self.store.names()
             with self._reading.closed():
                 self.store.remove_orphans()
             if rows:

@@ -183,13 +183,13 @@ def test_a_flush_that_waited_for_an_append_that_failed(switch: bool, tmp_path: P
 @pytest.fixture
 def poisoned_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever thread an error sets free has time to go on before the engine knows of the error."""
-    note = Health._note
+    note = Health.note
 
     def late(health: Health, error: BaseException) -> None:
         time.sleep(0.1)
         note(health, error)
 
-    monkeypatch.setattr(Health, "_note", late)
+    monkeypatch.setattr(Health, "note", late)
 
 
 @pytest.mark.usefixtures("poisoned_late")
@@ -204,7 +204,7 @@ def poisoned_late(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_call_that_waited_for_one_that_failed(failing: str, at: str, waits: str, tmp_path: Path) -> None:
-    """A call fails half-way while another waits for it. That one is refused, and sees nothing of what is half done."""
+    """A call fails half-way while another waits for it. The other one is refused, and sees nothing of what is half done."""
     waiting = list[Future[object]]()
     options = EngineOptions(memory_bytes_max=1_500)
     with opened(tmp_path, options=options) as engine, ThreadPoolExecutor() as pool:

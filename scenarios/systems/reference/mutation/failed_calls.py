@@ -118,7 +118,7 @@ FAILED_CALLS = (
         "background-error-swallowed",
         "the background thread goes on after a commit that failed",
         together(
-            change(Health, "_note", errors.not_in_background),
+            change(Health, "note", errors.not_in_background),
             change(Flusher, "_run", errors.goes_on),
         ),
         dies="call",
@@ -128,7 +128,7 @@ FAILED_CALLS = (
     Mutant(
         "writer-dies-unnoticed",
         "the background thread ends with a commit that failed, and batches are acknowledged all the same",
-        change(Health, "_note", errors.not_in_background),
+        change(Health, "note", errors.not_in_background),
         dies="call",
         target="reference:threads",
         options=_WRITERS,

@@ -31,6 +31,11 @@ OVERLAPPING = [
         ),
     ),
     _row(
+        "poisoned-late",
+        "a call that waited for one that failed goes on before the engine is poisoned",
+        change(Table, "_changing", threads.poisoned_late),
+    ),
+    _row(
         "switched-amid-appends",
         "a log is switched off while batches are appended to it",
         change(Table, "switch_log", threads.switched_amid_appends),

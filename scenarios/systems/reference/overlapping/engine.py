@@ -1,10 +1,11 @@
 """The reference engine with its calls overlapping: writers and a background thread at once, then each pair of calls, one held.
 
 A pair: the first call runs in a thread, and is held (`held`) at its k-th hit of a failpoint; the second one is made meanwhile. It
-returns, or it waits for the first, which is then let go, and may fail. Then the same with the first call held between
-two of its critical sections. For every pair of `CALLS`, each k up to the end of the first call is tried, or so many as `HELD`,
-drawn with the seed. Before the pairs, each call is held at every place, and the table read there. Where nothing is under way,
-the table is read and noted, and now and then a copy of the folder is opened, which must have the same rows.
+returns, or it waits for the first, which is then let go. Then the same with the first call held between two of its critical
+sections. For every pair of `CALLS`, each k up to the end of the first call is tried, or so many as `HELD`, drawn with the seed.
+Before the pairs, each call is held at every place, and the table read there; and each call fails a few times while another one
+waits for it. Where nothing is under way, the table is read and noted, and now and then a copy of the folder is opened, which
+must have the same rows.
 
 ``switch`` takes the table's log away and gives it one again. A batch is acknowledged if there is a log when its call returned: it
 is in that log, or was committed before the table got that.
@@ -18,7 +19,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,16 +48,16 @@ HELD = 1
 WRITERS, EACH = 3, 4
 _HITS_MAX = 30
 """Hits, or places between sections, that are drawn from as long as it is not known how many a call has."""
-_LEFT_OUT = 0.5
-"""The share of drawn places that are left out: for each pair one is tried on average, a hit or one between sections."""
+_LEFT_OUT = 0.6
+"""The share of drawn places that are left out: in five pairs four are tried, at a hit or between sections."""
 _FEW = 4
 """A call with so few places between sections is held at each of them."""
 _REOPENED = 0.3
 """The share of pairs after which the engine is opened again."""
 COPIED = 0.15
 """The share of pairs after which a copy of the folder is opened."""
-_FAILS = 0.25
-"""The share of calls held at a hit that then fail there."""
+_WAITING = ("ingest", "read")
+"""The calls made while another call is held at a hit, and then fails there."""
 _SPILLED = 0.3
 """The share of pairs before which the rows that wait are in a file."""
 _THREE = 0.4
@@ -105,12 +107,13 @@ class ThreadedEngine(SystemUnderTest):
         self._pairs = [pair.split("+") for pair in pairs] or [[one, two] for one in CALLS for two in CALLS]
 
     def workload(self, root: Path, journal: Journal) -> None:
-        """Writers with a background thread; calls that are watched; then the pairs, in a drawn order."""
+        """Writers with a background thread; calls that are watched; some that fail; then the pairs, in a drawn order."""
         run = _Run(root, journal, self.seed)
         with noting(journal):
             run.writers()
             for first in dict.fromkeys(first for first, second in self._pairs if "read" in (first, second)):
                 run.watched(first)
+                run.failing(first)
             for first, second in run.draw.sample(self._pairs, len(self._pairs)):
                 run.pair(first, second, self._held)
             run.end()
@@ -145,8 +148,8 @@ class _Run:
         self._engine = StorageEngine.open(root, options=OPTIONS)
         self._closed = self._failed = False
         self._known: dict[str, list[int]] = {}
-        self._most: dict[tuple[str, bool], int] = {}
-        """How many hits a call has, and places between sections, as it turned out."""
+        self._watched: dict[str, Held] = {}
+        """The calls that were held at each place."""
 
     def writers(self) -> None:
         """Several threads ingest while another reads, and the background thread commits."""
@@ -181,38 +184,51 @@ class _Run:
                 held.let_go()
             for caller in (one, *readers):
                 caller.finish()
-        self._most |= {(first, False): max(1, held.hits), (first, True): max(1, held.places)}
+        self._watched[first] = held
         self._settle()
+
+    def failing(self, first: str) -> None:
+        """Let a call fail at one hit between any two of its places, while others wait for it."""
+        self.draw = random.Random(f"{self._seed} {first} fails")
+        for _, hits in groupby(enumerate(self._watched[first].sections, start=1), key=itemgetter(1)):
+            self._make_ready()
+            self._overlap(first, _WAITING, Held(self.draw.choice([*hits])[0], fails=True))
+            self._settle()
 
     def pair(self, first: str, second: str, held: int) -> None:
         """Hold the first call at one place after the other, or at drawn ones, and make the second one."""
         for between in (False, True):
-            most = self._most.get((first, between), _HITS_MAX)
+            most = self._most(first, between)
             drawn = held > 0 and not (between and most <= _FEW)
             for turn in range(1, held + 1) if drawn else count(1):
                 # A generator for each: what one pair comes to does not change what is drawn for the next.
                 self.draw = random.Random(f"{self._seed} {first} {second} {between} {turn}")
                 if drawn and self.draw.random() < _LEFT_OUT:
                     continue
-                fails = drawn and not between and self.draw.random() < _FAILS
                 self._make_ready()
-                place = Held(self.draw.randint(1, most) if drawn else turn, between=between, fails=fails)
-                reached = self._overlap(first, second, place)
+                place = Held(self.draw.randint(1, most) if drawn else turn, between=between)
+                # A third call may find that the held one is out of turn.
+                meanwhile = ["ingest", second] if self.draw.random() < _THREE else [second]
+                reached = self._overlap(first, meanwhile, place)
                 self._settle()
                 if not reached and not drawn:
                     break  # The first call has no such place.
 
-    def _overlap(self, first: str, second: str, held: Held) -> bool:
-        """Make two calls, or three: a third one may find that the held one is out of turn."""
-        meanwhile = ["ingest", second] if self.draw.random() < _THREE else [second]
+    def _most(self, first: str, between: bool) -> int:
+        """How many hits a call has, or places, as far as is known."""
+        watched = self._watched.get(first)
+        return max(1, watched.places if between else watched.hits) if watched else _HITS_MAX
+
+    def _overlap(self, first: str, meanwhile: Sequence[str], held: Held) -> bool:
+        """Make calls while one is held, each in a thread of its own."""
         with held.installed():
             one = Caller(lambda: held.call(partial(self._call, first)))
             reached = held.wait(one)
-            two = Caller(partial(self._calls, meanwhile)) if reached else None
-            if two is not None:
-                two.go_as_far_as_it_can()
+            for second in meanwhile if reached else ():
+                held.others.append(Caller(partial(self._call, second)))
+                held.others[-1].go_as_far_as_it_can()
             held.let_go()
-            for caller in filter(None, (one, two)):
+            for caller in (one, *held.others):
                 try:
                     caller.finish()
                 except (ReferenceWalError, OSError) as error:

@@ -1,7 +1,8 @@
 """A thread held in the midst of a call: at its k-th hit of a failpoint, its k-th place between two critical sections, or at each.
 
 A place between two sections has no failpoint: it is the first line of a table's own code after each ``with``, on the way in and
-on the way out. There another thread can come in, so there a lock that was given back too early shows.
+on the way out. There another thread can come in, so there a lock that was given back too early shows. A call that fails opens its
+gates on the way out as well, within one line; at each of them it lets the other calls go as far as they can.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import table
+from crashmatrix.reference_wal import gate, table
 from crashmatrix.scenarios.errors import PromiseBroken
 
 __all__ = ["Caller", "Held"]
@@ -40,14 +41,18 @@ class Held:
 
     Attributes:
         hits, places: how many of them it came by.
+        sections: for each hit, how many places came before it.
+        others: the calls made meanwhile; a thread that fails gives way to them at each gate it opens.
     """
 
     def __init__(self, hit: int | None, *, between: bool = False, fails: bool = False) -> None:
         self._reached, self._go_on, self._hit = threading.Event(), threading.Event(), hit
         self._thread: int | None = None
         self._at_hits, self._between = not between, between or hit is None
-        self.fails, self._at_with = fails, False
+        self.fails, self._failing, self._at_with = fails, False, False
         self.hits = self.places = 0
+        self.sections: list[int] = []
+        self.others: list[Caller] = []
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -58,10 +63,12 @@ class Held:
             fails = False
             if threading.get_ident() == self._thread and self._at_hits:
                 self.hits += 1
+                self.sections.append(self.places)
                 fails = self._is_held(self.hits) and self.fails
             if before is not None:  # Afterwards: a kill at this hit finds what the other call did meanwhile.
                 before(point, number)
             if fails:
+                self._failing = True
                 raise OSError(errno.EIO, f"to fail at {point.name}")
 
         faults.observe(observe)
@@ -83,7 +90,7 @@ class Held:
     def call(self, work: Callable[[], None]) -> None:
         """Do the work in this thread, which is held."""
         self._thread = threading.get_ident()
-        if self._between:
+        if self._between or self.fails:
             sys.settrace(self._enter)
         try:
             work()
@@ -92,7 +99,15 @@ class Held:
             self._thread = None
 
     def _enter(self, frame: FrameType, _: str, __: Any) -> Any:
+        if self.fails:
+            return self._open if frame.f_code.co_filename == gate.__file__ else None
         return self._step if frame.f_code.co_filename == table.__file__ else None
+
+    def _open(self, _: FrameType, event: str, __: Any) -> Any:
+        if event == "return" and self._failing:
+            for other in self.others:
+                other.go_as_far_as_it_can()
+        return self._open
 
     def _step(self, frame: FrameType, event: str, _: Any) -> Any:
         if event == "line":

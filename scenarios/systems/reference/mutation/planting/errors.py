@@ -226,7 +226,7 @@ def truncated_all_the_same(_: Any) -> Any:
     """Clear the committed side first, and find out that the log has failed when it is to be truncated."""
 
     def truncate(self: Table) -> None:
-        with self._changing(), self._ingesting.closed():
+        with self._changing(self._ingesting):
             self.store.clear(self.log.next_id - 1, application=self.application)
             with self._lock:
                 spills, self._files = [*self._compressed.clear(), *self.buffers.clear()], []

@@ -12,7 +12,13 @@ from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.table import Table
 
-__all__ = ["checked_before_waiting", "readers_ignored", "sealed_all_the_same", "switched_amid_appends"]
+__all__ = [
+    "checked_before_waiting",
+    "poisoned_late",
+    "readers_ignored",
+    "sealed_all_the_same",
+    "switched_amid_appends",
+]
 
 
 class _Ajar(Gate):
@@ -37,11 +43,28 @@ def readers_ignored(original: Any) -> Any:
 def checked_before_waiting(_: Any) -> Any:
     """Look whether something has failed before waiting for one's turn, and not afterwards."""
 
-    def changing(self: Table) -> ExitStack:
+    def changing(self: Table, *alone: Gate) -> ExitStack:
         with ExitStack() as stack:
             self._refuse_if_unusable()
             stack.enter_context(self._committing)
+            for gate in alone:
+                stack.enter_context(gate.closed())
             stack.enter_context(self._health.poisoned_by_errors(but_for=(TransferFailed, ParquetDamaged)))
+            return stack.pop_all()
+
+    return changing
+
+
+def poisoned_late(_: Any) -> Any:
+    """Let calls that wait for one that failed go on before the engine is poisoned."""
+
+    def changing(self: Table, *alone: Gate) -> ExitStack:
+        with ExitStack() as stack:
+            stack.enter_context(self._committing)
+            self._refuse_if_unusable()
+            stack.enter_context(self._health.poisoned_by_errors(but_for=(TransferFailed, ParquetDamaged)))
+            for gate in alone:
+                stack.enter_context(gate.closed())
             return stack.pop_all()
 
     return changing

@@ -12,6 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 
 HOURS = 10_000
@@ -67,6 +68,33 @@ def test_a_thread_that_fails() -> None:
         with pytest.raises(OSError, match=f"to fail at {POINT.name}"):
             caller.finish()
     assert held.hits == 2
+
+
+def test_a_thread_that_fails_gives_way() -> None:
+    """As a gate opens behind it, the call that waited there goes first."""
+    gate, order = Gate(), list[str]()
+
+    def work() -> None:
+        try:
+            with gate.closed():
+                three_hits()
+        except OSError:
+            order.append("it fails")
+
+    def enter() -> None:
+        with gate.passed():
+            order.append("the other one enters")
+
+    held = Held(2, fails=True)
+    with held.installed():
+        caller = Caller(partial(held.call, work))
+        assert held.wait(caller)
+        held.others.append(Caller(enter))
+        held.others[0].go_as_far_as_it_can(HOURS)
+        held.let_go()
+        for one in (caller, *held.others):
+            one.finish()
+    assert order == ["the other one enters", "it fails"]
 
 
 def test_how_far_a_thread_can_go() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
+from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from tests.reference_wal.support import SCHEMA, batch, numbers
@@ -20,6 +21,7 @@ from tests.reference_wal.support import SCHEMA, batch, numbers
 BUGS = [
     ("__init__", threads.readers_ignored),
     ("_changing", threads.checked_before_waiting),
+    ("_changing", threads.poisoned_late),
     ("_seal", threads.sealed_all_the_same),
     ("switch_log", threads.switched_amid_appends),
 ]
@@ -87,6 +89,32 @@ def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
     engine.close()
     with StorageEngine.open(tmp_path) as engine:
         assert numbers(engine.read("t")) == [1.0]
+
+
+def test_a_batch_that_comes_too_early(plant: Plant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A batch that waited for a switch of the log that fails is acknowledged, into a log that the next opening removes."""
+    plant("_changing", threads.poisoned_late)
+    ingested, note = list[Future[int]](), Health.note
+
+    def fail(point: faults.FailPoint, _: int) -> None:
+        if point.name == "engine.switch.before_stop":
+            ingested.append(pool.submit(engine.ingest, "t", batch(1.0)))
+            raise OSError(errno.EIO, "the disk failed")
+
+    def late(health: Health, error: BaseException) -> None:
+        ingested[0].result()
+        note(health, error)
+
+    monkeypatch.setattr(Health, "note", late)
+    engine = opened(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        faults.observe(fail)
+        with pytest.raises(OSError, match="the disk failed"):
+            engine.switch_log(False, "t")
+        faults.observe(None)
+    engine.close()
+    with pytest.raises(TableCorrupted, match="says it has no log"):
+        StorageEngine.open(tmp_path)
 
 
 def test_a_batch_in_a_log_that_goes(plant: Plant, tmp_path: Path) -> None:
