@@ -74,7 +74,7 @@ GROUPS = (
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
     Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG, _THREADS), _TABLE_TESTS),
-    Group("spill", ("reference_wal/spill.py",), (_COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_SWITCHED, _COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),

@@ -85,7 +85,7 @@ def _leave_debris_of_a_transfer(root: Path) -> None:
 
 
 def _leave_debris_of_logs(wal: Path) -> None:
-    tear_an_append(next((wal / MAIN).glob("*-.arrows")), late=True)
+    tear_an_append(next((wal / MAIN).glob("*-.arrows")), lost="last")
     stop_rotating(next((wal / SCRATCH).glob("*-.arrows")))
     (wal / SCRATCH / "99-.tmp").touch()
     (wal / SCRATCH / "by-somebody-else").touch()

@@ -111,6 +111,7 @@ class ReferenceLog(SystemUnderTest):
         stop_rotating(next((root / "wal" / OTHER).glob("*-.arrows")))
         (root / "wal" / FRESH / "by-somebody-else").touch()
         tear_an_append(next((root / "wal" / STEADY).glob("*-.arrows")))
+        tear_an_append(next((root / "wal" / SHARED).glob("*-.arrows")), lost="middle")
         (root / "wal" / OTHER / "99-.tmp").touch()
         (root / "wal" / OTHER / "persisted.tmp").touch()
         (root / "wal" / "unfinished").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
@@ -24,23 +25,23 @@ SECTOR_BYTES = 512
 _LARGE_BYTES = 20_000
 
 
-def tear_an_append(active: Path, *, late: bool = False) -> None:
-    """Leave of one more record its first sector; the others are the zeros that they were filled with.
+def tear_an_append(active: Path, *, lost: Literal["rest", "middle", "last"] = "rest") -> None:
+    """Leave a part of one more record; sectors that were lost are the zeros that they were filled with.
 
     Args:
-        late: leave of a large one all but a single sector, the last one with anything in it.
+        lost: all but the first sector; or a single one of a large record, in its middle or the last with anything in it.
     """
     with open_segment(active) as file:
         opening = read_opening(file)
         assert opening is not None
         records = [record for record in read_records(file, opening) if isinstance(record, Record)]
     end = records[-1].end
-    message = Codec(opening.schema).encode(_large(records[-1].batch) if late else records[-1].batch)
+    message = Codec(opening.schema).encode(records[-1].batch if lost == "rest" else _large(records[-1].batch))
     seal = opening.form.write(records[-1].id + 1, end, end, message)
     record, first = seal + message.to_pybytes(), SECTOR_BYTES - end % SECTOR_BYTES
     with active.open("r+b") as log:
         log.seek(end)
-        log.write(_without_last_sector(record, first) if late else record[:first])
+        log.write(record[:first] if lost == "rest" else _without_a_sector(record, first, lost))
 
 
 def _large(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -48,8 +49,10 @@ def _large(batch: pa.RecordBatch) -> pa.RecordBatch:
     return large
 
 
-def _without_last_sector(record: bytes, first: int) -> bytes:
-    lost = max(start for start in range(first, len(record), SECTOR_BYTES) if any(record[start : start + SECTOR_BYTES]))
+def _without_a_sector(record: bytes, first: int, which: str) -> bytes:
+    starts = range(first, len(record), SECTOR_BYTES)
+    full = [start for start in starts if any(record[start : start + SECTOR_BYTES])]
+    lost = full[-1] if which == "last" else full[len(full) // 2]
     return record[:lost] + bytes(len(record[lost : lost + SECTOR_BYTES])) + record[lost + SECTOR_BYTES :]
 
 

@@ -1,7 +1,8 @@
 """Copies of the folder with one file damaged: the engine says which file, or has the same rows. It never returns others.
 
 No crash damages what was durable, so no crash state leads to the code that refuses damage. The workload does, once it is over:
-of each kind of file it damages some, in ways that the seed draws. `tests.reference_wal.test_damage` changes every byte.
+it damages a file of each kind in one way after another, at places that the seed draws. `tests.reference_wal.test_damage` changes
+every byte.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
 """The length of what follows the number in a log's note of its end."""
 _WHILE_OPEN = 0.5
 """How often a file is damaged once the folder is open."""
+_WAYS = _REMOVED, _CUT, _CHANGED, _ZEROED = "removed", "cut short", "changed in a bit", "zeroed in a sector"
 _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
@@ -47,36 +49,40 @@ def copy_of(root: Path) -> Iterator[Path]:
 
 
 def refuse_damage(
-    root: Path, look: Callable[[Path, Callable[[], None]], object], seed: int, *, times: int = 12, but_for: str = ""
+    root: Path, look: Callable[[Path, Callable[[], None]], object], seed: int, *, times: int = 24, but_for: str = ""
 ) -> None:
     """Damage copies of a folder that nobody has open, and open them; or damage them once they are open.
 
     Args:
         look: opens a folder, calls its second argument, and returns what is in the folder.
         seed: draws the files, what is done to them, and when.
-        times: how often a file is damaged. A second one of a kind, whose name differs in numbers only, comes after one of each
-            kind; a file that was damaged before comes after all.
+        times: how often a file is damaged. Each kind comes once before any comes in a second way; a kind is all files whose paths
+            differ in numbers and in the name of the table only.
         but_for: the name of a folder in it whose files the engine does not vouch for.
 
     Raises:
-        PromiseBroken: something else was there, or the error did not name the file.
+        PromiseBroken: something else was there; the error did not name the file; or a data file lacked bytes, and opening the
+            folder did not find that.
     """
     chance = random.Random(f"damage {seed}")
     with copy_of(root) as copy, claimed_as_broken("opening a copy of the folder"):
         there = look(copy, _nothing)
-    for file in islice(cycle(_drawn(root, chance, but_for)), times):
+    for file, way in islice(_drawn(root, chance, but_for), times):
         with copy_of(root) as copy:
-            damage = _Damage.drawn(copy / file, chance)
+            damage = _Damage.drawn(copy / file, way, chance)
             is_open = chance.random() < _WHILE_OPEN
+            opened = _Opened(damage if is_open else _nothing)
             if not is_open:
                 damage()
             how = f"{file} was {damage}{' while it was open' if is_open else ''}"
             with claimed_as_broken(f"opening and reading the folder when {how}"):
                 try:
-                    found = look(copy, damage if is_open else _nothing)
+                    found = look(copy, opened)
                 except ReferenceWalError as error:
                     if not damage.is_named(error):
                         raise
+                    if opened.called and not is_open and damage.shows_in_its_size:
+                        raise PromiseBroken("corrupt", f"{how}, and the folder opened; reading it failed") from error
                     continue
                 except PromiseBroken as broken:
                     raise PromiseBroken(broken.verdict, f"{how}, and then {broken.explanation}") from broken
@@ -88,8 +94,19 @@ def _nothing() -> None:
     """Damage nothing."""
 
 
-def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
-    """All files, by their paths in the folder, in an order in which the first ones are of different kinds."""
+class _Opened:
+    """A look calls it once the folder is open."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.called, self._then = False, then
+
+    def __call__(self) -> None:
+        self.called = True
+        self._then()
+
+
+def _drawn(root: Path, chance: random.Random, but_for: str) -> Iterator[tuple[Path, str]]:
+    """Yield a file of each kind, by its path in the folder, and a way to damage it; then another way, or file, for each kind."""
     kinds = dict[str, list[Path]]()
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -98,9 +115,24 @@ def _drawn(root: Path, chance: random.Random, but_for: str) -> list[Path]:
             for name in sorted(names):
                 if name.endswith("-.arrows") and not _end_is_noted(root / place / name):
                     continue  # An error kept the log from noting its end: damage there may be a torn write.
-                kinds.setdefault(_NUMBERS.sub("#", str(place / name)), []).append(place / name)
-    turns = [enumerate(chance.sample(files, len(files))) for _, files in sorted(kinds.items())]
-    return [file for _, _, file in sorted((turn, chance.random(), file) for files in turns for turn, file in files)]
+                kinds.setdefault(_kind(place / name), []).append(place / name)
+    turns = [_turns(root, files, chance) for _, files in sorted(kinds.items())]
+    while turns:
+        chance.shuffle(turns)
+        yield from map(next, turns)
+
+
+def _kind(file: Path) -> str:
+    top, *below = file.parts
+    return _NUMBERS.sub("#", "/".join((top, *below[1:]) if len(below) > 1 else file.parts))
+
+
+def _turns(root: Path, files: list[Path], chance: random.Random) -> Iterator[tuple[Path, str]]:
+    """Yield a file and a way to damage it, without end; each file, and each way, comes once before any comes again."""
+    for file, way in zip(
+        cycle(chance.sample(files, len(files))), cycle(chance.sample(_WAYS, len(_WAYS))), strict=False
+    ):
+        yield file, _CHANGED if way == _REMOVED and _is_newest_commit(root / file) else way
 
 
 def _end_is_noted(active: Path) -> bool:
@@ -126,31 +158,24 @@ class _Damage:
     bit: int
 
     @classmethod
-    def drawn(cls, file: Path, chance: random.Random) -> _Damage:
-        """Draw what is done to a file, and where in it."""
-        ways = [
-            "cut short",
-            "changed in a bit",
-            "zeroed in a sector",
-            *([] if _is_newest_commit(file) else ["removed"]),
-        ]
-        return cls(file, chance.choice(ways), _place(file.stat().st_size, chance), chance.randrange(8))
+    def drawn(cls, file: Path, way: str, chance: random.Random) -> _Damage:
+        """Draw where in a file it is damaged."""
+        return cls(file, way, _place(file.stat().st_size, chance), chance.randrange(8))
 
     def __call__(self) -> None:
         if not self.file.exists():
             return
         data = bytearray(self.file.read_bytes())
-        match self.way:
-            case "removed":
-                self.file.unlink()
-                return
-            case "cut short":
-                del data[self.place :]
-            case "changed in a bit" if self.place < len(data):
-                data[self.place] ^= 1 << self.bit
-            case "zeroed in a sector":
-                end = min(len(data), self.place + SECTOR_BYTES)
-                data[self.place : end] = bytes(end - self.place)
+        if self.way == _REMOVED:
+            self.file.unlink()
+            return
+        if self.way == _CUT:
+            del data[self.place :]
+        elif self.way == _ZEROED:
+            end = min(len(data), self.place + SECTOR_BYTES)
+            data[self.place : end] = bytes(end - self.place)
+        elif self.place < len(data):
+            data[self.place] ^= 1 << self.bit
         self.file.write_bytes(data)
 
     def is_named(self, error: ReferenceWalError) -> bool:
@@ -162,10 +187,15 @@ class _Damage:
             return False
         beside, name = named.parent == self.file.parent, self.file.name
         renamed = name.endswith("-.arrows") and beside and named.name.startswith(name.removesuffix(".arrows"))
-        return named == self.file or renamed or (self.way == "removed" and (beside or named in self.file.parents))
+        return named == self.file or renamed or (self.way == _REMOVED and (beside or named in self.file.parents))
+
+    @property
+    def shows_in_its_size(self) -> bool:
+        """Whether opening the folder finds it: it compares the sizes of data files, and reads none."""
+        return self.file.suffix == ".parquet" and self.way in (_REMOVED, _CUT)
 
     def __str__(self) -> str:
-        return self.way if self.way == "removed" else f"{self.way} at byte {self.place}"
+        return self.way if self.way == _REMOVED else f"{self.way} at byte {self.place}"
 
 
 def _place(length: int, chance: random.Random) -> int:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.rows.encodings import check_encodings
 from crashmatrix.scenarios.systems.reference.rows.exact import plain, undictionaried
 
 __all__ = ["DeltaFile", "check_commit", "files_in", "read_file"]
@@ -83,20 +84,24 @@ def read_file(file: DeltaFile, keys: Sequence[str], where: str, *, only: Sequenc
         only: the columns to read, which may leave out ``keys``; all if not given.
 
     Raises:
-        PromiseBroken: footer, statistics and rows differ in their count; the rows are not sorted by these columns.
+        PromiseBroken: footer, statistics and rows differ in their count; the rows are not sorted by these columns; a column is
+            encoded in another way than the engine's.
     """
     try:
         with pq.ParquetFile(file.path, page_checksum_verification=True) as parquet:
-            counted, rows = parquet.metadata.num_rows, parquet.read(only, use_threads=False)
+            metadata, rows = parquet.metadata, parquet.read(only, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise PromiseBroken("corrupt", f"{where}: {file.path.name} cannot be read ({error})") from error
-    if not counted == file.rows == rows.num_rows:
+    if not (counted := metadata.num_rows) == file.rows == rows.num_rows:
         raise PromiseBroken(
             "corrupt",
             f"{where}: {file.path.name} has {rows.num_rows} rows, its footer says {counted}, its commit {file.rows}",
         )
-    if only is None and not _is_sorted(rows.select(list(keys))):
+    if only is not None:
+        return rows
+    if not _is_sorted(rows.select(list(keys))):
         raise PromiseBroken("reordered", f"{where}: the rows of {file.path.name} are not sorted by {', '.join(keys)}")
+    check_encodings(metadata, rows, f"{where}: {file.path.name}")
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pytest
@@ -18,7 +19,10 @@ SCHEMA = pa.schema([("value", pa.binary())])
 
 @pytest.mark.parametrize(
     ("leave", "name"),
-    [(tear_an_append, "0-.arrows"), (partial(tear_an_append, late=True), "0-.arrows"), (stop_rotating, "0-1.arrows")],
+    [
+        *((partial(tear_an_append, lost=lost), "0-.arrows") for lost in ("rest", "middle", "last")),
+        (stop_rotating, "0-1.arrows"),
+    ],
 )
 def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> None:
     """Every batch is there, and the log goes on; the debris is not that of a clean end."""
@@ -40,14 +44,15 @@ def test_recovery(leave: Callable[[Path], None], name: str, tmp_path: Path) -> N
     wal.close()
 
 
-def test_a_late_tear(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["middle", "last"])
+def test_a_late_tear(lost: Literal["middle", "last"], tmp_path: Path) -> None:
     """A large record lacks a single sector, far behind its beginning."""
     wal = WriteAheadLog(tmp_path)
     wal.create_table_log("t", SCHEMA)
     wal.append("t", pa.record_batch([pa.array([b"x" * 500])], schema=SCHEMA))
     wal.log("t").close(note_end=False)
     (segment,) = (tmp_path / "t").glob("*.arrows")
-    tear_an_append(segment, late=True)
+    tear_an_append(segment, lost=lost)
     with open_segment(segment) as file:
         found = scan(file)
     assert found.damage and (found.records, found.damage.proof) == (1, None)

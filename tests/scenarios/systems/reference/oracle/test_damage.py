@@ -55,11 +55,11 @@ def test_all_is_noticed(root: Path) -> None:
 
     for seed in range(20):
         met.clear()
-        refuse_damage(root, look, seed, times=4, but_for="elsewhere")
+        refuse_damage(root, look, seed, times=6, but_for="elsewhere")
         assert met[0] == ()
         assert {file[0] for file in met[1:] if file} >= {"log/0-4.seg", "log/5-7.seg", "log/end"}
         assert not any("elsewhere" in name for file in met for name in file)
-        assert len(met) == 5
+        assert len(met) == 7
         met.clear()
         refuse_damage(root, look, seed, times=3, but_for="elsewhere")
         assert sum("seg" in name for file in met for name in file) == 1
@@ -152,6 +152,35 @@ def test_while_it_is_open(root: Path) -> None:
     with pytest.raises(PromiseBroken, match="while it was open, and the folder returned other rows"):
         refuse_damage(root, look, 0)
     assert when == {True, False}
+
+
+def test_a_data_file_that_lacks_bytes_shows_as_the_folder_is_opened(tmp_path: Path) -> None:
+    """One with as many bytes as before shows when it is read, and so does one that loses them later."""
+    (tmp_path / "rows.parquet").write_bytes(b"rows of a table")
+
+    def reads_first(copy: Path, opened: Opened) -> None:
+        reader(copy)
+        opened()
+        reader(copy)
+
+    def reads_later(copy: Path, opened: Opened) -> None:
+        opened()
+        reader(copy)
+
+    def reader(copy: Path) -> None:
+        file = copy / "rows.parquet"
+        if not file.exists() or file.read_bytes() != b"rows of a table":
+            raise LogCorrupted(file, "damaged")
+
+    found = set[str]()
+    for seed in range(30):
+        refuse_damage(tmp_path, reads_first, seed)
+        try:
+            refuse_damage(tmp_path, reads_later, seed, times=1)
+        except PromiseBroken as broken:
+            found.add(broken.explanation.split(" at byte")[0].split(",")[0])
+            assert broken.explanation.endswith("and the folder opened; reading it failed")
+    assert found == {"rows.parquet was removed", "rows.parquet was cut short"}
 
 
 def test_the_newest_commit_stays(tmp_path: Path) -> None:
