@@ -22,20 +22,6 @@ def hits() -> Iterator[list[str]]:
     faults.observe(None)
 
 
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the paths that are synced; each is really synced as well."""
-    paths: list[str] = []
-    fsync = os.fsync
-
-    def noted(fd: int) -> None:
-        paths.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
-        fsync(fd)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    return paths
-
-
 BEFORE, AFTER = SYNC_RECORD.before.name, SYNC_RECORD.after.name
 
 

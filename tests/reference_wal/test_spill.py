@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, LogPoisoned, SpillCorrupted, StorageEngine
+from crashmatrix.reference_wal.spill import SpillFolder
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 ROW_BYTES = batch(0.0).nbytes
@@ -97,3 +99,13 @@ def test_a_failed_spill(point: str, fault: str, tmp_path: Path) -> None:
     with opened(tmp_path, 1) as engine:
         found = numbers(engine.read("t"))
         assert found == ([0.0, 1.0] if "write" in point else [0.0])
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_files_of_no_use_go_for_good(logged: bool, synced: list[str], tmp_path: Path) -> None:
+    """One that came back after a power cut could go on from rows that were spilled since."""
+    folder = SpillFolder(tmp_path / "spill", "t")
+    of_no_use = folder.write(5, 6, pa.table({"x": [5, 6]}))
+    folder.discard() if logged else folder.replayable(-1)
+    assert not of_no_use.path.exists()
+    assert synced == [str(folder.folder)]
