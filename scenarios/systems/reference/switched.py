@@ -31,7 +31,8 @@ __all__ = ["COMPRESSED", "IDLE_SECONDS", "SwitchContract", "SwitchedEngine", "ba
 
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 _ROWS = 4
-_BATCH_BYTES = 100
+_BATCH_BYTES, _RECORD_BYTES = 100, 800
+"""Of a batch in memory, about; of its record in the log, at most."""
 _OPTIONS = EngineOptions(
     segment_bytes_max=3 * 1024, preallocate_bytes=512, generation_bytes_max=3 * _BATCH_BYTES,
     memory_bytes_max=_BATCH_BYTES, checkpoint_commits=4,
@@ -46,7 +47,7 @@ _BEFORE = "create:a:1 create:b:0 a b flush a"
 _DURING = """
     a b b off:a a b truncate:a a on:a a memory_bytes_max:150
     reopen
-    on:b b b truncate:b b off:b b drop:b segment_bytes_max:600 a create:b:1 b
+    on:b b b truncate:b b off:b b drop:b segment_bytes_max:2000 a a a create:b:1 b
     reopen
     off:b b off:b b flush drop:b create:b:0 b on:b b off:a drop:a memory_bytes_max:60
     reopen
@@ -60,7 +61,7 @@ _DURING = """
 `operations`. A new table has a log (1) or none (0), as requested or by default. An option has its value, or ``none``. ``wait``:
 half the time passes after which a table is idle; ``idle``: what is idle is finished."""
 
-_LATER = "{missing} a b off:a a on b a segment_bytes_max:700 truncate:b off:b b flush b"
+_LATER = "{missing} a b off:a a on b a segment_bytes_max:2100 truncate:b off:b b flush b"
 
 
 class SwitchContract(TableContract):
@@ -282,6 +283,14 @@ class _Session:
         found = {table: batches_in(self._engine.read(table), table) for table in self._engine.tables}
         if found != {table: sorted(numbers) for table, numbers in self._rows.items()}:
             raise PromiseBroken("corrupt", f"after {word} the engine returns the batches {found}, not {self._rows}")
+        if word in found and self._engine.has_log(word):
+            self._look_at_segments(word)
+
+    def _look_at_segments(self, table: str) -> None:
+        most = self._engine.options.segment_bytes_max + _RECORD_BYTES
+        for active in (self._engine.root / "wal" / table).glob("*-.arrows"):
+            if (size := len(active.read_bytes().rstrip(b"\0"))) > most:
+                raise PromiseBroken("corrupt", f"{active.name} of {table} has {size} bytes, where {most} are the most")
 
 
 def _number(word: str) -> float | None:
