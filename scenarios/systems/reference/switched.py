@@ -32,7 +32,7 @@ __all__ = ["COMPRESSED", "IDLE_SECONDS", "SwitchContract", "SwitchedEngine", "ba
 SCHEMA = pa.schema([("timestamp", pa.int64()), ("station", pa.string()), ("batch", pa.int64())])
 _ROWS = 4
 _BATCH_BYTES, _RECORD_BYTES = 100, 800
-"""Of a batch in memory, about; of its record in the log, at most."""
+"""A batch in memory has about so many, its record in the log at most so many."""
 _OPTIONS = EngineOptions(
     segment_bytes_max=3 * 1024, preallocate_bytes=512, generation_bytes_max=3 * _BATCH_BYTES,
     memory_bytes_max=_BATCH_BYTES, checkpoint_commits=4,
