@@ -21,12 +21,12 @@ from types import TracebackType
 import pyarrow as pa
 
 from crashmatrix.faults import declare
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.durable_io import make_folder
-from crashmatrix.reference_wal.errors import TableExists, UnknownTable
+from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, TableExists, UnknownTable
 from crashmatrix.reference_wal.flusher import Pace
-from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.folders import check_table_name
 from crashmatrix.reference_wal.models.bound import Bound
 from crashmatrix.reference_wal.opening import Layout, OpenedTable, open_tables
@@ -67,6 +67,7 @@ class StorageEngine:
             self._recover(found)
             self._adopt()
         except BaseException:
+            self._pace.stop()  # No thread may be at work once another opening has the folder.
             self._logs.close()
             raise
 
@@ -118,7 +119,7 @@ class StorageEngine:
         tags = tags or []
         check_table(schema, timestamp, tags, bounds)
         with self._catalogue:
-            self._health.refuse_if_unusable()
+            self._health.refuse_new_calls()
             if table in self._tables:
                 raise TableExists(table)
             properties = TableProperties.made(
@@ -144,7 +145,7 @@ class StorageEngine:
             table: None for every table that is there, one after the other, and for tables made from now on, in this opening and
                 later ones. A crash meanwhile leaves some of the tables switched; each one says itself whether it has a log.
         """
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         if table is None:
             self.change_options(wal=on)
             for owner in self._all():
@@ -159,10 +160,11 @@ class StorageEngine:
 
         Raises UnknownTable, InvalidInput (nothing was changed), LogPoisoned, OSError (the batch is there whole or not at all).
         """
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         owner = self._table(table)
         batch_id = owner.ingest(batch)
-        self._pace.make_room(owner)
+        with suppress(EngineClosed):  # Meanwhile. Closing has seen to the batch.
+            self._pace.make_room(owner)
         INGESTED.hit()
         return batch_id
 
@@ -177,18 +179,18 @@ class StorageEngine:
 
     def flush(self) -> None:
         """Commit every row that waits; durable on return. Raises OSError, LogPoisoned."""
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         self._pace.flush_all()
         FLUSHED.hit()
 
     def finish_idle(self) -> None:
         """Compress what waits of tables that got no batch for ``idle_seconds``, as a thread may. Raises as `flush`."""
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         self._pace.finish_idle()
 
     def truncate(self, table: str) -> None:
         """Drop every row of the table, all at once; durable on return. Batch ids go on. Raises as `ingest`."""
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         self._table(table).truncate()
         TRUNCATE_DONE.hit()
 
@@ -212,10 +214,10 @@ class StorageEngine:
         """
         check_changes(changes)
         with self._catalogue:
-            self._health.refuse_if_unusable()
+            self._health.refuse_new_calls()
             with self._health.poisoned_by_errors():  # They may be set in the folder, while we go by the old ones.
                 self._settings.change(changes)
-            self._adopt()
+                self._adopt()
             CHANGED.hit()
 
     def _adopt(self) -> None:
@@ -229,9 +231,10 @@ class StorageEngine:
         A table made later under the same name is another table: its ids begin at 0, and nothing of this one comes back.
         """
         with self._catalogue:
-            self._health.refuse_if_unusable()
-            self._table(table).drop()
-            del self._tables[table]
+            self._health.refuse_new_calls()
+            with self._health.poisoned_by_errors(but_for=ReferenceWalError):
+                self._table(table).drop()
+                del self._tables[table]
             DROP_DONE.hit()
 
     def transfer(self, table: str, uri: str | Path, storage_options: Mapping[str, str] | None = None) -> int:
@@ -251,7 +254,7 @@ class StorageEngine:
             ParquetDamaged: a file to be moved differs from the committed one. Nothing was moved or removed.
             LogPoisoned, OSError.
         """
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         rows = self._table(table).transfer(str(uri), storage_options, self.options)
         TRANSFER_DONE.hit()
         return rows
@@ -261,7 +264,7 @@ class StorageEngine:
 
         Raises: UnknownTable, LogPoisoned, EngineClosed, SpillCorrupted, OSError, ParquetDamaged (it names a changed file).
         """
-        self._health.refuse_if_unusable()
+        self._health.refuse_new_calls()
         return self._table(table).read()
 
     def unpersisted(self, table: str) -> list[tuple[int, pa.RecordBatch]]:
@@ -295,27 +298,25 @@ class StorageEngine:
         """Let go of every file; loses nothing.
 
         With a log, rows that wait are in it, and are replayed on opening. Those that are compressed are committed first; with a
-        thread for ``flush_seconds``, or without a log, all are. Everything is let go of, whatever fails.
+        thread for ``flush_seconds``, or without a log, all are. Everything is let go of, whatever fails; but an interrupt while
+        it waits for a call that runs leaves the folder locked until it is closed again.
 
         Raises BackgroundFailed if a background thread failed, OSError if a commit or the note of a log's end did.
         """
-        try:
-            self._pace.stop()
-            if not self._health.closed and not self._health.poisoned:
-                self._pace.drain()
-        finally:
-            self._let_go()
+        self._health.closing = True
+        with self._catalogue:
+            try:
+                self._pace.stop()
+                if not self._health.closed and not self._health.poisoned:
+                    self._pace.drain()
+            finally:
+                self._health.closed = True
+                for owner in self._all():  # A call that waited until now finds the engine closed, and changes nothing.
+                    owner.wait_until_idle()
+                with self._unlocking:  # Last, whatever fails.
+                    self._logs.close()
         if self._health.failed_unseen:
             self._health.refuse_if_poisoned()
-
-    def _let_go(self) -> None:
-        with self._catalogue:
-            self._health.closed = True
-            self._pace.stop()  # One that a change of options has begun meanwhile.
-            for owner in self._all():
-                owner.wait_until_idle()
-            with self._unlocking:  # Last, whatever fails.
-                self._logs.close()
 
     def __enter__(self) -> StorageEngine:
         return self

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -66,12 +67,17 @@ class Flusher:
 
     def _run(self) -> None:
         with self._in_background():
+            due = time.monotonic() + self._seconds
             while True:
-                woken = self._work.wait(self._seconds)
+                self._work.wait(max(0.0, due - time.monotonic()))
                 self._work.clear()
                 if self._stopping.is_set():
                     return
-                (self._when_woken if woken else self._in_turn)()
+                if time.monotonic() < due:
+                    self._when_woken()
+                else:  # Also if it is woken all the time.
+                    self._in_turn()
+                    due = time.monotonic() + self._seconds
 
 
 class Pace:

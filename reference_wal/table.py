@@ -13,18 +13,18 @@ it is made when `flush` returns.
 `truncate`: one Delta transaction removes every file and moves the marker past every batch ever given an id; that is the
 moment of truncation. Segments, spill files and Parquet files are unlinked after it.
 
-`gate` says how threads share a table.
+`access.table_access` says how threads share a table.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 import pyarrow as pa
 
 from crashmatrix.faults import declare
+from crashmatrix.reference_wal.access.health import Health
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.buffers import Generation, SeriesBuffers
 from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.commit import DeltaStore
@@ -32,9 +32,7 @@ from crashmatrix.reference_wal.delta.compressed_buffer import Compressed, Compre
 from crashmatrix.reference_wal.delta.compression import compress
 from crashmatrix.reference_wal.delta.parquet_file import read_bytes, read_files, rows_in, rows_of
 from crashmatrix.reference_wal.delta.transfer import Transfer
-from crashmatrix.reference_wal.errors import ParquetDamaged, ReferenceWalError, TransferFailed, UnknownTable
-from crashmatrix.reference_wal.gate import Gate
-from crashmatrix.reference_wal.health import Health, Mutex
+from crashmatrix.reference_wal.errors import ReferenceWalError
 from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
@@ -53,9 +51,6 @@ BEFORE_STOP = declare("engine.switch.before_stop", "a log that the table does no
 AFTER_STOP = declare("engine.switch.after_stop", "every batch committed, the log gone")
 BEFORE_REPLAY = declare("recovery.replay.before_batch", "read back from the log, not yet buffered")
 AFTER_REPLAY = declare("recovery.replay.after_batch", "buffered, still in the log")
-_NOTHING_REMOVED = (TransferFailed, ParquetDamaged)
-"""Errors of a transfer that leave every row here, so that the table goes on."""
-
 RECOVERED = declare("recovery.table.before_return", "a table is as it was promised")
 
 
@@ -71,13 +66,11 @@ class Table:
         self.buffers = SeriesBuffers(store.properties.tags, spills=spills)
         self._logs, self._health, self._tally = logs, health, tally
         self._transfer = Transfer(store, self.application)
-        self._committing, self._lock = threading.Lock(), Mutex(health)
-        self._ingesting, self._reading = Gate(), Gate()
+        self._access = TableAccess(self.name, health)
         self._sealed: Generation | None = None
         self._compressed = CompressedBuffer()
         self.touched: float | None = None  # When it got its last batch: `flusher.Pace` keeps this.
         self._files: list[str] = []
-        self._dropped = False
 
     # Recovery
 
@@ -113,19 +106,21 @@ class Table:
 
     def ingest(self, batch: pa.RecordBatch) -> int:
         """Return the batch's id once it is logged and its rows wait to be committed."""
-        with self._ingesting.passed():
-            self._refuse_if_unusable()
+        with self._access.ingesting.passed():
+            self._health.refuse_new_calls()
+            self._access.refuse_if_unusable()
             with self._health.poisoned_by_errors(but_for=ReferenceWalError):  # Refused, or the log has poisoned itself.
                 batch_id = self.log.append(batch)
-                with self._lock:  # A batch half in the buffers must never be committed.
+                with self._access.altering():  # A batch half in the buffers must never be committed.
                     self.buffers.insert(batch_id, batch)
         self._tally.add(appends=1, append_bytes=batch.nbytes)
         return batch_id
 
     def spill(self) -> None:
         """Move the rows that wait in memory to a file; forget them if the table was dropped meanwhile."""
-        with self._lock:
-            if self._dropped:
+        with self._access.altering():
+            self._health.refuse_changes()
+            if self._access.dropped:
                 self.buffers.clear()
             else:
                 self._tally.add(spilled=self.buffers.spill())
@@ -134,19 +129,19 @@ class Table:
 
     def finish(self) -> None:
         """Compress everything that waits in the buffers; a later commit takes it."""
-        with self._changing():
+        with self._access.changing():
             self._keep(self._seal_between(), waits=True)
             FINISHED.hit()
 
     def save(self, options: EngineOptions) -> None:
         """Move what is compressed to Delta, and nothing else; durable on return."""
-        with self._changing():
+        with self._access.changing():
             self._save(options)
             SAVED.hit()
 
     def flush(self, options: EngineOptions) -> None:
         """Move everything that waits to Delta; durable on return."""
-        with self._changing():
+        with self._access.changing():
             self._commit(self._seal_between(), options)
 
     def _commit(self, generation: Generation | None, options: EngineOptions) -> None:
@@ -159,7 +154,7 @@ class Table:
             return
         properties = self.store.properties
         parquet, rows = compress(generation, timestamp=properties.timestamp, tags=properties.tags, shape=self._shape)
-        with self._lock:
+        with self._access.altering():
             self._sealed = None
             self._compressed.add(Compressed.of(generation, parquet, rows))
             if not waits:  # Or an append would wait for the commit, to make room.
@@ -169,7 +164,7 @@ class Table:
         if not (parts := self._compressed.take()):
             return
         self.store.commit(parts, application=self.application)
-        with self._lock:
+        with self._access.altering():
             self._files = self.store.names()
             spills = self._compressed.clear()
         COMMITTED.hit()
@@ -178,32 +173,20 @@ class Table:
         self._tally.add(commits=1, rows=sum(part.rows for part in parts))
         self._checkpoint_if_due(options)
 
-    def _changing(self, *alone: Gate) -> ExitStack:
-        """Be the only one to change the Delta side, with these gates closed; and not at all once something failed, perhaps
-        while we waited. An error poisons the engine before the gates open: a call that waits must not be let in.
-        """
-        with ExitStack() as stack:
-            stack.enter_context(self._committing)
-            for gate in alone:
-                stack.enter_context(gate.closed())
-            self._refuse_if_unusable()
-            stack.enter_context(self._health.poisoned_by_errors(but_for=_NOTHING_REMOVED))
-            return stack.pop_all()
-
     def _seal_between(self) -> Generation | None:
-        with self._ingesting.closed():
+        with self._access.ingesting.closed():
             return self._seal()
 
     def _seal(self) -> Generation | None:
-        with self._lock:
-            self._refuse_if_unusable()  # An append or a spill may have failed while we waited, and leave a hole.
+        with self._access.altering():
+            self._access.refuse_if_unusable()  # An append or a spill may have failed while we waited, and leave a hole.
             self._sealed = self.buffers.seal()
             self._tally.add(generations=self._sealed is not None)
             return self._sealed
 
     def _remove_spills(self, spills: list[Spill]) -> None:
         if spills:
-            with self._reading.closed():
+            with self._access.reading.closed():
                 self.spills.remove(spills)
 
     def _checkpoint_if_due(self, options: EngineOptions) -> None:
@@ -215,24 +198,23 @@ class Table:
 
     def truncate(self) -> None:
         """Drop every row, committed or not, at once; durable on return."""
-        self.log.refuse_if_poisoned()  # Now: once Delta is cleared, it would be too late.
-        with self._changing(self._ingesting):
+        # Once Delta is cleared, it would be too late to find that the log cannot be truncated.
+        with self._access.changing(self._access.ingesting, but_first=lambda: self.log.refuse_if_poisoned()):
             BEFORE_TRUNCATE.hit()
             self.store.clear(self.log.next_id - 1, application=self.application)
             TRUNCATED.hit()
-            with self._lock:
+            with self._access.altering():
                 spills, self._files = [*self._compressed.clear(), *self.buffers.clear()], []
             self.log.truncate()
             self._remove_spills(spills)
-            with self._reading.closed():
+            with self._access.reading.closed():
                 self.store.remove_orphans()
             self._tally.add(commits=1)
 
     def switch_log(self, on: bool, options: EngineOptions) -> None:
         """Have a log from now on, or none; what waits is committed first. Durable on return."""
-        self.log.refuse_if_poisoned()
-        with self._changing(self._ingesting):
-            self.log.refuse_if_poisoned()  # A failed batch may be in it: nobody could say later whose rows they are.
+        # A failed batch may be in the log: nobody could say later whose rows they are.
+        with self._access.changing(self._access.ingesting, but_first=lambda: self.log.refuse_if_poisoned()):
             if on and self.logged:
                 return  # Every batch is promised already.
             self._commit(self._seal(), options)
@@ -257,18 +239,17 @@ class Table:
     def transfer(self, uri: str, storage_options: Mapping[str, str] | None, options: EngineOptions) -> int:
         """Move every committed row to another Delta table; returns how many."""
         schema = self.store.schema
-        with self._committing:
-            self._refuse_if_unusable()
+        with self._access.before_changes():
             receiver = self._transfer.receiver(uri, storage_options, schema)
-        with self._changing():
+        with self._access.changing(but_first=lambda: self._transfer.refuse_other(receiver)):
             # Damage shows before a note is made.
             rows = sum(rows_in(file, read_bytes(file)) for file in self.store.files())
             try:
                 self._transfer.send(receiver, schema)
             finally:
-                with self._lock:  # Readers find the rows in the files that there are now.
+                with self._access.altering():  # Readers find the rows in the files that there are now.
                     self._files = self.store.names()
-            with self._reading.closed():
+            with self._access.reading.closed():
                 self.store.remove_orphans()
             if rows:
                 self._tally.add(commits=1, transferred=rows)
@@ -277,30 +258,25 @@ class Table:
 
     def drop(self) -> None:
         """Drop the table, its rows and its log, at once; durable on return."""
-        with self._changing(self._ingesting, self._reading):
+        with self._access.changing(self._access.ingesting, self._access.reading):
             table_folder.hide(self.store.path)
-            with self._lock:  # A call that has appended may be spilling by now, in the folder that goes next.
-                self._dropped = True
+            with (
+                self._access.altering()
+            ):  # A call that has appended may be spilling by now, in the folder that goes next.
+                self._access.dropped = True
                 self._compressed.clear()
             table_folder.finish_drop(self.store.path, self.spills.delete_all, lambda: self._logs.remove(self.name))
 
     def wait_until_idle(self) -> None:
         """Return once no call is changing the table or appending to it."""
-        with self._committing, self._ingesting.closed():
-            return
-
-    def _refuse_if_unusable(self) -> None:
-        self._health.refuse_if_poisoned()  # Something may have failed while we waited.
-        if self._dropped:
-            raise UnknownTable(self.name, [])
+        self._access.wait_until_idle()
 
     # Looking
 
     def read(self) -> pa.Table:
         """Return every row once, wherever it is."""
-        with self._reading.passed():
-            with self._lock:
-                self._refuse_if_unusable()
+        with self._access.reading.passed():
+            with self._access.looked_at():
                 waiting = self.buffers.waiting()
                 waiting += [self._sealed] if self._sealed is not None else []
                 compressed = self._compressed.parts

@@ -73,7 +73,12 @@ GROUPS = (
     Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED), ("tests/reference_wal/log",)),
     Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
     Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
-    Group("table", ("reference_wal/table.py",), (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG, _THREADS), _TABLE_TESTS),
+    Group(
+        "table",
+        ("reference_wal/table.py", "reference_wal/access/*.py"),
+        (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG, _THREADS),
+        _TABLE_TESTS,
+    ),
     Group("spill", ("reference_wal/spill.py",), (_SWITCHED, _COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
     Group(
         "engine",

@@ -104,12 +104,17 @@ class Transfer:
         receiver, ours = receiver_at(uri, storage_options, base=Path.cwd()), self._store.path.parent.resolve()
         if isinstance(receiver, LocalReceiver) and receiver.path.resolve().is_relative_to(ours):
             raise InvalidInput(f"{uri} lies within this engine's own tables; transfer to a table outside")
-        pending = self.pending()
-        if pending is not None and pending.uri != self._noted(receiver):
-            raise InvalidInput(f"a transfer to {pending.uri} was cut short; transfer there first, which finishes it")
+        pending = self.refuse_other(receiver)
         if pending is None or not isinstance(receiver, LocalReceiver):
             receiver.check(schema)  # Otherwise it was checked, and may hold a torn commit of ours now.
         return receiver
+
+    def refuse_other(self, receiver: Receiver) -> Intent | None:
+        """Return the transfer that was cut short, if any. Raises InvalidInput if it was to another place."""
+        pending = self.pending()
+        if pending is not None and pending.uri != self._noted(receiver):
+            raise InvalidInput(f"a transfer to {pending.uri} was cut short; transfer there first, which finishes it")
+        return pending
 
     def send(self, receiver: Receiver, schema: pa.Schema) -> None:
         """Move every committed row.

@@ -29,6 +29,7 @@ from crashmatrix.reference_wal import (
     TableExists,
     UnknownTable,
 )
+from crashmatrix.reference_wal.table import Table
 from tests import ROOT
 from tests.reference_wal.engines import CALLS, flush, ids, opened
 from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
@@ -460,3 +461,22 @@ def test_any_order_of_calls(operations: list[tuple[str, str, int]]) -> None:
                 assert {name: numbers(engine.read(name)) for name in model} == model
         finally:
             engine.close()
+
+
+def test_an_interrupt_after_a_drop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The table is gone, and the engine has not noted it yet: every call is refused, and the next opening knows."""
+    drop = Table.drop
+
+    def interrupted(table: Table) -> None:
+        drop(table)
+        raise KeyboardInterrupt
+
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", SCHEMA, timestamp="timestamp")
+        monkeypatch.setattr(Table, "drop", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.drop_table("t")
+        with pytest.raises(LogPoisoned):
+            engine.create_table("t", SCHEMA, timestamp="timestamp")
+    with StorageEngine.open(tmp_path) as engine:
+        assert engine.tables == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import BackgroundFailed, EngineOptions, LogPoisoned, StorageEngine
+from crashmatrix.reference_wal.flusher import Flusher
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 
@@ -154,3 +156,12 @@ def test_an_error_in_either_thread_is_seen(flush_seconds: float, idle_seconds: f
         engine.close()
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [0.0]
+
+
+def test_a_thread_that_is_woken_all_the_time(tmp_path: Path) -> None:
+    """Its turn comes all the same: a busy table does not keep the others from being committed."""
+    turns, flusher = list[float](), list[Flusher]()
+    flusher.append(Flusher(lambda: flusher[0].wake(), lambda: turns.append(1), 0.05, nullcontext))
+    flusher[0].wake()
+    wait_until(lambda: len(turns) > 2)
+    flusher[0].stop()

@@ -20,7 +20,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, LogPoisoned, StorageEngine, UnknownTable
-from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.access.health import Health
 from tests import ROOT
 from tests.reference_wal.support import SCHEMA, batch, numbers
 

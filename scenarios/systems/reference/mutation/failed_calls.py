@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.flusher import Flusher
-from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments import active_segment
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
@@ -20,20 +21,20 @@ OVERLAPPING = [
     _row(
         "files-gone-under-readers",
         "files are removed while others read them",
-        change(Table, "__init__", threads.readers_ignored),
+        change(TableAccess, "__init__", threads.readers_ignored),
     ),
     _row(
         "checked-before-waiting",
         "a commit that waited for one that failed goes on, and its marker covers the other's batches",
         together(
-            change(Table, "_changing", threads.checked_before_waiting),
+            change(TableAccess, "changing", threads.checked_before_waiting),
             change(Table, "_seal", threads.sealed_all_the_same),
         ),
     ),
     _row(
         "poisoned-late",
         "a call that waited for one that failed goes on before the engine is poisoned",
-        change(Table, "_changing", threads.poisoned_late),
+        change(TableAccess, "changing", threads.poisoned_late),
     ),
     _row(
         "switched-amid-appends",

@@ -18,7 +18,8 @@ from types import FrameType
 from typing import Any
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import gate, table
+from crashmatrix.reference_wal import table
+from crashmatrix.reference_wal.access import gate
 from crashmatrix.scenarios.errors import PromiseBroken
 
 __all__ = ["Caller", "Held"]

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.transfer import Intent, Transfer
 from crashmatrix.reference_wal.flusher import Flusher
-from crashmatrix.reference_wal.health import Health
 from crashmatrix.reference_wal.log.folders import delete_hidden, hide
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
@@ -226,9 +226,9 @@ def truncated_all_the_same(_: Any) -> Any:
     """Clear the committed side first, and find out that the log has failed when it is to be truncated."""
 
     def truncate(self: Table) -> None:
-        with self._changing(self._ingesting):
+        with self._access.changing(self._access.ingesting):
             self.store.clear(self.log.next_id - 1, application=self.application)
-            with self._lock:
+            with self._access.altering():
                 spills, self._files = [*self._compressed.clear(), *self.buffers.clear()], []
             self.log.truncate()
             self._remove_spills(spills)

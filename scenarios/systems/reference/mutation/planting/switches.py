@@ -44,7 +44,7 @@ def stopped_before_committed(original: Any) -> Any:
         if on or not self.logged:
             original(self, on, options)
             return
-        with self._changing(self._ingesting):
+        with self._access.changing(self._access.ingesting):
             BEFORE_STOP.hit()
             self.log = self._logs.stop(self.name)
             self._commit(self._seal(), options)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from crashmatrix.reference_wal.access.gate import Gate
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.errors import ParquetDamaged, TransferFailed
-from crashmatrix.reference_wal.gate import Gate
 from crashmatrix.reference_wal.options import EngineOptions
 from crashmatrix.reference_wal.table import Table
 
@@ -33,9 +34,9 @@ class _Ajar(Gate):
 def readers_ignored(original: Any) -> Any:
     """Remove files without waiting for those who read them."""
 
-    def init(self: Table, *args: Any) -> None:
+    def init(self: TableAccess, *args: Any) -> None:
         original(self, *args)
-        self._reading = _Ajar()
+        self.reading = _Ajar()
 
     return init
 
@@ -43,12 +44,13 @@ def readers_ignored(original: Any) -> Any:
 def checked_before_waiting(_: Any) -> Any:
     """Look whether something has failed before waiting for one's turn, and not afterwards."""
 
-    def changing(self: Table, *alone: Gate) -> ExitStack:
+    def changing(self: TableAccess, *alone: Gate, but_first: Callable[[], object] = lambda: None) -> ExitStack:
         with ExitStack() as stack:
-            self._refuse_if_unusable()
+            self.refuse_if_unusable()
             stack.enter_context(self._committing)
             for gate in alone:
                 stack.enter_context(gate.closed())
+            but_first()
             stack.enter_context(self._health.poisoned_by_errors(but_for=(TransferFailed, ParquetDamaged)))
             return stack.pop_all()
 
@@ -58,13 +60,14 @@ def checked_before_waiting(_: Any) -> Any:
 def poisoned_late(_: Any) -> Any:
     """Let calls that wait for one that failed go on before the engine is poisoned."""
 
-    def changing(self: Table, *alone: Gate) -> ExitStack:
+    def changing(self: TableAccess, *alone: Gate, but_first: Callable[[], object] = lambda: None) -> ExitStack:
         with ExitStack() as stack:
             stack.enter_context(self._committing)
-            self._refuse_if_unusable()
+            self.refuse_if_unusable()
             stack.enter_context(self._health.poisoned_by_errors(but_for=(TransferFailed, ParquetDamaged)))
             for gate in alone:
                 stack.enter_context(gate.closed())
+            but_first()
             return stack.pop_all()
 
     return changing
@@ -74,7 +77,7 @@ def sealed_all_the_same(_: Any) -> Any:
     """Seal what waits without looking whether something has failed."""
 
     def seal(self: Table) -> Generation | None:
-        with self._lock:
+        with self._access.altering():
             self._sealed = self.buffers.seal()
             return self._sealed
 
@@ -86,7 +89,7 @@ def switched_amid_appends(_: Any) -> Any:
 
     def switch_log(self: Table, on: bool, options: EngineOptions) -> None:
         self.log.refuse_if_poisoned()
-        with self._changing():
+        with self._access.changing():
             if on and self.logged:
                 return
             self._commit(self._seal_between(), options)

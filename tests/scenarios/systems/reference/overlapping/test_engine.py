@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
@@ -36,7 +37,7 @@ def test_an_engine_in_order(pairs: tuple[str, ...], tmp_path: Path) -> None:
 @pytest.mark.lengthy
 def test_a_gate_that_is_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed that files go while they are read, although no failpoint is where the other call comes in."""
-    monkeypatch.setattr(Table, "__init__", threads.readers_ignored(Table.__init__))
+    monkeypatch.setattr(TableAccess, "__init__", threads.readers_ignored(TableAccess.__init__))
     found = verdict(tmp_path, "read+truncate")
     assert found.living and "is gone" in found.explanation
 

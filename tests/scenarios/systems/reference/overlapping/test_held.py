@@ -12,7 +12,7 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine
-from crashmatrix.reference_wal.gate import Gate
+from crashmatrix.reference_wal.access.gate import Gate
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
 
 HOURS = 10_000

@@ -13,25 +13,26 @@ import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
-from crashmatrix.reference_wal.health import Health
+from crashmatrix.reference_wal.access.health import Health
+from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.planting import threads
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 BUGS = [
-    ("__init__", threads.readers_ignored),
-    ("_changing", threads.checked_before_waiting),
-    ("_changing", threads.poisoned_late),
-    ("_seal", threads.sealed_all_the_same),
-    ("switch_log", threads.switched_amid_appends),
+    (TableAccess, "__init__", threads.readers_ignored),
+    (TableAccess, "changing", threads.checked_before_waiting),
+    (TableAccess, "changing", threads.poisoned_late),
+    (Table, "_seal", threads.sealed_all_the_same),
+    (Table, "switch_log", threads.switched_amid_appends),
 ]
 
-Plant = Callable[[str, Callable[[Any], Any]], None]
+Plant = Callable[[type, str, Callable[[Any], Any]], None]
 
 
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
-    return lambda name, make: monkeypatch.setattr(Table, name, make(getattr(Table, name)))
+    return lambda owner, name, make: monkeypatch.setattr(owner, name, make(getattr(owner, name)))
 
 
 def opened(root: Path) -> StorageEngine:
@@ -41,10 +42,10 @@ def opened(root: Path) -> StorageEngine:
     return engine
 
 
-@pytest.mark.parametrize(("name", "bug"), BUGS)
-def test_one_by_one(name: str, bug: Callable[[Any], Any], plant: Plant, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("owner", "name", "bug"), BUGS)
+def test_one_by_one(owner: type, name: str, bug: Callable[[Any], Any], plant: Plant, tmp_path: Path) -> None:
     """Rows are flushed, truncated and kept through a switch as they should be."""
-    plant(name, bug)
+    plant(owner, name, bug)
     with opened(tmp_path) as engine:
         engine.flush()
         engine.truncate("t")
@@ -58,12 +59,12 @@ def test_one_by_one(name: str, bug: Callable[[Any], Any], plant: Plant, tmp_path
 
 def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
     """A flush that waited for one that failed commits its own batch, and the log is taken to owe nothing before it."""
-    plant("_changing", threads.checked_before_waiting)
-    plant("_seal", threads.sealed_all_the_same)
+    plant(TableAccess, "changing", threads.checked_before_waiting)
+    plant(Table, "_seal", threads.sealed_all_the_same)
     waited, here, checked = list[Future[None]](), threading.get_ident(), threading.Event()
 
-    def noted(original: Callable[[Table], None]) -> Callable[[Table], None]:
-        def refuse(self: Table) -> None:
+    def noted(original: Callable[[TableAccess], None]) -> Callable[[TableAccess], None]:
+        def refuse(self: TableAccess) -> None:
             original(self)
             if threading.get_ident() != here:
                 checked.set()
@@ -77,7 +78,7 @@ def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
             checked.wait()
             raise OSError(errno.EIO, "the disk failed")
 
-    plant("_refuse_if_unusable", noted)
+    plant(TableAccess, "refuse_if_unusable", noted)
 
     engine = opened(tmp_path)
     with ThreadPoolExecutor() as pool:
@@ -93,7 +94,7 @@ def test_the_marker_covers_what_failed(plant: Plant, tmp_path: Path) -> None:
 
 def test_a_batch_that_comes_too_early(plant: Plant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A batch that waited for a switch of the log that fails is acknowledged, into a log that the next opening removes."""
-    plant("_changing", threads.poisoned_late)
+    plant(TableAccess, "changing", threads.poisoned_late)
     ingested, note = list[Future[int]](), Health.note
 
     def fail(point: faults.FailPoint, _: int) -> None:
@@ -119,7 +120,7 @@ def test_a_batch_that_comes_too_early(plant: Plant, monkeypatch: pytest.MonkeyPa
 
 def test_a_batch_in_a_log_that_goes(plant: Plant, tmp_path: Path) -> None:
     """A batch that was acknowledged amid a switch is in a log that the table does not know of."""
-    plant("switch_log", threads.switched_amid_appends)
+    plant(Table, "switch_log", threads.switched_amid_appends)
     engine = opened(tmp_path)
 
     def kill(point: faults.FailPoint, _: int) -> None:

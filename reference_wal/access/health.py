@@ -20,11 +20,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
-from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned, ReferenceWalError
+from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
 
-__all__ = ["Health", "Mutex"]
+__all__ = ["Health"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,10 @@ class Health:
         self._background_threads = set[int]()
         self.failed_unseen = False
         """Whether the error was one in a background thread."""
+        self.closing = False
+        """Whether no call may begin any more, and no batch may come."""
         self.closed = False
+        """Whether nothing may be changed any more: the folder may be another opening's soon."""
 
     @property
     def poisoned(self) -> bool:
@@ -51,8 +53,14 @@ class Health:
             kind = BackgroundFailed if self.failed_unseen else LogPoisoned
             raise kind(self._root, self._cause) from self._cause
 
-    def refuse_if_unusable(self) -> None:
+    def refuse_new_calls(self) -> None:
         """Raise LogPoisoned or EngineClosed."""
+        self.refuse_if_poisoned()
+        if self.closing:
+            raise EngineClosed
+
+    def refuse_changes(self) -> None:
+        """Raise LogPoisoned or EngineClosed; for calls that have begun, and have waited since. Closing may still commit."""
         self.refuse_if_poisoned()
         if self.closed:
             raise EngineClosed
@@ -66,12 +74,15 @@ class Health:
     @contextmanager
     def in_background(self) -> Iterator[None]:
         """This thread is a background thread while it is in the block: no caller sees its errors, which end the block."""
-        self._background_threads.add(threading.get_ident())
+        here = threading.get_ident()
+        self._background_threads.add(here)
         try:
             yield
         except BaseException as error:
             logger.error("the background thread failed: %r", error)
             self.note(error)
+        finally:
+            self._background_threads.discard(here)  # A caller's thread may get the number next.
 
     @contextmanager
     def poisoned_by_errors(
@@ -85,23 +96,3 @@ class Health:
         except BaseException as error:
             self.note(error)
             raise
-
-
-class Mutex:
-    """A lock for data that readers see: an error while it is held poisons the engine before anybody else gets the lock.
-
-    A refusal (any ReferenceWalError) does not: it comes before a change.
-    """
-
-    def __init__(self, health: Health) -> None:
-        self._health, self._lock = health, threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        try:
-            if error is not None and not isinstance(error, ReferenceWalError):
-                self._health.note(error)
-        finally:
-            self._lock.release()

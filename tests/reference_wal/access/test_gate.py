@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from crashmatrix.reference_wal.gate import Gate
+from crashmatrix.reference_wal.access.gate import Gate
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,12 +1,4 @@
-"""A gate that many threads may pass at once, and that one may close: closing first waits until all are through.
-
-How threads share a table. ``committing`` is held by the call that changes the Delta side: one commit, truncation, transfer or
-drop at a time. ``ingesting`` is passed by each append until its rows are in the buffers, and closed for the instant of sealing
-(so that a generation has no holes), and for as long as a truncation or drop takes (so that no batch is acknowledged that they
-would then forget). While a generation is compressed and committed, appends go on. A reader copies the buffers, the sealed
-generation, the compressed ones and the list of files at once, under ``_lock``; ``reading`` keeps those files in place until it
-has read them.
-"""
+"""A gate that many threads may pass at once, and that one may close: closing first waits until all are through."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed, LogPoisoned
-from crashmatrix.reference_wal.health import Health
 
 ERRORS = [OSError("disk"), KeyboardInterrupt(), LookupError("table")]
 
@@ -28,7 +28,8 @@ def test_well(health: Health) -> None:
     with health.poisoned_by_errors():
         pass
     assert not health.poisoned
-    health.refuse_if_unusable()
+    health.refuse_new_calls()
+    health.refuse_changes()
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -36,7 +37,7 @@ def test_any_exception_poisons(error: BaseException, health: Health) -> None:
     """An exception of any kind goes through, and every later call is refused with that cause."""
     with pytest.raises(type(error)), health.poisoned_by_errors():
         raise error
-    for refuse in (health.refuse_if_poisoned, health.refuse_if_unusable):
+    for refuse in (health.refuse_if_poisoned, health.refuse_new_calls, health.refuse_changes):
         with pytest.raises(LogPoisoned, match="reopen the log") as caught:
             refuse()
         assert caught.value.__cause__ is error
@@ -65,13 +66,29 @@ def test_the_first_failure_stays(health: Health) -> None:
 
 def test_closed(health: Health) -> None:
     """A closed engine says so, unless it has something worse to say."""
-    health.closed = True
+    health.closing = True
     health.refuse_if_poisoned()
+    health.refuse_changes()  # Closing commits what waits.
     with pytest.raises(EngineClosed):
-        health.refuse_if_unusable()
+        health.refuse_new_calls()
+    health.closed = True
+    with pytest.raises(EngineClosed):
+        health.refuse_changes()
     fail_in_background(health, OSError())
-    with pytest.raises(BackgroundFailed):
-        health.refuse_if_unusable()
+    for refuse in (health.refuse_new_calls, health.refuse_changes):
+        with pytest.raises(BackgroundFailed):
+            refuse()
+
+
+def test_a_thread_that_has_ended(health: Health) -> None:
+    """Its number is free again. An error in a thread that gets it has a caller who sees it."""
+    with health.in_background():
+        pass
+    with pytest.raises(OSError), health.poisoned_by_errors():  # like any other error
+        raise OSError
+    with pytest.raises(LogPoisoned) as caught:
+        health.refuse_if_poisoned()
+    assert not isinstance(caught.value, BackgroundFailed)
 
 
 def test_an_error_in_the_background_is_known_as_one_at_once(health: Health) -> None:
