@@ -70,7 +70,7 @@ class TableAccess:
 
     @contextmanager
     def looked_at(self) -> Iterator[None]:
-        """Look at all that readers see at once."""
+        """Look at everything that readers see, at once."""
         with self._lock:
             self.refuse_if_unusable()
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from crashmatrix.reference_wal import (
 from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.buffers import SeriesBuffers
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver
+from crashmatrix.reference_wal.flusher import Pace
 from crashmatrix.reference_wal.table import Table
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
@@ -104,6 +105,50 @@ def test_after_closing(
     with opened(tmp_path / "engine") as another:
         assert numbers(another.read("t")) == before
         assert set(before) >= {1.0, 3.0, 4.0}
+
+
+def test_a_batch_that_comes_while_closing(
+    late: Any, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a log, `close` commits what waits. A batch that comes to the table after that is refused, not lost."""
+    drain = Pace.drain
+    engine = StorageEngine.open(tmp_path, wal=False)
+    engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+    began, go_on = late(Table, "ingest")
+    running = pool.submit(engine.ingest, "t", batch(1.0))
+    assert began.wait(60)
+
+    def drained(pace: Pace) -> None:
+        drain(pace)
+        go_on.set()
+        running.exception()
+
+    monkeypatch.setattr(Pace, "drain", drained)
+    engine.close()
+    with pytest.raises(EngineClosed):
+        running.result()
+
+
+def test_a_spill_while_closing(pool: ThreadPoolExecutor, tmp_path: Path) -> None:
+    """`close` waits for it: the file would be one of another opening's."""
+    spilling, go_on = threading.Event(), threading.Event()
+
+    def hold(point: faults.FailPoint, _: int) -> None:
+        if point.name == "spill.file.before_write":
+            spilling.set()
+            assert go_on.wait(60)
+
+    engine = opened(tmp_path, memory_bytes_max=1)
+    faults.observe(hold)
+    ingesting = pool.submit(engine.ingest, "t", batch(1.0))
+    assert spilling.wait(60)
+    closing = pool.submit(engine.close)
+    wait([closing], timeout=0.3)
+    assert not closing.done()
+    go_on.set()
+    closing.result()
+    faults.observe(None)
+    assert ingesting.result() == 0
 
 
 @pytest.mark.parametrize("call", ["truncate", "switch"])
