@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.systems.reference.mutation.mutant import Mutant
@@ -35,6 +36,11 @@ OVERLAPPING = [
         "poisoned-late",
         "a call that waited for one that failed goes on before the engine is poisoned",
         change(TableAccess, "changing", threads.poisoned_late),
+    ),
+    _row(
+        "goes-on-after-close",
+        "a call that waited for its turn changes the folder after the engine was closed",
+        change(Health, "refuse_changes", threads.closed_all_the_same),
     ),
     _row(
         "switched-amid-appends",

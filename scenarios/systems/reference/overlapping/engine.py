@@ -24,11 +24,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
-
 from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.errors import EngineClosed, ReferenceWalError, TableExists, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
@@ -36,12 +31,23 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, fai
 from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of
 from crashmatrix.scenarios.systems.reference.overlapping.contract import OverlapContract
 from crashmatrix.scenarios.systems.reference.overlapping.held import Caller, Held
+from crashmatrix.scenarios.systems.reference.overlapping.shared_table import (
+    LARGE,
+    SCHEMA,
+    SMALL,
+    TABLE,
+    batch_of,
+    batches_in,
+    files_in,
+    moved_in,
+    numbers_in,
+)
 from crashmatrix.scenarios.target.journal import Item, Journal
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CALLS", "ThreadedEngine"]
 
-TABLE, ARCHIVE = "shared", "moved"
+ARCHIVE = "moved"
 CALLS = ("ingest", "flush", "truncate", "drop", "transfer", "read", "spill", "switch", "close")
 HELD = 1
 """At how many hits the first call of each pair is held; 0 for all."""
@@ -57,38 +63,15 @@ _REOPENED = 0.3
 COPIED = 0.15
 """The share of pairs after which a copy of the folder is opened."""
 _WAITING = ("ingest", "read")
-"""The calls made while another call is held at a hit, and then fails there."""
+"""The calls made while another call is held at a hit, and then fails there; a third one is drawn."""
 _SPILLED = 0.3
 """The share of pairs before which the rows that wait are in a file."""
 _THREE = 0.4
 """The share of pairs in which a batch is ingested before the second call."""
 _BATCHES_MAX = 3
 """Above so many batches the table is truncated before a pair: a transfer may have moved any of them."""
-_SMALL, _LARGE = 2, 400
-"""Rows of a batch; a large one makes the buffers spill."""
 
-SCHEMA = pa.schema(
-    [("number", pa.int64()), ("at", pa.timestamp("us")), ("name", pa.dictionary(pa.int8(), pa.string()))]
-)
 OPTIONS = EngineOptions(segment_bytes_max=3_000, memory_bytes_max=6_000, checkpoint_commits=2)
-
-
-def _batch(number: int, rows: int) -> pa.RecordBatch:
-    columns = [pa.array([number] * rows), pa.array(range(rows), SCHEMA.field("at").type)]
-    names = pa.array([f"n{number}"] * rows, SCHEMA.field("name").type)
-    return pa.RecordBatch.from_arrays([*columns, names], schema=SCHEMA)
-
-
-def _numbers(rows: pa.Table) -> list[int]:
-    """Return the batches in these rows, one as often as it is there. Raises PromiseBroken: not whole, or not as it was."""
-    found = list[int]()
-    for number in sorted(set(rows["number"].to_pylist())):
-        mine = rows.filter(pc.equal(rows["number"], number))
-        size = _SMALL if mine.num_rows % _LARGE else _LARGE
-        if mine.num_rows % size or set(mine["name"].to_pylist()) != {f"n{number}"}:
-            raise PromiseBroken("corrupt", f"{mine.num_rows} rows of batch {number}, {set(mine['name'].to_pylist())}")
-        found += [number] * (mine.num_rows // size)
-    return found
 
 
 class ThreadedEngine(SystemUnderTest):
@@ -121,22 +104,7 @@ class ThreadedEngine(SystemUnderTest):
     def recover(self, root: Path) -> Sequence[Item]:
         """Open the engine; return one item: the table's batches, and those moved."""
         with StorageEngine.open(root, options=OPTIONS) as engine:
-            return [["found", _there(engine), _moved(root / ARCHIVE, {})]]
-
-
-def _there(engine: StorageEngine) -> list[int] | None:
-    return _numbers(engine.read(TABLE)) if TABLE in engine.tables else None
-
-
-def _moved(archive: Path, known: dict[str, list[int]]) -> list[int]:
-    """Return the batches in the receiving table. Files that are ``known`` are not read again: a name is a content's."""
-    if not (archive / "_delta_log").exists():
-        return []
-    names = pa.table(DeltaTable(archive).get_add_actions())["path"].to_pylist()
-    for name in names:
-        if name not in known:
-            known[name] = _numbers(pq.read_table(archive / name, partitioning=None))
-    return [number for name in names for number in known[name]]
+            return [["found", batches_in(engine), moved_in(root / ARCHIVE, {})]]
 
 
 class _Run:
@@ -192,7 +160,8 @@ class _Run:
         self.draw = random.Random(f"{self._seed} {first} fails")
         for _, hits in groupby(enumerate(self._watched[first].sections, start=1), key=itemgetter(1)):
             self._make_ready()
-            self._overlap(first, _WAITING, Held(self.draw.choice([*hits])[0], fails=True))
+            held = Held(self.draw.choice([*hits])[0], fails=True)
+            self._overlap(first, [*_WAITING, self.draw.choice(CALLS)], held)
             self._settle()
 
     def pair(self, first: str, second: str, held: int) -> None:
@@ -220,13 +189,16 @@ class _Run:
         return max(1, watched.places if between else watched.hits) if watched else _HITS_MAX
 
     def _overlap(self, first: str, meanwhile: Sequence[str], held: Held) -> bool:
-        """Make calls while one is held, each in a thread of its own."""
+        """Make calls while one is held, each in a thread of its own. Once `close` has returned, nothing changes in the folder."""
+        left: dict[str, tuple[int, int]] | None = None
         with held.installed():
             one = Caller(lambda: held.call(partial(self._call, first)))
             reached = held.wait(one)
             for second in meanwhile if reached else ():
                 held.others.append(Caller(partial(self._call, second)))
                 held.others[-1].go_as_far_as_it_can()
+                if second == "close" and not held.others[-1].is_alive():
+                    left = files_in(self._root)
             held.let_go()
             for caller in (one, *held.others):
                 try:
@@ -235,11 +207,15 @@ class _Run:
                     if not (held.fails and failing_disk(error)):
                         raise
                     self._failed = True
+        if left is not None and (there := files_in(self._root)) != left:
+            with claimed_as_broken("looking at the folder once the engine was closed"):
+                changed = sorted(dict(left.items() ^ there.items()))
+                raise PromiseBroken("corrupt", f"a {first} that was under way changed {', '.join(changed)}")
         return reached
 
     def _make_ready(self) -> None:
         """A table with a committed batch, and one that waits, in memory or spilled; few others."""
-        table = _there(self._engine)
+        table = batches_in(self._engine)
         if table is None:
             self._call("create")
         elif len(table) > _BATCHES_MAX:
@@ -250,7 +226,7 @@ class _Run:
         """Read everything while no call is under way."""
         if not self._closed:
             if not self._failed:
-                self._note_what_is_there()
+                self._note_what_isbatches_in()
                 if self.draw.random() < COPIED:
                     self._look_at_a_copy()
                 if self.draw.random() > _REOPENED:
@@ -259,13 +235,15 @@ class _Run:
         with claimed_as_broken("opening the engine again"):
             self._engine, self._closed = StorageEngine.open(self._root, options=OPTIONS), False
         self._failed = False
-        self._note_what_is_there()
+        self._note_what_isbatches_in()
 
-    def _note_what_is_there(self) -> None:
+    def _note_what_isbatches_in(self) -> None:
         with claimed_as_broken("looking at the engine"):
             if TABLE in self._engine.tables and not self._engine.has_log(TABLE):
                 self._engine.switch_log(True, TABLE)  # The other call came between.
-            self._journal.write("attempt", ["settled", _there(self._engine), _moved(self._root / ARCHIVE, self._known)])
+            self._journal.write(
+                "attempt", ["settled", batches_in(self._engine), moved_in(self._root / ARCHIVE, self._known)]
+            )
 
     def _look_at_a_copy(self) -> None:
         """Open a copy of the folder, as after a kill at this place, and compare: each call that returned is durable."""
@@ -274,7 +252,7 @@ class _Run:
             claimed_as_broken("opening a copy of the folder"),
             StorageEngine.open(copy, options=OPTIONS) as engine,
         ):
-            found, there = _there(engine), _there(self._engine)
+            found, there = batches_in(engine), batches_in(self._engine)
         if found != there:
             verdict = "loses" if set(found or []) < set(there or []) else "corrupt"
             raise PromiseBroken(verdict, f"a kill now would leave the batches {found}; the engine has {there}")
@@ -303,7 +281,7 @@ class _Run:
             case "create":
                 engine.create_table(TABLE, SCHEMA, timestamp="at", tags=["name"])
             case "ingest" | "spill":
-                engine.ingest(TABLE, _batch(number, _LARGE if kind == "spill" else _SMALL))
+                engine.ingest(TABLE, batch_of(number, LARGE if kind == "spill" else SMALL))
             case "truncate":
                 engine.truncate(TABLE)
             case "drop":
@@ -311,7 +289,7 @@ class _Run:
             case "transfer":
                 engine.transfer(TABLE, self._root / ARCHIVE)
             case "read":
-                return _numbers(engine.read(TABLE))
+                return numbers_in(engine.read(TABLE))
             case "flush":
                 engine.flush()
             case "switch":

@@ -1,8 +1,9 @@
 """A thread held in the midst of a call: at its k-th hit of a failpoint, its k-th place between two critical sections, or at each.
 
-A place between two sections has no failpoint: it is the first line of a table's own code after each ``with``, on the way in and
-on the way out. There another thread can come in, so there a lock that was given back too early shows. A call that fails opens its
-gates on the way out as well, within one line; at each of them it lets the other calls go as far as they can.
+A place between two sections has no failpoint: it is the first line of a table's own code once the engine calls it, and after
+each ``with``, on the way in and on the way out. There another thread can come in, so there a lock that was given back too early
+shows. A call that fails opens its gates on the way out as well, within one line; at each of them it lets the other calls go as
+far as they can.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from crashmatrix import faults
-from crashmatrix.reference_wal import table
+from crashmatrix.reference_wal import engine, flusher, table
 from crashmatrix.reference_wal.access import gate
 from crashmatrix.scenarios.errors import PromiseBroken
 
@@ -28,6 +29,7 @@ _STUCK_SECONDS = 60
 _WAITS_SECONDS = 1.0
 """How long a call may take before it is thought to wait for another one."""
 _LOOK_SECONDS = 0.003
+_CALLERS = {engine.__file__, flusher.__file__}
 _WAITING = {threading.__file__, contextlib.__file__}
 """Modules in which a thread waits for others: for events, and for locks that an `ExitStack` takes."""
 
@@ -102,7 +104,11 @@ class Held:
     def _enter(self, frame: FrameType, _: str, __: Any) -> Any:
         if self.fails:
             return self._open if frame.f_code.co_filename == gate.__file__ else None
-        return self._step if frame.f_code.co_filename == table.__file__ else None
+        if frame.f_code.co_filename != table.__file__:
+            return None
+        if frame.f_back is not None and frame.f_back.f_code.co_filename in _CALLERS:
+            self._at_with = not isinstance(getattr(table.Table, frame.f_code.co_name, None), property)
+        return self._step
 
     def _open(self, _: FrameType, event: str, __: Any) -> Any:
         if event == "return" and self._failing:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from crashmatrix.reference_wal.access.gate import Gate
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.errors import ParquetDamaged, TransferFailed
@@ -15,6 +16,7 @@ from crashmatrix.reference_wal.table import Table
 
 __all__ = [
     "checked_before_waiting",
+    "closed_all_the_same",
     "poisoned_late",
     "readers_ignored",
     "sealed_all_the_same",
@@ -55,6 +57,15 @@ def checked_before_waiting(_: Any) -> Any:
             return stack.pop_all()
 
     return changing
+
+
+def closed_all_the_same(_: Any) -> Any:
+    """Go on although the engine was closed meanwhile."""
+
+    def refuse_changes(self: Health) -> None:
+        self.refuse_if_poisoned()
+
+    return refuse_changes
 
 
 def poisoned_late(_: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.table import Table
@@ -72,3 +73,11 @@ def test_a_log_that_lacks_what_memory_has(tmp_path: Path, monkeypatch: pytest.Mo
     found = verdict(tmp_path, "read+read")
     assert (found.verdict, found.living) == ("loses", True)
     assert "a kill now would leave the batches" in found.explanation
+
+
+@pytest.mark.lengthy
+def test_a_call_that_goes_on_after_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noticed that the folder changes once `close` has returned."""
+    monkeypatch.setattr(Health, "refuse_changes", Health.refuse_if_poisoned)
+    found = verdict(tmp_path, "truncate+close")
+    assert found.living and "a truncate that was under way changed tables/" in found.explanation

@@ -23,6 +23,7 @@ BUGS = [
     (TableAccess, "__init__", threads.readers_ignored),
     (TableAccess, "changing", threads.checked_before_waiting),
     (TableAccess, "changing", threads.poisoned_late),
+    (Health, "refuse_changes", threads.closed_all_the_same),
     (Table, "_seal", threads.sealed_all_the_same),
     (Table, "switch_log", threads.switched_amid_appends),
 ]
