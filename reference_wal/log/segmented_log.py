@@ -121,8 +121,9 @@ class SegmentedLog:
     def _write_next_group(self) -> None:
         """Write a group of the batches that queue. After an error nothing more is known of them, and the log is poisoned."""
         writer = self._usable()
-        group = self._queue.next_group(writer.room_bytes, seal_bytes=writer.seal_bytes, entries_max=PARTS_MAX // 2)
+        group: list[Entry] = []
         try:
+            self._queue.move_group(group, writer.room_bytes, seal_bytes=writer.seal_bytes, entries_max=PARTS_MAX // 2)
             if writer.is_full:
                 self.rotate()
             self._write_group(group)
