@@ -112,9 +112,11 @@ class Layout:
         lock = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except BaseException as error:
             os.close(lock)
-            raise EngineLocked(self.root) from None
+            if isinstance(error, BlockingIOError):
+                raise EngineLocked(self.root) from None
+            raise
         return lock
 
 

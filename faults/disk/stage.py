@@ -260,8 +260,9 @@ class Stage(ABC):
         if self._recorder:
             end_child(self._recorder)
             os.waitpid(self._recorder, 0)
-        if self._held >= 0:
-            os.close(self._held)
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
         with contextlib.suppress(SystemCallFailed):
             unmount(self._files, detach=True)
         with contextlib.suppress(OSError):  # The rest goes with this process.
@@ -270,10 +271,10 @@ class Stage(ABC):
             self.mount_point.parent.rmdir()
 
     def _close_notes(self) -> None:
-        if self._notes >= 0:
+        notes, self._notes = self._notes, -1  # First: an error of close(2) leaves the number free.
+        if notes >= 0:
             with contextlib.suppress(OSError):  # The recorder may be gone.
-                os.close(self._notes)
-        self._notes = -1
+                os.close(notes)
 
     def _advice(self) -> str:
         return "see its message above, and crashmatrix.faults.disk.requirements() for what it needs"

@@ -131,7 +131,7 @@ def check_schema(schema: pa.Schema) -> None:
 
 
 class DeltaStore:
-    """The Delta side of a table. Its folder belongs to one engine at a time; not thread-safe."""
+    """The Delta side of a table. Its folder belongs to one engine, and only `files` and `names` to more than one thread."""
 
     def __init__(self, path: Path) -> None:
         """Open the table at ``path``; its commits are the caller's to check first (`recovery`).
@@ -146,7 +146,7 @@ class DeltaStore:
         except (DeltaError, KeyError, ValueError, TypeError) as error:
             raise TableCorrupted(path, f"not readable as a table of this engine ({error})") from error
         self.commits_since_checkpoint = self._table.version() - max(checkpoint.newest_version(path / "_delta_log"), 0)
-        self._files = files_of(self._table)
+        self._files = files_of(self._table)  # Replaced, never changed: other threads look at it.
         check_files(path, self._files)
 
     @staticmethod
@@ -172,7 +172,7 @@ class DeltaStore:
             sync_directory(self.path)
         added: list[dict[str, object]] = [{"add": _added(name, part)} for name, part in files.items()]
         self._transact("WRITE", added, list(batches_in(parts)), application, parts[-1].hi)
-        self._files |= {name: part.parquet.size for name, part in files.items()}
+        self._files = self._files | {name: part.parquet.size for name, part in files.items()}
 
     def set_logged(self, logged: bool, *, application: str, number: int) -> None:
         """Let the table say that it has a log, or that it has none; durable on return. Raises OSError.
@@ -204,8 +204,8 @@ class DeltaStore:
     def remove(self, files: Collection[Path], *, application: str, number: int) -> None:
         """Remove these files and set the marker of ``application``, at once; durable on return. Raises OSError."""
         self._transact("TRANSFER", [self._removed(file.name) for file in files], [], application, number)
-        for file in files:
-            del self._files[file.name]
+        removed = {file.name for file in files}
+        self._files = {name: size for name, size in self._files.items() if name not in removed}
 
     def _removed(self, name: str) -> dict[str, object]:
         return {"remove": {"path": name, "deletionTimestamp": _now(), "dataChange": True, "size": self._files[name]}}

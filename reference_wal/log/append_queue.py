@@ -1,13 +1,32 @@
 """Group commit: many threads append, one of them at a time leads, and one sync makes every queued message durable.
 
 A caller queues its message and takes the *turn* if the turn is free: then it leads. The leader takes a group from the head of
-the queue, writes the group, and settles each of its entries with an id or an error. The callers of a
-written group wake each other, one by one, so that the next group is on its way meanwhile. The thread that gives the turn back
-wakes the first caller that still queues. This caller leads next, unless another caller was quicker; both begin at the head of
-the queue. So one group is written while the next one gathers.
+the queue, writes the group, and settles each of its entries with an id or an error. The callers of a written group wake each
+other, one by one, so that the next group is on its way meanwhile. The thread that gives the turn back wakes the first caller
+that still queues. This caller leads next, unless another caller was quicker; both begin at the head of the queue. So one group
+is written while the next one gathers.
 
-An interrupted waiter leaves its entry to the next leader. The waiter may have been chosen to lead, so it wakes all others; and
-no caller waits to be woken by it.
+Why no caller sleeps forever. A wake-up is kept until its caller sleeps next, and a woken caller always looks again. So each
+caller needs one wake-up after the last change that concerns it:
+
+- It queues. It found the turn taken after it had queued. The thread that has the turn looks at the queue after giving it back,
+  and wakes the first caller, which leads, unless another thread has the turn by now and will look in its place.
+- It is in a group that was written. Entries get their ids from the last to the first. So a caller that sees its id, perhaps
+  before it was woken, knows that each caller behind it has one, too: it wakes the next, and this one does not sleep again.
+- It is in a group that failed. Each entry gets the error, and each caller is woken by the leader itself.
+- It was in the queue when the log was closed or failed (`clear`). It waits for the turn itself, and for nobody's wake-up.
+
+An interrupt (KeyboardInterrupt, MemoryError) that a caller meets may take a wake-up with it:
+
+- An interrupted caller leaves its entry to the next leader, and wakes all others: it may have been chosen to lead, or not have
+  woken who is next. Nobody waits to be woken by it: the leader of its group sees that it has left and wakes all, or it leaves
+  so late that it knows whom to wake itself.
+- The leader puts an entry into its group before it takes it from the queue. So an interrupt finds each entry in one of the two,
+  or in both, and a settled entry in the queue counts as left.
+
+A few instructions are left, for Python takes a lock and notes it in two steps: an interrupt right after the turn was taken, or
+just as it is given back, can leave it taken, or the next caller asleep. So can a second interrupt that meets the handling of
+the first.
 """
 
 from __future__ import annotations
@@ -16,7 +35,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from types import TracebackType
 
 import pyarrow as pa
@@ -59,9 +77,9 @@ class Entry:
 
     def wake_behind(self) -> None:
         """Wake the caller that is to be woken by this one, if any."""
-        behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.wake()
+        if self._behind is not None:
+            self._behind.wake()
+            self._behind = None
 
     @staticmethod
     def settle_all(group: Sequence[Entry], first_id: int) -> None:
@@ -69,35 +87,33 @@ class Entry:
 
         Awake all at once they would only wait for Python's global lock, and the next group for the leader who wakes them.
         """
-        for before, entry in pairwise(group):
-            before._behind = entry  # First: a caller that sees its id may return at once.
-        for batch_id, entry in enumerate(group, first_id):
+        behind: Entry | None = None
+        batch_id = first_id + len(group)
+        for entry in reversed(group):
+            batch_id -= 1
+            entry._behind = behind  # First: a caller that sees its id may return at once.
             entry.batch_id = batch_id
+            behind = entry
         for entry in group if any(entry.left for entry in group) else group[:1]:
             entry.wake()
 
 
 class Turn:
-    """A lock that its holder may take again; the last to give it back calls ``returned`` afterwards."""
+    """A lock that its holder may take again; each time that it is given back, ``returned`` is called afterwards."""
 
     def __init__(self, returned: Callable[[], None]) -> None:
         self._lock, self._returned = threading.RLock(), returned
-        self._depth = 0
 
     def take(self, *, wait: bool = True) -> bool:
         """Take the turn; False if another thread has it and ``wait`` is False."""
-        if not self._lock.acquire(blocking=wait):
-            return False
-        self._depth += 1
-        return True
+        return self._lock.acquire(blocking=wait)
 
     def give_back(self) -> None:
-        """Give it back, as often as it was taken."""
-        self._depth -= 1
-        last = not self._depth
-        self._lock.release()
-        if last:  # Only now: a caller that queued and then found the turn taken is still seen here.
-            self._returned()
+        """Give it back; another thread can take it once it was given back as often as it was taken."""
+        try:
+            self._lock.release()
+        finally:
+            self._returned()  # Only now: a caller that queued and then found the turn taken is still seen here.
 
     def __enter__(self) -> None:
         self.take()
@@ -117,50 +133,49 @@ class AppendQueue:
         """Queue a message and return once it is settled.
 
         Args:
-            write_next_group: takes a group from the queue (`next_group`), writes it and settles its entries. Called with the turn
+            write_next_group: takes a group from the queue (`move_group`), writes it and settles its entries. Called with the turn
                 held, by this thread or by another one that queues.
 
         Raises: what ``write_next_group`` raises, in the thread that calls it.
         """
         entry = Entry(message)
-        self._waiting.append(entry)
         try:
+            self._waiting.append(entry)
             while not entry.settled:
                 if self.turn.take(wait=entry.forgotten):
-                    self._write_unless_settled(entry, write_next_group)
+                    try:  # At once: an interrupt before it would leave the turn taken.
+                        if not entry.settled:
+                            write_next_group()
+                    finally:
+                        self.turn.give_back()
                 else:
                     entry.sleep()
+            entry.wake_behind()
         except BaseException:
             entry.left = True
             for other in list(self._waiting):
                 other.wake()
+            entry.wake_behind()  # After ``left``: a leader that has not seen it has said by now who is behind.
             raise
-        finally:
-            entry.wake_behind()
         return entry
-
-    def _write_unless_settled(self, entry: Entry, write_next_group: Callable[[], None]) -> None:
-        try:
-            if not entry.settled:
-                write_next_group()
-        finally:
-            self.turn.give_back()
 
     def _wake_next(self) -> None:
         for entry in list(self._waiting):
-            if not entry.left:
+            if not (entry.left or entry.settled):
                 entry.wake()
                 return
 
-    def next_group(self, room_bytes: int, *, seal_bytes: int, entries_max: int) -> list[Entry]:
-        """Take from the head, in order, entries until they fill the room, but at least one; with the turn held."""
-        group = [self._waiting.popleft()]
-        while self._waiting and len(group) < entries_max:
-            room_bytes -= len(group[-1].message) + seal_bytes
-            if room_bytes <= 0:
-                break
-            group.append(self._waiting.popleft())
-        return group
+    def move_group(self, group: list[Entry], room_bytes: int, *, seal_bytes: int, entries_max: int) -> None:
+        """Move entries from the head into the empty group, in order, until they fill the room, but at least one; with the turn
+        held. After an interrupt each entry is in the group, in the queue, or in both.
+        """
+        while True:
+            entry = self._waiting[0]
+            group.append(entry)
+            self._waiting.popleft()
+            room_bytes -= len(entry.message) + seal_bytes
+            if room_bytes <= 0 or len(group) >= entries_max or not self._waiting:
+                return
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -168,6 +183,7 @@ class AppendQueue:
     def clear(self) -> None:
         """Empty the queue: each waiting caller will lead, and get the error that says why nothing can be written."""
         while self._waiting:
-            entry = self._waiting.popleft()
+            entry = self._waiting[0]
             entry.forgotten = True
             entry.wake()
+            self._waiting.popleft()  # Last: an interrupt before it leaves the entry to the next thread that empties the queue.

@@ -34,7 +34,7 @@ class Retention:
 
     def oldest_id(self, active_start: int) -> int:
         """The first id still in a segment."""
-        return self.closed[0].start if self.closed else active_start
+        return next((name.start for name in self.closed), active_start)  # Another thread may retire it meanwhile.
 
     def gaps(self, active_start: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges of ids, first and last, below the active segment's that are in no segment."""

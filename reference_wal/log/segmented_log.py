@@ -13,7 +13,7 @@ Rotate, before a group that finds the active segment full: close the segment, st
 
 Retire: unlink closed segments whose every id is persisted, oldest first; sync the folder.
 
-Close: note the next id (`end`).
+Close: note the next id (`end`). A closed log changes nothing more; one that is removed is closed first.
 
 Invariants: at most one active segment; at least one segment exists from creation on, so the log's identity, schema and
 next id are always on disk; ids never repeat.
@@ -37,7 +37,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from crashmatrix.faults import declare
-from crashmatrix.reference_wal.errors import AppendFailed, EngineClosed, LogCorrupted, LogPoisoned, ReferenceWalError
+from crashmatrix.reference_wal.errors import (
+    AppendFailed,
+    EngineClosed,
+    LogCorrupted,
+    LogPoisoned,
+    ReferenceWalError,
+    UnknownTable,
+)
 from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.reference_wal.log.counters import LogCounters
@@ -69,6 +76,7 @@ class SegmentedLog:
         self._queue = AppendQueue()
         self._turn = self._queue.turn
         self._poisoned: BaseException | None = None
+        self._closed = self._removed = False
         self._replayed = 0
 
     @classmethod
@@ -109,6 +117,7 @@ class SegmentedLog:
         Raises:
             AppendFailed: the disk refused; the log is poisoned until reopened.
             LogPoisoned: an earlier append was refused.
+            EngineClosed, UnknownTable: the log was closed, or removed.
             InvalidInput: the batch has another schema than the log, or a null where the schema allows none.
         """
         self._check(batch)
@@ -121,8 +130,9 @@ class SegmentedLog:
     def _write_next_group(self) -> None:
         """Write a group of the batches that queue. After an error nothing more is known of them, and the log is poisoned."""
         writer = self._usable()
-        group = self._queue.next_group(writer.room_bytes, seal_bytes=writer.seal_bytes, entries_max=PARTS_MAX // 2)
+        group: list[Entry] = []
         try:
+            self._queue.move_group(group, writer.room_bytes, seal_bytes=writer.seal_bytes, entries_max=PARTS_MAX // 2)
             if writer.is_full:
                 self.rotate()
             self._write_group(group)
@@ -143,7 +153,14 @@ class SegmentedLog:
             return self._writer
         self._queue.clear()  # Each caller that queues comes here as well, and gets the same error.
         self.refuse_if_poisoned()
-        raise EngineClosed
+        self._refuse_if_closed()
+        raise AssertionError("a log that is neither poisoned nor closed has an open segment")
+
+    def _refuse_if_closed(self) -> None:
+        if self._removed:
+            raise UnknownTable(self.table, [])
+        if self._closed:
+            raise EngineClosed
 
     def refuse_if_poisoned(self) -> None:
         """Raise LogPoisoned if a write or sync failed since the log was opened."""
@@ -165,7 +182,7 @@ class SegmentedLog:
 
         Raises:
             OSError: the disk refused; the log is poisoned, and its folder perhaps without an active segment.
-            LogPoisoned, EngineClosed.
+            LogPoisoned, EngineClosed, UnknownTable.
         """
         with self._turn, self._poisoned_by_errors():
             writer = self._usable()
@@ -201,8 +218,10 @@ class SegmentedLog:
             InvalidInput: an id that was never given out.
             OSError: the disk refused; the log is poisoned, the marks made or not.
             LogPoisoned: ``remember``, and the log is poisoned already.
+            EngineClosed, UnknownTable: the log was closed, or removed. Its folder may be another log's by now.
         """
         with self._turn, self._poisoned_by_errors():
+            self._refuse_if_closed()
             if remember:
                 self.refuse_if_poisoned()
             remember_as = self.identity if remember else None
@@ -213,10 +232,12 @@ class SegmentedLog:
         """Yield the batches not marked persisted, in the order of ids, read back from disk with checksums verified.
 
         Holds one batch at a time, and no lock: batches appended since it began are left out. Works on a poisoned log as well,
-        and leaves out what was not acknowledged.
+        and leaves out what was not acknowledged. Works on a closed log as long as its segments are there.
 
         Raises:
             LogCorrupted: a record changed since the log was opened.
+            UnknownTable: the log was removed before all was read.
+            EngineClosed: it was closed, and a segment is gone since.
         """
         with self._turn:
             segments: list[tuple[int, int, int | None]] = [
@@ -227,12 +248,21 @@ class SegmentedLog:
         for start, last, end_bytes in segments:
             try:
                 for record in replay_segment(self.folder, start, end_bytes):
+                    # Looked at first: a log that is switched off has every batch persisted before it goes.
+                    removed = self._removed
                     if record.id not in self._retention.persisted:
+                        if removed:  # The record may be of a later log of this name.
+                            raise UnknownTable(self.table, [])
                         self._replayed += 1
                         yield record.id, record.batch
             except SegmentGone:
                 if not self._retention.persisted.covers(start, last):
+                    self._refuse_if_closed()
                     raise LogCorrupted(self.folder, f"the segment that begins at batch {start} is gone") from None
+            except LogCorrupted:
+                if self._removed:  # Likewise.
+                    raise UnknownTable(self.table, []) from None
+                raise
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -263,13 +293,15 @@ class SegmentedLog:
             except OSError as error:
                 raise LogPoisoned(self.folder, error) from error
 
-    def close(self, *, note_end: bool = True) -> None:
-        """Let go of the active segment; everything acknowledged is durable already. A caller that waits gets EngineClosed.
+    def close(self, *, note_end: bool = True, removed: bool = False) -> None:
+        """Let go of the active segment; everything acknowledged is durable already. Callers that wait get EngineClosed.
 
         Args:
             note_end: note where the log ends (`end`), unless it has failed or has taken no batch.
+            removed: the caller removes the log next. Callers that wait get UnknownTable, and so do those that read it.
         """
         with self._turn:
+            self._closed, self._removed = True, self._removed or removed
             try:
                 if note_end and self._poisoned is None and self._writer.is_open and self._writer.appends:
                     write_end(self.folder, self.identity, self.next_id)

@@ -73,15 +73,17 @@ class NoLog:
     def __init__(self, table: str, schema: pa.Schema, identity: str, *, next_id: int = 0) -> None:
         self.table, self.schema, self.identity, self.next_id = table, schema, identity, next_id
         self.segment_bytes_max = 0
-        self.closed = False
+        self.closed = self.removed = False
         self._lock, self._check = threading.Lock(), BatchCheck(table, schema)
 
     counters = LogCounters()
 
     def append(self, batch: pa.RecordBatch) -> int:
-        """Return the next id; promises nothing. Raises InvalidInput, EngineClosed."""
+        """Return the next id; promises nothing. Raises InvalidInput, UnknownTable (it was removed), EngineClosed."""
         self._check(batch)
         with self._lock:
+            if self.removed:
+                raise UnknownTable(self.table, [])
             if self.closed:
                 raise EngineClosed
             self.next_id += 1
@@ -173,13 +175,13 @@ class TableLogs:
         """Remove what a dropped table has; durable on return. Raises OSError, LogPoisoned."""
         stand_in = self._stand_ins.pop(table, None)
         if stand_in is not None:
-            stand_in.closed = True
+            stand_in.removed = True
         elif self._wal is not None:
             self._wal.remove_table_log(table)
 
     def close(self) -> None:
         """Take no more batches."""
-        for stand_in in self._stand_ins.values():
+        for stand_in in list(self._stand_ins.values()):
             stand_in.closed = True
         if self._wal is not None:
             self._wal.close()

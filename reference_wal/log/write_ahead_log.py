@@ -164,7 +164,7 @@ class WriteAheadLog:
     def remove_table_log(self, table: str) -> None:
         """Remove the table's log; durable on return. Raises UnknownTable, LogPoisoned, OSError."""
         with self._lock:
-            self.log(table).close(note_end=False)
+            self.log(table).close(note_end=False, removed=True)
             try:
                 hide(self.root, table)
             except BaseException as error:

@@ -88,9 +88,9 @@ class HeldProcess:
 
     def close(self) -> None:
         """Let go of it."""
-        if self._descriptor >= 0 and os.getpid() == self._owner:  # A forked copy may have closed and reused the number.
-            os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # First: an error of close(2) leaves the number free.
+        if descriptor >= 0 and os.getpid() == self._owner:  # A forked copy may have closed and reused it, too.
+            os.close(descriptor)
 
     def __del__(self) -> None:
         self.close()

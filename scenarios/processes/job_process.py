@@ -67,9 +67,9 @@ class JobProcess:
         """Let go of it."""
         if self._file is not None:
             self._file.close()
-        if self.sentinel >= 0 and os.getpid() == self._owner:  # A forked copy may have closed and reused the number.
-            os.close(self.sentinel)
-        self.sentinel = -1
+        sentinel, self.sentinel = self.sentinel, -1  # First: an error of close(2) leaves the number free.
+        if sentinel >= 0 and os.getpid() == self._owner:  # A forked copy may have closed and reused it, too.
+            os.close(sentinel)
 
     def __del__(self) -> None:
         self.close()

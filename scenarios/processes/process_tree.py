@@ -99,8 +99,8 @@ class ProcessTree:
     def kill(self) -> None:
         """SIGKILL everything, and wait until it is gone."""
         if self._control >= 0:
-            os.close(self._control)
-            self._control = -1
+            control, self._control = self._control, -1  # First: an error of close(2) leaves the number free.
+            os.close(control)
             self.reap()
         self.wait()
 

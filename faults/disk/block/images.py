@@ -136,7 +136,9 @@ class DiskImages:
     def _detach(self) -> None:
         self._loop.close()
         self._scratch.close()
-        os.close(self._file)
+        file, self._file = self._file, -1  # First: an error of close(2) leaves the number free.
+        if file >= 0:
+            os.close(file)
 
     def _touched_chunks(self) -> set[int]:
         """Every chunk in which scratch or pristine may not be zeros."""

@@ -116,8 +116,8 @@ def _open_and_compare(folder: int, path: str, flags: int) -> int:
             mode = os.fstat(rest[0]).st_mode
             if stat.S_ISLNK(mode) or (flags & os.O_DIRECTORY and not stat.S_ISDIR(mode)):
                 raise NotAFolder(_KINDS[stat.S_IFMT(mode)], path)
-            os.close(at)
-            at, *rest = rest
+            left, (at, *rest) = at, rest  # First: an error of close(2) leaves the number free.
+            os.close(left)
         return os.open(f"/proc/self/fd/{at}", flags | os.O_CLOEXEC)
     finally:
         for descriptor in (at, *rest):
@@ -153,9 +153,8 @@ def opened_folder(path: Path, names: int = 1) -> Iterator[int]:
     descriptor = _open_anywhere(above)
     try:
         if names:
-            within = open_below(descriptor, str(path.relative_to(above)))
-            os.close(descriptor)
-            descriptor = within
+            left, descriptor = descriptor, open_below(descriptor, str(path.relative_to(above)))
+            os.close(left)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -236,6 +235,7 @@ class Cursor:
             self.down(name)
 
     def _take(self, descriptor: int, state: os.stat_result | None = None) -> None:
-        if self.descriptor != self._start:
-            os.close(self.descriptor)
-        self.descriptor, self.state = descriptor, state or os.fstat(descriptor)
+        state = state or os.fstat(descriptor)
+        left, self.descriptor, self.state = self.descriptor, descriptor, state
+        if left != self._start:  # Last: an error of close(2) leaves the number free.
+            os.close(left)

@@ -51,8 +51,8 @@ class LoopDevice:
             return
         with contextlib.suppress(OSError):
             fcntl.ioctl(self._descriptor, _LOOP_CLR_FD, 0)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # First: an error of close(2) leaves the number free.
+        os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self

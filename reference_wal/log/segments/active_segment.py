@@ -93,7 +93,12 @@ class ActiveSegment:
     @classmethod
     def resume(cls, path: Path, form: SealForm, end_bytes: int) -> ActiveSegment:
         """Go on with a segment that recovery has settled. Raises OSError."""
-        return cls(path, os.open(path, os.O_WRONLY | os.O_CLOEXEC), form, end_bytes)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            return cls(path, fd, form, end_bytes)
+        except BaseException:
+            os.close(fd)
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -145,10 +150,10 @@ class ActiveSegment:
         return closed
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the file. Raises OSError; it is let go of all the same."""
+        fd, self._fd = self._fd, -1  # First: an error of close(2) leaves the number free, for any other file.
+        if fd >= 0:
+            os.close(fd)
 
 
 def _fill(fd: int, start: int, length: int) -> None:

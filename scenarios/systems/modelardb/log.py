@@ -144,7 +144,7 @@ class Log:
     def _rotate(self) -> None:
         _write(self._file, END)
         self._path.rename(self._folder / f"{self._start}-{self.next_id - 1}.arrows")
-        os.close(self._file)
+        self.close()
         self._sync_folder()
         self._closed.append((self._start, self.next_id - 1))
         RENAMED.hit()
@@ -163,7 +163,7 @@ class Log:
 
     def truncate(self) -> None:
         """Forget every batch."""
-        os.close(self._file)
+        self.close()
         old = [path for path in self._folder.iterdir() if "truncated-id" in self._flaws or path != self._path]
         for path in sorted(old):
             path.unlink()
@@ -175,7 +175,9 @@ class Log:
 
     def close(self) -> None:
         """Let go of the active segment."""
-        os.close(self._file)
+        file, self._file = self._file, -1  # First: an error of close(2) leaves the number free.
+        if file >= 0:
+            os.close(file)
 
     def unpersisted(self) -> list[tuple[int, pa.RecordBatch]]:
         """Return the batches to buffer again, each with the id that its place in its segment means."""

@@ -92,6 +92,34 @@ def test_orphans_are_removed(tmp_path: Path) -> None:
     assert (tmp_path / "t" / "notes.txt").exists()
 
 
+CHANGES: dict[str, Callable[[DeltaStore], None]] = {
+    "commit": lambda table: commit(table, 2, 2),
+    "clear": lambda table: table.clear(5, application=APPLICATION),
+    "remove": lambda table: table.remove(list(table.files()), application=APPLICATION, number=1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_who_asks_for_the_files_beside_a_change(change: Callable[[DeltaStore], None], tmp_path: Path) -> None:
+    """The files are those before the change or those after it, whatever another thread does while they are listed."""
+
+    class Changing(type(tmp_path)):  # type: ignore[misc]  # the class of this system's paths
+        """A path that has the table changed as the first name is added to it."""
+
+        def __truediv__(self, name: str) -> Path:
+            made.path = tmp_path / "t"
+            if not changed:
+                changed.append(True)
+                change(made)
+            return tmp_path / "t" / name
+
+    made, changed = store(tmp_path, commits=2), list[bool]()
+    before = made.files()
+    made.path = Changing(made.path)
+    assert made.files() == before
+    assert changed and made.files() != before
+
+
 # --- checkpoints
 
 

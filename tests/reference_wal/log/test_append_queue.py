@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pyarrow as pa
 import pytest
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed, EngineClosed, LogPoisoned, WriteAheadLog
-from crashmatrix.reference_wal.log.append_queue import Entry
+from crashmatrix.reference_wal.log.append_queue import AppendQueue, Entry, Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
@@ -62,10 +65,14 @@ def join(appenders: list[Appender]) -> None:
         assert not appender.is_alive()
 
 
+def new_log(root: Path) -> SegmentedLog:
+    (root / "t").mkdir(parents=True)
+    return SegmentedLog.create(root / "t", SCHEMA, table="t", segment_bytes_max=1 << 20, preallocate_bytes=0)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[SegmentedLog]:
-    (tmp_path / "t").mkdir()
-    made = SegmentedLog.create(tmp_path / "t", SCHEMA, table="t", segment_bytes_max=1 << 20)
+    made = new_log(tmp_path)
     yield made
     made.close()
 
@@ -200,6 +207,149 @@ def test_an_interrupted_waiter(log: SegmentedLog) -> None:
     for entry in group:
         entry.sleep()  # Else this test never ends: each is woken by the one before it.
         entry.wake_behind()
+
+
+def test_a_caller_that_is_awake_as_it_gets_its_id(log: SegmentedLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that sees its id before it was woken returns at once and wakes the next, which must not go back to sleep."""
+    slot, sleep, slept = vars(Entry)["batch_id"], Entry.sleep, list[int]()
+
+    def note(entry: Entry) -> None:
+        slept.append(id(entry))
+        sleep(entry)
+
+    def give(entry: Entry, batch_id: int) -> None:
+        slot.__set__(entry, batch_id)
+        if batch_id == 1:
+            entry.wake()
+            join(appenders[1:2])
+            until(lambda: not appenders[2].is_alive() or max(map(slept.count, slept)) > 1)
+
+    monkeypatch.setattr(Entry, "sleep", note)
+    monkeypatch.setattr(Entry, "batch_id", property(slot.__get__, give))
+    with log.quiet():
+        appenders = queue(log, range(4))
+        until(lambda: len(slept) == 4)
+    join(appenders)
+    assert [appender.id for appender in appenders] == list(range(4))
+
+
+class Interrupted(Appender):
+    """A thread with one batch that is interrupted at one of the points, counted from 0, where Python looks for interrupts:
+    the beginning of a function, and the return from one in C; in the modules of the queue and the log.
+
+    Two points are left out, as the module `append_queue` says: right after the turn was taken, and as it is given back.
+    """
+
+    MODULES = tuple(sys.modules[part.__module__].__file__ for part in (Entry, SegmentedLog))
+    LEFT_OUT = (("c_return", Turn.take), ("call", Turn.give_back), ("call", Turn.__exit__))
+
+    def __init__(self, log: SegmentedLog, value: float, point: int) -> None:
+        super().__init__(log, value)
+        self.left = point
+
+    def run(self) -> None:
+        sys.setprofile(self.look)
+        super().run()
+        sys.setprofile(None)
+
+    def look(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event not in ("call", "c_return") or code.co_filename not in self.MODULES:
+            return
+        if not any(event == kind and code is where.__code__ for kind, where in self.LEFT_OUT):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def all_end(log: SegmentedLog, appenders: list[Appender]) -> None:
+    """Each caller returns or raises, closing works, and what was acknowledged is there."""
+    closing = threading.Thread(target=log.close, daemon=True)
+    join(appenders)
+    closing.start()
+    closing.join(SECONDS_MAX)
+    assert not closing.is_alive()
+    found = reopened(log)
+    promised = {(appender.id, appender.value) for appender in appenders if appender.id is not None}
+    assert promised <= set(found) and [batch_id for batch_id, _ in found] == list(range(len(found)))
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_leader_interrupted_anywhere(closed: bool, tmp_path: Path) -> None:
+    """Wherever an interrupt hits the thread that leads, nobody sleeps forever, not even who closes the log."""
+    ended = list[str]()
+    for point in itertools.count():
+        log = new_log(tmp_path / str(point))
+        victim = Interrupted(log, 0.0, point)
+        with log.quiet():
+            victim.start()
+            until(lambda victim=victim, log=log: log.waiting or not victim.is_alive())  # type: ignore[misc]
+            others = queue(log, range(1, 4))
+            if closed:
+                log.close()
+        all_end(log, [victim, *others])
+        ended += {type(other.error).__name__ for other in others}
+        if victim.left >= 0:
+            break
+    assert point > (15 if closed else 30)
+    assert set(ended) == ({"EngineClosed"} if closed else {"NoneType", "AppendFailed", "LogPoisoned"})
+
+
+def test_a_waiter_interrupted_anywhere(tmp_path: Path) -> None:
+    """Likewise in a thread that queues, before it sleeps and after it was woken; others get their ids."""
+    for point in itertools.count():
+        log = new_log(tmp_path / str(point))
+        victim = Interrupted(log, 1.0, point)
+        with held_at("wal.append.before_sync") as (arrived, go_on):
+            first = Appender(log, 0.0)
+            first.start()
+            assert arrived.wait(SECONDS_MAX)
+            victim.start()
+            until(lambda victim=victim, log=log: log.waiting or not victim.is_alive())  # type: ignore[misc]
+            behind = queue(log, range(2, 4))
+            go_on.set()
+            all_end(log, [first, victim, *behind])
+        if victim.left >= 0:
+            break
+    assert point > 15
+
+
+class Interrupting(list[Entry]):
+    """A group whose filling is interrupted."""
+
+    def append(self, entry: Entry) -> None:
+        super().append(entry)
+        raise KeyboardInterrupt
+
+
+def test_an_entry_that_is_settled_and_still_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt may leave an entry both in its group and in the queue: its caller, gone by then, is not chosen to lead."""
+    waiting, sleep, slept = AppendQueue(), Entry.sleep, list[Entry]()
+
+    def note(entry: Entry) -> None:
+        slept.append(entry)
+        sleep(entry)
+
+    def write() -> None:
+        group: list[Entry] = []
+        waiting.move_group(group, 1, seal_bytes=0, entries_max=2)
+        Entry.settle_all(group, 7)
+
+    monkeypatch.setattr(Entry, "sleep", note)
+    callers = [threading.Thread(target=waiting.settle, args=(b"", write), daemon=True) for _ in range(2)]
+    with waiting.turn:
+        callers[0].start()
+        until(lambda: len(slept) == 1)
+        group = Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            waiting.move_group(group, 1, seal_bytes=0, entries_max=2)
+        group[0].fail(OSError())
+        callers[0].join(SECONDS_MAX)
+        callers[1].start()
+        until(lambda: len(slept) == 2)
+    callers[1].join(SECONDS_MAX)
+    assert not any(caller.is_alive() for caller in callers)
+    assert [entry.batch_id for entry in slept] == [7, 8] and len(waiting) == 0
 
 
 def test_rotation_with_many_waiting(log: SegmentedLog) -> None:

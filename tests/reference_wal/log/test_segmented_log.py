@@ -226,6 +226,33 @@ def test_closed(tmp_path: Path) -> None:
             call()
 
 
+@pytest.mark.parametrize("poisoned", [False, True])
+@pytest.mark.parametrize("remember", [False, True])
+def test_a_closed_log_takes_no_marks(remember: bool, poisoned: bool, tmp_path: Path) -> None:
+    """Marks are refused, and no segment is removed: the folder may be in other hands by now."""
+    log = six(tmp_path)
+    if poisoned:
+        with faults.scenario("wal.append.before_write=raise(EIO)"), pytest.raises(AppendFailed):
+            log.append(batch(5.0))
+    log.close()
+    before = contents(log.folder)
+    with pytest.raises(EngineClosed):
+        log.mark_persisted(range(5), remember=remember)
+    assert contents(log.folder) == before and log.persisted == []
+
+
+def test_a_segment_gone_after_closing(tmp_path: Path) -> None:
+    """A reader that goes on after the log was closed learns so if a segment is gone: nothing is damaged."""
+    log = six(tmp_path)
+    reading = log.unpersisted()
+    assert next(reading)[0] == 0
+    log.close()
+    assert next(reading)[0] == 1
+    (log.folder / "2-3.arrows").unlink()
+    with pytest.raises(EngineClosed):
+        next(reading)
+
+
 def test_closing_keeps_others_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is let go of while no other thread can be writing to it."""
     log, others_turn, let_go = create(tmp_path), threading.Event(), SegmentWriter.close

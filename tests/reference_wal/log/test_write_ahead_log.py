@@ -48,6 +48,31 @@ def test_the_life_of_a_table(tmp_path: Path) -> None:
         assert wal.tables == []
 
 
+@pytest.mark.parametrize("made_again", [False, True])
+def test_reading_beside_a_removal(made_again: bool, tmp_path: Path) -> None:
+    """Who reads a log that is removed meanwhile learns that it is gone; it is not called damaged, and a later log of the same
+    name is not read in its place.
+    """
+    with opened(tmp_path, segment_bytes_max=1) as wal:
+        wal.create_table_log("t", SCHEMA)
+        for value in range(3):
+            wal.append("t", batch(float(value)))
+        log = wal.log("t")
+        readings = [log.unpersisted() for _ in range(3)]
+        assert [next(reading)[0] for reading in readings[:2]] == [0, 0]
+        assert next(readings[1])[0] == 1
+        wal.remove_table_log("t")
+        if made_again:
+            wal.create_table_log("t", SCHEMA)
+            assert [wal.append("t", batch(value)) for value in (7.0, 8.0)] == [0, 1]
+        for reading in readings:
+            with pytest.raises(UnknownTable):
+                next(reading)
+        for refused in (lambda: log.append(batch(9.0)), log.truncate, lambda: log.mark_persisted([0])):
+            with pytest.raises(UnknownTable):
+                refused()
+
+
 def test_root_may_be_text(tmp_path: Path) -> None:
     """The root is a path or its text."""
     with opened(tmp_path) as wal:

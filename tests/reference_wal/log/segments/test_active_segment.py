@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +12,8 @@ import pytest
 from crashmatrix import faults
 from crashmatrix.reference_wal import AppendFailed
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
+from crashmatrix.reference_wal.log.segments.active_segment import ActiveSegment
+from crashmatrix.reference_wal.log.segments.segment import SegmentEncoder, SegmentHeader
 from tests.reference_wal.log.logs import closing, create, fill, ids, names, reopen
 from tests.reference_wal.support import SCHEMA, batch
 
@@ -70,3 +74,26 @@ def test_a_cut_that_fails_poisons(point: str, tmp_path: Path) -> None:
     log = reopen(log)
     assert ids(log) == [0, 1, 2] and names(log) == ["0-2.arrows", "3-.arrows"]
     log.close()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()], ids=repr)
+def test_a_close_that_fails(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of close(2), or an interrupt right after it, the number may be another file's: it is left alone."""
+    close, closed, other = os.close, list[int](), os.open(os.devnull, os.O_WRONLY)
+
+    def close_and_raise(fd: int) -> None:
+        close(fd)
+        closed.append(fd)
+        raise error
+
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+    segment = ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
+    with monkeypatch.context() as patch, pytest.raises(type(error)):
+        patch.setattr(os, "close", close_and_raise)
+        segment.close()
+    os.dup2(other, closed[0])
+    segment.close()
+    os.write(closed[0], b"still open")
+    assert not segment.is_open
+    os.close(closed[0])
+    os.close(other)

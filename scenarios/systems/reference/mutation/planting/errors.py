@@ -214,7 +214,7 @@ def removal_forgotten(_: Any) -> Any:
     """Take the table for removed before it is."""
 
     def remove_table_log(self: WriteAheadLog, table: str) -> None:
-        self.log(table).close(note_end=False)
+        self.log(table).close(note_end=False, removed=True)
         del self._logs[table]
         hide(self.root, table)
         delete_hidden(self.root, table)

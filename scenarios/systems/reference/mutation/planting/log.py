@@ -128,7 +128,11 @@ def nobody_waits_for_the_turn(_: Any) -> Any:
         self._waiting.append(entry)
         while not entry.settled:
             if self.turn.take(wait=False):
-                self._write_unless_settled(entry, write_next_group)
+                try:
+                    if not entry.settled:
+                        write_next_group()
+                finally:
+                    self.turn.give_back()
             else:
                 time.sleep(0.0002)
         return entry
