@@ -33,7 +33,7 @@ def encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         if rows.schema.field(index).type != field.type:
             chunks = [part for chunk in rows.column(index).chunks for part in _in_parts(chunk, field.type)]
             rows = rows.set_column(index, field, pa.chunked_array(chunks, field.type))
-    return rows.cast(schema)
+    return pa.Table.from_arrays(rows.columns, schema=schema)  # A cast would refuse nulls beneath null structs.
 
 
 def _in_parts(array: pa.Array, kind: pa.DataType) -> Iterator[pa.Array]:
