@@ -1,9 +1,10 @@
-"""Nulls that nobody sees: in a field that allows none, beneath a null struct. Arrow's writer of Parquet takes none of them.
+"""Nulls that nobody sees: in a field that allows none, beneath a null struct. Arrow takes none of them, neither in Parquet, nor
+when it casts what it read from Parquet.
 
     struct<x: int64 not null>    [{x: 1}, null]    x may hold [1, null] or [1, whatever]
 
-Both are the same rows. So before rows are written, such a field says of every place that it holds a value, as the second does.
-A null that can be seen is left, for the writer to refuse: it must not become a value.
+Both are the same rows. So before rows are written, and once they are read, such a field says of every place that it holds a
+value, as the second does. A null that can be seen is left, for Arrow to refuse: it must not become a value.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["without_hidden_nulls"]
 
 
 def without_hidden_nulls(rows: pa.Table) -> pa.Table:
-    """Return the same rows. Nothing may lie beneath null lists, as after `pyarrow.Table.take`."""
+    """Return the same rows. Nothing may lie beneath null lists, as after `pyarrow.Table.take` or a read."""
     for index, field in enumerate(rows.schema):
         if _has_required(field.type):
             chunks = [_shown(chunk, field.type) for chunk in rows.column(index).chunks]
@@ -39,15 +40,28 @@ def _shown(array: pa.Array, kind: pa.DataType) -> pa.Array:
         parts = zip(array.flatten(), kind, strict=True)
         fields = [_field(part, field, array.null_count) for part, field in parts]
         return pa.StructArray.from_arrays(fields, fields=list(kind), mask=array.is_null())
-    own = 3 if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind) else 2
     items = _shown(array.values, kind.field(0).type)
-    return pa.Array.from_buffers(kind, len(array), array.buffers()[:own], offset=array.offset, children=[items])
+    return pa.Array.from_buffers(kind, len(array), _own_buffers(array), offset=array.offset, children=[items])
 
 
 def _field(part: pa.Array, field: pa.Field, beneath: int) -> pa.Array:
     """Return a struct's field. If it has as many nulls as lie beneath null structs, all of them are hidden."""
-    if part.type.num_fields:
-        return _shown(part, field.type)
-    if field.nullable or not beneath or part.null_count != beneath:
-        return part
-    return pa.Array.from_buffers(part.type, len(part), [None, *part.buffers()[1:]], offset=part.offset)
+    hidden = not field.nullable and 0 < beneath == part.null_count
+    part = _shown(part, field.type)
+    return _valid(part) if hidden else part
+
+
+def _valid(array: pa.Array) -> pa.Array:
+    """Return the array with a value in each place, whatever lies there."""
+    kind = array.type
+    if pa.types.is_struct(kind):
+        return pa.StructArray.from_arrays([array.field(number) for number in range(kind.num_fields)], fields=list(kind))
+    children = [array.values] if kind.num_fields else []
+    buffers = [None, *_own_buffers(array)[1:]]
+    return pa.Array.from_buffers(kind, len(array), buffers, offset=array.offset, children=children)
+
+
+def _own_buffers(array: pa.Array) -> list[pa.Buffer | None]:
+    """Return the buffers of an array that is not a struct, without those of what it holds."""
+    views = pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type)
+    return array.buffers()[: 3 if views else 2] if array.type.num_fields else array.buffers()

@@ -18,6 +18,7 @@ def required(name: str, kind: pa.DataType) -> pa.Field:
 
 
 NAMES = pa.dictionary(pa.int8(), pa.string())
+MANY = pa.large_list(pa.int64())
 FIELDS = {
     "numbers": required("x", pa.int64()),
     "text": required("x", pa.string()),
@@ -25,6 +26,7 @@ FIELDS = {
     "names": required("x", NAMES),
     "structs": required("x", pa.struct([required("deep", pa.int16())])),
     "lists": required("x", pa.list_(required("item", pa.int64()))),
+    "structs of lists": required("x", pa.struct([required("deep", pa.list_(pa.string())), pa.field("large", MANY)])),
 }
 VALUES: dict[str, list[Any]] = {
     "numbers": [1, 2],
@@ -33,6 +35,7 @@ VALUES: dict[str, list[Any]] = {
     "names": ["a", "b"],
     "structs": [{"deep": 1}, {"deep": 2}],
     "lists": [[1], []],
+    "structs of lists": [{"deep": ["a"], "large": None}, {"deep": [], "large": [1]}],
 }
 
 
