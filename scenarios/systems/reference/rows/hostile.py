@@ -168,7 +168,7 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
         often(one_of((-719_162, 2_932_896, 0))),
         often(one_of(_TIMES)),
         "w" * 9_000 if wide else often(one_of(_TEXTS)),
-        draw.randbytes(6_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
+        draw.randbytes(8_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
         often(lambda: [name() for _ in range(draw.randrange(4))]),
         often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3)), "floor": -1}),
         draw.choice(("on", "off")),
