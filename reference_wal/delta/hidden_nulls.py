@@ -64,4 +64,5 @@ def _valid(array: pa.Array) -> pa.Array:
 def _own_buffers(array: pa.Array) -> list[pa.Buffer | None]:
     """Return the buffers of an array that is not a struct, without those of what it holds."""
     views = pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type)
-    return array.buffers()[: 3 if views else 2] if array.type.num_fields else array.buffers()
+    buffers: list[pa.Buffer | None] = array.buffers()
+    return buffers[: 3 if views else 2] if array.type.num_fields else buffers
