@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.acero  # group_by would import it, in each forked process anew
 import pyarrow.compute as pc
 
+from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.durable_io import step
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 
@@ -133,21 +134,25 @@ class SeriesBuffers:
 def split_series(batch: pa.RecordBatch, tags: list[str]) -> Iterator[tuple[tuple[object, ...], pa.RecordBatch]]:
     """Split a batch into its series: (tag values, rows in their order). A null tag is a value like any other.
 
+    Tags are compared by value: two indices of a dictionary may have one value, and a null may be an index or a value.
+
     A batch without rows is one series, so that its generation has a schema.
     """
     if not tags or not batch.num_rows:
         yield (), batch
         return
-    found = pa.Table.from_batches([batch.select(tags)]).group_by(tags, use_threads=False).aggregate([])
+    keys = decoded(pa.Table.from_batches([batch.select(tags)]))
+    found = keys.group_by(tags, use_threads=False).aggregate([])
     for values in zip(*(found[tag].to_pylist() for tag in tags), strict=True):
-        rows = batch.filter(_mask(batch, dict(zip(tags, values, strict=True))))
+        rows = batch.filter(_mask(keys, dict(zip(tags, values, strict=True))))
         yield values, rows
 
 
-def _mask(batch: pa.RecordBatch, values: dict[str, object]) -> pa.Array:
+def _mask(keys: pa.Table, values: dict[str, object]) -> pa.Array:
+    """Return which rows have these values as tags."""
     mask = None
     for tag, value in values.items():
-        column = batch.column(tag)
+        column = keys[tag].chunk(0)
         wanted = pa.scalar(value, column.type)
         same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, wanted), False)
         mask = same if mask is None else pc.and_(mask, same)

@@ -4,8 +4,8 @@ Sorted by tags, then time, so that each series is contiguous; zstd pages; timest
 floats by dictionary, other floats byte-stream-split (https://parquet.apache.org/docs/file-format/data-pages/encodings/).
 A table by models has segments instead (`models.segments`).
 
-The dictionaries that batches bring are decoded first (`dictionaries`). Pages carry checksums; `parquet_file` has what covers the
-rest.
+The dictionaries that batches bring are decoded first (`dictionaries`), and nulls that nobody sees become values that nobody sees
+(`hidden_nulls`). Pages carry checksums; `parquet_file` has what covers the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta.dictionaries import decoded
+from crashmatrix.reference_wal.delta.hidden_nulls import without_hidden_nulls
 from crashmatrix.reference_wal.durable_io import step
 from crashmatrix.reference_wal.models.segments import Shape, to_segments
 
@@ -50,7 +51,7 @@ def compress(
 def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
     """Return rows as the bytes of one Parquet file, sorted and encoded as the module says. Raises pa.ArrowException."""
     rows = decoded(rows)
-    rows = rows.take(_order(rows, [*tags, timestamp]))
+    rows = without_hidden_nulls(rows.take(_order(rows, [*tags, timestamp])))
     dictionary = [name for name in rows.column_names if _by_dictionary(rows[name])]
     encodings = {name: _encoding(rows[name].type) for name in rows.column_names if name not in dictionary}
     sink = pa.BufferOutputStream()

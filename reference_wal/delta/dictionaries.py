@@ -14,6 +14,8 @@ from itertools import accumulate
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crashmatrix.reference_wal.delta.hidden_nulls import without_hidden_nulls
+
 __all__ = ["decoded", "decoded_type", "encoded"]
 
 
@@ -28,12 +30,12 @@ def decoded(rows: pa.Table) -> pa.Table:
 
 def encoded(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows without dictionaries as rows of ``schema``. Raises pa.ArrowException."""
-    rows = rows.cast(pa.schema([field.with_type(decoded_type(field.type)) for field in schema]))
+    rows = without_hidden_nulls(rows).cast(pa.schema([field.with_type(decoded_type(field.type)) for field in schema]))
     for index, field in enumerate(schema):
         if rows.schema.field(index).type != field.type:
             chunks = [part for chunk in rows.column(index).chunks for part in _in_parts(chunk, field.type)]
             rows = rows.set_column(index, field, pa.chunked_array(chunks, field.type))
-    return rows.cast(schema)
+    return pa.Table.from_arrays(rows.columns, schema=schema)  # A cast would refuse nulls beneath null structs.
 
 
 def _in_parts(array: pa.Array, kind: pa.DataType) -> Iterator[pa.Array]:

@@ -118,7 +118,8 @@ class SegmentedLog:
             AppendFailed: the disk refused; the log is poisoned until reopened.
             LogPoisoned: an earlier append was refused.
             EngineClosed, UnknownTable: the log was closed, or removed.
-            InvalidInput: the batch has another schema than the log, or a null where the schema allows none.
+            InvalidInput: the batch has another schema than the log, a null where the schema allows none, at any depth, or
+                values that Arrow's format does not allow.
         """
         self._check(batch)
         entry = self._queue.settle(self._codec.encode(batch), self._write_next_group)

@@ -91,6 +91,29 @@ def test_series(tags: list[str], values: list[str | None], expected: dict[tuple[
     assert {key: part["row"].to_pylist() for key, part in split_series(rows, tags)} == expected
 
 
+DICTIONARIES: dict[str, tuple[list[int | None], list[str | None], dict[tuple[str | None], list[int]]]] = {
+    "one value under two indices": ([0, 1, 0, 1], ["a", "a"], {("a",): [0, 1, 2, 3]}),
+    "a null as index and as value": ([0, 1, None], ["a", None], {("a",): [0], (None,): [1, 2]}),
+    "two nulls as values": ([2, 1, 0], [None, "a", None], {("a",): [1], (None,): [0, 2]}),
+    "a value that is not used": ([1, 1], ["b", "a", "a"], {("a",): [0, 1]}),
+}
+
+
+@pytest.mark.parametrize(("indices", "values", "expected"), DICTIONARIES.values(), ids=DICTIONARIES)
+def test_series_of_dictionary_tags(
+    indices: list[int | None], values: list[str | None], expected: dict[tuple[str | None], list[int]]
+) -> None:
+    """Tags are compared by value, whatever indices the values have: no row is in two series, in a slice neither."""
+    tag = pa.DictionaryArray.from_arrays(pa.array([0, *indices], pa.int32()), pa.array(values, pa.string()))
+    rows = pa.record_batch({"row": pa.array(range(-1, len(indices))), "tag": tag, "other": pa.array([1] * len(tag))})
+    for tags, more in ((["tag"], ()), (["other", "tag"], (1,))):
+        found = [(key, part["row"].to_pylist()) for key, part in split_series(rows.slice(1), tags)]
+        assert sorted(found, key=repr) == sorted(
+            [((*more, *key), places) for key, places in expected.items()], key=repr
+        )
+        assert all(part.schema.equals(rows.schema) for _, part in split_series(rows, tags))
+
+
 # --- generations
 
 

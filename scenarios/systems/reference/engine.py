@@ -50,7 +50,7 @@ EVERY = 3
 """One row in so many of our own data is used: small batches are as good, and are read faster."""
 
 OPTIONS = EngineOptions(
-    segment_bytes_max=14 * 1024,
+    segment_bytes_max=16 * 1024,
     generation_bytes_max=30 * 1024,
     memory_bytes_max=20 * 1024,
     checkpoint_commits=3,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal import InvalidInput
+from crashmatrix.reference_wal import InvalidInput, StorageEngine
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 
 TIME, VALUE = pa.field("time", pa.int64(), nullable=False), pa.field("value", pa.float64())
@@ -45,3 +50,186 @@ def test_refused(batch: pa.RecordBatch, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
         BatchCheck("t", SCHEMA)(batch)
     assert "'t'" in str(caught.value)
+
+
+# --- nulls that are not on top
+
+NAMES = pa.dictionary(pa.int8(), pa.string())
+
+
+def required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+NUMBERS, WORDS = pa.list_(required("item", pa.int64())), pa.list_(required("item", NAMES))
+POINT = pa.struct([required("x", pa.int64()), pa.field("y", pa.int64())])
+MARKS = pa.map_(pa.string(), required("value", pa.int64()))
+
+
+def names(indices: list[int | None], values: list[str | None]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(values, pa.string()))
+
+
+def lists(kind: pa.DataType, values: pa.Array, *, null: int | None = None, length: int = 3) -> pa.ListArray:
+    """One item in each list, a null list among them or none."""
+    mask = pa.array([place == null for place in range(length)])
+    return pa.ListArray.from_arrays(pa.array(range(length + 1), pa.int32()), values, type=kind, mask=mask)
+
+
+def structs(kind: pa.DataType, *parts: pa.Array, null: int | None = None) -> pa.StructArray:
+    mask = pa.array([place == null for place in range(len(parts[0]))])
+    return pa.StructArray.from_arrays(parts, fields=list(kind), mask=mask)
+
+
+def nested(null: int | None = None) -> tuple[pa.Field, pa.Array]:
+    """A list of structs of a map of lists; the second item of a deep list is a null, or the struct above it is."""
+    deep = pa.map_(pa.string(), required("value", NUMBERS))
+    kind = pa.struct([required("deep", deep)])
+    values = pa.array([[("k", [1])], [("k", [None])], [("k", [3])]], deep)
+    return pa.field("c", pa.list_(required("item", kind) if null is None else pa.field("item", kind))), lists(
+        pa.list_(required("item", kind) if null is None else pa.field("item", kind)), structs(kind, values, null=null)
+    )
+
+
+def integers(*values: int | None) -> pa.Array:
+    return pa.array(values, pa.int64())
+
+
+HIDDEN: dict[str, tuple[pa.Field, pa.Array, str]] = {
+    "a dictionary's value": (required("c", NAMES), names([0, 1], ["a", None]), "c"),
+    "a dictionary's index": (required("c", NAMES), names([0, None], ["a", None]), "c"),
+    "a list's item": (pa.field("c", NUMBERS), lists(NUMBERS, integers(1, None, 3)), "c.item"),
+    "a large list's": (
+        pa.field("c", pa.large_list(NUMBERS.value_field)), pa.array([[1, None]], pa.large_list(NUMBERS.value_field)), "c.item",
+    ),
+    "one of few items": (
+        pa.field("c", pa.list_(NUMBERS.value_field, 2)), pa.array([[1, None]], pa.list_(NUMBERS.value_field, 2)), "c.item",
+    ),
+    "a list's item by dictionary": (pa.field("c", WORDS), lists(WORDS, names([0, 1, 0], ["a", None])), "c.item"),
+    "a struct's field": (pa.field("c", POINT), structs(POINT, integers(1, None), integers(None, None)), "c.x"),
+    "of a required struct": (required("c", POINT), structs(POINT, integers(1, None), integers(1, 1)), "c.x"),
+    "besides one beneath a null": (
+        pa.field("c", POINT), structs(POINT, integers(None, None), integers(1, 1), null=0), "c.x",
+    ),
+    "a map's value": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS), "c.value"),
+    "a map's value in a slice": (pa.field("c", MARKS), pa.array([[("k", 1)], [("k", None)]], MARKS).slice(1), "c.value"),
+    "a struct within a struct": (
+        pa.field("c", pa.struct([required("s", POINT)])), pa.array([{"s": None}], pa.struct([required("s", POINT)])), "c.s",
+    ),
+    "a list within a list": (
+        pa.field("c", pa.list_(required("item", NUMBERS))), pa.array([[[1], None]], pa.list_(required("item", NUMBERS))),
+        "c.item",
+    ),
+    "deep down": (*nested(), "c.item.deep.value.item"),
+}  # fmt: skip
+NOT_THERE: dict[str, tuple[pa.Field, pa.Array]] = {
+    "a value that no index names": (required("c", NAMES), names([0, 0], ["a", None])),
+    "beneath a null list": (pa.field("c", NUMBERS), lists(NUMBERS, integers(1, None, 3), null=1)),
+    "by dictionary beneath a null list": (pa.field("c", WORDS), lists(WORDS, names([0, 1, 0], ["a", None]), null=1)),
+    "before a slice": (pa.field("c", NUMBERS), lists(NUMBERS, integers(None, 2, 3)).slice(1)),
+    "after a slice": (pa.field("c", NUMBERS), lists(NUMBERS, integers(1, 2, None)).slice(0, 2)),
+    "beneath a null struct": (pa.field("c", POINT), structs(POINT, integers(1, None), integers(1, 1), null=1)),
+    "beneath a null struct in a slice": (
+        pa.field("c", POINT), structs(POINT, integers(None, 1, None), integers(1, 1, 1), null=2).slice(1),
+    ),
+    "beside a slice of a map": (pa.field("c", MARKS), pa.array([[("k", None)], [("k", 1)], [("k", None)]], MARKS).slice(1, 1)),
+    "where nulls are allowed": (pa.field("c", POINT), structs(POINT, integers(1, 1), integers(None, 1))),
+    "two structs up": (
+        pa.field("c", pa.struct([required("s", POINT)])), pa.array([None, {"s": {"x": 1}}], pa.struct([required("s", POINT)])),
+    ),
+    "deep down beneath a null struct": nested(null=1),
+    "a dictionary for which there are no values": (
+        pa.field("c", pa.struct([pa.field("name", NAMES)])), pa.array([None], pa.struct([pa.field("name", NAMES)])),
+    ),
+}  # fmt: skip
+
+
+def alone(field: pa.Field, array: pa.Array) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([array], schema=pa.schema([field]))
+
+
+@pytest.mark.parametrize(("field", "array", "path"), HIDDEN.values(), ids=HIDDEN)
+def test_a_hidden_null(field: pa.Field, array: pa.Array, path: str) -> None:
+    """A null is refused wherever it can be seen, and the message says in which field."""
+    batch = alone(field, array)
+    with pytest.raises(InvalidInput, match=f"column '{path}' of table 't' takes no nulls, the batch has some"):
+        BatchCheck("t", batch.schema)(batch)
+
+
+@pytest.mark.parametrize(("field", "array"), NOT_THERE.values(), ids=NOT_THERE)
+def test_a_null_that_is_not_there(field: pa.Field, array: pa.Array, tmp_path: Path) -> None:
+    """A null beneath a null, outside of the slice, or that no index names, is not one: the batch is taken, and stored."""
+    times = pa.array(range(len(array)), pa.timestamp("us"))
+    batch = alone(field, array).append_column(required("at", times.type), times)
+    BatchCheck("t", batch.schema)(batch)
+    with StorageEngine.open(tmp_path) as engine:
+        engine.create_table("t", batch.schema, timestamp="at")
+        engine.ingest("t", batch)
+        engine.flush()
+        assert engine.read("t").to_pylist() == batch.to_pylist()
+
+
+# --- damage
+
+
+def offsets(kind: pa.DataType, *children: pa.Array) -> pa.Array:
+    """An array whose offsets go back."""
+    buffers = [None, pa.py_buffer(struct.pack("<3i", 0, 3, 1))]
+    return pa.Array.from_buffers(
+        kind, 2, [*buffers, *([] if children else [pa.py_buffer(b"abc")])], children=[*children]
+    )
+
+
+NOT_TEXT = pa.array([b"a", b"\xff"]).view(pa.string())
+WIDE = pa.array([Decimal("12345.67")], pa.decimal128(30, 2))
+DAMAGED: dict[str, pa.Array] = {
+    "not UTF-8": NOT_TEXT,
+    "not UTF-8 in a list": lists(pa.list_(pa.string()), NOT_TEXT, length=2),
+    "not UTF-8 in a dictionary": pa.DictionaryArray.from_arrays(pa.array([1], pa.int8()), NOT_TEXT),
+    "an index beyond the dictionary": pa.DictionaryArray.from_arrays(pa.array([1]), pa.array(["a"]), safe=False),
+    "an index beyond it in a struct": pa.StructArray.from_arrays(
+        [pa.DictionaryArray.from_arrays(pa.array([1]), pa.array(["a"]), safe=False)], ["name"]
+    ),
+    "offsets of text": offsets(pa.string()),
+    "offsets of a list": offsets(NUMBERS, integers(1, 2, 3)),
+    "too many digits": pa.Array.from_buffers(pa.decimal128(5, 2), 1, WIDE.buffers()),
+}
+
+
+@pytest.mark.parametrize("array", DAMAGED.values(), ids=DAMAGED)
+def test_damage(array: pa.Array) -> None:
+    """Values that would fail later, or come back as others, are refused."""
+    batch = alone(pa.field("c", array.type), array)
+    with pytest.raises(InvalidInput, match="column 'c' of the batch for table 't' is not what Arrow's format allows"):
+        BatchCheck("t", batch.schema)(batch)
+
+
+def test_damage_that_is_not_there() -> None:
+    """Beneath a null, and outside of the slice, any values may lie."""
+    text = lists(pa.list_(pa.string()), NOT_TEXT, length=2)
+    beneath = lists(pa.list_(pa.string()), NOT_TEXT, null=1, length=2)
+    for array in (text.slice(0, 1), beneath, NOT_TEXT.slice(0, 1)):
+        batch = alone(pa.field("c", array.type), array)
+        BatchCheck("t", batch.schema)(batch)
+
+
+REFUSALS: list[tuple[pa.Field, pa.Array, Any]] = [
+    (required("c", NAMES), names([0, 1], ["a", None]), ["c"]),
+    (pa.field("c", pa.string()), NOT_TEXT, ["c"]),
+    (pa.field("c", NUMBERS), lists(NUMBERS, integers(1, None, 3)), []),
+]
+
+
+@pytest.mark.parametrize("logged", [True, False])
+@pytest.mark.parametrize(("field", "array", "tags"), REFUSALS)
+def test_an_engine_goes_on(field: pa.Field, array: pa.Array, tags: list[str], logged: bool, tmp_path: Path) -> None:
+    """The batch gets no id, and the next one is stored."""
+    batch = alone(field, array).append_column("at", pa.array(range(len(array)), pa.timestamp("us")))
+    with StorageEngine.open(tmp_path, logged) as engine:
+        engine.create_table("t", batch.schema, timestamp="at", tags=tags)
+        with pytest.raises(InvalidInput):
+            engine.ingest("t", batch)
+        assert engine.ingest("t", batch.slice(0, 1)) == 0
+        engine.flush()
+    with StorageEngine.open(tmp_path, logged) as engine:
+        assert engine.read("t").num_rows == 1

@@ -25,6 +25,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH, DataSet
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
+from crashmatrix.scenarios.systems.reference.rows.hostile import PLACE
 
 __all__ = [
     "append_together",
@@ -68,6 +69,8 @@ def _bad_calls(engine: StorageEngine, data: DataSet) -> _Calls:
     some = data.record_batch(next(batch for batch in data.batches[SCRATCH] if batch.rows))
     yield InvalidInput, partial(engine.ingest, SCRATCH, some.drop_columns("step"))
     yield InvalidInput, partial(engine.ingest, SCRATCH, _without_values(some, "step"))
+    for column, array in _unstorable(some.num_rows):
+        yield InvalidInput, partial(engine.ingest, SCRATCH, _with(some, column, array))
     yield TableExists, partial(create, SCRATCH)
     for name in ("-", "a/b", "", "x" * 101):
         yield InvalidInput, partial(create, name)
@@ -101,10 +104,22 @@ _BAD_CHANGES: tuple[dict[str, object], ...] = (
 
 
 def _without_values(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
-    arrays = [
-        pa.nulls(batch.num_rows, field.type) if field.name == column else batch[field.name] for field in batch.schema
-    ]
+    return _with(batch, column, pa.nulls(batch.num_rows, batch.schema.field(column).type))
+
+
+def _with(batch: pa.RecordBatch, column: str, array: pa.Array) -> pa.RecordBatch:
+    arrays = [array if field.name == column else batch[field.name] for field in batch.schema]
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def _unstorable(rows: int) -> Iterator[tuple[str, pa.Array]]:
+    """Yield columns of hostile rows with nulls that are not on top, and with values that Arrow's format does not allow."""
+    zeros = pa.array([0] * rows, pa.int8())
+    yield "state", pa.DictionaryArray.from_arrays(zeros, pa.array([None], pa.string()))
+    for place in ({"floor": None}, {"floor": 0, "spot": [None]}):
+        yield "place", pa.array([place] * rows, PLACE)
+    yield "note", pa.array([b"\xff"] * rows).view(pa.string())
+    yield "site", pa.DictionaryArray.from_arrays(zeros.cast(pa.int16()), pa.array([], pa.string()), safe=False)
 
 
 def refuse_to_log(wal: WriteAheadLog, table: str, unknown: str) -> None:

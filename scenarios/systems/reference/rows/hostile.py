@@ -3,19 +3,22 @@
 Nulls in every column that takes them; NaNs of several kinds, -0.0, the least and the largest values; times out of order,
 twice, and with microseconds; dictionaries, of tags and within lists and structs; maps; metadata of the schema and of a column; a
 batch without rows, batches of one row, and batches of a few kilobytes in one row, which are larger than a segment.
+
+The dictionaries of tags have each value under two indices, and those that have room for it have a null as a value. Fields that
+allow no null lie beneath null structs and null lists.
 """
 
 from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "SIZES", "SIZES_NESTED", "hostile_rows", "nested_rows"]
+__all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "PLACE", "SIZES", "SIZES_NESTED", "hostile_rows", "nested_rows"]
 
 HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
 
@@ -32,6 +35,13 @@ _WIDE = 3
 """One row in so many of the batches of one row is wide."""
 
 _NAMES = pa.dictionary(pa.int8(), pa.string())
+PLACE = pa.struct(
+    [
+        pa.field("name", _NAMES),
+        pa.field("spot", pa.list_(pa.field("item", pa.float64(), nullable=False))),
+        pa.field("floor", pa.int16(), nullable=False),
+    ]
+)
 _SCHEMA = pa.schema(
     [
         pa.field("at", pa.timestamp("us", "UTC"), metadata={"unit": "µs"}),
@@ -49,11 +59,14 @@ _SCHEMA = pa.schema(
         pa.field("note", pa.string()),
         pa.field("raw", pa.binary()),
         pa.field("labels", pa.list_(_NAMES)),
-        pa.field("place", pa.struct([pa.field("name", _NAMES), pa.field("spot", pa.list_(pa.float64()))])),
+        pa.field("place", PLACE),
+        pa.field("state", pa.dictionary(pa.int8(), pa.string()), nullable=False),
         pa.field("marks", pa.map_(pa.string(), pa.int64())),
     ],
     metadata={"made by": "nobody", "": "\x00"},
 )
+
+_LARGEST_INDEX = {pa.int8(): 2**7 - 1, pa.int16(): 2**15 - 1}
 
 _NOON = 1_262_347_200_000_000
 """2010-01-01 12:00 UTC, in microseconds."""
@@ -92,8 +105,41 @@ def _batch(draw: random.Random, size: int, *, wide: bool) -> pa.RecordBatch:
     series = [(_tag(draw, "north", "süd", ""), _tag(draw, -32768, 7), _tag(draw, True, False)) for _ in range(4)]
     rows = [_row(draw, draw.choice(series), wide=wide) for _ in range(size)]
     columns = zip(*rows, strict=True) if rows else [()] * len(_SCHEMA)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+    arrays = [_array(column, field) for column, field in zip(columns, _SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _array(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    array = pa.array(values, field.type)
+    match field.name:
+        case "site":
+            return _ambiguous(array, twice=True)
+        case "labels":
+            return pa.ListArray.from_arrays(
+                array.offsets, _ambiguous(array.values), type=array.type, mask=array.is_null()
+            )
+        case "place":
+            name, *others = array.flatten()  # With the nulls of the structs.
+            return pa.StructArray.from_arrays([_ambiguous(name), *others], fields=list(PLACE), mask=array.is_null())
+    return array
+
+
+def _ambiguous(array: pa.DictionaryArray, *, twice: bool = False) -> pa.DictionaryArray:
+    """Return the same values, every other null of them as a value of the dictionary, if the indices have room for one more.
+
+    Args:
+        twice: have each value in the dictionary twice, and every other row take the second one.
+    """
+    values = array.dictionary.to_pylist()
+    null, count = len(values) * (1 + twice), len(values) * twice
+    if null > _LARGEST_INDEX[array.type.index_type]:
+        return array
+    indices = [
+        (null if row % 2 else None) if index is None else index + row % 2 * count
+        for row, index in enumerate(array.indices.to_pylist())
+    ]
+    dictionary = pa.array([*values, *(values * twice), None], array.type.value_type)
+    return pa.DictionaryArray.from_arrays(pa.array(indices, array.type.index_type), dictionary)
 
 
 def _tag(draw: random.Random, *values: Any) -> Any:
@@ -122,9 +168,10 @@ def _row(draw: random.Random, series: tuple[Any, ...], *, wide: bool) -> tuple[A
         often(one_of((-719_162, 2_932_896, 0))),
         often(one_of(_TIMES)),
         "w" * 9_000 if wide else often(one_of(_TEXTS)),
-        draw.randbytes(6_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
+        draw.randbytes(8_000) if wide else often(one_of((b"", b"\x00", b"\xff" * 9))),
         often(lambda: [name() for _ in range(draw.randrange(4))]),
-        often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3))}),
+        often(lambda: {"name": name(), "spot": often(lambda: [draw.choice(_FLOATS)] * draw.randrange(3)), "floor": -1}),
+        draw.choice(("on", "off")),
     )  # fmt: skip
-    labels = row[-2]
+    labels = row[-3]
     return (*row, labels and [(label or "", count or None) for count, label in enumerate(labels)])

@@ -147,7 +147,7 @@ CHANGES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
         swapped("at", lambda column: column.cast(pa.timestamp("s", "UTC"), safe=False).cast(column.type)),
         "came back with at",
     ),
-    "a name within": (swapped("place", null_for({"name": "x", "spot": None})), "came back with place"),
+    "a name within": (swapped("place", null_for({"name": "x", "spot": None, "floor": 0})), "came back with place"),
     "never stored": (swapped(ROW, lambda column: pa.array([9_999] * len(column))), "that were never stored"),
     "in part": (lambda rows: rows.slice(1), r"\d+ rows of batch"),
     "another schema": (lambda rows: rows.rename_columns([*rows.column_names[:-1], "time"]), "another schema"),

@@ -49,6 +49,10 @@ def test_layout_does_not_count() -> None:
     whole = pa.chunked_array([pa.array(["a", None, "b"], NAMES)])
     parts = pa.chunked_array([pa.array(["b", "a"], NAMES).slice(1), pa.array([None, "b"], NAMES)])
     assert first_difference(plain(pa.table({"x": whole})), plain(pa.table({"x": parts}))) is None
+    ambiguous = pa.DictionaryArray.from_arrays(pa.array([2, 1, 3], pa.int8()), pa.array(["b", None, "a", "b"]))
+    assert first_difference(plain(pa.table({"x": whole})), plain(pa.table({"x": ambiguous}))) is None
+    other = pa.DictionaryArray.from_arrays(pa.array([2, 1, 0], pa.int8()), pa.array(["a", None, "a", "b"]))
+    assert first_difference(plain(pa.table({"x": whole})), plain(pa.table({"x": other}))) == ("x", 2)
     nulls = pa.array([1.0, 2.0], mask=None)
     garbage = pa.Array.from_buffers(pa.float64(), 2, [pa.py_buffer(b"\x01"), nulls.buffers()[1]])
     clean = pa.array([1.0, None])

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal.options import check_columns, check_storable
 from crashmatrix.scenarios.systems.reference.engine import OPTIONS
-from crashmatrix.scenarios.systems.reference.rows.hostile import HOSTILE_TAGS, HOSTILE_TIMESTAMP, SIZES, hostile_rows
+from crashmatrix.scenarios.systems.reference.rows.hostile import (
+    HOSTILE_TAGS,
+    HOSTILE_TIMESTAMP,
+    SIZES,
+    hostile_rows,
+    nested_rows,
+)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -19,7 +26,7 @@ def test_what_there_is(seed: int) -> None:
     rows = pa.Table.from_batches(batches)
     assert [batch.num_rows for batch in batches] == list(SIZES) and {0, 1} < set(SIZES)
     assert max(batch.nbytes for batch in batches if batch.num_rows == 1) > OPTIONS.segment_bytes_max
-    assert [field.name for field in rows.schema if not field.nullable] == ["step"]
+    assert [field.name for field in rows.schema if not field.nullable] == ["step", "state"]
     assert all(rows[field.name].null_count for field in rows.schema if field.nullable)
     readings = [value for value in rows["reading"].to_pylist() if value is not None]
     assert any(map(math.isnan, readings)) and "-0.0" in map(repr, readings) and math.inf in readings
@@ -27,6 +34,40 @@ def test_what_there_is(seed: int) -> None:
     assert times != sorted(times) and len(set(times)) < len(times) and any(time % 1000 for time in times)
     names = [name for labels in rows["labels"].to_pylist() for name in labels or () if name]
     assert len(set(names)) > 128 // 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dictionaries_are_ambiguous(seed: int) -> None:
+    """In one batch, equal tags have different indices; nulls are indices and values, within lists and structs, too."""
+    for batches in (hostile_rows(seed), nested_rows(seed)):
+        columns = set(batches[0].schema.names) & INNER.keys()
+        found = {column: [INNER[column](batch[column]) for batch in batches] for column in columns}
+        for column, arrays in found.items():
+            assert any(array.null_count and None in used(array) for array in arrays), column
+        sites = found.get("site", [])
+        assert not sites or any(len(used(array)) > len(set(used(array))) for array in sites)
+        for batch in batches:
+            batch.validate(full=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nulls_beneath_nulls(seed: int) -> None:
+    """Null structs have fields that allow none."""
+    places = [batch["place"] for batch in (*hostile_rows(seed), *nested_rows(seed))]
+    assert any(place.field(2).null_count for place in places)
+
+
+INNER: dict[str, Callable[[pa.Array], pa.DictionaryArray]] = {
+    "site": lambda array: array,
+    "labels": lambda array: array.flatten(),
+    "many": lambda array: array.flatten(),
+    "place": lambda array: array.flatten()[0],
+}
+
+
+def used(array: pa.DictionaryArray) -> list[str | None]:
+    """The values of the indices that occur, of each index once."""
+    return [array.dictionary[index].as_py() for index in array.indices.drop_null().unique().to_pylist()]
 
 
 def test_the_engine_takes_them() -> None:

@@ -1,0 +1,102 @@
+"""Parquet takes rows with nulls beneath null structs, and the rows are the same; a null that can be seen is not hidden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crashmatrix.reference_wal import EngineOptions, StorageEngine
+from crashmatrix.reference_wal.delta.hidden_nulls import without_hidden_nulls
+
+
+def required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+NAMES = pa.dictionary(pa.int8(), pa.string())
+MANY = pa.large_list(pa.int64())
+FIELDS = {
+    "numbers": required("x", pa.int64()),
+    "text": required("x", pa.string()),
+    "booleans": required("x", pa.bool_()),
+    "names": required("x", NAMES),
+    "structs": required("x", pa.struct([required("deep", pa.int16())])),
+    "lists": required("x", pa.list_(required("item", pa.int64()))),
+    "structs of lists": required("x", pa.struct([required("deep", pa.list_(pa.string())), pa.field("large", MANY)])),
+}
+VALUES: dict[str, list[Any]] = {
+    "numbers": [1, 2],
+    "text": ["", "a"],
+    "booleans": [True, False],
+    "names": ["a", "b"],
+    "structs": [{"deep": 1}, {"deep": 2}],
+    "lists": [[1], []],
+    "structs of lists": [{"deep": ["a"], "large": None}, {"deep": [], "large": [1]}],
+}
+
+
+def structs(values: list[Any], kind: pa.StructType) -> pa.StructArray:
+    """Structs whose fields are null where the structs are."""
+    found = pa.array(values, kind)
+    return pa.StructArray.from_arrays(found.flatten(), fields=list(kind), mask=found.is_null())
+
+
+def rows(name: str) -> pa.Table:
+    """Null structs as they are, in lists, and in maps; a field beside the one that allows no null does."""
+    kind = pa.struct([FIELDS[name], pa.field("beside", pa.int64())])
+    one, other = ({"x": value, "beside": None} for value in VALUES[name])
+    items, offsets = structs([None, one, None, other], kind), [0, 1, 3, None, 3, 4]
+    columns = {
+        "struct": structs([one, None, other, None, one], kind),
+        "list": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items),
+        "large": pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), items),
+    }
+    if name != "names":
+        columns["map"] = pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(["k"] * 4), items)
+    return pa.table({"at": pa.array(range(5), pa.timestamp("us")), **columns})
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name != "names"])
+def test_parquet_takes_them(name: str) -> None:
+    """In one piece or cut anywhere, the rows are the same, and Arrow finds them valid."""
+    for table in (rows(name), rows(name).slice(1), rows(name).slice(2, 2), rows(name).slice(0, 0)):
+        table = table.take(pa.array(range(len(table)), pa.int64()))
+        found = without_hidden_nulls(table)
+        found.validate(full=True)
+        assert found.schema == table.schema and found.to_pylist() == table.to_pylist()
+        sink = pa.BufferOutputStream()
+        pq.write_table(found, sink)
+        assert pq.read_table(pa.BufferReader(sink.getvalue())).to_pylist() == table.to_pylist()
+
+
+def test_a_null_that_is_seen_stays() -> None:
+    """It must not become a value: the writer refuses it. Plain rows are left as they are."""
+    kind = pa.struct([required("x", pa.int64())])
+    table = pa.table({"c": pa.array([{"x": None}, None], kind)})
+    found = without_hidden_nulls(table)
+    assert found.to_pylist() == table.to_pylist()
+    with pytest.raises(pa.ArrowInvalid, match="declared non-nullable"):
+        pq.write_table(found, pa.BufferOutputStream())
+    plain = pa.table({"c": [1, None]})
+    assert without_hidden_nulls(plain) is plain
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 20], ids=["spilled", "in memory"])
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_engine_keeps_them(name: str, memory: int, tmp_path: Path) -> None:
+    """Acknowledged batches can be replayed, spilled, committed, read and moved."""
+    table, options = rows(name), EngineOptions(memory_bytes_max=memory)
+    with StorageEngine.open(tmp_path / "engine", options=options) as engine:
+        engine.create_table("t", table.schema, timestamp="at")
+        for batch in table.to_batches(max_chunksize=2):
+            engine.ingest("t", batch)
+    with StorageEngine.open(tmp_path / "engine", options=options) as engine:
+        assert engine.read("t").sort_by("at").to_pylist() == table.to_pylist()
+        engine.flush()
+        found = engine.read("t")
+        assert found.schema == table.schema and found.to_pylist() == table.to_pylist()
+        assert engine.transfer("t", tmp_path / "moved") == 5
