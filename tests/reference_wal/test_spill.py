@@ -71,7 +71,16 @@ def test_truncation_takes_spilled_rows(tmp_path: Path) -> None:
         assert numbers(engine.read("t")) == [1.0]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: bytes(len(data))])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: bytes(len(data)),
+        lambda data: bytes([data[0] ^ 1]) + data[1:],
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    ],
+)
 def test_a_damaged_spill_file(damage: object, tmp_path: Path) -> None:
     """A spill file that changed is never committed; with a log, reopening has every row."""
     assert callable(damage)
