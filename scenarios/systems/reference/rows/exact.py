@@ -45,16 +45,22 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def undictionaried(kind: pa.DataType) -> pa.DataType:
-    """Return the type with the values of its dictionaries in their place, as another reader of the files has it."""
+    """Return the type as another reader of the files has it: values in place of dictionaries, and nulls wherever they may lie
+    beneath the top, since a field that allows none has nulls beneath null structs.
+    """
     if pa.types.is_dictionary(kind):
         return undictionaried(kind.value_type)
     if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(undictionaried(field.type)) for field in kind])
+        return pa.struct([_read_by_another(field) for field in kind])
     if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(undictionaried(kind.value_type)))
+        return pa.list_(_read_by_another(kind.value_field))
     if pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(undictionaried(kind.value_type)))
+        return pa.large_list(_read_by_another(kind.value_field))
     return kind
+
+
+def _read_by_another(field: pa.Field) -> pa.Field:
+    return field.with_type(undictionaried(field.type)).with_nullable(True)
 
 
 def first_difference(stored: pa.Table, found: pa.Table) -> tuple[str, int] | None:

@@ -132,7 +132,7 @@ def commit(table: Any, generation: Generation) -> None:
 
 def settle(table: Any, generation: Generation) -> None:
     """Do what comes after a commit."""
-    table._show_committed()
+    table._files = table.store.names()
     table.spills.remove(generation.spills)
 
 
@@ -219,7 +219,7 @@ def log_first(_: Any) -> Any:
         spills = self.buffers.clear()
         self.log.truncate()
         self.store.clear(hi, application=self.application)
-        self._show_committed()
+        self._files = self.store.names()
         self.spills.remove(spills)
         self.store.remove_orphans()
 

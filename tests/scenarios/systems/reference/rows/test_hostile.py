@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
+from crashmatrix.reference_wal.delta.compression import to_parquet
 from crashmatrix.reference_wal.options import check_columns, check_storable
 from crashmatrix.scenarios.systems.reference.engine import OPTIONS
+from crashmatrix.scenarios.systems.reference.rows.exact import first_difference, plain, undictionaried
 from crashmatrix.scenarios.systems.reference.rows.hostile import (
     HOSTILE_TAGS,
     HOSTILE_TIMESTAMP,
@@ -76,3 +80,20 @@ def test_the_engine_takes_them() -> None:
     check_columns(schema, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
     check_storable(schema, HOSTILE_TIMESTAMP, HOSTILE_TAGS)
     assert hostile_rows(1) != hostile_rows(2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("make", "tags"), [(hostile_rows, HOSTILE_TAGS), (nested_rows, [])])
+def test_another_reader(
+    seed: int, make: Callable[[int], list[pa.RecordBatch]], tags: list[str], tmp_path: Path
+) -> None:
+    """DuckDB finds the same rows in the files that the engine writes of them, and knows no schema but the file's."""
+    stored = pa.Table.from_batches(make(seed))
+    stored = stored.append_column("row", pa.array(range(stored.num_rows)))
+    file = tmp_path / "rows.parquet"
+    file.write_bytes(to_parquet(stored, timestamp=HOSTILE_TIMESTAMP, tags=tags))
+    with duckdb.connect() as connection:
+        found = connection.read_parquet(str(file)).order("row").to_arrow_table()
+    schema = pa.schema([field.with_type(undictionaried(field.type)) for field in stored.schema])
+    found = found.select(stored.column_names).cast(schema)
+    assert first_difference(plain(stored), plain(found)) is None
