@@ -90,7 +90,7 @@ class StorageEngine:
             OptionsCorrupted: the file of options set at run time is damaged; the error names it.
             OSError: a step of recovery failed. Opening again takes it up where it stopped.
         """
-        layout = Layout(Path(root))
+        layout = Layout(checked_place(Path(root)))  # A process may change its folder.
         make_folder(layout.root)
         lock = layout.lock()
         try:
