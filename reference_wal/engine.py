@@ -85,12 +85,12 @@ class StorageEngine:
             wal: whether tables made from now on have a log, unless `switch_log` or `change_options` has set that in the folder.
 
         Raises:
-            EngineLocked: another process has it open.
+            EngineLocked: another process has it open. InvalidInput: deltalake would take the path for another one.
             LogCorrupted, TableCorrupted: the folder holds what no crash leaves; the error says where, and what to do.
             OptionsCorrupted: the file of options set at run time is damaged; the error names it.
             OSError: a step of recovery failed. Opening again takes it up where it stopped.
         """
-        layout = Layout(checked_place(Path(root)))  # A process may change its folder.
+        layout = Layout.at(Path(root))
         make_folder(layout.root)
         lock = layout.lock()
         try:

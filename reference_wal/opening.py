@@ -52,6 +52,7 @@ from crashmatrix.faults import mark
 from crashmatrix.reference_wal.delta import folder as table_folder, recovery as delta_recovery
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.folder import CREATING, DROPPED
+from crashmatrix.reference_wal.delta.place import checked_place
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import EngineLocked, LogCorrupted, TableCorrupted
 from crashmatrix.reference_wal.log.table_logs import Log, NoLog, TableLogs
@@ -88,6 +89,11 @@ class Layout:
     """
 
     root: Path
+
+    @classmethod
+    def at(cls, root: Path) -> Layout:
+        """Return the layout of a folder, which stays the same if the process changes its own. Raises InvalidInput."""
+        return cls(checked_place(root))
 
     @property
     def tables(self) -> Path:

@@ -145,7 +145,7 @@ class SpillFolder:
             logger.info("%s: of no use any more, removed", spill.path)
             with UNLINK_FOUND:
                 spill.path.unlink()
-        if spills:
+        if self.folder.exists():  # Also if nothing was found: an opening that was cut short may have unlinked it.
             with SYNC_UNLINKED:
                 sync_directory(self.folder)
 

@@ -21,5 +21,7 @@ def checked_place(path: Path) -> Path:
     """
     absolute = path.absolute()
     if found := _TAKEN_FOR_OTHERS.search(str(absolute)):
-        raise InvalidInput(f"{str(absolute)!r} has {found[0]!r}, which deltalake takes for another path; rename the folder")
+        raise InvalidInput(
+            f"{str(absolute)!r} has {found[0]!r}, which deltalake takes for another path; rename the folder"
+        )
     return absolute

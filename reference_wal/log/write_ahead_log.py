@@ -25,7 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from crashmatrix.reference_wal.durable_io import step, sync_directory
-from crashmatrix.reference_wal.errors import LogPoisoned, TableExists, UnknownTable
+from crashmatrix.reference_wal.errors import InvalidInput, LogPoisoned, TableExists, UnknownTable
 from crashmatrix.reference_wal.log.folders import check_table_name, delete_hidden, hide
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -63,7 +63,7 @@ class WriteAheadLog:
         preallocate_bytes: int = PREALLOCATE_BYTES,
         logs: Mapping[str, SegmentedLog] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = Path(root).absolute()  # A process may change its folder.
         self.segment_bytes_max, self.preallocate_bytes = segment_bytes_max, preallocate_bytes
         self._lock = threading.RLock()
         self._half_made: set[str] = set()
@@ -102,13 +102,17 @@ class WriteAheadLog:
 
         Args:
             identity: distinguishes this log from every other log of a table of this name; drawn at random if empty.
-            next_id: the id of its first batch; those below are persisted elsewhere, and were never in this log.
+            next_id: the id of its first batch; those below were never in this log. Other than 0 for a caller who keeps what is
+                persisted, and passes it to `UnrecoveredLog.reconcile`, as the engine does: opened as a `WriteAheadLog`, the log
+                would miss them.
 
         Raises:
             TableExists, InvalidInput (a name that cannot be a folder's), OSError.
             LogPoisoned: the removal of a table of this name failed half-way.
         """
         check_table_name(table)
+        if next_id < 0:
+            raise InvalidInput(f"the id of the first batch cannot be {next_id}; ids begin at 0")
         with self._lock:
             if table in self._half_removed:
                 raise LogPoisoned(self.root / table, self._half_removed[table])

@@ -118,3 +118,11 @@ def test_files_of_no_use_go_for_good(logged: bool, synced: list[str], tmp_path: 
     folder.discard() if logged else folder.replayable(-1)
     assert not of_no_use.path.exists()
     assert synced == [str(folder.folder)]
+
+
+def test_files_of_no_use_that_are_gone_already(synced: list[str], tmp_path: Path) -> None:
+    """An opening that was killed may have removed them, and not durably. The next one makes up for it."""
+    folder = SpillFolder(tmp_path / "spill", "t")
+    folder.write(5, 6, pa.table({"x": [5, 6]})).path.unlink()
+    assert folder.replayable(-1) == []
+    assert synced == [str(folder.folder)]
