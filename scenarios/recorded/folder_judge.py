@@ -5,17 +5,20 @@
     3. recover a second time, in another process: the same items, and for systems that promise it the same folder
     4. the system's own `verify`, in the process that recovered last: it may change the folder, so nothing comes after it
 
-Steps 1 and 2 are done for every folder. Steps 3 and 4 are a sample: once after each journal line, over all recordings of a
-run. Step 3 is left out where the first recovery changed nothing, since a second one then starts from the same bytes. Where
-single states are judged, to replay or to minimise one, each folder gets all four.
+Steps 1 and 2 are done for every folder. Step 4 is done for every folder that recovery leads to, and for the first one after each
+journal line. Step 3 is a sample: once after each journal line, and once for each set of paths that a first recovery changed, over
+all recordings of a run; numbers in paths count as equal. It is left out where the first recovery changed nothing, since a second
+one then starts from the same bytes. Where single states are judged, to replay or to minimise one, each folder gets all four.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from crashmatrix.reports import Verdict
@@ -28,7 +31,7 @@ from crashmatrix.scenarios.judging.words import by_server
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import without_paths
-from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged, digest_in
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged, for_
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.systems.server import printed_last
 from crashmatrix.scenarios.target.contract import Contract, Violation, contract_named, is_ours, judge_safely
@@ -37,6 +40,8 @@ from crashmatrix.scenarios.target.lives import repeating
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["FolderJudge"]
+
+_NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
 
 Recovery = tuple[list[Item], str]
 """The items that recovery returned, and the digest of the folder that it left."""
@@ -119,7 +124,7 @@ class FolderJudge:
             events: how many journal lines were written before the cut.
         """
         known, recovery = self._verdicts.get((folder, events)), self._recoveries.get(folder)
-        if known or not recovery or self._verifies(events) or not is_ours(self._contract):
+        if known or not recovery or self._verifies(events, recovery[1]) or not is_ours(self._contract):
             return known
         items, left = recovery
         judged = Judged("", Verdict.SAFE, digest=folder, events=events, recovered=left)
@@ -128,15 +133,17 @@ class FolderJudge:
         self._verdicts[folder, events] = judged
         return judged
 
-    def check(self, root: Path, folder: str, cut: int, events: int) -> Judged:
-        """Judge a folder that lies at ``root``; its state is not named yet."""
-        verifies = self._verifies(events)
-        known = None if verifies else self._recoveries.get(folder)
+    def check(self, root: Path, tree: Tree, folder: str, cut: int, events: int) -> Judged:
+        """Judge a folder that lies at ``root``, and is this tree; its state is not named yet."""
+        known = self._recoveries.get(folder)
+        if known and self._verifies(events, known[1]):
+            known = None
+        verifies = self._checks_itself and not known
         promises = self._promises_at(cut)
         inside, apart = self._inside(root)
         begun, limit = time.monotonic(), self._limit(verifies)
         verdict, content = run_checker(
-            partial(self._first_recovery, inside, folder, promises, events, known), limit, apart
+            partial(self._first_recovery, inside, tree, promises, events, known), limit, apart
         )
         if verdict is Verdict.HANGS:
             self._patience.hung(limit)
@@ -144,15 +151,15 @@ class FolderJudge:
             self._patience.ended(time.monotonic() - begun)
         left = ""
         if verdict is Verdict.SAFE:
-            items, left = content
+            items, left, changed = content
             violation = None
-            if known is None and self._repeats(folder, (items, left), events):
-                violation = self._second_recovery(root, (items, left), promises, events)
+            if known is None and self._repeats((items, left), changed, events):
+                violation = self._second_recovery(root, (items, left), changed, promises, events)
             if violation:
                 verdict, content, left = violation.verdict, violation.explanation, ""
             else:
                 self._recoveries[folder] = items, left
-                self.checks.update({(VERIFIED, events)} if verifies else ())
+                self.checks.update({(VERIFIED, events), for_(VERIFIED, left)} if verifies else ())
         explanation = "" if verdict is Verdict.SAFE else without_paths(str(content), root)
         judged = Judged("", verdict, explanation, digest=folder, events=events, recovered=left)
         self._verdicts[folder, events] = judged
@@ -163,36 +170,46 @@ class FolderJudge:
         self._verdicts.pop((judged.digest, judged.events), None)
         self._recoveries.pop(judged.digest, None)
 
-    def _verifies(self, events: int) -> bool:
-        """Whether the system is to check itself: on the first folder after each promise. The contract judges all."""
-        return self._kind.verify is not SystemUnderTest.verify and self._is_due(VERIFIED, events)
+    @property
+    def _checks_itself(self) -> bool:
+        return not self._resumed and self._kind.verify is not SystemUnderTest.verify
 
-    def _is_due(self, check: str, events: int) -> bool:
-        return not self._resumed and (self._thorough or (check, events) not in self.checks)
+    def _verifies(self, events: int, left: str) -> bool:
+        """Whether the system is to check itself in a folder that recovery left."""
+        return self._checks_itself and self._is_due(VERIFIED, events, left)
+
+    def _is_due(self, check: str, events: int, what: str) -> bool:
+        made = (check, events) in self.checks and for_(check, what) in self.checks
+        return not self._resumed and (self._thorough or not made)
 
     def _first_recovery(
         self,
         root: Path,
-        folder: str,
+        tree: Tree,
         promises: Promises,
         events: int,
         known: Recovery | None,
         recovered: Callable[[], None],
-    ) -> Recovery:
-        """Recover, unless it is known what that leads to; and compare. Runs in a process of its own."""
+    ) -> tuple[list[Item], str, str]:
+        """Recover, unless it is known what that leads to; and compare. Runs in a process of its own.
+
+        Returns the recovery, and the paths that it changed; those of a known one are of no use.
+        """
         system = self._target.make()
-        recovery = known or self._recover(system, root)
+        recovery, changed = (known, "") if known else self._recover(system, root, tree)
         recovered()
         if violation := judge_safely(self._contract, promises, recovery[0]):
             printed = "" if known else by_server(printed_last())
             raise PromiseBroken(violation.verdict, violation.explanation + printed)
-        if self._verifies(events) and not self._repeats(folder, recovery, events):
+        if self._verifies(events, recovery[1]) and not self._repeats(recovery, changed, events):
             system.verify(root, promises)
-        return recovery
+        return *recovery, changed
 
-    def _recover(self, system: SystemUnderTest, root: Path) -> Recovery:
+    def _recover(self, system: SystemUnderTest, root: Path, tree: Tree) -> tuple[Recovery, str]:
         items = recovered_items(system.recover(root))
-        return items, self._left(root).digest
+        left = self._left(root)
+        changed = sorted({_NUMBERS.sub("#", path) for path in tree.difference(left)})
+        return (items, left.digest), sha256("\n".join(changed).encode()).hexdigest() if changed else ""
 
     def _left(self, root: Path) -> Tree:
         """Take a snapshot of a recovered folder, if it still is one."""
@@ -202,14 +219,15 @@ class FolderJudge:
             raise PromiseBroken(verdict, f"after recovery, {text}")
         return tree
 
-    def _repeats(self, folder: str, first: Recovery, events: int) -> bool:
-        """Whether a second recovery is due after a first one."""
-        _, left = first
-        return left != digest_in(folder) and _key(first) not in self._repeatable and self._is_due(REPEATED, events)
+    def _repeats(self, first: Recovery, changed: str, events: int) -> bool:
+        """Whether a second recovery is due after a first one, which changed such paths."""
+        return bool(changed) and _key(first) not in self._repeatable and self._is_due(REPEATED, events, changed)
 
-    def _second_recovery(self, root: Path, first: Recovery, promises: Promises, events: int) -> Violation | None:
+    def _second_recovery(
+        self, root: Path, first: Recovery, changed: str, promises: Promises, events: int
+    ) -> Violation | None:
         """Recover the recovered folder again; returns what is wrong then."""
-        verifies = self._verifies(events)
+        verifies = self._verifies(events, first[1])
         root, apart = self._inside(root)
         verdict, content = run_checker(
             partial(self._repeat, root, first[0], promises, verifies), self._seconds_max(verifies), apart
@@ -219,7 +237,7 @@ class FolderJudge:
         if content:
             return Violation(Verdict(content[0]), content[1])
         self._repeatable.add(_key(first))
-        self.checks.add((REPEATED, events))
+        self.checks |= {(REPEATED, events), for_(REPEATED, changed)}
         return None
 
     def _limit(self, verifies: bool) -> float:

@@ -226,7 +226,7 @@ class StateJudge:
             return self._of_state(Judged("", *tree.unusable, digest=folder, events=events), state)
         with self._watch.timed("check"):
             known = self._folders.known(folder, state.cut, events)
-            return self._of_state(known or self._folders.check(root, folder, state.cut, events), state)
+            return self._of_state(known or self._folders.check(root, tree, folder, state.cut, events), state)
 
     def _promises_before(self, cut: int) -> Promises:
         """The promises made before a position of the trace; those before the same journal line are made once."""

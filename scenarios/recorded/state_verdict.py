@@ -18,13 +18,19 @@ __all__ = [
     "account_of",
     "digest_in",
     "disagreement",
+    "for_",
     "named",
 ]
 
 VERIFIED, REPEATED = "verified", "repeated"
 
 Check = tuple[str, int]
-"""A further check, made once after each journal line: the system checked itself, or recovery was repeated; after how many."""
+"""A further check: the system checked itself, or recovery was repeated. After so many journal lines, or `for_` a folder."""
+
+
+def for_(check: str, what: str) -> Check:
+    """A check that was made of something, whatever had been promised then: a folder, or a kind of change."""
+    return f"{check} {what}", 0
 
 
 _MORE = ":"

@@ -97,7 +97,7 @@ class EndJudge:
         if tree.unusable:
             return Judged(str(state), *tree.unusable, digest=folder, events=number)
         known = self._folders.known(folder, number, number)
-        return replace(known or self._folders.check(root, folder, number, number), state=str(state))
+        return replace(known or self._folders.check(root, tree, folder, number, number), state=str(state))
 
     def confirmed(self, found: Judged, again: Callable[[], Judged]) -> Judged:
         """Judge a broken state once more, unless that was done; two verdicts are none."""

@@ -10,7 +10,7 @@ import pytest
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.judging.snapshots.snapshot import SnapshotStore
 from crashmatrix.scenarios.recorded.folder_judge import FolderJudge
-from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, Check, Judged
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Promises
 
@@ -149,8 +149,8 @@ class Bench:
     """A judge of one store, and a folder to lay out for it."""
 
     def __init__(self, folder: Path, store: str, checks: Collection[Check] | None = None) -> None:
+        (folder / "scratch").mkdir(parents=True)
         (folder / "stores.py").write_text(STORES)
-        (folder / "scratch").mkdir()
         self.folder, self.journal = folder, ONE
         self._snapshots = SnapshotStore(folder / "scratch", keep=False)
         self.judge = FolderJudge(
@@ -172,7 +172,7 @@ class Bench:
 
     def check(self, data: str = "0", *others: str) -> Judged:
         root, folder = self.lay_out(data, *others)
-        return self.judge.check(root, folder, 0, self.journal.count("\n"))
+        return self.judge.check(root, self._snapshots.capture(root), folder, 0, self.journal.count("\n"))
 
     def count(self, what: str) -> int:
         path = self.folder / what
@@ -225,7 +225,7 @@ def test_a_recovery_that_changed_nothing_is_not_repeated(tmp_path: Path) -> None
     assert bench.count("recoveries") == 1
     bench.check("0", "crashed")
     assert bench.count("recoveries") == 3
-    assert bench.judge.checks == {(REPEATED, 2)}
+    assert (REPEATED, 2) in bench.judge.checks
 
 
 def test_a_folder_recovered_to_before_is_not_recovered_again(tmp_path: Path) -> None:
@@ -244,9 +244,22 @@ def test_a_folder_recovered_to_before_is_not_recovered_again(tmp_path: Path) -> 
     assert bench.count("recoveries") == 8
 
 
+def test_a_recovery_that_changes_other_paths_is_repeated(tmp_path: Path) -> None:
+    """Others have changed the folder after this journal line, and were repeated; numbers in paths count as equal."""
+    bench = Bench(tmp_path, "Tidies", ())
+    bench.check("0", "crashed")
+    bench.check("0", "crashed-7", "more")
+    assert bench.count("recoveries") == 4  # Due: another path is gone.
+    bench.check("0", "crashed-8", "less")
+    assert bench.count("recoveries") == 5
+
+
 def test_what_was_checked_in_the_run_before(tmp_path: Path) -> None:
     """Checks that other judges made are not made again."""
-    bench = Bench(tmp_path, "Checks", {(VERIFIED, 2), (REPEATED, 2)})
+    first = Bench(tmp_path / "first", "Checks", ())
+    assert first.check("0", "crashed").verdict is Verdict.SAFE
+    assert (first.count("verified"), first.count("recoveries")) == (1, 2)
+    bench = Bench(tmp_path / "then", "Checks", first.judge.checks)
     assert bench.check("0", "crashed").verdict is Verdict.SAFE
     assert (bench.count("verified"), bench.count("recoveries")) == (0, 1)
 
@@ -260,22 +273,27 @@ def test_every_folder_is_checked_where_single_states_are_judged(tmp_path: Path) 
     assert bench.check("0", "bad").explanation == "says the check"
 
 
-def test_the_system_checks_itself_once_after_each_promise(tmp_path: Path) -> None:
-    """The first folder judged after a journal line gets the system's check; a folder that fails the check gets it again."""
+def test_the_system_checks_itself_in_each_recovered_folder(tmp_path: Path) -> None:
+    """Once in each, and in the first one after each journal line; a folder that fails the check gets it again."""
     bench = Bench(tmp_path, "Checks", ())
-    bad = bench.check("0", "bad")
-    assert (bad.verdict, bad.explanation) == (Verdict.HOLE, "says the check")
-    assert bench.check("0").verdict is Verdict.SAFE
-    assert bench.check("0", "bad").verdict is Verdict.SAFE  # The contract judges all folders, the system one.
+    for _ in range(2):
+        bad = bench.check("0", "bad")
+        assert (bad.verdict, bad.explanation) == (Verdict.HOLE, "says the check")
     assert bench.count("verified") == 2
+    for folder in (["0"], ["0", "other"], ["0"], ["0", "other"]):
+        assert bench.check(*folder).verdict is Verdict.SAFE
+    assert bench.count("verified") == 4
+    bench.journal = STARTED
+    assert bench.check("0").verdict is Verdict.SAFE
+    assert bench.count("verified") == 5
 
 
 def test_a_folder_met_again_is_judged_by_what_was_promised_since(tmp_path: Path) -> None:
     """Recovered once, it keeps the promises made by then, and breaks those made later; that takes no process."""
     bench = Bench(tmp_path, "Store", ())
-    root, folder = bench.lay_out()
+    _, folder = bench.lay_out()
     assert bench.judge.known(folder, 0, 2) is None
-    assert bench.judge.check(root, folder, 0, 2).verdict is Verdict.SAFE
+    assert bench.check().verdict is Verdict.SAFE
     bench.journal = TWO
     known = bench.judge.known(folder, 0, 4)
     assert known is not None
