@@ -7,7 +7,7 @@ back, decimals with too many digits. Rows with such values fail when they are so
 
 Values must be what Parquet keeps, too. It has the days of a ``date64`` in four bytes, and Arrow drops the others when it writes:
 2**31 days after 1970 came back as as many before. No other type that a table can have is narrowed: Delta takes neither times,
-durations, floats of two bytes, timestamps in seconds, nor decimals of other widths than 128 bits. A ``date64`` that fits is taken:
+durations, floats of two bytes, timestamps in seconds, nor decimals other than of 128 bits. A ``date64`` that fits is taken:
 every date that a calendar has does.
 
 Arrow counts a null where it lies, and that is not always where it is seen. A dictionary's index may point to a null. A list or a

@@ -1,7 +1,7 @@
 """Columns of floats as Python's floats, which have eight bytes, and back: the same bits, also of floats of four bytes.
 
-A NaN has bits of its own, 23 of a float of four bytes. Hardware that converts it to eight bytes sets the first of them: the NaN is
-quiet then. So NaNs are converted here: their bits are the first ones of the 52 that eight bytes have.
+A NaN has bits of its own, 23 of a float of four bytes. Hardware that converts it to eight bytes sets the first of them: the NaN
+is quiet then. So NaNs are converted here: their bits are the first ones of the 52 that eight bytes have.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def from_floats(values: Sequence[float], kind: pa.DataType) -> pa.Array:
 
 
 def _narrow_nan(value: float) -> int:
-    (wide,) = struct.unpack("<Q", struct.pack("<d", value))
+    wide = int.from_bytes(struct.pack("<d", value), "little")
     fraction = (wide >> _WIDER) & _FRACTION
     return wide >> 63 << 31 | (_EXPONENT | fraction if fraction else _QUIET_NAN)
 
