@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.durable_io import step
+from crashmatrix.reference_wal.keys import by_place
 from crashmatrix.reference_wal.spill import Spill, SpillFolder
 
 __all__ = ["Generation", "SeriesBuffers", "split_series"]
@@ -141,18 +142,17 @@ def split_series(batch: pa.RecordBatch, tags: list[str]) -> Iterator[tuple[tuple
     if not tags or not batch.num_rows:
         yield (), batch
         return
-    keys = decoded(pa.Table.from_batches([batch.select(tags)]))
-    found = keys.group_by(tags, use_threads=False).aggregate([])
-    for values in zip(*(found[tag].to_pylist() for tag in tags), strict=True):
-        rows = batch.filter(_mask(keys, dict(zip(tags, values, strict=True))))
-        yield values, rows
+    keys = decoded(by_place(pa.Table.from_batches([batch]), tags))
+    found = keys.group_by(keys.column_names, use_threads=False).aggregate([])
+    for values in zip(*(column.to_pylist() for column in found.columns), strict=True):
+        yield values, batch.filter(_mask(keys, values))
 
 
-def _mask(keys: pa.Table, values: dict[str, object]) -> pa.Array:
-    """Return which rows have these values as tags."""
+def _mask(keys: pa.Table, values: tuple[object, ...]) -> pa.Array:
+    """Return which rows have these values as keys."""
     mask = None
-    for tag, value in values.items():
-        column = keys[tag].chunk(0)
+    for chunks, value in zip(keys.columns, values, strict=True):
+        column = chunks.chunk(0)
         wanted = pa.scalar(value, column.type)
         same = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, wanted), False)
         mask = same if mask is None else pc.and_(mask, same)

@@ -85,8 +85,11 @@ def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
         InvalidInput: Delta, Parquet or the sorting within a series has no place for a column's type.
     """
     nullable = pa.schema([field.with_nullable(True) for field in schema])
-    row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
     try:
+        pa.RecordBatch.from_arrays(
+            [pa.array([], field.type) for field in schema], schema=schema
+        )  # As the log makes one.
+        row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
         delta_commit.check_schema(schema)
         parquet = to_parquet(row, timestamp=timestamp, tags=tags)
         encoded(read_parquet(pa.BufferReader(parquet)), nullable)

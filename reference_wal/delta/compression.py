@@ -20,6 +20,7 @@ from crashmatrix.reference_wal.buffers import Generation
 from crashmatrix.reference_wal.delta.dictionaries import decoded
 from crashmatrix.reference_wal.delta.hidden_nulls import without_hidden_nulls
 from crashmatrix.reference_wal.durable_io import step
+from crashmatrix.reference_wal.keys import order
 from crashmatrix.reference_wal.models.segments import Shape, to_segments
 
 __all__ = ["DISTINCT_SHARE_MAX", "compress", "read_parquet", "to_parquet"]
@@ -51,16 +52,17 @@ def compress(
 def to_parquet(rows: pa.Table, *, timestamp: str, tags: list[str]) -> pa.Buffer:
     """Return rows as the bytes of one Parquet file, sorted and encoded as the module says. Raises pa.ArrowException."""
     rows = decoded(rows)
-    rows = without_hidden_nulls(rows.take(_order(rows, [*tags, timestamp])))
+    rows = without_hidden_nulls(rows.take(order(rows, [*tags, timestamp])))
     dictionary = [name for name in rows.column_names if _by_dictionary(rows[name])]
-    encodings = {name: _encoding(rows[name].type) for name in rows.column_names if name not in dictionary}
+    others = [name for name in rows.column_names if name not in dictionary and "." not in name]  # A path to Parquet.
+    encodings = {name: encoding for name in others if (encoding := _encoding(rows[name].type))}
     sink = pa.BufferOutputStream()
     pq.write_table(
         rows,
         sink,
         compression="zstd",
         use_dictionary=dictionary,
-        column_encoding={name: encoding for name, encoding in encodings.items() if encoding},
+        column_encoding=encodings,
         write_page_checksum=True,
     )
     return sink.getvalue()
@@ -81,10 +83,6 @@ def read_parquet(source: Path | pa.NativeFile) -> pa.Table:
     """
     with pq.ParquetFile(source, page_checksum_verification=True) as file:
         return file.read(use_threads=False)
-
-
-def _order(rows: pa.Table, columns: list[str]) -> pa.Array:
-    return pc.sort_indices(rows.select(columns), sort_keys=[(column, "ascending") for column in columns])
 
 
 def _by_dictionary(column: pa.ChunkedArray) -> bool:

@@ -5,6 +5,11 @@ Each check comes before the batch is logged. A batch that is promised and cannot
 Values must be what Arrow's format allows: an index that is outside of its dictionary, text that is not UTF-8, offsets that go
 back, decimals with too many digits. Rows with such values fail when they are sorted or read, or come back as others.
 
+Values must be what Parquet keeps, too. It has the days of a ``date64`` in four bytes, and Arrow drops the others when it writes:
+2**31 days after 1970 came back as as many before. No other type that a table can have is narrowed: Delta takes neither times,
+durations, floats of two bytes, timestamps in seconds, nor decimals other than of 128 bits. A ``date64`` that fits is taken:
+every date that a calendar has does.
+
 Arrow counts a null where it lies, and that is not always where it is seen. A dictionary's index may point to a null. A list or a
 struct has nulls of its own, and those of its values. On the other hand, a null beneath a null parent is not there, nor is one
 outside of the slice that the batch is. So a column that may hide a null is searched at every depth (`_null_in`).
@@ -15,10 +20,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crashmatrix.reference_wal.errors import InvalidInput
 
 __all__ = ["BatchCheck"]
+
+_DAY_MILLISECONDS = 24 * 60 * 60 * 1_000
+_DAY_MIN, _DAY_MAX = -(2**31), 2**31 - 1
 
 
 class BatchCheck:
@@ -28,6 +37,7 @@ class BatchCheck:
         self._table, self._schema = table, schema
         self._required = [(number, field.name) for number, field in enumerate(schema) if not field.nullable]
         self._hiding = [(number, field) for number, field in enumerate(schema) if _may_hide_nulls(field)]
+        self._dated = [(number, field) for number, field in enumerate(schema) if _has_date64(field.type)]
 
     def __call__(self, batch: pa.RecordBatch) -> None:
         """Raise InvalidInput unless the batch has the table's schema, whole arrays, and no null where that allows none."""
@@ -45,6 +55,12 @@ class BatchCheck:
         for number, field in self._hiding:
             if name := _null_in(batch.column(number), field):
                 raise self._refusal(name)
+        for number, field in self._dated:
+            if any(_is_beyond_parquet(dates) for dates in _date64s(batch.column(number), field.type)):
+                raise InvalidInput(
+                    f"column {field.name!r} of the batch for table {self._table!r} has a date64 more than 2**31 days from 1970,"
+                    " which Parquet cannot store; use int64 for it"
+                )
 
     def _refuse_damage(self, batch: pa.RecordBatch) -> None:
         """Raise InvalidInput unless the damage is where nobody sees it."""
@@ -102,6 +118,27 @@ def _null_in(array: pa.Array, field: pa.Field, beneath: int = 0) -> str:
         if path := _null_in(*inside):
             return f"{field.name}.{path}"
     return ""
+
+
+def _has_date64(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _has_date64(kind.value_type)
+    return pa.types.is_date64(kind) or any(_has_date64(kind.field(number).type) for number in range(kind.num_fields))
+
+
+def _date64s(array: pa.Array, kind: pa.DataType) -> Iterator[pa.Array]:
+    """Yield the dates that can be seen."""
+    if pa.types.is_date64(kind):
+        yield array
+    elif pa.types.is_dictionary(kind):
+        yield from _date64s(array.dictionary.take(array.indices), kind.value_type)
+    for part, field, _ in _inside(array, kind):
+        yield from _date64s(part, field.type)
+
+
+def _is_beyond_parquet(dates: pa.Array) -> bool:
+    ends = [end // _DAY_MILLISECONDS for end in pc.min_max(dates.view(pa.int64())).as_py().values() if end is not None]
+    return any(not _DAY_MIN <= end <= _DAY_MAX for end in ends)
 
 
 def _nulls(array: pa.Array) -> int:

@@ -4,7 +4,8 @@ PMC-mean (I. Lazaridis, S. Mehrotra, "Capturing Sensor-Generated Time Series wit
 mean of the values. Swing (H. Elmeleegy and others, "Online Piece-wise Linear Approximation of Numerical Streams with
 Precision Guarantees", 2009): a line through the first value. Both as in ModelarDB.
 
-The arithmetic rounds, so a model's claim is not believed: `longest` decodes what it is about to store and compares each value.
+The arithmetic rounds and overflows, so a model's claim is not believed: `longest` decodes what it is about to store and compares
+each value. A model that stops before a value it cannot stand for is not refused for it: neither takes a NaN, nor a line infinity.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def _pmc_mean(values: Sequence[float], start: int, end: int, bound: Bound) -> tu
     lower, upper, total, count, parameter = -math.inf, math.inf, 0.0, 0, b""
     for place in range(start, end):
         value = values[place]
-        allowance = bound.allowance(value)
-        lower, upper, total = max(lower, value - allowance), min(upper, value + allowance), total + value
+        low, high = bound.interval(value)
+        lower, upper, total = max(lower, low), min(upper, high), total + value
+        if not lower <= upper or math.isnan(value):
+            break
         mean = total / (count + 1)
         if not lower <= mean <= upper:
-            mean = lower  # With equal values, the mean may be a rounding away from them.
-            if not lower <= upper:
-                break
+            mean = _middle(lower, upper)  # With equal values, the mean may be a rounding away from them.
         count, parameter = count + 1, struct.pack("<d", mean)
     return parameter, count
 
@@ -49,22 +50,25 @@ def _swing(values: Sequence[float], times: Sequence[int], start: int, end: int, 
     if not math.isfinite(first):
         return b"", 0
     for place in range(start + 1, end):
-        value, elapsed = values[place], times[place] - begin
-        allowance = bound.allowance(value)
-        if elapsed <= 0:
-            if not abs(value - first) <= allowance:
+        least, most = bound.interval(values[place])
+        if (elapsed := times[place] - begin) <= 0:
+            if not least <= first <= most:
                 break
         else:
-            low, high = (
-                max(lower, (value - allowance - first) / elapsed),
-                min(upper, (value + allowance - first) / elapsed),
-            )
-            if not low <= high:
+            low, high = max(lower, (least - first) / elapsed), min(upper, (most - first) / elapsed)
+            if not -math.inf < low <= high < math.inf:
                 break
             lower, upper = low, high
         count += 1
-    slope = (lower + upper) / 2 if math.isfinite(lower) and math.isfinite(upper) else 0.0
+    slope = _middle(lower, upper) if math.isfinite(lower) else 0.0
     return struct.pack("<dd", first, slope), count
+
+
+def _middle(lower: float, upper: float) -> float:
+    middle = (lower + upper) / 2
+    if not math.isfinite(middle):
+        middle = lower / 2 + upper / 2
+    return min(max(middle, lower), upper)
 
 
 def decode(model: str, parameters: bytes, times: Sequence[int]) -> list[float]:

@@ -3,7 +3,7 @@
     the table's tags, field, start, end, points, times, model, values
 
 ``start`` and ``end`` are times; ``times`` is empty if the points lie evenly between them, else the differences from one time to
-the next (int64). ``model`` is one of `fitting.MODELS`, ``values`` its parameters; ``raw`` has the values themselves.
+the next (uint64). ``model`` is one of `fitting.MODELS`, ``values`` its parameters; ``raw`` has the values themselves.
 
 A table by models has a time column, tags, and fields that are floats; none of them is ever null. Rows come back sorted within
 their series; every value of a field is within its bound, times and tags are the same.
@@ -17,11 +17,12 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from crashmatrix.reference_wal.errors import InvalidInput
+from crashmatrix.reference_wal.keys import order
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
 from crashmatrix.reference_wal.models.fitting import RAW, Fit, Rounded, decode, longest, raw
+from crashmatrix.reference_wal.models.floats import as_float32, from_floats, to_floats
 
 __all__ = ["Shape", "from_segments", "to_segments"]
 
@@ -66,11 +67,10 @@ class Shape:
 
 def to_segments(rows: pa.Table, shape: Shape) -> pa.Table:
     """Return rows of the shape's schema as its segments. Raises pa.ArrowException."""
-    order = [(name, "ascending") for name in (*shape.tags, shape.timestamp)]
-    rows = rows.take(pc.sort_indices(rows.select([name for name, _ in order]), sort_keys=order))
+    rows = rows.take(order(rows, [*shape.tags, shape.timestamp]))
     times = rows[shape.timestamp].cast(pa.int64()).to_pylist()
     tags = list(zip(*(rows[tag].to_pylist() for tag in shape.tags), strict=True)) or [()] * len(times)
-    columns = {name: rows[name].to_pylist() for name in shape.fields}
+    columns = {name: to_floats(rows[name]) for name in shape.fields}
     found: list[tuple[Any, ...]] = []
     for key, places in groupby(range(len(times)), key=tags.__getitem__):
         first, *rest = places
@@ -106,21 +106,14 @@ def _fits(values: Sequence[float], times: Sequence[int], bound: Bound, rounded: 
 
 
 def _rounding(kind: pa.DataType) -> Rounded:
-    return float if pa.types.is_float64(kind) else lambda value: float(_as_float32(value))
-
-
-def _as_float32(value: float) -> float:
-    try:
-        return float(struct.unpack("<f", struct.pack("<f", value))[0])
-    except OverflowError:
-        return float("inf")
+    return float if pa.types.is_float64(kind) else as_float32
 
 
 def _packed(times: Sequence[int]) -> bytes:
     """Return what `_unpacked` needs besides the first time, the last and the count."""
     if list(times) == _even(times[0], times[-1], len(times)):
         return b""
-    return struct.pack(f"<{len(times) - 1}q", *(after - before for before, after in pairwise(times)))
+    return struct.pack(f"<{len(times) - 1}Q", *(after - before for before, after in pairwise(times)))
 
 
 def _even(start: int, end: int, count: int) -> list[int]:
@@ -132,8 +125,10 @@ def _unpacked(start: int, end: int, count: int, packed: bytes) -> list[int]:
     if not packed:
         return _even(start, end, count)
     times = [start]
-    for difference in struct.unpack(f"<{count - 1}q", packed):
+    for difference in struct.unpack(f"<{count - 1}Q", packed):
         times.append(times[-1] + difference)
+    if times[-1] != end:
+        raise ValueError(f"times of a segment end at {times[-1]}, not at {end}")
     return times
 
 
@@ -166,5 +161,5 @@ def _rows(key: tuple[Any, ...], fields: dict[str, tuple[list[int], list[float]]]
         elif field.name in shape.tags:
             columns.append(pa.array([key[shape.tags.index(field.name)]] * len(times), field.type))
         else:
-            columns.append(pa.array(fields[field.name][1], pa.float64()).cast(field.type, safe=False))
+            columns.append(from_floats(fields[field.name][1], field.type))
     return pa.Table.from_arrays(columns, schema=shape.schema)

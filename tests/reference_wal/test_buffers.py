@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from crashmatrix.reference_wal import StorageEngine
 from crashmatrix.reference_wal.buffers import SeriesBuffers, split_series
 from crashmatrix.reference_wal.delta.compression import compress
+from crashmatrix.reference_wal.models.bound import Bound
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
 WORDS = st.sampled_from(["", "a", "b", "ab"])
@@ -194,3 +197,25 @@ def test_empty_batches_keep_their_ids() -> None:
     assert generation is not None and generation.batch_ids == [0, 1]
     data, count = compress(generation, timestamp="timestamp", tags=["station"])
     assert count == 0 and pq.read_table(pa.BufferReader(data)).schema.equals(SCHEMA)
+
+
+NAMES = [[".x", "x"], [".x"], ["[0]", "x"], ["a.b", "a"], ["", "x"], ["1", "0"]]
+
+
+@pytest.mark.parametrize("bounds", [None, {}])
+@pytest.mark.parametrize("names", NAMES, ids=str)
+def test_names_that_look_like_paths(names: list[str], bounds: dict[str, Bound] | None, tmp_path: Path) -> None:
+    """Tags and times may have any names: an engine stores the rows, and opens again."""
+    columns = [(name, pa.string()) for name in names] + [(".time", pa.timestamp("us")), ("v", pa.float64())]
+    schema = pa.schema([pa.field(*one, nullable=False) for one in columns])
+    tags = [["b", "a", "b"], ["c", "d", "d"]][: len(names)]
+    rows = pa.record_batch([*tags, [3, 2, 1], [1.0, 2.0, 3.0]], schema=schema)
+    for _ in range(2):
+        with StorageEngine.open(tmp_path) as engine:
+            if not engine.tables:
+                engine.create_table("t", schema, timestamp=".time", tags=names, bounds=bounds)
+            engine.ingest("t", rows)
+            engine.flush()
+    with StorageEngine.open(tmp_path) as engine:
+        found = engine.read("t").to_pylist()
+    assert sorted(map(str, found)) == sorted(map(str, rows.to_pylist() * 2))

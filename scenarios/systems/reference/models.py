@@ -9,8 +9,11 @@ and compressed after it, the bound is the same, and equality would be a false al
 from __future__ import annotations
 
 import hashlib
+import math
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +28,7 @@ from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.systems.reference.notes import noting
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
+from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.uneven import (
     UNEVEN_BOUNDS,
     UNEVEN_SCHEMA,
@@ -165,11 +169,11 @@ def batches_within(rows: pa.Table, kept: Kept, where: str) -> list[int]:
         raise PromiseBroken("corrupt", f"{where}: rows came back with another schema: {rows.schema}")
     keys = [*kept.tags, _TIME]
     found: dict[tuple[object, ...], list[dict[str, Any]]] = {}
-    for row in rows.to_pylist():
+    for row in _bits(rows):
         found.setdefault(tuple(row[key] for key in keys), []).append(row)
     numbers = []
     for number in range(_EACH):
-        stored = kept.batch_of(number).to_pylist()
+        stored = _bits(pa.Table.from_batches([kept.batch_of(number)]))
         those = [found.pop(tuple(row[key] for key in keys), []) for row in stored]
         times = {len(some) for some in those}
         if len(times) > 1:
@@ -183,11 +187,40 @@ def batches_within(rows: pa.Table, kept: Kept, where: str) -> list[int]:
     return numbers
 
 
+def _bits(rows: pa.Table) -> list[dict[str, Any]]:
+    """Return rows whose floats are the integers of their bits, and whose times are integers, which no calendar limits."""
+    rows = plain(rows)
+    time = rows.schema.get_field_index(_TIME)
+    rows = rows.set_column(time, _TIME, rows[_TIME].cast(pa.int64()))
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
+
+
 def _compare(stored: dict[str, Any], found: dict[str, Any], kept: Kept, where: str) -> None:
     for name in stored.keys() - {*kept.tags, _TIME}:
         bound = kept.bounds.get(name, LOSSLESS)
-        if not bound.holds(stored[name], found[name]):
-            raise PromiseBroken("corrupt", f"{where}: {found[name]} came back for {stored[name]}, beyond {bound}")
+        if stored[name] == found[name]:
+            continue
+        before, after = (_float(row[name], kept.schema.field(name).type) for row in (stored, found))
+        if not _is_within(before, after, bound):
+            raise PromiseBroken("corrupt", f"{where}: {after} came back for {before}, beyond {bound}")
+
+
+def _float(bits: int, kind: pa.DataType) -> float:
+    form = "<i", "<f"
+    if pa.types.is_float64(kind):
+        form = "<q", "<d"
+    return float(struct.unpack(form[1], struct.pack(form[0], bits))[0])
+
+
+def _is_within(stored: float, found: float, bound: Bound) -> bool:
+    """Whether another value than the stored one may come back: computed exactly, and not by the engine, which may be wrong."""
+    if bound.kind == "lossless" or not (math.isfinite(stored) and math.isfinite(found)):
+        return False
+    allowed = Fraction(bound.size)
+    if bound.kind == "relative":
+        allowed *= abs(Fraction(stored)) / 100
+    return 0 < allowed >= abs(Fraction(found) - Fraction(stored))
 
 
 def _temperatures(**bounds: Bound) -> Kept:

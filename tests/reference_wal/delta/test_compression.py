@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crashmatrix.reference_wal.buffers import Generation
-from crashmatrix.reference_wal.delta.compression import DISTINCT_SHARE_MAX, compress, to_parquet
+from crashmatrix.reference_wal.delta.compression import DISTINCT_SHARE_MAX, compress, read_parquet, to_parquet
 from crashmatrix.reference_wal.delta.dictionaries import decoded_type
 
 
@@ -98,3 +98,12 @@ def test_encodings(column: pa.Array, expected: set[str]) -> None:
     assert metadata.compression == "ZSTD"
     assert expected <= encodings
     assert encodings - expected <= {"RLE", *(DICTIONARY if expected == {"RLE_DICTIONARY"} else ())}
+
+
+@pytest.mark.parametrize("inner", ["text", True, 1, 2.5], ids=repr)
+def test_a_name_that_is_a_path_into_another_column(inner: object) -> None:
+    """Parquet knows ``b`` in a struct ``a`` as ``a.b``: a column of that name is stored, whatever the other one holds."""
+    columns = {"ts": list(range(9)), "a": [{"b": inner}] * 9, "a.b": [float(number) for number in range(9)]}
+    rows = pa.table(columns)
+    parquet = to_parquet(rows, timestamp="ts", tags=[])
+    assert read_parquet(pa.BufferReader(parquet)).equals(rows)

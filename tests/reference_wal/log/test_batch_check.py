@@ -233,3 +233,45 @@ def test_an_engine_goes_on(field: pa.Field, array: pa.Array, tags: list[str], lo
         engine.flush()
     with StorageEngine.open(tmp_path, logged) as engine:
         assert engine.read("t").num_rows == 1
+
+
+# --- dates that Parquet cannot store
+
+DATE = pa.date64()
+FAR, FARTHER, NEAR = (day * 86_400_000 for day in (2**31, -(2**31) - 1, 2**31 - 1))
+
+
+def dates(*values: int | None) -> pa.Array:
+    return integers(*values).view(DATE)
+
+
+TOO_FAR: dict[str, pa.Array] = {
+    "a date": dates(0, None, FAR),
+    "a date before": dates(FARTHER),
+    "in a list": lists(pa.list_(DATE), dates(0, 0, FAR)),
+    "in a struct": pa.StructArray.from_arrays([dates(FAR)], ["day"]),
+    "in a map": pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["k"]), dates(FAR)),
+    "in a dictionary": pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), dates(FAR)),
+}
+NEAR_ENOUGH: dict[str, pa.Array] = {
+    "the last date": dates(NEAR, None),
+    "no dates": dates(None),
+    "beneath a null": lists(pa.list_(DATE), dates(0, FAR, 0), null=1),
+    "outside of the slice": dates(FAR, 0).slice(1),
+    "not used": pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), dates(0, FAR)),
+}
+
+
+@pytest.mark.parametrize("array", TOO_FAR.values(), ids=TOO_FAR)
+def test_dates_too_far(array: pa.Array) -> None:
+    """A date that would come back as another one is refused."""
+    batch = alone(pa.field("c", array.type), array)
+    with pytest.raises(InvalidInput, match="column 'c' of the batch for table 't' has a date64 more than"):
+        BatchCheck("t", batch.schema)(batch)
+
+
+@pytest.mark.parametrize("array", NEAR_ENOUGH.values(), ids=NEAR_ENOUGH)
+def test_dates_near_enough(array: pa.Array) -> None:
+    """Every other date is taken."""
+    batch = alone(pa.field("c", array.type), array)
+    BatchCheck("t", batch.schema)(batch)

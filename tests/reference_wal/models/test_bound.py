@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
@@ -24,6 +25,17 @@ CASES = [
     (relative(10.0), -20.0, -17.9, False),
     (relative(10.0), 0.0, 0.0, True),
     (relative(10.0), 0.0, 5e-324, False),
+    (relative(5.0), 1.5e308, math.inf, False),
+    (relative(2.0), sys.float_info.max, 1.0, False),
+    (relative(200.0), 1e308, -1e308, False),
+    (relative(1.0), 61 * 5e-324, 60 * 5e-324, False),
+    (relative(100.0), 5e-324, 1e-323, False),
+    (relative(1.5e-322), 1e300, 1e300 + 1e285, False),
+    (absolute(1.7e308), 1e308, math.inf, False),
+    (absolute(1.7e308), 1e308, -1e308, False),
+    (absolute(5e-324), 0.0, 5e-324, True),
+    (absolute(1.0), 2.0**53, 2.0**53 + 2, False),
+    (absolute(1.0), -(2.0**-60), 1.0, False),
 ]
 
 
@@ -39,3 +51,13 @@ def test_bounds_that_allow_nothing(size: float) -> None:
     for make in (absolute, relative):
         with pytest.raises(InvalidInput, match="give a number above 0"):
             make(size)
+
+
+def test_intervals() -> None:
+    """Each end of an interval is within the bound, and finite for a finite value."""
+    values = [0.1, -13.1, 1e300, -1.5e308, sys.float_info.max, 5e-324, 3e-322, 0.0, 2.0**53]
+    for bound in (absolute(1.5), absolute(0.1), absolute(1.7e308), relative(1.0), relative(100.0), relative(1e-310)):
+        for value in values:
+            ends = bound.interval(value)
+            assert all(math.isfinite(end) and bound.holds(value, end) for end in ends), (bound, value)
+            assert ends[0] <= value <= ends[1]

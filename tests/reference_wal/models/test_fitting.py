@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
@@ -20,6 +22,11 @@ CASES: list[tuple[list[float], Bound, tuple[str, int] | None]] = [
     ([float("nan"), float("nan"), float("nan")], absolute(1.0), None),
     ([float("inf"), float("inf")], absolute(1.0), (PMC_MEAN, 2)),
     ([1e308, -1e308, 1e308], absolute(1.0), None),
+    ([1.0, 1.0, float("nan")], absolute(1.0), (PMC_MEAN, 2)),
+    ([1e308] * 9, LOSSLESS, (PMC_MEAN, 9)),
+    ([1.5e308] * 9, relative(5.0), (PMC_MEAN, 9)),
+    ([1.0, 1.0, sys.float_info.max], relative(2.0), (PMC_MEAN, 2)),
+    ([-1.7e308, 1.7e308, 1.7e308], absolute(1.7e308), (PMC_MEAN, 3)),
 ]
 
 

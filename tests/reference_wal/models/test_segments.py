@@ -109,3 +109,23 @@ def test_a_table_by_models(bound: Bound, tmp_path: Path) -> None:
         file.write_bytes(data)
         assert engine.transfer("t", tmp_path / "there") > 0
         assert engine.read("t").num_rows == 0
+
+
+def test_times_farther_apart_than_an_int64_can_say() -> None:
+    """The first time there is, and the last one, come back; segments that end at another time than they say are refused."""
+    times = pa.array([-(2**63), 0, 7, 2**63 - 1], pa.int64()).cast(pa.timestamp("us"))
+    rows = pa.table([times, ["x"] * 4, [1.0] * 4, [2.0] * 4], schema=SCHEMA)
+    segments = to_segments(rows, shape(LOSSLESS))
+    assert from_segments(segments, shape(LOSSLESS)).equals(rows)
+    place = segments.schema.get_field_index("end")
+    with pytest.raises(ValueError, match="times of a segment end at"):
+        from_segments(segments.set_column(place, "end", segments["start"]), shape(LOSSLESS))
+
+
+def test_bits_of_nans() -> None:
+    """A NaN of four bytes keeps its bits, also if it is a signalling one."""
+    bits = pa.array([0x7F800001, 0xFF812345, 0x7FC00000, 0x3F800000, 0xFFFFFFFF, 0xFF800000], pa.uint32())
+    rows = pa.table([range(6), ["x"] * 6, [1.0] * 6, [0.0] * 6], schema=SCHEMA)
+    rows = rows.set_column(3, SCHEMA.field("b"), bits.view(pa.float32()))
+    found = from_segments(to_segments(rows, shape(LOSSLESS)), shape(LOSSLESS))
+    assert found["b"].combine_chunks().view(pa.uint32()).equals(bits)

@@ -107,6 +107,6 @@ def read_file(file: DeltaFile, keys: Sequence[str], where: str, *, only: Sequenc
 
 def _is_sorted(keys: pa.Table) -> bool:
     schema = pa.schema([field.with_type(undictionaried(field.type)) for field in keys.schema])
-    keys = plain(keys.cast(schema))
+    keys = plain(keys.cast(schema)).rename_columns([str(place) for place in range(keys.num_columns)])
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
     return bool(keys.take(order).equals(keys))

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 __all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "PLACE", "SIZES", "SIZES_NESTED", "hostile_rows", "nested_rows"]
 
-HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", "channel", "live"]
+HOSTILE_TIMESTAMP, HOSTILE_TAGS = "at", ["site", ".live", "live"]
 
 SIZES = (5, 0, 1, 24, 3, 1, 40, 1, 0, 2, 1, 12, 3, 0, 1, 9, 2, 1, 0, 14, 3)
 """Rows of each batch, in order."""
@@ -46,7 +46,7 @@ _SCHEMA = pa.schema(
     [
         pa.field("at", pa.timestamp("us", "UTC"), metadata={"unit": "µs"}),
         pa.field("site", pa.dictionary(pa.int16(), pa.string())),
-        pa.field("channel", pa.int16()),
+        pa.field(".live", pa.int16()),
         pa.field("live", pa.bool_()),
         pa.field("reading", pa.float64()),
         pa.field("coarse", pa.float32()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal.models import segments
-from crashmatrix.reference_wal.models.bound import absolute
+from crashmatrix.reference_wal.models.bound import Bound, absolute
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.models import TABLES, UNEVEN, ModelsEngine, batch_of, batches_within
 from crashmatrix.scenarios.target.journal import Journal
@@ -44,6 +46,28 @@ def test_what_is_within() -> None:
 def test_floats_that_round_beyond_their_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is within the bound, and whose values of four bytes are not, is noticed."""
     monkeypatch.setattr(segments, "_rounding", lambda _: float)
+    system = ModelsEngine()
+    system.prepare(tmp_path / "root")
+    system.workload(tmp_path / "root", Journal(tmp_path / "journal"))
+    with pytest.raises(PromiseBroken, match=f"{UNEVEN}: .* beyond"):
+        system.recover(tmp_path / "root")
+
+
+def test_shares_that_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that takes an infinite share of a value for how far another may be from it is noticed, by another computation."""
+
+    def allowance(bound: Bound, stored: float) -> float:
+        if bound.kind == "lossless" or not math.isfinite(stored):
+            return 0.0
+        return bound.size if bound.kind == "absolute" else abs(stored) * bound.size / 100
+
+    def holds(bound: Bound, stored: float, found: float) -> bool:
+        if struct.pack("<d", stored) == struct.pack("<d", found):
+            return True
+        return allowance(bound, stored) > 0 and abs(found - stored) <= allowance(bound, stored)
+
+    monkeypatch.setattr(Bound, "allowance", allowance)
+    monkeypatch.setattr(Bound, "holds", holds)
     system = ModelsEngine()
     system.prepare(tmp_path / "root")
     system.workload(tmp_path / "root", Journal(tmp_path / "journal"))

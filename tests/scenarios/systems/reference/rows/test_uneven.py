@@ -20,16 +20,24 @@ from crashmatrix.scenarios.systems.reference.rows.uneven import (
 SHAPE = Shape(UNEVEN_SCHEMA, "timestamp", UNEVEN_TAGS, UNEVEN_BOUNDS)
 
 
+def integer_times(batch: pa.RecordBatch) -> pa.Table:
+    rows = pa.Table.from_batches([batch])
+    place = rows.schema.get_field_index("timestamp")
+    return rows.set_column(place, "timestamp", rows["timestamp"].cast(pa.int64()))
+
+
 def test_what_there_is() -> None:
     """Times are uneven and never twice in a series; some values are not numbers; a batch is the same each time, and later."""
-    rows = pa.Table.from_batches([uneven_batch(0)])
-    assert plain(rows).equals(plain(pa.Table.from_batches([uneven_batch(0)])))
+    rows = integer_times(uneven_batch(0))
+    assert plain(rows).equals(plain(integer_times(uneven_batch(0))))
     for channel, live in {(row["channel"], row["live"]) for row in rows.to_pylist()}:
         mine = [row for row in rows.to_pylist() if (row["channel"], row["live"]) == (channel, live)]
         times = sorted(row["timestamp"] for row in mine)
         assert len({after - before for before, after in pairwise(times)}) == 3
+        assert (times[-1] - times[0] == 2**64 - 1) == (channel == 100)
     assert any(map(math.isnan, rows["exact"].to_pylist()))
-    assert max(rows["timestamp"].to_pylist()) < min(uneven_batch(1)["timestamp"].to_pylist())
+    before, after = (sorted(integer_times(uneven_batch(number))["timestamp"].to_pylist()) for number in range(2))
+    assert before[-2] < 10**9 and before[-24] < after[1]
 
 
 def test_values_at_the_edge() -> None:
