@@ -11,6 +11,7 @@ that came back. If there is a matching for each of these, there is one for both 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -101,7 +102,8 @@ class Within(Contract):
             far = not any(self._pair(lone[0], each) for each in attempted)
             verdict = (Verdict.CORRUPT if attempted else Verdict.PHANTOM) if far else Verdict.DUPLICATE
             why = f"no value within {self._text()} was stored under it" if far else "more often than it was stored"
-            yield Violation(verdict, f"key {key} came back as {item_key(lone[0][1])}: {why}")
+            came = item_key(lone[0][1]) if len(lone[0]) > 1 else "a key without a value"
+            yield Violation(verdict, f"key {key} came back as {came}: {why}")
         elif lone := _unmatched(acknowledged, found, lambda stored, came: self._pair(came, stored), budget):
             yield Violation(Verdict.LOSES, f"acknowledged, but gone: {item_key(lone[0])}")
 
@@ -133,12 +135,22 @@ def _key(item: Item) -> str:
 def _close(found: Any, stored: Any, bound: Callable[[float], float]) -> bool:
     """Whether all is equal, but for numbers, which are within their bounds."""
     if _is_number(found) and _is_number(stored):
-        return bool(found == stored or abs(found - stored) <= bound(stored))
+        return _is_near(found, stored, bound)
     if isinstance(found, list | tuple) and isinstance(stored, list | tuple):
         return len(found) == len(stored) and all(_close(*pair, bound) for pair in zip(found, stored, strict=True))
     if isinstance(found, dict) and isinstance(stored, dict):
         return found.keys() == stored.keys() and all(_close(found[key], stored[key], bound) for key in stored)
     return item_key(found) == item_key(stored)
+
+
+def _is_near(found: float, stored: float, bound: Callable[[float], float]) -> bool:
+    """Whether a number is within the bound: of an infinite one, or none, only itself; of an integer beyond floats likewise."""
+    if found == stored or item_key(found) == item_key(stored):
+        return True
+    try:
+        return math.isfinite(found) and math.isfinite(stored) and abs(found - stored) <= bound(stored)
+    except OverflowError:
+        return False
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -17,6 +18,16 @@ EACH = Within(absolute=0.5, of="exactly-once")
 TABLE: list[tuple[Within, str, list[Item], str]] = [
     (HALF, 'attempt ["a",1]|ack ["a",1]', [["a", 1.4]], ""),
     (HALF, 'attempt ["a",1]|ack ["a",1]', [["a", 1.6]], 'corrupt: key "a" came back as 1.6, which was never'),
+    (TENTH, 'attempt ["a",Infinity]|ack ["a",Infinity]', [["a", math.inf]], ""),
+    (TENTH, 'attempt ["a",Infinity]|ack ["a",Infinity]', [["a", 4.0]], "corrupt: "),
+    (TENTH, 'attempt ["a",4]|ack ["a",4]', [["a", math.inf]], "corrupt: "),
+    (TENTH, 'attempt ["a",Infinity]|ack ["a",Infinity]', [["a", -math.inf]], "corrupt: "),
+    (TENTH, 'attempt ["a",NaN]|ack ["a",NaN]', [["a", math.nan]], ""),
+    (TENTH, 'attempt ["a",NaN]|ack ["a",NaN]', [["a", 1]], "corrupt: "),
+    (TENTH, f'attempt ["a",{10**400}]|ack ["a",{10**400}]', [["a", 10**400]], ""),
+    (TENTH, f'attempt ["a",{10**400}]|ack ["a",{10**400}]', [["a", 10**400 + 1]], "corrupt: "),
+    (TENTH, f'attempt ["a",{10**400}]|ack ["a",{10**400}]', [["a", 0.5]], "corrupt: "),
+    (EACH, 'attempt ["a",1]|ack ["a",1]', [["a"]], 'corrupt: key "a" came back as a key without a value: no value'),
     (HALF, 'attempt ["a",1]|ack ["a",1]', [], 'loses: key "a" is gone'),
     (HALF, 'attempt ["a",1]|ack ["a",1]|attempt ["a",3]|ack ["a",3]', [["a", 1.1]], "loses: "),
     (HALF, 'attempt ["a",1]|ack ["a",1]|attempt ["a",1.8]|ack ["a",1.8]', [["a", 1.4]], ""),
