@@ -83,7 +83,9 @@ def refuse_unfit(uri: str, files: Iterable[Path], schema: pa.Schema) -> None:
     for file in files:
         found = pq.read_schema(pa.BufferReader(read_bytes(file)))
         others = [field for field in schema if not found.field(field.name).type.equals(field.type)]
-        rows = read_rows(file) if others else None
+        if not others:
+            continue
+        rows = read_rows(file)
         for field in others:
             try:
                 rows[field.name].cast(field.type)
