@@ -14,8 +14,8 @@ A refusal up to 0, or in 2 before anything is copied, leaves no intent. A table 
 names and that is not there has gone away, and may have the rows.
 
 The number in the receiving table decides, and nothing else: at or above a file's last batch, the file has been received. So a
-crash before 2 leaves the rows here, a crash after it leaves them there as well, and then 3 and 4 are done again. That the number
-was lower before the transfer is looked at in 0. Otherwise this folder is a copy of one that has sent the same batches, or others
+crash before 2 leaves the rows here, a crash after it leaves them there as well, and then 3 and 4 are done again. Step 0 makes
+sure that the number was lower before. Otherwise this folder is a copy of one that has sent the same batches, or others
 with the same numbers. The intent says where to look; without it, rows received by one table could after a crash be sent to a
 second.
 
