@@ -3,15 +3,21 @@
 A transfer's number is the marker of this table when it began: the last batch committed. It names the rows, since files carry
 their batches in their names and batches are committed in order: *every committed row of the batches up to it*. Write order:
 
+    0. looked at: columns, values, what was received before; a receiving table that is not there is made, empty and durable
     1. the intent: where to, which number, at which version of the receiving table        (`_transfer.json`, an AtomicFile)
     2. receive: rows and number in one commit there, durable there                        (`receiver`)
     3. remove: one commit here that removes every file of batches up to the number        (`DeltaStore.remove`)
     4. the intent unlinked; the files unlinked
     ── promise: `transfer` returns ──
 
-The number in the receiving table decides, and nothing else: at or above a file's last batch, the file has been received. So
-a crash before 2 leaves the rows here, a crash after it leaves them there as well, and then 3 and 4 are done again. The intent
-says where to look; without it, rows received by one table could after a crash be sent to a second.
+A refusal up to 0, or in 2 before anything is copied, leaves no intent. A table is made before the intent, so one that an intent
+names and that is not there has gone away, and may have the rows.
+
+The number in the receiving table decides, and nothing else: at or above a file's last batch, the file has been received. So a
+crash before 2 leaves the rows here, a crash after it leaves them there as well, and then 3 and 4 are done again. Step 0 makes
+sure that the number was lower before. Otherwise this folder is a copy of one that has sent the same batches, or others
+with the same numbers. The intent says where to look; without it, rows received by one table could after a crash be sent to a
+second.
 
 On opening, and before the next transfer, an intent is settled:
 
@@ -20,13 +26,14 @@ On opening, and before the next transfer, an intent is settled:
     | local, has the number                            | 3 and 4                                                       |
     | local, has it not (a torn commit of ours is      | the intent is dropped: nothing was received, or nothing that  |
     | removed first)                                   | a power cut did not take back; the rows are here              |
-    | local, gone, and was there before                | kept: the next transfer, to the same place, finds out         |
+    | local, gone                                      | kept: the next transfer, to the same place, finds out once    |
+    |                                                  | the table is back, and fails until then                       |
     | an object store                                  | kept likewise, since its keys are not kept here               |
 
 While an intent is kept, its rows are read here; only a transfer to the same place is accepted.
 
 The note has a checksum. A note that does not fit it is refused (TableCorrupted): it is named once it is whole. Notes of versions
-without checksums are read as they are.
+without checksums are read as they are. So are those of version -1, made by versions that noted a table before they made it.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,7 +50,7 @@ import pyarrow as pa
 from crashmatrix.reference_wal.atomic_file import atomic_file, checked, content_of
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.parquet_file import last_batch
-from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, TableCorrupted, TransferFailed
 
@@ -58,10 +65,13 @@ SYNC_FORGOTTEN = step("transfer.intent.sync_unlinked", "unlinked in the cache on
 _INTENT_NAME, _TEMPORARY = "_transfer.json", "_transfer.json.tmp"
 _KIND = "transfer"
 
+_OWN = ("tables", "wal", "spill", "options.json", "options.json.tmp", ".lock")
+"""Names in the engine's folder that no receiving table may have, nor lie below."""
+
 
 @dataclass(frozen=True)
 class Intent:
-    """A transfer under way: ``version`` is the receiving table's before it, -1 if it has to be made."""
+    """A transfer under way: ``version`` is the receiving table's before it, -1 if it was yet to be made."""
 
     uri: str
     number: int
@@ -98,16 +108,22 @@ class Transfer:
         """Return the receiver, ready for rows of ``schema``; changes nothing.
 
         Raises:
-            InvalidInput: it is a table of this engine, has other columns, or another transfer is pending.
+            InvalidInput: it lies in the engine's own folders, has other columns, or another transfer is pending.
             TransferFailed: it cannot be reached.
         """
-        receiver, ours = receiver_at(uri, storage_options, base=Path.cwd()), self._store.path.parent.resolve()
-        if isinstance(receiver, LocalReceiver) and receiver.path.resolve().is_relative_to(ours):
-            raise InvalidInput(f"{uri} lies within this engine's own tables; transfer to a table outside")
-        pending = self.refuse_other(receiver)
-        if pending is None or not isinstance(receiver, LocalReceiver):
-            receiver.check(schema)  # Otherwise it was checked, and may hold a torn commit of ours now.
+        receiver = receiver_at(uri, storage_options, base=Path.cwd())
+        if isinstance(receiver, LocalReceiver):
+            self._refuse_own(receiver.path.resolve())
+        if self.refuse_other(receiver) is None:
+            receiver.check(schema)  # Otherwise once that is settled: the table may hold a torn commit of ours.
         return receiver
+
+    def _refuse_own(self, path: Path) -> None:
+        own = next((name for name in _OWN if path.is_relative_to((self._root / name).resolve())), None)
+        if own is not None or path == self._root.resolve():
+            raise InvalidInput(
+                f"{path} is one of this engine's own files and folders ({own or 'all'}); transfer to another place"
+            )
 
     def refuse_other(self, receiver: Receiver) -> Intent | None:
         """Return the transfer that was cut short, if any. Raises InvalidInput if it was to another place."""
@@ -121,18 +137,44 @@ class Transfer:
 
         Raises: TransferFailed (the next transfer finds out what became of it), ParquetDamaged, OSError.
         """
+        try:
+            self._send(receiver, schema)
+        except (
+            InvalidInput
+        ) as error:  # Rows that an earlier transfer had sent may be removed by now: something was changed.
+            raise TransferFailed(receiver.uri, error) from error
+
+    def _send(self, receiver: Receiver, schema: pa.Schema) -> None:
         pending = self.pending()
         if pending is not None:
             self._settle(receiver, pending)
         files = self._store.files()
         if not files:
             return
-        intent = Intent(self._noted(receiver), self._store.marker(self._marker), receiver.version())
+        version = self._made_ready(receiver, schema, files)
+        intent = Intent(self._noted(receiver), self._store.marker(self._marker), version)
         INTENT.put(self._path, checked(json.dumps(asdict(intent)).encode(), _KIND), temporary=_TEMPORARY)
-        if intent.version < 0:
-            receiver.create(schema)
-        receiver.receive(files, self._application, intent.number, intent.received_as)
+        try:
+            receiver.receive(files, self._application, intent.number, intent.received_as, schema)
+        except InvalidInput:  # Nothing was copied.
+            self._forget()
+            raise
         self._finish(intent)
+
+    def _made_ready(self, receiver: Receiver, schema: pa.Schema, files: Collection[Path]) -> int:
+        """Step 0: return the version of the receiving table that takes these files. Raises InvalidInput, TransferFailed."""
+        version = receiver.check(schema)
+        received = receiver.received(self._application)  # Below the first batch of each file, unless one was received.
+        if received >= min(int(file.name[:20]) for file in files):
+            raise InvalidInput(
+                f"it has received this table's batches up to {received}, and some of those are here: this folder looks like "
+                f"a copy of one that has sent them, or sent others with their numbers; transfer to another place"
+            )
+        refuse_unfit(receiver.uri, files, schema)
+        if version < 0:
+            receiver.create(schema)
+            version = receiver.check(schema)
+        return version
 
     def _noted(self, receiver: Receiver) -> str:
         """Return the place's name: relative to the engine's folder if it lies there, so that both can be moved together."""
@@ -141,6 +183,9 @@ class Transfer:
 
     def _settle(self, receiver: Receiver, pending: Intent) -> None:
         receiver.settle(pending.received_as)
+        if pending.version >= 0 and receiver.version() < 0:
+            problem = f"the table is gone, and may have the rows: put it back, or remove {self._path} if nobody has it"
+            raise TransferFailed(receiver.uri, problem)
         if receiver.received(self._application) >= pending.number:
             self._finish(pending)
         else:
@@ -168,11 +213,11 @@ class Transfer:
         pending = self.pending()
         if pending is None:
             return
-        receiver = receiver_at(pending.uri, None, base=self._root)
-        if not isinstance(receiver, LocalReceiver) or not (pending.version < 0 or receiver.path.exists()):
-            logger.warning("a transfer to %s was cut short; transfer there again to finish it", pending.uri)
-            return
         try:
+            receiver = receiver_at(pending.uri, None, base=self._root)
+            if not isinstance(receiver, LocalReceiver) or not receiver.path.exists():
+                logger.warning("a transfer to %s was cut short; transfer there again to finish it", pending.uri)
+                return
             self._settle(receiver, pending)
-        except TransferFailed as error:
+        except (InvalidInput, TransferFailed) as error:
             logger.warning("a transfer was cut short, transfer again to finish it: %s", error)

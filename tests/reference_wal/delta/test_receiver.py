@@ -53,7 +53,7 @@ def test_received_once(tmp_path: Path) -> None:
     receiver.create(SCHEMA)
     assert (receiver.version(), receiver.received(SENDER)) == (0, -1)
 
-    receiver.receive(files, SENDER, 5, 1)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
 
     assert (receiver.version(), receiver.received(SENDER), receiver.received("another")) == (1, 5, -1)
     assert rows(receiver.path) == 2
@@ -66,7 +66,7 @@ def test_at_the_noted_version_only(tmp_path: Path) -> None:
     receiver.create(SCHEMA)
     write_deltalake(str(receiver.path), SCHEMA.empty_table(), mode="overwrite", schema_mode="overwrite")
     with pytest.raises(TransferFailed):
-        receiver.receive(files, SENDER, 5, 1)
+        receiver.receive(files, SENDER, 5, 1, SCHEMA)
     assert (receiver.version(), receiver.received(SENDER), rows(receiver.path)) == (1, -1, 0)
 
 
@@ -94,7 +94,7 @@ def test_a_torn_commit_is_removed(share: int, tmp_path: Path) -> None:
     """A receiving commit that lost its end is removed; a whole one stays."""
     files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "there")
     receiver.create(SCHEMA)
-    receiver.receive(files, SENDER, 5, 1)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
     commit = receiver.path / "_delta_log" / f"{1:020d}.json"
     data = commit.read_bytes()
     commit.write_bytes(data[: len(data) * share // 3])
@@ -113,6 +113,30 @@ def test_a_commit_that_others_built_upon(tmp_path: Path) -> None:
     assert contents(tmp_path) == before and json_of(tmp_path, 1).exists()
 
 
+@pytest.mark.parametrize("local", [True, False])
+def test_columns_at_the_version_before(local: bool, tmp_path: Path) -> None:
+    """Rows are added only to the columns that they have, as they are at the version before; nothing is copied otherwise."""
+    files, path = sent(tmp_path), tmp_path / "there"
+    receiver = LocalReceiver(path) if local else Receiver(str(path))
+    receiver.create(SCHEMA)
+    write_deltalake(str(path), pa.table({"x": [1]}), mode="overwrite", schema_mode="overwrite")
+    before = contents(path)
+    with pytest.raises(InvalidInput, match="has columns"):
+        receiver.receive(files, SENDER, 5, 2, SCHEMA)
+    assert contents(path) == before
+
+
+def test_a_file_that_the_table_names(tmp_path: Path) -> None:
+    """A file that is in the receiving table is not written anew."""
+    files, receiver = sent(tmp_path), LocalReceiver(tmp_path / "there")
+    receiver.create(SCHEMA)
+    receiver.receive(files, SENDER, 5, 1, SCHEMA)
+    before = contents(receiver.path)
+    with pytest.raises(InvalidInput, match="in the receiving table already"):
+        receiver.receive(files, SENDER, 6, 2, SCHEMA)
+    assert contents(receiver.path) == before
+
+
 def test_a_sender_file_that_changed(tmp_path: Path) -> None:
     """A file that is not what was committed is never copied."""
     files, receiver = sent(tmp_path, 1), LocalReceiver(tmp_path / "there")
@@ -122,7 +146,7 @@ def test_a_sender_file_that_changed(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(ParquetDamaged, match="has the checksum"):
-        receiver.receive(files, SENDER, 5, 1)
+        receiver.receive(files, SENDER, 5, 1, SCHEMA)
     assert list(receiver.path.glob("*.parquet")) == []
 
 
@@ -132,7 +156,7 @@ def test_a_table_that_vanishes_is_refused(tmp_path: Path) -> None:
     receiver.create(SCHEMA)
     shutil.rmtree(receiver.path / "_delta_log")
     with pytest.raises(TransferFailed, match="the table is gone"):
-        receiver.receive(files, SENDER, 5, 1)
+        receiver.receive(files, SENDER, 5, 1, SCHEMA)
 
 
 def test_a_place_that_cannot_be_reached(tmp_path: Path) -> None:
@@ -141,7 +165,7 @@ def test_a_place_that_cannot_be_reached(tmp_path: Path) -> None:
     with pytest.raises(TransferFailed, match="nowhere://bucket/there"):
         receiver.create(SCHEMA)
     with pytest.raises(TransferFailed, match="nowhere://bucket/there"):
-        receiver.receive(sent(tmp_path), SENDER, 3, 1)
+        receiver.receive(sent(tmp_path), SENDER, 3, 1, SCHEMA)
 
 
 def test_a_table_elsewhere(tmp_path: Path) -> None:
@@ -150,11 +174,11 @@ def test_a_table_elsewhere(tmp_path: Path) -> None:
     assert (receiver.version(), receiver.received(SENDER)) == (-1, -1)
     receiver.create(SCHEMA)
     assert receiver.version() == 0
-    receiver.receive(files, SENDER, 3, 1)
+    receiver.receive(files, SENDER, 3, 1, SCHEMA)
     assert (receiver.version(), receiver.received(SENDER), receiver.received("another")) == (1, 3, -1)
     assert rows(tmp_path / "there") == rows(tmp_path / "t")
     with pytest.raises(TransferFailed):
-        receiver.receive(files, SENDER, 3, 1)
+        receiver.receive(files, SENDER, 3, 1, SCHEMA)
     with pytest.raises(TransferFailed):
-        receiver.receive(files, SENDER, 4, 3)
+        receiver.receive(files, SENDER, 4, 3, SCHEMA)
     assert (receiver.version(), receiver.received(SENDER)) == (1, 3)

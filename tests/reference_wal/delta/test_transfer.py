@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,6 +80,13 @@ def test_beside_other_rows(tmp_path: Path) -> None:
     assert received(there) == [0.0, 1.0, 100.0, 101.0]
 
 
+OWN = (
+    "engine", "engine/tables", "engine/tables/u", "engine/wal/r", "engine/spill", "engine/spill/t", "engine/options.json/r",
+    "engine/options.json.tmp", "engine/.lock", "engine/archive/../wal/r", "link/r",
+)  # fmt: skip
+"""Places of the engine's own; ``link`` leads to its logs."""
+
+
 def test_refusals(tmp_path: Path) -> None:
     """A place that cannot receive the rows is refused before anything changes, and the engine goes on."""
     other = pa.table({"x": [1]})
@@ -85,6 +94,7 @@ def test_refusals(tmp_path: Path) -> None:
     write_deltalake(tmp_path / "parts", pa.Table.from_batches([batch(1.0)]), partition_by=["station"])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to("engine/wal")
     with opened(tmp_path) as engine:
         store(engine, 0.0)
         before = contents(tmp_path)
@@ -92,14 +102,15 @@ def test_refusals(tmp_path: Path) -> None:
             "other": "has columns",
             "parts": "partitioned by",
             "full": "not a Delta table",
-            "engine/tables/u": "engine's own tables",
+            "a%20b": "takes for another path",
+            **dict.fromkeys(OWN, "one of this engine's own files"),
         }.items():
             with pytest.raises(InvalidInput, match=problem):
                 engine.transfer("t", tmp_path / place)
         with pytest.raises(InvalidInput, match="no table 'u'"):
             engine.transfer("u", tmp_path / "there")
         assert contents(tmp_path) == before
-        assert engine.transfer("t", tmp_path / "there") == 1
+        assert engine.transfer("t", tmp_path / "engine" / "archive") == 1
 
 
 STEPS = [point.name for area in ("transfer.", "delta.create") for point in faults.catalogue(area)]
@@ -197,6 +208,174 @@ def test_another_writer_came_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert numbers(engine.read("t")) == [0.0]
         assert engine.transfer("t", there) == 1
     assert received(there) == [0.0, 100.0, 101.0]
+
+
+def test_columns_changed_between(tmp_path: Path) -> None:
+    """Columns that others change after a transfer was cut short refuse its repetition; the rows stay, and can go elsewhere."""
+    there = tmp_path / "there"
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        with faults.scenario("transfer.receive.before_transact=panic"), pytest.raises(faults.Panic):
+            engine.transfer("t", there)
+    write_deltalake(there, pa.table({"site": ["x"]}), mode="overwrite", schema_mode="overwrite")
+    note = tmp_path / "engine" / "tables" / "t" / "_transfer.json"
+    noted = {"uri": str(there), "number": 0, "version": 1}
+    with opened(tmp_path) as engine:
+        note.write_text(json.dumps(noted))  # As if the engine had been open all the time.
+        with pytest.raises(TransferFailed, match="has columns"):
+            engine.transfer("t", there)
+        assert (numbers(engine.read("t")), note.exists()) == ([0.0], False)
+        assert engine.transfer("t", tmp_path / "elsewhere") == 1
+
+
+def test_columns_changed_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table replaced after it was looked at, at the same version, takes no rows, and leaves no note behind."""
+    there = tmp_path / "there"
+    write_deltalake(there, pa.Table.from_batches([batch(100.0)]))
+    put = transfer_module.INTENT.put
+
+    def replaced(*args: object, **kwargs: object) -> None:
+        put(*args, **kwargs)  # type: ignore[arg-type]
+        shutil.rmtree(there)
+        write_deltalake(there, pa.table({"site": ["x"]}))
+
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        monkeypatch.setattr(type(transfer_module.INTENT), "put", lambda _, *args, **kwargs: replaced(*args, **kwargs))
+        with pytest.raises(TransferFailed, match="has columns"):
+            engine.transfer("t", there)
+        monkeypatch.undo()
+        assert [path.name for path in there.glob("*-transfer-*")] == []
+        assert engine.transfer("t", tmp_path / "elsewhere") == 1
+
+
+UNFIT = [
+    (pa.uint8(), [200, 1]),
+    (pa.uint16(), [2**16 - 1, 1]),
+    (pa.uint32(), [2**32 - 1, 1]),
+    (pa.uint64(), [2**63, 1]),
+    (pa.timestamp("ms"), [2**62, 1]),
+    (pa.timestamp("ms", "UTC"), [2**62, 1]),
+    (pa.dictionary(pa.int8(), pa.uint8()), [200, 1]),
+    (pa.list_(pa.uint8()), [[200], [1]]),
+    (pa.struct([("a", pa.uint8())]), [{"a": 200}, {"a": 1}]),
+    (pa.map_(pa.string(), pa.uint8()), [[("a", 200)], [("a", 1)]]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), UNFIT, ids=[str(kind) for kind, _ in UNFIT])
+def test_values_that_delta_cannot_hold(kind: pa.DataType, values: list[object], tmp_path: Path) -> None:
+    """A value outside of the type that Delta has for its column stays here; others of that column can be moved and read."""
+    schema = pa.schema([("timestamp", pa.timestamp("us")), ("it", kind)])
+
+    def keep(value: object) -> None:
+        engine.ingest(
+            "u", pa.record_batch([pa.array([1], schema.field(0).type), pa.array([value], kind)], schema=schema)
+        )
+        engine.flush()
+
+    with opened(tmp_path) as engine:
+        engine.create_table("u", schema, timestamp="timestamp")
+        for value in values:
+            keep(value)
+        before = contents(tmp_path)
+        with pytest.raises(TransferFailed, match="column 'it' has values"):
+            engine.transfer("u", tmp_path / "there")
+        assert contents(tmp_path) == before
+        engine.truncate("u")
+        keep(values[1])
+        assert engine.transfer("u", tmp_path / "there") == 1
+    assert DeltaTable(tmp_path / "there").to_pyarrow_table().num_rows == 1
+
+
+def test_copies_of_a_folder(tmp_path: Path) -> None:
+    """A copy of the folder cannot send rows to a table that has later ones of the original; no crash can then remove them."""
+    there = tmp_path / "there"
+    with opened(tmp_path):
+        pass
+    shutil.copytree(tmp_path / "engine", tmp_path / "copy" / "engine")
+    with opened(tmp_path) as engine:
+        store(engine, 1.0)
+        engine.transfer("t", there)
+    with opened(tmp_path / "copy") as engine:
+        engine.ingest("t", batch(2.0))
+        store(engine, 3.0)  # One file, of which the first batch alone has the number of one received.
+        before = contents(tmp_path)
+        with pytest.raises(TransferFailed, match="looks like a copy"):
+            engine.transfer("t", there)
+        assert contents(tmp_path) == before
+        assert engine.transfer("t", tmp_path / "elsewhere") == 2
+
+
+def test_repeated_after_truncation(tmp_path: Path) -> None:
+    """Batches that come after a truncation are later ones, and are received."""
+    there = tmp_path / "there"
+    with opened(tmp_path, options=EngineOptions(identity="mine")) as engine:
+        store(engine, 0.0)
+        engine.transfer("t", there)
+        store(engine, 1.0)
+        engine.truncate("t")
+        store(engine, 2.0)
+        assert engine.transfer("t", there) == 1
+    assert received(there) == [0.0, 2.0]
+
+
+def test_a_new_table_that_is_away(tmp_path: Path) -> None:
+    """A table made by a transfer that was cut short, and away since, keeps the rows from being sent elsewhere or anew."""
+    (tmp_path / "disk").mkdir()
+    there = tmp_path / "disk" / "there"
+    cut_after_receiving(tmp_path, there)
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    for _ in range(2):
+        with opened(tmp_path) as engine:
+            assert numbers(engine.read("t")) == [0.0]
+            with pytest.raises(InvalidInput, match="was cut short; transfer there first"):
+                engine.transfer("t", tmp_path / "elsewhere")
+            with pytest.raises(TransferFailed, match="gone, and may have the rows"):
+                engine.transfer("t", there)
+        there.mkdir(parents=True, exist_ok=True)  # The mount point, empty.
+    shutil.rmtree(tmp_path / "disk")
+    (tmp_path / "unplugged").rename(tmp_path / "disk")
+    with opened(tmp_path) as engine:
+        assert (engine.read("t").num_rows, received(there)) == (0, [0.0])
+
+
+def test_senders_of_similar_names(tmp_path: Path) -> None:
+    """Tables whose names differ in one sign, or in case, send files of different names."""
+    with opened(tmp_path, options=EngineOptions(identity="x")) as engine:
+        for name in ("a_b", "a-b", "A_b", "a__b"):
+            engine.create_table(name, SCHEMA, timestamp="timestamp", tags=["station"])
+            engine.ingest(name, batch(1.0))
+            engine.flush()
+            engine.transfer(name, tmp_path / "there")
+    assert received(tmp_path / "there") == [1.0] * 4
+    assert len({path.name.lower() for path in (tmp_path / "there").glob("*.parquet")}) == 4
+
+
+def test_places_where_no_folder_can_be_made(tmp_path: Path) -> None:
+    """A link to a folder, a file on the way, and a folder that comes up at the last moment refuse, and change nothing."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "file").write_text("mine")
+
+    def comes_up() -> None:
+        (tmp_path / "late" / "x").mkdir(parents=True)
+
+    with opened(tmp_path) as engine:
+        store(engine, 0.0)
+        before = contents(tmp_path)
+        for place in ("link", "dangling"):
+            with pytest.raises(InvalidInput, match="is a link or a mount point"):
+                engine.transfer("t", tmp_path / place)
+        with pytest.raises((InvalidInput, TransferFailed)):
+            engine.transfer("t", tmp_path / "file" / "there")
+        faults.configure_callback("delta.create.before_rename", lambda *_: comes_up())
+        with pytest.raises(TransferFailed, match="late"):
+            engine.transfer("t", tmp_path / "late")
+        faults.remove("delta.create.before_rename")
+        assert (contents(tmp_path), list(tmp_path.glob(".creating*"))) == (before, [])
+        assert engine.transfer("t", tmp_path / "link" / "there") == 1
 
 
 # --- receiving tables behind a URI

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from deltalake import DeltaTable
 
 from crashmatrix.reference_wal import durable_io
@@ -63,10 +64,12 @@ def drop_in_place(_: Any) -> Any:
 def removed_before(original: Any) -> Any:
     """Remove the files here, then have them received (from copies, since they must be somewhere)."""
 
-    def receive(self: LocalReceiver, files: Mapping[Path, int], application: str, number: int, version: int) -> None:
+    def receive(
+        self: LocalReceiver, files: Mapping[Path, int], application: str, number: int, version: int, schema: pa.Schema
+    ) -> None:
         store = DeltaStore(next(iter(files)).parent)
         store.remove(list(files), application=application, number=number)
-        original(self, files, application, number, version)
+        original(self, files, application, number, version, schema)
 
     return receive
 
