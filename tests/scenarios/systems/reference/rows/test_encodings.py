@@ -36,9 +36,12 @@ def check(data: pa.Buffer) -> None:
         check_encodings(parquet.metadata, parquet.read(), "here")
 
 
-@pytest.mark.parametrize("rows", [ROWS, ROWS.slice(0, 0), ROWS.slice(0, 1)])
+DOTTED = ROWS.rename_columns([f"a.{name}" if name in ("number", "noisy") else name for name in ROWS.column_names])
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS.slice(0, 0), ROWS.slice(0, 1), DOTTED])
 def test_the_engine(rows: pa.Table) -> None:
-    """Columns of every kind, none and one of them."""
+    """Columns of every kind, none and one of them, and names with dots."""
     check(to_parquet(rows, timestamp="at", tags=["site"]))
 
 
