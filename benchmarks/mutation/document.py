@@ -40,7 +40,7 @@ The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant a
 harness judges a sample of crash states with `kill`, then with `power` on `posix`, then of calls
 that fail with `io-error`: 8 to 60 of each, second lives and crashes in recovery included
 (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands. No crash damages what was
-durable. So workloads damage a dozen files of copies of their folder, and the sweep one byte in a
+durable. So workloads damage two dozen files of copies of their folder, and the sweep one byte in a
 hundred of all files; no other rows may come back (`tests/reference_wal/test_damage.py`). The sweep
 judges mutants that the harness missed, unless `--judge` leaves it out. The unit tests are those of
 the mutated module, then the quick ones of its folder; so tests elsewhere that would notice a bug do

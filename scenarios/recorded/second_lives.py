@@ -23,7 +23,7 @@ from crashmatrix.scenarios.judging.forked_check import Apart, run_checker
 from crashmatrix.scenarios.judging.worker import recovered_items
 from crashmatrix.scenarios.processes.sandbox.cell import Cell
 from crashmatrix.scenarios.processes.sandbox.view import View, without_paths
-from crashmatrix.scenarios.recorded.state_verdict import Check
+from crashmatrix.scenarios.recorded.state_verdict import Check, for_
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation, contract_named, is_built_in, judge_safely
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
@@ -33,7 +33,7 @@ __all__ = ["LifeJudge", "resumed_at"]
 
 def resumed_at(recovered: str) -> Check:
     """Return the check that was made once the system was resumed in the folder of this digest."""
-    return f"resumed in {recovered}", 0
+    return for_("resumed in", recovered)
 
 
 class LifeJudge:
