@@ -23,6 +23,8 @@ from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promise
 __all__ = ["claimed_as_broken", "claims_of", "failing", "failing_disk", "note", "noted", "noting"]
 
 _NOTE = "broken"
+_OF_RUST = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+),")
+"""How Rust's standard library writes the error of a system call: for people, and for programmers."""
 _OF_A_DISK = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE)
 
 
@@ -62,8 +64,8 @@ def failing_disk(error: BaseException | None, *, handled: BaseException | None =
 
 def _errno_of_rust(error: BaseException) -> int:
     """The error number in the text of deltalake's errors, of any class, which have no other; 0 if there is none."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else 0
+    found = _OF_RUST.search(str(error))
+    return int(found[1] or found[2]) if found else 0
 
 
 @contextmanager

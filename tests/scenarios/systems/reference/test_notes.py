@@ -6,10 +6,10 @@ import errno
 from pathlib import Path
 
 import pytest
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from crashmatrix.reference_wal import LogPoisoned
-from crashmatrix.reference_wal.errors import BackgroundFailed
+from crashmatrix.reference_wal.errors import BackgroundFailed, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.judging.undisturbed import judge_undisturbed, refuse_if_broken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, note
@@ -44,19 +44,23 @@ def test_a_note_before_any_promise(tmp_path: Path) -> None:
 def test_a_failing_disk_is_not_a_lie() -> None:
     """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
     of_rust = "Generic LocalFileSystem error: Unable to rename file: No space left on device (os error {})"
+    for_programmers = 'Could not create local directory: a/b\nError: Os {{ code: {}, kind: Uncategorized, message: "x" }}'
     full, failed = OSError(errno.ENOSPC, "x"), DeltaError(of_rust.format(errno.EIO))
+    unmade = TableNotFoundError(for_programmers.format(errno.EIO))
     for error, cause in (
         (OSError(errno.EIO, "x"), None),
         (LogPoisoned(Path(), full), full),
         (OSError(of_rust.format(errno.ENOSPC)), None),
         (BackgroundFailed(Path(), failed), failed),
+        (TransferFailed("there", unmade), unmade),
     ):
         error.__cause__ = cause
         with pytest.raises(type(error)), claimed_as_broken("reading"):
             raise error
     with pytest.raises(PromiseBroken, match="reading raised FileNotFoundError"), claimed_as_broken("reading"):
         raise FileNotFoundError(errno.ENOENT, "gone")
-    for other in (OSError(of_rust.format(errno.ENOENT)), LogPoisoned(Path(), DeltaError("no such version"))):
+    refused = TransferFailed("there", for_programmers.format(errno.EACCES))
+    for other in (OSError(of_rust.format(errno.ENOENT)), refused, LogPoisoned(Path(), DeltaError("no such version"))):
         with pytest.raises(PromiseBroken), claimed_as_broken("reading"):
             raise other
 
