@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from crashmatrix.reference_wal.delta import commit as delta_commit
+from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
 from crashmatrix.reference_wal.delta.dictionaries import encoded
 from crashmatrix.reference_wal.errors import InvalidInput
@@ -90,7 +90,7 @@ def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
             [pa.array([], field.type) for field in schema], schema=schema
         )  # As the log makes one.
         row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
-        delta_commit.check_schema(schema)
+        table_folder.check_schema(schema)
         parquet = to_parquet(row, timestamp=timestamp, tags=tags)
         encoded(read_parquet(pa.BufferReader(parquet)), nullable)
     except Exception as error:  # deltalake raises plain Exception

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema as DeltaSchema, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
@@ -47,7 +47,6 @@ __all__ = [
     "TableProperties",
     "add_action",
     "check_files",
-    "check_schema",
     "commit_properties",
     "files_of",
     "marker_of",
@@ -123,11 +122,6 @@ class TableProperties:
             return None
         bounds = {name: Bound(kind, size) for name, (kind, size) in self.bounds.items()}
         return Shape(self.arrow_schema, self.timestamp, self.tags, bounds)
-
-
-def check_schema(schema: pa.Schema) -> None:
-    """Raise an Exception, of deltalake's choice, unless a Delta table can have this schema."""
-    DeltaSchema.from_arrow(schema)
 
 
 class DeltaStore:

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-from deltalake import DeltaTable, PostCommitHookProperties
+from deltalake import DeltaTable, PostCommitHookProperties, Schema as DeltaSchema
+from deltalake.exceptions import TableNotFoundError
 
 from crashmatrix.reference_wal.delta.sealed_commit import sealed
 from crashmatrix.reference_wal.durable_io import remove_tree, step, sync_directory, sync_path
@@ -32,6 +34,7 @@ __all__ = [
     "CREATING",
     "DROPPED",
     "NO_HOOKS",
+    "check_schema",
     "commit_path",
     "finish_drop",
     "give_name",
@@ -54,6 +57,13 @@ HIDE_TABLE = step("drop.table.rename", "the table and all its rows are there", "
 SYNC_HIDDEN = step("drop.table.sync", "hidden in the cache only", "the table is gone permanently, its files are not")
 DELETE_HIDDEN = step("drop.table.delete", "hidden, without a log", "its space is free")
 REMOVE_UNFINISHED = step("recovery.unfinished_table.delete", "a table that was never created", "its folder is gone")
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Raise an Exception, of deltalake's choice, unless it makes tables of this schema: of maps of nanoseconds it does not."""
+    DeltaSchema.from_arrow(schema)
+    with suppress(TableNotFoundError):  # Once made, it is looked for in another memory.
+        DeltaTable.create("memory:///t", schema=schema)
 
 
 def make_unfinished(path: Path, schema: pa.Schema, configuration: dict[str, str]) -> None:

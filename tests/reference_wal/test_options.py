@@ -29,6 +29,13 @@ CREATIONS: dict[str, tuple[str, list[tuple[str, pa.DataType]], str, list[str], s
     "name": ("../u", [("x", pa.int64())], "x", [], "table name"),
     "time that has no order": ("u", [("x", pa.list_(pa.int64()))], "x", [], "cannot be stored"),
     "type that Delta has not": ("u", [("x", pa.int64()), ("y", pa.duration("us"))], "x", [], "cannot be stored"),
+    "type that deltalake makes no table of": (
+        "u",
+        [("x", pa.int64()), ("y", pa.list_(pa.map_(pa.string(), pa.timestamp("ns"))))],
+        "x",
+        [],
+        "cannot be stored",
+    ),
     "type that hides a dictionary": (
         "u",
         [("x", pa.int64()), ("y", pa.map_(pa.string(), pa.dictionary(pa.int8(), pa.string())))],
