@@ -6,8 +6,8 @@ records that were durable when the replay began are read.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ def replay_segment(folder: Path, start: int, end_bytes: int | None) -> Iterator[
     Raises:
         LogCorrupted: a record changed since the log was opened.
         SegmentGone: retired, or lost.
+        OSError: the disk fails; btrfs, for one, may list files then that it does not open.
     """
     path, file = _open(folder, start)
     with file:
@@ -42,8 +43,13 @@ def replay_segment(folder: Path, start: int, end_bytes: int | None) -> Iterator[
 
 
 def _open(folder: Path, start: int) -> tuple[Path, pa.NativeFile]:
-    first = f"{start}-"
+    first, unopened = f"{start}-", ""
     while names := [name for name in names_in(folder) if name.startswith(first) and name.endswith(".arrows")]:
-        with suppress(FileNotFoundError):  # Renamed at this very moment.
-            return folder / names[0], open_segment(folder / names[0])
+        path = folder / names[0]
+        try:
+            return path, open_segment(path)
+        except FileNotFoundError as error:  # Renamed at this very moment; once only, when it is closed.
+            if names[0] == unopened:
+                raise OSError(errno.EIO, "its folder lists it, and it cannot be opened", str(path)) from error
+            unopened = names[0]
     raise SegmentGone(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_renamed_while_it_is_read(tmp_path: Path) -> None:
     assert [record.id for record in reading] == [1]
     with pytest.raises(SegmentGone):
         found(tmp_path, 0)
+
+
+@pytest.mark.timeout(20)
+def test_listed_and_not_opened(tmp_path: Path) -> None:
+    """A name that cannot be opened, as on a disk that fails, is an error. The search does not go on for ever."""
+    (tmp_path / "0-.arrows").symlink_to("nothing")
+    with pytest.raises(OSError, match=r"cannot be opened: '.*0-\.arrows'") as caught:
+        found(tmp_path, 0)
+    assert caught.value.errno == errno.EIO
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:
