@@ -2,6 +2,7 @@
 
     history = data.draw(histories(items))     what three writers did, and their journal
     history.orders()                          every choice and order of attempts that explains the journal
+    queued(history, repeats=False)            what may wait in a queue whose puts and dones these attempts are
 
 It knows intervals from how the journal was made, and shares no code with the contracts.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -60,6 +62,42 @@ class History:
 def key_of(item: Item) -> str:
     """An item as a key of a set."""
     return json.dumps(item, sort_keys=True)
+
+
+def queued(history: History, *, repeats: bool) -> Iterator[list[Item]]:
+    """Return everything that may wait in a queue: the payloads are independent of each other."""
+    by_payload: dict[str, History] = {}
+    for each in history.attempts:
+        by_payload.setdefault(key_of(each.item[1]), History()).attempts.append(each)
+    for counts in itertools.product(*(sorted(_waiting(own, repeats)) for own in by_payload.values())):
+        yield [json.loads(key) for key, count in zip(by_payload, counts, strict=True) for _ in range(count)]
+
+
+def _waiting(history: History, repeats: bool) -> set[int]:
+    """Return how many jobs of one payload may wait.
+
+    Each job has a number, by which a done finishes it. Only what no other course of events explains may be a done of no job.
+    """
+    courses: dict[frozenset[int], set[tuple[int, int]]] = {}
+    for order in history.orders():
+        reached: set[tuple[frozenset[int], int]] = {(frozenset(), 0)}
+        jobs = 0
+        for each in order:
+            if each.item[0] == "put":
+                jobs += 1
+                continue
+            following = set()
+            for finished, without in reached:
+                may = [job for job in range(jobs) if repeats or job not in finished]
+                following |= {(finished | {job}, without) for job in may} or {(finished, without + 1)}
+            reached = following
+        courses.setdefault(frozenset(map(id, order)), set()).update((n, jobs - len(done)) for done, n in reached)
+    return {left for each in courses.values() for without, left in each if without == min(each)[0]}
+
+
+def tally(items: Sequence[Item]) -> Counter[str]:
+    """How often each item is there."""
+    return Counter(map(key_of, items))
 
 
 @st.composite
