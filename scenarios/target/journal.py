@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -127,8 +126,8 @@ class Event:
     item: Item
     writer: str = field(default="", repr=False)
     """Which of several writers. It is not part of `Promises.text`: names may differ between runs."""
-    until: float = field(default=math.inf, repr=False)
-    """The line before which its writer gave it up, if it went on with something that is not in this journal (`Tables`)."""
+    until: float | None = field(default=None, repr=False)
+    """The end of an attempt that has none in this journal, if another journal shows more of what its writer did (`Tables`)."""
 
 
 @dataclass(frozen=True)

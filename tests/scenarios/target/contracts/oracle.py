@@ -2,6 +2,7 @@
 
     history = data.draw(histories(items))     what three writers did, and their journal
     history.orders()                          every choice and order of attempts that explains the journal
+    logs(history)                             what a log may hold of them
     queued(history, repeats=False)            what may wait in a queue whose puts and dones these attempts are
 
 It knows intervals from how the journal was made, and shares no code with the contracts.
@@ -64,6 +65,26 @@ def key_of(item: Item) -> str:
     return json.dumps(item, sort_keys=True)
 
 
+def logs(history: History) -> Iterator[list[Item]]:
+    """Return every log that is allowed: the beginning of an order, with each attempt that was acknowledged.
+
+    An acknowledgement may be of an earlier attempt in place of its own: the writer had repeated that attempt without an answer.
+    """
+    stand_ins = [(each, _repeated(each, history.attempts)) for each in history.attempts if each.status == "ack"]
+    for order in history.orders(optional=("fail",)):
+        places = {id(each): place for place, each in enumerate(order, 1)}
+        owed = max((min(places[id(one)] for one in alike) for _, alike in stand_ins), default=0)
+        for length in range(owed, len(order) + 1):
+            yield [each.item for each in order[:length]]
+
+
+def _repeated(last: Did, attempts: Sequence[Did]) -> list[Did]:
+    """Return an attempt and those directly before it that its writer repeated without an answer."""
+    own = [each for each in attempts if each.writer == last.writer and each.start <= last.start]
+    earlier = itertools.takewhile(lambda each: each.status == "open" and each.item == last.item, own[-2::-1])
+    return [last, *earlier]
+
+
 def queued(history: History, *, repeats: bool) -> Iterator[list[Item]]:
     """Return everything that may wait in a queue: the payloads are independent of each other."""
     by_payload: dict[str, History] = {}
@@ -101,12 +122,17 @@ def tally(items: Sequence[Item]) -> Counter[str]:
 
 
 @st.composite
-def histories(draw: st.DrawFn, items: st.SearchStrategy[Item], attempts_max: int = 5) -> History:
+def histories(
+    draw: st.DrawFn,
+    items: st.SearchStrategy[Item],
+    attempts_max: int = 5,
+    ends: Sequence[Status] = ("ack", "ack", "fail", "open"),
+) -> History:
     """Three writers, each with a sequence of attempts; their lines interleaved anyhow."""
     history = History()
     queues: dict[str, list[tuple[str, Did]]] = {"a": [], "b": [], "c": []}
     for _ in range(draw(st.integers(0, attempts_max))):
-        did = Did(draw(items), draw(st.sampled_from(["ack", "ack", "fail", "open"])))
+        did = Did(draw(items), draw(st.sampled_from(ends)))
         history.attempts.append(did)
         did.writer = draw(st.sampled_from("abc"))
         queue = queues[did.writer]

@@ -15,7 +15,7 @@ import pytest
 
 from crashmatrix import Item
 from crashmatrix.scenarios.target.contract import contract_named, judge_safely
-from tests.scenarios.target.contracts.oracle import Did, History, Status, key_of, queued, tally
+from tests.scenarios.target.contracts.oracle import Did, History, Status, key_of, logs, queued, tally
 
 ENDS: tuple[Status, ...] = ("ack", "ack", "ack", "fail", "open")
 BOUND = 0.5
@@ -80,15 +80,6 @@ def maps(writes: Callable[[Item], list[Item]]) -> Callable[[History], Iterator[l
         return sorted(map(list, there.items()))
 
     return left_by(state)
-
-
-def logs(history: History) -> Iterator[list[Item]]:
-    """Return every log that is allowed: the beginning of an order, with each item that was acknowledged to each writer."""
-    for order in history.orders(optional=("fail",)):
-        owed = Counter((each.writer, each.item) for each in order if each.status == "ack")
-        for length in range(len(order) + 1):
-            if not owed - Counter((each.writer, each.item) for each in order[:length]):
-                yield [each.item for each in order[:length]]
 
 
 def totals(items: list[Item]) -> list[Item]:
