@@ -156,7 +156,7 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     system = target.make()
 
     def prepare(root: Path) -> None:
-        os.pwrite(items, json.dumps(list(system.prepare(root) or ())).encode(), 0)
+        os.pwrite(items, json.dumps(recovered_items(system.prepare(root) or (), "prepare")).encode(), 0)
 
     def workload(machine: Machine) -> None:
         syncing = Syncing(recording.remedy, machine.root, count) if recording.remedy else None

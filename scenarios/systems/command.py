@@ -32,6 +32,7 @@ from crashmatrix.scenarios.systems.command_file import COMMANDS, CommandSpec, re
 from crashmatrix.scenarios.systems.programs import CommandFailed, filled, run_program
 from crashmatrix.scenarios.systems.server import PORT_VARIABLE, Server, ServerFailed
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises, item_key
+from crashmatrix.scenarios.target.notes import TwiceNamed, json_value
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["CommandFailed", "CommandSystem", "command_system"]
@@ -247,7 +248,9 @@ def _json_lines(name: str, printed: str) -> list[Item]:
         if not line.strip():  # Some clients print an empty line for an empty answer.
             continue
         try:
-            items.append(json.loads(line))
+            items.append(json_value(line))
+        except TwiceNamed as error:
+            raise PromiseBroken("corrupt", f"{name} printed in line {number}: {error}") from None
         except ValueError:
             what = f"{name} must print one JSON value a line; line {number} is {line[:80]!r}"
             raise PromiseBroken("corrupt", what) from None

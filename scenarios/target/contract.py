@@ -9,10 +9,11 @@ from __future__ import annotations
 from crashmatrix.scenarios.target import contracts
 from crashmatrix.scenarios.target.contracts.base import Contract, Violation, is_ours, judge_safely
 from crashmatrix.scenarios.target.contracts.counter import Counter
-from crashmatrix.scenarios.target.contracts.items import AtLeastOnce, AtMostOnce, ExactlyOnce, Queue
+from crashmatrix.scenarios.target.contracts.items import AtLeastOnce, AtMostOnce, ExactlyOnce
 from crashmatrix.scenarios.target.contracts.latest import Latest
 from crashmatrix.scenarios.target.contracts.named import ContractName, ContractTable, contract_named, name_of
 from crashmatrix.scenarios.target.contracts.prefix import Prefix
+from crashmatrix.scenarios.target.contracts.queues import Queue
 from crashmatrix.scenarios.target.contracts.tables import Tables
 from crashmatrix.scenarios.target.contracts.transactions import Transactions
 from crashmatrix.scenarios.target.contracts.within import Within

@@ -17,9 +17,8 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any, Literal
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, parse
+from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, TwiceNamed, parse
 from crashmatrix.scenarios.target.writers import checked_name, writer_here
 
 __all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key", "several_writers"]
@@ -41,8 +40,49 @@ AFTER_ACK = declare("journal.after_ack", "an item was acknowledged just now")
 
 
 def item_key(item: Item) -> str:
-    """Return the item's canonical text: equal items have equal keys. Raises TypeError if it is not a JSON value."""
-    return json.dumps(item, sort_keys=True, separators=(",", ":"))
+    """Return the item's canonical text: equal items have equal keys.
+
+    Python's JSON module writes it, and reads an equal item: a tuple becomes a list, `nan` remains `nan`.
+
+    Raises:
+        TypeError: a part of the item is of another type, or an object's name is not a string: it would become one.
+    """
+    try:
+        text = json.dumps(item, sort_keys=True, separators=(",", ":"))
+    except TypeError:
+        raise TypeError(_refusal(item)) from None
+    if "{" in text and not all(
+        isinstance(name, str) for part in _parts(item) if isinstance(part, dict) for name in part
+    ):
+        raise TypeError(_refusal(item))
+    return text
+
+
+def _parts(item: Item) -> Iterator[Item]:
+    """Return an item and all of its parts; each list, tuple or dictionary once."""
+    waiting, seen = [item], set[int]()
+    while waiting:
+        part = waiting.pop()
+        yield part
+        if isinstance(part, list | tuple | dict) and id(part) not in seen:
+            seen.add(id(part))
+            waiting += part.values() if isinstance(part, dict) else part
+
+
+def _refusal(item: Item) -> str:
+    """Return why an item is not a JSON value, and the remedy."""
+    why = "this one cannot be written as JSON"
+    for part in _parts(item):
+        if isinstance(part, dict) and (names := [name for name in part if not isinstance(name, str)]):
+            why = f"the names of an object are strings, and one here is of type {type(names[0]).__name__}"
+            break
+        if not isinstance(part, str | int | float | list | tuple | dict | None):
+            why = f"this one is, or has a part, of type {type(part).__name__}"
+            break
+    return (
+        f"an item must be a JSON value; {why}. crashmatrix.to_item(value) makes an item of such values: use it in the "
+        "workload and in recover"
+    )
 
 
 class Attempt:
@@ -127,8 +167,8 @@ class Event:
     item: Item
     writer: str = field(default="", repr=False)
     """Which of several writers. It is not part of `Promises.text`: names may differ between runs."""
-    until: float = field(default=math.inf, repr=False)
-    """The line before which its writer gave it up, if it went on with something that is not in this journal (`Tables`)."""
+    until: float | None = field(default=None, repr=False)
+    """The end of an attempt that has none in this journal, if another journal shows more of what its writer did (`Tables`)."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +219,8 @@ def _event(number: int, line: bytes) -> Event:
                 return Event("ack", note.value(), note.writer)
             case FailNote() as note:
                 return Event("fail", note.value(), note.writer)
+    except TwiceNamed as error:
+        raise UsageError(f"journal line {number}: {error}; fix the workload") from None
     except ValueError:
         pass
     raise UsageError(

@@ -28,9 +28,29 @@ __all__ = [
     "HitNote",
     "OtherNote",
     "RecoveredNote",
+    "TwiceNamed",
     "acknowledgements",
+    "json_value",
     "parse",
 ]
+
+
+class TwiceNamed(ValueError):
+    """An object in a JSON text has two values of one name: each reader takes another one for the object's."""
+
+
+def json_value(text: str | bytes) -> Any:
+    """Return the value of a JSON text. Raises ValueError, TwiceNamed."""
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise TwiceNamed(f"an object has the name {twice!r} twice, so it is not clear which item it is")
+    return values
 
 
 @dataclass(frozen=True)
@@ -48,8 +68,8 @@ class _JsonNote:
         return self.kind + name + b" " + self.json
 
     def value(self) -> Any:
-        """Return the value. Raises ValueError if the bytes are not JSON."""
-        return json.loads(self.json)
+        """Return the value. Raises ValueError if the bytes are not JSON, TwiceNamed."""
+        return json_value(self.json)
 
     @property
     def text(self) -> str:

@@ -3,8 +3,8 @@
 Checks come in two layers, as in etcd's robustness tests: first the journal must make sense (an acknowledgement without an
 attempt of its own says that the workload is wrong, not the system), then the guarantee is judged.
 
-An item may be attempted more than once, as a retry does. An attempt that failed with an exception counts as in flight until
-the end, whether the journal says that it failed or not: the item may be there, or not.
+An item may be attempted more than once, as a retry does. An attempt that was not acknowledged may have taken effect or not,
+whether the journal says that it failed or says nothing.
 """
 
 from __future__ import annotations

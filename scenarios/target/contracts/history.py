@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from crashmatrix.scenarios.errors import UsageError
@@ -45,6 +46,11 @@ class Operation:
         return self.end < other.start
 
     @property
+    def has_end(self) -> bool:
+        """Whether the journal says how it ended."""
+        return self.acknowledged or self.failed
+
+    @property
     def text(self) -> str:
         """Its item, and who attempted it, if that has a name."""
         return f"{item_key(self.item)} (by {self.writer})" if self.writer else item_key(self.item)
@@ -69,22 +75,17 @@ class Budget:
 def operations(initial: Sequence[Item], events: Iterable[Event]) -> list[Operation]:
     """Return the attempts of a journal that makes sense, in the order in which they began; the items of the beginning first."""
     first = [Operation(item, at, at, acknowledged=True) for at, item in enumerate(initial, -len(initial))]
-    begun: list[tuple[int, Event]] = []
-    ends: dict[int, tuple[int, str]] = {}
-    waiting: dict[tuple[str, str], list[int]] = {}
-    for line, event in enumerate(events):
-        name = event.writer, item_key(event.item)
-        if event.kind == "attempt":
-            waiting.setdefault(name, []).append(len(begun))
-            begun.append((line, event))
-        elif waiting.get(name):  # The latest of several open attempts, as retries without a failure in between are.
-            ends[waiting[name].pop()] = line, event.kind
-    given_up = _given_up(begun, ends)
+    events = list(events)
+    begun = [(line, event) for line, event in enumerate(events) if event.kind == "attempt"]
+    ends = _ends(events)
+    if overlapping := {writer for writer, each in _by_writer(begun).items() if _overlaps_itself(each, begun, ends)}:
+        ends = _ends(events, overlapping)
+    given_up = _given_up(begun, ends, overlapping)
     return first + [
         Operation(
             event.item,
             line,
-            ends[at][0] if at in ends else min(event.until, given_up.get(at, math.inf)),
+            ends[at][0] if at in ends else given_up.get(at, math.inf) if event.until is None else event.until,
             ends.get(at, (0, ""))[1] == "ack",
             ends.get(at, (0, ""))[1] == "fail",
             event.writer,
@@ -93,15 +94,44 @@ def operations(initial: Sequence[Item], events: Iterable[Event]) -> list[Operati
     ]
 
 
-def _given_up(begun: list[tuple[int, Event]], ends: dict[int, tuple[int, str]]) -> dict[int, float]:
-    """Return the ends of attempts that have none of their own, where their writer went on."""
+def _ends(events: Sequence[Event], overlapping: Collection[str] = ()) -> dict[int, tuple[int, str]]:
+    """Return at which line each attempt ended, and how. An end is of one of the attempts of its writer and item that are open.
+
+    It is the last of them, as if the others were retries without a failure in between. If the writer is several ones without
+    names, it is the first: so each of them may have taken effect at any time that another choice allows.
+    """
+    waiting: dict[tuple[str, str], deque[int]] = {}
+    ends: dict[int, tuple[int, str]] = {}
+    attempts = itertools.count()
+    for line, event in enumerate(events):
+        open_ones = waiting.setdefault((event.writer, item_key(event.item)), deque())
+        if event.kind == "attempt":
+            open_ones.append(next(attempts))
+        elif open_ones:
+            ended = open_ones.popleft() if event.writer in overlapping else open_ones.pop()
+            ends[ended] = line, event.kind
+    return ends
+
+
+def _by_writer(begun: list[tuple[int, Event]]) -> dict[str, list[int]]:
     by_writer: dict[str, list[int]] = {}
     for at, (_, event) in enumerate(begun):
         by_writer.setdefault(event.writer, []).append(at)
-    found: dict[int, float] = {}
-    for each in by_writer.values():
-        follows = list(itertools.pairwise(each))
-        if any(at in ends and ends[at][0] > begun[after][0] for at, after in follows):
-            continue
-        found |= {at: begun[after][0] - 0.5 for at, after in follows if at not in ends}
-    return found
+    return by_writer
+
+
+def _overlaps_itself(own: list[int], begun: list[tuple[int, Event]], ends: dict[int, tuple[int, str]]) -> bool:
+    return any(at in ends and ends[at][0] > begun[after][0] for at, after in itertools.pairwise(own))
+
+
+def _given_up(
+    begun: list[tuple[int, Event]], ends: dict[int, tuple[int, str]], overlapping: Collection[str]
+) -> dict[int, float]:
+    """Return the ends of attempts that have none of their own, where their writer went on."""
+    return {
+        at: begun[after][0] - 0.5
+        for writer, own in _by_writer(begun).items()
+        if writer not in overlapping
+        for at, after in itertools.pairwise(own)
+        if at not in ends
+    }

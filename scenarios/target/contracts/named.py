@@ -20,9 +20,10 @@ from crashmatrix.reports.validation import Invalid, checked
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.target.contracts.base import Contract
 from crashmatrix.scenarios.target.contracts.counter import Counter
-from crashmatrix.scenarios.target.contracts.items import AtLeastOnce, AtMostOnce, ExactlyOnce, Queue
+from crashmatrix.scenarios.target.contracts.items import AtLeastOnce, AtMostOnce, ExactlyOnce
 from crashmatrix.scenarios.target.contracts.latest import Latest
 from crashmatrix.scenarios.target.contracts.prefix import Prefix
+from crashmatrix.scenarios.target.contracts.queues import Queue
 from crashmatrix.scenarios.target.contracts.tables import Tables
 from crashmatrix.scenarios.target.contracts.transactions import Transactions
 from crashmatrix.scenarios.target.contracts.within import Within

@@ -1,7 +1,12 @@
 """`prefix`: a log. Recovered is a prefix of the attempted sequence and covers every acknowledged item.
 
-With several writers, the order of attempts that overlap is open: recovered must be the beginning of some order of the attempts.
-An item is due before another only if its attempt had ended before the other's began.
+The order of attempts that overlap is open, whether they are of several writers or of one without a name for each of its threads:
+recovered must be the beginning of some order of the attempts. An item is due before another only if its attempt had ended before
+the other's began.
+
+Items may be equal. Then each acknowledged attempt must be among those that came back, not only one that is equal to it. An
+attempt that failed may have taken effect, and does not stand for its acknowledged repetition. But if a writer repeats an attempt
+at once, and the first one has no end, the acknowledgement may be of either: a system may handle a repeated request once.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from crashmatrix.reports import Verdict
@@ -32,14 +38,17 @@ class Prefix(Contract):
 
     def check(self, promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
         """Judge the guarantee itself."""
-        if len({event.writer for event in promises.events}) > 1:
-            return _check_writers(promises, recovered)
-        attempted = [item_key(item) for item in promises.attempted]
+        attempts = operations(promises.initial, promises.events)
+        writers = {event.writer for event in promises.events}
+        if len(writers) > 1 or not all(one.precedes(other) for one, other in pairwise(attempts)):
+            return _check_writers(promises, attempts, recovered)
         found = [item_key(item) for item in recovered]
-        if not _is_prefix(found, _steps(promises)):
-            return self._explain(promises, attempted, found)
-        owed = Counter(map(item_key, promises.acknowledged)) - Counter(found)
-        return [lost_items(promises, owed, Counter(found))] if owed else []
+        length = _longest_beginning(found, attempts)
+        if length is None:
+            return self._explain(promises, [item_key(item) for item in promises.attempted], found)
+        if owed := Counter(map(item_key, promises.acknowledged)) - Counter(found):
+            return [lost_items(promises, owed, Counter(found))]
+        return _lost_among_equals(frozenset(range(length)), attempts)
 
     def _explain(self, promises: Promises, attempted: list[str], found: list[str]) -> list[Violation]:
         violations = ExactlyOnce().check(promises, [json.loads(key) for key in found])
@@ -52,27 +61,13 @@ class Prefix(Contract):
         return violations or [Violation(Verdict.REORDERED if same_items else Verdict.HOLE, explanation)]
 
 
-def _steps(promises: Promises) -> list[tuple[str, bool]]:
-    """Return each attempt, in order: its item, and whether it failed."""
-    steps = [(item_key(item), False) for item in promises.initial]
-    open_at: dict[str, list[int]] = {}
-    for event in promises.events:
-        key = item_key(event.item)
-        if event.kind == "attempt":
-            open_at.setdefault(key, []).append(len(steps))
-            steps.append((key, False))
-        else:  # The latest of several open attempts, as retries without a failure in between are, ended.
-            at = open_at[key].pop()
-            steps[at] = key, event.kind == "fail"
-    return steps
-
-
-def _is_prefix(found: list[str], steps: list[tuple[str, bool]]) -> bool:
-    """Whether items are the first of these attempts, if some of those that failed are left out."""
+def _longest_beginning(found: list[str], attempts: list[Operation]) -> int | None:
+    """Return how many of these attempts the items may be, at most, if some of those that failed are left out; None if none."""
+    steps = [(item_key(each.item), each.failed) for each in attempts]
     places = _past_failures({0}, steps)
     for key in found:
         places = _past_failures({at + 1 for at in places if at < len(steps) and steps[at][0] == key}, steps)
-    return bool(places)
+    return max(places, default=None)
 
 
 def _past_failures(places: set[int], steps: list[tuple[str, bool]]) -> set[int]:
@@ -84,11 +79,10 @@ def _past_failures(places: set[int], steps: list[tuple[str, bool]]) -> set[int]:
     return reached
 
 
-def _check_writers(promises: Promises, recovered: Sequence[Item]) -> list[Violation]:
-    """Judge a log of several writers."""
+def _check_writers(promises: Promises, attempts: list[Operation], recovered: Sequence[Item]) -> list[Violation]:
+    """Judge a log whose attempts may overlap."""
     if violations := ExactlyOnce().check(promises, recovered):
         return violations
-    attempts = operations(promises.initial, promises.events)
     found = [item_key(item) for item in recovered]
     longest, endings = _longest(found, attempts, Budget(len(attempts)))
     if longest < len(found):
@@ -98,22 +92,34 @@ def _check_writers(promises: Promises, recovered: Sequence[Item]) -> list[Violat
         )
         return [Violation(Verdict.REORDERED if set(found) >= _sound(attempts) else Verdict.HOLE, explanation)]
     lost = [_lost_among_equals(taken, attempts) for taken in endings]
-    if not all(lost):
-        return []
-    what = f"acknowledged, but gone: {lost[0]}; what came back is an equal item of another attempt"
-    return [Violation(Verdict.LOSES, what)]
+    return lost[0] if all(lost) else []
 
 
-def _lost_among_equals(taken: frozenset[int], attempts: list[Operation]) -> str:
-    """Return an acknowledged item that is not among these attempts, which have equals, and its writer; empty if there is none.
+def _lost_among_equals(taken: frozenset[int], attempts: list[Operation]) -> list[Violation]:
+    """Return a violation if an acknowledged attempt that has equals is not among those taken.
 
-    If a writer attempted one item several times, an acknowledgement may be of any of these.
+    An acknowledgement may be of any attempt of its run.
     """
-    keys = Counter(item_key(each.item) for each in attempts)
-    names = [(each.writer, item_key(each.item)) for each in attempts]
-    owed = Counter(name for name, each in zip(names, attempts, strict=True) if each.acknowledged and keys[name[1]] > 1)
-    gone = owed - Counter(names[at] for at in taken)
-    return next((f"{key} (by {writer})" if writer else key for writer, key in gone), "")
+    keys = [item_key(each.item) for each in attempts]
+    counts, runs = Counter(keys), _runs(keys, attempts)
+    there = {runs[at] for at in taken}
+    for at, each in enumerate(attempts):
+        if each.acknowledged and counts[keys[at]] > 1 and runs[at] not in there:
+            what = f"acknowledged, but gone: {each.text}; what came back is an equal item of another attempt"
+            return [Violation(Verdict.LOSES, what)]
+    return []
+
+
+def _runs(keys: list[str], attempts: list[Operation]) -> list[int]:
+    """Return the number of each attempt's run: a writer's equal attempts in a row, of which only the last one has an end."""
+    last: dict[str, int] = {}
+    runs: list[int] = []
+    for at, each in enumerate(attempts):
+        before = last.get(each.writer, -1)
+        goes_on = before >= 0 and keys[before] == keys[at] and not attempts[before].has_end
+        runs.append(runs[before] if goes_on else at)
+        last[each.writer] = at
+    return runs
 
 
 def _sound(attempts: list[Operation]) -> set[str]:

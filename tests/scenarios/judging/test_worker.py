@@ -38,7 +38,7 @@ def test_items(recovered: Any, items: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "recovered",
-    [None, 7, "ab", b"ab", {"k": 1}, [object()], [{1, 2}], [b"x"]],
+    [None, 7, "ab", b"ab", {"k": 1}, [object()], [{1, 2}], [b"x"], [{1: "a"}], [[{None: 1}]]],
     ids=lambda value: None if " at 0x" in repr(value) else repr(value),
 )
 def test_not_items(recovered: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix import Item, Journal, SystemUnderTest, UsageError
 from crashmatrix.faults.disk import Note, load_trace
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
@@ -67,3 +68,30 @@ def test_a_recorded_run(tmp_path: Path) -> None:
     assert recording.writes >= 12
     assert recording.identity == trace.identity
     assert recording.killed is None
+
+
+class Named(SystemUnderTest):
+    """Something is there at first, with an item that is not a JSON value."""
+
+    contract = "exactly-once"
+
+    def prepare(self, root: Path) -> list[Item]:
+        (root / "data").touch()
+        return [{1: "a"}]
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        """Do nothing."""
+
+    def recover(self, root: Path) -> list[Item]:
+        return [{"1": "a"}]
+
+
+def test_items_of_the_beginning_are_json_values(tmp_path: Path) -> None:
+    """An item that would become another one in the recording is refused."""
+    with (
+        workbench(Plan(target=f"{__name__}:Named", report=tmp_path / "report")) as (checker, _),
+        pytest.raises(
+            UsageError, match=r"prepare must return a list of JSON values, not .*names of an object are strings"
+        ),
+    ):
+        Recordings(checker.jobs, checker.target, checker.folder(), 0, []).record("posix", "none")

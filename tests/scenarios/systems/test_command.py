@@ -183,6 +183,14 @@ def test_empty_lines_are_not_items(tmp_path: Path) -> None:
     assert load(str(tmp_path / "system.toml"))().recover(tmp_path) == [7, 8]
 
 
+def test_an_object_with_one_name_twice_is_corrupt(tmp_path: Path) -> None:
+    """It is not known which of two items came back."""
+    (tmp_path / "system.toml").write_text("""workload = "true"\nrecover = ["echo", '{"a": 1, "a": 2}']""")
+    with pytest.raises(PromiseBroken, match="recover printed in line 1: an object has the name 'a' twice") as broken:
+        load(str(tmp_path / "system.toml"))().recover(tmp_path)
+    assert broken.value.verdict == "corrupt"
+
+
 @pytest.mark.parametrize(
     ("server", "recover", "message"),
     [

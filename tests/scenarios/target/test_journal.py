@@ -1,5 +1,6 @@
 """The journal: what was attempted and acknowledged is known after any crash, and never more than that."""
 
+import json
 import os
 import pickle
 import signal
@@ -102,6 +103,8 @@ def test_acknowledged_by_hand(path: Path) -> None:
 CIRCLE: list[Item] = []
 CIRCLE.append(CIRCLE)
 NO_VALUES = [{1}, b"x", object(), [1, {2}], {"a": b""}, {(1, 2): 3}, 1j, CIRCLE]
+COERCED = [{1: "a"}, {None: 1}, {1: "a", "1": "b"}, {1: "a", "b": "c"}, [{"a": ({True: 1},)}], {"a": {0.5: []}}]
+"""Values that Python's JSON module writes, but under other names than they have."""
 
 
 @pytest.mark.parametrize("item", NO_VALUES, ids=lambda item: type(item).__name__)
@@ -111,6 +114,68 @@ def test_no_json_value_is_refused(path: Path, item: Item) -> None:
     with pytest.raises((TypeError, ValueError)):
         Journal(path).attempt(item)
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("item", "part"),
+    [(b"x", "of type bytes"), ([1, {"a": {2}}], "of type set"), (None, "")] + [(item, "names") for item in COERCED],
+)
+def test_a_value_is_refused_with_cause_and_remedy(path: Path, item: Item, part: str) -> None:
+    """No value silently becomes another one: the error says which part is not JSON, and how to make an item of it."""
+    if not part:
+        assert item_key(item) == "null"
+        return
+    with pytest.raises(TypeError, match=rf"an item must be a JSON value; .*{part}.*crashmatrix\.to_item") as refused:
+        Journal(path).attempt(item)
+    assert "\n" not in str(refused.value)
+    assert path.read_bytes() == b""
+
+
+PARTS: list[Item] = [None, True, 1, "1", 1.0, -0.0, 0.0, 10**400, float("nan"), float("inf"), "NaN", "", b"1"]
+
+
+def plain(item: Item) -> object:
+    """A value as JSON distinguishes it: a tuple is a list, one NaN is the other, but True is not 1."""
+    if isinstance(item, list | tuple):
+        return ["list", *map(plain, item)]
+    if isinstance(item, dict):
+        return {"dict": [(plain(name), plain(part)) for name, part in sorted(item.items(), key=repr)]}
+    return type(item).__name__, repr(item)
+
+
+names = st.sampled_from(["1", "True", "null", "", 1, True, None, 1.0])
+any_values = st.recursive(
+    st.sampled_from(PARTS),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.lists(inner, max_size=2).map(tuple)
+        | st.dictionaries(names, inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["1", "True", ""]), inner, max_size=2)
+    ),
+    max_leaves=3,
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(any_values, min_size=2, max_size=8))
+def test_no_two_different_items_have_one_text(items: list[Item]) -> None:
+    """An item is refused, or comes back from the journal's file as it is: equal texts are of equal items."""
+    texts: dict[str, object] = {}
+    for item in items:
+        try:
+            text = item_key(item)
+        except TypeError:
+            continue
+        assert item_key(json.loads(text)) == text
+        assert plain(json.loads(text)) == plain(item)
+        assert texts.setdefault(text, plain(item)) == plain(item)
+
+
+@pytest.mark.parametrize("item", ['{"a":1,"a":2}', '[0,{"a":{"b":1,"c":2,"b":1}}]'])
+def test_two_values_of_one_name_are_refused(item: str) -> None:
+    """A program in another language may write an object that is two different ones to two readers."""
+    with pytest.raises(UsageError, match=r"journal line 2: an object has the name '[ab]' twice.* fix the workload"):
+        Promises.parse(f"attempt 1\nattempt {item}\n".encode())
 
 
 json_values = st.recursive(

@@ -11,7 +11,9 @@ from crashmatrix.scenarios.target.notes import (
     HitNote,
     OtherNote,
     RecoveredNote,
+    TwiceNamed,
     acknowledgements,
+    json_value,
     parse,
 )
 
@@ -76,3 +78,10 @@ def test_acknowledgements_have_line_numbers() -> None:
     """Lines are counted from 1, whatever stands in them."""
     lines = ["attempt 1", "ack 1", "attempt 2", "other", "ack 2", "acknowledged"]
     assert acknowledgements(lines) == [(2, AckNote(b"1")), (5, AckNote(b"2"))]
+
+
+def test_an_object_has_each_name_once() -> None:
+    """A text that two readers may take for two values is refused; other objects are read."""
+    assert json_value('{"a":{"b":1},"b":[{"a":1}]}') == {"a": {"b": 1}, "b": [{"a": 1}]}
+    with pytest.raises(TwiceNamed, match="an object has the name 'b' twice"):
+        AckNote(b'[{"a":1,"b":2,"c":3,"b":2}]').value()

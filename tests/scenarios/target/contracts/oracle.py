@@ -2,6 +2,8 @@
 
     history = data.draw(histories(items))     what three writers did, and their journal
     history.orders()                          every choice and order of attempts that explains the journal
+    logs(history)                             what a log may hold of them
+    queued(history, repeats=False)            what may wait in a queue whose puts and dones these attempts are
 
 It knows intervals from how the journal was made, and shares no code with the contracts.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -62,13 +65,74 @@ def key_of(item: Item) -> str:
     return json.dumps(item, sort_keys=True)
 
 
+def logs(history: History) -> Iterator[list[Item]]:
+    """Return every log that is allowed: the beginning of an order, with each attempt that was acknowledged.
+
+    An acknowledgement may be of an earlier attempt in place of its own: the writer had repeated that attempt without an answer.
+    """
+    stand_ins = [(each, _repeated(each, history.attempts)) for each in history.attempts if each.status == "ack"]
+    for order in history.orders(optional=("fail",)):
+        places = {id(each): place for place, each in enumerate(order, 1)}
+        owed = max((min(places[id(one)] for one in alike) for _, alike in stand_ins), default=0)
+        for length in range(owed, len(order) + 1):
+            yield [each.item for each in order[:length]]
+
+
+def _repeated(last: Did, attempts: Sequence[Did]) -> list[Did]:
+    """Return an attempt and those directly before it that its writer repeated without an answer."""
+    own = [each for each in attempts if each.writer == last.writer and each.start <= last.start]
+    earlier = itertools.takewhile(lambda each: each.status == "open" and each.item == last.item, own[-2::-1])
+    return [last, *earlier]
+
+
+def queued(history: History, *, repeats: bool) -> Iterator[list[Item]]:
+    """Return everything that may wait in a queue: the payloads are independent of each other."""
+    by_payload: dict[str, History] = {}
+    for each in history.attempts:
+        by_payload.setdefault(key_of(each.item[1]), History()).attempts.append(each)
+    for counts in itertools.product(*(sorted(_waiting(own, repeats)) for own in by_payload.values())):
+        yield [json.loads(key) for key, count in zip(by_payload, counts, strict=True) for _ in range(count)]
+
+
+def _waiting(history: History, repeats: bool) -> set[int]:
+    """Return how many jobs of one payload may wait.
+
+    Each job has a number, by which a done finishes it. Only what no other course of events explains may be a done of no job.
+    """
+    courses: dict[frozenset[int], set[tuple[int, int]]] = {}
+    for order in history.orders():
+        reached: set[tuple[frozenset[int], int]] = {(frozenset(), 0)}
+        jobs = 0
+        for each in order:
+            if each.item[0] == "put":
+                jobs += 1
+                continue
+            following = set()
+            for finished, without in reached:
+                may = [job for job in range(jobs) if repeats or job not in finished]
+                following |= {(finished | {job}, without) for job in may} or {(finished, without + 1)}
+            reached = following
+        courses.setdefault(frozenset(map(id, order)), set()).update((n, jobs - len(done)) for done, n in reached)
+    return {left for each in courses.values() for without, left in each if without == min(each)[0]}
+
+
+def tally(items: Sequence[Item]) -> Counter[str]:
+    """How often each item is there."""
+    return Counter(map(key_of, items))
+
+
 @st.composite
-def histories(draw: st.DrawFn, items: st.SearchStrategy[Item], attempts_max: int = 5) -> History:
+def histories(
+    draw: st.DrawFn,
+    items: st.SearchStrategy[Item],
+    attempts_max: int = 5,
+    ends: Sequence[Status] = ("ack", "ack", "fail", "open"),
+) -> History:
     """Three writers, each with a sequence of attempts; their lines interleaved anyhow."""
     history = History()
     queues: dict[str, list[tuple[str, Did]]] = {"a": [], "b": [], "c": []}
     for _ in range(draw(st.integers(0, attempts_max))):
-        did = Did(draw(items), draw(st.sampled_from(["ack", "ack", "fail", "open"])))
+        did = Did(draw(items), draw(st.sampled_from(ends)))
         history.attempts.append(did)
         did.writer = draw(st.sampled_from("abc"))
         queue = queues[did.writer]

@@ -20,6 +20,7 @@ TABLE = [
     ("attempt:v 1|attempt:w 2|ack:w 2", [(0, math.inf), (1, 2)]),
     ("attempt:v 1|attempt:w 1|ack:v 1", [(0, 2), (1, math.inf)]),  # equal items of two writers
     ("attempt 1|attempt 1|ack 1", [(0, 0.5), (1, 2)]),  # a retry: the later attempt was acknowledged
+    ("attempt 1|attempt 1|ack 1|ack 1", [(0, 2), (1, 3)]),  # two clients: any two times that another reading allows
 ]
 
 

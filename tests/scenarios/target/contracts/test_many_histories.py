@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from crashmatrix import Item
 from crashmatrix.scenarios.target.contract import contract_named, judge_safely
-from tests.scenarios.target.contracts.oracle import Did, History, Status, key_of
+from tests.scenarios.target.contracts.oracle import Did, History, Status, key_of, logs, queued, tally
 
 ENDS: tuple[Status, ...] = ("ack", "ack", "ack", "fail", "open")
 BOUND = 0.5
@@ -81,21 +82,6 @@ def maps(writes: Callable[[Item], list[Item]]) -> Callable[[History], Iterator[l
     return left_by(state)
 
 
-def logs(history: History) -> Iterator[list[Item]]:
-    """Return every log that is allowed: the beginning of an order, with each item that was acknowledged to each writer."""
-    for order in history.orders(optional=("fail",)):
-        owed = Counter((each.writer, each.item) for each in order if each.status == "ack")
-        for length in range(len(order) + 1):
-            if not owed - Counter((each.writer, each.item) for each in order[:length]):
-                yield [each.item for each in order[:length]]
-
-
-def waiting(items: list[Item]) -> list[Item]:
-    """Return what a queue still holds: each item as often as it was put and not consumed."""
-    put, done = (Counter(item for what, item in items if what == kind) for kind in ("put", "done"))
-    return sorted((put - done).elements())
-
-
 def totals(items: list[Item]) -> list[Item]:
     """Return each counter that is not 0."""
     sums = Counter[str]()
@@ -108,7 +94,7 @@ def counted(repeats: bool = False, lossy: bool = False) -> Fits:
     """Compare how often each item is there."""
 
     def fits(outcome: list[Item], came: list[Item]) -> bool:
-        owed, found = Counter(map(key_of, outcome)), Counter(map(key_of, came))
+        owed, found = tally(outcome), tally(came)
         more = not (found.keys() - owed.keys()) if repeats else not (found - owed)
         return more and (lossy or not (owed - found))
 
@@ -228,7 +214,7 @@ def queue(repeats: bool = False, lossy: bool = False) -> Shape:
     return Shape(
         job,
         lambda random: some(random, 1, 3),
-        left_by(waiting),
+        partial(queued, repeats=repeats),
         lambda random: (item := random.randint(0, 1), ["put", item]),
         counted(repeats, lossy),
     )

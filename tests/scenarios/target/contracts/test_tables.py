@@ -37,6 +37,19 @@ def test_a_writer_that_goes_on_with_another_table_has_given_up() -> None:
     assert (broken.verdict, broken.explanation[:40]) == ("loses", 'table map: key "a" came back as 1, thoug')
 
 
+def test_a_writer_that_overlaps_itself_in_another_table_is_several() -> None:
+    """Its attempt without an end may be in flight, though it goes on within its table."""
+    lines = [
+        'attempt ["map",["a",1]]',
+        'attempt ["log",7]',
+        'ack ["map",["a",1]]',
+        'attempt ["log",8]',
+        'ack ["log",8]',
+    ]
+    promises = Promises.parse("".join(f"{line}\n" for line in lines).encode())
+    assert BOTH.judge(promises, [MAP, ["log", 8]]) == []
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [(["other", 1], "no contract for table 'other'; there are map, log"), (7, r"needs items \[table, item\]")],
