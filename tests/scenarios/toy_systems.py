@@ -113,6 +113,21 @@ class SaysMarkedEverywhere(MarkedInOnePlace):
     failpoints_suffice = True
 
 
+class KeepsInodeNumber(Store):
+    """Right where it is, but takes a copy of its file for another file, by the inode number."""
+
+    def put(self, root: Path, item: int) -> None:
+        super().put(root, item)
+        (root / "new").write_text(str((root / "data").stat().st_ino))
+        (root / "new").rename(root / "number")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        number = root / "number"
+        if number.exists() and int(number.read_text()) != (root / "data").stat().st_ino:
+            raise ValueError("another file")
+        return super().recover(root)
+
+
 class ForgetsOnRecovery(Store):
     """Wrong: recovery moves the data away before it has a copy, so a crash within loses it."""
 

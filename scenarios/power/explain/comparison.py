@@ -25,7 +25,7 @@ from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, survivor
 __all__ = ["missing_from", "same_names"]
 
 _OF_THE_CALL_NS = 60 * 10**9
-"""A time that was set is that of the call if it is no farther from it than this."""
+"""A time that was set is that of the call if it is at most this far from it."""
 
 
 def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | None:

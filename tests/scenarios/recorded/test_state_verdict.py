@@ -35,10 +35,10 @@ def test_no_judge_ended_in_order() -> None:
 
 
 def test_two_verdicts() -> None:
-    """A state that got two verdicts is unknown; both are told, and the cause that times may be, with the remedy."""
+    """A state that got two verdicts is unknown; both are in its explanation, and the cause that times may be, with the remedy."""
     found, again = Judged("8-all", Verdict.LOSES, "gone: 1"), Judged("8-all", Verdict.SAFE)
-    told = "loses when judged first (gone: 1), safe when judged again"
-    assert disagreement(found, again) == Judged("8-all", Verdict.UNKNOWN, told)
+    both = "loses when judged first (gone: 1), safe when judged again"
+    assert disagreement(found, again) == Judged("8-all", Verdict.UNKNOWN, both)
     with_hint = disagreement(found, again, TIMES_DIFFER).explanation
-    assert with_hint.startswith(f"{told}; if recovery reads times of files: ")
+    assert with_hint.startswith(f"{both}; if recovery reads times of files: ")
     assert "--fs posix" in with_hint
