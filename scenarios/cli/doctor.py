@@ -68,7 +68,7 @@ def _machine() -> list[Finding]:
         Finding(
             "stopping at system calls",
             not lacking(),
-            lacking() or "systems without failpoints are killed at each of their calls",
+            lacking() or "systems are killed at each of their calls",
             needed=False,
         ),
         Finding(

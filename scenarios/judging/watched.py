@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
+from crashmatrix.scenarios.processes.calls.own_failpoints import show_own
 from crashmatrix.scenarios.processes.calls.system_calls import Coverage, failpoint_environment, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
@@ -61,6 +62,7 @@ def run_watched_system(
     stores: bool = False,
     failing: FailingCalls | None = None,
     ended: Callable[[], None] = lambda: None,
+    own: bool = False,
 ) -> Any:
     """Call ``function`` in a watched process tree; ``see`` each hit. Returns what it returns, and ends as it ends.
 
@@ -68,6 +70,7 @@ def run_watched_system(
         names: the failpoints of its programs.
         failing: answers some of its system calls.
         ended: called once the tree has ended, however that was.
+        own: whether its failpoints of Python are hits, too.
     """
     counts: Counter[str] = Counter()
 
@@ -80,12 +83,15 @@ def run_watched_system(
         def body() -> None:
             os.environ.update(failpoint_environment(names))
             current.set(replace(current.get(), watched=True))
+            if own:
+                show_own()
             pickle.dump(_outcome(function), answer)
             answer.flush()
 
         status = run_watched(
-            body, root=root, journal=journal, failpoints=names, at=at, coverage=coverage, stores=stores, failing=failing
-        )
+            body, root=root, journal=journal, failpoints=names, at=at,
+            coverage=coverage, stores=stores, failing=failing, own=own,
+        )  # fmt: skip
         ended()
         answer.seek(0)
         text = answer.read()

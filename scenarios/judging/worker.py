@@ -2,8 +2,8 @@
 
 Each function's first argument is the `Channel` to its driver. Crash points are watched in one of three ways: counted, copied
 (we stop at each hit and report it; the driver takes its snapshot and lets us continue), or armed to kill. They are the failpoints
-of this process. For a target with ``watch_calls`` they are the system calls of the system and of every process it starts; the
-system then runs in a process tree below this one.
+of this process. For a target with ``watch_calls`` they are also the system calls of the system and of every process it starts;
+the system then runs in a process tree below this one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from crashmatrix import faults
 from crashmatrix.scenarios.errors import UsageError, text_of
+from crashmatrix.scenarios.judging.declared import Declared, declared_here, declared_outside, entered_here
 from crashmatrix.scenarios.judging.native_lines import native_line
 from crashmatrix.scenarios.judging.source_lines import SourceLines
 from crashmatrix.scenarios.judging.watched import Hit, crash_at, run_watched_system, wants_stores
-from crashmatrix.scenarios.processes.calls.system_calls import DESCRIPTIONS, Coverage
+from crashmatrix.scenarios.processes.calls.system_calls import Coverage
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.stopping import stop_here
@@ -57,7 +58,7 @@ class Profile:
     """An undisturbed run of the workload: its hits in order, and every failpoint declared: name to (description, place)."""
 
     hits: tuple[Hit, ...]
-    declared: dict[str, tuple[str, str]]
+    declared: Declared
     listed: tuple[str, ...] = ()
     """Failpoints of a program, which the target says it has."""
     shrunk: bool = False
@@ -76,7 +77,7 @@ class Found(NamedTuple):
     """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed."""
 
     items: list[Item]
-    declared: dict[str, tuple[str, str]]
+    declared: Declared
     printed: str = ""
 
 
@@ -108,23 +109,19 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         else:
             elsewhere[0] = 1
 
+    def live() -> tuple[Declared, dict[str, int]]:
+        system.workload(root, Journal(journal))
+        return declared_here(system), entered_here(system)
+
     if target.watch_calls:
-        run_watched_system(
-            system.failpoints_outside(),
-            lambda: system.workload(root, Journal(journal)),
-            root,
-            journal,
-            see,
-            coverage,
-            True,
-        )
-        declared = _declared_outside(system, hits)
+        names = system.failpoints_outside()
+        own, entered = run_watched_system(names, live, root, journal, see, coverage, stores=True, own=True)
+        declared = declared_outside(system, hits, own)
     else:
         this = os.getpid()
         faults.observe(see_here)
-        system.workload(root, Journal(journal))
+        declared, entered = live()
         faults.observe(None)
-        declared = _declared(system)
     growth.look()
     return Profile(
         tuple(hits),
@@ -134,7 +131,7 @@ def profile(_: Channel, target: Target, root: Path, journal: Path) -> Profile:
         tuple(coverage.lacks),
         tuple(coverage.notes),
         bool(elsewhere[0]),
-        {name: count for name, count in faults.entered().items() if not name.startswith(tuple(system.unreached))},
+        entered,
     )
 
 
@@ -189,7 +186,7 @@ def _live(
 ) -> None:
     if target.watch_calls:
         see, stores = crash_at(channel, watch, kill), wants_stores(watch, kill)
-        run_watched_system(system.failpoints_outside(), life, root, journal, see, stores=stores)
+        run_watched_system(system.failpoints_outside(), life, root, journal, see, stores=stores, own=True)
         return
     _arm(channel, watch, kill)
     life()
@@ -212,7 +209,7 @@ def places(_: Channel, target: Target, root: Path, journal: Path, hits: Collecti
         lines.listen()
         system.workload(root, Journal(journal))
 
-    run_watched_system(system.failpoints_outside(), life, root, journal, see)
+    run_watched_system(system.failpoints_outside(), life, root, journal, see, own=True)
     lines.close()
     return {hit: (about, lines.found.get(hit, native)) for hit, (about, native) in found.items()}
 
@@ -239,18 +236,20 @@ def _recover(
 ) -> Found:
     watch = None if snapshot else ()
     if target.watch_calls and (snapshot or kill):
-        items, printed = run_watched_system(
+        items, printed, own = run_watched_system(
             system.failpoints_outside(),
-            lambda: (recovered_items(system.recover(root)), printed_last()),
+            lambda: (recovered_items(system.recover(root)), printed_last(), declared_here(system)),
             root,
             None,
             crash_at(channel, watch, kill),
+            own=True,
         )
-        return Found(items, _declared_outside(system, ()), printed)
+        return Found(items, declared_outside(system, (), own), printed)
     _arm(channel, watch, kill)
     items = recovered_items(system.recover(root))
     faults.observe(None)
-    return Found(items, _declared_outside(system, ()) if target.watch_calls else _declared(system), printed_last())
+    own = declared_here(system)
+    return Found(items, declared_outside(system, (), own) if target.watch_calls else own, printed_last())
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:
@@ -318,13 +317,3 @@ def _disarm(kill: Hit | None) -> None:
     faults.observe(None)
     if kill is not None:
         faults.remove(kill[0])
-
-
-def _declared_outside(system: SystemUnderTest, hits: Collection[Hit]) -> dict[str, tuple[str, str]]:
-    calls = {name: (DESCRIPTIONS[name], "") for name, _ in hits if name in DESCRIPTIONS}
-    return {**calls, **dict.fromkeys(system.failpoints_outside(), ("a failpoint of the program", ""))}
-
-
-def _declared(system: SystemUnderTest) -> dict[str, tuple[str, str]]:
-    points = (point for point in faults.catalogue() if not point.name.startswith(tuple(system.unreached)))
-    return {point.name: (point.description, point.location) for point in points}

@@ -108,7 +108,8 @@ class KillExplainer:
             return "where it was resumed"
         text, place = self._declared.get(hit[0], ("", ""))
         if hit in self._experiment.places:
-            call, place = self._experiment.places[hit]
+            call, line = self._experiment.places[hit]
+            place = line or place
             text = f"about to {call}" if call else text
             if not place and call:
                 return f"hit {hit[1]} of {hit[0]} ({text})"

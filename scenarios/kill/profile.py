@@ -1,8 +1,8 @@
 """Step 1 of the kill experiment: lay out the folder, and run the workload once undisturbed to learn where it can crash.
 
-A workload that hits failpoints of its own is crashed at those, and at its journal lines. Any other, be it in Python, one whose
-failpoints are hit in several processes, or a program in another language, is crashed at every system call that changes its folder
-or its journal (`system_calls`).
+A workload is crashed at every system call that changes its folder or its journal (`system_calls`), and at every failpoint, in
+whichever of its processes that is hit. A system may say that its failpoints suffice (`SystemUnderTest.failpoints_suffice`), and a
+machine may be unable to watch calls. Crash points are then failpoints and journal lines of one process, and the report says so.
 """
 
 from __future__ import annotations
@@ -68,26 +68,32 @@ def prepare(checker: Checker) -> Prepared:
     items, tree = checker.prepare(root)
     journal = folder / "journal"
     profile, final = _profile(checker, root, journal)
-    note = ""
+    note = _why_not_calls(checker, profile)
+    if not note:
+        checker.target = replace(checker.target, watch_calls=True)
+        again = checker.folder()  # Another folder: the workload may have changed the first one in any way.
+        journal = again / "journal"
+        checker.store.restore(tree, again / ROOT_NAME)
+        if profile.elsewhere and checker.system.failpoints_suffice:
+            note = "processes that the workload forked hit failpoints, so it was crashed at system calls, too"
+        profile, final = _profile(checker, again / ROOT_NAME, journal)
+    elif not profile.hits:
+        raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {lacking()}")
+    elif lacking():
+        profile = replace(profile, uncovered=(*profile.uncovered, f"system calls, because {lacking()}"))
     unseen = lacking() if profile.listed else ""
-    if profile.listed or profile.elsewhere or not _has_own(profile):
-        note = lacking()
-        if not note:
-            checker.target = replace(checker.target, watch_calls=True)
-            again = checker.folder()  # Another folder: the workload may have changed the first one in any way.
-            journal = again / "journal"
-            checker.store.restore(tree, again / ROOT_NAME)
-            if profile.elsewhere:
-                note = "processes that the workload forked hit failpoints, so it was crashed at system calls instead"
-            profile, final = _profile(checker, again / ROOT_NAME, journal)
-        elif not profile.hits:
-            raise EnvironmentLacks(f"{checker.target.name} has no failpoints, and {note}")
-        else:
-            note = f"killed at {'its own failpoints and ' if _has_own(profile) else ''}journal lines only: {note}"
     promises = Promises.parse(read_file(journal), items)
     for made in {folder, journal.parent}:
         remove_tree(made)
     return Prepared(tree, tuple(items), profile, final, promises, unseen, note, checker.target.watch_calls)
+
+
+def _why_not_calls(checker: Checker, profile: Profile) -> str:
+    """Return a note that says why the system is not crashed at its system calls; empty if it is."""
+    own = _has_own(profile)
+    if own and not profile.elsewhere and not profile.listed and checker.system.failpoints_suffice:
+        return "killed at its failpoints and journal lines, not at its system calls, because it says failpoints_suffice"
+    return f"killed at {'its own failpoints and ' if own else ''}journal lines only: {lacking()}" if lacking() else ""
 
 
 def _profile(checker: Checker, root: Path, journal: Path) -> tuple[Profile, Tree]:

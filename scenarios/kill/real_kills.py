@@ -94,6 +94,8 @@ class RealKills:
     sample_min: int = SAMPLE_MIN
     _passing: set[CrashPath] = field(init=False, default_factory=set)
     """Where a killed run differed from its snapshot in passing only."""
+    _copies_only: set[CrashPath] = field(init=False, default_factory=set)
+    """Where a copy of the folder broke a promise, and the folder itself did not."""
     _as_listed: set[CrashPath] = field(init=False, default_factory=set)
     """Where a killed recovery left what its snapshot shows only when it began with a copy."""
 
@@ -127,6 +129,12 @@ class RealKills:
                 f"{counted(len(self._passing), 'killed run')} differed from the snapshot only where undisturbed runs "
                 "differ, too, such as in random names and ids of processes"
             )
+        if self._copies_only:
+            explored.notes.append(
+                f"in {counted(len(self._copies_only), 'scenario')}, recovery broke a promise in a copy of the folder, none in "
+                "the folder that the kill left: broken scenarios that were not killed for real may be false, too; a copy has "
+                "other inode numbers, so recovery must not depend on these (st_ino)"
+            )
         if self._as_listed:
             explored.notes.append(
                 f"{counted(len(self._as_listed), 'kill')} of a recovery left another folder than the snapshot, but the same one "
@@ -157,6 +165,8 @@ class RealKills:
         if checked.verdict is expected:
             return None
         why = f" ({checked.explanation})" if checked.explanation else ""
+        if expected.broken and checked.verdict is Verdict.SAFE:
+            self._copies_only.add(path)
         return Checked(Verdict.UNKNOWN, f"{checked.verdict} when killed{why}, {expected} as in the snapshot")
 
     def _difference(self, path: CrashPath, state: CrashState, shown: CrashState) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import or_
@@ -24,6 +25,7 @@ from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares, ju
 from crashmatrix.scenarios.power.results import (
     CLEAN_END,
     coverage_in_words,
+    nothing_differed,
     parse_power_id,
     restarts_in_words,
     result_of,
@@ -239,7 +241,7 @@ class PowerExploration:
         account.update(account_of(shares))
         self._lives_left -= account["second_lives"]
         self._promised += sum(share.promised for share in shares)
-        self._distrust(recording)
+        self._distrust(recording, account)
         return sum(share.judged for share in shares)
 
     def _add(self, recording: Recording, judged: Judged) -> None:
@@ -250,7 +252,7 @@ class PowerExploration:
             self._judged.setdefault(recording.name, {})[judged.state] = judged
             self.listener.result(result)
 
-    def _distrust(self, recording: Recording) -> None:
+    def _distrust(self, recording: Recording, account: Mapping[str, Any]) -> None:
         """An undisturbed recording whose states could not have differed says nothing."""
         of_this = self._judged.get(recording.name, {}).values()
         reason = ""
@@ -261,7 +263,7 @@ class PowerExploration:
         elif not recording.flushes:
             reason = "the disk was never flushed"
         elif not any(judged.differs for judged in of_this):
-            reason = "no crash state differed from the clean end"
+            reason = nothing_differed(account)
         if reason:
             self._add(recording, Judged("none", Verdict.UNKNOWN, reason))
 

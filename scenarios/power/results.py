@@ -14,6 +14,7 @@ __all__ = [
     "CLEAN_END",
     "circumstances",
     "coverage_in_words",
+    "nothing_differed",
     "parse_power_id",
     "power_id",
     "restarts_in_words",
@@ -58,6 +59,15 @@ def parse_power_id(text: str) -> tuple[str, str]:
     if kind != "power" or not name or not state:
         raise UsageError(f"{text!r} is not a scenario id; ids read power:RECORDING:STATE, see results.jsonl")
     return name, state
+
+
+def nothing_differed(account: Mapping[str, Any]) -> str:
+    """The reason why a recording says nothing of which no crash state differed, given its account in `summary.json`."""
+    reason = "no crash state differed from the clean end"
+    if account["exhaustive"]:
+        return reason
+    judged = account["outcomes"]
+    return f"{reason}, but only {judged:,} of its outcomes {'was' if judged == 1 else 'were'} judged; raise --budget"
 
 
 def _others(count: int) -> str:

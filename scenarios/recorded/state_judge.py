@@ -40,7 +40,7 @@ from crashmatrix.scenarios.recorded.prediction import WRONG, Prediction
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line, promises_before
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.recorded.second_lives import LifeJudge, resumed_at
-from crashmatrix.scenarios.recorded.state_verdict import Check, Judged, Share, disagreement, named
+from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Check, Judged, Share, disagreement, named
 from crashmatrix.scenarios.systems.loading import Target, load
 from crashmatrix.scenarios.target.contract import Violation
 from crashmatrix.scenarios.target.journal import Promises
@@ -184,7 +184,7 @@ class StateJudge:
             found = self.second_life(state, first)
             if found.verdict.broken:
                 again = self.second_life(state, first)
-                found = again if again.verdict is found.verdict else disagreement(found, again)
+                found = again if again.verdict is found.verdict else self._disagree(found, again)
             self._folders.checks.add(resumed_at(folder))
             if found.verdict is not Verdict.SAFE:
                 yield found
@@ -247,4 +247,7 @@ class StateJudge:
         again = self.judge(state)
         if again.verdict is found.verdict:
             return again
-        return disagreement(found, again)
+        return self._disagree(found, again)
+
+    def _disagree(self, found: Judged, again: Judged) -> Judged:
+        return disagreement(found, again, TIMES_DIFFER if self._on_disk else "")

@@ -10,6 +10,7 @@ from crashmatrix.scenarios.judging.patience import NOTHING_LEARNT, Learnt
 
 __all__ = [
     "REPEATED",
+    "TIMES_DIFFER",
     "VERIFIED",
     "Check",
     "Explored",
@@ -61,13 +62,20 @@ class Judged:
     """Names the folder that recovery left."""
 
 
-def disagreement(found: Judged, again: Judged) -> Judged:
-    """The verdict of a state that got two."""
+TIMES_DIFFER = (
+    "; if recovery reads times of files: folders that differ in times only are judged as one here, so keep them in the content, "
+    "or use --fs posix, which tells times that were set apart"
+)
+"""A possible cause of two verdicts on a real filesystem, and the remedy."""
+
+
+def disagreement(found: Judged, again: Judged, hint: str = "") -> Judged:
+    """The verdict of a state that got two; ``hint`` says more of why."""
     first, then = (
         f"{each.verdict} when judged {when}" + (f" ({each.explanation})" if each.explanation else "")
         for each, when in ((found, "first"), (again, "again"))
     )
-    return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}")
+    return replace(again, verdict=Verdict.UNKNOWN, explanation=f"{first}, {then}{hint}")
 
 
 @dataclass

@@ -37,7 +37,7 @@ class Target:
         name: as given on the command line.
         options: keyword arguments for the system's constructor.
         mutant: name of a planted bug to put into the system first.
-        watch_calls: crash at system calls (`system_calls`), for a system without failpoints that Python can see.
+        watch_calls: crash at system calls (`system_calls`), and at failpoints of every process that the system forks.
     """
 
     name: str

@@ -43,6 +43,7 @@ class Replace(SystemUnderTest):
         sync: ``none``, ``fsync`` or ``fsync-dir``: which of the idiom's syncs are made.
     """
 
+    failpoints_suffice = True
     contract = "latest"
 
     def __init__(self, sync: str = "fsync-dir") -> None:

@@ -35,6 +35,7 @@ class SystemUnderTest(ABC):
     Attributes:
         contract: a name such as ``latest``, a dict with ``name`` and parameters (`contracts.named`), or a `Contract`.
         boundaries: beginnings of failpoint names; hits next to one of these are never thinned out.
+        failpoints_suffice: whether `kill` strikes at its failpoints only, for a system with one on both sides of each change.
         unreached: beginnings of names of failpoints that belong to what this system never does; others never hit are reported.
         stable_recovery: whether recovering twice must leave the folder exactly as recovering once did.
         seconds_max: how long recovery may take before it counts as hanging; the workload gets ten times that.
@@ -48,6 +49,7 @@ class SystemUnderTest(ABC):
 
     contract: ClassVar[str | Mapping[str, Any] | Contract] = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ()
+    failpoints_suffice: ClassVar[bool] = False
     unreached: ClassVar[Sequence[str]] = ()
     stable_recovery: ClassVar[bool] = False
     seconds_max: ClassVar[float] = 30.0

@@ -31,6 +31,8 @@ ITEMS = 6
 class Store(SystemUnderTest):
     """Right: a line is written whole before it is acknowledged; a torn last line is ignored."""
 
+    failpoints_suffice = True
+
     def put(self, root: Path, item: int) -> None:
         BEFORE_WRITE.hit()
         with (root / "data").open("a") as file:
@@ -84,6 +86,46 @@ class Torn(Store):
     def recover(self, root: Path) -> Sequence[Any]:
         data = (root / "data").read_text() if (root / "data").exists() else ""
         return [int(line) - 10 for line in data.split("\n") if line]
+
+
+class MarkedInOnePlace(Torn):
+    """Wrong between two system calls, where it has no failpoint; it has one elsewhere, in its workload and in its recovery."""
+
+    failpoints_suffice = False
+
+    def put(self, root: Path, item: int) -> None:
+        BEFORE_WRITE.hit()
+        with (root / "data").open("a") as file:
+            file.write(str(item + 10)[:1])
+            file.flush()
+            file.write(str(item + 10)[1:] + "\n")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        (root / "read").write_text("")
+        RECOVERING.hit()
+        return items
+
+
+class SaysMarkedEverywhere(MarkedInOnePlace):
+    """The same, but it says that its failpoints suffice."""
+
+    failpoints_suffice = True
+
+
+class KeepsInodeNumber(Store):
+    """Right where it is, but takes a copy of its file for another file, by the inode number."""
+
+    def put(self, root: Path, item: int) -> None:
+        super().put(root, item)
+        (root / "new").write_text(str((root / "data").stat().st_ino))
+        (root / "new").rename(root / "number")
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        number = root / "number"
+        if number.exists() and int(number.read_text()) != (root / "data").stat().st_ino:
+            raise ValueError("another file")
+        return super().recover(root)
 
 
 class ForgetsOnRecovery(Store):
@@ -276,6 +318,7 @@ class Random(Store):
 class Replacing(SystemUnderTest):
     """Right: replaces its file by one with a random name, and keeps its process id in a lock file."""
 
+    failpoints_suffice = True
     contract = "latest"
 
     def workload(self, root: Path, journal: Journal) -> None:
@@ -295,6 +338,7 @@ class Replacing(SystemUnderTest):
 class Marking(SystemUnderTest):
     """Right: what an object is worth is an attribute of its file, synced before the file gets its name."""
 
+    failpoints_suffice = True
     contract = "latest"
     sync = staticmethod(os.fsync)
 

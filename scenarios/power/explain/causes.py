@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crashmatrix.faults.disk.trace.named import (
+    ATTRIBUTE,
     DATA,
     IN_PLACE,
     NAMES,
@@ -142,7 +143,8 @@ def _suspects(owed: Sequence[Missing], acked: str) -> list[Suspect]:
         objects.setdefault((each.named.kind == NAMES, each.named.now or each.named.path), []).append(each)
     found = []
     for (names, path), changes in sorted(objects.items(), key=lambda item: -item[1][-1].at):
-        since = f"'{changes[-1].named.what}'" if names else "the write to it"
+        said = names or changes[-1].named.kind == ATTRIBUTE
+        since = f"'{changes[-1].named.what}'" if said else "the write to it"
         cause = f"no fsync of {_object(path, names)} between {since} and the acknowledgement of {acked}"
         found.append(Suspect(cause, Remedy(BEFORE_ACK, (_pattern(path, names),))))
     return found

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from functools import cache, cached_property
@@ -17,11 +18,14 @@ from crashmatrix.faults.disk import CrashState, Note, Trace
 from crashmatrix.faults.disk.posix.content import Content
 from crashmatrix.faults.disk.posix.tree import Tree, Trees
 from crashmatrix.faults.disk.trace.named import SIZE, Named
-from crashmatrix.faults.disk.trace.operations import Data, Entry, Names, Size
+from crashmatrix.faults.disk.trace.operations import ACCESSED, MODIFIED, Attribute, Data, Entry, Names, Size
 from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, survivors, unsynced_at
 
 __all__ = ["missing_from", "same_names"]
+
+_OF_THE_CALL_NS = 60 * 10**9
+"""A time that was set is that of the call if it is at most this far from it."""
 
 
 def missing_from(root: Path, trace: Trace, notes: tuple[bytes, ...]) -> Lost | None:
@@ -84,7 +88,22 @@ class _Folder:
                 return all(self._leads(entry, each.at, cut) for entry in mine)
             case Data() | Size() if named.now in contents:
                 return _holds(self._place(named.now), named, contents[named.now])
+            case Attribute() as change if named.now and self._counts(change, each.at, cut):
+                return _bears(self._place(named.now), change)
         return True
+
+    def _counts(self, change: Attribute, at: int, cut: int) -> bool:
+        """Whether the folder can show an attribute: nothing changed it since, and it is the same in each run.
+
+        A time of access is not, since reading may change it; nor is a time that was set to that of the call.
+        """
+        later = [each for each in self._trace.operations[at + 1 : cut] if isinstance(each, Attribute | Data | Size)]
+        mine = [each for each in later if each.inode == change.inode]
+        if change.name == MODIFIED:
+            return not mine and abs(int(change.value or 0) - self._trace.time_at(at)) > _OF_THE_CALL_NS
+        return change.name != ACCESSED and not any(
+            isinstance(each, Attribute) and each.name == change.name for each in mine
+        )
 
     def _leads(self, entry: Entry, at: int, cut: int) -> bool:
         """Whether a name leads to what it should, or to nothing."""
@@ -185,6 +204,22 @@ def _holds(path: Path, named: Named, content: bytes) -> bool:
         return len(found) >= min(named.stop, len(content))
     stop = min(named.stop, len(content))
     return found[named.start : stop] == content[named.start : stop]
+
+
+def _bears(path: Path, change: Attribute) -> bool:
+    """Whether a file has the attribute that a change gave it."""
+    try:
+        about = path.lstat()
+        match change.name:
+            case b"mode":
+                return about.st_mode == int(change.value or 0)
+            case b"owner":
+                return b"%d %d" % (about.st_uid, about.st_gid) == change.value
+            case b"modified":
+                return about.st_mtime_ns == int(change.value or 0)
+        return os.getxattr(path, change.name, follow_symlinks=False) == change.value
+    except OSError as error:
+        return error.errno == errno.ENODATA and change.value is None
 
 
 def _bytes(content: Content) -> bytes:

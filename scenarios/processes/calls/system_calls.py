@@ -1,4 +1,4 @@
-"""Crash points for programs that have none: every system call by which a process tree changes the folder or its journal.
+"""Crash points that every program has: every system call by which a process tree changes the folder or its journal.
 
 The calls (`table`) are made to wait (`seccomp`) until the crash there a snapshot was taken of, or happens. The hits of a call are
 counted as those of a failpoint of its name:
@@ -7,7 +7,7 @@ counted as those of a failpoint of its name:
     call.write.cut, ...            a write half done, up to the end of a page of the file (`long_writes`)
     mapped.store                   about to store to a mapped file of the folder (`mapped_stores`)
     journal.line                   about to write to the journal
-    NAME                           a failpoint of a program in another language, see below
+    NAME                           a failpoint: of Python (`own_failpoints`), or of a program in another language, see below
 
 Not seen: what is done through descriptors and paths that the kernel resolves out of our sight (a name reached by a symbolic link
 from outside the folder). `Coverage` says what else was not, and why.
@@ -36,6 +36,7 @@ from crashmatrix.scenarios.processes.calls.arguments import changes, int32, memo
 from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
+from crashmatrix.scenarios.processes.calls.own_failpoints import TIMESPEC, shown
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
 from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column
 from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
@@ -66,7 +67,7 @@ DESCRIPTIONS: Final = {
     **{PREFIX + name: f"about to {name} in the folder" for name in KINDS},
     **{PREFIX + name + CUT: f"a {name} done up to the end of a page of the file" for name in WRITES},
 }
-"""The description of each crash point of a system without failpoints."""
+"""The description of each crash point that is not a failpoint."""
 
 At = Callable[[str, ProcessTree, Callable[[], None]], None]
 """Called with a crash point's name, the tree, and a function that brings about what a crash there leaves (for most, nothing)."""
@@ -108,6 +109,7 @@ def run_watched(
     coverage: Coverage | None = None,
     stores: bool = False,
     failing: FailingCalls | None = None,
+    own: bool = False,
 ) -> int:
     """Run ``body`` in a process tree of its own; returns its exit code, negative for a signal.
 
@@ -116,6 +118,7 @@ def run_watched(
         coverage: is given what could not be seen.
         stores: stop before stores to mapped files, too; that takes time.
         failing: answers calls in the folder in the kernel's place; then no write is cut.
+        own: whether the body shows failpoints of Python (`own_failpoints.show_own`).
 
     Raises OSError where `seccomp.lacking` says so.
     """
@@ -124,7 +127,8 @@ def run_watched(
     def filtered() -> None:
         ours.close()
         with theirs:
-            install(_filters(failpoints, reads=failing is not None and failing.reads), theirs)
+            sleeps = own or bool(failpoints)
+            install(_filters(sleeps=sleeps, reads=failing is not None and failing.reads), theirs)
         body()
 
     with ProcessTree(filtered) as tree, ours:
@@ -138,10 +142,10 @@ def run_watched(
         return tree.wait()
 
 
-def _filters(failpoints: Sequence[str], *, reads: bool) -> list[CallFilter]:
+def _filters(*, sleeps: bool, reads: bool) -> list[CallFilter]:
     kinds = [(kind.numbers[column()], kind) for kind in KINDS.values()]
     filters = [CallFilter(number, kind.bits, kind.values) for number, kind in kinds if number]
-    others = [*REFUSED.values(), *(SLEEPS.values() if failpoints else ())]
+    others = [*REFUSED.values(), *(SLEEPS.values() if sleeps else ())]
     filters += [CallFilter(kind.numbers[column()]) for kind in READS.values() if reads]
     return [*filters, CallFilter(MMAP[column()], bits=_SHARED), *(CallFilter(numbers[column()]) for numbers in others)]
 
@@ -279,7 +283,9 @@ class _Watch:
     def _sleeping(self, call: Call) -> str:
         clocked = self._sleeps[call.number] == "clock_nanosleep"
         address = call.arguments[2 if clocked else 0]
-        seconds, nanoseconds = struct.unpack("<qq", memory(call, address, 16))
+        seconds, nanoseconds = TIMESPEC.unpack(memory(call, address, TIMESPEC.size))
+        if not clocked and (own := shown(call, address, seconds, nanoseconds)):
+            return own
         length = seconds + nanoseconds / 1e9
         if clocked and call.arguments[1] & _TIMER_ABSTIME:
             length -= time.clock_gettime(int32(call.arguments[0]))

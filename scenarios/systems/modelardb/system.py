@@ -45,6 +45,7 @@ class ModelarDB(SystemUnderTest):
         parts: a batch counts as there if some of its points are, so that `split-batch` does not hide another flaw.
     """
 
+    failpoints_suffice = True
     contract = "exactly-once"
     boundaries: ClassVar[Sequence[str]] = ("modelardb.rotate.", "modelardb.segment.", "modelardb.open.")
     unreached: ClassVar[Sequence[str]] = (

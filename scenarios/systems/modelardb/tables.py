@@ -40,6 +40,7 @@ class Tables(SystemUnderTest):
         flaws: names from `log.FLAWS`.
     """
 
+    failpoints_suffice = True
     contract = Calls()
     boundaries: ClassVar[Sequence[str]] = ("modelardb.truncate.", "modelardb.drop.", "modelardb.transfer.")
     unreached: ClassVar[Sequence[str]] = ("modelardb.truncate.segments_gone",)  # Only with some flaws.

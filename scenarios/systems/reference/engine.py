@@ -78,6 +78,7 @@ class ReferenceEngine(SystemUnderTest):
         wal: whether the engine has a log.
     """
 
+    failpoints_suffice = True
     contract = TableContract()
     boundaries: ClassVar[Sequence[str]] = ("wal.rotate.",)
     unreached: ClassVar[Sequence[str]] = (

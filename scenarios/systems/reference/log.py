@@ -72,6 +72,7 @@ class ReferenceLog(SystemUnderTest):
             that are led to share one sync, the same in every run.
     """
 
+    failpoints_suffice = True
     contract = LogContract()
     boundaries: ClassVar[Sequence[str]] = ("wal.persist.",)
     unreached: ClassVar[Sequence[str]] = (

@@ -72,6 +72,7 @@ _FLUSHED_AFTER = (2, 4)
 class ModelsEngine(SystemUnderTest):
     """The reference engine, whose tables are compressed by models."""
 
+    failpoints_suffice = True
     contract = LogContract()
     boundaries: ClassVar[Sequence[str]] = ("compress.",)
     unreached: ClassVar[Sequence[str]] = (

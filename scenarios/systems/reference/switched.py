@@ -93,6 +93,7 @@ class SwitchContract(TableContract):
 class SwitchedEngine(SystemUnderTest):
     """The reference engine with tables whose logs are switched, and options set, while it runs."""
 
+    failpoints_suffice = True
     scripts: ClassVar[tuple[str, str, str]] = (_BEFORE, _DURING, _LATER)
     """The words for before the first crash point, for the workload, and for a second life."""
     options: ClassVar[EngineOptions] = _OPTIONS

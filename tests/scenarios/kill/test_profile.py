@@ -51,5 +51,34 @@ def test_hits_and_promises() -> None:
     assert [number for name, number in prepared.profile.hits if name == "toy.put.after_write"] == [1, 2, 3, 4, 5, 6]
     assert set(names) <= set(prepared.profile.declared)
     assert len(prepared.promises.events) == 12
-    assert prepared.note == prepared.unseen == ""
+    assert prepared.unseen == ""
     assert not checker.target.watch_calls
+
+
+def test_a_failpoint_takes_no_system_call_away() -> None:
+    """A system with a failpoint is crashed there and at its system calls, in its workload and in its recovery."""
+    experiment = run("MarkedInOnePlace")
+    results = experiment.ordered()
+    first = {result.point for result in results if result.depth == 0}
+    assert {"toy.put.before_write", "call.write", "journal.line"} <= first
+    assert not any(name.startswith("journal.after") for name in first | set(experiment.declared))
+    broken = {result.point for result in results if result.depth == 0 and result.verdict.broken}
+    assert broken == {"call.write"}
+    assert {"toy.recover.before_return", "call.openat"} <= {result.point for result in results if result.depth}
+    assert experiment.confirmed
+    assert not experiment.details["uncovered"]
+
+
+def test_failpoints_that_suffice_are_noted() -> None:
+    """A system may say that its failpoints suffice: it is crashed at those only, and the report says so."""
+    experiment = run("SaysMarkedEverywhere")
+    assert not any(result.verdict.broken or result.point.startswith("call.") for result in experiment.ordered())
+    assert any(note.endswith("because it says failpoints_suffice") for note in experiment.notes)
+
+
+def test_calls_that_cannot_be_watched_are_uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where calls cannot be watched, the verdict line says that they were no crash points."""
+    monkeypatch.setattr("crashmatrix.scenarios.kill.profile.lacking", lambda: "seccomp is refused here")
+    experiment = run("MarkedInOnePlace")
+    assert experiment.details["uncovered"] == ["system calls, because seccomp is refused here"]
+    assert "killed at its own failpoints and journal lines only: seccomp is refused here" in experiment.notes

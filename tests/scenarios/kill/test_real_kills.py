@@ -14,6 +14,7 @@ from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
 from crashmatrix.scenarios.kill.real_kills import crash
+from tests.scenarios.experiments import run_kill
 from tests.scenarios.kill.test_experiment import run
 
 pytestmark = pytest.mark.experiment
@@ -102,3 +103,9 @@ def test_a_kill_that_does_not_come_about(comparable: bool, monkeypatch: pytest.M
     verdicts = {result.verdict for result in experiment.ordered()}
     assert (Verdict.UNKNOWN in verdicts) == comparable
     assert (experiment.details["killed_for_real"] > 0) == comparable
+
+
+def test_what_breaks_in_copies_only_is_noted() -> None:
+    """A copy has other inode numbers. For a system that compares them, a note says that findings may be false."""
+    experiment = run_kill("tests.scenarios.toy_systems:KeepsInodeNumber", real_kills=6)
+    assert any("a copy has other inode numbers" in note for note in experiment.notes)

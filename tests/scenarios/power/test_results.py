@@ -12,6 +12,7 @@ from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.results import (
     circumstances,
     coverage_in_words,
+    nothing_differed,
     parse_power_id,
     power_id,
     restarts_in_words,
@@ -123,3 +124,22 @@ def test_restarts_in_words(counts: tuple[int, int, int], words: str) -> None:
     """A run says where it was not killed."""
     said = restarts_in_words(*counts)
     assert said.startswith(words) and bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("account", "words"),
+    [
+        ({"exhaustive": True, "outcomes": 3}, "no crash state differed from the clean end"),
+        (
+            {"exhaustive": False, "outcomes": 1},
+            "no crash state differed from the clean end, but only 1 of its outcomes was judged; raise --budget",
+        ),
+        (
+            {"exhaustive": False, "outcomes": 1_200},
+            "no crash state differed from the clean end, but only 1,200 of its outcomes were judged; raise --budget",
+        ),
+    ],
+)
+def test_nothing_differed(account: dict[str, object], words: str) -> None:
+    """A small budget is named as the cause, with the remedy, unless every outcome was judged."""
+    assert nothing_differed(account) == words

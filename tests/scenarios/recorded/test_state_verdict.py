@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crashmatrix.scenarios.recorded.state_verdict import Share, account_of
+from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.recorded.state_verdict import TIMES_DIFFER, Judged, Share, account_of, disagreement
 
 
 def test_account_of() -> None:
@@ -31,3 +32,13 @@ def test_no_judge_ended_in_order() -> None:
     """Without a judge that ended in order, the counts are 0."""
     account = account_of([])
     assert (account["judged"], account["enumerated"], account["seconds"]) == (0, 0, {})
+
+
+def test_two_verdicts() -> None:
+    """A state that got two verdicts is unknown; both are in its explanation, and the cause that times may be, with the remedy."""
+    found, again = Judged("8-all", Verdict.LOSES, "gone: 1"), Judged("8-all", Verdict.SAFE)
+    both = "loses when judged first (gone: 1), safe when judged again"
+    assert disagreement(found, again) == Judged("8-all", Verdict.UNKNOWN, both)
+    with_hint = disagreement(found, again, TIMES_DIFFER).explanation
+    assert with_hint.startswith(f"{both}; if recovery reads times of files: ")
+    assert "--fs posix" in with_hint

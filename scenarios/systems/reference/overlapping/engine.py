@@ -82,6 +82,7 @@ class ThreadedEngine(SystemUnderTest):
         pairs: the pairs to try, ``first+second``; all if not given.
     """
 
+    failpoints_suffice = True
     contract = OverlapContract()
     unreached: ClassVar[Sequence[str]] = ("",)  # The schedule decides which failpoints are hit.
 

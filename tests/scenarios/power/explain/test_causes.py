@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, SIZE, Named
+from crashmatrix.faults.disk.trace.named import ATTRIBUTE, DATA, METADATA, NAMES, SIZE, Named
 from crashmatrix.scenarios.power.explain.causes import (
     Cause,
     Suspect,
@@ -59,6 +59,16 @@ CAUSES: list[Any] = [
         {},
         Cause(DATA_CAUSE, f"{LOST}log, bytes 0 to 7.", (Suspect(DATA_CAUSE, ack("log")),)),
         id="the content of a file",
+    ),
+    pytest.param(
+        [(1, Named(kind=ATTRIBUTE, path="log", now="log", what="permissions become 600"))],
+        {},
+        Cause(
+            "no fsync of log between 'permissions become 600' and the acknowledgement of 0",
+            f"{LOST}log: permissions become 600.",
+            (Suspect("no fsync of log between 'permissions become 600' and the acknowledgement of 0", ack("log")),),
+        ),
+        id="an attribute of a file",
     ),
     pytest.param(
         [(1, names(".", "db.new becomes db"))],

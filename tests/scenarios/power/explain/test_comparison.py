@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from crashmatrix.faults.disk import Operation
 from crashmatrix.faults.disk.trace.named import in_words
-from crashmatrix.faults.disk.trace.operations import ROOT, Names, Sync
+from crashmatrix.faults.disk.trace.operations import MODE, MODIFIED, ROOT, Attribute, Names, Sync
 from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing
 from tests.scenarios.power.explain.traces import LOG, acknowledged, attempted, made, posix_trace, written
@@ -65,6 +67,29 @@ def test_a_name_that_changed_again(tmp_path: Path) -> None:
     found = missing_from(tmp_path, trace, (b"ack 0",))
     assert found is not None
     assert words(found[0]) == []
+
+
+ATTRIBUTES = [
+    (Attribute(LOG, MODE, b"%d" % (stat.S_IFREG | 0o601)), "log: permissions become 601"),
+    (Attribute(LOG, MODIFIED, b"%d" % (1_000 * 10**9)), "log: time set at which it was modified"),
+    (Attribute(LOG, b"user.mark", b"2"), "log: attribute user.mark set"),
+]
+
+
+@pytest.mark.parametrize(("change", "lost"), ATTRIBUTES)
+def test_an_attribute(change: Attribute, lost: str, tmp_path: Path) -> None:
+    """Permissions, times and extended attributes that a file does not have were lost; those that it has were not."""
+    trace = posix_trace(*made(b"log"), Sync(ROOT), Sync(LOG), *attempted(0), change, *acknowledged(0))
+    (tmp_path / "log").touch()
+    found = missing_from(tmp_path, trace, NOTES)
+    assert found is not None
+    assert words(found.missing) == [lost]
+    (tmp_path / "log").chmod(0o601)
+    os.utime(tmp_path / "log", (1_000, 1_000))
+    os.setxattr(tmp_path / "log", "user.mark", b"2")
+    found = missing_from(tmp_path, trace, NOTES)
+    assert found is not None
+    assert words(found.missing) == []
 
 
 @pytest.mark.parametrize("notes", [(b"attempt 1",), (b"attempt 0", b"ack 1"), (*NOTES, b"attempt 1", b"ack 1")])
