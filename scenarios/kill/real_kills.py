@@ -1,7 +1,8 @@
 """Step 5 of the kill experiment: kill a sample of the scenarios by SIGKILL, and compare what is left with the snapshots.
 
 A snapshot may stand for a kill only as long as both agree: the same promises, the same folder, the same verdict. If they
-differ, the scenario is ``unknown``. Recovery runs in the very folder that the killed process left: a copy of it would prove
+differ, the scenario is ``unknown``, unless the killed run broke a promise: that is a finding, and the snapshot was of a run that
+took other steps. Recovery runs in the very folder that the killed process left: a copy of it would prove
 nothing about copies, and each snapshot is judged as a copy.
 
 Two runs of a workload are rarely the same to the byte: temporary names are random, and lock files hold process ids. So
@@ -41,6 +42,11 @@ __all__ = ["RealKills", "crash"]
 _MISSED = Checked(Verdict.UNKNOWN, "the kill did not come about")
 _NOT_KILLED = ", but returned"
 """The end of an explanation: the job came to its end before the hit."""
+
+_THIS_TIME = (
+    "seen in one run, which was killed for real; the snapshot of another run is safe, so a replay may not show it: the run does "
+    "not take the same steps each time"
+)
 
 
 @dataclass(frozen=True)
@@ -158,10 +164,12 @@ class RealKills:
         if state is None or shown is None:  # It could not be resumed, in the copy or now.
             same = state is None and killed.checked.verdict is self.exploration.results[path].verdict
             return None if same else _unlike(killed, self.exploration.results[path].verdict)
-        if self.comparable and (difference := self._difference(path, state, shown)):
-            return Checked(Verdict.UNKNOWN, difference)
         # From the results: a search forgets what it has checked when it begins to look at recovery.
         checked, expected = killed.checked, self.exploration.results[path].verdict
+        if checked.verdict.broken:  # Whatever the snapshot shows: this happened.
+            return None if expected.broken else replace(checked, explanation=f"{checked.explanation}; {_THIS_TIME}")
+        if self.comparable and (difference := self._difference(path, state, shown)):
+            return Checked(Verdict.UNKNOWN, difference)
         if checked.verdict is expected:
             return None
         why = f" ({checked.explanation})" if checked.explanation else ""

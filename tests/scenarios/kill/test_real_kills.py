@@ -13,7 +13,7 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
-from crashmatrix.scenarios.kill.real_kills import crash
+from crashmatrix.scenarios.kill.real_kills import _THIS_TIME, crash
 from tests.scenarios.experiments import run_kill
 from tests.scenarios.kill.test_experiment import run
 
@@ -86,6 +86,20 @@ def test_why_a_kill_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = run("Store", real_kills=2, budget=4)
     unknown = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.UNKNOWN}
     assert unknown == {f"unknown when killed ({unusable.explanation}), safe as in the snapshot"}
+
+
+def test_a_kill_that_breaks_a_promise_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A promise that a killed run broke is broken, though the snapshot of another run is safe."""
+    check_in_place = Checker.check_in_place
+
+    def check(*args: Any, **of_snapshots: Any) -> Checked:
+        return check_in_place(*args, **of_snapshots) if of_snapshots else Checked(Verdict.LOSES, "1 is gone")
+
+    monkeypatch.setattr(Checker, "check_in_place", check)
+    experiment = run("Store", real_kills=2, budget=4)
+    broken = {result.explanation for result in experiment.ordered() if result.verdict is Verdict.LOSES}
+    assert broken == {f"1 is gone; {_THIS_TIME}"}
+    assert experiment.details["agreed_with_snapshot"] == 0
 
 
 @pytest.mark.parametrize("comparable", [True, False])
