@@ -166,7 +166,7 @@ class RealKills:
             return None if same else _unlike(killed, self.exploration.results[path].verdict)
         # From the results: a search forgets what it has checked when it begins to look at recovery.
         checked, expected = killed.checked, self.exploration.results[path].verdict
-        if checked.verdict.broken:  # Whatever the snapshot shows: this happened.
+        if checked.verdict.broken:  # This happened, and the snapshot is of another run.
             return None if expected.broken else replace(checked, explanation=f"{checked.explanation}; {_THIS_TIME}")
         if self.comparable and (difference := self._difference(path, state, shown)):
             return Checked(Verdict.UNKNOWN, difference)

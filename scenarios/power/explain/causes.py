@@ -59,8 +59,9 @@ _GROWN = (
     "by a checksum, for example."
 )
 SIZE_FIRST = (
-    "The filesystem's journal can make the new size of a file durable before its new bytes, which then read as zeros. So "
-    "recovery must be able to tell a record from zeros: by a checksum, for example."
+    "The filesystem's journal can make the new size of a file durable before any bytes. Where a file grew, the new bytes read as "
+    "zeros then, and recovery must be able to tell a record from zeros: by a checksum, for example. Where a file shrank, "
+    "everything that was to replace the lost bytes must have been synced before."
 )
 """The reason if a crash breaks a promise once an inode is durable."""
 
@@ -217,8 +218,8 @@ def cause_of_restart() -> Cause:
     """The cause of what shows only if the process was killed and restarted before the power failed."""
     cause = "recovery built upon what only the page cache had"
     because = (
-        "This shows only where the process was killed and restarted before the power failed: recovery then read from the page "
-        "cache what had never reached the disk."
+        "The process was killed and restarted before the power failed: recovery then read from the page cache what had never "
+        "reached the disk."
     )
     return Cause(cause, because, (Suspect(cause, Remedy(BEFORE_RECOVERY, ("*",))),))
 
