@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.replay import replay
+from crashmatrix.scenarios.campaign.workbench import workbench
+from crashmatrix.scenarios.io_error.disk.source import DiskSource
+from crashmatrix.scenarios.io_error.faults import FULL, RequestFault
 from crashmatrix.scenarios.processes.calls.seccomp import lacking
-from tests.scenarios.io_error.test_experiment import run
+from tests.scenarios.io_error.test_experiment import SYSTEMS, run
 
 pytestmark = [
     pytest.mark.skipif(bool(lacking()), reason=lacking()),
@@ -84,3 +88,17 @@ def test_a_store_to_a_mapped_file_on_a_full_disk(tmp_path: Path, name: str) -> N
     assert broken == ({"its process died by SIGBUS"} if name == "Mapped" else set())
     notes = campaign.summary.experiments["io-error"].details["notes"]
     assert any("the workload died by SIGBUS" in note for note in notes) == (name == "Mapped")
+
+
+def test_a_run_that_needs_less_room_gets_less(tmp_path: Path) -> None:
+    """No two runs need the same room. A disk that a run does not fill is made smaller, so that the fault fires."""
+    plan = Plan(
+        target=f"{SYSTEMS}:Log", experiments=("io-error",), filesystems=("ext4",), filesystems_named=True,
+        report=tmp_path / "report",
+    )  # fmt: skip
+    with workbench(plan) as (checker, _):
+        source = DiskSource(checker, plan.experiment_options, "ext4", [])
+        enough = RequestFault("ext4", FULL, (source.base.room_bytes >> 10) + 1, "ENOSPC", "on")
+        ((tried, run_of_it, _),) = source.run([enough])
+    assert run_of_it.fired
+    assert tried.number < enough.number
