@@ -26,7 +26,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.torn_logs import SECTOR_BYTES
 
-__all__ = ["copy_of", "refuse_damage"]
+__all__ = ["copy_of", "refuse_damage", "without_crash_points"]
 
 _ENDS_BYTES = 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
@@ -38,14 +38,20 @@ _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
 @contextmanager
-def copy_of(root: Path) -> Iterator[Path]:
-    """Make a copy of a folder for the block, in which there is no crash point."""
+def without_crash_points() -> Iterator[None]:
+    """Let no failpoint count in the block: it is not the system's own work."""
     before = faults.observe(None)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(shutil.copytree(root, Path(folder) / "copy"))
+        yield
     finally:
         faults.observe(before)
+
+
+@contextmanager
+def copy_of(root: Path) -> Iterator[Path]:
+    """Make a copy of a folder for the block, in which there is no crash point."""
+    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(root, Path(folder) / "copy"))
 
 
 def refuse_damage(

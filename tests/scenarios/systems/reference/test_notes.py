@@ -44,7 +44,9 @@ def test_a_note_before_any_promise(tmp_path: Path) -> None:
 def test_a_failing_disk_is_not_a_lie() -> None:
     """An engine may refuse after its disk failed; without that, an error of its own is a broken promise."""
     of_rust = "Generic LocalFileSystem error: Unable to rename file: No space left on device (os error {})"
-    for_programmers = 'Could not create local directory: a/b\nError: Os {{ code: {}, kind: Uncategorized, message: "x" }}'
+    for_programmers = (
+        'Could not create local directory: a/b\nError: Os {{ code: {}, kind: Uncategorized, message: "x" }}'
+    )
     full, failed = OSError(errno.ENOSPC, "x"), DeltaError(of_rust.format(errno.EIO))
     unmade = TableNotFoundError(for_programmers.format(errno.EIO))
     for error, cause in (
