@@ -18,7 +18,7 @@ from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
-from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, refuse_changed_bytes
+from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
@@ -129,7 +129,8 @@ class ReferenceLog(SystemUnderTest):
     def workload(self, root: Path, journal: Journal) -> None:
         """Append, alone or together, mark and truncate; after a call that failed, append once more."""
         with noting(journal):
-            with warned_of(_strange(root / "wal")) as failed, self._open(root) as wal:
+            torn = [active_segment(root / "wal" / table) for table in (STEADY, SHARED)]
+            with warned_of([*torn, root / "wal" / FRESH / _FOREIGN]) as failed, self._open(root) as wal:
                 if self._threads:
                     self._at_the_same_time(wal, journal)
                 else:
@@ -139,9 +140,9 @@ class ReferenceLog(SystemUnderTest):
                         if failing_disk(error):
                             self._go_on(wal, journal)
                         raise
-                ends = {wal.log(table).folder: wal.log(table).next_id for table in wal.tables}
+                ends = ends_of(wal)
             let_go(root)
-            compare_ends({folder: end for folder, end in ends.items() if folder not in failed})
+            compare_ends(ends, but_for=failed)
             refuse_damage(root, self._found, self.seed, times=40)
             if not self._threads:
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
@@ -321,10 +322,6 @@ class ThreadedLog(ReferenceLog):
         *ReferenceLog.unreached,
         *("rows.", "wal.create_table.", "wal.persist.", "wal.remove_table.", "wal.retire.", "wal.rotate."),
     )
-
-
-def _strange(wal: Path) -> list[Path]:
-    return [active_segment(wal / STEADY), active_segment(wal / SHARED), wal / FRESH / _FOREIGN]
 
 
 def _ids_in(wal: WriteAheadLog, table: str) -> list[int]:

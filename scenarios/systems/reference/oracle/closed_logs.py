@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,20 +11,28 @@ from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.each_byte import refuse_each_byte, refuse_while_open
 
-__all__ = ["compare_ends", "refuse_changed_bytes"]
+__all__ = ["compare_ends", "ends_of", "refuse_changed_bytes"]
 
 _WAL = Path("wal")
 _CHANGES = 20
 """So many bytes of each segment are changed while it is open, besides those at its ends."""
 
 
-def compare_ends(next_ids: Mapping[Path, int]) -> None:
+def ends_of(wal: WriteAheadLog) -> dict[Path, int]:
+    """Return the next id of each log, by its folder."""
+    return {wal.log(table).folder: wal.log(table).next_id for table in wal.tables}
+
+
+def compare_ends(next_ids: Mapping[Path, int], *, but_for: Collection[Path] = ()) -> None:
     """Raise PromiseBroken unless the note of each closed log's end says this; a log that never had a batch has none.
 
     Args:
-        next_ids: by the log's folder.
+        next_ids: by the log's folder (`ends_of`).
+        but_for: folders in which the note could not be written.
     """
     for folder, next_id in next_ids.items():
+        if folder in but_for:
+            continue
         note = folder / END
         said = note.read_bytes().partition(b"\n")[0].decode() if note.exists() else ""
         if said != (due := str(next_id or "")):

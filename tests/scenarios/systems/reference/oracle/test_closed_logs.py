@@ -12,11 +12,11 @@ import pytest
 
 from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.errors import LogCorrupted
-from crashmatrix.reference_wal.log import persisted, segmented_log
+from crashmatrix.reference_wal.log import persisted, replay, segmented_log
 from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segments.segment import Record
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, refuse_changed_bytes
+from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 
 SCHEMA = pa.schema([pa.field("x", pa.int64())])
 
@@ -48,7 +48,10 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_log_keeps_its_promise(root: Path) -> None:
     """The note says the next id, none is there without a batch; and each changed byte is refused, or changes nothing."""
-    compare_ends({root / "wal" / "full": 6, root / "wal" / "empty": 0})
+    with opened(root) as wal:
+        ends = ends_of(wal)
+    assert ends == {root / "wal" / "full": 6, root / "wal" / "empty": 0}
+    compare_ends(ends)
     refuse_changed_bytes(root, opened, look, 0)
 
 
@@ -62,6 +65,7 @@ def test_other_notes(root: Path) -> None:
     for folder, next_id in ((full, 6), (empty, 0)):
         with pytest.raises(PromiseBroken, match=f"{folder.name} was closed"):
             compare_ends({folder: next_id})
+        compare_ends({folder: next_id}, but_for=[folder])
 
 
 def test_a_checksum_that_leaves_out_a_byte(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,11 +80,10 @@ def test_a_checksum_that_leaves_out_a_byte(root: Path, monkeypatch: pytest.Monke
 
 def test_damage_that_ends_a_segment_in_silence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While segments are open, too."""
-    replay = segmented_log.replay_segment
 
     def silent(*arguments: Any) -> Iterator[Record]:
         with suppress(LogCorrupted):
-            yield from replay(*arguments)
+            yield from replay.replay_segment(*arguments)
 
     monkeypatch.setattr(segmented_log, "replay_segment", silent)
     with pytest.raises(PromiseBroken, match="was changed while it was open, and other rows were returned"):
