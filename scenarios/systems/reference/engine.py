@@ -37,6 +37,7 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations_later,
 )
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract
@@ -64,6 +65,9 @@ NEVER_SET = (
 )
 """Failpoints of settings that change while the engine runs, and of compressed rows that wait: ``reference:switched`` and
 ``reference:compressed`` pass them."""
+
+DAMAGED = 21
+"""So many times a file of the folder is damaged, in a copy."""
 
 UNFLUSHED_MAX = 3
 """Without a log: how many batches are ingested before a flush, so that they can be acknowledged."""
@@ -159,7 +163,10 @@ class ReferenceEngine(SystemUnderTest):
             living.closed()
             last = [*during[split + 1 :], Operation("flush")]
             self._session(root, "reference-last", last, journal, data, living)
-            refuse_damage(root, partial(self._found, data), self.seed, but_for=ARCHIVE)
+            look = partial(self._found, data)
+            there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
+            read_older(root, look, there)
+            refuse_two(root, look)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

@@ -17,6 +17,11 @@ from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tea
 __all__ = ["digest_of", "leave_debris", "leave_half", "undated"]
 
 
+_SPILLED_AHEAD = range(6, 14)
+"""Ids of spilled batches that no longer follow on the others: should the files come back once others have been deleted, or
+committed up to there, they would be taken for those of new batches."""
+
+
 def undated(path: Path) -> bytes:
     """Return a file's content without what deltalake dates or draws at random."""
     if path.name.endswith((".checkpoint.parquet", ".xxh3")):
@@ -67,8 +72,8 @@ def leave_debris(root: Path) -> None:
     for name, start in ((MAIN, PREPARED[MAIN]), (MAIN, 0), (MAIN, 99), ("gone", 0)):
         (root / "spill" / name).mkdir(parents=True, exist_ok=True)
         (root / "spill" / name / f"{start:020d}-{start + 1:020d}-0badc0de.arrow").write_bytes(bytes(600))  # torn
-    for file in whole:  # Another one, behind those that are torn.
-        shutil.copy(file, file.with_name(f"{200:020d}-{201:020d}-{file.stem.rpartition('-')[2]}.arrow"))
+    for start in _SPILLED_AHEAD if whole else ():  # Others, behind those that are torn.
+        shutil.copy(whole[0], whole[0].with_name(f"{start:020d}-{start:020d}-{whole[0].stem.rpartition('-')[2]}.arrow"))
     _leave_debris_of_a_transfer(root)
     if (root / "wal").exists():
         _leave_debris_of_logs(root / "wal")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +18,7 @@ from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
@@ -28,10 +28,13 @@ from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     nothing_to_retire,
     read_meanwhile,
     refuse_all,
+    refuse_marks,
     refuse_to_log,
+    threads_in_order,
 )
+from crashmatrix.scenarios.systems.reference.oracle.warned import warned_of
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
+from crashmatrix.scenarios.systems.reference.torn_logs import active_segment, stop_rotating, tear_an_append
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -59,7 +62,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
 }
 """Batches marked before an append, out of order, with holes. No two marks share a batch, but `OTHER`'s last, by truncation."""
 
-_PREPARED_MARK = (OTHER, [0])
+_PREPARED_MARK, _FOREIGN = (OTHER, [0]), "by-somebody-else"
 
 
 class ReferenceLog(SystemUnderTest):
@@ -109,10 +112,10 @@ class ReferenceLog(SystemUnderTest):
             wal.mark_persisted(*_PREPARED_MARK)
             wal.create_table_log(FRESH, SCHEMA, identity=FRESH)
         items.append(["mark", *_PREPARED_MARK])
-        stop_rotating(next((root / "wal" / OTHER).glob("*-.arrows")))
-        (root / "wal" / FRESH / "by-somebody-else").touch()
-        tear_an_append(next((root / "wal" / STEADY).glob("*-.arrows")))
-        tear_an_append(next((root / "wal" / SHARED).glob("*-.arrows")), lost="middle")
+        stop_rotating(active_segment(root / "wal" / OTHER))
+        (root / "wal" / FRESH / _FOREIGN).touch()
+        tear_an_append(active_segment(root / "wal" / STEADY))
+        tear_an_append(active_segment(root / "wal" / SHARED), lost="middle")
         (root / "wal" / OTHER / "99-.tmp").touch()
         (root / "wal" / OTHER / "persisted.tmp").touch()
         (root / "wal" / "unfinished").mkdir()
@@ -127,7 +130,8 @@ class ReferenceLog(SystemUnderTest):
     def workload(self, root: Path, journal: Journal) -> None:
         """Append, alone or together, mark and truncate; after a call that failed, append once more."""
         with noting(journal):
-            with self._open(root) as wal:
+            torn = [active_segment(root / "wal" / table) for table in (STEADY, SHARED)]
+            with warned_of([*torn, root / "wal" / FRESH / _FOREIGN]) as failed, self._open(root) as wal:
                 if self._threads:
                     self._at_the_same_time(wal, journal)
                 else:
@@ -137,8 +141,12 @@ class ReferenceLog(SystemUnderTest):
                         if failing_disk(error):
                             self._go_on(wal, journal)
                         raise
+                ends = ends_of(wal)
             let_go(root)
+            compare_ends(ends, but_for=failed)
             refuse_damage(root, self._found, self.seed, times=40)
+            if not self._threads:
+                refuse_changed_bytes(root, self._open, self.recover, self.seed)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -176,10 +184,7 @@ class ReferenceLog(SystemUnderTest):
                 if table == self._failed:
                     raise PromiseBroken("corrupt", f"{table} takes a batch after a call has failed")
         if self._failed:
-            for call in (partial(wal.mark_persisted, self._failed, [0]), partial(wal.truncate, self._failed)):
-                with suppress(LogPoisoned), claimed_as_broken(f"a mark of {self._failed} after a failed call"):
-                    call()
-                    raise PromiseBroken("corrupt", f"{self._failed} takes marks after a call has failed")
+            refuse_marks(wal, self._failed)
         with suppress(ReferenceWalError, OSError), claimed_as_broken(f"{BRIEF} after a {self._doing} that failed"):
             if self._doing == "removal" and BRIEF in wal.tables:
                 refuse_all(wal, BRIEF, SCHEMA, self._batch(BRIEF, 0))
@@ -226,11 +231,9 @@ class ReferenceLog(SystemUnderTest):
         if self._threads:
             return
         with claimed_as_broken(f"looking at {table} after an append"):
-            newest = wal.unpersisted(table)[-1]
-            if newest[0] != batch_id or not newest[1].equals(batch) or wal.log(table).next_id != batch_id + 1:
-                raise PromiseBroken(
-                    "loses", f"{table}: batch {batch_id} was appended, and the log ends with {newest[0]}"
-                )
+            last, found = wal.unpersisted(table)[-1]
+            if last != batch_id or not found.equals(batch) or wal.log(table).next_id != batch_id + 1:
+                raise PromiseBroken("loses", f"{table}: batch {batch_id} was appended, and the log ends with {last}")
 
     def _mark(self, wal: WriteAheadLog, journal: Journal, table: str, ids: list[int]) -> None:
         before, last = _ids_in(wal, table), wal.log(table).next_id - 1
@@ -280,10 +283,7 @@ class ReferenceLog(SystemUnderTest):
         if list(found) != [batch_id for batch_id in range(log.next_id) if batch_id not in persisted]:
             raise PromiseBroken("hole", f"{table}: batches {list(found)} of {log.next_id}, persisted {log.persisted}")
         numbers = [self._number(table, found[i]) if i in found else i for i in range(log.next_id)]
-        for thread in {number // 100 for number in numbers}:
-            mine = [number for number in numbers if number // 100 == thread]
-            if mine != sorted(mine):
-                raise PromiseBroken("reordered", f"{table}: one thread's batches came back as {mine}")
+        threads_in_order(numbers, table)
         marks = [
             ["mark", table, sorted(ids)]
             for place, ids in (_PREPARED_MARK, *MARKS.values())

@@ -22,7 +22,9 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.folder import digest_of
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
+from crashmatrix.scenarios.systems.reference.oracle.active_segments import ActiveSegments
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.each_byte import refuse_while_open
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -37,6 +39,7 @@ _OPTIONS = EngineOptions(
     segment_bytes_max=3 * 1024, preallocate_bytes=512, generation_bytes_max=3 * _BATCH_BYTES,
     memory_bytes_max=_BATCH_BYTES, checkpoint_commits=4,
 )  # fmt: skip
+_SPILL_CHANGES = 16
 IDLE_SECONDS = 3600.0
 """After so long a table is idle. The script lets the time pass; the engine's own thread does not wake meanwhile."""
 COMPRESSED = ("engine.finish.", "engine.save.", "engine.idle.")
@@ -138,6 +141,14 @@ class SwitchedEngine(SystemUnderTest):
             for session, words in enumerate(self.scripts[1].split("reopen"), 1):
                 self._follow(root, session, words.split(), journal, numbers)
             refuse_damage(root, self._read, self.seed)
+            refuse_while_open(root, self._spilled, self.seed, times=_SPILL_CHANGES, strict=True)
+
+    def _spilled(self, root: Path) -> Iterator[tuple[list[Path], Callable[[], object]]]:
+        """Open the engine and spill a batch of each table; yields the spill files and what reads them."""
+        with self._open(root) as engine:
+            for table in engine.tables:
+                engine.ingest(table, batch_of(0))
+            yield sorted(root.glob("spill/*/*.arrow")), lambda: [engine.read(table) for table in engine.tables]
 
     def _follow(self, root: Path, number: int, words: Sequence[str], journal: Journal, numbers: _Numbers) -> None:
         with self._open(root, number) as engine:
@@ -205,6 +216,7 @@ class _Session:
     def __init__(self, engine: StorageEngine, journal: Journal | None, numbers: _Numbers, clock: _Clock) -> None:
         self._engine, self._journal, self._numbers, self._clock = engine, journal, numbers, clock
         self._unflushed: list[Attempt] = []
+        self._segments = ActiveSegments(_RECORD_BYTES)
         self._rows = {table: batches_in(engine.read(table), table) for table in engine.tables}
 
     def do(self, word: str) -> None:
@@ -285,13 +297,9 @@ class _Session:
         if found != {table: sorted(numbers) for table, numbers in self._rows.items()}:
             raise PromiseBroken("corrupt", f"after {word} the engine returns the batches {found}, not {self._rows}")
         if word in found and self._engine.has_log(word):
-            self._look_at_segments(word)
-
-    def _look_at_segments(self, table: str) -> None:
-        most = self._engine.options.segment_bytes_max + _RECORD_BYTES
-        for active in (self._engine.root / "wal" / table).glob("*-.arrows"):
-            if (size := len(active.read_bytes().rstrip(b"\0"))) > most:
-                raise PromiseBroken("corrupt", f"{active.name} of {table} has {size} bytes, where {most} are the most")
+            self._segments.appended(self._engine.root / "wal" / word, self._engine.options.segment_bytes_max)
+        else:
+            self._segments.forget()
 
 
 def _number(word: str) -> float | None:

@@ -17,12 +17,17 @@ from crashmatrix.reference_wal.log.segments.segment import (
     scan,
 )
 
-__all__ = ["SECTOR_BYTES", "stop_rotating", "tear_an_append"]
+__all__ = ["SECTOR_BYTES", "active_segment", "stop_rotating", "tear_an_append"]
 
 SECTOR_BYTES = 512
 """The disk's, and not the engine's idea of it, which is under test."""
 
 _LARGE_BYTES = 20_000
+
+
+def active_segment(log: Path) -> Path:
+    """Return the segment that takes the next record of a log's folder."""
+    return next(log.glob("*-.arrows"))
 
 
 def tear_an_append(active: Path, *, lost: Literal["rest", "middle", "last"] = "rest") -> None:

@@ -26,7 +26,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.torn_logs import SECTOR_BYTES
 
-__all__ = ["copy_of", "refuse_damage"]
+__all__ = ["copy_of", "refuse_damage", "without_crash_points"]
 
 _ENDS_BYTES = 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
@@ -38,19 +38,25 @@ _NUMBERS = re.compile(r"[0-9a-f]{16}|\d+")
 
 
 @contextmanager
-def copy_of(root: Path) -> Iterator[Path]:
-    """Make a copy of a folder for the block, in which there is no crash point."""
+def without_crash_points() -> Iterator[None]:
+    """Let no failpoint count in the block: it is not the system's own work."""
     before = faults.observe(None)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(shutil.copytree(root, Path(folder) / "copy"))
+        yield
     finally:
         faults.observe(before)
 
 
+@contextmanager
+def copy_of(root: Path) -> Iterator[Path]:
+    """Make a copy of a folder for the block, in which there is no crash point."""
+    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copytree(root, Path(folder) / "copy"))
+
+
 def refuse_damage(
     root: Path, look: Callable[[Path, Callable[[], None]], object], seed: int, *, times: int = 24, but_for: str = ""
-) -> None:
+) -> object:
     """Damage copies of a folder that nobody has open, and open them; or damage them once they are open.
 
     Args:
@@ -60,6 +66,9 @@ def refuse_damage(
             differ in numbers and in the name of the table only.
         but_for: the name of a folder in it whose files the engine does not vouch for.
 
+    Returns:
+        The contents of the folder, as ``look`` returned them.
+
     Raises:
         PromiseBroken: something else was there; the error did not name the file; or a data file lacked bytes, and opening the
             folder did not find that.
@@ -67,10 +76,10 @@ def refuse_damage(
     chance = random.Random(f"damage {seed}")
     with copy_of(root) as copy, claimed_as_broken("opening a copy of the folder"):
         there = look(copy, _nothing)
-    for file, way in islice(_drawn(root, chance, but_for), times):
+    for turn, (file, way) in enumerate(islice(_drawn(root, chance, but_for), times)):
         with copy_of(root) as copy:
             damage = _Damage.drawn(copy / file, way, chance)
-            is_open = chance.random() < _WHILE_OPEN
+            is_open = chance.random() < _WHILE_OPEN and bool(turn)
             opened = _Opened(damage if is_open else _nothing)
             if not is_open:
                 damage()
@@ -88,6 +97,7 @@ def refuse_damage(
                     raise PromiseBroken(broken.verdict, f"{how}, and then {broken.explanation}") from broken
         if found != there:
             raise PromiseBroken("corrupt", f"{how}, and the folder returned other rows")
+    return there
 
 
 def _nothing() -> None:
@@ -106,7 +116,10 @@ class _Opened:
 
 
 def _drawn(root: Path, chance: random.Random, but_for: str) -> Iterator[tuple[Path, str]]:
-    """Yield a file of each kind, by its path in the folder, and a way to damage it; then another way, or file, for each kind."""
+    """Yield a file of each kind, by its path in the folder, and a way to damage it; then another way, or file, for each kind.
+
+    A data file that is cut short comes first, if there is one: opening the folder has to find that, and few other turns show it.
+    """
     kinds = dict[str, list[Path]]()
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -116,6 +129,9 @@ def _drawn(root: Path, chance: random.Random, but_for: str) -> Iterator[tuple[Pa
                 if name.endswith("-.arrows") and not _end_is_noted(root / place / name):
                     continue  # An error kept the log from noting its end: damage there may be a torn write.
                 kinds.setdefault(_kind(place / name), []).append(place / name)
+    data_files = [file for kind in kinds.values() for file in kind if _is_data(file)]
+    if data_files:
+        yield chance.choice(data_files), _CUT
     turns = [_turns(root, files, chance) for _, files in sorted(kinds.items())]
     while turns:
         chance.shuffle(turns)
@@ -133,6 +149,10 @@ def _turns(root: Path, files: list[Path], chance: random.Random) -> Iterator[tup
         cycle(chance.sample(files, len(files))), cycle(chance.sample(_WAYS, len(_WAYS))), strict=False
     ):
         yield file, _CHANGED if way == _REMOVED and _is_newest_commit(root / file) else way
+
+
+def _is_data(file: Path) -> bool:
+    return file.suffix == ".parquet" and ".checkpoint" not in file.suffixes
 
 
 def _end_is_noted(active: Path) -> bool:

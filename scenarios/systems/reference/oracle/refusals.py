@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
@@ -37,7 +37,9 @@ __all__ = [
     "read_meanwhile",
     "refuse",
     "refuse_all",
+    "refuse_marks",
     "refuse_to_log",
+    "threads_in_order",
 ]
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
@@ -159,6 +161,15 @@ def refuse_all(wal: WriteAheadLog, table: str, schema: pa.Schema, batch: pa.Reco
             raise PromiseBroken("corrupt", f"{table} takes a call, and its removal has failed half-way")
 
 
+def refuse_marks(wal: WriteAheadLog, table: str) -> None:
+    """Mark batches of a table whose log has failed. Raises PromiseBroken unless each call is refused."""
+    calls: list[Callable[[], None]] = [partial(wal.mark_persisted, table, [0]), partial(wal.truncate, table)]
+    for call in calls:
+        with suppress(LogPoisoned), claimed_as_broken(f"a mark of {table} after a failed call"):
+            call()
+            raise PromiseBroken("corrupt", f"{table} takes marks after a call has failed")
+
+
 def append_together(log: SegmentedLog, batches: Mapping[int, pa.RecordBatch]) -> dict[int, Exception]:
     """Append from as many threads, which queue in this order while the log is kept quiet; returns the errors, by number."""
     errors, threads = dict[int, Exception](), list[threading.Thread]()
@@ -197,6 +208,14 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
         thread.join()
     for error in errors:
         raise error
+
+
+def threads_in_order(numbers: Sequence[int], table: str) -> None:
+    """Raise PromiseBroken unless each thread's batches are in its order; a thread has a hundred numbers of its own."""
+    for thread in {number // 100 for number in numbers}:
+        mine = [number for number in numbers if number // 100 == thread]
+        if mine != sorted(mine):
+            raise PromiseBroken("reordered", f"{table}: one thread's batches came back as {mine}")
 
 
 @contextmanager

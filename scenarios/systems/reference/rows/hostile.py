@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["HOSTILE_TAGS", "HOSTILE_TIMESTAMP", "PLACE", "SIZES", "SIZES_NESTED", "hostile_rows", "nested_rows"]
 
@@ -31,10 +32,14 @@ generation, with more values than indices."""
 
 _NESTED = ["labels", "at", "place", "coarse", "marks"]
 
+_CROWD = 90
+"""So many names has the last row of a batch that has more rows than that: two such rows have more than there are indices."""
+
 _WIDE = 3
 """One row in so many of the batches of one row is wide."""
 
 _NAMES = pa.dictionary(pa.int8(), pa.string())
+_MANY = pa.large_list(_NAMES)
 PLACE = pa.struct(
     [
         pa.field("name", _NAMES),
@@ -98,7 +103,23 @@ def nested_rows(seed: int) -> list[pa.RecordBatch]:
     """Return the batches of the table without tags. Its lists of names are large ones, too."""
     draw = random.Random(f"{seed} nested")
     batches = [_batch(draw, size, wide=False).select(_NESTED) for size in SIZES_NESTED]
-    return [batch.append_column("many", batch["labels"].cast(pa.large_list(_NAMES))) for batch in batches]
+    return [_with_many(batch, number) for number, batch in enumerate(batches)]
+
+
+def _with_many(batch: pa.RecordBatch, number: int) -> pa.RecordBatch:
+    """Add the lists of names that are large ones.
+
+    In a large batch the last row has as many names as fit, and alone has no time: so it lies beside that of the next large batch
+    in a file, and no two such rows share a dictionary.
+    """
+    rows = batch.num_rows
+    if rows <= _CROWD:
+        return batch.append_column("many", batch["labels"].cast(_MANY))
+    names = [f"n{number}-{place}" for place in range(_CROWD)]
+    many = pa.array([*([name, None, None] for name in (names * 2)[: rows - 1]), names], _MANY)
+    crowded = pa.LargeListArray.from_arrays(many.offsets, _ambiguous(many.values), type=_MANY)
+    times = pa.concat_arrays([pc.fill_null(batch["at"], 0)[:-1], pa.nulls(1, batch["at"].type)])
+    return batch.set_column(_NESTED.index("at"), batch.schema.field("at"), times).append_column("many", crowded)
 
 
 def _batch(draw: random.Random, size: int, *, wide: bool) -> pa.RecordBatch:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal.delta.compression import to_parquet
+from crashmatrix.reference_wal.delta.dictionaries import decoded
+from crashmatrix.reference_wal.keys import order
 from crashmatrix.reference_wal.options import check_columns, check_storable
 from crashmatrix.scenarios.systems.reference.engine import OPTIONS
 from crashmatrix.scenarios.systems.reference.rows.exact import first_difference, plain, undictionaried
@@ -59,6 +61,15 @@ def test_nulls_beneath_nulls(seed: int) -> None:
     """Null structs have fields that allow none."""
     places = [batch["place"] for batch in (*hostile_rows(seed), *nested_rows(seed))]
     assert any(place.field(2).null_count for place in places)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_crowded_rows_lie_side_by_side(seed: int) -> None:
+    """Sorted by time, one row of each large batch comes last, and two of them have more names than there are indices."""
+    rows = pa.concat_tables([pa.Table.from_batches([batch]) for batch in nested_rows(seed) if batch.num_rows > 90])
+    many = decoded(rows).take(order(rows, ["at"]))["many"].to_pylist()
+    assert len(set(many[-2])) == len(set(many[-1])) == 90 and len({*many[-2], *many[-1]}) > 128
+    assert max(map(len, many[:-2])) == 3
 
 
 INNER: dict[str, Callable[[pa.Array], pa.DictionaryArray]] = {

@@ -1,0 +1,121 @@
+"""Each byte of a small file is changed, one at a time: the engine says which file, or has the same rows.
+
+`damage` draws its places, and a file of twenty bytes comes up once or twice in a run. So a checksum that leaves out one byte goes
+unseen. Small files are quickly read, so none of their bytes is left to chance. Files that are in use are read again after each
+change, without another opening.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from crashmatrix.reference_wal import ReferenceWalError
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
+from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of, without_crash_points
+
+__all__ = ["SMALL_BYTES_MAX", "refuse_each_byte", "refuse_while_open"]
+
+SMALL_BYTES_MAX = 300
+"""The size of a small file at most: of a set of persisted batches, or a note of a log's end."""
+
+_CHANGE = 1
+"""The bit that is changed: it makes another digit of a digit, so that the file still reads as one of its kind."""
+
+_ENDS_BYTES = 8
+
+
+def refuse_each_byte(root: Path, part: Path, look: Callable[[Path], object]) -> None:
+    """Change each byte of each small file in one folder of ``root``, and open a copy that has this folder only.
+
+    Args:
+        part: the folder, below ``root``.
+        look: opens a folder, and returns what is in it.
+
+    Raises:
+        PromiseBroken: something else was there, or the error did not name the file.
+    """
+    with _part_of(root, part) as copy, claimed_as_broken(f"opening a copy of {part} by itself"):
+        there = look(copy)
+    for file in sorted((root / part).iterdir()):
+        data = file.read_bytes() if file.is_file() else b""
+        for place in range(len(data) if len(data) <= SMALL_BYTES_MAX else 0):
+            with _part_of(root, part) as copy:
+                changed = copy / part / file.name
+                changed.write_bytes(_changed(data, place))
+                _is_refused(changed, place, partial(look, copy), there, "before the folder was opened")
+
+
+def refuse_while_open(
+    root: Path,
+    open_in: Callable[[Path], Iterator[tuple[Iterable[Path], Callable[[], object]]]],
+    seed: int,
+    *,
+    times: int,
+    strict: bool = False,
+) -> None:
+    """Open a copy of ``root``, change some bytes of files in it, one at a time, and read; then put each back.
+
+    Args:
+        open_in: opens a folder for a ``with`` block, as the function beneath a context manager does, and yields files and what
+            reads them.
+        seed: draws bytes, besides the first and the last ones of each file.
+        times: how many are drawn of each file.
+        strict: whether each change must be refused, even where the rows are the same.
+
+    Raises:
+        PromiseBroken: something else was read, or the error did not name the file.
+    """
+    chance = random.Random(f"each byte {seed}")
+    with copy_of(root) as copy, contextmanager(open_in)(copy) as (files, read):
+        with claimed_as_broken("reading a copy of the folder"):
+            there = read()
+        for file in files:
+            data = file.read_bytes()
+            ends = {*range(min(_ENDS_BYTES, len(data))), *range(max(0, len(data) - _ENDS_BYTES), len(data))}
+            for place in sorted({*ends, *(chance.randrange(len(data)) for _ in range(times if data else 0))}):
+                _put(file, place, _changed(data, place)[place : place + 1])
+                _is_refused(file, place, read, there, "while it was open", strict=strict)
+                _put(file, place, data[place : place + 1])
+
+
+def _changed(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ _CHANGE]) + data[place + 1 :]
+
+
+def _put(file: Path, place: int, byte: bytes) -> None:
+    """Change the file itself: its user may have it open."""
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        opened.write(byte)
+
+
+def _is_refused(
+    file: Path, place: int, read: Callable[[], object], there: object, when: str, *, strict: bool = False
+) -> None:
+    how = f"byte {place} of {file.parent.name}/{file.name} was changed {when}"
+    with claimed_as_broken(f"reading when {how}"):
+        try:
+            found = read()
+        except ReferenceWalError as error:
+            if getattr(error, "path", None) != file:
+                raise
+            return
+    if found != there:
+        raise PromiseBroken("corrupt", f"{how}, and other rows were returned")
+    if strict:
+        raise PromiseBroken("corrupt", f"{how}, and nobody noticed")
+
+
+@contextmanager
+def _part_of(root: Path, part: Path) -> Iterator[Path]:
+    """Make a copy of one folder below ``root``, at its place, for the block."""
+    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(root / part, Path(folder, "copy") / part)
+        yield Path(folder, "copy")
