@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -189,19 +190,28 @@ def test_moved_together(tmp_path: Path) -> None:
         assert (engine.read("t").num_rows, received(tmp_path / "new" / "engine" / "there")) == (0, [0.0])
 
 
+def after_the_note(monkeypatch: pytest.MonkeyPatch, others: Callable[[], None]) -> None:
+    """Let others do something right after a transfer's note is written."""
+    put = transfer_module.INTENT.put
+
+    def put_and_let(_: object, *args: object, **kwargs: object) -> None:
+        put(*args, **kwargs)  # type: ignore[arg-type]
+        others()
+
+    monkeypatch.setattr(type(transfer_module.INTENT), "put", put_and_let)
+
+
 def test_another_writer_came_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit of somebody else's at the same moment makes the transfer fail, without loss, and the next one succeed."""
     there = tmp_path / "there"
     write_deltalake(there, pa.Table.from_batches([batch(100.0)]))
-    put = transfer_module.INTENT.put
 
-    def overtaken(*args: object, **kwargs: object) -> None:
-        put(*args, **kwargs)  # type: ignore[arg-type]
+    def overtake() -> None:
         write_deltalake(there, pa.Table.from_batches([batch(101.0)]), mode="append")
 
     with opened(tmp_path) as engine:
         store(engine, 0.0)
-        monkeypatch.setattr(type(transfer_module.INTENT), "put", lambda _, *args, **kwargs: overtaken(*args, **kwargs))
+        after_the_note(monkeypatch, overtake)
         with pytest.raises(TransferFailed, match="there"):
             engine.transfer("t", there)
         monkeypatch.undo()
@@ -232,16 +242,14 @@ def test_columns_changed_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.
     """A table replaced after it was looked at, at the same version, takes no rows, and leaves no note behind."""
     there = tmp_path / "there"
     write_deltalake(there, pa.Table.from_batches([batch(100.0)]))
-    put = transfer_module.INTENT.put
 
-    def replaced(*args: object, **kwargs: object) -> None:
-        put(*args, **kwargs)  # type: ignore[arg-type]
+    def replace_it() -> None:
         shutil.rmtree(there)
         write_deltalake(there, pa.table({"site": ["x"]}))
 
     with opened(tmp_path) as engine:
         store(engine, 0.0)
-        monkeypatch.setattr(type(transfer_module.INTENT), "put", lambda _, *args, **kwargs: replaced(*args, **kwargs))
+        after_the_note(monkeypatch, replace_it)
         with pytest.raises(TransferFailed, match="has columns"):
             engine.transfer("t", there)
         monkeypatch.undo()

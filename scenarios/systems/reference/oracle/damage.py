@@ -48,10 +48,12 @@ def without_crash_points() -> Iterator[None]:
 
 
 @contextmanager
-def copy_of(root: Path) -> Iterator[Path]:
-    """Make a copy of a folder for the block, in which there is no crash point."""
+def copy_of(root: Path, part: Path = Path()) -> Iterator[Path]:
+    """Make a copy of a folder, or of the part of it at this place below it, for the block, in which there is no crash point."""
     with without_crash_points(), tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copytree(root, Path(folder) / "copy"))
+        copy = Path(folder, "copy")
+        shutil.copytree(root / part, copy / part)
+        yield copy
 
 
 def refuse_damage(

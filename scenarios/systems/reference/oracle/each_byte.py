@@ -8,8 +8,6 @@ change, without another opening.
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +16,7 @@ from pathlib import Path
 from crashmatrix.reference_wal import ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of, without_crash_points
+from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of
 
 __all__ = ["SMALL_BYTES_MAX", "refuse_each_byte", "refuse_while_open"]
 
@@ -41,12 +39,12 @@ def refuse_each_byte(root: Path, part: Path, look: Callable[[Path], object]) -> 
     Raises:
         PromiseBroken: something else was there, or the error did not name the file.
     """
-    with _part_of(root, part) as copy, claimed_as_broken(f"opening a copy of {part} by itself"):
+    with copy_of(root, part) as copy, claimed_as_broken(f"opening a copy of {part} by itself"):
         there = look(copy)
     for file in sorted((root / part).iterdir()):
         data = file.read_bytes() if file.is_file() else b""
         for place in range(len(data) if len(data) <= SMALL_BYTES_MAX else 0):
-            with _part_of(root, part) as copy:
+            with copy_of(root, part) as copy:
                 changed = copy / part / file.name
                 changed.write_bytes(_changed(data, place))
                 _is_refused(changed, place, partial(look, copy), there, "before the folder was opened")
@@ -111,11 +109,3 @@ def _is_refused(
         raise PromiseBroken("corrupt", f"{how}, and other rows were returned")
     if strict:
         raise PromiseBroken("corrupt", f"{how}, and nobody noticed")
-
-
-@contextmanager
-def _part_of(root: Path, part: Path) -> Iterator[Path]:
-    """Make a copy of one folder below ``root``, at its place, for the block."""
-    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(root / part, Path(folder, "copy") / part)
-        yield Path(folder, "copy")
