@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from crashmatrix import Item, Promises
+from crashmatrix import Item
 from crashmatrix.scenarios.target.contract import AtLeastOnce, AtMostOnce, Contract
+from tests.scenarios.target.contracts.rows import found_in
 
 TABLE: list[tuple[Contract, str, list[Item], str]] = [
     (AtLeastOnce(), "attempt 1|ack 1", [1, 1, 1], ""),
@@ -21,6 +22,4 @@ TABLE: list[tuple[Contract, str, list[Item], str]] = [
 @pytest.mark.parametrize(("contract", "journal", "recovered", "expected"), TABLE)
 def test_table(contract: Contract, journal: str, recovered: list[Item], expected: str) -> None:
     """An acknowledged item is owed unless it may be gone, and no other comes back than one attempted."""
-    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
-    found = [f"{one.verdict}: {one.explanation}" for one in contract.judge(promises, recovered)]
-    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    assert found_in(contract, journal, recovered, expected) == [expected] * bool(expected)

@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from crashmatrix import Item, Promises, UsageError
 from crashmatrix.scenarios.target.contract import Latest
 from tests.scenarios.target.contracts.oracle import History, histories, key_of
+from tests.scenarios.target.contracts.rows import found_in
 
 TABLE: list[tuple[str, list[Item], str]] = [
     # deletes
@@ -44,9 +45,7 @@ TABLE: list[tuple[str, list[Item], str]] = [
 @pytest.mark.parametrize(("journal", "recovered", "expected"), TABLE)
 def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     """A deleted key is gone; of attempts that overlap, either may be the last."""
-    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
-    found = [f"{one.verdict}: {one.explanation}" for one in Latest().judge(promises, recovered)]
-    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    assert found_in(Latest(), journal, recovered, expected) == [expected] * bool(expected)
 
 
 def test_a_deletion_is_not_recovered() -> None:

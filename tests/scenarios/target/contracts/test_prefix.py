@@ -12,6 +12,7 @@ from crashmatrix.scenarios.target.contract import Prefix
 from crashmatrix.scenarios.target.contracts import prefix
 from crashmatrix.scenarios.target.contracts.history import Budget
 from tests.scenarios.target.contracts.oracle import History, histories, logs
+from tests.scenarios.target.contracts.rows import found_in
 
 TABLE: list[tuple[str, list[Item], str]] = [
     ("attempt:v 1|attempt:w 2|ack:v 1|ack:w 2", [2, 1], ""),
@@ -48,9 +49,7 @@ TABLE: list[tuple[str, list[Item], str]] = [
 @pytest.mark.parametrize(("journal", "recovered", "expected"), TABLE)
 def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     """The items that came back are the beginning of some order of the attempts."""
-    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
-    found = [f"{one.verdict}: {one.explanation}" for one in Prefix().judge(promises, recovered)]
-    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    assert found_in(Prefix(), journal, recovered, expected) == [expected] * bool(expected)
 
 
 def test_a_search_that_is_too_large_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

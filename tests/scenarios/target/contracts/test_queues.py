@@ -9,6 +9,7 @@ import pytest
 from crashmatrix import Item, Promises, UsageError
 from crashmatrix.scenarios.target.contract import Contract, Queue
 from tests.scenarios.target.contracts.oracle import Did, History, Status, key_of, queued
+from tests.scenarios.target.contracts.rows import found_in
 
 PUT, DONE, TAKING = 'attempt ["put",1]|ack ["put",1]', '|attempt ["done",1]|ack ["done",1]', '|attempt ["done",1]'
 AGAIN = TAKING + '|fail ["done",1]' + DONE
@@ -57,9 +58,7 @@ TABLE: list[tuple[Contract, str, list[Item], str]] = [
 @pytest.mark.parametrize(("contract", "journal", "recovered", "expected"), TABLE)
 def test_table(contract: Contract, journal: str, recovered: list[Item], expected: str) -> None:
     """An item that was put stays until it is done, and does not come back then."""
-    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
-    found = [f"{one.verdict}: {one.explanation}" for one in contract.judge(promises, recovered)]
-    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    assert found_in(contract, journal, recovered, expected) == [expected] * bool(expected)
 
 
 def test_items_of_a_queue() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from crashmatrix import Item, Promises, UsageError
 from crashmatrix.scenarios.target.contract import Transactions
 from tests.scenarios.target.contracts.oracle import History, histories, key_of
+from tests.scenarios.target.contracts.rows import found_in
 
 A = '[["a",1],["b",1]]'
 B = '[["a",2],["b",2]]'
@@ -43,9 +44,7 @@ TABLE: list[tuple[str, list[Item], str]] = [
 @pytest.mark.parametrize(("journal", "recovered", "expected"), TABLE)
 def test_table(journal: str, recovered: list[Item], expected: str) -> None:
     """Each broken promise has its verdict, and names the transaction."""
-    promises = Promises.parse(journal.replace("|", "\n").encode() + b"\n")
-    found = [f"{one.verdict}: {one.explanation}" for one in Transactions().judge(promises, recovered)]
-    assert [one[: len(expected)] for one in found] == [expected] * bool(expected)
+    assert found_in(Transactions(), journal, recovered, expected) == [expected] * bool(expected)
 
 
 def test_what_was_there_is_owed() -> None:
