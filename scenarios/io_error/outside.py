@@ -16,7 +16,7 @@ from crashmatrix.scenarios.io_error.jobs import size_of
 from crashmatrix.scenarios.io_error.messages import Account, Fired, Place
 from crashmatrix.scenarios.judging.watched import Hit, run_watched_system
 from crashmatrix.scenarios.processes.calls.call_faults import Made
-from crashmatrix.scenarios.processes.calls.system_calls import failpoint_environment
+from crashmatrix.scenarios.processes.calls.outside_failpoints import failpoint_environment
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Journal

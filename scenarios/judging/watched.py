@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE
+from crashmatrix.scenarios.processes.calls.outside_failpoints import failpoint_environment
 from crashmatrix.scenarios.processes.calls.own_failpoints import show_own
-from crashmatrix.scenarios.processes.calls.system_calls import Coverage, failpoint_environment, run_watched
+from crashmatrix.scenarios.processes.calls.system_calls import Coverage, run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 from crashmatrix.scenarios.processes.result import Relayed, describe

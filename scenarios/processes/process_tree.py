@@ -16,7 +16,7 @@ import select
 import signal
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from typing import NoReturn, Protocol, Self
 from crashmatrix.faults.disk.linux.containment import start_forked
 from crashmatrix.scenarios.errors import ScenarioError
 from crashmatrix.scenarios.processes.held import HeldProcess, child_of_ours, this_process
-from crashmatrix.scenarios.processes.stopping import is_stopped
+from crashmatrix.scenarios.processes.stopping import is_stopped, running_below
 from crashmatrix.scenarios.processes.subreaper import adopt_orphans
 
 __all__ = ["ProcessTree", "Waiting"]
@@ -66,8 +66,8 @@ class ProcessTree:
     """
 
     def __init__(self, body: Callable[[], None]) -> None:
-        self.held = 0
-        """A thread that somebody keeps from doing anything; 0 for none."""
+        self.held: list[int] = []
+        """Threads that somebody keeps from doing anything; the last is the one that is looked at."""
         self.waiting: Waiting | None = None
         """The thread that waits before a system call; None if none does, or the call is none that changes files."""
         self.reap: Callable[[], None] = lambda: None
@@ -129,16 +129,21 @@ class ProcessTree:
             process.send(number)
 
     def signal_held(self, number: int) -> bool:
-        """Send a signal to the thread that is held, if its process has a handler for it; returns whether it has."""
+        """Send a signal to the thread that is held and looked at, if its process has a handler for it; returns whether it has."""
+        thread = self.held[-1]
         try:
-            status = Path(f"/proc/{self.held}/status").read_text()
+            status = Path(f"/proc/{thread}/status").read_text()
         except OSError:
             return False
         caught = int(status.partition("SigCgt:")[2].split()[0], 16) >> (number - 1) & 1
-        ours = caught and any(self.held in _threads(process.pid) and process.runs() for process in self._below())
+        ours = caught and any(thread in _threads(process.pid) and process.runs() for process in self._below())
         if ours:
-            _LIBC.tgkill(int(status.partition("Tgid:")[2].split()[0]), self.held, number)
+            _LIBC.tgkill(int(status.partition("Tgid:")[2].split()[0]), thread, number)
         return bool(ours)
+
+    def running(self) -> set[int]:
+        """Return the threads that run or wait for a disk now, without those that are held."""
+        return running_below(self._held.pid, but=self.held) if self._held else set()
 
     def _below(self) -> list[HeldProcess]:
         return self._held.descendants() if self._held else []
@@ -182,7 +187,7 @@ def _kill_all() -> None:
             return
 
 
-def _is_quiet(process: HeldProcess, held: int) -> bool:
+def _is_quiet(process: HeldProcess, held: Collection[int]) -> bool:
     try:
         return is_stopped(process.pid, but=held) or _waits_for_vfork(process.pid) or not process.runs()
     except ProcessLookupError:
@@ -199,14 +204,14 @@ def _waits_for_vfork(pid: int) -> bool:
     return states == {"D"} and calls <= _WAIT_FOR_CHILD
 
 
-def _stop(process: HeldProcess, held: int) -> None:
-    """Stop a process. The kernel hands a signal to one thread; were it the one that is held, no other would ever stop."""
+def _stop(process: HeldProcess, held: Collection[int]) -> None:
+    """Stop a process. The kernel hands a signal to one thread; were it one that is held, no other would ever stop."""
     threads = _threads(process.pid)
-    if held not in threads:
+    if not any(thread in held for thread in threads):
         process.send(signal.SIGSTOP)
         return
     for thread in threads:
-        if thread != held and process.runs():
+        if thread not in held and process.runs():
             # By number, as no pidfd of a thread can be had before Linux 6.9; the kernel checks that it is of this process.
             _LIBC.tgkill(process.pid, thread, signal.SIGSTOP)
 

@@ -5,21 +5,22 @@ The process stops itself (`stop_here`); its driver waits until every thread has 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from crashmatrix.scenarios.errors import ScenarioError
 from crashmatrix.scenarios.processes.held import HeldProcess
 
-__all__ = ["STOP_SECONDS_MAX", "frozen", "is_stopped", "stop_here"]
+__all__ = ["STOP_SECONDS_MAX", "frozen", "is_stopped", "running_below", "stop_here"]
 
 STOP_SECONDS_MAX = 10.0
 _STOP_POLL_SECONDS = 0.00005
-_STAT_BYTES_MAX = 4096
+_BYTES_MAX = 1 << 16
 
 
 @contextmanager
@@ -49,21 +50,42 @@ def stop_here() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
-def is_stopped(pid: int, *, but: int = 0) -> bool:
-    """Return whether every thread of a process has stopped, but for one perhaps. Raises ProcessLookupError if it is gone."""
+def is_stopped(pid: int, *, but: Collection[int] = ()) -> bool:
+    """Return whether every thread of a process has stopped, but for some perhaps. Raises ProcessLookupError if it is gone."""
     try:
         threads = _threads(pid)
     except FileNotFoundError:
         raise ProcessLookupError(pid) from None
     try:
-        if threads == [str(but)]:
+        others = [thread for thread in threads if int(thread) not in but]
+        if not others:
             return True
-        states = {_state(f"/proc/{pid}/task/{thread}/stat") for thread in threads if thread != str(but)}
+        states = {_state(f"/proc/{pid}/task/{thread}/stat") for thread in others}
         if states <= set("ZX"):  # Dead, though its parent has not looked yet.
             raise ProcessLookupError(pid)
         return states <= set("TtZX") and _threads(pid) == threads
     except FileNotFoundError:
         return False  # A thread ended meanwhile.
+
+
+def running_below(pid: int, *, but: Collection[int]) -> set[int]:
+    """Return the threads of all processes below one that run, or wait for a disk, but for some. They are only looked at."""
+    found = set[int]()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
+        for thread in _threads(pid):
+            for child in map(int, _content(f"/proc/{pid}/task/{thread}/children").split()):
+                found |= _running(child, but) | running_below(child, but=but)
+    return found
+
+
+def _running(pid: int, but: Collection[int]) -> set[int]:
+    found = set[int]()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in map(int, _threads(pid)):
+            with contextlib.suppress(FileNotFoundError):  # A thread ended meanwhile; there may be more.
+                if thread not in but and _state(f"/proc/{pid}/task/{thread}/stat") in "RD":
+                    found.add(thread)
+    return found
 
 
 def _threads(pid: int) -> list[str]:
@@ -72,10 +94,14 @@ def _threads(pid: int) -> list[str]:
 
 def _state(stat_path: str) -> str:
     """Return the letter of a thread's state. Raises FileNotFoundError if the thread is gone."""
-    descriptor = os.open(stat_path, os.O_RDONLY | os.O_CLOEXEC)  # A file object would take twice as long.
+    return _content(stat_path).rpartition(b") ")[2][:1].decode()
+
+
+def _content(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # A file object would take twice as long.
     try:
-        return os.read(descriptor, _STAT_BYTES_MAX).rpartition(b") ")[2][:1].decode()
+        return os.read(descriptor, _BYTES_MAX)
     except ProcessLookupError:  # gone between opening and reading
-        raise FileNotFoundError(stat_path) from None
+        raise FileNotFoundError(path) from None
     finally:
         os.close(descriptor)

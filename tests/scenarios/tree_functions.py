@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from crashmatrix.scenarios.processes.calls.system_calls import failpoint_environment, run_watched
+from crashmatrix.scenarios.processes.calls.outside_failpoints import failpoint_environment
+from crashmatrix.scenarios.processes.calls.system_calls import run_watched
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 
@@ -218,4 +219,79 @@ def run_program(_: Channel, root: Path, program: str, failpoints: list[str]) -> 
 
     status = run_watched(body, root=root, journal=None, failpoints=failpoints, at=lambda name, *_: points.append(name))
     assert status == 0
+    return points
+
+
+SAYS = 60
+
+
+def say_before_writing(_: Channel, root: Path) -> list[tuple[int, int]]:
+    """A server answers its client, and writes only then.
+
+    Returns at each of its writes how often it has answered, and how many lines the client has written to the journal.
+    """
+    journal, (heard, said) = root.parent / "journal", os.pipe()
+    journal.touch()
+    seen: list[tuple[int, int]] = []
+    answered = 0
+
+    def body() -> None:
+        if os.fork() == 0:
+            os.close(said)
+            lines = os.open(journal, os.O_WRONLY | os.O_APPEND)
+            while os.read(heard, 1):
+                os.write(lines, b"ack 1\n")
+            os._exit(0)
+        file = os.open(root / "file", os.O_CREAT | os.O_WRONLY)
+        for _ in range(SAYS):
+            os.write(said, b"x")
+            os.write(file, b"x")
+
+    def at(name: str, *_: object) -> None:
+        nonlocal answered
+        if name == "call.write":
+            answered += 1
+            seen.append((answered, journal.stat().st_size // len("ack 1\n")))
+
+    assert run_watched(body, root=root, journal=journal, failpoints=(), at=at) == 0
+    return seen
+
+
+def beside_others(_: Channel, root: Path) -> list[str]:
+    """Write beside two processes that compute, and note lines, for ever, and a thread that removes files.
+
+    Returns the crash points.
+    """
+    journal = root.parent / "journal"
+    journal.touch()
+    points: list[str] = []
+
+    def body() -> None:
+        def compute() -> None:
+            while True:
+                sum(range(1000))
+
+        def note() -> None:
+            line = os.open(journal, os.O_WRONLY | os.O_APPEND)
+            while True:
+                os.write(line, b"ack 1\n")
+
+        def remove() -> None:
+            for number in range(5):
+                os.unlink(root / f"old{number}")
+
+        file = os.open(root / "file", os.O_CREAT | os.O_WRONLY)
+        for number in range(5):
+            os.close(os.open(root / f"old{number}", os.O_CREAT | os.O_WRONLY))
+        removing = threading.Thread(target=remove)
+        removing.start()
+        for work in (compute, note):
+            if os.fork() == 0:
+                work()
+        for _ in range(20):
+            os.write(file, b"x")
+        removing.join()
+        os._exit(0)
+
+    assert run_watched(body, root=root, journal=journal, failpoints=(), at=lambda name, *_: points.append(name)) == 0
     return points

@@ -7,14 +7,10 @@ counted as those of a failpoint of its name:
     call.write.cut, ...            a write half done, up to the end of a page of the file (`long_writes`)
     mapped.store                   about to store to a mapped file of the folder (`mapped_stores`)
     journal.line                   about to write to the journal
-    NAME                           a failpoint: of Python (`own_failpoints`), or of a program in another language, see below
+    NAME                           a failpoint: of Python (`own_failpoints`), or of another language (`outside_failpoints`)
 
 Not seen: what is done through descriptors and paths that the kernel resolves out of our sight (a name reached by a symbolic link
 from outside the folder). `Coverage` says what else was not, and why.
-
-Failpoints of programs written with fail-rs or gofail become visible without their help. Each is configured to do something
-harmless that takes a system call: fail-rs ``sleep`` of an absurd length, which tells which failpoint it is and which we
-answer in the kernel's place at once; gofail ``print``, which writes the failpoint's name.
 """
 
 from __future__ import annotations
@@ -25,24 +21,25 @@ import os
 import select
 import socket
 import struct
-import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crashmatrix.scenarios.processes.calls.arguments import changes, int32, memory, opened, touched
+from crashmatrix.scenarios.processes.calls.arguments import changes, opened, touched
 from crashmatrix.scenarios.processes.calls.call_faults import FailingCalls
 from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongWrite, long_write
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
-from crashmatrix.scenarios.processes.calls.own_failpoints import TIMESPEC, shown
+from crashmatrix.scenarios.processes.calls.outside_failpoints import printed, sleeping
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
+from crashmatrix.scenarios.processes.calls.settling import LINES_MAX, Settling
 from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column
 from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
 
-__all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "At", "Coverage", "failpoint_environment", "run_watched"]
+__all__ = ["DESCRIPTIONS", "JOURNAL_LINE", "PREFIX", "At", "Coverage", "run_watched"]
 
 PREFIX = "call."
 """The prefix of crash points that are system calls."""
@@ -51,11 +48,6 @@ JOURNAL_LINE = "journal.line"
 
 _SHARED = 3, 1
 """mmap(2): its flags, and a bit that MAP_SHARED and MAP_SHARED_VALIDATE have."""
-_PRINTED_BYTES_MAX = 4096
-_TIMER_ABSTIME = 1
-_SLEEP_SECONDS = 4_000_000
-"""Six weeks: no program sleeps that long of its own."""
-_GOFAIL_SAYS = b"failpoint print: "
 _IO_URING = (
     "io_uring, which was refused (ENOSYS) because its requests cannot be held back: the program was crashed without it"
 )
@@ -89,14 +81,6 @@ class Coverage:
     def note(self, rule: str) -> None:
         """Add a rule, once."""
         self.notes += [rule] if rule not in self.notes else []
-
-
-def failpoint_environment(names: Sequence[str]) -> dict[str, str]:
-    """Return the environment in which a program's failpoints show, for `run_watched` with the same names."""
-    if not names:
-        return {}
-    sleeps = (f"{name}=sleep({(_SLEEP_SECONDS + number) * 1000})" for number, name in enumerate(names))
-    return {"FAILPOINTS": ";".join(sleeps), "GOFAIL_FAILPOINTS": ";".join(f"{name}=print" for name in names)}
 
 
 def run_watched(
@@ -169,17 +153,22 @@ class _Watch:
         self._journal = os.path.realpath(journal) if journal else None
         self._kinds = {kind.numbers[column()]: (name, kind) for name, kind in KINDS.items() if kind.numbers[column()]}
         self._kinds |= {kind.numbers[column()]: (name, kind) for name, kind in READS.items()}  # read(2) has number 0.
-        self._sleeps = {numbers[column()]: name for name, numbers in SLEEPS.items()}
+        self._sleeps = {numbers[column()] for numbers in SLEEPS.values()}
         self._follow = stores
         self._refused = {numbers[column()] for numbers in REFUSED.values()}
+        self._settling, self._their_turn = Settling(), deque[Call]()
 
     def until_end(self, tree: ProcessTree, at: At) -> None:
         """Answer call after call until the body has ended."""
         if not self._follow:
             self._answer_all(tree, at, None)
             return
-        passed, coverage = partial(at, MAPPED_STORE, tree, _nothing), self._coverage
-        stores = MappedStores(self._is_inside, passed, coverage.lack, coverage.note)
+
+        def passed() -> None:
+            self._let_others_go_on(tree, at)
+            at(MAPPED_STORE, tree, _nothing)
+
+        stores = MappedStores(self._is_inside, passed, self._coverage.lack, self._coverage.note)
         tree.reap = stores.reap
         try:
             self._answer_all(tree, at, stores)
@@ -196,10 +185,12 @@ class _Watch:
         if stores:
             poll.register(stores, select.POLLIN)
         while True:
-            ready = dict(poll.poll())
+            ready = dict(poll.poll(0 if self._their_turn else None))
             if stores and stores.fileno() in ready:
                 stores.go_on()
-            if ready.get(self._listener.fileno(), 0) & select.POLLIN:
+            if self._their_turn:
+                self._one(self._their_turn.popleft(), tree, at, stores)
+            elif ready.get(self._listener.fileno(), 0) & select.POLLIN:
                 if call := self._listener.receive():
                     self._one(call, tree, at, stores)
             elif tree.fileno() in ready:
@@ -208,7 +199,7 @@ class _Watch:
                 poll.unregister(self._listener)
 
     def _one(self, call: Call, tree: ProcessTree, at: At, stores: MappedStores | None) -> None:
-        tree.held = call.pid if self._listener.holds else 0
+        self._hold(call, tree)
         try:
             if call.number == MMAP[column()] and not call.foreign:
                 self._mapping(call, stores)
@@ -217,7 +208,47 @@ class _Watch:
             else:
                 self._listener.answer(call, answer)
         finally:
-            tree.held, tree.waiting = 0, None
+            tree.held = [thread for thread in tree.held if thread != call.pid]
+            tree.waiting = None
+
+    def _hold(self, call: Call, tree: ProcessTree, *, looked_at: bool = True) -> None:
+        if self._listener.holds:
+            others = [thread for thread in tree.held if thread != call.pid]
+            tree.held = [*others, call.pid] if looked_at else [call.pid, *others]
+
+    def _let_others_go_on(self, tree: ProcessTree, at: At) -> None:
+        """Let all but the one that is held go on until they wait; see `settling`."""
+        if not self._listener.holds or self._failing:
+            return
+        poll, lines = select.poll(), Counter[int]()
+        poll.register(self._listener, select.POLLIN)
+
+        def next_call() -> bool | None:
+            waits = poll.poll(0) and self._listener.receive()
+            return self._meanwhile(waits, tree, at, lines) if waits else None
+
+        self._settling.wait(tree.running, next_call)
+
+    def _meanwhile(self, call: Call, tree: ProcessTree, at: At, lines: Counter[int]) -> bool:
+        """Deal with a call that comes while another is held; returns whether it was a line of the journal."""
+        name = self._kind_of_point(call)
+        lines[call.pid] += name == JOURNAL_LINE
+        if name and (name != JOURNAL_LINE or lines[call.pid] > LINES_MAX):
+            self._hold(call, tree, looked_at=False)
+            self._their_turn.append(call)
+            return False
+        self._one(call, tree, at, None)
+        return name == JOURNAL_LINE
+
+    def _kind_of_point(self, call: Call) -> str:
+        """Return a crash point's name, something for a mapping that is to be followed, or nothing."""
+        if call.foreign or call.number in self._refused:
+            return ""
+        if call.number == MMAP[column()]:
+            return MAPPED_STORE if self._follow else ""
+        with contextlib.suppress(OSError, OverflowError, struct.error):
+            return self._point(call)[0]
+        return ""
 
     def _mapping(self, call: Call, stores: MappedStores | None) -> None:
         if stores is None:
@@ -237,10 +268,15 @@ class _Watch:
             name, slept, files = self._point(call)
             cut = name.removeprefix(PREFIX) in WRITES and self._failing is None
             write = long_write(call, name.removeprefix(PREFIX)) if cut else None
-        except (OSError, OverflowError, struct.error):
-            # It was killed meanwhile, or hands over an address that is none.
+        except (
+            OSError,
+            OverflowError,
+            struct.error,
+        ):  # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
+            if name != JOURNAL_LINE:
+                self._let_others_go_on(tree, at)
             tree.waiting = self._waiting(call)
             at(name, tree, _nothing)
         if self._failing and name.startswith(PREFIX):
@@ -258,10 +294,10 @@ class _Watch:
     def _point(self, call: Call) -> tuple[str, bool, Sequence[str]]:
         """Return the crash point's name, or nothing; whether it is a failpoint's sleep, which is over at once; its files."""
         if call.number in self._sleeps:
-            failpoint = self._sleeping(call)
+            failpoint = sleeping(call, self._failpoints)
             return failpoint, bool(failpoint), ()
         name, kind = self._kinds[call.number]
-        if name == "write" and call.arguments[0] == 1 and (failpoint := self._printed(call)):
+        if name == "write" and call.arguments[0] == 1 and (failpoint := printed(call, self._failpoints)):
             return failpoint, False, ()
         if kind.anywhere:
             about_journal = kind.files and self._journal == opened(call, call.arguments[kind.files[0]])
@@ -273,31 +309,11 @@ class _Watch:
         return (PREFIX + name if inside else ""), False, files
 
     def _waiting(self, call: Call) -> WaitingThread | None:
-        if call.number not in self._kinds:
-            return None
-        return WaitingThread(call, *self._kinds[call.number], self._root, self._is_inside)
+        known = self._kinds.get(call.number)
+        return WaitingThread(call, *known, self._root, self._is_inside) if known else None
 
     def _is_inside(self, path: str) -> bool:
         return path == self._root or path.startswith(self._root + "/")
-
-    def _sleeping(self, call: Call) -> str:
-        clocked = self._sleeps[call.number] == "clock_nanosleep"
-        address = call.arguments[2 if clocked else 0]
-        seconds, nanoseconds = TIMESPEC.unpack(memory(call, address, TIMESPEC.size))
-        if not clocked and (own := shown(call, address, seconds, nanoseconds)):
-            return own
-        length = seconds + nanoseconds / 1e9
-        if clocked and call.arguments[1] & _TIMER_ABSTIME:
-            length -= time.clock_gettime(int32(call.arguments[0]))
-        number = round(length) - _SLEEP_SECONDS
-        return self._failpoints[number] if 0 <= number < len(self._failpoints) else ""
-
-    def _printed(self, call: Call) -> str:
-        if not self._failpoints:
-            return ""
-        text = memory(call, call.arguments[1], min(call.arguments[2], _PRINTED_BYTES_MAX))
-        name = text.removeprefix(_GOFAIL_SAYS).strip().decode(errors="replace")
-        return name if text.startswith(_GOFAIL_SAYS) and name in self._failpoints else ""
 
 
 def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At) -> int | None:
@@ -311,5 +327,4 @@ def _cut(write: LongWrite, name: str, tree: ProcessTree, at: At) -> int | None:
     return write.finish()
 
 
-def _nothing() -> None:
-    pass
+def _nothing() -> None: ...

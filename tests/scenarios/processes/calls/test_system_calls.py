@@ -60,24 +60,14 @@ def test_interrupted_calls_count_once(jobs: Jobs, root: Path) -> None:
     assert made == seen == 300
 
 
-RUST_LIKE = """
-import os, faults
-FIRST = faults.declare("first", "x")
-SECOND = faults.declare("second", "y")
-for _ in range(2):
-    FIRST.hit()
-    open(os.environ["ROOT"] + "/file", "w").close()
-    SECOND.hit()
-"""
+def test_acknowledgements_on_their_way_arrive_first(jobs: Jobs, root: Path) -> None:
+    """A thread about to write waits until the others have written to the journal, so that a crash there excuses nothing."""
+    seen = value(jobs.run(do.say_before_writing, root, seconds_max=SECONDS))
+    assert seen == [(number + 1, number + 1) for number in range(do.SAYS)]
 
 
-def test_failpoints_of_fail_rs(jobs: Jobs, root: Path) -> None:
-    """A program that follows FAILPOINTS as fail-rs does shows every hit, in order, and is not held up."""
-    points = value(jobs.run(do.run_program, root, RUST_LIKE, ["second", "first"], seconds_max=SECONDS))
-    assert points == ["first", "call.openat", "second"] * 2
-
-
-def test_failpoints_of_gofail(jobs: Jobs, root: Path) -> None:
-    """The line that gofail's `print` writes is a hit; other output is not, nor is a name that was not requested."""
-    program = "import os\nfor name in (b'a/b', b'c', b'a/b'): os.write(1, b'failpoint print: %s\\n' % name); os.write(1, name)"
-    assert value(jobs.run(do.run_program, root, program, ["a/b"], seconds_max=SECONDS)) == ["a/b", "a/b"]
+def test_others_do_not_hold_up_a_thread(jobs: Jobs, root: Path) -> None:
+    """One that computes, or writes to the journal as long as it may, is not waited for; who is held has its turn, once."""
+    points = value(jobs.run(do.beside_others, root, seconds_max=SECONDS))
+    assert points.count("call.write") == 20
+    assert points.count("call.unlink") == 5
