@@ -40,6 +40,7 @@ from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
+from crashmatrix.scenarios.systems.reference.oracle.spills import check_spills
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -264,6 +265,8 @@ class ReferenceEngine(SystemUnderTest):
 
     def _found(self, data: DataSet, root: Path, opened: Callable[[], None] = lambda: None) -> list[Item]:
         with self._open(root) as engine:
+            for table in engine.tables:
+                check_spills(engine.root, table)
             opened()
             found = {table: data.source(table).batches_in(engine.read(table), table) for table in engine.tables}
         return [item for table in found for item in (["create", table], *(batch.item for batch in found[table]))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -284,6 +285,8 @@ class ReferenceLog(SystemUnderTest):
             raise PromiseBroken("hole", f"{table}: batches {list(found)} of {log.next_id}, persisted {log.persisted}")
         numbers = [self._number(table, found[i]) if i in found else i for i in range(log.next_id)]
         threads_in_order(numbers, table)
+        if any(later[0] <= earlier[1] + 1 for earlier, later in pairwise(log.persisted)):
+            raise PromiseBroken("corrupt", f"{table}: the ranges of persisted batches touch: {log.persisted}")
         marks = [
             ["mark", table, sorted(ids)]
             for place, ids in (_PREPARED_MARK, *MARKS.values())

@@ -127,6 +127,13 @@ def test_marking_cut_short(point: str, fault: str, tmp_path: Path) -> None:
     wal.close()
 
 
+def test_a_set_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is not an empty one."""
+    (tmp_path / PERSISTED).mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_persisted(tmp_path, "identity")
+
+
 @pytest.mark.parametrize("unknown", [[8], [-1], [0, 99]])
 def test_ids_never_given_out(unknown: list[int], tmp_path: Path) -> None:
     """Marking an id that was never given out is refused, and nothing is written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
 from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
+from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from tests.reference_wal.support import SCHEMA, batch
 
 SIZES = {"segment_bytes_max": 1 << 20, "preallocate_bytes": 0}
@@ -69,6 +71,25 @@ def test_segment_size(tmp_path: Path) -> None:
     logs.change_segment_size(77)
     logs.start("t", SCHEMA, identity="of t", next_id=3)
     assert (logs.log("u").segment_bytes_max, logs.log("t").segment_bytes_max) == (77, 77)
+    logs.close()
+
+
+def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call waits until the logs have the size of the first one, so that the last call holds for all of them."""
+    logs = made(tmp_path / "wal")
+    logs.start("t", SCHEMA, identity="of t", next_id=3)
+    second, original = threading.Thread(target=logs.change_segment_size, args=(88,)), WriteAheadLog.change_segment_size
+
+    def slow(wal: WriteAheadLog, size: int) -> None:
+        if size == 77:
+            second.start()
+            second.join(0.1)
+        original(wal, size)
+
+    monkeypatch.setattr(WriteAheadLog, "change_segment_size", slow)
+    logs.change_segment_size(77)
+    second.join()
+    assert logs.log("t").segment_bytes_max == 88
     logs.close()
 
 

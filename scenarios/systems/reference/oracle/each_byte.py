@@ -8,6 +8,7 @@ change, without another opening.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,10 +28,14 @@ _CHANGE = 1
 """The bit that is changed: it makes another digit of a digit, so that the file still reads as one of its kind."""
 
 _ENDS_BYTES = 8
+_MESSAGE = b"\xff" * 4
+"""The first bytes of each message in Arrow's stream format: what a log says of its records stands right before them."""
 
 
 def refuse_each_byte(root: Path, part: Path, look: Callable[[Path], object]) -> None:
     """Change each byte of each small file in one folder of ``root``, and open a copy that has this folder only.
+
+    Then there is a folder where the file was: whether a file is there and cannot be read, or is not there, makes a difference.
 
     Args:
         part: the folder, below ``root``.
@@ -48,6 +53,9 @@ def refuse_each_byte(root: Path, part: Path, look: Callable[[Path], object]) -> 
                 changed = copy / part / file.name
                 changed.write_bytes(_changed(data, place))
                 _is_refused(changed, place, partial(look, copy), there, "before the folder was opened")
+        if 0 < len(data) <= SMALL_BYTES_MAX:
+            with copy_of(root, part) as copy:
+                _cannot_be_read(copy / part / file.name, partial(look, copy), there)
 
 
 def refuse_while_open(
@@ -63,7 +71,7 @@ def refuse_while_open(
     Args:
         open_in: opens a folder for a ``with`` block, as the function beneath a context manager does, and yields files and what
             reads them.
-        seed: draws bytes, besides the first and the last ones of each file.
+        seed: draws bytes, besides the first and the last ones of each file, and those before one message of Arrow's in it.
         times: how many are drawn of each file.
         strict: whether each change must be refused, even where the rows are the same.
 
@@ -76,11 +84,33 @@ def refuse_while_open(
             there = read()
         for file in files:
             data = file.read_bytes()
-            ends = {*range(min(_ENDS_BYTES, len(data))), *range(max(0, len(data) - _ENDS_BYTES), len(data))}
-            for place in sorted({*ends, *(chance.randrange(len(data)) for _ in range(times if data else 0))}):
+            drawn = [chance.randrange(len(data)) for _ in range(times if data else 0)]
+            for place in sorted({*_ends(data, chance), *drawn}):
                 _put(file, place, _changed(data, place)[place : place + 1])
                 _is_refused(file, place, read, there, "while it was open", strict=strict)
                 _put(file, place, data[place : place + 1])
+
+
+def _ends(data: bytes, chance: random.Random) -> set[int]:
+    ends = [_ENDS_BYTES, len(data)]
+    if messages := [found.start() for found in re.finditer(re.escape(_MESSAGE), data)]:
+        ends.append(chance.choice(messages))
+    return {place for end in ends for place in range(max(0, end - _ENDS_BYTES), min(end, len(data)))}
+
+
+def _cannot_be_read(file: Path, read: Callable[[], object], there: object) -> None:
+    file.unlink()
+    file.mkdir()
+    how = f"a folder is in the place of {file.parent.name}/{file.name}"
+    with claimed_as_broken(f"reading when {how}"):
+        try:
+            found = read()
+        except IsADirectoryError as error:
+            if error.filename != str(file):
+                raise
+            return
+    if found != there:
+        raise PromiseBroken("corrupt", f"{how}, and other rows were returned")
 
 
 def _changed(data: bytes, place: int) -> bytes:

@@ -45,22 +45,30 @@ def read_older(root: Path, look: Callable[[Path], object], there: object) -> Non
 
 
 def refuse_two(root: Path, look: Callable[[Path], object]) -> None:
-    """Tear a checkpoint, and remove the commit behind the one before it. Raises PromiseBroken unless the table is named."""
+    """Tear a checkpoint, and remove a commit behind the one before it: the first, or the last but one.
+
+    Raises PromiseBroken unless the table is named.
+    """
     for torn in _replaceable(root)[:1]:
-        before = max(file for file in (root / torn).parent.glob("*.checkpoint.parquet") if file.name < torn.name)
-        commit = torn.with_name(f"{int(before.name[:20]) + 1:020d}.json")
-        with copy_of(root) as copy:
-            _tear(copy / torn)
-            (copy / commit).unlink()
-            how = f"{torn} is torn, and {commit.name} is gone"
-            with claimed_as_broken(f"opening a copy in which {how}"):
-                try:
-                    look(copy)
-                except ReferenceWalError as error:
-                    if getattr(error, "path", None) != copy / torn:
-                        raise
-                    continue
-        raise PromiseBroken("corrupt", f"{how}, and nobody noticed")
+        log = root / torn.parent
+        before = max(file.name for file in log.glob("*.checkpoint.parquet") if file.name < torn.name)
+        behind = sorted(file.name for file in log.glob("[0-9]*.json") if file.name[:20] > before[:20])
+        for commit in dict.fromkeys((behind[0], *behind[-2:-1])):
+            with copy_of(root) as copy:
+                _tear(copy / torn)
+                (copy / torn).with_name(commit).unlink()
+                _is_named(copy, look, copy / torn, f"{torn} is torn, and {commit} is gone")
+
+
+def _is_named(copy: Path, look: Callable[[Path], object], file: Path, how: str) -> None:
+    with claimed_as_broken(f"opening a copy in which {how}"):
+        try:
+            look(copy)
+        except ReferenceWalError as error:
+            if getattr(error, "path", None) != file:
+                raise
+            return
+    raise PromiseBroken("corrupt", f"{how}, and nobody noticed")
 
 
 def _replaceable(root: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,33 @@ def test_another_error(root: Path) -> None:
         refuse_each_byte(root, PART, look)
 
 
+def test_a_file_that_cannot_be_read(root: Path) -> None:
+    """A folder in its place is not taken for a file that is not there; an error without the file's name is another."""
+
+    def look(copy: Path, error: type[Exception] = OSError, there: bytes = b"") -> bytes:
+        file = copy / PART / "small"
+        try:
+            data = file.read_bytes()
+        except error:
+            return there
+        if data != CONTENTS["small"]:
+            raise LogCorrupted(file, "damaged")
+        return data
+
+    refuse_each_byte(root, PART, partial(look, error=FileNotFoundError))
+    refuse_each_byte(root, PART, partial(look, there=CONTENTS["small"]))
+    with pytest.raises(PromiseBroken, match="a folder is in the place of t/small, and other rows were returned"):
+        refuse_each_byte(root, PART, look)
+
+    def unnamed(copy: Path) -> bytes:
+        if (copy / PART / "small").is_dir():
+            raise IsADirectoryError("something is a folder")
+        return look(copy)
+
+    with pytest.raises(PromiseBroken, match="in the place of t/small raised IsADirectoryError"):
+        refuse_each_byte(root, PART, unnamed)
+
+
 def opened(
     refuses: Callable[[bytes], bool], *, returns_all: bool = False
 ) -> Callable[[Path], Iterator[tuple[list[Path], Callable[[], object]]]]:
@@ -102,6 +130,23 @@ def test_while_it_is_open(root: Path) -> None:
     refuse_while_open(root, opened(refuses), 0, times=20, strict=True)
     assert met > {*range(8), *range(SMALL_BYTES_MAX - 7, SMALL_BYTES_MAX + 1)} and len(met) > 30
     assert (root / PART / "large").read_bytes() == CONTENTS["large"]
+
+
+def test_the_bytes_before_a_message_of_arrow(root: Path) -> None:
+    """A log says there what its record is."""
+    content = b"x" * 150 + b"\xff" * 4 + b"x" * 150
+    (root / PART / "large").write_bytes(content)
+    met = set[int]()
+
+    def open_in(copy: Path) -> Iterator[tuple[list[Path], Callable[[], object]]]:
+        file = copy / PART / "large"
+        yield (
+            [file],
+            lambda: met.update(place for place, byte in enumerate(file.read_bytes()) if byte != content[place]),
+        )
+
+    refuse_while_open(root, open_in, 0, times=0)
+    assert met == {*range(8), *range(142, 150), *range(len(content) - 8, len(content))}
 
 
 def test_nobody_notices(root: Path) -> None:

@@ -18,14 +18,14 @@ ROWS = [*range(10)]
 
 
 def look(root: Path) -> object:
-    with StorageEngine.open(root, False, options=EngineOptions(checkpoint_commits=2)) as engine:
+    with StorageEngine.open(root, False, options=EngineOptions(checkpoint_commits=3)) as engine:
         return sorted(engine.read("t")["at"].to_pylist())
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("engine")
-    with StorageEngine.open(root, False, options=EngineOptions(checkpoint_commits=2)) as engine:
+    with StorageEngine.open(root, False, options=EngineOptions(checkpoint_commits=3)) as engine:
         engine.create_table("t", SCHEMA, timestamp="at")
         for row in ROWS:
             engine.ingest("t", pa.record_batch([[row]], schema=SCHEMA))
@@ -63,3 +63,17 @@ def test_a_gap_that_nobody_sees(root: Path) -> None:
 
     with pytest.raises(PromiseBroken, match="raised TableCorrupted"):
         refuse_two(root, refuse)
+
+
+def test_a_gap_further_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that looks for the first commits behind a checkpoint only does not see that the last but one is gone."""
+    readable = checkpoint._readable_without
+
+    def first_only(log: Path, found: list[Path]) -> bool:
+        versions = sorted(int(file.stem) for file in log.glob("*.json"))
+        start = checkpoint.newest_version(log, without=found)
+        return readable(log, found) or {start + 1} <= set(versions)
+
+    monkeypatch.setattr(checkpoint, "_readable_without", first_only)
+    with pytest.raises(PromiseBroken, match=r"is torn, and .*json is gone"):
+        refuse_two(root, look)
