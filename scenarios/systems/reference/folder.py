@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from crashmatrix.scenarios.systems.reference.data import MAIN, SCRATCH
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE, PREPARED
-from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
+from crashmatrix.scenarios.systems.reference.torn_logs import leave_remains
 
 __all__ = ["digest_of", "leave_debris", "leave_half", "undated"]
 
@@ -76,7 +76,7 @@ def leave_debris(root: Path) -> None:
         shutil.copy(whole[0], whole[0].with_name(f"{start:020d}-{start:020d}-{whole[0].stem.rpartition('-')[2]}.arrow"))
     _leave_debris_of_a_transfer(root)
     if (root / "wal").exists():
-        _leave_debris_of_logs(root / "wal")
+        leave_remains(root / "wal", torn={MAIN: "last"}, rotating=SCRATCH, strange=[f"{SCRATCH}/by-somebody-else"])
 
 
 def _leave_debris_of_a_transfer(root: Path) -> None:
@@ -87,15 +87,6 @@ def _leave_debris_of_a_transfer(root: Path) -> None:
     intent = {"uri": f"{ARCHIVE}/{MAIN}", "number": 1, "version": 0}
     (root / "tables" / MAIN / "_transfer.json").write_text(json.dumps(intent))
     (root / "tables" / SCRATCH / "_transfer.json.tmp").touch()
-
-
-def _leave_debris_of_logs(wal: Path) -> None:
-    tear_an_append(next((wal / MAIN).glob("*-.arrows")), lost="last")
-    stop_rotating(next((wal / SCRATCH).glob("*-.arrows")))
-    (wal / SCRATCH / "99-.tmp").touch()
-    (wal / SCRATCH / "by-somebody-else").touch()
-    (wal / "unfinished").mkdir()
-    (wal / ".removed-old").mkdir()
 
 
 def leave_half(root: Path, created: str, dropped: str) -> None:

@@ -15,6 +15,7 @@ A wrong answer goes into the journal (`notes`), and so becomes the verdict of ev
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -196,9 +197,10 @@ class Living:
         before = self._delta[name][0] if name in self._delta else None
         if before is not None and before != log:
             _check_checkpoints(before, log, name)
-            for commit in sorted(set(log) - set(before)):
-                if commit.endswith(".json"):
-                    check_commit(table / "_delta_log" / commit, name)
+            new = [commit for commit in sorted(set(log) - set(before)) if commit.endswith(".json")]
+            kinds = [check_commit(table / "_delta_log" / commit, name) for commit in new]
+            if kinds and "add" in kinds[-1]:
+                _check_due(log, engine.options.checkpoint_commits, name)
         if before != log:
             self._delta[name] = log, files_in(table, name)
         _, found = self._delta[name]
@@ -265,6 +267,16 @@ def _check_checkpoints(before: list[str], names: list[str], where: str) -> None:
     older = [name for name in names if name[0].isdecimal() and name < checkpoints[-2:][0][:20]]
     if older and earlier:
         raise PromiseBroken("corrupt", f"{where}: clean-up after {checkpoints[-1]} left {', '.join(older)}")
+
+
+def _check_due(names: list[str], commits_max: int, where: str) -> None:
+    """Raise PromiseBroken if a commit of rows was to be followed by a checkpoint, and was not."""
+    newest = max((name[:20] for name in names if name.endswith(".checkpoint.parquet")), default="")
+    since = [name for name in names if re.fullmatch(r"\d{20}\.json", name) and int(name[:20]) > int(newest or 0)]
+    if len(since) >= commits_max:
+        raise PromiseBroken(
+            "corrupt", f"{where}: there are {len(since)} commits since the last checkpoint, {commits_max} make one"
+        )
 
 
 def _commit_info(file: DeltaFile) -> dict[str, str]:

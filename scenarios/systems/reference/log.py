@@ -19,6 +19,7 @@ from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.oracle.active_segments import closes_when_full
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
@@ -35,7 +36,7 @@ from crashmatrix.scenarios.systems.reference.oracle.refusals import (
 )
 from crashmatrix.scenarios.systems.reference.oracle.warned import warned_of
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
-from crashmatrix.scenarios.systems.reference.torn_logs import active_segment, stop_rotating, tear_an_append
+from crashmatrix.scenarios.systems.reference.torn_logs import active_segment, leave_remains
 from crashmatrix.scenarios.target.journal import Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
 
@@ -63,7 +64,7 @@ MARKS: dict[int, tuple[str, list[int]]] = {
 }
 """Batches marked before an append, out of order, with holes. No two marks share a batch, but `OTHER`'s last, by truncation."""
 
-_PREPARED_MARK, _FOREIGN = (OTHER, [0]), "by-somebody-else"
+_PREPARED_MARK, _STRANGE = (OTHER, [0]), (f"{FRESH}/by-somebody-else", f"{STEADY}/0-by-somebody-else")
 
 
 class ReferenceLog(SystemUnderTest):
@@ -113,14 +114,7 @@ class ReferenceLog(SystemUnderTest):
             wal.mark_persisted(*_PREPARED_MARK)
             wal.create_table_log(FRESH, SCHEMA, identity=FRESH)
         items.append(["mark", *_PREPARED_MARK])
-        stop_rotating(active_segment(root / "wal" / OTHER))
-        (root / "wal" / FRESH / _FOREIGN).touch()
-        tear_an_append(active_segment(root / "wal" / STEADY))
-        tear_an_append(active_segment(root / "wal" / SHARED), lost="middle")
-        (root / "wal" / OTHER / "99-.tmp").touch()
-        (root / "wal" / OTHER / "persisted.tmp").touch()
-        (root / "wal" / "unfinished").mkdir()
-        (root / "wal" / ".removed-old").mkdir()
+        leave_remains(root / "wal", torn={STEADY: "rest", SHARED: "middle"}, rotating=OTHER, strange=_STRANGE)
         return items
 
     def _batch(self, table: str, number: int) -> pa.RecordBatch:
@@ -132,7 +126,8 @@ class ReferenceLog(SystemUnderTest):
         """Append, alone or together, mark and truncate; after a call that failed, append once more."""
         with noting(journal):
             torn = [active_segment(root / "wal" / table) for table in (STEADY, SHARED)]
-            with warned_of([*torn, root / "wal" / FRESH / _FOREIGN]) as failed, self._open(root) as wal:
+            strange = [root / "wal" / name for name in _STRANGE]
+            with warned_of([*torn, *strange]) as failed, self._open(root) as wal:
                 if self._threads:
                     self._at_the_same_time(wal, journal)
                 else:
@@ -147,6 +142,7 @@ class ReferenceLog(SystemUnderTest):
             compare_ends(ends, but_for=failed)
             refuse_damage(root, self._found, self.seed, times=40)
             if not self._threads:
+                closes_when_full(self._batch(STEADY, 0))
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:

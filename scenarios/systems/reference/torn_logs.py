@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,10 @@ from crashmatrix.reference_wal.log.segments.segment import (
     scan,
 )
 
-__all__ = ["SECTOR_BYTES", "active_segment", "stop_rotating", "tear_an_append"]
+__all__ = ["SECTOR_BYTES", "Lost", "active_segment", "leave_remains", "stop_rotating", "tear_an_append"]
+
+Lost = Literal["rest", "middle", "last"]
+"""The sectors of a record that a power cut lost: all but the first; or one in its middle; or the last one with anything in it."""
 
 SECTOR_BYTES = 512
 """The disk's, and not the engine's idea of it, which is under test."""
@@ -30,12 +34,27 @@ def active_segment(log: Path) -> Path:
     return next(log.glob("*-.arrows"))
 
 
-def tear_an_append(active: Path, *, lost: Literal["rest", "middle", "last"] = "rest") -> None:
-    """Leave a part of one more record; sectors that were lost are the zeros that they were filled with.
+def leave_remains(wal: Path, *, torn: Mapping[str, Lost], rotating: str, strange: Sequence[str]) -> None:
+    """Leave what a crash, and other people, could have left in the folder of logs.
 
     Args:
-        lost: all but the first sector; or a single one of a large record, in its middle or the last with anything in it.
+        torn: tables whose last append is torn, and how.
+        rotating: a table of which a segment was closed, and the next one not started.
+        strange: files that are not the engine's, by their place in the folder.
     """
+    for table, lost in torn.items():
+        tear_an_append(active_segment(wal / table), lost)
+    stop_rotating(active_segment(wal / rotating))
+    for name in ("99-.tmp", "persisted.tmp"):
+        (wal / rotating / name).touch()
+    for name in ("unfinished", ".removed-old"):
+        (wal / name).mkdir()
+    for name in strange:
+        (wal / name).touch()
+
+
+def tear_an_append(active: Path, lost: Lost = "rest") -> None:
+    """Leave a part of one more record; sectors that were lost are the zeros that they were filled with."""
     with open_segment(active) as file:
         opening = read_opening(file)
         assert opening is not None

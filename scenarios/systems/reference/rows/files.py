@@ -46,12 +46,15 @@ def files_in(table: Path, where: str) -> list[DeltaFile]:
     return sorted(found, key=lambda file: (file.lo, file.path.name))
 
 
-def check_commit(commit: Path, where: str) -> None:
-    """Raise PromiseBroken unless every action of a commit says what other readers of the table go by."""
+def check_commit(commit: Path, where: str) -> set[str]:
+    """Return the kinds of actions in a commit. Raises PromiseBroken unless each says what other readers of the table go by."""
+    kinds = set[str]()
     for line in commit.read_bytes().splitlines():
         for kind, action in json.loads(line).items():
+            kinds.add(kind)
             if kind in _RIGHT and not _RIGHT[kind](action, commit.parent.parent):
                 raise PromiseBroken("corrupt", f"{where}: {commit.name} has the action {kind} {action}")
+    return kinds
 
 
 def _is_now(milliseconds: int) -> bool:

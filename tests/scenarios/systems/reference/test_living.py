@@ -143,6 +143,12 @@ LIES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "orphans left": (wrapped(DeltaStore, "remove_orphans", lambda _: lambda _: None), "other Parquet files"),
     "old commits left": (wrapped(checkpoint, "clean_up", lambda _: lambda _: None), "clean-up after"),
     "one checkpoint left": (wrapped(checkpoint, "clean_up", keeps_one), "clean-up after .* took"),
+    "no checkpoint": (
+        wrapped(Table, "_checkpoint_if_due", lambda original: lambda self, options: original(
+            self, replace(options, checkpoint_commits=options.checkpoint_commits + 1)
+        )),
+        "there are 2 commits since the last checkpoint, 2 make one",
+    ),
     "no metadata": (
         wrapped(Table, "read", lambda original: lambda self: original(self).replace_schema_metadata()), "another schema",
     ),

@@ -12,7 +12,7 @@ import pytest
 
 from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
-from crashmatrix.scenarios.systems.reference.torn_logs import stop_rotating, tear_an_append
+from crashmatrix.scenarios.systems.reference.torn_logs import leave_remains, stop_rotating, tear_an_append
 
 SCHEMA = pa.schema([("value", pa.binary())])
 
@@ -58,3 +58,20 @@ def test_a_late_tear(lost: Literal["middle", "last"], tmp_path: Path) -> None:
     assert found.damage and (found.records, found.damage.proof) == (1, None)
     assert found.damage.problem == "the record does not match its checksum"
     assert segment.read_bytes().count(b"x") > 15_000
+
+
+def test_remains(tmp_path: Path) -> None:
+    """All of them at once: recovery removes what is its own, and leaves strange files alone."""
+    wal = WriteAheadLog(tmp_path)
+    for table in ("torn", "rotating"):
+        wal.create_table_log(table, SCHEMA)
+        wal.append(table, pa.record_batch([pa.array([b"x" * 500])], schema=SCHEMA))
+        wal.log(table).close(note_end=False)
+    leave_remains(tmp_path, torn={"torn": "last"}, rotating="rotating", strange=["torn/0-notes"])
+    WriteAheadLog(tmp_path).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rotating", "torn"]
+    segments = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*") if path.name != "end"}
+    assert segments == {
+        *(f"{log}/{name}.arrows" for log in ("rotating", "torn") for name in ("0-0", "1-")),
+        "torn/0-notes",
+    }
