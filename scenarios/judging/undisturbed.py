@@ -52,7 +52,7 @@ def refuse_if_broken(target: str, violation: Violation, promised: str | Mapping[
         raise UsageError(
             f"{target} breaks its contract ({contract}) in an undisturbed run, so no crash is to blame: {violation.verdict}: "
             f"{violation.explanation}. Fix workload or recover: does it keep its data outside of its folder, or nowhere, "
-            "or acknowledge what it has yet to write?"
+            "acknowledge what it has yet to write, or have processes or threads that undo one another's work?"
         )
 
 
