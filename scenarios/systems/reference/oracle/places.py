@@ -10,12 +10,13 @@ import duckdb
 import pyarrow as pa
 
 from crashmatrix.reference_wal import StorageEngine
+from crashmatrix.reference_wal.log.persisted import PERSISTED
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.data import ROW, Batch, DataSet, Source
 from crashmatrix.scenarios.systems.reference.living import same_batch
 from crashmatrix.scenarios.systems.reference.operations import ARCHIVE
 from crashmatrix.scenarios.systems.reference.outcomes import outcomes
-from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, files_in, read_file
+from crashmatrix.scenarios.systems.reference.rows.files import DeltaFile, check_commit, files_in, read_file
 from crashmatrix.scenarios.target.journal import Promises, item_key
 
 __all__ = ["archived", "check_places", "committed", "logged_batch"]
@@ -70,6 +71,8 @@ def check_places(engine: StorageEngine, source: Source, table: str, promises: Pr
     in_delta = committed(engine, source, table)
     if not logged:
         return
+    if (engine.root / "wal" / table / PERSISTED).exists():
+        raise PromiseBroken("corrupt", f"{table}: its log notes persisted batches, which Delta does for an engine's log")
     in_the_log = engine.unpersisted(table)
     in_log = [one for batch_id, batch in in_the_log for one in logged_batch(source, table, batch_id, batch)]
     found = [batch.item for batch in (*in_delta, *in_log)]
@@ -92,5 +95,7 @@ def archived(root: Path, data: DataSet) -> list[Batch]:
         path = log.relative_to(root / ARCHIVE).parent
         if not any(part.startswith(".") for part in path.parts):
             where = f"{ARCHIVE}/{path}"
+            for commit in log.glob("[0-9]*.json"):
+                check_commit(commit, where)
             found += _batches_in(files_in(log.parent, where), data.source(path.parts[0]), where)
     return found
