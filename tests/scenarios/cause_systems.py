@@ -20,6 +20,7 @@ __all__ = [
     "MapWithoutMsync",
     "RandomNames",
     "TornRecord",
+    "UnsyncedAndCounted",
 ]
 
 ITEMS = range(1, 4)
@@ -179,3 +180,21 @@ class ByOtherProcesses(RandomNames):
         process = get_context("fork").Process(target=replace_unsynced, args=(root, item))
         process.start()
         process.join()
+
+
+class UnsyncedAndCounted(_System):
+    """Wrong: items are acknowledged unsynced. Recovery notes durably how many it found, and refuses fewer."""
+
+    def put(self, root: Path, item: int) -> None:
+        settled(root / "due", b"%d" % item)
+        with (root / "data").open("a") as file:
+            file.write(f"{item}".ljust(4096) + "\n")
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        path, found = root / "data", root / "found"
+        items = [int(line) for line in path.read_text().replace("\0", "").split()] if path.exists() else []
+        if found.exists() and int(found.read_text() or 0) > len(items):
+            raise ValueError(f"{found.read_text()} items were found before, {len(items)} now")
+        if items:
+            settled(found, b"%d" % len(items))
+        return items
