@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from crashmatrix import SystemUnderTest
+from crashmatrix.faults.disk.linux.kernel import start_writeback
 from crashmatrix.scenarios.target.journal import Item, Journal
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "RandomNames",
     "TornRecord",
     "UnsyncedAndCounted",
+    "WrittenBackOnly",
+    "WrittenBackOnlyAhead",
 ]
 
 ITEMS = range(1, 4)
@@ -198,3 +201,32 @@ class UnsyncedAndCounted(_System):
         if items:
             settled(found, b"%d" % len(items))
         return items
+
+
+class WrittenBackOnly(_System):
+    """Wrong: sync_file_range writes each item to the disk, and makes neither the size of the file nor its blocks durable."""
+
+    ALLOCATED = 0
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        settled(root / "data", b"")
+        with (root / "data").open("r+b") as self.file:
+            if self.ALLOCATED:
+                os.posix_fallocate(self.file.fileno(), 0, self.ALLOCATED)
+                os.fsync(self.file.fileno())
+            super().workload(root, journal)
+
+    def put(self, root: Path, item: int) -> None:
+        os.pwrite(self.file.fileno(), b"%d" % item + b"x" * 4095, 4096 * (item - 1))
+        start_writeback(self.file.fileno(), 4096 * (item - 1), 4096)
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        path = root / "data"
+        data = path.read_bytes() if path.exists() else b""
+        return [int(data[at : at + 1]) for at in range(0, len(data), 4096) if data[at]]
+
+
+class WrittenBackOnlyAhead(WrittenBackOnly):
+    """The same, in blocks that were allocated ahead, whose use is not durable."""
+
+    ALLOCATED = 4 * 4096

@@ -153,6 +153,22 @@ def test_causes(system: str, fs: str, cause: str, suggestion: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("system", "in_memory"),
+    [("WrittenBackOnly", ["in memory only: data, its size: 4,096 bytes"]), ("WrittenBackOnlyAhead", [])],
+)
+def test_bytes_that_are_on_the_disk_are_not_called_lost_in_memory(
+    system: str, in_memory: list[str], tmp_path: Path
+) -> None:
+    """After sync_file_range, the metadata of the file is lost; its bytes are on the disk, and the explanation says so."""
+    finding = explained_power(f"{CAUSES}:{system}", COMMITS_SELDOM, 40, tmp_path)[0]
+    assert finding.cause == "no fsync of data between the write to it and the acknowledgement of 1"
+    assert list(finding.lost) == [
+        *in_memory, "on the disk, without the metadata that leads there: data, bytes 0 to 4,095",
+    ]  # fmt: skip
+    assert any("On the disk, but lost to the file with its metadata" in sentence for sentence in finding.explanation)
+
+
+@pytest.mark.parametrize(
     ("change", "suggestion"),
     [
         ("echo $i >>data", "fsync of data and ./ before each acknowledgement"),
