@@ -89,10 +89,10 @@ class PowerExplainer:
                 explanations.update(
                     side_by_side(self._checker.jobs, workers, lambda each: self._explain(groups[each]), some)
                 )
-        told = [(groups[each], *explained) for each, explained in sorted(explanations.items()) if explained]
+        each_explained = [(groups[each], *explained) for each, explained in sorted(explanations.items()) if explained]
         tried: list[Explained] = []
         # Those after a restart come last: the syncs that help against the others are tried on them.
-        for found, recording, explanation in sorted(told, key=lambda each: bool(each[1].killed)):
+        for found, recording, explanation in sorted(each_explained, key=lambda each: bool(each[1].killed)):
             late = time.perf_counter() - start > SECONDS_MAX
             tried.append(self._with_trial(found, recording, explanation, tried, late=late))
         findings = _together(tried)
@@ -102,7 +102,7 @@ class PowerExplainer:
             )
         if groups:
             of = counted(len(groups), "kind")
-            self.notes.append(f"{len(told)} of {of} of finding explained, in {time.perf_counter() - start:.1f} s")
+            self.notes.append(f"{len(tried)} of {of} of finding explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
     def _explain(self, found: Group) -> tuple[Recording, Explanation] | None:

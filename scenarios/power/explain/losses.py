@@ -222,7 +222,7 @@ def _beyond_size(trace: Trace, state: CrashState, names: Mapping[int, tuple[Name
     if not shrunk:
         return ()
     contents = {node.inode: content for _, node, content in Trees(trace).of(state).entries}
-    found = []
+    found: list[Named] = []
     for at in range(min(shrunk.values()), state.cut):
         change = operations[at]
         if (

@@ -87,8 +87,8 @@ def _slack(promises: Promises) -> dict[str, Fraction]:
     amounts: dict[str, list[Number]] = {}
     for item in promises.attempted:
         name, amount = _named(item)
-        if abs(amount) <= _FLOAT_MAX:
-            amounts.setdefault(name, []).append(abs(amount))
+        if _size(amount) <= _FLOAT_MAX:
+            amounts.setdefault(name, []).append(_size(amount))
     rounding = Fraction(_ROUNDING)
     return {
         name: rounding * len(each) * sum(each)
@@ -115,8 +115,12 @@ def _judge(name: str, owed: Number, others: list[Number], found: Number, slack: 
 def _equal(one: Number, other: Number, slack: Fraction) -> bool:
     if isinstance(one, int) and isinstance(other, int):
         return one == other
-    beyond = max(abs(one), abs(other)) > _FLOAT_MAX  # No float is so large: the nearest total is a whole number.
-    return abs(one - other) <= (max(slack, _HALF) if beyond else slack)
+    beyond = max(_size(one), _size(other)) > _FLOAT_MAX  # No float is so large: the nearest total is a whole number.
+    return _size(one - other) <= (max(slack, _HALF) if beyond else slack)
+
+
+def _size(number: Number) -> Number:
+    return number if number >= 0 else -number
 
 
 def _text(number: Number) -> str:
