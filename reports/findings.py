@@ -1,7 +1,8 @@
 """Groups failing scenarios, often hundreds, into findings: a pure function of the stored results.
 
 Scenarios with the same experiment, verdict and cause are one finding. Without a known cause, they are grouped by their
-explanation, without the parts that differ between scenarios: numbers, digests, quoted names, random names.
+explanation, without the parts that differ between scenarios: numbers, digests, quoted names, random names. An experiment may have
+shown that two kinds are one bug (`Finding.also`): they are one finding then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from crashmatrix.reports.result import Finding, ScenarioResult
 from crashmatrix.reports.temporary_names import as_pattern
 from crashmatrix.reports.verdict import Verdict
 
-__all__ = ["Group", "better", "finding_id", "group", "normalised"]
+__all__ = ["Group", "better", "finding_id", "finding_ids", "group", "normalised"]
 
 _VARYING = re.compile(
     r"""
@@ -57,6 +58,11 @@ def finding_id(result: ScenarioResult) -> str:
     return f"{result.experiment}-{result.verdict}-{digest}"
 
 
+def finding_ids(known: Iterable[Finding]) -> dict[str, str]:
+    """Return the finding that another kind was shown to be, by their ids: ``ids.get(name, name)`` is the id to show."""
+    return {also: finding.id for finding in known for also in finding.also}
+
+
 def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> list[Group]:
     """Group all results that are not safe: worst verdict first, then those that one crash shows, the most frequent, the first.
 
@@ -64,12 +70,14 @@ def group(results: Iterable[ScenarioResult], known: Iterable[Finding] = ()) -> l
         known: explained findings (`RunSummary.findings`); they replace those made here, except for the count.
     """
     members: dict[str, list[ScenarioResult]] = {}
-    for result in results:
-        if result.verdict is not Verdict.SAFE:
-            members.setdefault(finding_id(result), []).append(result)
     explained: dict[str, Finding] = {}
     for finding in known:
         explained[finding.id] = better(explained.get(finding.id, finding), finding)
+    ids = finding_ids(explained.values())
+    for result in results:
+        if result.verdict is not Verdict.SAFE:
+            name = finding_id(result)
+            members.setdefault(ids.get(name, name), []).append(result)
     groups = [
         Group(replace(explained.get(name) or _plain(name, found), count=len(found)), found)
         for name, found in members.items()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from crashmatrix.reports.findings import better
+from crashmatrix.reports.findings import better, finding_ids
 from crashmatrix.reports.folder import Folder, NotAFile, is_leftover
 from crashmatrix.reports.result import ExperimentSummary, Finding, RunSummary, ScenarioResult
 from crashmatrix.reports.store import TRACES, ReportError, ReportWriter, keep_trace, read_report
@@ -162,12 +162,21 @@ def _moved(command: str, out: Path) -> str:
 
 
 def _findings(summaries: list[RunSummary], out: Path) -> list[Finding]:
-    """Return each finding once: from the shard that explains most, with the counts of all shards."""
+    """Return each finding once: from the shard that explains most, with the counts of all shards.
+
+    A kind that one shard showed to be another finding is that finding.
+    """
     found: dict[str, Finding] = {}
-    for finding in (finding for summary in summaries for finding in summary.findings):
-        known = found.get(finding.id, finding)
-        count = known.count + finding.count if finding.id in found else finding.count
-        found[finding.id] = replace(better(known, finding), count=count)
+    every = [finding for summary in summaries for finding in summary.findings]
+    ids = finding_ids(every)
+    for finding in sorted(every, key=lambda finding: finding.id in ids):
+        known = found.get(ids.get(finding.id, finding.id))
+        if known is None:
+            found[finding.id] = finding
+            continue
+        best = better(known, finding) if known.id == finding.id else known
+        also = tuple(dict.fromkeys((*known.also, *finding.also)))
+        found[known.id] = replace(best, count=known.count + finding.count, also=also)
     return [replace(finding, replay=_moved(finding.replay, out)) for finding in found.values()]
 
 

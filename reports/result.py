@@ -122,6 +122,8 @@ class Finding:
         suggestion: a possible fix; empty if nothing is suggested.
         tested: whether the contract held when the suggestion was tried; null: not tried, or the trial was inconclusive.
         timeline: the example, event by event.
+        also: ids of other kinds that were shown to be this one, for example the same bug after a restart; their scenarios
+            count here.
     """
 
     id: str
@@ -137,6 +139,7 @@ class Finding:
     tested: bool | None = None
     timeline: tuple[Event, ...] = ()
     replay: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from crashmatrix.reports.findings import finding_id, group
+from crashmatrix.reports.findings import finding_id, finding_ids, group
 from crashmatrix.reports.formats.matrix import heat_map, method_table
 from crashmatrix.reports.formats.text import visible
 from crashmatrix.reports.headline import headline
@@ -48,7 +49,7 @@ def render(summary: RunSummary, results: list[ScenarioResult]) -> str:
             "img-src data:; base-uri 'none'; form-action 'none'",
             style=style,
             script=script,
-            data=_json(_scenarios(results)),
+            data=_json(_scenarios(results, summary.findings)),
             summary=summary,
             headline=headline(summary),
             groups=groups,
@@ -117,10 +118,10 @@ class _Index:
         return self.numbers.setdefault(text, len(self.numbers))
 
 
-def _scenarios(results: list[ScenarioResult]) -> dict[str, Any]:
+def _scenarios(results: list[ScenarioResult], known: Sequence[Finding]) -> dict[str, Any]:
     """Return the results as rows of numbers, and the texts they stand for; `report.js` names the columns in this order."""
     texts = {name: _Index() for name in ("experiment", "point", "method", "explanation", "finding", "replay", "state")}
-    rank = list(Verdict).index
+    rank, ids = list(Verdict).index, finding_ids(known)
     rows = [
         [
             visible(result.id),
@@ -131,7 +132,7 @@ def _scenarios(results: list[ScenarioResult]) -> dict[str, Any]:
             texts["method"](visible(result.method)),
             rank(result.verdict),
             texts["explanation"](visible(result.explanation)),
-            texts["finding"](visible(finding_id(result)) if result.verdict is not Verdict.SAFE else ""),
+            texts["finding"](_finding(result, ids)),
             "" if result.fault and result.id.endswith(result.fault) else visible(result.fault),
             texts["state"](visible(result.state[:_STATE_LENGTH])),
             texts["replay"](_template(result)),
@@ -140,6 +141,12 @@ def _scenarios(results: list[ScenarioResult]) -> dict[str, Any]:
     ]
     verdicts = [[verdict.value, _kind(verdict), verdict.meaning] for verdict in Verdict]
     return {"verdicts": verdicts, **{name: list(index.numbers) for name, index in texts.items()}, "rows": rows}
+
+
+def _finding(result: ScenarioResult, ids: dict[str, str]) -> str:
+    """Return the id of the finding that a result shows; empty if it is safe."""
+    name = finding_id(result) if result.verdict is not Verdict.SAFE else ""
+    return visible(ids.get(name, name))
 
 
 def _template(result: ScenarioResult) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crashmatrix.reports import Finding, RunSummary, ScenarioResult, Verdict
-from crashmatrix.reports.findings import finding_id, group
+from crashmatrix.reports.findings import finding_id, finding_ids, group
 from crashmatrix.reports.headline import headline
 
 __all__ = ["Outcome"]
@@ -60,8 +60,10 @@ class Outcome:
         head = f"{self.system} breaks its promise" if self.verdict.broken else f"{self.system}: nothing can be said"
         lines = [f"{head} ({self.promise}): {headline(self.summary)} in {len(wrong)} of {_crashes(len(self.results))}"]
         causes = {finding.id: finding.cause for finding in self.summary.findings if finding.cause}
+        ids = finding_ids(self.summary.findings)
         for result in _first_of_each_kind(wrong)[:_SHOWN_MAX]:
-            cause = causes.get(finding_id(result), "")
+            name = finding_id(result)
+            cause = causes.get(ids.get(name, name), "")
             lines += [
                 f"  {result.verdict}: {result.explanation}",
                 *([f"    why: {cause}"] if cause else []),

@@ -49,6 +49,7 @@ from crashmatrix.scenarios.processes.result import Returned
 from crashmatrix.scenarios.processes.sandbox.view import ROOT_NAME
 from crashmatrix.scenarios.shards import plan_digest
 from crashmatrix.scenarios.systems import BUILT_IN
+from crashmatrix.scenarios.target.system import SystemUnderTest
 
 __all__ = ["KILL", "Kill", "KillExperiment", "KillScenario"]
 
@@ -159,6 +160,15 @@ class KillExperiment(KillExploration):
             f"{counted(self.details['killed_for_real'], 'scenario')} also killed for real, "
             f"{self.details['agreed_with_snapshot']} of them as in the snapshot"
         )
+        self.notes.append(self._besides())
+
+    def _besides(self) -> str:
+        """Say what was checked besides the contract, in states that it found safe; second lives are left out."""
+        recovered = [checked.recovered for checked in self.checked.values() if checked.recovered]
+        folders = counted(len({(each.tree.order, each.key) for each in recovered}), "recovered folder")
+        verifies = self.checker.system.verify is not SystemUnderTest.verify
+        verified = f"the system's own verify passed in {counted(len(recovered), 'state')}; " if verifies else ""
+        return f"besides the contract: {verified}recovery was repeated in {folders}"
 
     def _locate(self, prepared: Prepared) -> None:
         """Run the workload once more to learn what its system calls do, and where, at the examples of findings."""

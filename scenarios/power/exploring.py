@@ -24,6 +24,7 @@ from crashmatrix.scenarios.power import judge as power_judge
 from crashmatrix.scenarios.power.judge_pool import JudgeShare, judged_shares, judges_for
 from crashmatrix.scenarios.power.results import (
     CLEAN_END,
+    checks_in_words,
     coverage_in_words,
     nothing_differed,
     parse_power_id,
@@ -303,7 +304,7 @@ class PowerExploration:
             f"{counted(images, 'distinct image')} enumerated, {counted(judged, 'crash state')} judged in "
             f"{counted(mounted, 'mount')}"
         )
-        self.notes.append(coverage_in_words(recordings))
+        self.notes += [coverage_in_words(recordings), checks_in_words(self._verified, recordings)]
         self.notes += filter(None, [restarts_in_words(restarts, made.places_known, made.missed)])
         if self.checker.system.can_resume():
             self._account_of_lives(sum(recording["second_lives"] for recording in recordings), resumed)

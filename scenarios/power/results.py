@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
+from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.recorded.recording import Recording
-from crashmatrix.scenarios.recorded.state_verdict import Judged
+from crashmatrix.scenarios.recorded.state_verdict import VERIFIED, Check, Judged, for_
 
 __all__ = [
     "CLEAN_END",
+    "checks_in_words",
     "circumstances",
     "coverage_in_words",
     "nothing_differed",
@@ -88,6 +90,14 @@ def coverage_in_words(accounts: Sequence[Mapping[str, Any]]) -> str:
             f"in which {choices:,} sectors and other changes could be there or not"
         )
     return f"judged: {' and '.join(said) or 'nothing'}"
+
+
+def checks_in_words(passed: Iterable[Check], accounts: Sequence[Mapping[str, Any]]) -> str:
+    """Say what was checked besides the contract: the checks that passed, and the accounts of recordings in `summary.json`."""
+    folders = sum(check.startswith(for_(VERIFIED, "")[0]) for check, _ in passed)
+    again = sum(account["second_recoveries"] for account in accounts)
+    verified = f"the system's own verify passed in {counted(folders, 'recovered folder')}; " if folders else ""
+    return f"besides the contract: {verified}recovery was repeated in {counted(again, 'recovered folder')}"
 
 
 def restarts_in_words(made: int, places: int, missed: int) -> str:

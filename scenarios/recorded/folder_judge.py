@@ -81,6 +81,8 @@ class FolderJudge:
         self._thorough, self._resumed = checks is None, resumed
         self.checks: set[Check] = set(checks or ())
         """The checks of steps 3 and 4 that were passed, by this judge or before."""
+        self.second_recoveries = 0
+        """How often this judge repeated a recovery."""
 
     @property
     def folders(self) -> int:
@@ -228,6 +230,7 @@ class FolderJudge:
     ) -> Violation | None:
         """Recover the recovered folder again; returns what is wrong then."""
         verifies = self._verifies(events, first[1])
+        self.second_recoveries += 1
         root, apart = self._inside(root)
         verdict, content = run_checker(
             partial(self._repeat, root, first[0], promises, verifies), self._seconds_max(verifies), apart

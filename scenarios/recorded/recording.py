@@ -52,6 +52,7 @@ from crashmatrix.scenarios.recorded.machine_journal import MachineJournal
 from crashmatrix.scenarios.recorded.remedies import Remedy, Syncing
 from crashmatrix.scenarios.recorded.restarts import (
     CallPlace,
+    Countdown,
     KillPoint,
     Places,
     kill_points_at_notes,
@@ -161,15 +162,23 @@ def record_run(_: Channel, target: Target, recording: Recording) -> Recording:
     def workload(machine: Machine) -> None:
         syncing = Syncing(recording.remedy, machine.root, count) if recording.remedy else None
         watched = recording.nudge == "commit" and not lacking()
+
+        def noting(countdown: Countdown) -> None:
+            if syncing:
+                syncing.hook()
+            _work(system, machine, MachineJournal(machine, countdown=countdown, syncing=syncing))
+
         if recording.killed:
             until_killed(
-                machine, recording.killed,
-                noting=lambda countdown: _work(system, machine, MachineJournal(machine, countdown=countdown)),
+                machine, recording.killed, noting=noting,
                 workload=lambda: system.workload(machine.root, MachineJournal(machine)),
+                before=syncing.at if syncing else None,
             )  # fmt: skip
+            recovery = partial(_recover, system, machine)
             if syncing:
-                syncing.before_recovery()
-            _recover(system, machine)
+                syncing.recover(recovery, machine.notes)
+            else:
+                recovery()
         elif syncing:
             journal = MachineJournal(machine, syncing=syncing if syncing.in_process else None)
             before_sync = machine.nudge if watched else None

@@ -99,11 +99,19 @@ class Syncing:
         if self.in_process:
             self.hook()
             workload()
-        elif status := run_watched(workload, root=self._root, journal=journal, failpoints=(), at=self._at):
+        elif status := run_watched(workload, root=self._root, journal=journal, failpoints=(), at=self.at):
             raise UsageError(f"the workload ended with status {status} when syncs were added")
 
-    def _at(self, name: str, tree: ProcessTree, _: object) -> None:
-        """A thread waits before a call."""
+    def recover(self, recovery: Callable[[], None], journal: Path) -> None:
+        """Run recovery after a restart, with the syncs that are due before it and in it. Raises UsageError as `run` does."""
+        self.before_recovery()
+        if self._remedy.before in (BEFORE_RENAME, BEFORE_REMOVAL):
+            self.run(recovery, journal)
+        else:
+            recovery()
+
+    def at(self, name: str, tree: ProcessTree, _: object = None) -> None:
+        """Make the syncs that are due while a thread waits before a call."""
         if tree.waiting is None:
             return
         if name == JOURNAL_LINE:

@@ -169,7 +169,12 @@ def is_sync(name: str) -> bool:
 
 
 def until_killed(
-    machine: Machine, place: KillPoint, *, noting: Callable[[Countdown], None], workload: Callable[[], None]
+    machine: Machine,
+    place: KillPoint,
+    *,
+    noting: Callable[[Countdown], None],
+    workload: Callable[[], None],
+    before: Callable[[str, ProcessTree], None] | None = None,
 ) -> None:
     """Run the workload in a process that is killed at the place, and note that; to its end if it never comes there.
 
@@ -180,13 +185,14 @@ def until_killed(
         noting: the workload, with failpoints' hits as notes, each of which is counted before it is written; the note of the
             place is written by `Countdown.end`.
         workload: the workload alone.
+        before: called before each call of the workload alone, while its thread waits.
 
     Raises UsageError: it ended with an error.
     """
     if place.sync:
         status = _kill_at(
             workload, machine.root, machine.notes, is_sync,
-            lambda line, sync, _: (line, sync) >= place.numbers,
+            lambda line, sync, _: (line, sync) >= place.numbers, before,
         )  # fmt: skip
     else:
         status = _kill_at_note(noting, place.note)
@@ -259,6 +265,7 @@ def _kill_at(
     journal: Path,
     counts: Callable[[str], bool],
     there: Callable[[int, int, str], bool],
+    before: Callable[[str, ProcessTree], None] | None = None,
 ) -> int:
     """As `_at_calls`, until the process tree is killed ``there``; returns what `run_forked` does."""
 
@@ -268,7 +275,7 @@ def _kill_at(
             raise _Killed
 
     try:
-        return _at_calls(workload, root, journal, counts, see)
+        return _at_calls(workload, root, journal, counts, see, before)
     except _Killed:
         return -signal.SIGKILL
 
@@ -279,17 +286,21 @@ def _at_calls(
     journal: Path,
     counts: Callable[[str], bool],
     see: Callable[[int, int, str, ProcessTree], None],
+    before: Callable[[str, ProcessTree], None] | None = None,
 ) -> int:
     """Run the workload in a process tree that is held before each call; returns its exit code, negative for a signal.
 
     Args:
         counts: whether a crash point is a call to be counted, by its name.
         see: gets of each such call the number of journal lines before it, which one it is since the last line, and its name.
+        before: gets every crash point before it is counted.
     """
     lines = calls = 0
 
     def at(name: str, tree: ProcessTree, _: object) -> None:
         nonlocal lines, calls
+        if before:
+            before(name, tree)
         if name == JOURNAL_LINE:
             lines, calls = lines + 1, 0
         elif counts(name):

@@ -141,6 +141,7 @@ class StateJudge:
         self.share.enumerated, self.share.distinct_images = coverage.enumerated, coverage.distinct
         self.share.distinct_folders, self.share.distinct_recovered = self._folders.folders, self._folders.recovered
         self.share.verified, self.share.learnt = self._folders.checks, self._patience.learnt
+        self.share.second_recoveries = self._folders.second_recoveries
         self.share.second_lives, self.share.promised = self._lives.lives, self._lives.promised
         self.share.seconds["all"] = time.perf_counter() - start
 

@@ -98,6 +98,7 @@ class Share:
     mounted: int = 0
     verified: set[Check] = field(default_factory=set)
     """The further checks that were passed."""
+    second_recoveries: int = 0
     second_lives: int = 0
     promised: int = 0
     """How many second lives acknowledged something."""
@@ -132,6 +133,7 @@ def account_of(shares: list[Share]) -> dict[str, Any]:
         "distinct_recovered": sum(share.distinct_recovered for share in shares),
         "judged": sum(share.judged for share in shares),
         "mounted": sum(share.mounted for share in shares),
+        "second_recoveries": sum(share.second_recoveries for share in shares),
         "second_lives": sum(share.second_lives for share in shares),
         "seconds": {name: round(sum(share.seconds.get(name, 0.0) for share in shares), 2) for name in names},
     }

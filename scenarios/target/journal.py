@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from crashmatrix.faults import declare
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, TwiceNamed, parse
+from crashmatrix.scenarios.target.notes import DEPTH_MAX, AckNote, AttemptNote, FailNote, TwiceNamed, parse, too_deep
 from crashmatrix.scenarios.target.writers import checked_name, writer_here
 
 __all__ = ["Attempt", "Event", "Item", "Journal", "Promises", "item_key", "several_writers"]
@@ -39,6 +39,9 @@ AFTER_ATTEMPT = declare("journal.after_attempt", "an item is about to be stored"
 AFTER_ACK = declare("journal.after_ack", "an item was acknowledged just now")
 
 
+_COUNTED_MAX = 100_000
+
+
 def item_key(item: Item) -> str:
     """Return the item's canonical text: equal items have equal keys.
 
@@ -46,11 +49,16 @@ def item_key(item: Item) -> str:
 
     Raises:
         TypeError: a part of the item is of another type, or an object's name is not a string: it would become one.
+        UsageError: it is nested deeper than `notes.DEPTH_MAX`.
     """
     try:
         text = json.dumps(item, sort_keys=True, separators=(",", ":"))
     except TypeError:
         raise TypeError(_refusal(item)) from None
+    except RecursionError:
+        raise UsageError(too_deep(_depth(item))) from None
+    if text.count("[") + text.count("{") > DEPTH_MAX and (depth := _depth(item)) > DEPTH_MAX:
+        raise UsageError(too_deep(depth))
     if "{" in text and not all(
         isinstance(name, str) for part in _parts(item) if isinstance(part, dict) for name in part
     ):
@@ -67,6 +75,16 @@ def _parts(item: Item) -> Iterator[Item]:
         if isinstance(part, list | tuple | dict) and id(part) not in seen:
             seen.add(id(part))
             waiting += part.values() if isinstance(part, dict) else part
+
+
+def _depth(item: Item) -> int:
+    """Return how deep lists and objects are nested in an item; no more than is worth counting, since it may hold itself."""
+    depth, level = 0, [item]
+    while depth < _COUNTED_MAX and (level := [part for part in level if isinstance(part, list | tuple | dict)]):
+        depth += 1
+        inner = (each for part in level for each in (part.values() if isinstance(part, dict) else part))
+        level = list({id(each): each for each in inner}.values())
+    return depth
 
 
 def _refusal(item: Item) -> str:
@@ -221,6 +239,8 @@ def _event(number: int, line: bytes) -> Event:
                 return Event("fail", note.value(), note.writer)
     except TwiceNamed as error:
         raise UsageError(f"journal line {number}: {error}; fix the workload") from None
+    except UsageError as error:
+        raise UsageError(f"journal line {number}: {error}") from None
     except ValueError:
         pass
     raise UsageError(

@@ -19,7 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from crashmatrix.scenarios.errors import UsageError
+
 __all__ = [
+    "DEPTH_MAX",
     "KILLED",
     "AckNote",
     "AnyNote",
@@ -32,7 +35,11 @@ __all__ = [
     "acknowledgements",
     "json_value",
     "parse",
+    "too_deep",
 ]
+
+DEPTH_MAX = 200
+"""How deep the lists and objects of an item may be nested: Python copies and compares such values whatever calls it."""
 
 
 class TwiceNamed(ValueError):
@@ -40,8 +47,20 @@ class TwiceNamed(ValueError):
 
 
 def json_value(text: str | bytes) -> Any:
-    """Return the value of a JSON text. Raises ValueError, TwiceNamed."""
-    return json.loads(text, object_pairs_hook=_object)
+    """Return the value of a JSON text. Raises ValueError, TwiceNamed, UsageError: it is nested too deep."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise UsageError(too_deep()) from None
+
+
+def too_deep(depth: int = 0) -> str:
+    """Return why an item that is nested so deep is refused, and the remedy."""
+    many = f"{depth:,}" if depth else "too many"
+    return (
+        f"an item is made of {many} lists and objects inside one another; at most {DEPTH_MAX} can be compared. Store a flatter "
+        "item, or its JSON as a string, in the workload and in recover"
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import Verdict
-from crashmatrix.reports.findings import better, finding_id, group, normalised
+from crashmatrix.reports.findings import better, finding_id, finding_ids, group, normalised
 from tests.reports.samples import found, result
 
 LOST = "acknowledged, but gone: "
@@ -66,6 +66,17 @@ def test_kept_apart() -> None:
     ]
     assert len({finding_id(one) for one in [base, *others]}) == 4
     assert finding_id(others[2]) == finding_id(others[3])
+
+
+def test_shown_to_be_one() -> None:
+    """A kind that was shown to be another one is counted with it, and is not a finding of its own."""
+    here = [result(hit=n, verdict=Verdict.LOSES, explanation="gone") for n in (1, 2)]
+    again = result(hit=3, verdict=Verdict.LOSES, explanation="after a restart: gone")
+    known = replace(group(here)[0].finding, cause="no fsync", also=(finding_id(again),))
+    (one,) = group([again, *here], [known])
+    assert (one.finding.id, one.finding.count, one.finding.cause) == (finding_id(here[0]), 3, "no fsync")
+    assert len(group([again, *here], [replace(known, also=())])) == 2
+    assert finding_ids([known]) == {finding_id(again): known.id}
 
 
 def test_order() -> None:

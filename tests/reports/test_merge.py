@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import (
+    Event,
     ExperimentSummary,
     Finding,
     ReportError,
@@ -120,6 +121,19 @@ def test_findings_are_kept() -> None:
     )  # fmt: skip
     merged, _ = merge([part(number, findings=[finding]) for number in (1, 2, 3)], OUT)
     assert [(one.count, one.replay) for one in merged.findings] == [(6, f"crashmatrix replay {lost.id} --report whole")]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_one_shard_showed_that_two_kinds_are_one(turn: int) -> None:
+    """A kind that a shard showed to be another finding is that finding in all shards; its count is added."""
+    lost = result(verdict=Verdict.LOSES)
+    finding = Finding(
+        id="here", experiment="kill", verdict=Verdict.LOSES, title="", count=5, example=lost.id, also=("again",)
+    )
+    again = replace(finding, id="again", count=2, also=(), timeline=(Event(at=1, kind="note", text="more is said"),))
+    parts = [part(number, findings=[each]) for number, each in enumerate([finding, again][::turn], 1)]
+    merged, _ = merge([*parts, part(3)], OUT)
+    assert merged.findings == [replace(finding, count=7)]
 
 
 def written(directory: Path, run: RunSummary, results: list[ScenarioResult], trace: str) -> Path:

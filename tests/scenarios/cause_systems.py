@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from crashmatrix import SystemUnderTest
+from crashmatrix.faults.disk.linux.kernel import start_writeback
 from crashmatrix.scenarios.target.journal import Item, Journal
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "MapWithoutMsync",
     "RandomNames",
     "TornRecord",
+    "UnsyncedAndCounted",
+    "WrittenBackOnly",
+    "WrittenBackOnlyAhead",
 ]
 
 ITEMS = range(1, 4)
@@ -179,3 +183,50 @@ class ByOtherProcesses(RandomNames):
         process = get_context("fork").Process(target=replace_unsynced, args=(root, item))
         process.start()
         process.join()
+
+
+class UnsyncedAndCounted(_System):
+    """Wrong: items are acknowledged unsynced. Recovery notes durably how many it found, and refuses fewer."""
+
+    def put(self, root: Path, item: int) -> None:
+        settled(root / "due", b"%d" % item)
+        with (root / "data").open("a") as file:
+            file.write(f"{item}".ljust(4096) + "\n")
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        path, found = root / "data", root / "found"
+        items = [int(line) for line in path.read_text().replace("\0", "").split()] if path.exists() else []
+        if found.exists() and int(found.read_text() or 0) > len(items):
+            raise ValueError(f"{found.read_text()} items were found before, {len(items)} now")
+        if items:
+            settled(found, b"%d" % len(items))
+        return items
+
+
+class WrittenBackOnly(_System):
+    """Wrong: sync_file_range writes each item to the disk, and makes neither the size of the file nor its blocks durable."""
+
+    ALLOCATED = 0
+
+    def workload(self, root: Path, journal: Journal) -> None:
+        settled(root / "data", b"")
+        with (root / "data").open("r+b") as self.file:
+            if self.ALLOCATED:
+                os.posix_fallocate(self.file.fileno(), 0, self.ALLOCATED)
+                os.fsync(self.file.fileno())
+            super().workload(root, journal)
+
+    def put(self, root: Path, item: int) -> None:
+        os.pwrite(self.file.fileno(), b"%d" % item + b"x" * 4095, 4096 * (item - 1))
+        start_writeback(self.file.fileno(), 4096 * (item - 1), 4096)
+
+    def recover(self, root: Path) -> Sequence[Item]:
+        path = root / "data"
+        data = path.read_bytes() if path.exists() else b""
+        return [int(data[at : at + 1]) for at in range(0, len(data), 4096) if data[at]]
+
+
+class WrittenBackOnlyAhead(WrittenBackOnly):
+    """The same, in blocks that were allocated ahead, whose use is not durable."""
+
+    ALLOCATED = 4 * 4096

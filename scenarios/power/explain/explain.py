@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from crashmatrix.faults.disk import CrashState, Data, Note, Size, Trace, enter_private_namespace, load_trace
 from crashmatrix.faults.disk.posix.naming import tree_syncs
+from crashmatrix.faults.disk.trace.named import is_outside
 from crashmatrix.reports import Event, Verdict
 from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.judging import second_life, second_recovery
@@ -36,6 +37,7 @@ from crashmatrix.scenarios.power.judge import judging
 from crashmatrix.scenarios.power.results import circumstances, result_of
 from crashmatrix.scenarios.processes.jobs import Channel
 from crashmatrix.scenarios.recorded.recording import Recording, is_journal_line
+from crashmatrix.scenarios.recorded.remedies import pattern_of
 from crashmatrix.scenarios.recorded.restarts import restarted_at
 from crashmatrix.scenarios.recorded.state_verdict import Judged
 from crashmatrix.scenarios.systems.loading import Target
@@ -86,6 +88,8 @@ class Explanation:
     timeline: tuple[Event, ...]
     notes: int
     """How many notes came before the cut."""
+    files: frozenset[str] = frozenset()
+    """Patterns of the store's files and directories that lost something, as far as that is known."""
 
 
 def explain(
@@ -192,6 +196,7 @@ def explained(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Explanat
         lost=loss.listed,
         timeline=timeline(trace, state, loss.names, declared, outcome=judged.explanation, synced=synced),
         notes=len(trace.notes_before(state.cut)),
+        files=_files_of(loss, trace),
     )
 
 
@@ -231,6 +236,11 @@ def cause_in(crash: Crash, loss: Loss, declared: Mapping[str, str]) -> Cause:
         because = cause.because or (SIZE_FIRST if is_of_inodes(step) else "")
         cause = replace(cause, otherwise=step, because=because)
     return cause
+
+
+def _files_of(loss: Loss, trace: Trace) -> frozenset[str]:
+    changes = [each.named for each in loss.of_workload(trace) if not is_outside(each.named)]
+    return frozenset(pattern_of(each.now or each.path) for each in changes if each.now or each.path)
 
 
 def _is_within_growth(trace: Trace, cut: int) -> bool:

@@ -19,6 +19,15 @@ from crashmatrix.scenarios.errors import ForkServerDied
 from crashmatrix.scenarios.judging import second_life
 from crashmatrix.scenarios.judging.words import counted
 from crashmatrix.scenarios.power.explain import explain as explain_power
+from crashmatrix.scenarios.power.explain.after_restart import (
+    Explained,
+    as_one,
+    id_without_restart,
+    is_another,
+    not_recovery,
+    others_first,
+    with_others,
+)
 from crashmatrix.scenarios.power.explain.conclusions import cause_with, sentences_with, suggestion_with
 from crashmatrix.scenarios.power.explain.explain import Explanation
 from crashmatrix.scenarios.power.explain.trials import Trials
@@ -80,15 +89,20 @@ class PowerExplainer:
                 explanations.update(
                     side_by_side(self._checker.jobs, workers, lambda each: self._explain(groups[each]), some)
                 )
-        told = [(groups[each], *explained) for each, explained in sorted(explanations.items()) if explained]
-        findings = [self._with_trial(*each, late=time.perf_counter() - start > SECONDS_MAX) for each in told]
+        each_explained = [(groups[each], *explained) for each, explained in sorted(explanations.items()) if explained]
+        tried: list[Explained] = []
+        # Those after a restart come last: the syncs that help against the others are tried on them.
+        for found, recording, explanation in sorted(each_explained, key=lambda each: bool(each[1].killed)):
+            late = time.perf_counter() - start > SECONDS_MAX
+            tried.append(self._with_trial(found, recording, explanation, tried, late=late))
+        findings = _together(tried)
         if left := len(groups) - len(explanations):
             self.notes.append(
                 f"{left} more were not explained, for lack of budget: {FINDINGS_MAX} findings, begun in {SECONDS_MAX // 2} s"
             )
         if groups:
             of = counted(len(groups), "kind")
-            self.notes.append(f"{len(findings)} of {of} of finding explained, in {time.perf_counter() - start:.1f} s")
+            self.notes.append(f"{len(tried)} of {of} of finding explained, in {time.perf_counter() - start:.1f} s")
         return findings
 
     def _explain(self, found: Group) -> tuple[Recording, Explanation] | None:
@@ -112,13 +126,16 @@ class PowerExplainer:
         self.notes.append(f"{found.finding.id} was not explained: {reason}")
         return None
 
-    def _with_trial(self, found: Group, recording: Recording, told: Explanation, *, late: bool) -> Finding:
-        trial = None
+    def _with_trial(
+        self, found: Group, recording: Recording, told: Explanation, others: Sequence[Explained], *, late: bool
+    ) -> Explained:
+        trial, plain = None, id_without_restart(recording, found.results)
         if recording.of is None and not recording.resumed and not late and not _resumed(found):
+            told = with_others(told, others_first(plain, recording, told, others))
             remedies = [suspect.remedy for suspect in told.cause.every]
             trial = self._trials.first_that_helps(recording, found.finding.id, remedies, told.notes)
         name = power_id(recording.name, told.state)
-        return replace(
+        finding = replace(
             found.finding,
             example=name,
             replay=self._options.replay_command(name),
@@ -129,6 +146,7 @@ class PowerExplainer:
             tested=trial.helps if trial else None,
             timeline=told.timeline,
         )
+        return Explained(finding, recording, told, trial, plain)
 
     def _simplest(self, results: Sequence[ScenarioResult]) -> tuple[Recording | None, list[str]]:
         """Return the recording with the simplest crash of a finding, and its states that show the finding."""
@@ -171,6 +189,19 @@ class PowerExplainer:
     def _job(self, function: Callable[[Channel, Target, *Ts], T], *args: *Ts) -> JobResult[T]:
         seconds = 60 + (20 + 2 * JUDGED_MAX) * self._checker.system.seconds_max
         return self._checker.jobs.run(function, self._checker.target, *args, seconds_max=seconds, keep_going=True)
+
+
+def _together(tried: Sequence[Explained]) -> list[Finding]:
+    """Return the findings: one that shows after a restart, and is another one, counts with that."""
+    found = {each.finding.id: each for each in tried}
+    for again in tried:
+        other, one = is_another(again, [each for each in found.values() if not each.plain])
+        if other and one:
+            found[other.finding.id] = replace(other, finding=as_one(other, again))
+            del found[again.finding.id]
+        elif other:
+            found[again.finding.id] = replace(again, finding=not_recovery(again.finding, other.finding))
+    return [each.finding for each in found.values()]
 
 
 def _resumed(found: Group) -> bool:

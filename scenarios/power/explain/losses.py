@@ -6,13 +6,15 @@ the workload's calls, recorded on the `posix` filesystem (`unsynced`), if there 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crashmatrix.faults.disk import CrashImages, CrashState, Trace, load_trace
 from crashmatrix.faults.disk.change_names import changes_named
 from crashmatrix.faults.disk.filesystem import Filesystem
+from crashmatrix.faults.disk.posix.tree import Trees
 from crashmatrix.faults.disk.trace.named import DATA, NAMES, Named, in_words
+from crashmatrix.faults.disk.trace.operations import Data, Size, Write
 from crashmatrix.scenarios.power.explain.comparison import missing_from, same_names
 from crashmatrix.scenarios.power.explain.unsynced import Lost, Missing, lines_before, lost_in
 from crashmatrix.scenarios.recorded.recording import Recording
@@ -23,6 +25,8 @@ __all__ = ["Loss", "loss_of"]
 _LATER_OPERATIONS = 60
 _LOST_SHOWN, _IN_TEXT = 24, 4
 _IN_MEMORY = "in memory only: "
+_WITHOUT_METADATA = "on the disk, without the metadata that leads there: "
+_BEYOND_SIZE = "with the size: "
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Loss:
         unsynced: all the workload's changes that nothing had synced.
         survived: the workload's changes after the first missing one that are there.
         later: what the recorded run wrote next, if no loss is known.
+        on_the_disk: those of the missing changes whose bytes had reached the disk, as sync_file_range(2) makes them. The file
+            does not have them, since its size, or the account of its blocks, was lost.
+        beyond_size: on `posix`, changes that were not lost themselves, but with the size of their file.
     """
 
     on_disk: bool
@@ -48,6 +55,8 @@ class Loss:
     unsynced: tuple[Missing, ...] = ()
     survived: tuple[Missing, ...] = ()
     later: tuple[Named, ...] = ()
+    on_the_disk: tuple[Missing, ...] = ()
+    beyond_size: tuple[Named, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -58,17 +67,29 @@ class Loss:
     @property
     def in_memory(self) -> tuple[str, ...]:
         """The changes that had not reached the disk, each in one line."""
-        return tuple(in_words(each.named for each in self.missing or ())) if self.on_disk else ()
+        if not self.on_disk:
+            return ()
+        return tuple(in_words(each.named for each in self.missing or () if each not in self.on_the_disk))
+
+    @property
+    def without_metadata(self) -> tuple[str, ...]:
+        """The changes whose bytes are on the disk where nothing leads to them, each in one line."""
+        return tuple(in_words(each.named for each in self.on_the_disk))
 
     @property
     def nothing(self) -> bool:
         """Whether no loss is known."""
-        return not (self.gone or self.torn or self.in_memory)
+        return not (self.gone or self.torn or self.in_memory or self.on_the_disk)
 
     @property
     def listed(self) -> tuple[str, ...]:
         """The lines that a finding shows: no more than fits."""
-        lines = [*(f"{_IN_MEMORY}{line}" for line in self.in_memory), *self.lines]
+        lines = [
+            *(f"{_IN_MEMORY}{line}" for line in self.in_memory),
+            *(f"{_WITHOUT_METADATA}{line}" for line in self.without_metadata),
+            *self.lines,
+            *(f"{_BEYOND_SIZE}{line}" for line in in_words(self.beyond_size)),
+        ]
         more = len(lines) - _LOST_SHOWN
         return (*lines[:_LOST_SHOWN], *([f"and {more:,} more"] if more > 0 else []))
 
@@ -85,6 +106,12 @@ class Loss:
             text = "No write that had reached the disk was lost." if self.on_disk else "Nothing was lost."
         if self.in_memory:
             text += f" Still in memory, and therefore lost: {'; '.join(self.in_memory[:_IN_TEXT])}."
+        if self.on_the_disk:
+            listed = "; ".join(self.without_metadata[:_IN_TEXT])
+            text += f" On the disk, but lost to the file with its metadata: {listed}."
+        if self.beyond_size:
+            listed = "; ".join(in_words(self.beyond_size)[:_IN_TEXT])
+            text += f" Lost with the size of their file: {listed}."
         return text
 
     def of_workload(self, trace: Trace) -> tuple[Missing, ...]:
@@ -108,10 +135,11 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
         calls: the same workload recorded on the `posix` filesystem, if there is such a recording.
     """
     on_disk = Filesystem.parse(trace.filesystem).on_disk
+    called = load_trace(calls.trace) if on_disk and calls and not restarted_at(trace) else None
     pending = trace.pending(state.cut)
     with CrashImages(trace) as images:
         names = changes_named(trace, state.cut, images)
-        lost = _compared(trace, state, images, calls) if on_disk else lost_in(trace, state)
+        lost = _compared(trace, state, images, called) if on_disk else lost_in(trace, state)
         gone = tuple(at for index, at in enumerate(pending) if not state.kept >> index & 1)
         known = gone or state.tears or (lost and lost.missing)
         later = () if known else _later(trace, state.cut, images)
@@ -125,14 +153,15 @@ def loss_of(trace: Trace, state: CrashState, calls: Recording | None) -> Loss:
         unsynced=lost.unsynced if lost else (),
         survived=lost.survived if lost else (),
         later=later,
+        on_the_disk=_reached(trace, state, names, called, lost.missing) if called and lost else (),
+        beyond_size=() if on_disk else _beyond_size(trace, state, names),
     )
 
 
-def _compared(trace: Trace, state: CrashState, images: CrashImages, calls: Recording | None) -> Lost | None:
+def _compared(trace: Trace, state: CrashState, images: CrashImages, called: Trace | None) -> Lost | None:
     """The workload's changes that the mounted crash state lacks; None if nothing is known of them."""
-    if calls is None or restarted_at(trace):
+    if called is None:
         return None
-    called = load_trace(calls.trace)
     with images.mounted(CrashState.whole(trace, len(trace.operations))) as root:
         if root.is_symlink() or not same_names(root, called):
             return None
@@ -140,6 +169,71 @@ def _compared(trace: Trace, state: CrashState, images: CrashImages, calls: Recor
         if root.is_symlink():  # It leads out of the image.
             return None
         return missing_from(root, called, trace.notes_before(state.cut))
+
+
+def _reached(
+    trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]], called: Trace, missing: Sequence[Missing]
+) -> tuple[Missing, ...]:
+    """The missing changes whose bytes the crash state has on the disk: writes that it kept are of that place of the file."""
+    taken = _taken(trace, state)
+    written: dict[str, list[tuple[int, bytes]]] = {}
+    for at in range(state.cut):
+        operation = trace.operations[at]
+        if isinstance(operation, Write) and at not in taken and len(about := names.get(at, ())) == 1:
+            (named,) = about
+            if named.kind == DATA:
+                data = bytes(operation.data[: named.stop - named.start])
+                written.setdefault(named.now or named.path, []).append((named.start, data))
+    found = []
+    for each in missing:
+        change = called.operations[each.at]
+        parts = written.get(each.named.now, ())
+        if isinstance(change, Data) and parts and _overlaid(parts, change.offset, len(change.data)) == change.data:
+            found.append(each)
+    return tuple(found)
+
+
+def _taken(trace: Trace, state: CrashState) -> set[int]:
+    """The positions of changes that the crash took, or tore."""
+    pending = trace.pending(state.cut)
+    torn = {pending[tear.write] for tear in state.tears}
+    return torn | {at for index, at in enumerate(pending) if not state.kept >> index & 1}
+
+
+def _overlaid(parts: Sequence[tuple[int, bytes]], start: int, length: int) -> bytes | None:
+    """The bytes from ``start`` on after all writes (offset, data) in order; None if they do not cover it."""
+    found, known = bytearray(length), bytearray(length)
+    for offset, data in parts:
+        first, last = max(offset, start), min(offset + len(data), start + length)
+        if first < last:
+            found[first - start : last - start] = data[first - offset : last - offset]
+            known[first - start : last - start] = b"\1" * (last - first)
+    return bytes(found) if all(known) else None
+
+
+def _beyond_size(trace: Trace, state: CrashState, names: Mapping[int, tuple[Named, ...]]) -> tuple[Named, ...]:
+    """Changes on `posix` that the crash kept, of files whose size it took, and that the files do not have."""
+    taken, operations = _taken(trace, state), trace.operations
+    shrunk = {
+        change.inode: at
+        for at in reversed(range(state.cut))
+        if at in taken and isinstance(change := operations[at], Size)
+    }
+    if not shrunk:
+        return ()
+    contents = {node.inode: content for _, node, content in Trees(trace).of(state).entries}
+    found: list[Named] = []
+    for at in range(min(shrunk.values()), state.cut):
+        change = operations[at]
+        if (
+            isinstance(change, Data)
+            and at not in taken
+            and at > shrunk.get(change.inode, at)
+            and change.inode in contents
+        ):
+            left = contents[change.inode].read(change.offset, len(change.data))
+            found += names.get(at, ()) if left != change.data and not any(left) else ()
+    return tuple(found)
 
 
 def _later(trace: Trace, cut: int, images: CrashImages) -> tuple[Named, ...]:

@@ -85,7 +85,9 @@ class Trial:
 
 @dataclass
 class Trials:
-    """Tries remedies on one target. A recording with a remedy, and one without, serve all findings of a kind."""
+    """Tries remedies on one target. A recording with a remedy, and one without, serve all findings of a kind.
+
+    A kind is a filesystem and the place where the workload is killed, if it is: another place shows another bug."""
 
     jobs: Jobs
     target: Target
@@ -93,7 +95,7 @@ class Trials:
     workers: int
     states: int = STATES_TRIED
     _tried: dict[_Key, _Tried] = field(default_factory=dict)
-    _like: dict[tuple[str, bool], Recording] = field(default_factory=dict)
+    _like: dict[tuple[str, tuple[int, ...]], Recording] = field(default_factory=dict)
 
     @staticmethod
     def affordable(judged: int, seconds: float) -> int:
@@ -108,7 +110,7 @@ class Trials:
             notes: how many notes came before the minimised cut: states there are judged, besides others.
         """
         tried: list[Trial] = []
-        like = self._like.setdefault((like.filesystem, bool(like.killed)), like)
+        like = self._like.setdefault((like.filesystem, like.killed.numbers if like.killed else ()), like)
         for remedy in list(remedies)[:_REMEDIES_MAX]:
             without = self._results(like, None, notes)
             shown = _count(without, finding)
@@ -121,7 +123,7 @@ class Trials:
             tried.append(Trial(remedy, synced, broken, len(found), broken_without, len(without), any_way))
             if tried[-1].helps:
                 return tried[-1]
-            if not synced and remedy.before == BEFORE_ACK:
+            if not synced and remedy.before == BEFORE_ACK and not like.killed:
                 break  # No other remedy will sync either: the acknowledgements go past us.
         return min(tried, key=lambda trial: (not trial.synced, trial.broken / max(1, trial.judged)), default=None)
 
@@ -144,6 +146,8 @@ class Trials:
         if not isinstance(result, Returned):
             return _Tried(recording, 0)
         tried = _Tried(result.value, syncs_made(result.value.syncs_count))
+        if like.killed and not result.value.killed:
+            return tried  # It ended before the place of the kill, so its crash states say nothing of a restart.
         if remedy is None or tried.synced:
             judged: list[Judged] = []
             task = JudgeShare(tried.recording, self.workers, max(1, self.states // self.workers))

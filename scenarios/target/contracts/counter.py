@@ -2,13 +2,18 @@
 
 An item is an amount that is added, a number, or ``[name, amount]`` where there are several counters. Recovery returns the total,
 or ``[name, total]`` for each counter; one that does not come back is 0. Additions commute, so writers need no order.
+
+Sums are exact. Beside floats, a total may be off by the rounding of float additions; one beyond the range of floats, by the
+rounding to a whole number.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter as Count
 from collections.abc import Sequence
+from fractions import Fraction
 
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
@@ -21,7 +26,11 @@ _TOTALS_MAX = 100_000
 _ROUNDING = 16 * 2**-52
 """For each number added: so little that the loss of an amount shows beside a large total."""
 
-Number = int | float
+_FLOAT_MAX = int(sys.float_info.max)
+_HALF = Fraction(1, 2)
+
+Number = int | Fraction
+"""An exact number. An int takes part in no rounding."""
 
 
 class Counter(Contract):
@@ -47,7 +56,9 @@ class Counter(Contract):
                 _add(owed, name, amount)
         names = dict.fromkeys([*owed, *open_amounts, *found])
         judged = (
-            _judge(name, owed.get(name, 0), open_amounts.get(name, []), found.get(name, 0), slack.get(name, 0.0))
+            _judge(
+                name, owed.get(name, 0), open_amounts.get(name, []), found.get(name, 0), slack.get(name, Fraction(0))
+            )
             for name in names
         )
         return [violation for violation in judged if violation]
@@ -61,31 +72,37 @@ def _named(item: Item) -> tuple[str, Number]:
         raise UsageError(
             f"contract 'counter' needs items that are numbers, or [name, number], not {item_key(item)[:60]}"
         )
-    return "" if name is None else item_key(name), amount
+    return "" if name is None else item_key(name), Fraction(amount) if isinstance(amount, float) else amount
 
 
 def _add(totals: dict[str, Number], name: str, amount: Number) -> None:
     totals[name] = totals.get(name, 0) + amount
 
 
-def _slack(promises: Promises) -> dict[str, float]:
-    """Return how far the sum of each counter may be off by rounding, in whatever order its amounts were added."""
+def _slack(promises: Promises) -> dict[str, Fraction]:
+    """Return how far the sum of each counter may be off by rounding, in whatever order its amounts were added.
+
+    Amounts beyond the range of floats cannot have been added as floats.
+    """
     amounts: dict[str, list[Number]] = {}
     for item in promises.attempted:
         name, amount = _named(item)
-        amounts.setdefault(name, []).append(abs(amount))
+        if _size(amount) <= _FLOAT_MAX:
+            amounts.setdefault(name, []).append(_size(amount))
+    rounding = Fraction(_ROUNDING)
     return {
-        name: _ROUNDING * len(each) * sum(each) if any(isinstance(amount, float) for amount in each) else 0.0
+        name: rounding * len(each) * sum(each)
         for name, each in amounts.items()
+        if any(isinstance(amount, Fraction) for amount in each)
     }
 
 
-def _judge(name: str, owed: Number, others: list[Number], found: Number, slack: float) -> Violation | None:
+def _judge(name: str, owed: Number, others: list[Number], found: Number, slack: Fraction) -> Violation | None:
     low = owed + sum(amount for amount in others if amount < 0)
     high = owed + sum(amount for amount in others if amount > 0)
     counter = f"counter {name}" if name else "the counter"
-    span = f"{owed} was acknowledged" + (f", and from {low} to {high} are possible" if low != high else "")
-    what = f"{counter} came back as {found}; {span}"
+    possible = f", and from {_text(low)} to {_text(high)} are possible" if low != high else ""
+    what = f"{counter} came back as {_text(found)}; {_text(owed)} was acknowledged{possible}"
     if found < low and not _equal(found, low, slack):
         return Violation(Verdict.LOSES, what)
     if found > high and not _equal(found, high, slack):
@@ -95,10 +112,21 @@ def _judge(name: str, owed: Number, others: list[Number], found: Number, slack: 
     return Violation(Verdict.CORRUPT, f"{what}, but no sum of the amounts makes it")
 
 
-def _equal(one: Number, other: Number, slack: float) -> bool:
+def _equal(one: Number, other: Number, slack: Fraction) -> bool:
     if isinstance(one, int) and isinstance(other, int):
         return one == other
-    return abs(one - other) <= slack
+    beyond = max(_size(one), _size(other)) > _FLOAT_MAX  # No float is so large: the nearest total is a whole number.
+    return _size(one - other) <= (max(slack, _HALF) if beyond else slack)
+
+
+def _size(number: Number) -> Number:
+    return number if number >= 0 else -number
+
+
+def _text(number: Number) -> str:
+    if isinstance(number, int) or abs(number) > _FLOAT_MAX:
+        return str(int(number))
+    return str(float(number))
 
 
 def _totals(owed: Number, others: list[Number]) -> set[Number]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.findings import finding_id, group
 from crashmatrix.reports.formats.html import render
 from crashmatrix.reports.formats.text import visible
 from tests.reports.chromium import PROGRAM, Page, chromium
@@ -337,3 +339,13 @@ def test_well_formed(name: str) -> None:
 def test_lead(results: list[ScenarioResult], sentence: str) -> None:
     """The page opens with what the run says, in a sentence."""
     assert sentence in render(summary(results), results)
+
+
+def test_rows_name_the_finding_that_they_were_shown_to_be() -> None:
+    """Each scenario has the id of the finding that counts it."""
+    here, again = (
+        result(hit=n, verdict=Verdict.LOSES, explanation=text) for n, text in enumerate(["gone", "again: gone"], 1)
+    )
+    known = replace(group([here])[0].finding, also=(finding_id(again),))
+    assert finding_id(again) in render(summary([here, again]), [here, again])
+    assert finding_id(again) not in render(summary([here, again], findings=[known]), [here, again])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crashmatrix.reports import ExperimentSummary, RunSummary, ScenarioResult, Verdict
+from crashmatrix.reports.findings import finding_id
 from crashmatrix.scenarios.campaign.outcome import Outcome
 
 
@@ -75,3 +77,11 @@ def test_assert_safe(made: Outcome, lines: list[str]) -> None:
 def test_findings() -> None:
     """Each kind of scenario that is not safe is one finding; the worst comes first."""
     assert [finding.verdict for finding in outcome(UNKNOWN, LOSES, SAFE).findings] == [Verdict.LOSES, Verdict.UNKNOWN]
+
+
+def test_cause_of_another_kind_that_was_shown_to_be_one() -> None:
+    """A scenario whose kind was shown to be another finding has the cause of that finding."""
+    made = outcome(LOSES)
+    other = replace(made.findings[0], id="other", cause="no fsync", also=(finding_id(LOSES),))
+    made.summary.findings.append(other)
+    assert "    why: no fsync" in str(made).splitlines()

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from crashmatrix.reports import ScenarioResult, Verdict
+from crashmatrix.scenarios.campaign.plan import Plan
+from crashmatrix.scenarios.campaign.workbench import workbench
 from crashmatrix.scenarios.kill.experiment import KillExperiment
-from tests.scenarios.experiments import run_kill
+from tests.scenarios.experiments import kill_of, run_kill
 
 TOYS = "tests.scenarios.toy_systems"
 
@@ -82,6 +84,21 @@ def test_thinning_is_logged() -> None:
     assert {(f"toy.put.{side}_write", hit) for side in ("before", "after") for hit in (1, 6)} <= {
         (result.point, result.hit) for result in results
     }
+
+
+@pytest.mark.parametrize("toy", ["Diary", "Store"])
+def test_checks_besides_the_contract_are_counted(toy: str) -> None:
+    """A note says how often the system checked itself, as its own diary says, and how many folders were recovered again."""
+    plan = Plan(target=f"{TOYS}:{toy}", budget=10)
+    with workbench(plan) as (checker, _):
+        experiment = kill_of(plan, checker)
+        experiment.sample_min = experiment.depth_max = 0
+        experiment.run()
+        diary = checker.target.make().workspace / "diary"
+        checks = diary.read_text().count("verify") if diary.exists() else 0
+    folders = len({checked.recovered.key for checked in experiment.checked.values() if checked.recovered})
+    verified = f"the system's own verify passed in {checks} states; " if toy == "Diary" else ""
+    assert f"besides the contract: {verified}recovery was repeated in {folders} recovered folders" in experiment.notes
 
 
 @pytest.mark.daily(1)

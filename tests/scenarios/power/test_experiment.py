@@ -300,3 +300,13 @@ def test_searches_restart_on_every_filesystem(fs: str, restarts: list[int], tmp_
         searches = list(Power().searches(checker, plan.experiment_options))
     assert [one.restarts for one in searches] == restarts
     assert [one.options.budget for one in searches] == sorted(one.options.budget or 0 for one in searches)
+
+
+def test_a_note_counts_the_checks_besides_the_contract(tmp_path: Path) -> None:
+    """Second recoveries of all recordings add up in one note."""
+    details = run(f"{TOYS}:BelievesTheCache", tmp_path, budget=10, fs="posix", nudges=("none",)).details
+    again = sum(recording["second_recoveries"] for recording in details["recordings"])
+    assert again > 0
+    assert any(
+        f"besides the contract: recovery was repeated in {again} recovered folder" in note for note in details["notes"]
+    )

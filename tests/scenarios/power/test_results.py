@@ -10,6 +10,7 @@ import pytest
 from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.errors import UsageError
 from crashmatrix.scenarios.power.results import (
+    checks_in_words,
     circumstances,
     coverage_in_words,
     nothing_differed,
@@ -20,7 +21,7 @@ from crashmatrix.scenarios.power.results import (
 )
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.restarts import KillPoint
-from crashmatrix.scenarios.recorded.state_verdict import Judged
+from crashmatrix.scenarios.recorded.state_verdict import REPEATED, VERIFIED, Check, Judged, for_
 
 RECORDING = Recording("ext4~commit~0", "ext4", "commit", 0, Path("trace"))
 
@@ -143,3 +144,19 @@ def test_restarts_in_words(counts: tuple[int, int, int], words: str) -> None:
 def test_nothing_differed(account: dict[str, object], words: str) -> None:
     """A small budget is named as the cause, with the remedy, unless every outcome was judged."""
     assert nothing_differed(account) == words
+
+
+@pytest.mark.parametrize(
+    ("passed", "words"),
+    [
+        ([], "besides the contract: recovery was repeated in 3 recovered folders"),
+        (
+            [for_(VERIFIED, "aa"), for_(VERIFIED, "bb"), (VERIFIED, 4), for_(REPEATED, "cc"), (REPEATED, 4)],
+            "besides the contract: the system's own verify passed in 2 recovered folders; recovery was repeated in "
+            "3 recovered folders",
+        ),
+    ],
+)
+def test_checks_in_words(passed: list[Check], words: str) -> None:
+    """Folders count once, whatever had been promised; second recoveries of all recordings add up."""
+    assert checks_in_words(passed, [{"second_recoveries": 1}, {"second_recoveries": 2}]) == words

@@ -225,6 +225,7 @@ def test_a_recovery_that_changed_nothing_is_not_repeated(tmp_path: Path) -> None
     assert bench.count("recoveries") == 1
     bench.check("0", "crashed")
     assert bench.count("recoveries") == 3
+    assert bench.judge.second_recoveries == 1
     assert (REPEATED, 2) in bench.judge.checks
 
 

@@ -127,6 +127,30 @@ def test_syncs_before_a_removal(change: Callable[[Path], object], count: int, ro
     assert syncs_made(counted) == count
 
 
+@pytest.mark.parametrize(
+    ("remedy", "count"),
+    [
+        (Remedy(BEFORE_RECOVERY, ("*",)), 5),
+        (Remedy(BEFORE_RENAME, ("db",)), 1),
+        (Remedy(BEFORE_REMOVAL, ("wal/*.log",)), 2),
+        (Remedy(BEFORE_ACK, ("*",)), 0),
+    ],
+)
+def test_syncs_in_recovery(remedy: Remedy, count: int, root: Path) -> None:
+    """After a restart, syncs are made before recovery, or before what it renames and takes away."""
+    counted, journal = root.parent / "count", root.parent / "journal"
+    journal.touch()
+    syncing = Syncing(remedy, root, os.open(counted, os.O_CREAT | os.O_WRONLY | os.O_APPEND))
+
+    def recovery() -> None:
+        (root / "db").replace(root / "db2")
+        (root / "wal" / "1.log").unlink()
+
+    syncing.recover(recovery, journal)
+    assert syncs_made(counted) == count
+    assert not (root / "db").exists()
+
+
 def test_none_were_made(tmp_path: Path) -> None:
     """A remedy that never came to work has no count."""
     assert syncs_made(tmp_path / "none") == 0

@@ -13,7 +13,10 @@ import pytest
 from crashmatrix.faults.disk import Machine, Note, load_trace
 from crashmatrix.scenarios.campaign.plan import Plan
 from crashmatrix.scenarios.campaign.workbench import workbench
-from crashmatrix.scenarios.power.schedule import Recordings
+from crashmatrix.scenarios.power.schedule import Recordings, run_recorder
+from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.recorded.recording import Recording, record_run
+from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy, syncs_made
 from crashmatrix.scenarios.recorded.restarts import KillPoint, nudged_before_syncs, restarted_at
 
 TOYS = "tests.scenarios.toy_systems"
@@ -93,6 +96,29 @@ def test_killed_there_and_restarted(
         if isinstance(note, Note) and not note.text.startswith(b"hit ")
     ]
     assert lines == [b"attempt", b"ack", b"attempt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        (f"{TOYS}:Synced", KillPoint(3, 1)),
+        (f"{TOYS}:BelievesTheCache", KillPoint(7)),  # In its own process, where it is killed at a failpoint.
+        (f"{TOYS}:ByWorkers", KillPoint(9)),
+        ("shell.toml", KillPoint(3, 1)),
+    ],
+)
+def test_syncs_are_added_before_the_kill(
+    target: str, place: KillPoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remedy is at work in a workload that is killed, too: before its one acknowledgement. The place is the same with it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shell.toml").write_text(SHELL)
+    remedy = Remedy(BEFORE_ACK, ("data",))
+    recording = Recording("again", "posix", "none", 0, tmp_path / "again.trace", killed=place, remedy=remedy)
+    with workbench(Plan(target=target, report=tmp_path / "report")) as (checker, _):
+        result = run_recorder(checker.jobs, record_run, checker.target, recording)
+    assert isinstance(result, Returned)
+    assert (result.value.killed, syncs_made(recording.syncs_count)) == (place, 1)
 
 
 @pytest.mark.parametrize("store", ["SyncsTwice", "SyncsTwiceAndHitsOnce"])

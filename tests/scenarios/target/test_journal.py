@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from crashmatrix import Journal, Promises, UsageError, faults
+from crashmatrix.scenarios.target.contract import contract_named
 from crashmatrix.scenarios.target.journal import Event, Item, item_key, several_writers
+from crashmatrix.scenarios.target.notes import DEPTH_MAX
 from tests import ROOT
 
 
@@ -324,3 +326,43 @@ def test_several_writers() -> None:
 def test_writers_names_are_no_part_of_the_promises_text() -> None:
     """Two runs whose threads have other names have made the same promises."""
     assert Promises.parse(b"attempt:v 1\n").text == Promises.parse(b"attempt:w 1\n").text
+
+
+def nested(depth: int, *, objects: bool = False) -> Item:
+    item: Item = 7
+    for _ in range(depth):
+        item = {"a": item} if objects else [item, item]
+    return item
+
+
+@pytest.mark.parametrize("objects", [False, True])
+@pytest.mark.parametrize("depth", [DEPTH_MAX + 1, 5_000])
+def test_an_item_nested_too_deep_is_refused(depth: int, objects: bool) -> None:
+    """An item that is nested deeper than any call can follow is refused in one sentence, with its depth and the remedy."""
+    item = nested(depth, objects=objects) if objects or depth > 1_000 else [nested(depth - 1, objects=True)]
+    with pytest.raises(
+        UsageError, match=f"made of {depth:,} lists and objects .* at most 200 .* Store a flatter item, or its JSON"
+    ):
+        item_key(item)
+    assert item_key(nested(DEPTH_MAX, objects=True)).count("{") == DEPTH_MAX
+    assert item_key("[" * 500) == f'"{"[" * 500}"'
+
+
+def test_an_item_that_holds_itself_after_many_others_is_refused() -> None:
+    """A circle too long to be noticed as such ends the count of its depth, too."""
+    first: list[Item] = []
+    last = first
+    for _ in range(5_000):
+        last.append([])
+        last = last[0]
+    last.append(first)
+    with pytest.raises(UsageError, match="lists and objects"):
+        item_key(first)
+
+
+@pytest.mark.parametrize("depth", [DEPTH_MAX + 1, 100_000])
+def test_a_line_nested_too_deep_is_refused(depth: int) -> None:
+    """A journal that a program wrote may hold such an item, too: the line is named."""
+    item = "[" * depth + "]" * depth
+    with pytest.raises(UsageError, match=r"^(journal line 1: )?an item is made of .* Store a flatter item"):
+        contract_named("exactly-once").judge(Promises.parse(f"attempt {item}\n".encode()), [])

@@ -97,6 +97,24 @@ CAUSES = "tests.scenarios.cause_systems"
 
 
 @pytest.mark.daily(1)
+@pytest.mark.parametrize("fs", ["posix", COMMITS_SELDOM])
+def test_a_missing_sync_that_shows_after_a_restart_too(fs: str, tmp_path: Path) -> None:
+    """The same loss after a restart is the same finding, and recovery is not blamed for what it notes of unsynced items."""
+    findings = explained_power(f"{CAUSES}:UnsyncedAndCounted", fs, 80, tmp_path, restarts=2)
+    assert not any("page cache" in finding.cause for finding in findings)
+    lost = next(finding for finding in findings if finding.verdict is Verdict.LOSES and finding.also)
+    assert lost.cause.startswith("no fsync of data between the write to it and the acknowledgement of 1")
+    assert re.search(
+        r"It shows without a restart in \d+ crash states, and after .* restarted in \d+ more", lost.explanation[-1]
+    )
+    assert not any(finding.id in lost.also for finding in findings)
+    counted = next(finding for finding in findings if "items were found before" in " ".join(finding.explanation))
+    assert counted.tested is True
+    assert counted.cause == lost.cause
+    assert "So recovery is not to blame." in counted.explanation[-1]
+
+
+@pytest.mark.daily(1)
 @pytest.mark.parametrize(
     ("system", "fs", "cause", "suggestion"),
     [
@@ -132,6 +150,22 @@ def test_causes(system: str, fs: str, cause: str, suggestion: str, tmp_path: Pat
     finding = next(each for each in findings if each.cause == cause)
     assert suggestion in finding.suggestion
     assert finding.tested is (True if suggestion else None) or not finding.suggestion
+
+
+@pytest.mark.parametrize(
+    ("system", "in_memory"),
+    [("WrittenBackOnly", ["in memory only: data, its size: 4,096 bytes"]), ("WrittenBackOnlyAhead", [])],
+)
+def test_bytes_that_are_on_the_disk_are_not_called_lost_in_memory(
+    system: str, in_memory: list[str], tmp_path: Path
+) -> None:
+    """After sync_file_range, the metadata of the file is lost; its bytes are on the disk, and the explanation says so."""
+    finding = explained_power(f"{CAUSES}:{system}", COMMITS_SELDOM, 40, tmp_path)[0]
+    assert finding.cause == "no fsync of data between the write to it and the acknowledgement of 1"
+    assert list(finding.lost) == [
+        *in_memory, "on the disk, without the metadata that leads there: data, bytes 0 to 4,095",
+    ]  # fmt: skip
+    assert any("On the disk, but lost to the file with its metadata" in sentence for sentence in finding.explanation)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from crashmatrix.faults.disk import CrashState, Tear
-from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, Named
+from crashmatrix.faults.disk import CrashState, Sync, Tear
+from crashmatrix.faults.disk.trace.named import DATA, METADATA, NAMES, Named, in_words
+from crashmatrix.faults.disk.trace.operations import ROOT
 from crashmatrix.scenarios.power.explain.losses import Loss, loss_of
 from crashmatrix.scenarios.power.explain.unsynced import Missing
 from tests.faults.disk.support import in_child
-from tests.scenarios.power.explain.traces import acknowledged, attempted, made, posix_trace, written
+from tests.scenarios.power.explain.traces import LOG as LOG_INODE, acknowledged, attempted, made, posix_trace, written
 
 LOG = Named(kind=DATA, path="log", now="log", start=0, stop=8)
 MADE = Named(kind=NAMES, path=".", now=".", what="log made")
@@ -45,6 +46,16 @@ TEXTS = [
         "No write that had reached the disk was lost. Still in memory, and therefore lost: log, bytes 0 to 7; "
         "the store's folder: log made.",
     ),
+    (
+        replace(NOTHING, missing=IN_MEMORY, on_the_disk=IN_MEMORY[:1]),
+        "No write that had reached the disk was lost. Still in memory, and therefore lost: the store's folder: log made. "
+        "On the disk, but lost to the file with its metadata: log, bytes 0 to 7.",
+    ),
+    (
+        replace(NOTHING, on_disk=False, gone=(1,), beyond_size=(LOG,)),
+        "Lost: 1 of 3 changes that no sync had made durable: log, bytes 0 to 7. Lost with the size of their file: log, bytes 0 "
+        "to 7.",
+    ),
 ]
 
 
@@ -67,6 +78,12 @@ def test_listed() -> None:
         "in memory only: log, bytes 0 to 7", "in memory only: the store's folder: log made",
         "the store's folder: log made",
     )  # fmt: skip
+    loss = replace(NOTHING, missing=IN_MEMORY, on_the_disk=IN_MEMORY[:1], beyond_size=(LOG,))
+    assert loss.listed == (
+        "in memory only: the store's folder: log made",
+        "on the disk, without the metadata that leads there: log, bytes 0 to 7",
+        "with the size: log, bytes 0 to 7",
+    )
     many = {at: (replace(MADE, what=f"{at} made"),) for at in range(30)}
     listed = replace(NOTHING, names=many, gone=tuple(range(30))).listed
     assert (len(listed), listed[-1]) == (25, "and 6 more")
@@ -98,3 +115,11 @@ def test_loss_of(kept: int, tears: tuple[Tear, ...], lines: tuple[str, ...]) -> 
     assert len(loss.unsynced) == loss.pending == 3
     assert not loss.on_disk
     assert not loss.later
+
+
+@pytest.mark.parametrize(("kept", "lost"), [(0b1110, ("log, bytes 0 to 1",)), (0b1101, ()), (0b1111, ()), (0b0111, ())])
+def test_bytes_that_are_lost_with_the_size(kept: int, lost: tuple[str, ...]) -> None:
+    """On `posix`, bytes that were written beyond the size that was left are lost, though their own change was not."""
+    trace = posix_trace(*made(b"log"), Sync(LOG_INODE), Sync(ROOT), *written(b"0\n"), *written(b"1\n", 2))
+    loss = in_child(lambda: loss_of(trace, CrashState(trace.finish, kept, (), 4), None))
+    assert tuple(in_words(loss.beyond_size)) == lost

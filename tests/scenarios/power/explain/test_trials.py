@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 
+from crashmatrix.reports import Verdict
 from crashmatrix.scenarios.power.explain.trials import STATES_TRIED, Trial, Trials
+from crashmatrix.scenarios.power.judge_pool import JudgeShare
+from crashmatrix.scenarios.processes.jobs import Jobs
+from crashmatrix.scenarios.processes.result import Returned
+from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, Remedy
+from crashmatrix.scenarios.recorded.restarts import KillPoint
+from crashmatrix.scenarios.recorded.state_verdict import Judged
+from crashmatrix.scenarios.systems.loading import Target
 
 REMEDY = Remedy(BEFORE_ACK, ("log",))
 
@@ -36,6 +49,29 @@ TRIALS = [
 def test_trial(trial: Trial, helps: bool | None, eases: bool, text: str) -> None:
     """A remedy helps if no state breaks with it. It eases if at most half as many break. Otherwise it is refuted, or open."""
     assert (trial.helps, trial.eases, trial.text) == (helps, eases, text)
+
+
+def test_each_place_of_a_kill_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another place of the kill is another recording, and one that ended before its place of the kill says nothing."""
+    made: list[Recording] = []
+
+    def record(_: Any, __: Any, ___: Any, recording: Recording, *notes: int) -> Returned[Any]:
+        if notes:
+            return Returned([])
+        made.append(recording)
+        return Returned(replace(recording, killed=None if recording.remedy else recording.killed))
+
+    def judge(_: Any, __: Any, task: JudgeShare, judged: Callable[[Judged], None]) -> None:
+        judged(Judged("5-none", Verdict.LOSES if not task.recording.remedy else Verdict.SAFE, "gone"))
+
+    monkeypatch.setattr("crashmatrix.scenarios.power.explain.trials.run_recorder", record)
+    monkeypatch.setattr("crashmatrix.scenarios.power.explain.trials.judge_together", judge)
+    monkeypatch.setattr("crashmatrix.scenarios.power.explain.trials.syncs_made", lambda _: 3)
+    trials = Trials(cast("Jobs", None), cast("Target", None), tmp_path, 1)
+    likes = [Recording(f"restart{at}", "ext4", "none", 0, tmp_path / "t", killed=KillPoint(at, 1)) for at in (1, 2)]
+    found = [trials.first_that_helps(like, "none of this run", [REMEDY], 0) for like in likes]
+    assert [(each.judged, each.helps) for each in found if each] == [(0, None), (0, None)]
+    assert {recording.killed for recording in made} == {KillPoint(1, 1), KillPoint(2, 1)}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from crashmatrix.scenarios.target.contract import Counter
 from tests.scenarios.target.contracts.oracle import History, histories
 from tests.scenarios.target.contracts.rows import found_in
 
+HUGE = 10**400
+
 TABLE: list[tuple[str, list[Item], str]] = [
     ("attempt 1|ack 1|attempt 2|ack 2", [3], ""),
     ("attempt 1|ack 1|attempt 2", [1], ""),
@@ -25,6 +27,14 @@ TABLE: list[tuple[str, list[Item], str]] = [
     ("attempt 1e12|ack 1e12|attempt 0.5|ack 0.5", [1e12], "loses: "),
     ("attempt 1e12|ack 1e12|attempt 0.5", [1e12], ""),
     (f"attempt {10**400}|ack {10**400}|attempt 1|ack 1", [10**400], "loses: "),
+    (f"attempt {HUGE}|ack {HUGE}|attempt 0.25|ack 0.25", [HUGE], ""),
+    (f"attempt {HUGE}|ack {HUGE}|attempt 1.5|ack 1.5", [HUGE + 1], ""),
+    (f"attempt {HUGE}|ack {HUGE}|attempt 1.5|ack 1.5", [HUGE], "loses: "),
+    (f"attempt {HUGE}|ack {HUGE}|attempt 1.5|ack 1.5", [HUGE + 3], "duplicate: "),
+    (f"attempt {HUGE}|ack {HUGE}|attempt 0.5", [0.5], "loses: the counter came back as 0.5; 1000"),
+    (f"attempt {HUGE}|attempt 0.5", [0.5], ""),
+    (f"attempt {HUGE}|attempt 9.5", [4.5], "corrupt: "),
+    ("attempt 1.5e308|ack 1.5e308|attempt 1.5e308|ack 1.5e308", [1.5e308], "loses: "),
     ('attempt ["a",1]|ack ["a",1]|attempt ["b",2]|ack ["b",2]', [["a", 1], ["b", 2]], ""),
     ('attempt ["a",1]|ack ["a",1]|attempt ["b",2]|ack ["b",2]', [["a", 1]], 'loses: counter "b" came back as 0'),
     ("", [], ""),

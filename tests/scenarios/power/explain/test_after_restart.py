@@ -1,0 +1,119 @@
+"""A finding after a restart is another one, or has its cause, only where that can be shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crashmatrix.reports import Finding, Verdict
+from crashmatrix.reports.findings import finding_id
+from crashmatrix.scenarios.power.explain.after_restart import (
+    Explained,
+    as_one,
+    id_without_restart,
+    is_another,
+    not_recovery,
+    others_first,
+    with_others,
+)
+from crashmatrix.scenarios.power.explain.causes import Cause, Suspect, cause_of_restart
+from crashmatrix.scenarios.power.explain.explain import Explanation
+from crashmatrix.scenarios.power.explain.trials import Trial
+from crashmatrix.scenarios.power.results import result_of
+from crashmatrix.scenarios.recorded.recording import Recording
+from crashmatrix.scenarios.recorded.remedies import BEFORE_ACK, BEFORE_RECOVERY, Remedy
+from crashmatrix.scenarios.recorded.restarts import KillPoint
+from crashmatrix.scenarios.recorded.state_verdict import Judged
+
+LOG, FOLDER = Remedy(BEFORE_ACK, ("log",)), Remedy(BEFORE_ACK, ("./",))
+RUN = Recording("run", "ext4", "none", 0, Path("trace"))
+RESTART = replace(RUN, name="restart1", killed=KillPoint(4, 1))
+FINDING = Finding(
+    id="here", experiment="power", verdict=Verdict.LOSES, title="gone", count=5, example="e", cause="no fsync of log"
+)
+TOLD = Explanation("5-none", 1, ("Why.",), Cause("no fsync of log", "", (Suspect("no fsync of log", LOG),)), (), (), 0)
+AFTER = replace(TOLD, cause=cause_of_restart())
+HELPS = Trial(LOG, 9, 0, 80, 20, 80)
+ONE = Explained(FINDING, RUN, replace(TOLD, files=frozenset({"log"})), HELPS)
+AGAIN = Explained(
+    replace(FINDING, id="again", count=2),
+    RESTART,
+    replace(AFTER, files=frozenset({"log"})),
+    Trial(LOG, 3, 0, 8, 4, 8),
+    "here",
+)
+
+
+def test_id_without_restart() -> None:
+    """It is the id that the same broken promise has where nothing was restarted; there is none for other recordings."""
+    judged = Judged("5-none", Verdict.LOSES, "acknowledged, but gone: 1")
+    results = [result_of(replace(RESTART, killed=KillPoint(9, 1)), judged), result_of(RESTART, judged)]
+    assert id_without_restart(RESTART, results) == id_of(RUN, judged) != id_of(RESTART, judged)
+    assert id_without_restart(RUN, [result_of(RUN, judged)]) == ""
+    assert id_without_restart(replace(RESTART, of=("run", "5-none")), results) == ""
+
+
+def id_of(recording: Recording, judged: Judged) -> str:
+    return finding_id(result_of(recording, judged))
+
+
+def test_others_first() -> None:
+    """Confirmed syncs of findings on the filesystem are tried before recovery is suspected, those of the same promise first."""
+    other = Explained(replace(FINDING, id="other", cause="no fsync of ./"), RUN, TOLD, replace(HELPS, remedy=FOLDER))
+    suspects = others_first("here", RESTART, AFTER, [other, ONE, AGAIN])
+    assert [suspect.cause for suspect in suspects] == ["no fsync of log", "no fsync of ./"]
+    tried = [suspect.remedy.before for suspect in with_others(AFTER, suspects).cause.every]
+    assert tried == [BEFORE_ACK, BEFORE_ACK, BEFORE_RECOVERY]
+
+
+@pytest.mark.parametrize(
+    ("plain", "recording", "told", "other"),
+    [
+        ("", RUN, AFTER, ONE),
+        ("here", RESTART, TOLD, ONE),
+        ("here", replace(RESTART, filesystem="xfs"), AFTER, ONE),
+        ("here", RESTART, AFTER, replace(ONE, plain="elsewhere")),
+        ("here", RESTART, AFTER, replace(ONE, trial=None)),
+        ("here", RESTART, AFTER, replace(ONE, trial=replace(HELPS, broken=1))),
+        ("here", RESTART, AFTER, replace(ONE, trial=replace(HELPS, in_any_way=True))),
+    ],
+)
+def test_nothing_to_try(plain: str, recording: Recording, told: Explanation, other: Explained) -> None:
+    """Nothing is tried without a restart, where recovery is not suspected, or of findings without a confirmed sync here."""
+    assert others_first(plain, recording, told, [other]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "helps", "one"),
+    [
+        ({}, True, True),
+        ({"told": AFTER}, True, True),
+        ({"told": replace(AFTER, files=frozenset({"index"}))}, True, False),
+        ({"plain": "another"}, True, False),
+        ({"trial": Trial(LOG, 3, 0, 8, 4, 8, in_any_way=True)}, True, False),
+        ({"trial": Trial(LOG, 3, 1, 8, 4, 8)}, False, False),
+        ({"trial": Trial(Remedy(BEFORE_RECOVERY, ("*",)), 3, 0, 8, 4, 8)}, False, False),
+        ({"trial": None}, False, False),
+        ({"plain": ""}, False, False),
+    ],
+)
+def test_is_another(change: dict[str, Any], helps: bool, one: bool) -> None:
+    """Two are one only with the same words, the same confirmed sync, and no other file that is known to have lost something."""
+    assert is_another(replace(AGAIN, **change), [ONE]) == (ONE if helps else None, one)
+
+
+def test_words() -> None:
+    """A finding says that it shows after a restart, too, with counts and trial; or that recovery is not to blame."""
+    both = as_one(ONE, AGAIN)
+    assert (both.count, both.also, both.id) == (7, ("again",), "here")
+    assert both.explanation == (
+        "It shows without a restart in 5 crash states, and after the process was killed and restarted in 2 more. The same sync "
+        "helps there. Recorded again with it: 0 of 8 crash states broken; without it: 4 of 8.",
+    )
+    assert (
+        "against a finding that needs no restart (gone). So recovery is not to blame."
+        in not_recovery(AGAIN.finding, ONE.finding).explanation[-1]
+    )
