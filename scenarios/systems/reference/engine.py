@@ -37,6 +37,7 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations_later,
 )
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.every_type import keep_every_type
 from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
@@ -167,6 +168,7 @@ class ReferenceEngine(SystemUnderTest):
             there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
             read_older(root, look, there)
             refuse_two(root, look)
+            keep_every_type(logged=self._wal)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

@@ -20,6 +20,7 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.every_type import log_every_type
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
@@ -147,6 +148,7 @@ class ReferenceLog(SystemUnderTest):
             refuse_damage(root, self._found, self.seed, times=40)
             if not self._threads:
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
+                log_every_type()
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -215,8 +217,7 @@ class ReferenceLog(SystemUnderTest):
                 for table in (STEADY, OTHER):
                     self._append(wal, journal, table, wal.log(table).next_id)
                 self._append(wal, journal, SHARED, RESUMED_FROM + turn)
-            steady = wal.log(STEADY).next_id
-            self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
+            self._mark(wal, journal, STEADY, [wal.log(STEADY).next_id - back for back in (1, 3)])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
                 with journal.attempt(["drop", BRIEF]):
