@@ -80,4 +80,4 @@ def _own_buffers(array: pa.Array) -> list[pa.Buffer | None]:
 
 
 def _is_view(kind: pa.DataType) -> bool:
-    return pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))

@@ -80,7 +80,7 @@ class _Server(ThreadingHTTPServer):
         """Note the connection, which its client keeps open."""
         if isinstance(request, socket.socket):
             self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]  # typeshed's own name for it is private
+        super().process_request(request, client_address)
 
     def hang_up(self) -> None:
         """End every connection, and with it the thread that serves it."""
