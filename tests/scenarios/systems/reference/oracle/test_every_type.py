@@ -119,7 +119,7 @@ STORES: list[tuple[Any, str, Any, str]] = [
 def test_rows_that_are_stored_wrong(
     place: Any, name: str, instead: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What comes back after a flush, or does not, shows."""
+    """Rows that a flush changes, or that it cannot store, show."""
     monkeypatch.setattr(place, name, instead)
     if name == "encoded":
         monkeypatch.setattr("crashmatrix.reference_wal.delta.parquet_file.encoded", instead)

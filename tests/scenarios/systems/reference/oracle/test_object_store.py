@@ -20,7 +20,7 @@ def test_a_table_lives_there() -> None:
     with ObjectStore() as store:
         uri = f"{store.uri}/a b/there"
         for mode in ("error", "append"):
-            write_deltalake(uri, ROWS, mode=mode, storage_options=store.options)  # type: ignore[call-overload]  # each of two
+            write_deltalake(uri, ROWS, mode=mode, storage_options=store.options)
         assert DeltaTable(uri, storage_options=store.options).to_pyarrow_table().num_rows == 4
         assert DeltaTable(uri, version=0, storage_options=store.options).to_pyarrow_table().num_rows == 2
         assert sum(key.endswith(".json") for key in store.objects) == 2

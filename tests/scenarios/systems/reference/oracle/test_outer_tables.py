@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal.delta import receiver, transfer
+from crashmatrix.reference_wal.delta import folder, receiver, transfer
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import InvalidInput, TransferFailed
@@ -69,7 +69,7 @@ WRONG: list[tuple[Any, str, Any, str]] = [
     (transfer, "refuse_unfit", unchecked, "a transfer of values that Delta cannot hold was not refused"),
     (receiver, "checked_place", Path.absolute, "a transfer to 'a%20b' was refused by TransferFailed"),
     (receiver, "_REFUSALS", set[int](), "raised OSError"),
-    (receiver.table_folder, "remove_unfinished", unchecked, "has left a table half-made"),
+    (folder, "remove_unfinished", unchecked, "has left a table half-made"),
     (Receiver, "received", nothing_received, "a transfer from a copy .* was refused by|was not refused"),
     (LocalReceiver, "_refuse_named", unchecked, "a transfer of files that the table names"),
     (LocalReceiver, "receive", twice, "has the rows"),

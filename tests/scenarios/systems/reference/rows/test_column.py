@@ -23,7 +23,7 @@ MAKERS = [pa.list_, pa.large_list, pa.list_view, pa.large_list_view]
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_lists(make: object) -> None:
-    """Of each kind with offsets; the null one keeps its items."""
+    """Each kind with offsets is made; the null list keeps its items."""
     kind = make(pa.int64())  # type: ignore[operator]  # any of them
     assert listed(kind, ints(1, 2, 3), [1, 2, 3]).to_pylist() == [[1], [2], [3]]
     null = listed(kind, ints(1, 2, 3), [1, 2, 3], null=1)
