@@ -93,7 +93,7 @@ def _add(root: Path, number: int, data: bytes) -> Path:
     file.write_bytes(data)
     table = DeltaTable(file.parent)
     action = AddAction(file.name, len(data), {}, 0, True, '{"numRecords": 1}')  # a record, with all its fields
-    table.create_write_transaction([action], mode="append", schema=table.schema())  # type: ignore[arg-type]  # one kind
+    table.create_write_transaction([action], mode="append", schema=table.schema())
     return file
 
 
