@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.notes import failing_disk
 from crashmatrix.scenarios.systems.reference.oracle.damage import without_crash_points
 
 __all__ = [
@@ -136,11 +137,13 @@ def rows_of(files: Mapping[str, bytes]) -> list[int]:
 
 
 def refused(kind: type[ReferenceWalError], words: str, call: Callable[[], object], said: str) -> None:
-    """Raise PromiseBroken unless the call raises an error of this kind, with these words."""
+    """Raise PromiseBroken unless the call raises an error of this kind, with these words; or the error, if a disk fails."""
     try:
         call()
     except ReferenceWalError as error:
         if type(error) is not kind or words not in str(error):
+            if failing_disk(error):
+                raise
             text = f"{said} was refused by {type(error).__name__}, not {kind.__name__} with {words!r}: {error}"
             raise PromiseBroken("corrupt", text) from error
         return
