@@ -83,7 +83,7 @@ def _refuse_places(sender: Sender, aside: Path) -> None:
     sender.engine.drop_table(_NARROW)
     sender.has(rows, "transfers that were refused")
     with meanwhile(_NAMED, lambda: (aside / "late" / "x").mkdir(parents=True)):
-        refused(TransferFailed, "late", partial(sender.send, aside / "late"), "a transfer to a folder that comes up")
+        refused(TransferFailed, "[Errno", partial(sender.send, aside / "late"), "a transfer to a folder that comes up")
     if [*aside.glob(".creating*")]:
         raise PromiseBroken("corrupt", "a transfer to a folder that came up has left a table half-made")
     sender.has(rows, "a transfer to a folder that came up")

@@ -62,12 +62,23 @@ def kept(self: Transfer) -> None:
     """Leave the note where it is."""
 
 
+def never_mind(self: LocalReceiver, schema: pa.Schema) -> None:
+    """Go on where no table can be made."""
+    try:
+        right_create(self, schema)
+    except TransferFailed:
+        return
+
+
+right_create = LocalReceiver.create
+
 WRONG: list[tuple[Any, str, Any, str]] = [
     (Receiver, "_refuse_others", unchecked, "a transfer to 'fewer' was (not )?refused"),
     (Receiver, "_refuse_others", of_the_wrong_kind, "was refused by TransferFailed, not InvalidInput"),
     (LocalReceiver, "check", in_another_kind, "a transfer to 'fewer' was refused by TransferFailed"),
     (transfer, "refuse_unfit", unchecked, "a transfer of values that Delta cannot hold was not refused"),
     (receiver, "checked_place", Path.absolute, "a transfer to 'a%20b' was refused by TransferFailed"),
+    (LocalReceiver, "create", never_mind, "a transfer to a folder that comes up was refused by"),
     (receiver, "_REFUSALS", set[int](), "raised OSError"),
     (folder, "remove_unfinished", unchecked, "has left a table half-made"),
     (Receiver, "received", nothing_received, "a transfer from a copy .* was refused by|was not refused"),
