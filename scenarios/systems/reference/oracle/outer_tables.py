@@ -126,10 +126,10 @@ def _add_to_theirs(sender: Sender, aside: Path) -> None:
     there, rows = aside / "theirs", sender.commit(2)
     write_deltalake(there, _table(_THEIRS))
     rows = numbers(sender.engine.read(TABLE))
-    shutil.copytree(sender.root, aside / "copy")
     _moved(sender, there, rows, [*_THEIRS, *rows], "a transfer to a table of others")
     write_deltalake(there, _table([-3]), mode="append")
     more, version = sender.commit(), DeltaTable(there).version()
+    shutil.copytree(sender.root, aside / "copy")  # Its first batch has the very number that is received next.
     _moved(sender, f"file://{there}", more, [-3, *_THEIRS, *rows, *more], "a second transfer", path=there)
     if sender.send(there) or DeltaTable(there).version() != version + 1:
         raise PromiseBroken("corrupt", "a transfer of no rows has changed the receiving table")
@@ -143,7 +143,7 @@ def _add_to_theirs(sender: Sender, aside: Path) -> None:
         refused(TransferFailed, "in the receiving table already", send, "a transfer of files that the table names")
         if contents(named) != before or (copy / "tables" / TABLE / "_transfer.json").exists():
             raise PromiseBroken("corrupt", "a transfer of files that the table names has changed something")
-        compare(numbers(engine.read(TABLE)), rows, "the copy of the sender")
+        compare(numbers(engine.read(TABLE)), more, "the copy of the sender")
 
 
 def _named_anew(there: Path, place: Path) -> Path:
