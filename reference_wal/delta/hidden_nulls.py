@@ -10,12 +10,15 @@ value, as the second does. A null that can be seen is left, for Arrow to refuse:
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["without_hidden_nulls"]
 
 
 def without_hidden_nulls(rows: pa.Table) -> pa.Table:
-    """Return the same rows. Nothing may lie beneath null lists, as after `pyarrow.Table.take` or a read."""
+    """Return the same rows. Nothing may lie beneath null lists, as after `pyarrow.Table.take` or a read, but for list views:
+    Arrow takes those with all their items, shown or not.
+    """
     for index, field in enumerate(rows.schema):
         if _has_required(field.type):
             chunks = [_shown(chunk, field.type) for chunk in rows.column(index).chunks]
@@ -40,8 +43,17 @@ def _shown(array: pa.Array, kind: pa.DataType) -> pa.Array:
         parts = zip(array.flatten(), kind, strict=True)
         fields = [_field(part, field, array.null_count) for part, field in parts]
         return pa.StructArray.from_arrays(fields, fields=list(kind), mask=array.is_null())
+    if _is_view(kind):
+        return _shown_view(array, kind)
     items = _shown(array.values, kind.field(0).type)
     return pa.Array.from_buffers(kind, len(array), _own_buffers(array), offset=array.offset, children=[items])
+
+
+def _shown_view(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return list views without items that no list shows, and without hidden nulls in the others."""
+    items, sizes = _shown(array.flatten(), kind.field(0).type), pc.fill_null(pc.list_value_length(array), 0)
+    make = pa.ListViewArray if pa.types.is_list_view(kind) else pa.LargeListViewArray
+    return make.from_arrays(pc.subtract(pc.cumulative_sum(sizes), sizes), sizes, items, type=kind, mask=array.is_null())
 
 
 def _field(part: pa.Array, field: pa.Field, beneath: int) -> pa.Array:
@@ -63,6 +75,9 @@ def _valid(array: pa.Array) -> pa.Array:
 
 def _own_buffers(array: pa.Array) -> list[pa.Buffer | None]:
     """Return the buffers of an array that is not a struct, without those of what it holds."""
-    views = pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type)
     buffers: list[pa.Buffer | None] = array.buffers()
-    return buffers[: 3 if views else 2] if array.type.num_fields else buffers
+    return buffers[: 3 if _is_view(array.type) else 2] if array.type.num_fields else buffers
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))

@@ -37,7 +37,9 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations_later,
 )
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.every_type import keep_every_type
 from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
+from crashmatrix.scenarios.systems.reference.oracle.outer_tables import move_to_other_tables
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
 from crashmatrix.scenarios.systems.reference.oracle.spills import check_spills
@@ -168,6 +170,9 @@ class ReferenceEngine(SystemUnderTest):
             there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
             read_older(root, look, there)
             refuse_two(root, look)
+            keep_every_type(logged=self._wal)
+            if before and self._wal:  # `reference` does it for all.
+                move_to_other_tables()
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

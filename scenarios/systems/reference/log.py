@@ -22,6 +22,7 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, fai
 from crashmatrix.scenarios.systems.reference.oracle.active_segments import closes_when_full
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.every_type import log_every_type
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
@@ -144,6 +145,7 @@ class ReferenceLog(SystemUnderTest):
             if not self._threads:
                 closes_when_full(self._batch(STEADY, 0))
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
+                log_every_type()
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -212,8 +214,7 @@ class ReferenceLog(SystemUnderTest):
                 for table in (STEADY, OTHER):
                     self._append(wal, journal, table, wal.log(table).next_id)
                 self._append(wal, journal, SHARED, RESUMED_FROM + turn)
-            steady = wal.log(STEADY).next_id
-            self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
+            self._mark(wal, journal, STEADY, [wal.log(STEADY).next_id - back for back in (1, 3)])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
                 with journal.attempt(["drop", BRIEF]):

@@ -27,6 +27,8 @@ from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.systems.reference.notes import noting
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.remote_tables import move_to_a_store
+from crashmatrix.scenarios.systems.reference.oracle.unchecked_files import read_unchecked
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.uneven import (
@@ -118,6 +120,8 @@ class ModelsEngine(SystemUnderTest):
                 self._store(engine, journal, session)
         with noting(journal):
             refuse_damage(root, self._read, self.seed)
+            move_to_a_store()
+            read_unchecked()
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Store the rest."""

@@ -73,6 +73,31 @@ def test_parquet_takes_them(name: str) -> None:
         assert pq.read_table(pa.BufferReader(sink.getvalue())).to_pylist() == table.to_pylist()
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_items_that_no_view_shows(large: bool, tmp_path: Path) -> None:
+    """Items of null list views, and those between views, stay when Arrow takes rows: they are left out, and cost no flush."""
+    make, offset = (pa.LargeListViewArray, pa.int64()) if large else (pa.ListViewArray, pa.int32())
+    kind = pa.struct([required("x", pa.int64())])
+    items = structs([{"x": 1}, None, {"x": 3}, None, {"x": 5}], kind)
+    unseen = pa.StructArray.from_arrays([pa.array([None, None, 3, None, 5])], fields=list(kind), mask=items.is_null())
+    views = make.from_arrays(
+        pa.array([3, 0, 2, 4], offset),
+        pa.array([2, 1, 1, 0], offset),
+        unseen,
+        mask=pa.array([False, True, False, False]),
+    )
+    table = pa.table({"at": pa.array(range(4), pa.timestamp("us")), "views": views})
+    due = [[None, {"x": 5}], None, [{"x": 3}], []]
+    assert table["views"].to_pylist() == due
+    with StorageEngine.open(tmp_path / "engine") as engine:
+        engine.create_table("t", table.schema, timestamp="at")
+        engine.ingest("t", table.to_batches()[0])
+        engine.flush()
+        found = engine.read("t")
+    found.validate(full=True)
+    assert found.schema == table.schema and found["views"].to_pylist() == due
+
+
 def test_a_null_that_is_seen_stays() -> None:
     """It must not become a value: the writer refuses it. Plain rows are left as they are."""
     kind = pa.struct([required("x", pa.int64())])
