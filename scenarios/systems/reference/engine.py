@@ -40,6 +40,7 @@ from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
+from crashmatrix.scenarios.systems.reference.oracle.tampered_tables import judge_tampered_tables
 from crashmatrix.scenarios.systems.reference.outcomes import TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -167,6 +168,8 @@ class ReferenceEngine(SystemUnderTest):
             there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
             read_older(root, look, there)
             refuse_two(root, look)
+            if self._wal:
+                judge_tampered_tables()
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

@@ -18,6 +18,7 @@ from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
+from crashmatrix.scenarios.systems.reference.oracle import ended_logs, tampered_logs
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
@@ -43,8 +44,7 @@ __all__ = ["ReferenceLog", "ThreadedLog"]
 SCHEMA = pa.schema([pa.field("number", pa.int64(), nullable=False), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
 
-SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
-APPENDS, EACH_THREAD = 22, 7
+SEGMENT_BYTES_MAX, PREALLOCATE_BYTES, APPENDS, EACH_THREAD = 12_000, 8_192, 22, 7
 GROUP, GROUPS_AT = 3, (6, 14)
 """Numbers at which so many threads append together."""
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
@@ -147,6 +147,8 @@ class ReferenceLog(SystemUnderTest):
             refuse_damage(root, self._found, self.seed, times=40)
             if not self._threads:
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
+                tampered_logs.judge_tampered_logs()
+                ended_logs.judge_ended_logs()
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2
@@ -215,8 +217,7 @@ class ReferenceLog(SystemUnderTest):
                 for table in (STEADY, OTHER):
                     self._append(wal, journal, table, wal.log(table).next_id)
                 self._append(wal, journal, SHARED, RESUMED_FROM + turn)
-            steady = wal.log(STEADY).next_id
-            self._mark(wal, journal, STEADY, [steady - 1, steady - 3])
+            self._mark(wal, journal, STEADY, [wal.log(STEADY).next_id - back for back in (1, 3)])
             wal.log(OTHER).rotate()
             if BRIEF in wal.tables:
                 with journal.attempt(["drop", BRIEF]):

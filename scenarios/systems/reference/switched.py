@@ -25,6 +25,7 @@ from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, not
 from crashmatrix.scenarios.systems.reference.oracle.active_segments import ActiveSegments
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.each_byte import refuse_while_open
+from crashmatrix.scenarios.systems.reference.oracle.ended_engines import judge_ended_engines
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
 from crashmatrix.scenarios.target.journal import Attempt, Item, Journal, Promises
 from crashmatrix.scenarios.target.system import SystemUnderTest
@@ -133,6 +134,7 @@ class SwitchedEngine(SystemUnderTest):
                 self._follow(root, session, words.split(), journal, numbers)
             refuse_damage(root, self._read, self.seed)
             refuse_while_open(root, self._spilled, self.seed, times=_SPILL_CHANGES, strict=True)
+            judge_ended_engines()
 
     def _spilled(self, root: Path) -> Iterator[tuple[list[Path], Callable[[], object]]]:
         """Open the engine and spill a batch of each table; yields the spill files and what reads them."""
