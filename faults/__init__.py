@@ -54,7 +54,7 @@ from crashmatrix.faults.failpoints import (
     scenario,
     seed,
 )
-from crashmatrix.faults.marks import Mark, entered, mark
+from crashmatrix.faults.marks import Mark, entered, mark, uncounted
 
 __all__ = [
     "AlreadyDeclared",
@@ -85,6 +85,7 @@ __all__ = [
     "reset_hits",
     "scenario",
     "seed",
+    "uncounted",
 ]
 
 _configure_from_environment(os.environ)

@@ -9,10 +9,12 @@ never entered it says nothing about it, however safe it was. (After SQLite's `te
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from crashmatrix.faults.errors import AlreadyDeclared
 
-__all__ = ["Mark", "entered", "mark"]
+__all__ = ["Mark", "entered", "mark", "uncounted"]
 
 _MARKS: dict[str, Mark] = {}
 
@@ -41,3 +43,14 @@ def mark(name: str, description: str) -> Mark:
 def entered() -> dict[str, int]:
     """Return how often each mark was entered in this process, by name."""
     return {name: found.count for name, found in sorted(_MARKS.items())}
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count no mark in the block, in any thread: what enters them there is a test's own work."""
+    before = {mark: mark.count for mark in _MARKS.values()}
+    try:
+        yield
+    finally:
+        for mark in _MARKS.values():
+            mark.count = before.get(mark, 0)

@@ -16,6 +16,18 @@ def test_a_mark_counts() -> None:
     assert faults.entered()["tests.marks.counted"] == found.count == 2
 
 
+def test_uncounted() -> None:
+    """A mark entered in the block has the count of before; so has one declared there, if the block fails."""
+    found = faults.mark("tests.marks.uncounted", "a branch")
+    found.enter()
+    with pytest.raises(ZeroDivisionError), faults.uncounted():
+        found.enter()
+        late = faults.mark("tests.marks.late", "another")
+        late.enter()
+        raise ZeroDivisionError
+    assert (found.count, late.count) == (1, 0)
+
+
 def test_one_declaration() -> None:
     """A name stands for one branch."""
     faults.mark("tests.marks.once", "a branch")

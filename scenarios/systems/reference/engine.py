@@ -36,10 +36,11 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations,
     operations_later,
 )
+from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import keep_every_type
+from crashmatrix.scenarios.systems.reference.oracle.apart.outer_tables import move_to_other_tables
+from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_tables import judge_tampered_tables
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
-from crashmatrix.scenarios.systems.reference.oracle.every_type import keep_every_type
 from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
-from crashmatrix.scenarios.systems.reference.oracle.outer_tables import move_to_other_tables
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
 from crashmatrix.scenarios.systems.reference.oracle.spills import check_spills
@@ -173,6 +174,8 @@ class ReferenceEngine(SystemUnderTest):
             keep_every_type(logged=self._wal)
             if before and self._wal:  # `reference` does it for all.
                 move_to_other_tables()
+            if self._wal:
+                judge_tampered_tables()
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

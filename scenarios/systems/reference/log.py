@@ -20,9 +20,11 @@ from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
 from crashmatrix.scenarios.systems.reference.oracle.active_segments import closes_when_full
+from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import judge_ended_logs
+from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import log_every_type
+from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_logs import judge_tampered_logs
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
-from crashmatrix.scenarios.systems.reference.oracle.every_type import log_every_type
 from crashmatrix.scenarios.systems.reference.oracle.refusals import (
     append_together,
     compare_counters,
@@ -46,8 +48,7 @@ __all__ = ["ReferenceLog", "ThreadedLog"]
 SCHEMA = pa.schema([pa.field("number", pa.int64(), nullable=False), ("value", pa.binary())])
 STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
 
-SEGMENT_BYTES_MAX, PREALLOCATE_BYTES = 12_000, 8_192
-APPENDS, EACH_THREAD = 22, 7
+SEGMENT_BYTES_MAX, PREALLOCATE_BYTES, APPENDS, EACH_THREAD = 12_000, 8_192, 22, 7
 GROUP, GROUPS_AT = 3, (6, 14)
 """Numbers at which so many threads append together."""
 RESUMED_APPENDS, RESUMED_FROM = 3, 900
@@ -146,6 +147,8 @@ class ReferenceLog(SystemUnderTest):
                 closes_when_full(self._batch(STEADY, 0))
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
                 log_every_type()
+                judge_tampered_logs()
+                judge_ended_logs()
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2

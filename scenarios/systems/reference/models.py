@@ -26,9 +26,9 @@ from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, re
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.systems.reference.notes import noting
+from crashmatrix.scenarios.systems.reference.oracle.apart.remote_tables import move_to_a_store
+from crashmatrix.scenarios.systems.reference.oracle.apart.unchecked_files import read_unchecked
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
-from crashmatrix.scenarios.systems.reference.oracle.remote_tables import move_to_a_store
-from crashmatrix.scenarios.systems.reference.oracle.unchecked_files import read_unchecked
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
 from crashmatrix.scenarios.systems.reference.rows.exact import plain
 from crashmatrix.scenarios.systems.reference.rows.uneven import (

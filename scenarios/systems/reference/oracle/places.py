@@ -72,7 +72,9 @@ def check_places(engine: StorageEngine, source: Source, table: str, promises: Pr
     if not logged:
         return
     if (engine.root / "wal" / table / PERSISTED).exists():
-        raise PromiseBroken("corrupt", f"{table}: its log notes persisted batches, which Delta does for an engine's log")
+        raise PromiseBroken(
+            "corrupt", f"{table}: its log notes persisted batches, which Delta does for an engine's log"
+        )
     in_the_log = engine.unpersisted(table)
     in_log = [one for batch_id, batch in in_the_log for one in logged_batch(source, table, batch_id, batch)]
     found = [batch.item for batch in (*in_delta, *in_log)]

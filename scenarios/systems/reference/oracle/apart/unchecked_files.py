@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.sender import folder_aside
+from crashmatrix.scenarios.systems.reference.oracle.apart.sender import folder_aside
 
 __all__ = ["read_unchecked"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from crashmatrix.reference_wal import InvalidInput, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.sender import (
+from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     RECEIVED,
     Sender,
     compare,

@@ -12,8 +12,8 @@ from functools import partial
 from crashmatrix.reference_wal import InvalidInput, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.object_store import ObjectStore
-from crashmatrix.scenarios.systems.reference.oracle.sender import (
+from crashmatrix.scenarios.systems.reference.oracle.apart.object_store import ObjectStore
+from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     RECEIVED,
     Sender,
     compare,

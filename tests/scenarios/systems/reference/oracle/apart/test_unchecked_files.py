@@ -12,7 +12,7 @@ import pytest
 from crashmatrix.reference_wal.delta import dictionaries, parquet_file
 from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.unchecked_files import read_unchecked
+from crashmatrix.scenarios.systems.reference.oracle.apart.unchecked_files import read_unchecked
 
 
 def test_the_engine_keeps_its_promise() -> None:

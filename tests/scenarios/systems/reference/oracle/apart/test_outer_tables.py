@@ -14,7 +14,7 @@ from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver
 from crashmatrix.reference_wal.delta.transfer import Transfer
 from crashmatrix.reference_wal.errors import InvalidInput, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.outer_tables import move_to_other_tables
+from crashmatrix.scenarios.systems.reference.oracle.apart.outer_tables import move_to_other_tables
 
 
 def test_the_engine_keeps_its_promise() -> None:

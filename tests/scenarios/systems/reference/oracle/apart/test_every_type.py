@@ -14,7 +14,7 @@ from crashmatrix.reference_wal.delta import compression, dictionaries, hidden_nu
 from crashmatrix.reference_wal.log import batch_check
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.every_type import keep_every_type, log_every_type
+from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import keep_every_type, log_every_type
 
 
 @pytest.mark.parametrize("logged", [True, False])

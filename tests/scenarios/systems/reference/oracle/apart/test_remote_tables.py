@@ -13,7 +13,7 @@ from crashmatrix.reference_wal.delta import receiver, transfer
 from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver
 from crashmatrix.reference_wal.delta.transfer import Intent, Transfer
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.remote_tables import move_to_a_store
+from crashmatrix.scenarios.systems.reference.oracle.apart.remote_tables import move_to_a_store
 
 
 def test_the_engine_keeps_its_promise() -> None:

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from crashmatrix.scenarios.systems.reference.oracle.object_store import ObjectStore
+from crashmatrix.scenarios.systems.reference.oracle.apart.object_store import ObjectStore
 
 ROWS = pa.table({"x": [1, 2]})
 

@@ -21,7 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 from crashmatrix.reference_wal import InvalidInput, ReferenceWalError, StorageEngine, TableCorrupted, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.sender import (
+from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     SCHEMA,
     TABLE,
     Sender,
