@@ -37,6 +37,7 @@ from crashmatrix.scenarios.systems.reference.operations import (
     operations_later,
 )
 from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import keep_every_type
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import in_first_run
 from crashmatrix.scenarios.systems.reference.oracle.apart.outer_tables import move_to_other_tables
 from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_tables import judge_tampered_tables
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
@@ -55,10 +56,7 @@ EVERY = 3
 """One row in so many of our own data is used: small batches are as good, and are read faster."""
 
 OPTIONS = EngineOptions(
-    segment_bytes_max=16 * 1024,
-    generation_bytes_max=30 * 1024,
-    memory_bytes_max=20 * 1024,
-    checkpoint_commits=3,
+    segment_bytes_max=16 * 1024, generation_bytes_max=30 * 1024, memory_bytes_max=20 * 1024, checkpoint_commits=3
 )
 UNLOGGED_MEMORY_BYTES_MAX = 4 * 1024
 """Without a log nearly everything is spilled, since only that survives."""
@@ -97,11 +95,7 @@ class ReferenceEngine(SystemUnderTest):
     stable_recovery = True
 
     def __init__(
-        self,
-        data: str = str(DATA),
-        timestamp: str = "timestamp",
-        tags: Sequence[str] = ("station",),
-        wal: bool = True,
+        self, data: str = str(DATA), timestamp: str = "timestamp", tags: Sequence[str] = ("station",), wal: bool = True
     ) -> None:
         self._source, self._timestamp, self._tags, self._wal = Path(data), timestamp, list(tags), wal
         self._options = OPTIONS if wal else replace(OPTIONS, memory_bytes_max=UNLOGGED_MEMORY_BYTES_MAX)
@@ -136,9 +130,8 @@ class ReferenceEngine(SystemUnderTest):
                 engine.create_table(name, data.source(MAIN).schema, timestamp=self._timestamp)
             for operation in before:
                 self._do(engine, data, operation)
-            shutil.copytree(
-                root, aside, dirs_exist_ok=True
-            )  # Killed here: without a log, what waits is in spill files.
+            # Killed here: without a log, what waits is in spill files.
+            shutil.copytree(root, aside, dirs_exist_ok=True)
             engine.close()
             for path in root.iterdir():  # The root itself may be a mount.
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -171,11 +164,10 @@ class ReferenceEngine(SystemUnderTest):
             there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
             read_older(root, look, there)
             refuse_two(root, look)
-            keep_every_type(logged=self._wal)
-            if before and self._wal:  # `reference` does it for all.
-                move_to_other_tables()
-            if self._wal:
-                judge_tampered_tables()
+            others = (
+                (move_to_other_tables, judge_tampered_tables) if before and self._wal else ()
+            )  # Once for all targets.
+            in_first_run(self.workspace, partial(keep_every_type, logged=self._wal), *others)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

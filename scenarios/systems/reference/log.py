@@ -19,9 +19,10 @@ from crashmatrix.reference_wal.errors import LogPoisoned, ReferenceWalError
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk, noting
-from crashmatrix.scenarios.systems.reference.oracle.active_segments import closes_when_full
 from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import judge_ended_logs
 from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import log_every_type
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import in_first_run
+from crashmatrix.scenarios.systems.reference.oracle.apart.full_segments import closes_when_full
 from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_logs import judge_tampered_logs
 from crashmatrix.scenarios.systems.reference.oracle.closed_logs import compare_ends, ends_of, refuse_changed_bytes
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
@@ -144,11 +145,8 @@ class ReferenceLog(SystemUnderTest):
             compare_ends(ends, but_for=failed)
             refuse_damage(root, self._found, self.seed, times=40)
             if not self._threads:
-                closes_when_full(self._batch(STEADY, 0))
                 refuse_changed_bytes(root, self._open, self.recover, self.seed)
-                log_every_type()
-                judge_tampered_logs()
-                judge_ended_logs()
+                in_first_run(self.workspace, closes_when_full, log_every_type, judge_tampered_logs, judge_ended_logs)
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2

@@ -26,7 +26,9 @@ from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, re
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.folder import undated
 from crashmatrix.scenarios.systems.reference.notes import noting
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import in_first_run
 from crashmatrix.scenarios.systems.reference.oracle.apart.remote_tables import move_to_a_store
+from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_tables import judge_tampered_tables
 from crashmatrix.scenarios.systems.reference.oracle.apart.unchecked_files import read_unchecked
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.outcomes import LogContract
@@ -120,8 +122,7 @@ class ModelsEngine(SystemUnderTest):
                 self._store(engine, journal, session)
         with noting(journal):
             refuse_damage(root, self._read, self.seed)
-            move_to_a_store()
-            read_unchecked()
+            in_first_run(self.workspace, move_to_a_store, read_unchecked, judge_tampered_tables)
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Store the rest."""

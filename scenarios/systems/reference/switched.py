@@ -24,6 +24,7 @@ from crashmatrix.scenarios.systems.reference.folder import digest_of
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, noting
 from crashmatrix.scenarios.systems.reference.oracle.active_segments import ActiveSegments
 from crashmatrix.scenarios.systems.reference.oracle.apart.ended_engines import judge_ended_engines
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import in_first_run
 from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 from crashmatrix.scenarios.systems.reference.oracle.each_byte import refuse_while_open
 from crashmatrix.scenarios.systems.reference.outcomes import Outcome, TableContract
@@ -134,7 +135,7 @@ class SwitchedEngine(SystemUnderTest):
                 self._follow(root, session, words.split(), journal, numbers)
             refuse_damage(root, self._read, self.seed)
             refuse_while_open(root, self._spilled, self.seed, times=_SPILL_CHANGES, strict=True)
-            judge_ended_engines()
+            in_first_run(self.workspace, judge_ended_engines)
 
     def _spilled(self, root: Path) -> Iterator[tuple[list[Path], Callable[[], object]]]:
         """Open the engine and spill a batch of each table; yields the spill files and what reads them."""

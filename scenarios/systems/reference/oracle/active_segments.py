@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
-import pyarrow as pa
-
 from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
-from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.damage import without_crash_points
 
-__all__ = ["ActiveSegments", "closes_when_full"]
-
-_NEVER = 1 << 30
-
-
-def closes_when_full(batch: pa.RecordBatch) -> None:
-    """Append twice to logs whose segments are full after the first batch, and a byte short of it.
-
-    Raises:
-        PromiseBroken: the second batch is not in a segment of its own when it should be, or is when it should not.
-    """
-    with without_crash_points(), tempfile.TemporaryDirectory() as folder, claimed_as_broken("appending to new logs"):
-        (only,) = _segments(Path(folder, "never full"), batch, _NEVER, appends=1)
-        full = only.stat().st_size
-        for size, due in ((full, 2), (full + 1, 1)):
-            found = len(_segments(Path(folder, str(size)), batch, size, appends=2))
-            if found != due:
-                raise PromiseBroken(
-                    "corrupt",
-                    f"a segment has {full} bytes, where {size} are the limit, and the next batch is in {found}",
-                )
-
-
-def _segments(root: Path, batch: pa.RecordBatch, bytes_max: int, *, appends: int) -> list[Path]:
-    wal = WriteAheadLog(root, segment_bytes_max=bytes_max, preallocate_bytes=0)
-    try:
-        wal.create_table_log("t", batch.schema)
-        for _ in range(appends):
-            wal.append("t", batch)
-    finally:
-        wal.close()
-    return sorted((root / "t").glob("*.arrows"))
+__all__ = ["ActiveSegments"]
 
 
 class ActiveSegments:

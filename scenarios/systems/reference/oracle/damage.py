@@ -22,11 +22,11 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import ReferenceWalError
 from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segments.segment import open_segment, scan
-from crashmatrix.scenarios.errors import PromiseBroken, text_of
-from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken, failing_disk
+from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.torn_logs import SECTOR_BYTES
 
-__all__ = ["copy_of", "folder_apart", "judged", "refuse_damage", "without_crash_points"]
+__all__ = ["copy_of", "refuse_damage", "without_crash_points"]
 
 _ENDS_BYTES = 200
 _REST_OF_END_BYTES = len("\n0123456789abcdef\n")
@@ -54,26 +54,6 @@ def copy_of(root: Path, part: Path = Path()) -> Iterator[Path]:
         copy = Path(folder, "copy")
         shutil.copytree(root / part, copy / part)
         yield copy
-
-
-@contextmanager
-def folder_apart() -> Iterator[Path]:
-    """Make an empty folder for the block, in which there is no crash point, and no row of a table counts as entered."""
-    with without_crash_points(), faults.uncounted(), tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def judged(what: str) -> Iterator[None]:
-    """Take every error in the block for a broken promise, unless a disk failed. An error that is due is caught in the block."""
-    try:
-        yield
-    except PromiseBroken:
-        raise
-    except Exception as error:
-        if failing_disk(error):
-            raise
-        raise PromiseBroken("cannot-open", f"{what} raised {type(error).__name__}: {text_of(error)}") from error
 
 
 def refuse_damage(

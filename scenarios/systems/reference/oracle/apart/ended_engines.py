@@ -26,7 +26,7 @@ from crashmatrix.reference_wal.access.gate import Gate
 from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import files_below, raises
-from crashmatrix.scenarios.systems.reference.oracle.damage import folder_apart, judged
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
 from crashmatrix.scenarios.systems.reference.oracle.refusals import nothing_behind
 
 __all__ = ["judge_ended_engines"]

@@ -25,7 +25,7 @@ from crashmatrix.reference_wal.log.table_logs import TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.damage import folder_apart, judged
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go
 
 __all__ = ["files_below", "judge_ended_logs", "raises"]

@@ -8,7 +8,6 @@ from Parquet, and by plain Arrow.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from crashmatrix.reference_wal import EngineOptions, InvalidInput, StorageEngine
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.damage import without_crash_points
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart
 from crashmatrix.scenarios.systems.reference.rows.column import ROWS, Column
 from crashmatrix.scenarios.systems.reference.rows.typed import TYPED_TIME, batch_with, columns, values_of
 
@@ -41,7 +40,7 @@ def keep_every_type(*, logged: bool) -> None:
     Raises PromiseBroken unless the former come back and the latter change nothing.
     """
     some = columns(in_delta=True)
-    with _folder() as root, claimed_as_broken("keeping rows of every type"):
+    with folder_apart() as root, claimed_as_broken("keeping rows of every type"):
         with _opened(root, logged) as engine:
             _refuse_tables(engine)
             engine.create_table(_TABLE, _batch(some, 0).schema, timestamp=TYPED_TIME, tags=[_TAG])
@@ -60,7 +59,7 @@ def keep_every_type(*, logged: bool) -> None:
 def log_every_type() -> None:
     """Append batches of every type to a log, and others that it must refuse. Raises as `keep_every_type`."""
     some = columns(in_delta=False)
-    with _folder() as root, claimed_as_broken("logging rows of every type"):
+    with folder_apart() as root, claimed_as_broken("logging rows of every type"):
         with _logs(root) as wal:
             wal.create_table_log(_TABLE, _batch(some, 0).schema)
             _store_all(some, lambda batch: wal.append(_TABLE, batch))
@@ -71,12 +70,6 @@ def log_every_type() -> None:
             files = sorted((root / "wal" / _TABLE).glob("*.arrows"))
             batches = [batch for file in files for batch in pa.ipc.open_stream(file.read_bytes())]
         _compare(pa.Table.from_batches(batches), some, "another reader of the log")
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def _opened(root: Path, logged: bool) -> StorageEngine:

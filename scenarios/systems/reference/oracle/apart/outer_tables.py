@@ -21,6 +21,7 @@ from deltalake import DeltaTable, write_deltalake
 from crashmatrix.reference_wal import InvalidInput, ReferenceWalError, StorageEngine, TableCorrupted, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart
 from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     SCHEMA,
     TABLE,
@@ -29,7 +30,6 @@ from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     compare,
     contents,
     fail_at,
-    folder_aside,
     meanwhile,
     numbers,
     refused,
@@ -49,7 +49,7 @@ _UNRECEIVED = "transfer.receive.before_transact"
 
 def move_to_other_tables() -> None:
     """Send rows to tables of every kind. Raises PromiseBroken unless each row is in one place, and each error is of its kind."""
-    with folder_aside() as aside, claimed_as_broken("transfers to tables of others"):
+    with folder_apart() as aside, claimed_as_broken("transfers to tables of others"):
         sender = Sender(aside / "engine")
         try:
             _refuse_places(sender, aside / "refused")

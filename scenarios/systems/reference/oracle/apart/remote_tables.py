@@ -12,13 +12,13 @@ from functools import partial
 from crashmatrix.reference_wal import InvalidInput, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart
 from crashmatrix.scenarios.systems.reference.oracle.apart.object_store import ObjectStore
 from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     RECEIVED,
     Sender,
     compare,
     fail_at,
-    folder_aside,
     refused,
     rows_of,
 )
@@ -28,7 +28,7 @@ __all__ = ["move_to_a_store"]
 
 def move_to_a_store() -> None:
     """Send rows to an object store. Raises PromiseBroken unless each row is in one place, and each error is of its kind."""
-    with folder_aside() as aside, ObjectStore() as store, claimed_as_broken("transfers to an object store"):
+    with folder_apart() as aside, ObjectStore() as store, claimed_as_broken("transfers to an object store"):
         sender = Sender(aside / "engine")
         try:
             _to_a_store(sender, store)

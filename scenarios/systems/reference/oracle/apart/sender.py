@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, ReferenceWalError, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import failing_disk
-from crashmatrix.scenarios.systems.reference.oracle.damage import without_crash_points
 
 __all__ = [
     "RECEIVED",
@@ -32,7 +30,6 @@ __all__ = [
     "compare",
     "contents",
     "fail_at",
-    "folder_aside",
     "meanwhile",
     "numbers",
     "refused",
@@ -87,13 +84,6 @@ class Sender:
         files = {path.name for path in self.note.parent.glob("*.parquet")}
         if left or files != {path.name for path in self.engine.files(TABLE)}:
             raise PromiseBroken("corrupt", f"after {said}, the sender's folder has {sorted([*left, *files])}")
-
-
-@contextmanager
-def folder_aside() -> Iterator[Path]:
-    """Make a folder for the block, outside of the folder under test, in which there is no crash point."""
-    with without_crash_points(), tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def numbers(rows: pa.Table) -> list[int]:

@@ -21,8 +21,8 @@ import pyarrow as pa
 from crashmatrix.reference_wal.errors import LogCorrupted
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
 from crashmatrix.scenarios.systems.reference.oracle.apart.written_logs import Written, note_of_end, set_of_persisted
-from crashmatrix.scenarios.systems.reference.oracle.damage import folder_apart, judged
 
 __all__ = ["judge_tampered_logs"]
 

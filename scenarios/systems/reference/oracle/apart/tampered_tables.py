@@ -24,7 +24,7 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.errors import LogPoisoned, TableCorrupted
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.damage import folder_apart, judged
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
 
 __all__ = ["judge_tampered_tables"]
 

@@ -18,7 +18,7 @@ from deltalake.transaction import AddAction
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.apart.sender import folder_aside
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart
 
 __all__ = ["read_unchecked"]
 
@@ -39,7 +39,7 @@ def read_unchecked() -> None:
         {"at": 4, "names": more},
     ]
     full = pa.Table.from_pylist([{"at": 5, "names": [*many, *more]}], _STORED)
-    with folder_aside() as aside, claimed_as_broken("reading files without checksums"):
+    with folder_apart() as aside, claimed_as_broken("reading files without checksums"):
         with StorageEngine.open(aside, False) as engine:
             engine.create_table(_TABLE, _SCHEMA, timestamp="at")
         _add(aside, 0, _parquet(pa.Table.from_pylist(good, _STORED)))

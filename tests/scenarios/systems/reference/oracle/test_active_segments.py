@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.active_segments import ActiveSegments, closes_when_full
+from crashmatrix.scenarios.systems.reference.oracle.active_segments import ActiveSegments
 
 SCHEMA = pa.schema([pa.field("x", pa.int64())])
 BATCH = pa.record_batch([pa.array([1])], schema=SCHEMA)
@@ -54,22 +53,3 @@ def test_another_size(bytes_max: int, text: str, wal: WriteAheadLog) -> None:
     with pytest.raises(PromiseBroken, match=text):
         appended(wal, ActiveSegments(RECORD_BYTES), 20)
     wal.close()
-
-
-@pytest.mark.parametrize(
-    ("more", "text"), [(0, ""), (1, "and the next batch is in 1"), (-1, "and the next batch is in 2")]
-)
-def test_to_the_byte(more: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log that closes its segments a byte later, or sooner."""
-    create = WriteAheadLog.create_table_log
-
-    def of_another_size(wal: WriteAheadLog, *args: Any, **kwargs: Any) -> None:
-        wal.segment_bytes_max += more
-        create(wal, *args, **kwargs)
-
-    monkeypatch.setattr(WriteAheadLog, "create_table_log", of_another_size)
-    if not text:
-        closes_when_full(BATCH)
-        return
-    with pytest.raises(PromiseBroken, match=text):
-        closes_when_full(BATCH)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from crashmatrix import faults
 from crashmatrix.reference_wal import WriteAheadLog
 from crashmatrix.reference_wal.errors import LogCorrupted, ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.damage import folder_apart, judged, refuse_damage
+from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
 
 Opened = Callable[[], None]
 
@@ -246,31 +244,3 @@ def test_an_end_that_is_not_noted(note: str, tmp_path: Path) -> None:
 
     refuse_damage(tmp_path / "wal", look, 0, times=30)
     assert met == {"whole": {"t/end", "t/0-.arrows"}, "torn": {"t/end"}, "gone": set()}[note]
-
-
-def test_a_folder_apart() -> None:
-    """It is empty, and gone afterwards; neither crash points nor marks count in the block."""
-    hits, before = list[str](), faults.entered()
-    faults.observe(lambda point, _: hits.append(point.name))
-    try:
-        with folder_apart() as folder:
-            assert not [*folder.iterdir()]
-            WriteAheadLog(folder / "wal").close()
-            WriteAheadLog(folder / "wal").close()
-        assert (hits, faults.entered(), folder.exists()) == ([], before, False)
-        with folder_apart() as folder:
-            faults.observe(lambda point, _: hits.append(point.name))
-            WriteAheadLog(folder / "wal").close()
-    finally:
-        faults.observe(None)
-    assert hits
-
-
-def test_every_error_is_judged() -> None:
-    """But for those of a disk, and for a promise that is broken already."""
-    with pytest.raises(PromiseBroken, match="cannot-open: looking raised ZeroDivisionError"), judged("looking"):
-        raise ZeroDivisionError
-    with pytest.raises(PromiseBroken, match="loses: a row"), judged("looking"):
-        raise PromiseBroken("loses", "a row")
-    with pytest.raises(OSError, match="full"), judged("looking"):
-        raise OSError(errno.ENOSPC, "full")

@@ -51,7 +51,7 @@ def test_a_file_too_many(start: int, root: Path) -> None:
 
 
 def test_a_file_too_few(root: Path) -> None:
-    """Whoever asks looks at what opening keeps: the first is gone, so the second is of no use."""
+    """The first is gone, so the second is of no use, and opening should have removed it."""
     spills(root)[0].unlink()
     with pytest.raises(PromiseBroken, match=f"from batch {COMMITTED} on is due"):
         check_spills(root, "t")

@@ -15,7 +15,7 @@ from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.errors import BackgroundFailed
 from crashmatrix.reference_wal.table import Table
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle import ended_engines
+from crashmatrix.scenarios.systems.reference.oracle.apart import ended_engines
 from crashmatrix.scenarios.systems.reference.oracle.apart.ended_engines import judge_ended_engines
 
 

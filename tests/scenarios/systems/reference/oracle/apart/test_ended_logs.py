@@ -17,7 +17,7 @@ from crashmatrix.reference_wal.log.replay import SegmentGone, replay_segment
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle import ended_logs
+from crashmatrix.scenarios.systems.reference.oracle.apart import ended_logs
 from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import files_below, judge_ended_logs, raises
 
 

@@ -15,7 +15,6 @@ from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     compare,
     contents,
     fail_at,
-    folder_aside,
     meanwhile,
     refused,
     rows_of,
@@ -88,10 +87,3 @@ def test_calls_that_fail_or_do_not(sender: Sender, tmp_path: Path) -> None:
     fail_at(RECEIVED, lambda: sender.send(tmp_path / "there"))
     sender.reopen()
     sender.has([], "opening")
-
-
-def test_a_folder_aside() -> None:
-    """It lasts as long as the block."""
-    with folder_aside() as folder:
-        assert folder.is_dir()
-    assert not folder.exists()
