@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -308,6 +309,25 @@ def test_a_removal_that_failed_is_not_the_end_of_the_name(tmp_path: Path) -> Non
                 call()
     with opened(tmp_path) as wal:
         assert wal.tables == []
+
+
+def test_sizes_are_set_one_after_the_other(tmp_path: Path) -> None:
+    """A second call waits until every log has the size of the first one, so that the last call holds for all of them."""
+    with opened(tmp_path) as wal:
+        wal.create_table_log("t", SCHEMA)
+        second = threading.Thread(target=wal.change_segment_size, args=(88,))
+
+        class Slow(dict[str, Any]):
+            def values(self) -> Any:
+                if second.ident is None:
+                    second.start()
+                    second.join(0.1)
+                return super().values()
+
+        wal._logs = Slow(wal._logs)
+        wal.change_segment_size(77)
+        second.join()
+        assert (wal.segment_bytes_max, wal.log("t").segment_bytes_max) == (88, 88)
 
 
 def test_counters(tmp_path: Path) -> None:
