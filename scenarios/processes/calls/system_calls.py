@@ -34,7 +34,7 @@ from crashmatrix.scenarios.processes.calls.long_writes import CUT, WRITES, LongW
 from crashmatrix.scenarios.processes.calls.mapped_stores import MAPPED_STORE, MappedStores
 from crashmatrix.scenarios.processes.calls.outside_failpoints import printed, sleeping
 from crashmatrix.scenarios.processes.calls.seccomp import Call, CallFilter, Listener, install, listener_from
-from crashmatrix.scenarios.processes.calls.settling import LINES_MAX, Settling
+from crashmatrix.scenarios.processes.calls.settling import LINES_MAX, Passed, Settling
 from crashmatrix.scenarios.processes.calls.table import KINDS, MMAP, READS, REFUSED, SLEEPS, column
 from crashmatrix.scenarios.processes.calls.waiting import WaitingThread
 from crashmatrix.scenarios.processes.process_tree import ProcessTree
@@ -217,15 +217,15 @@ class _Watch:
             tree.held = [*others, call.pid] if looked_at else [call.pid, *others]
 
     def _let_others_go_on(self, tree: ProcessTree, at: At) -> None:
-        """Let all but the one that is held go on until they wait; see `settling`."""
-        if not self._listener.holds or self._failing:
+        """Let all but the one that is held go on until they wait; see `settling`. Without a journal, nobody's words count."""
+        if not self._listener.holds or self._failing or not self._journal:
             return
         poll, lines = select.poll(), Counter[int]()
         poll.register(self._listener, select.POLLIN)
 
-        def next_call() -> bool | None:
-            waits = poll.poll(0) and self._listener.receive()
-            return self._meanwhile(waits, tree, at, lines) if waits else None
+        def next_call() -> Passed | None:
+            waits = any(events & select.POLLIN for _, events in poll.poll(0)) and self._listener.receive()
+            return Passed(waits.pid, self._meanwhile(waits, tree, at, lines)) if waits else None
 
         self._settling.wait(tree.running, next_call)
 

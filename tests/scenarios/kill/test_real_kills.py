@@ -123,3 +123,21 @@ def test_what_breaks_in_copies_only_is_noted() -> None:
     """A copy has other inode numbers. For a system that compares them, a note says that findings may be false."""
     experiment = run_kill("tests.scenarios.toy_systems:KeepsInodeNumber", real_kills=6)
     assert any("a copy has other inode numbers" in note for note in experiment.notes)
+
+
+def test_what_breaks_in_another_run_is_not_blamed_on_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs take another order, a killed run that is safe may have left another folder; a recovery that hangs is slow."""
+    snapshot_workload, check_in_place = KillExperiment.snapshot_workload, Checker.check_in_place
+
+    def in_any_order(*args: Any) -> bool:
+        snapshot_workload(*args)
+        return False
+
+    def safe(*args: Any, **of_snapshots: Any) -> Checked:
+        return check_in_place(*args, **of_snapshots) if of_snapshots else Checked(Verdict.SAFE)
+
+    monkeypatch.setattr(KillExperiment, "snapshot_workload", in_any_order)
+    monkeypatch.setattr(Checker, "check_in_place", safe)
+    monkeypatch.setattr(RealKills, "_otherwise", lambda *_: "another folder")
+    experiment = run_kill("tests.scenarios.toy_systems:KeepsInodeNumber", real_kills=6)
+    assert not any("a copy has other inode numbers" in note for note in experiment.notes)
