@@ -13,7 +13,7 @@ from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Tree
 from crashmatrix.scenarios.kill.experiment import KillExperiment
 from crashmatrix.scenarios.kill.plan import SAMPLE_MIN
-from crashmatrix.scenarios.kill.real_kills import _THIS_TIME, crash
+from crashmatrix.scenarios.kill.real_kills import _THIS_TIME, RealKills, crash
 from tests.scenarios.experiments import run_kill
 from tests.scenarios.kill.test_experiment import run
 
