@@ -1,6 +1,5 @@
 """Failpoints of programs in other languages: each hit is seen, in order, and nobody sleeps."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,6 @@ from tests.scenarios import tree_functions as do
 from tests.scenarios.processes.test_jobs import SECONDS
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason=lacking())
-
-
-@pytest.fixture(scope="module")
-def jobs() -> Iterator[Jobs]:
-    with Jobs(preload=["tests.scenarios.tree_functions", "crashmatrix.faults"]) as jobs:
-        yield jobs
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "root").mkdir()
-    return tmp_path / "root"
 
 
 RUST_LIKE = """
