@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
-from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at
+from crashmatrix.reference_wal.delta.receiver import LocalReceiver, Receiver, receiver_at, refuse_unfit
 from tests.reference_wal.delta.stores import json_of, store
 from tests.reference_wal.support import SCHEMA, contents
 
@@ -182,3 +183,14 @@ def test_a_table_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(TransferFailed):
         receiver.receive(files, SENDER, 4, 3, SCHEMA)
     assert (receiver.version(), receiver.received(SENDER)) == (1, 3)
+
+
+def test_each_file_is_looked_at(tmp_path: Path) -> None:
+    """One that fits does not speak for the next."""
+    schema = pa.schema([("x", pa.int8())])
+    files = [tmp_path / "fits.parquet", tmp_path / "other.parquet"]
+    for file, array in zip(files, (pa.array([1], pa.int8()), pa.array([200], pa.uint8())), strict=True):
+        pq.write_table(pa.table({"x": array}), file)
+    refuse_unfit("t", files[:1], schema)
+    with pytest.raises(InvalidInput, match="column 'x' has values that t cannot hold"):
+        refuse_unfit("t", files, schema)

@@ -352,6 +352,30 @@ def test_an_entry_that_is_settled_and_still_queues(monkeypatch: pytest.MonkeyPat
     assert [entry.batch_id for entry in slept] == [7, 8] and len(waiting) == 0
 
 
+def test_the_size_of_a_group() -> None:
+    """Those at the head of the queue, as many as may share a write, and as many bytes as there is room for."""
+    waiting, sizes = AppendQueue(), list[int]()
+
+    def write() -> None:
+        group: list[Entry] = []
+        waiting.move_group(group, 100, seal_bytes=10, entries_max=3)
+        sizes.append(len(group))
+        Entry.settle_all(group, 0)
+
+    def queued(message: bytes, count: int) -> None:
+        callers = [threading.Thread(target=waiting.settle, args=(message, write), daemon=True) for _ in range(count)]
+        with waiting.turn:
+            for number, caller in enumerate(callers, 1):
+                caller.start()
+                until(lambda: len(waiting) == number)  # noqa: B023  # called at once
+        for caller in callers:
+            caller.join(SECONDS_MAX)
+
+    queued(b"", 7)
+    queued(bytes(40), 3)
+    assert sizes == [3, 3, 1, 2, 1]
+
+
 def test_rotation_with_many_waiting(log: SegmentedLog) -> None:
     """A group ends where the segment is full; the rest goes into the next one, in order."""
     log.segment_bytes_max = 3000

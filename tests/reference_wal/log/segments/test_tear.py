@@ -67,6 +67,19 @@ def test_every_flipped_bit_is_damage(size: int) -> None:
             assert damage.proof is not None, (position, bit)
 
 
+def test_damage_to_a_record_that_ends_with_a_sector() -> None:
+    """The zeros behind it are none of its pieces."""
+    for size in range(8, SECTOR_BYTES + 8, 8):
+        data, bounds = encode([dense(size), dense(104)], schema=DENSE)
+        start, stop = bounds[-2:]
+        if stop % SECTOR_BYTES == 0:
+            break
+    assert stop % SECTOR_BYTES == 0
+    for position in (start, stop - 60, stop - 1):
+        damage = damage_of(flipped(data, position, 1) + ZEROS)
+        assert damage is not None and damage.proof is not None, position
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("zeros_after", [0, len(ZEROS)])
 def test_every_torn_write_is_one(size: int, zeros_after: int) -> None:
