@@ -16,6 +16,7 @@ from crashmatrix.scenarios.target.journal import Journal, Promises
 def test_an_undisturbed_life(tmp_path: Path) -> None:
     """The whole script passes each failpoint of compressed rows, in both sessions; everything acknowledged is there."""
     system, root, journal = CompressedEngine(), tmp_path / "root", tmp_path / "journal"
+    system.workspace = tmp_path
     root.mkdir()
     initial, seen = tuple(system.prepare(root)), set[str]()
     faults.observe(lambda point, _: seen.add(point.name))

@@ -22,6 +22,7 @@ def test_undisturbed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     system = ModelsEngine()
+    system.workspace = tmp_path
     system.prepare(root)
     system.workload(root, Journal(tmp_path / "journal"))
     assert system.recover(root) == [[table, number] for table in TABLES for number in range(4)]
@@ -47,6 +48,7 @@ def test_floats_that_round_beyond_their_bound(tmp_path: Path, monkeypatch: pytes
     """A model that is within the bound, and whose values of four bytes are not, is noticed."""
     monkeypatch.setattr(segments, "_rounding", lambda _: float)
     system = ModelsEngine()
+    system.workspace = tmp_path
     system.prepare(tmp_path / "root")
     system.workload(tmp_path / "root", Journal(tmp_path / "journal"))
     with pytest.raises(PromiseBroken, match=f"{UNEVEN}: .* beyond"):
@@ -69,6 +71,7 @@ def test_shares_that_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Bound, "allowance", allowance)
     monkeypatch.setattr(Bound, "holds", holds)
     system = ModelsEngine()
+    system.workspace = tmp_path
     system.prepare(tmp_path / "root")
     system.workload(tmp_path / "root", Journal(tmp_path / "journal"))
     with pytest.raises(PromiseBroken, match=f"{UNEVEN}: .* beyond"):

@@ -43,6 +43,7 @@ def test_acknowledged_operations(done: list[Item], recovered: list[Item], verdic
 def test_an_undisturbed_life(tmp_path: Path) -> None:
     """The whole script, a recovery, and a second life: everything acknowledged is there."""
     system, root, journal = SwitchedEngine(), tmp_path / "root", tmp_path / "journal"
+    system.workspace = tmp_path
     root.mkdir()
     initial = tuple(system.prepare(root))
     system.workload(root, Journal(journal))
