@@ -44,6 +44,7 @@ __all__ = [
 
 _Calls = Iterator[tuple[type[InvalidInput], partial[Any]]]
 _NOWHERE = "nowhere"
+_CLOSING_SECONDS_MAX = 1.0
 
 
 def refuse(engine: StorageEngine, data: DataSet) -> None:
@@ -293,9 +294,20 @@ def _is_unfinished(name: str) -> bool:
 
 
 def let_go(root: Path, *, but_for: str = "") -> None:
-    """Raise PromiseBroken if this process holds a file below ``root`` open, or left one behind: after closing, all is done."""
+    """Raise PromiseBroken if this process holds a file below ``root`` open, or left one behind: after closing, all is done.
+
+    deltalake has threads of its own, which may close a file that they have read a moment later.
+    """
     nothing_behind(root, but_for=but_for)
-    held, place = list[str](), os.path.realpath(root)
+    deadline = time.monotonic() + _CLOSING_SECONDS_MAX
+    while held := _held_open(os.path.realpath(root)):
+        if time.monotonic() > deadline:
+            raise PromiseBroken("corrupt", f"closed, and still holds {', '.join(sorted(held))} open")
+        time.sleep(0.005)
+
+
+def _held_open(place: str) -> list[str]:
+    held = list[str]()
     for file in Path("/proc/self/fd").iterdir():
         try:
             path = str(file.readlink())
@@ -303,5 +315,4 @@ def let_go(root: Path, *, but_for: str = "") -> None:
             continue
         if path.startswith(f"{place}/"):
             held.append(path.removeprefix(f"{place}/"))
-    if held:
-        raise PromiseBroken("corrupt", f"closed, and still holds {', '.join(sorted(held))} open")
+    return held

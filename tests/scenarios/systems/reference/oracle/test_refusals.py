@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,16 @@ def test_a_file_left_open_shows(tmp_path: Path) -> None:
         with held.open("w"), pytest.raises(PromiseBroken, match="still holds file open"):
             let_go(tmp_path / "root")
         let_go(tmp_path / "root")
+
+
+def test_a_file_that_another_thread_is_about_to_close(tmp_path: Path) -> None:
+    """It is waited for, a moment."""
+    file = (tmp_path / "file").open("w")
+    closing = threading.Timer(0.1, file.close)
+    closing.start()
+    let_go(tmp_path)
+    assert file.closed
+    closing.join()
 
 
 @pytest.mark.parametrize("name", ["wal/.removed-t", "tables/t/_transfer.json", "options.json.tmp", "5.json#unfinished"])
