@@ -74,6 +74,11 @@ class Job(Generic[R]):
         """Whether it has handed over its cell."""
         self.result: JobResult[R] | None = None
 
+    @property
+    def in_block_left(self) -> bool:
+        """Whether its block of `Jobs` was left."""
+        return self._jobs._left
+
     def next_message(self) -> Any | None:
         """Return the child's next message, or None once it has ended (see ``result``). Raises ForkServerDied."""
         if self.result is not None:
@@ -205,17 +210,18 @@ class Jobs:
         self._context = multiprocessing.get_context("forkserver")
         self._preload, self._within = preload, scratch
         self._running: set[Job[Any]] = set()
-        self._stopped = False
+        self._stopped = self._left = False
         self._scratch: OwnFolder | None = None
         self._count = 0
 
     def __enter__(self) -> Jobs:
-        self._scratch = own_folder(self._within)
+        self._scratch, self._left = own_folder(self._within), False
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context.set_forkserver_preload(["crashmatrix.scenarios.processes.fork_server"])
         with _LOCK, _without_main():
             # Here, in no worker thread: the server dies with the thread that started it.
-            SERVER.use(tuple(self._preload), busy=bool(_running_everywhere))
+            # A job of a block that was left is dead, though nobody may ever wait for it.
+            SERVER.use(tuple(self._preload), busy=not all(job.in_block_left for job in _running_everywhere))
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
@@ -223,6 +229,7 @@ class Jobs:
         assert self._scratch is not None
         self._end_what_nobody_drives()
         with _LOCK:
+            self._left = True
             SERVER.let_go()
         self._scratch.cleanup()
 
@@ -289,7 +296,7 @@ class Jobs:
         Under the lock that `start` holds, too.
         """
         with _LOCK:
-            server_died = death(job.server)
+            server_died = None if self._stopped else death(job.server)  # Once stopped, it was we who ended the job.
             self._running.discard(job)
             _running_everywhere.discard(job)
             process.join()
