@@ -1,5 +1,6 @@
 """Crash images of disks: each is what its state says, whatever was done to the one before, and nothing is left behind."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crashmatrix.faults.disk import CrashStates, Machine, RecordOptions, Trace, record
+from crashmatrix.faults.disk import CrashStates, Machine, MountRefused, RecordOptions, Trace, record
 from crashmatrix.faults.disk.block.images import DiskImages
 from tests.faults.disk.block.support import image_of
 from tests.faults.disk.support import ON_DISK, in_child, random_trace, tree, write_durably
@@ -112,7 +113,7 @@ def test_a_busy_image_is_left_to_the_process_that_uses_it(trace: Trace, monkeypa
 
 @pytest.mark.parametrize("states", [300, pytest.param(1000, marks=pytest.mark.slow)])
 def test_states_leak_nothing(states: int, trace: Trace) -> None:
-    """Descriptors, loop devices and memory are the same after many mounted states as after 100."""
+    """Descriptors, loop devices and memory are the same after many mounted states as after 100; a filesystem may refuse some."""
     chosen = list(itertools.islice(CrashStates(trace), 100))
 
     def footprint() -> tuple[int, int, int]:
@@ -125,7 +126,7 @@ def test_states_leak_nothing(states: int, trace: Trace) -> None:
             devices = set()
             early = footprint()
             for number, state in enumerate(itertools.islice(itertools.cycle(chosen), states)):
-                with images.mounted(state):
+                with contextlib.suppress(MountRefused), images.mounted(state):
                     devices.add(images.device)
                 if number == 100:
                     early = footprint()
