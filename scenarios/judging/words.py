@@ -11,12 +11,33 @@ from crashmatrix.reports import Event
 from crashmatrix.reports.formats.text import counted
 from crashmatrix.scenarios.target.notes import AckNote, AttemptNote, FailNote, acknowledgements, parse
 
-__all__ = ["EVENTS_MAX", "acknowledged", "advice_on", "by_server", "counted", "latest", "noted", "shown"]
+__all__ = [
+    "EVENTS_MAX",
+    "acknowledged",
+    "advice_on",
+    "besides_the_contract",
+    "by_server",
+    "counted",
+    "latest",
+    "noted",
+    "shown",
+]
 
 EVENTS_MAX = 200
 """How many events before a crash a finding's timeline shows."""
 
 _SHOWN_CHARACTERS = 80
+
+
+def besides_the_contract(verified: str, repeated: int) -> str:
+    """Say what was checked besides the contract.
+
+    Args:
+        verified: where the system's own `verify` passed; empty if nowhere.
+        repeated: in how many recovered folders recovery was repeated.
+    """
+    own = f"the system's own verify passed in {verified}; " if verified else ""
+    return f"besides the contract: {own}recovery was repeated in {counted(repeated, 'recovered folder')}"
 
 
 def acknowledged(lines: Sequence[str], initial: int = 0) -> str:

@@ -36,7 +36,7 @@ from crashmatrix.scenarios.experiment import (
 from crashmatrix.scenarios.judging import worker as work
 from crashmatrix.scenarios.judging.checker import Checked, Checker, CrashState
 from crashmatrix.scenarios.judging.undisturbed import broken_undisturbed, refuse_if_broken, unfired, unreached
-from crashmatrix.scenarios.judging.words import counted
+from crashmatrix.scenarios.judging.words import besides_the_contract, counted
 from crashmatrix.scenarios.judging.worker import Hit, Profile
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.left import Left
@@ -165,10 +165,9 @@ class KillExperiment(KillExploration):
     def _besides(self) -> str:
         """Say what was checked besides the contract, in states that it found safe; second lives are left out."""
         recovered = [checked.recovered for checked in self.checked.values() if checked.recovered]
-        folders = counted(len({(each.tree.order, each.key) for each in recovered}), "recovered folder")
+        folders = {(each.tree.order, each.key) for each in recovered}
         verifies = self.checker.system.verify is not SystemUnderTest.verify
-        verified = f"the system's own verify passed in {counted(len(recovered), 'state')}; " if verifies else ""
-        return f"besides the contract: {verified}recovery was repeated in {folders}"
+        return besides_the_contract(counted(len(recovered), "state") if verifies else "", len(folders))
 
     def _locate(self, prepared: Prepared) -> None:
         """Run the workload once more to learn what its system calls do, and where, at the examples of findings."""

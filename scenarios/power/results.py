@@ -7,7 +7,7 @@ from typing import Any
 
 from crashmatrix.reports import ScenarioResult
 from crashmatrix.scenarios.errors import UsageError
-from crashmatrix.scenarios.judging.words import counted
+from crashmatrix.scenarios.judging.words import besides_the_contract, counted
 from crashmatrix.scenarios.recorded.recording import Recording
 from crashmatrix.scenarios.recorded.state_verdict import VERIFIED, Check, Judged, for_
 
@@ -96,8 +96,7 @@ def checks_in_words(passed: Iterable[Check], accounts: Sequence[Mapping[str, Any
     """Say what was checked besides the contract: the checks that passed, and the accounts of recordings in `summary.json`."""
     folders = sum(check.startswith(for_(VERIFIED, "")[0]) for check, _ in passed)
     again = sum(account["second_recoveries"] for account in accounts)
-    verified = f"the system's own verify passed in {counted(folders, 'recovered folder')}; " if folders else ""
-    return f"besides the contract: {verified}recovery was repeated in {counted(again, 'recovered folder')}"
+    return besides_the_contract(counted(folders, "recovered folder") if folders else "", again)
 
 
 def restarts_in_words(made: int, places: int, missed: int) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Collection
 
 from crashmatrix.scenarios.errors import EnvironmentLacks
 
-__all__ = ["HeldProcess", "check_proc", "child_of_ours", "end_strangers", "this_process"]
+__all__ = ["HeldProcess", "check_proc", "child_of_ours", "children_of", "end_strangers", "this_process"]
 
 _PF_EXITING = 0x4  # linux/sched.h
 
@@ -62,7 +62,7 @@ class HeldProcess:
 
     def children(self) -> list[HeldProcess]:
         """Return its children that still run."""
-        held = (self._child(pid) for pid in _children(self.pid))
+        held = (self._child(pid) for pid in children_of(self.pid))
         return [child for child in held if child is not None]
 
     def descendants(self) -> list[HeldProcess]:
@@ -150,7 +150,8 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return the numbers of a process's children: to look at, not to signal."""
     found: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # names only; Path.glob takes twenty times as long

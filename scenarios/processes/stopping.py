@@ -14,13 +14,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from crashmatrix.scenarios.errors import ScenarioError
-from crashmatrix.scenarios.processes.held import HeldProcess
+from crashmatrix.scenarios.processes.held import HeldProcess, children_of
 
 __all__ = ["STOP_SECONDS_MAX", "frozen", "is_stopped", "running_below", "stop_here"]
 
 STOP_SECONDS_MAX = 10.0
 _STOP_POLL_SECONDS = 0.00005
-_BYTES_MAX = 1 << 16
+_STAT_BYTES_MAX = 4096
 
 
 @contextmanager
@@ -71,10 +71,8 @@ def is_stopped(pid: int, *, but: Collection[int] = ()) -> bool:
 def running_below(pid: int, *, but: Collection[int]) -> set[int]:
     """Return the threads of all processes below one that run, or wait for a disk, but for some. They are only looked at."""
     found = set[int]()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # It ended meanwhile.
-        for thread in _threads(pid):
-            for child in map(int, _content(f"/proc/{pid}/task/{thread}/children").split()):
-                found |= _running(child, but) | running_below(child, but=but)
+    for child in children_of(pid):
+        found |= _running(child, but) | running_below(child, but=but)
     return found
 
 
@@ -94,14 +92,10 @@ def _threads(pid: int) -> list[str]:
 
 def _state(stat_path: str) -> str:
     """Return the letter of a thread's state. Raises FileNotFoundError if the thread is gone."""
-    return _content(stat_path).rpartition(b") ")[2][:1].decode()
-
-
-def _content(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # A file object would take twice as long.
+    descriptor = os.open(stat_path, os.O_RDONLY | os.O_CLOEXEC)  # A file object would take twice as long.
     try:
-        return os.read(descriptor, _BYTES_MAX)
+        return os.read(descriptor, _STAT_BYTES_MAX).rpartition(b") ")[2][:1].decode()
     except ProcessLookupError:  # gone between opening and reading
-        raise FileNotFoundError(path) from None
+        raise FileNotFoundError(stat_path) from None
     finally:
         os.close(descriptor)

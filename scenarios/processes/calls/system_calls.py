@@ -268,11 +268,8 @@ class _Watch:
             name, slept, files = self._point(call)
             cut = name.removeprefix(PREFIX) in WRITES and self._failing is None
             write = long_write(call, name.removeprefix(PREFIX)) if cut else None
-        except (
-            OSError,
-            OverflowError,
-            struct.error,
-        ):  # It was killed meanwhile, or hands over an address that is none.
+        except (OSError, OverflowError, struct.error):
+            # It was killed meanwhile, or hands over an address that is none.
             return None
         if name:
             if name != JOURNAL_LINE:

@@ -25,6 +25,7 @@ __all__ = ["claimed_as_broken", "claims_of", "failing", "failing_disk", "note", 
 _NOTE = "broken"
 _OF_RUST = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+),")
 """How Rust's standard library writes the error of a system call: for people, and for programmers."""
+_ERRORS: tuple[type[Exception], ...] = (ReferenceWalError, OSError, AssertionError, LookupError, pa.ArrowException)
 _OF_A_DISK = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EMFILE)
 
 
@@ -69,14 +70,14 @@ def _errno_of_rust(error: BaseException) -> int:
 
 
 @contextmanager
-def claimed_as_broken(what: str) -> Iterator[None]:
-    """Take an error in the block for a broken promise, unless a disk failed."""
+def claimed_as_broken(what: str, errors: tuple[type[Exception], ...] = _ERRORS) -> Iterator[None]:
+    """Take an error of these kinds in the block for a broken promise, unless a disk failed."""
     handled = sys.exception()
     try:
         yield
     except PromiseBroken:
         raise
-    except (ReferenceWalError, OSError, AssertionError, LookupError, pa.ArrowException) as error:
+    except errors as error:
         if failing_disk(error, handled=handled):
             raise
         text = f"{what} raised {type(error).__name__}: {text_of(error)}"

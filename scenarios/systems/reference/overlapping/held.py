@@ -139,7 +139,7 @@ class Held:
 class Caller(threading.Thread):
     """A thread that makes calls, and keeps what went wrong."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
         super().__init__(daemon=True)
         self._work = work
         self._error: BaseException | None = None
@@ -165,11 +165,11 @@ class Caller(threading.Thread):
                 return
             place = now
 
-    def finish(self) -> None:
-        """Wait for its end, and raise what went wrong."""
-        self.join(_STUCK_SECONDS)
+    def finish(self, stuck: str = "two calls wait for each other", seconds_max: float = _STUCK_SECONDS) -> None:
+        """Wait for its end, and raise what went wrong; a broken promise in these words if it does not end."""
+        self.join(seconds_max)
         if self.is_alive():
-            raise PromiseBroken("hangs", "two calls wait for each other")
+            raise PromiseBroken("hangs", stuck)
         if self._error is not None:
             raise self._error
 

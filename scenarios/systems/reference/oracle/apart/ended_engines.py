@@ -25,9 +25,10 @@ from crashmatrix.reference_wal import EngineOptions, StorageEngine
 from crashmatrix.reference_wal.access.gate import Gate
 from crashmatrix.reference_wal.errors import BackgroundFailed, EngineClosed
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import files_below, raises
-from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
+from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import raises
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import contents, folder_apart, judged
 from crashmatrix.scenarios.systems.reference.oracle.refusals import nothing_behind
+from crashmatrix.scenarios.systems.reference.overlapping.held import Caller
 
 __all__ = ["judge_ended_engines"]
 
@@ -107,10 +108,10 @@ def _calls(engine: StorageEngine) -> dict[str, Callable[[], object]]:
 
 
 def _refuses(engine: StorageEngine, kind: type[Exception], how: str) -> None:
-    before = files_below(engine.root.parent)
+    before = contents(engine.root.parent)
     for name, call in _calls(engine).items():
         raises(kind, call, f"{name} on an engine that {how}")
-    if files_below(engine.root.parent) != before:
+    if contents(engine.root.parent) != before:
         raise PromiseBroken("corrupt", f"calls on an engine that {how} changed its folder")
 
 
@@ -181,43 +182,17 @@ def _heard() -> Iterator[list[object]]:
         _LOGGER.propagate = passes_on
 
 
-class _Call(threading.Thread):
-    """A call in a thread of its own."""
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        super().__init__(daemon=True)
-        self._call = call
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Make the call."""
-        try:
-            self._call()
-        except BaseException as error:
-            self._error = error
-
-    def finish(self, what: str) -> None:
-        """Wait for the end of the call, and raise its error. Raises PromiseBroken if it has none."""
-        self.join(_STUCK_SECONDS)
-        if self.is_alive():
-            raise PromiseBroken("hangs", f"{what} never returns")
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def waits(self) -> bool:
-        """Whether it sleeps until another thread wakes it."""
-        return _sleeps(self.ident)
+def _finish(caller: Caller, doing: str) -> None:
+    caller.finish(f"{doing} never returns", _STUCK_SECONDS)
 
 
 def _dropped_while_spilling(root: Path) -> None:
     """A call returns that is about to spill its batch when the table is dropped; nothing of the table is left."""
-    dropping, spilled, drops = threading.Event(), threading.Event(), list[_Call]()
+    dropping, spilled, drops = threading.Event(), threading.Event(), list[Caller]()
 
     def clock() -> float:  # Read between the two steps.
         if armed.is_set() and not drops:
-            drops.append(_Call(partial(engine.drop_table, _LOGGED)))
+            drops.append(Caller(partial(engine.drop_table, _LOGGED)))
             dropping.wait(_STUCK_SECONDS)
         return 0.0
 
@@ -230,9 +205,9 @@ def _dropped_while_spilling(root: Path) -> None:
     try:
         with _with_tables(root, EngineOptions(clock=clock, memory_bytes_max=1)) as engine:
             armed.set()
-            _Call(partial(engine.ingest, _LOGGED, _batch(2, 100))).finish("an ingest whose table is dropped")
+            _finish(Caller(partial(engine.ingest, _LOGGED, _batch(2, 100))), "an ingest whose table is dropped")
             spilled.set()
-            drops[0].finish("a drop while a batch is stored")
+            _finish(drops[0], "a drop while a batch is stored")
             left = [str(path.relative_to(root)) for path in root.rglob("*") if _LOGGED in path.name.split("-")]
             if left or engine.tables != [_UNLOGGED]:
                 raise PromiseBroken("corrupt", f"a dropped table left {left}; the tables are {engine.tables}")
@@ -260,18 +235,18 @@ def _interrupted() -> None:
     before = signal.signal(signal.SIGUSR1, _interrupt)
     try:
         with gate.passed():  # So that closing waits.
-            later = _Call(partial(_interrupt_when_waiting, gate, here))
+            later = Caller(partial(_interrupt_when_waiting, gate, here))
             try:
                 with gate.closed():
                     raise PromiseBroken("corrupt", "a gate is closed while a thread is inside")
             except _Interrupt:
                 pass
-            later.finish("passing a gate after an interrupt of the thread that was closing it")
+            _finish(later, "passing a gate after an interrupt of the thread that was closing it")
             if gate.closing:
                 raise PromiseBroken("corrupt", "a gate says that it is closed after an interrupt")
     finally:
         signal.signal(signal.SIGUSR1, signal.SIG_DFL if before is None else before)
-    _Call(partial(_close, gate)).finish("closing a gate after an interrupt")
+    _finish(Caller(partial(_close, gate)), "closing a gate after an interrupt")
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
@@ -283,11 +258,11 @@ def _interrupt_when_waiting(gate: Gate, thread: int) -> None:
     give_up = time.monotonic() + _STUCK_SECONDS
     while not (gate.closing and _sleeps(thread)) and time.monotonic() < give_up:
         time.sleep(0.001)
-    passer = _Call(partial(_pass, gate))
-    while passer.is_alive() and not passer.waits and time.monotonic() < give_up:
+    passer = Caller(partial(_pass, gate))
+    while passer.is_alive() and not _sleeps(passer.ident) and time.monotonic() < give_up:
         time.sleep(0.001)
     signal.pthread_kill(thread, signal.SIGUSR1)
-    passer.finish("passing a gate")
+    _finish(passer, "passing a gate")
 
 
 def _sleeps(thread: int | None) -> bool:

@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,10 @@ from crashmatrix.reference_wal.log.table_logs import TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
-from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart, judged
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import contents, folder_apart, judged
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go
 
-__all__ = ["files_below", "judge_ended_logs", "raises"]
+__all__ = ["judge_ended_logs", "raises"]
 
 _SCHEMA = pa.schema([("number", pa.int64())])
 _TABLE, _LATER = "ended", 100
@@ -62,22 +62,12 @@ def raises(kind: type[Exception], call: Callable[[], object], what: str) -> Exce
     raise PromiseBroken("corrupt", f"{what} raised nothing, where {kind.__name__} is due")
 
 
-def files_below(root: Path) -> dict[str, bytes]:
-    """Return the contents of each file below a folder."""
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
 def _batch(number: int) -> pa.RecordBatch:
     return pa.record_batch([pa.array([number])], schema=_SCHEMA)
 
 
-@contextmanager
-def _opened(root: Path) -> Iterator[WriteAheadLog]:
-    wal = WriteAheadLog(root, **_SIZES)
-    try:
-        yield wal
-    finally:
-        wal.close()
+def _opened(root: Path) -> closing[WriteAheadLog]:
+    return closing(WriteAheadLog(root, **_SIZES))
 
 
 @contextmanager
@@ -118,10 +108,10 @@ def _changes(log: SegmentedLog) -> dict[str, Callable[[], object]]:
 
 def _refuses(log: SegmentedLog, kind: type[Exception], how: str) -> None:
     """The log refuses every change, and its folder stays as it is."""
-    before = files_below(log.folder.parent)
+    before = contents(log.folder.parent)
     for name, call in _changes(log).items():
         raises(kind, call, f"{name} on a log that was {how}")
-    _same(sorted(files_below(log.folder.parent).items()), sorted(before.items()), f"files beside a log that was {how}")
+    _same(sorted(contents(log.folder.parent).items()), sorted(before.items()), f"files beside a log that was {how}")
 
 
 def _first_ids(root: Path) -> None:
@@ -157,9 +147,9 @@ def _closed_while_appends_wait(root: Path) -> None:
         with _with_batches(root / kind.__name__) as (_, log):
             with _waiting(log) as errors:
                 log.close(note_end=False, removed=kind is UnknownTable)
-                before = files_below(log.folder)
+                before = contents(log.folder)
             _same([type(error) for error in errors], [kind] * 2, "errors of appends that waited")
-            _same(sorted(files_below(log.folder)), sorted(before), "files of a log that was ended")
+            _same(sorted(contents(log.folder)), sorted(before), "files of a log that was ended")
             _same(log.next_id, 5, "the next id of a log that was ended while appends waited")
 
 

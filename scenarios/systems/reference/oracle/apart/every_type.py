@@ -8,8 +8,8 @@ from Parquet, and by plain Arrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +76,8 @@ def _opened(root: Path, logged: bool) -> StorageEngine:
     return StorageEngine.open(root, logged, options=EngineOptions(identity=_TABLE, preallocate_bytes=0))
 
 
-@contextmanager
-def _logs(root: Path) -> Iterator[WriteAheadLog]:
-    wal = WriteAheadLog(root / "wal", segment_bytes_max=1 << 20, preallocate_bytes=0)
-    try:
-        yield wal
-    finally:
-        wal.close()
+def _logs(root: Path) -> closing[WriteAheadLog]:
+    return closing(WriteAheadLog(root / "wal", segment_bytes_max=1 << 20, preallocate_bytes=0))
 
 
 # Batches

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from crashmatrix import faults
-from crashmatrix.scenarios.errors import PromiseBroken, text_of
-from crashmatrix.scenarios.systems.reference.notes import failing_disk
+from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
 from crashmatrix.scenarios.systems.reference.oracle.damage import without_crash_points
 
-__all__ = ["folder_apart", "in_first_run", "judged"]
+__all__ = ["contents", "folder_apart", "in_first_run", "judged"]
 
 _MARKER = "looked"
 
@@ -39,14 +38,15 @@ def folder_apart() -> Iterator[Path]:
         yield Path(folder)
 
 
-@contextmanager
-def judged(doing: str) -> Iterator[None]:
+def judged(doing: str) -> AbstractContextManager[None]:
     """Take every error in the block for a broken promise, unless a disk failed. An error that is due is caught in the block."""
-    try:
-        yield
-    except PromiseBroken:
-        raise
-    except Exception as error:
-        if failing_disk(error):
-            raise
-        raise PromiseBroken("cannot-open", f"{doing} raised {type(error).__name__}: {text_of(error)}") from error
+    return claimed_as_broken(doing, (Exception,))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return the bytes of each file below a folder, by its path there; where a link leads."""
+    return {
+        str(path.relative_to(root)): os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,11 +36,8 @@ def closes_when_full() -> None:
 
 
 def _segments(root: Path, bytes_max: int, *, appends: int) -> list[Path]:
-    wal = WriteAheadLog(root, segment_bytes_max=bytes_max, preallocate_bytes=0)
-    try:
+    with closing(WriteAheadLog(root, segment_bytes_max=bytes_max, preallocate_bytes=0)) as wal:
         wal.create_table_log("t", _BATCH.schema)
         for _ in range(appends):
             wal.append("t", _BATCH)
-    finally:
-        wal.close()
     return sorted((root / "t").glob("*.arrows"))

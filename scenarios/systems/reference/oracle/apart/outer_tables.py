@@ -21,14 +21,13 @@ from deltalake import DeltaTable, write_deltalake
 from crashmatrix.reference_wal import InvalidInput, ReferenceWalError, StorageEngine, TableCorrupted, TransferFailed
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import folder_apart
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import contents, folder_apart
 from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     SCHEMA,
     TABLE,
     Sender,
     commits_of,
     compare,
-    contents,
     fail_at,
     meanwhile,
     numbers,

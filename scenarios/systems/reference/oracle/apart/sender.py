@@ -7,7 +7,6 @@ no note, and no file that is not a committed one.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,6 @@ __all__ = [
     "Sender",
     "commits_of",
     "compare",
-    "contents",
     "fail_at",
     "meanwhile",
     "numbers",
@@ -98,15 +96,6 @@ def compare(found: list[int], due: list[int], where: str) -> None:
     if sorted(found) != sorted(due):
         verdict = "loses" if set(due) - set(found) else "duplicate"
         raise PromiseBroken(verdict, f"{where} has the rows {sorted(found)}, not {sorted(due)}")
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Return the bytes of each file below a folder, by its path there; where a link leads."""
-    return {
-        str(path.relative_to(root)): os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_symlink() or path.is_file()
-    }
 
 
 def commits_of(files: Mapping[str, bytes]) -> list[dict[str, Any]]:

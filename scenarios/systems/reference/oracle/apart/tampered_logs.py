@@ -11,7 +11,7 @@ Folders that open stand side by side, and are opened at once: a mistake with one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,8 @@ def judge_tampered_logs() -> None:
                 _refuse(folder / f"refused {place}", change, change.due)
 
 
-@contextmanager
-def _opened(root: Path) -> Iterator[WriteAheadLog]:
-    wal = WriteAheadLog(root, segment_bytes_max=1_000_000, preallocate_bytes=_ZEROS)
-    try:
-        yield wal
-    finally:
-        wal.close()
+def _opened(root: Path) -> closing[WriteAheadLog]:
+    return closing(WriteAheadLog(root, segment_bytes_max=1_000_000, preallocate_bytes=_ZEROS))
 
 
 def _refuse(root: Path, change: _Change, due: str) -> None:

@@ -18,7 +18,8 @@ from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.oracle.apart import ended_logs
-from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import files_below, judge_ended_logs, raises
+from crashmatrix.scenarios.systems.reference.oracle.apart.ended_logs import judge_ended_logs, raises
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import contents
 
 
 def test_the_log_keeps_its_promise() -> None:
@@ -39,11 +40,11 @@ def test_raises() -> None:
         raises(UnknownTable, lambda: None, "a call")
 
 
-def test_files_below(tmp_path: Path) -> None:
+def test_contents(tmp_path: Path) -> None:
     """Files in folders, too."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"x")
-    assert files_below(tmp_path) == {"a/b": b"x"}
+    assert contents(tmp_path) == {"a/b": b"x"}
 
 
 def silent(folder: Path, start: int, end_bytes: int | None) -> Iterator[Any]:

@@ -9,11 +9,11 @@ import pytest
 
 from crashmatrix.reference_wal import InvalidInput, UnknownTable
 from crashmatrix.scenarios.errors import PromiseBroken
+from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import contents
 from crashmatrix.scenarios.systems.reference.oracle.apart.sender import (
     RECEIVED,
     Sender,
     compare,
-    contents,
     fail_at,
     meanwhile,
     refused,
