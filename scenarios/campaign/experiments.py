@@ -58,7 +58,7 @@ class Registry(MutableMapping[str, ExperimentKind]):
 EXPERIMENTS = Registry(
     {
         "kill": Registered("kill.experiment:KILL", True, 2000, "hits"),
-        "power": Registered("power.experiment:POWER", True, 600, "crash states"),
+        "power": Registered("power.experiment:POWER", True, 400, "crash states"),
         "io-error": Registered("io_error.experiment:IO_ERROR", False, 400, "faults"),
     }
 )

@@ -73,13 +73,14 @@ class CrashState:
 
 @dataclass(frozen=True)
 class Checked:
-    """The judgement of one state, the snapshots of its recovery, and what that led to, if it was safe."""
+    """The judgement of one state, the snapshots of its recovery, and what that led to, if safe; ``passed`` is as in `Found`."""
 
     verdict: Verdict
     explanation: str = ""
     recovery: tuple[Snapshot, ...] = ()
     declared: dict[str, tuple[str, str]] = field(default_factory=dict)
     recovered: Recovered | None = None
+    passed: tuple[str, ...] = ()
 
 
 class Checker:
@@ -116,16 +117,14 @@ class Checker:
 
     def run(self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts) -> JobResult[T]:
         """Run a job on the target, in its folder under test, to its end; with the time limit of a workload."""
-        seconds_max = 10 * self.system.seconds_max
-        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
+        seconds = 10 * self.system.seconds_max
+        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""
         if not isinstance(result, Returned):
-            how = without_paths(str(result))
-            raise TargetFails(
-                f"{what} of {self.target.name} {how}; it must work before it can be crashed{advice_on(how)}"
-            )
+            how, name = without_paths(str(result)), self.target.name
+            raise TargetFails(f"{what} of {name} {how}; it must work before it can be crashed{advice_on(how)}")
         return result.value
 
     def prepare(self, root: Path) -> tuple[list[Item], Tree]:
@@ -198,7 +197,7 @@ class Checker:
         try:
             attempt = self._recover(state, root, recovery, snapshot)
             recovered = self._judge_recovered(state, root, attempt)
-            return Checked(Verdict.SAFE, "", tuple(recovery), attempt.found.declared, recovered)
+            return Checked(Verdict.SAFE, "", tuple(recovery), attempt.found.declared, recovered, attempt.found.passed)
         except CheckEnded as found:
             items = attempt.found.items if attempt else None
             text = second_life.named(found.explanation, state.promises, items) if state.resumed else found.explanation

@@ -74,11 +74,15 @@ class Profile:
 
 
 class Found(NamedTuple):
-    """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed."""
+    """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed.
+
+    ``passed`` are the failpoints that a recovery passed which was not watched at system calls, nor copied or killed at hits.
+    """
 
     items: list[Item]
     declared: Declared
     printed: str = ""
+    passed: tuple[str, ...] = ()
 
 
 def setup(_: Channel, target: Target) -> Sequence[str]:
@@ -246,10 +250,14 @@ def _recover(
         )
         return Found(items, declared_outside(system, (), own), printed)
     _arm(channel, watch, kill)
+    passed = set[str]()
+    if not snapshot:
+        faults.observe(lambda point, _: passed.add(point.name))
     items = recovered_items(system.recover(root))
     faults.observe(None)
     own = declared_here(system)
-    return Found(items, declared_outside(system, (), own) if target.watch_calls else own, printed_last())
+    declared = declared_outside(system, (), own) if target.watch_calls else own
+    return Found(items, declared, printed_last(), tuple(sorted(passed)))
 
 
 def recover_again(channel: Channel, target: Target, root: Path, promises: Promises) -> Sequence[Item]:

@@ -32,6 +32,7 @@ from crashmatrix.scenarios.kill.plan import (
     RESUMED,
     CrashPath,
     crash_fault,
+    followed,
     room,
     scenario_id,
     thin_states,
@@ -46,6 +47,8 @@ from crashmatrix.scenarios.target.journal import Promises, several_writers
 __all__ = ["KillExploration", "snapshots_of"]
 
 T = TypeVar("T")
+
+_Judged = list[tuple[CrashPath, CrashState, Checked]]
 
 _SEARCHED = 120
 """How many scenarios are judged at a time in search of a bug that is known to be there."""
@@ -214,7 +217,7 @@ class KillExploration:
         for depth in range(self.depth_max + 1):
             self.listener.planned(f"recovering, depth {depth}", len(self.results) + len(level))
             self.left.levels, self.left.room = self.depth_max - depth, room(self.options.shard.share(self.budget))
-            found = self.judge_level(level, snapshot=depth < self.depth_max)
+            found = self._judge_and_follow(depth, level) if depth < self.depth_max else self.judge_level(level)
             if self.options.until_broken and self.broken():
                 return
             level = self._thin_states(depth + 1, self.next_level(found))
@@ -228,10 +231,35 @@ class KillExploration:
         self.notes += [note] if note else []
         return {path: state for path, state in level.items() if state.key in self.checked or state.digest in keep}
 
-    def judge_level(
-        self, level: dict[CrashPath, CrashState], *, snapshot: bool = False
-    ) -> list[tuple[CrashPath, CrashState, Checked]]:
-        """Judge a level; returns each state judged for the first time, with the first path that led to it, in order."""
+    def _judge_and_follow(self, depth: int, level: dict[CrashPath, CrashState]) -> _Judged:
+        """Judge a level, and follow recovery from some of its states; returns these.
+
+        To follow it takes longer than to judge, and each state that it passes through would be one of thousands.
+        """
+        new = {path: state.key for path, state in level.items() if state.key not in self.checked}
+        chosen, note = followed(depth, new, self.options.shard.share(self.budget), self.options.seed)
+        if self.options.until_broken or not note:
+            return self.judge_level(level, snapshot=True)
+        self.notes.append(note)
+        drawn = {path: state for path, state in level.items() if path in chosen}
+        found = self.judge_level(drawn, snapshot=True, to_come=len(set(new.values())) - len(drawn))
+        others = self.judge_level(level)
+        seen = {snapshot.hit[0] for _, _, checked in found for snapshot in checked.recovery}
+        further = dict[CrashPath, CrashState]()
+        for path, state, checked in others:
+            if not seen.issuperset(checked.passed):
+                further[path] = state
+                seen.update(checked.passed)
+                del self.checked[state.key]  # It is judged once more.
+        return found + self.judge_level(further, snapshot=True)
+
+    def judge_level(self, level: dict[CrashPath, CrashState], *, snapshot: bool = False, to_come: int = 0) -> _Judged:
+        """Judge a level; returns each state judged for the first time, with the first path that led to it, in order.
+
+        Args:
+            snapshot: whether recovery is followed.
+            to_come: how many more states of the level will be judged, for the estimate of the time that is left.
+        """
         alike: dict[str, dict[CrashPath, CrashState]] = {}
         for path, state in level.items():
             alike.setdefault(state.key, {})[path] = state
@@ -242,10 +270,10 @@ class KillExploration:
             paths = list(jobs)
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
-        self.left.level(len(jobs))
+        self.left.level(len(jobs), to_come, followed=snapshot)
         for path, checked in self.checker.pool.each(JudgeState("kill", snapshot), jobs, self.options.workers):
             self.checked[level[path].key] = checked
-            self.left.judged(level[path], checked, self.checker.memory.made)
+            self.left.judged(level[path], checked, self.checker.memory.made, followed=snapshot)
             self.listener.left(self.left.seconds(self.options.workers), self.left.each)
             self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:

@@ -43,18 +43,23 @@ class Left:
     _seconds: float = 0.0
     _since: float = 0.0
 
-    def level(self, todo: int) -> None:
-        """So many states are to be judged now."""
-        self._since = time.monotonic()
-        self._todo = self._of_level = todo
-        self._done_of_level = 0
-        self._found.clear()
+    def level(self, todo: int, to_come: int = 0, *, followed: bool = True) -> None:
+        """So many states are to be judged now, and others of the level after them.
 
-    def judged(self, state: CrashState, checked: Checked, made: int) -> None:
+        Args:
+            followed: whether their recovery is, which leads to the states of the next level.
+        """
+        self._since = time.monotonic()
+        self._todo = todo + to_come
+        if followed:
+            self._of_level, self._done_of_level = todo, 0
+            self._found.clear()
+
+    def judged(self, state: CrashState, checked: Checked, made: int, *, followed: bool = True) -> None:
         """One of them was judged. ``made`` counts the judgements of the run that were not remembered."""
         now = time.monotonic()
         self._seconds, self._since = self._seconds + now - self._since, now
-        self._made, self._todo, self._done_of_level = made, self._todo - 1, self._done_of_level + 1
+        self._made, self._todo, self._done_of_level = made, self._todo - 1, self._done_of_level + followed
         events = len(state.promises.events)
         self._found.update((snapshot.tree.digest, events) for snapshot in checked.recovery)
 

@@ -20,6 +20,7 @@ __all__ = [
     "BUDGET",
     "DEPTH_MAX",
     "END",
+    "FOLLOWED_MIN",
     "INSIDE_MIN",
     "INSIDE_SHARE",
     "RECOVERY_SHARE",
@@ -29,6 +30,7 @@ __all__ = [
     "CrashPath",
     "choose",
     "crash_fault",
+    "followed",
     "parse_id",
     "room",
     "scenario_id",
@@ -42,8 +44,11 @@ DEPTH_MAX = 2
 BUDGET = 2000
 """Default number of workload hits at most; above it they are thinned."""
 
-RECOVERY_SHARE = 0.05
+RECOVERY_SHARE = 0.03
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
+
+FOLLOWED_MIN = 24
+"""From how many distinct states recovery is followed at least, to crash it at its hits; else from as many as are then judged."""
 
 INSIDE_SHARE, INSIDE_MIN = 0.03, 8
 """How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
@@ -143,6 +148,30 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
     return keep, (
         f"crashes during recovery{in_a_row} left {len(distinct):,} distinct states; {len(keep):,} of them were judged (seed "
         f"{seed}): the first of each failpoint, and others drawn; --budget sets how many"
+    )
+
+
+def followed(depth: int, states: dict[CrashPath, str], budget: int, seed: int) -> tuple[set[CrashPath], str]:
+    """Choose the states whose recovery is followed, to crash it at its hits, and say by what rule (empty: all are).
+
+    At most `FOLLOWED_MIN`, or as many as are judged on the next level: of each failpoint one, as far as there is room, and others
+    drawn.
+
+    Args:
+        states: the key of the state each path leads to, in order.
+
+    Returns:
+        A path to each state chosen, and the rule.
+    """
+    first = [*{key: path for path, key in reversed(states.items())}.values()][::-1]
+    most = max(room(budget), FOLLOWED_MIN)
+    if len(first) <= most:
+        return set(first), ""
+    chosen = choose({path: path[-1][0] for path in first}, most, f"{seed} followed {depth}")
+    again = " of such a recovery" * bool(depth)
+    return set(chosen), (
+        f"crashes during recovery{again} were looked for in {len(chosen):,} of {len(first):,} distinct states (seed {seed}), and "
+        "in those whose recovery passed further failpoints"
     )
 
 

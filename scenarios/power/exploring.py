@@ -58,7 +58,7 @@ _RECOVERY_SHARE = 0.2
 LIVES_MIN, LIVES_SHARE = 16, 0.02
 """How many second lives are judged in a run at most: this many at least, or this share of the budget."""
 
-STATES_MAX = 600
+STATES_MAX = 400
 """Default number of crash states judged in a run, over all its recordings."""
 
 TRACES_BYTES_MAX = 256 * 2**20

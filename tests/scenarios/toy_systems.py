@@ -24,6 +24,7 @@ AFTER_WRITE = declare("toy.put.after_write", "handed to the kernel, not acknowle
 BETWEEN = declare("toy.put.between_halves", "half of the line is written")
 WORKING = declare("toy.work.before_or_after_put", "before an item is stored, or after")
 RECOVERING = declare("toy.recover.before_return", "read back")
+SELDOM = declare("toy.recover.seldom", "four items are there, and recovery has moved them away")
 
 ITEMS = 6
 
@@ -137,6 +138,18 @@ class ForgetsOnRecovery(Store):
         data.unlink(missing_ok=True)
         RECOVERING.hit()
         data.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+        return items
+
+
+class ForgetsSeldom(Store):
+    """Wrong in one of its states: recovery writes its data anew if there are four items, and a crash within loses them."""
+
+    def recover(self, root: Path) -> Sequence[Any]:
+        items = super().recover(root)
+        if len(items) == 4:
+            (root / "data").write_text("")
+            SELDOM.hit()
+            (root / "data").write_text("".join(f"{json.dumps(item)}\n" for item in items))
         return items
 
 

@@ -40,8 +40,7 @@ from crashmatrix.scenarios.systems.reference.oracle.apart.every_type import keep
 from crashmatrix.scenarios.systems.reference.oracle.apart.first_run import in_first_run
 from crashmatrix.scenarios.systems.reference.oracle.apart.outer_tables import move_to_other_tables
 from crashmatrix.scenarios.systems.reference.oracle.apart.tampered_tables import judge_tampered_tables
-from crashmatrix.scenarios.systems.reference.oracle.damage import refuse_damage
-from crashmatrix.scenarios.systems.reference.oracle.older import read_older, refuse_two
+from crashmatrix.scenarios.systems.reference.oracle.older import judge_damaged
 from crashmatrix.scenarios.systems.reference.oracle.places import archived, check_places
 from crashmatrix.scenarios.systems.reference.oracle.refusals import let_go, refuse
 from crashmatrix.scenarios.systems.reference.oracle.spills import check_spills
@@ -160,14 +159,13 @@ class ReferenceEngine(SystemUnderTest):
             living.closed()
             last = [*during[split + 1 :], Operation("flush")]
             self._session(root, "reference-last", last, journal, data, living)
-            look = partial(self._found, data)
-            there = refuse_damage(root, look, self.seed, times=DAMAGED, but_for=ARCHIVE)
-            read_older(root, look, there)
-            refuse_two(root, look)
             others = (
                 (move_to_other_tables, judge_tampered_tables) if before and self._wal else ()
             )  # Once for all targets.
-            in_first_run(self.workspace, partial(keep_every_type, logged=self._wal), *others)
+            damaged = partial(
+                judge_damaged, root, partial(self._found, data), self.seed, times=DAMAGED, but_for=ARCHIVE
+            )
+            in_first_run(self.workspace, damaged, partial(keep_every_type, logged=self._wal), *others)
 
     def _session(
         self, root: Path, identity: str, steps: Sequence[Operation], journal: Journal, data: DataSet, living: Living

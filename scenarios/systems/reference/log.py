@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -95,13 +96,9 @@ class ReferenceLog(SystemUnderTest):
         self._threads = threads
         self._failed = self._doing = ""
 
-    @contextmanager
-    def _open(self, root: Path) -> Iterator[WriteAheadLog]:
+    def _open(self, root: Path) -> AbstractContextManager[WriteAheadLog]:
         wal = WriteAheadLog(root / "wal", segment_bytes_max=SEGMENT_BYTES_MAX, preallocate_bytes=PREALLOCATE_BYTES)
-        try:
-            yield wal
-        finally:
-            wal.close()
+        return closing(wal)
 
     def prepare(self, root: Path) -> Sequence[Item]:
         """Make the tables, with two batches each; then what an earlier death could have left."""
@@ -128,9 +125,9 @@ class ReferenceLog(SystemUnderTest):
     def workload(self, root: Path, journal: Journal) -> None:
         """Append, alone or together, mark and truncate; after a call that failed, append once more."""
         with noting(journal):
-            torn = [active_segment(root / "wal" / table) for table in (STEADY, SHARED)]
-            strange = [root / "wal" / name for name in _STRANGE]
-            with warned_of([*torn, *strange]) as failed, self._open(root) as wal:
+            remains = [active_segment(root / "wal" / table) for table in (STEADY, SHARED)]
+            remains += [root / "wal" / name for name in _STRANGE]
+            with warned_of(remains) as failed, self._open(root) as wal:
                 if self._threads:
                     self._at_the_same_time(wal, journal)
                 else:
@@ -143,10 +140,10 @@ class ReferenceLog(SystemUnderTest):
                 ends = ends_of(wal)
             let_go(root)
             compare_ends(ends, but_for=failed)
-            refuse_damage(root, self._found, self.seed, times=40)
-            if not self._threads:
-                refuse_changed_bytes(root, self._open, self.recover, self.seed)
-                in_first_run(self.workspace, closes_when_full, log_every_type, judge_tampered_logs, judge_ended_logs)
+            damaged = partial(refuse_damage, root, self._found, self.seed, times=40)
+            each_byte = partial(refuse_changed_bytes, root, self._open, self.recover, self.seed)
+            others = (each_byte, closes_when_full, log_every_type, judge_tampered_logs, judge_ended_logs)
+            in_first_run(self.workspace, damaged, *(() if self._threads else others))
 
     def _in_turn(self, wal: WriteAheadLog, journal: Journal) -> None:
         number = 2

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,8 +122,8 @@ class ModelsEngine(SystemUnderTest):
             with self._open(root) as engine:
                 self._store(engine, journal, session)
         with noting(journal):
-            refuse_damage(root, self._read, self.seed)
-            in_first_run(self.workspace, move_to_a_store, read_unchecked, judge_tampered_tables)
+            damaged = partial(refuse_damage, root, self._read, self.seed)
+            in_first_run(self.workspace, damaged, move_to_a_store, read_unchecked, judge_tampered_tables)
 
     def resume(self, root: Path, journal: Journal) -> None:
         """Store the rest."""

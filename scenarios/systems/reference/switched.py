@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -133,9 +134,12 @@ class SwitchedEngine(SystemUnderTest):
         with noting(journal):
             for session, words in enumerate(self.scripts[1].split("reopen"), 1):
                 self._follow(root, session, words.split(), journal, numbers)
-            refuse_damage(root, self._read, self.seed)
-            refuse_while_open(root, self._spilled, self.seed, times=_SPILL_CHANGES, strict=True)
-            in_first_run(self.workspace, judge_ended_engines)
+            in_first_run(
+                self.workspace,
+                partial(refuse_damage, root, self._read, self.seed),
+                partial(refuse_while_open, root, self._spilled, self.seed, times=_SPILL_CHANGES, strict=True),
+                judge_ended_engines,
+            )
 
     def _spilled(self, root: Path) -> Iterator[tuple[list[Path], Callable[[], object]]]:
         """Open the engine and spill a batch of each table; yields the spill files and what reads them."""

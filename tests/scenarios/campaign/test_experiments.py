@@ -104,7 +104,7 @@ def test_a_line_of_the_registry_says_what_its_experiment_says() -> None:
     """The help texts show the lines, which are there before an experiment is imported."""
     lines = {name: Registered("", kind.default, kind.budget, kind.counts) for name, kind in EXPERIMENTS.items()}
     assert {name: line._replace(place="") for name, line in EXPERIMENTS.registered.items()} == lines
-    assert budgets() == "2,000 hits (kill), 600 crash states (power), 400 faults (io-error)"
+    assert budgets() == "2,000 hits (kill), 400 crash states (power), 400 faults (io-error)"
 
 
 def test_an_experiment_is_imported_when_it_is_looked_up() -> None:

@@ -32,6 +32,17 @@ def test_crashes_during_recovery_are_found() -> None:
     assert {result.depth for result in results if result.verdict is Verdict.LOSES} == {1, 2}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_recovery_is_followed_to_each_failpoint(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where recovery is followed from few states, a failpoint that it passes in one other state only is crashed at, too."""
+    monkeypatch.setattr("crashmatrix.scenarios.kill.plan.FOLLOWED_MIN", 1)
+    experiment = run("ForgetsSeldom", budget=25, seed=seed)
+    found = [result for result in experiment.ordered() if result.verdict is Verdict.LOSES]
+    assert {result.point for result in found if result.depth == 1} == {"toy.recover.seldom"}
+    assert len([result for result in experiment.ordered() if result.depth == 0]) == 25, "each state has one verdict"
+    assert any("were looked for in 1 of " in note for note in experiment.details["notes"])
+
+
 def test_every_hit_is_a_scenario() -> None:
     """Each hit of each failpoint, journal positions and the end among them, is crashed at exactly once."""
     results = [result for result in run("Store").ordered() if result.depth == 0]

@@ -43,3 +43,20 @@ def test_left(
         left.judged(*judged(number, passed_through), number + 1)
     assert left.each == pytest.approx(2.0)
     assert left.seconds(2) == pytest.approx(seconds)
+
+
+def test_recovery_of_some_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next level comes from those that are followed, at their rate; the others count as work only."""
+    now = [100.0]
+    monkeypatch.setattr("crashmatrix.scenarios.kill.left.time.monotonic", lambda: now[0])
+    left = Left(levels=1, room=100)
+    left.level(10, 40)
+    for number in range(5):
+        now[0] += 1.0
+        left.judged(*judged(number, 2), number + 1)
+    assert left.seconds(1) == pytest.approx(5 + 40 + 20)
+    left.level(40, followed=False)
+    for number in range(5, 15):
+        now[0] += 1.0
+        left.judged(*judged(number, 0), number + 1, followed=False)
+    assert left.seconds(1) == pytest.approx(30 + 20)

@@ -7,11 +7,13 @@ from crashmatrix import UsageError, faults
 from crashmatrix.scenarios.judging.worker import Hit
 from crashmatrix.scenarios.kill.plan import (
     END,
+    FOLLOWED_MIN,
     INSIDE_MIN,
     RESUMED,
     CrashPath,
     choose,
     crash_fault,
+    followed,
     parse_id,
     scenario_id,
     thin,
@@ -81,7 +83,7 @@ def test_thin_states(paths: list[Hit], budget: int, seed: int) -> None:
     """The first state of each failpoint of recovery is judged, and others up to a share of the budget."""
     states: dict[CrashPath, str] = {(("workload", 1), hit): f"state {place // 2}" for place, hit in enumerate(paths)}
     chosen, rule = thin_states(1, states, budget, seed)
-    room = max(1, round(budget / 20))
+    room = max(1, round(0.03 * budget))
     firsts: dict[str, str] = {}
     for path, state in states.items():
         firsts.setdefault(path[-1][0], state)
@@ -92,13 +94,29 @@ def test_thin_states(paths: list[Hit], budget: int, seed: int) -> None:
     assert thin_states(1, states, budget, seed) == (chosen, rule)
 
 
+@settings(deadline=None, max_examples=200)
+@given(st.lists(points, max_size=60), st.integers(1, 2000), st.integers(0, 3), st.integers(0, 2))
+def test_followed(names: list[str], budget: int, seed: int, depth: int) -> None:
+    """A path to each state chosen, the first one; as many as there is room for, and one of each failpoint before a second."""
+    states: dict[CrashPath, str] = {((name, place + 1),): f"state {place // 2}" for place, name in enumerate(names)}
+    chosen, rule = followed(depth, states, budget, seed)
+    firsts = [path for place, path in enumerate(states) if place % 2 == 0]
+    most = max(FOLLOWED_MIN, round(0.03 * budget))
+    assert chosen <= set(firsts) and len(chosen) == min(len(firsts), most)
+    kinds = {path[-1][0] for path in firsts}
+    assert len({path[-1][0] for path in chosen}) == min(len(kinds), len(chosen))
+    assert (f"looked for in {len(chosen)} of {len(firsts)} distinct states" in rule) is (len(firsts) > most)
+    assert ("of such a recovery" in rule) is bool(rule and depth)
+    assert followed(depth, states, budget, seed) == (chosen, rule)
+
+
 def test_thin_states_says_its_rule() -> None:
     """A note says what was left out in recovery, and names the option that changes it."""
     states: dict[CrashPath, str] = {(("w", 1), ("r", number)): str(number) for number in range(1, 101)}
     chosen, rule = thin_states(2, states, 200, 5)
-    assert len(chosen) == 10
+    assert len(chosen) == 6
     assert rule.startswith(
-        "crashes during recovery, 2 in a row, left 100 distinct states; 10 of them were judged (seed 5)"
+        "crashes during recovery, 2 in a row, left 100 distinct states; 6 of them were judged (seed 5)"
     )
     assert thin_states(1, states, 200, 5)[1].startswith("crashes during recovery left 100 distinct states")
     assert "--budget" in rule

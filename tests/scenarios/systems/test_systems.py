@@ -50,8 +50,8 @@ def test_undisturbed(jobs: Jobs, tmp_path: Path, name: str) -> None:
     assert len(promises.acknowledged) >= ITEMS + len(initial)
     contract = contract_named(load(name).contract)
     for _ in range(2):
-        items, _declared, _ = value(jobs.run(work.recover, target, root, False, None, seconds_max=SECONDS_MAX))
-        assert contract.judge(promises, items) == []
+        found = value(jobs.run(work.recover, target, root, False, None, seconds_max=SECONDS_MAX))
+        assert contract.judge(promises, found.items) == []
 
 
 @pytest.mark.daily(5)

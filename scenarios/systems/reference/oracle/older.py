@@ -13,12 +13,19 @@ from pathlib import Path
 from crashmatrix.reference_wal import ReferenceWalError
 from crashmatrix.scenarios.errors import PromiseBroken
 from crashmatrix.scenarios.systems.reference.notes import claimed_as_broken
-from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of
+from crashmatrix.scenarios.systems.reference.oracle.damage import copy_of, refuse_damage
 from crashmatrix.scenarios.systems.reference.torn_logs import SECTOR_BYTES
 
-__all__ = ["read_older", "refuse_two"]
+__all__ = ["judge_damaged", "read_older", "refuse_two"]
 
 _CHECKPOINTS = "tables/*/_delta_log/*.checkpoint.parquet"
+
+
+def judge_damaged(root: Path, look: Callable[..., object], seed: int, *, times: int, but_for: str) -> None:
+    """Look at copies of a folder with one file damaged, as `refuse_damage` does, then at those of this module."""
+    there = refuse_damage(root, look, seed, times=times, but_for=but_for)
+    read_older(root, look, there)
+    refuse_two(root, look)
 
 
 def read_older(root: Path, look: Callable[[Path], object], there: object) -> None:

@@ -1,7 +1,8 @@
-"""The frame of oracles that look at folders of their own: the engine does the same there whatever happens in the run.
+"""The frame of oracles that look at folders of their own, or at copies of the one that an undisturbed run leaves: the engine does
+the same there whatever happens in later runs.
 
 So they look once in a campaign, in the run of the workload that comes first. An experiment that fails a thousand calls runs the
-workload a thousand times, and each look takes a tenth of a second.
+workload a thousand times, and the looks take longer than the workload itself.
 """
 
 from __future__ import annotations
