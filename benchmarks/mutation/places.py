@@ -59,9 +59,9 @@ _THREADS = Settings("reference:threads", (Stage("kill", 20),))
 """Its calls overlap in another way each time: meant for kills."""
 
 _TABLE_TESTS = tuple(
-    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening")
+    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening", "locks")
 )
-"""Few: all those of the folder take minutes."""
+"""Few: all those of the folder take minutes. They follow the others for each module of the engine."""
 
 _SWEEP = [
     f"tests/reference_wal/test_damage.py::test_damage_shows[{kind}-101]"
@@ -117,10 +117,11 @@ def sweep_of(path: Path) -> list[list[str]]:
 
 
 def tests_of(path: Path) -> list[list[str]]:
-    """Return the arguments of pytest, one run after the other: the module's own tests, then those of its folder."""
+    """Return the arguments of pytest, one run after the other: the module's own tests, those of its folder, those of tables."""
     own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
     group = group_of(path)
     folders = [folder for folder in group.tests if (ROOT / folder).exists()]
     lengthy = "not slow and not recorded" if group.experiments else "not slow and not recorded and not experiment"
     first = [[own]] if (ROOT / own).is_file() else []
-    return [*first, [*folders, "-m", lengthy]]
+    others = [[*_TABLE_TESTS, "-m", lengthy]] if group.harnesses and group.tests != _TABLE_TESTS else []
+    return [*first, [*folders, "-m", lengthy], *others]

@@ -14,6 +14,9 @@ from tests.reference_wal.support import SCHEMA, batch, numbers
 
 ROW_BYTES = batch(0.0).nbytes
 
+SPILLED = ((0, 1), (2, 3), (2, 4), (4, 4), (6, 6), (5, 7), (8, 8))
+"""The first and last batches of files, the last of which is torn."""
+
 
 def opened(root: Path, budget: int) -> StorageEngine:
     engine = StorageEngine.open(root, options=EngineOptions(memory_bytes_max=budget))
@@ -126,3 +129,15 @@ def test_files_of_no_use_that_are_gone_already(synced: list[str], tmp_path: Path
     folder.write(5, 6, pa.table({"x": [5, 6]})).path.unlink()
     assert folder.replayable(-1) == []
     assert synced == [str(folder.folder)]
+
+
+def test_which_files_are_replayed(tmp_path: Path) -> None:
+    """Up to the marker Delta has them; behind a gap nothing goes on. Each counts as the row of the table it is."""
+    folder = SpillFolder(tmp_path / "spill", "t")
+    spills = [folder.write(lo, hi, pa.table({"x": [lo]})) for lo, hi in SPILLED]
+    spills[-1].path.write_bytes(b"torn")
+    before = faults.entered()
+    assert folder.replayable(3) == [spills[3], spills[5]]
+    taken = {name: count - before[name] for name, count in faults.entered().items() if count != before[name]}
+    assert taken == {"rows.spill.below": 2, "rows.spill.next": 2, "rows.spill.beyond": 2, "rows.spill.torn": 1}
+    assert [number for number, spill in enumerate(spills) if spill.path.exists()] == [3, 5]
