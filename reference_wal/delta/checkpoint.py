@@ -20,6 +20,7 @@ even a later damage to the newest one costs the table. It may stop anywhere: rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from itertools import takewhile
 from pathlib import Path
@@ -98,11 +99,17 @@ def _checkpoints(log: Path) -> list[Path]:
 
 
 def _versions(log: Path, suffix: str) -> list[Path]:
-    return [log / name for name in names_in(log) if name[0].isdecimal() and name.endswith(suffix)]
+    return _named(log, "", suffix)
 
 
 def _proofs(log: Path) -> list[Path]:
-    return [log / name for name in names_in(log) if name.startswith(_PROOF_BEGINS) and name.endswith(_PROOF_ENDS)]
+    return _named(log, _PROOF_BEGINS, _PROOF_ENDS)
+
+
+def _named(log: Path, begins: str, ends: str) -> list[Path]:
+    """Return the files named by a version between these, and no others: a log may hold compacted ones, or a stranger's."""
+    name = re.compile(re.escape(begins) + "[0-9]{20}" + re.escape(ends))
+    return [log / found for found in names_in(log) if name.fullmatch(found)]
 
 
 def _version(file: Path) -> int:

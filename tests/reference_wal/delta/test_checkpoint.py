@@ -141,6 +141,27 @@ def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
         assert newest_version(log) == 6
 
 
+def test_other_files_are_no_commits(tmp_path: Path) -> None:
+    """A log may hold compacted commits, and files that somebody put there; none is read for a version, none is removed."""
+    log, first = filled(tmp_path, 8), f"{1:020d}"
+    others = [
+        "a",
+        "1-note.json",
+        f"{first}.{7:020d}.compacted.json",
+        f"{first}.json.bak",
+        f"x{first}.checkpoint.parquet",
+    ]
+    others += ["_checkpoint.mine.xxh3", f"_checkpoint.{first}.xxh3.bak", f"{first}0.json"]
+    for name in others:
+        (log / name).write_text("{}")
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(8.0))
+        engine.flush()
+        assert numbers(engine.read("t")) == [float(i) for i in range(9)]
+    assert (versions(log, ".checkpoint.parquet"), newest_version(log)) == ([6, 9], 9)
+    assert {name for name in others if (log / name).exists()} == set(others)
+
+
 @pytest.mark.parametrize("gone", [4, 5])
 def test_a_commit_that_a_torn_checkpoint_leaves_needed(gone: int, tmp_path: Path) -> None:
     """Without the newest checkpoint, each commit since the one before it is needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_set_of_ranges_is_a_set(seed: int) -> None:
         missing = [i for a, b in ranges.missing(first, first + 11) for i in range(a, b + 1)]
         assert missing == [i for i in range(first, first + 12) if i not in plain]
         assert ranges.covers(first, first + 11) == (not missing)
+
+
+@pytest.mark.parametrize("ids", [range(3, 7), range(0, 12, 4), range(9, 2, -3), range(0), [5, 1, 5, 2]])
+def test_any_ids_can_be_added(ids: Iterable[int]) -> None:
+    """A range with gaps is no whole range."""
+    found = IdSet([(20, 21)])
+    found.update(ids)
+    assert [i for i in range(-1, 30) if i in found] == sorted({*ids, 20, 21})
 
 
 @pytest.mark.parametrize("text", ["none", "0-0", "0-57,60-61,100-100"])

@@ -70,6 +70,14 @@ def test_a_folder_that_never_became_a_log(tmp_path: Path) -> None:
     assert UnrecoveredLog.look(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX) is None
 
 
+def test_folders_found_are_there_for_good(synced: list[str], tmp_path: Path) -> None:
+    """The process that made them may have died before it synced their names, and their batches are about to be acknowledged."""
+    fill(tmp_path / "wal", "t", 1)
+    synced.clear()
+    look_at_all(tmp_path / "wal")
+    assert str(tmp_path / "wal") in synced
+
+
 def test_gaps_are_refused_before_any_log_is_changed(tmp_path: Path) -> None:
     """If one log lacks batches, all logs stay as they are, whichever comes first."""
     for table in ("a", "b", "c"):
