@@ -12,6 +12,7 @@ from crashmatrix.reference_wal.delta import folder as table_folder
 from crashmatrix.reference_wal.delta.compression import read_parquet, to_parquet
 from crashmatrix.reference_wal.delta.dictionaries import encoded
 from crashmatrix.reference_wal.errors import InvalidInput
+from crashmatrix.reference_wal.log.batch_check import check_loggable
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.write_ahead_log import SEGMENT_BYTES_MAX
 from crashmatrix.reference_wal.models.bound import Bound
@@ -60,6 +61,7 @@ class EngineOptions:
 def check_table(schema: pa.Schema, timestamp: str, tags: list[str], bounds: Mapping[str, Bound] | None = None) -> None:
     """Raise InvalidInput unless there can be a table of this schema; by models, if bounds are given."""
     check_columns(schema, timestamp, tags)
+    check_loggable(schema)
     if bounds is None:
         check_storable(schema, timestamp, tags)
     else:
@@ -86,9 +88,6 @@ def check_storable(schema: pa.Schema, timestamp: str, tags: list[str]) -> None:
     """
     nullable = pa.schema([field.with_nullable(True) for field in schema])
     try:
-        pa.RecordBatch.from_arrays(
-            [pa.array([], field.type) for field in schema], schema=schema
-        )  # As the log makes one.
         row = pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=nullable)
         table_folder.check_schema(schema)
         parquet = to_parquet(row, timestamp=timestamp, tags=tags)

@@ -79,7 +79,12 @@ def read_rows(path: Path) -> pa.Table:
 def read_files(files: Collection[Path], schema: pa.Schema, shape: Shape | None = None) -> pa.Table:
     """Return the rows of these files, each of which has the schema's columns, or segments. Raises ParquetDamaged, OSError."""
     tables = [_with_schema(file, schema, shape) for file in files]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+    return pa.concat_tables(tables) if tables else _without_rows(schema)
+
+
+def _without_rows(schema: pa.Schema) -> pa.Table:
+    """Return an empty table; Arrow's own `empty_table` fails for most dictionaries within lists and structs."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _with_schema(path: Path, schema: pa.Schema, shape: Shape | None) -> pa.Table:

@@ -23,11 +23,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crashmatrix.reference_wal.errors import InvalidInput
+from crashmatrix.reference_wal.log.segments.segment import Codec
 
-__all__ = ["BatchCheck"]
+__all__ = ["BatchCheck", "check_loggable"]
 
 _DAY_MILLISECONDS = 24 * 60 * 60 * 1_000
 _DAY_MIN, _DAY_MAX = -(2**31), 2**31 - 1
+
+
+def check_loggable(schema: pa.Schema) -> None:
+    """Raise InvalidInput if a log could not read its batches back. Arrow writes dictionaries of dictionaries, and reads none."""
+    for field in schema:
+        try:
+            codec = Codec(pa.schema([field]))
+            nulls = pa.RecordBatch.from_arrays([pa.nulls(1, field.type)], schema=codec.schema)
+            same = all(codec.decode(codec.encode(batch)).equals(batch) for batch in (codec.empty, nulls))
+        except (OSError, pa.ArrowException) as error:  # From bytes in memory: Arrow raises OSError for nonsense, too.
+            raise _unloggable(field, str(error).splitlines()[0]) from error
+        if not same:
+            raise _unloggable(field, "it reads others")
+
+
+def _unloggable(field: pa.Field, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"column {field.name!r} cannot be logged: Arrow does not read back what it writes of {field.type} ({why})"
+    )
 
 
 class BatchCheck:

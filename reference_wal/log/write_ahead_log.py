@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.durable_io import step, sync_directory
 from crashmatrix.reference_wal.errors import InvalidInput, LogPoisoned, TableExists, UnknownTable
+from crashmatrix.reference_wal.log.batch_check import check_loggable
 from crashmatrix.reference_wal.log.folders import check_table_name, delete_hidden, hide
 from crashmatrix.reference_wal.log.segment_writer import PREALLOCATE_BYTES
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
@@ -107,10 +108,11 @@ class WriteAheadLog:
                 would miss them.
 
         Raises:
-            TableExists, InvalidInput (a name that cannot be a folder's), OSError.
+            TableExists, InvalidInput (a name that cannot be a folder's, or batches that a log cannot hold), OSError.
             LogPoisoned: the removal of a table of this name failed half-way.
         """
         check_table_name(table)
+        check_loggable(schema)
         if next_id < 0:
             raise InvalidInput(f"the id of the first batch cannot be {next_id}; ids begin at 0")
         with self._lock:

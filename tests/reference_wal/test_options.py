@@ -36,6 +36,13 @@ CREATIONS: dict[str, tuple[str, list[tuple[str, pa.DataType]], str, list[str], s
         [],
         "cannot be stored",
     ),
+    "dictionary of dictionaries": (
+        "u",
+        [("x", pa.int64()), ("y", pa.dictionary(pa.int8(), pa.dictionary(pa.int8(), pa.string())))],
+        "x",
+        [],
+        "column 'y' cannot be logged",
+    ),
     "type that hides a dictionary": (
         "u",
         [("x", pa.int64()), ("y", pa.map_(pa.string(), pa.dictionary(pa.int8(), pa.string())))],

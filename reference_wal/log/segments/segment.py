@@ -141,7 +141,7 @@ class Codec:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self.empty = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        self.empty = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
         schema_only = self._stream(None)
         self._schema_message = schema_only[: len(schema_only) - _END_OF_STREAM_BYTES].to_pybytes()
         one_message = len(self._schema_message) + len(self.empty.serialize())

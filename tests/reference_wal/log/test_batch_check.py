@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from contextlib import closing
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from crashmatrix.reference_wal import InvalidInput, StorageEngine
+from crashmatrix.reference_wal import InvalidInput, StorageEngine, WriteAheadLog
 from crashmatrix.reference_wal.log.batch_check import BatchCheck
 
 TIME, VALUE = pa.field("time", pa.int64(), nullable=False), pa.field("value", pa.float64())
@@ -275,3 +277,47 @@ def test_dates_near_enough(array: pa.Array) -> None:
     """Every other date is taken."""
     batch = alone(pa.field("c", array.type), array)
     BatchCheck("t", batch.schema)(batch)
+
+
+REE = pa.run_end_encoded(pa.int32(), pa.string())
+UNLOGGABLE = {
+    "dictionaries of dictionaries": pa.dictionary(pa.int8(), NAMES),
+    "and in a list": pa.list_(pa.dictionary(pa.int8(), NAMES)),
+    "runs in a struct, which have nulls nowhere": pa.struct([("a", REE)]),
+}
+
+
+@pytest.mark.parametrize("kind", UNLOGGABLE.values(), ids=UNLOGGABLE)
+def test_a_log_that_could_not_be_read_is_not_made(kind: pa.DataType, tmp_path: Path) -> None:
+    """Its batches would be acknowledged; nothing of it is on disk, and the name is free."""
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        with pytest.raises(InvalidInput, match="column 'bad' cannot be logged"):
+            wal.create_table_log("t", pa.schema([("x", pa.int64()), ("bad", kind)]))
+        assert not list(tmp_path.iterdir())
+        wal.create_table_log("t", pa.schema([("x", pa.int64())]))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([date(2020, 1, 1), None, date(1960, 2, 3)]),
+        pa.array([Decimal("1.25"), None, Decimal(-3)], pa.decimal128(5, 2)),
+        pa.array([{"a": 1}, {"a": 2}, None]),
+        pa.array([[1], None, [2, 3]]),
+        pa.nulls(3),
+    ],
+    ids=lambda values: str(values.type),
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_dictionaries_of_any_values(values: pa.Array, deep: bool, tmp_path: Path) -> None:
+    """They come back as they were, though Arrow makes most of them from indices and values only."""
+    array: pa.Array = pa.DictionaryArray.from_arrays(pa.array([2, None, 0, 1], pa.int8()), values)
+    array = pa.StructArray.from_arrays([array], ["a"]) if deep else array
+    logged = pa.record_batch([array], names=["x"])
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        wal.create_table_log("t", logged.schema)
+        wal.append("t", logged)
+        wal.append("t", logged.slice(1, 2))
+    with closing(WriteAheadLog(tmp_path)) as wal:
+        found = [batch for _, batch in wal.unpersisted("t")]
+    assert found[0].equals(logged) and found[1].equals(logged.slice(1, 2))
