@@ -26,7 +26,14 @@ __all__ = ["from_item", "to_item"]
 
 
 def to_item(value: Any) -> Item:
-    """Return a value as an item. Raises TypeError if it is of another type than those above."""
+    """Return a value as an item. Raises TypeError if it is of another type than those above, or contains itself."""
+    try:
+        return _item(value)
+    except RecursionError:
+        raise TypeError("a value that contains itself, or is nested a thousand times, cannot be an item") from None
+
+
+def _item(value: Any) -> Item:
     match value:
         case None | bool() | int() | str():
             return value
@@ -43,11 +50,11 @@ def to_item(value: Any) -> Item:
         case time():
             return {"$time": value.isoformat()}
         case tuple():
-            return {"$tuple": [to_item(part) for part in value]}
+            return {"$tuple": [_item(part) for part in value]}
         case list():
-            return [to_item(part) for part in value]
+            return [_item(part) for part in value]
         case set() | frozenset():
-            return {"$set": sorted((to_item(part) for part in value), key=item_key)}
+            return {"$set": sorted((_item(part) for part in value), key=item_key)}
         case dict():
             return _dictionary(value)
     raise TypeError(
@@ -57,8 +64,8 @@ def to_item(value: Any) -> Item:
 
 def _dictionary(value: dict[Any, Any]) -> Item:
     if all(isinstance(name, str) and not name.startswith("$") for name in value):
-        return {name: to_item(part) for name, part in value.items()}
-    pairs = ([to_item(name), to_item(part)] for name, part in value.items())
+        return {name: _item(part) for name, part in value.items()}
+    pairs = ([_item(name), _item(part)] for name, part in value.items())
     return {"$dict": sorted(pairs, key=item_key)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -41,6 +42,19 @@ def test_other_types_are_refused(value: Any) -> None:
     """A value of another type is refused, not turned into something else."""
     with pytest.raises(TypeError, match="cannot be an item"):
         to_item(value)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: (value,), lambda value: {1: value}])
+def test_what_contains_itself_is_refused(wrap: Callable[[Any], Any]) -> None:
+    """So is what is nested too deep to be written down."""
+    itself: list[Any] = []
+    itself.append(wrap(itself))
+    deep: Any = 1
+    for _ in range(5000):
+        deep = wrap(deep)
+    for value in (itself, deep):
+        with pytest.raises(TypeError, match="contains itself"):
+            to_item(value)
 
 
 @pytest.mark.parametrize("item", [{"$other": 1}, {"$bytes": "x", "a": 1}, {"$decimal": "x"}, {"$tuple": 1}])
