@@ -59,7 +59,7 @@ _THREADS = Settings("reference:threads", (Stage("kill", 20),))
 """Its calls overlap in another way each time: meant for kills."""
 
 _TABLE_TESTS = tuple(
-    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening", "locks")
+    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening", "locks", "steps")
 )
 """Few: all those of the folder take minutes. They follow the others for each module of the engine."""
 
