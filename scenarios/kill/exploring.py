@@ -251,7 +251,20 @@ class KillExploration:
                 further[path] = state
                 seen.update(checked.passed)
                 del self.checked[state.key]  # It is judged once more.
-        return found + self.judge_level(further, snapshot=True)
+        again = self.judge_level(further, snapshot=True)
+        for _, state, checked in again:
+            if (
+                checked.verdict is not Verdict.SAFE
+            ):  # It was safe the first time: recovery does not do the same each time.
+                self._correct(state, checked)
+        return found + again
+
+    def _correct(self, judged: CrashState, checked: Checked) -> None:
+        """Give every scenario that left a state another verdict."""
+        for path, state in self.states.items():
+            if state.key == judged.key and path in self.results:
+                result = self.results[path]
+                self.results[path] = replace(result, verdict=checked.verdict, explanation=checked.explanation)
 
     def judge_level(self, level: dict[CrashPath, CrashState], *, snapshot: bool = False, to_come: int = 0) -> _Judged:
         """Judge a level; returns each state judged for the first time, with the first path that led to it, in order.

@@ -5,6 +5,12 @@ from __future__ import annotations
 import pytest
 
 from crashmatrix.reports import Verdict
+from crashmatrix.scenarios.experiment import ExperimentOptions
+from crashmatrix.scenarios.judging.checker import Checked, CrashState
+from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
+from crashmatrix.scenarios.kill.exploring import KillExploration
+from crashmatrix.scenarios.kill.plan import CrashPath
+from crashmatrix.scenarios.target.journal import Promises
 from tests.scenarios.kill.test_experiment import run
 
 pytestmark = pytest.mark.experiment
@@ -41,6 +47,34 @@ def test_recovery_is_followed_to_each_failpoint(seed: int, monkeypatch: pytest.M
     assert {result.point for result in found if result.depth == 1} == {"toy.recover.seldom"}
     assert len([result for result in experiment.ordered() if result.depth == 0]) == 25, "each state has one verdict"
     assert any("were looked for in 1 of " in note for note in experiment.details["notes"])
+
+
+def test_a_second_judgement_that_is_worse_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state is judged once more to follow its recovery: if that breaks a promise then, each scenario that left it has."""
+    monkeypatch.setattr("crashmatrix.scenarios.kill.exploring.followed", lambda *_: ({(("a", 1),)}, "some"))
+    states: dict[CrashPath, CrashState] = {
+        ((name, 1),): CrashState(Tree(((name[0], Entry("file", 0o600)),)), Promises()) for name in ("a", "b", "b2")
+    }
+    exploration = KillExploration(None, ExperimentOptions(budget=1), states=dict(states))  # type: ignore[arg-type]
+    judgements = {
+        "a": [Checked(Verdict.SAFE)],
+        "b": [Checked(Verdict.SAFE, passed=("x",)), Checked(Verdict.LOSES, "gone")],
+    }
+
+    def judge_level(level: dict[CrashPath, CrashState], **_: object) -> list[tuple[CrashPath, CrashState, Checked]]:
+        found = {state.key: (path, state) for path, state in reversed(level.items())}
+        first = [(path, state) for key, (path, state) in found.items() if key not in exploration.checked]
+        for path, state in first:
+            exploration.checked[state.key] = judgements[path[0][0][0]].pop(0)
+        for path, state in level.items():
+            if path not in exploration.results:
+                exploration.report(path, exploration.checked[state.key], state)
+        return [(path, state, exploration.checked[state.key]) for path, state in first]
+
+    monkeypatch.setattr(exploration, "judge_level", judge_level)
+    exploration._judge_and_follow(0, states)
+    verdicts = {result.point: (result.verdict, result.explanation) for result in exploration.results.values()}
+    assert verdicts == {"a": (Verdict.SAFE, ""), "b": (Verdict.LOSES, "gone"), "b2": (Verdict.LOSES, "gone")}
 
 
 def test_every_hit_is_a_scenario() -> None:
