@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from crashmatrix.reference_wal.access.health import Health
 from crashmatrix.reference_wal.access.table_access import TableAccess
+from crashmatrix.reference_wal.log.append_queue import Turn
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
@@ -123,6 +125,49 @@ def quiet(log: SegmentedLog) -> None:
 def test_a_call_waits_for_another(make: Callable[[Path], Made], tmp_path: Path) -> None:
     """It may be a log's, that of all logs, that of a table without one, or of the counters."""
     waits(*make(tmp_path))
+
+
+class InTurn:
+    """Stands for a part of a log, and fails unless the log's turn is taken whenever the part is used."""
+
+    part: object
+    turn: Turn
+
+    def __init__(self, part: object, turn: Turn) -> None:
+        vars(self).update(part=part, turn=turn)
+
+    def __getattr__(self, name: str) -> object:
+        if name not in READ_AT_ANY_TIME:
+            with ThreadPoolExecutor(1) as other:
+                assert not other.submit(self.turn.take, wait=False).result(), f"{name} was used out of turn"
+        return getattr(self.part, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.part, name, value)
+
+
+READ_AT_ANY_TIME = ("persisted", "sizes")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda log: log.append(batch(3)),
+        SegmentedLog.rotate,
+        lambda log: log.mark_persisted([0, 1]),
+        lambda log: list(log.unpersisted()),
+        SegmentedLog.truncate,
+        SegmentedLog.close,
+    ],
+)
+def test_a_log_changes_in_turn(call: Callable[[SegmentedLog], object], tmp_path: Path) -> None:
+    """The turn is kept until a call is through with the active segment, and with what is known of the closed ones."""
+    log = create(tmp_path, segment_bytes_max=1)
+    for number in range(3):
+        log.append(batch(number))
+    log._writer = InTurn(log._writer, log._turn)  # type: ignore[assignment]
+    log._retention = InTurn(log._retention, log._turn)  # type: ignore[assignment]
+    call(log)
 
 
 def test_a_truncation_is_one_step(tmp_path: Path) -> None:
