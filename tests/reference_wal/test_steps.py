@@ -1,4 +1,4 @@
-"""A step does what its name says, each time that it is taken, and every name is durable when a call returns.
+"""A step does what its name says, each time that it is taken, and names and contents are durable when a call returns.
 
 A step without its call hits both its failpoints all the same, and no crash in the page cache shows what was left out.
 """
@@ -6,6 +6,7 @@ A step without its call hits both its failpoints all the same, and no crash in t
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -34,6 +35,8 @@ STEPS = {
     if before and verb.partition("_")[0] in CALLS
 }
 
+WRITES = ("write", "pwrite", "pwritev")
+
 NEVER_SYNCED = ("spill/*/*.arrow", ".removed-*", "wal/.removed-*", "tables/*/_transfer.json.tmp")
 """Names that may come back after a power cut: the next opening removes them, whatever they hold."""
 
@@ -42,7 +45,7 @@ Heard = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
 
 def listen(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
     """Have calls of the module ``os`` reported, once they are made, with what they were given."""
-    for name in {"open", *(name for calls in CALLS.values() for name in calls)}:
+    for name in {"open", *WRITES, *(name for calls in CALLS.values() for name in calls)}:
         call = getattr(os, name)
 
         def made(*given: Any, _name: str = name, _call: Callable[..., Any] = call, **options: Any) -> Any:
@@ -100,7 +103,7 @@ def test_every_name_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def hear(call: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
         if call in ("fsync", "fdatasync"):
             late.pop(str(opened(given[0])), None)
-        elif call != "ftruncate":
+        elif call not in ("ftruncate", *WRITES):
             folder = options.get("dir_fd")
             above = Path.cwd() if folder is None else opened(folder)
             for name in given[: 2 if call in ("rename", "replace") else 1]:
@@ -114,3 +117,26 @@ def test_every_name_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         paths = [Path(folder, name) for folder, names in late.items() for name in names if Path(folder).is_dir()]
         names = [str(path.relative_to(root)) for path in paths if path.is_relative_to(root)]
         assert [name for name in names if not any(fnmatch(name, each) for each in NEVER_SYNCED)] == []
+
+
+def test_all_contents_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is synced after the last byte was written to it, and before its name is moved into place."""
+    late, moved = dict[tuple[int, int], Path](), list[str]()
+
+    def hear(call: str, given: tuple[Any, ...], _: dict[str, Any]) -> None:
+        if call in ("fsync", "fdatasync", "ftruncate", *WRITES):
+            state = os.fstat(given[0])
+            if stat.S_ISREG(state.st_mode):
+                late[state.st_dev, state.st_ino] = opened(given[0])
+                if "sync" in call:
+                    del late[state.st_dev, state.st_ino]
+        elif call in ("rename", "replace"):
+            state = os.lstat(given[1])
+            moved.extend([str(given[1])] * ((state.st_dev, state.st_ino) in late))
+
+    listen(monkeypatch, hear)
+    for root, sweep in operations(tmp_path):
+        late.clear()
+        sweep.strike()
+        assert [path for path in late.values() if path.exists() and path.is_relative_to(root)] == []
+    assert moved == []
