@@ -59,9 +59,10 @@ _THREADS = Settings("reference:threads", (Stage("kill", 20),))
 """Its calls overlap in another way each time: meant for kills."""
 
 _TABLE_TESTS = tuple(
-    f"tests/reference_wal/test_{name}.py" for name in ("table", "spill", "threads", "engine", "opening", "locks", "steps")
+    f"tests/reference_wal/test_{name}.py"
+    for name in ("table", "spill", "threads", "engine", "opening", "locks", "steps")
 )
-"""Few: all those of the folder take minutes. They follow the others for each module of the engine."""
+"""Few: all those of the folder take minutes. They judge every module of the engine, after its own tests."""
 
 _SWEEP = [
     f"tests/reference_wal/test_damage.py::test_damage_shows[{kind}-101]"

@@ -91,15 +91,11 @@ def _checksum(file: Path, part: Path) -> bytes:
 
 def commits(log: Path) -> list[Path]:
     """Return the commits in a ``_delta_log``, oldest first."""
-    return _versions(log, ".json")
+    return _named(log, "", ".json")
 
 
 def _checkpoints(log: Path) -> list[Path]:
-    return _versions(log, _SUFFIX)
-
-
-def _versions(log: Path, suffix: str) -> list[Path]:
-    return _named(log, "", suffix)
+    return _named(log, "", _SUFFIX)
 
 
 def _proofs(log: Path) -> list[Path]:
@@ -108,8 +104,8 @@ def _proofs(log: Path) -> list[Path]:
 
 def _named(log: Path, begins: str, ends: str) -> list[Path]:
     """Return the files named by a version between these, and no others: a log may hold compacted ones, or a stranger's."""
-    name = re.compile(re.escape(begins) + "[0-9]{20}" + re.escape(ends))
-    return [log / found for found in names_in(log) if name.fullmatch(found)]
+    pattern = re.compile(re.escape(begins) + "[0-9]{20}" + re.escape(ends))
+    return [log / name for name in names_in(log) if pattern.fullmatch(name)]
 
 
 def _version(file: Path) -> int:

@@ -32,8 +32,12 @@ _DAY_MIN, _DAY_MAX = -(2**31), 2**31 - 1
 
 
 def check_loggable(schema: pa.Schema) -> None:
-    """Raise InvalidInput if a log could not read its batches back. Arrow writes dictionaries of dictionaries, and reads none."""
+    """Raise InvalidInput if a log could not read its batches back: Arrow writes some types that it cannot read."""
     for field in schema:
+        if _has_empty_union(field.type):  # Arrow dies of a null of that type.
+            raise InvalidInput(
+                f"column {field.name!r} cannot be logged: a union in {field.type} has no types to choose from"
+            )
         try:
             codec = Codec(pa.schema([field]))
             nulls = pa.RecordBatch.from_arrays([pa.nulls(1, field.type)], schema=codec.schema)
@@ -41,7 +45,13 @@ def check_loggable(schema: pa.Schema) -> None:
         except (OSError, pa.ArrowException) as error:  # From bytes in memory: Arrow raises OSError for nonsense, too.
             raise _unloggable(field, str(error).splitlines()[0]) from error
         if not same:
-            raise _unloggable(field, "it reads others")
+            raise _unloggable(field, "it comes back as another type, or with other values")
+
+
+def _has_empty_union(kind: pa.DataType) -> bool:
+    parts = [kind.field(number).type for number in range(kind.num_fields)]
+    parts += [kind.value_type] if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind) else []
+    return (pa.types.is_union(kind) and not parts) or any(map(_has_empty_union, parts))
 
 
 def _unloggable(field: pa.Field, why: str) -> InvalidInput:

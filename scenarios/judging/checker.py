@@ -117,8 +117,8 @@ class Checker:
 
     def run(self, function: Callable[[Channel, Target, Path, *Ts], T], root: Path, *args: *Ts) -> JobResult[T]:
         """Run a job on the target, in its folder under test, to its end; with the time limit of a workload."""
-        seconds = 10 * self.system.seconds_max
-        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds, view=self.view(root))
+        seconds_max = 10 * self.system.seconds_max
+        return self.jobs.run(function, self.target, root, *args, seconds_max=seconds_max, view=self.view(root))
 
     def must(self, what: str, result: JobResult[T]) -> T:
         """Return the value that a job returned. Raises TargetFails if the job ended otherwise."""

@@ -76,7 +76,8 @@ class Profile:
 class Found(NamedTuple):
     """The items that a recovery returned, the failpoints declared, as in `Profile`, and what a server of the target printed.
 
-    ``passed`` are the failpoints that a recovery passed which was not watched at system calls, nor copied or killed at hits.
+    ``passed`` are the failpoints that a recovery without snapshots passed in the process itself. System calls, and failpoints of
+    programs and of forked processes, are not among them.
     """
 
     items: list[Item]

@@ -1,8 +1,8 @@
 """Steps 2 and 3 of the kill experiment: snapshot the workload at each chosen hit, and judge every state a kill would leave.
 
 A snapshot of the folder stands for a kill; `real_kills` checks a sample of them. Two scenarios that left the same folder
-after the same promises are judged once. Recovery is snapshotted, too: each of its hits is a crash during recovery, judged
-in turn, breadth first, to `DEPTH_MAX` crashes deep.
+after the same promises are judged once. Recovery is snapshotted, too, from all states or from some (`plan.followed`): each of its
+hits is a crash during recovery, judged in turn, breadth first, to `DEPTH_MAX` crashes deep.
 """
 
 from __future__ import annotations
@@ -234,13 +234,15 @@ class KillExploration:
     def _judge_and_follow(self, depth: int, level: dict[CrashPath, CrashState]) -> _Judged:
         """Judge a level, and follow recovery from some of its states; returns these.
 
-        To follow it takes longer than to judge, and each state that it passes through would be one of thousands.
+        A snapshot at each hit of a recovery takes longer than the judgement, and most would not be judged: the next level takes
+        few of thousands. Failpoints that only others passed are looked for in a second judgement. If a system is crashed at its
+        system calls, each recovery is followed: nothing else says which calls it makes.
         """
+        if self.options.until_broken or self.checker.target.watch_calls:
+            return self.judge_level(level, snapshot=True)
         new = {path: state.key for path, state in level.items() if state.key not in self.checked}
         chosen, note = followed(depth, new, self.options.shard.share(self.budget), self.options.seed)
-        if self.options.until_broken or not note:
-            return self.judge_level(level, snapshot=True)
-        self.notes.append(note)
+        self.notes += [note] if note else []
         drawn = {path: state for path, state in level.items() if path in chosen}
         found = self.judge_level(drawn, snapshot=True, to_come=len(set(new.values())) - len(drawn))
         others = self.judge_level(level)
@@ -250,12 +252,11 @@ class KillExploration:
             if not seen.issuperset(checked.passed):
                 further[path] = state
                 seen.update(checked.passed)
-                del self.checked[state.key]  # It is judged once more.
-        again = self.judge_level(further, snapshot=True)
+                del self.checked[state.key]  # It was judged without snapshots of its recovery.
+        again = self.judge_level(further, snapshot=True, to_come=None)
         for _, state, checked in again:
-            if (
-                checked.verdict is not Verdict.SAFE
-            ):  # It was safe the first time: recovery does not do the same each time.
+            # It was safe the first time: recovery does not do the same each time.
+            if checked.verdict is not Verdict.SAFE:
                 self._correct(state, checked)
         return found + again
 
@@ -266,12 +267,15 @@ class KillExploration:
                 result = self.results[path]
                 self.results[path] = replace(result, verdict=checked.verdict, explanation=checked.explanation)
 
-    def judge_level(self, level: dict[CrashPath, CrashState], *, snapshot: bool = False, to_come: int = 0) -> _Judged:
-        """Judge a level; returns each state judged for the first time, with the first path that led to it, in order.
+    def judge_level(
+        self, level: dict[CrashPath, CrashState], *, snapshot: bool = False, to_come: int | None = 0
+    ) -> _Judged:
+        """Judge a level; returns each state that `checked` has not yet, with the first path that led to it, in order.
 
         Args:
             snapshot: whether recovery is followed.
-            to_come: how many more states of the level will be judged, for the estimate of the time that is left.
+            to_come: how many states of the level are judged after these, without being followed; None if these are few that
+                say nothing of how many states the next level will have. For the estimate of the time that is left.
         """
         alike: dict[str, dict[CrashPath, CrashState]] = {}
         for path, state in level.items():
@@ -283,10 +287,11 @@ class KillExploration:
             paths = list(jobs)
             random.Random(f"{self.options.seed} order").shuffle(paths)
             jobs = {path: jobs[path] for path in paths}
-        self.left.level(len(jobs), to_come, followed=snapshot)
+        rated = snapshot and to_come is not None
+        self.left.level(len(jobs), to_come or 0, rated=rated)
         for path, checked in self.checker.pool.each(JudgeState("kill", snapshot), jobs, self.options.workers):
             self.checked[level[path].key] = checked
-            self.left.judged(level[path], checked, self.checker.memory.made, followed=snapshot)
+            self.left.judged(level[path], checked, self.checker.memory.made, rated=rated)
             self.listener.left(self.left.seconds(self.options.workers), self.left.each)
             self._report_known(alike[level[path].key])
             if self.options.until_broken and checked.verdict.broken:

@@ -17,6 +17,9 @@ __all__ = ["Left"]
 _LIFE = 1.5
 """The cost of a second life and of its end, compared with a judgement."""
 
+_UNFOLLOWED = 0.7
+"""The cost of a judgement without snapshots of the recovery, compared with one that has them."""
+
 
 @dataclass
 class Left:
@@ -35,7 +38,7 @@ class Left:
     lives: int = 0
     kills: int = 0
     workload_seconds: float = 0.0
-    _todo: int = 0
+    _todo: float = 0
     _made: int = 0
     _of_level: int = 0
     _done_of_level: int = 0
@@ -43,25 +46,26 @@ class Left:
     _seconds: float = 0.0
     _since: float = 0.0
 
-    def level(self, todo: int, to_come: int = 0, *, followed: bool = True) -> None:
-        """So many states are to be judged now, and others of the level after them.
+    def level(self, todo: int, to_come: int = 0, *, rated: bool = True) -> None:
+        """So many states are to be judged now.
 
         Args:
-            followed: whether their recovery is, which leads to the states of the next level.
+            to_come: how many others of the level follow, whose recovery is not followed.
+            rated: whether the recoveries of these states say how many states the next level will have.
         """
         self._since = time.monotonic()
-        self._todo = todo + to_come
-        if followed:
+        self._todo = todo + _UNFOLLOWED * to_come
+        if rated:
             self._of_level, self._done_of_level = todo, 0
             self._found.clear()
 
-    def judged(self, state: CrashState, checked: Checked, made: int, *, followed: bool = True) -> None:
+    def judged(self, state: CrashState, checked: Checked, made: int, *, rated: bool = True) -> None:
         """One of them was judged. ``made`` counts the judgements of the run that were not remembered."""
         now = time.monotonic()
         self._seconds, self._since = self._seconds + now - self._since, now
-        self._made, self._todo, self._done_of_level = made, self._todo - 1, self._done_of_level + followed
+        self._made, self._todo, self._done_of_level = made, self._todo - 1, self._done_of_level + rated
         events = len(state.promises.events)
-        self._found.update((snapshot.tree.digest, events) for snapshot in checked.recovery)
+        self._found.update((snapshot.tree.digest, events) for snapshot in checked.recovery if rated)
 
     @property
     def each(self) -> float:

@@ -48,7 +48,7 @@ RECOVERY_SHARE = 0.03
 """How many distinct states to judge at each depth of crashes during recovery at most, as a share of the budget."""
 
 FOLLOWED_MIN = 24
-"""From how many distinct states recovery is followed at least, to crash it at its hits; else from as many as are then judged."""
+"""From how many distinct states recovery is followed, to crash it at its hits, even if the next level judges fewer."""
 
 INSIDE_SHARE, INSIDE_MIN = 0.03, 8
 """How many hits inside long writes are tried, and how many stores: this share of all other hits, and at least so many."""
@@ -154,8 +154,7 @@ def thin_states(depth: int, states: dict[CrashPath, str], budget: int, seed: int
 def followed(depth: int, states: dict[CrashPath, str], budget: int, seed: int) -> tuple[set[CrashPath], str]:
     """Choose the states whose recovery is followed, to crash it at its hits, and say by what rule (empty: all are).
 
-    At most `FOLLOWED_MIN`, or as many as are judged on the next level: of each failpoint one, as far as there is room, and others
-    drawn.
+    As many as the next level judges, and at least `FOLLOWED_MIN`: of each failpoint one, as far as there is room, then others.
 
     Args:
         states: the key of the state each path leads to, in order.
@@ -168,10 +167,10 @@ def followed(depth: int, states: dict[CrashPath, str], budget: int, seed: int) -
     if len(first) <= most:
         return set(first), ""
     chosen = choose({path: path[-1][0] for path in first}, most, f"{seed} followed {depth}")
-    again = " of such a recovery" * bool(depth)
+    crashed = f"recovery was crashed {depth + 1} times in a row" if depth else "recovery was crashed"
     return set(chosen), (
-        f"crashes during recovery{again} were looked for in {len(chosen):,} of {len(first):,} distinct states (seed {seed}), and "
-        "in those whose recovery passed further failpoints"
+        f"{crashed} from {len(chosen):,} of {len(first):,} distinct states (seed {seed}), and from others whose recovery passed "
+        "failpoints not seen in these; --budget sets how many"
     )
 
 

@@ -48,7 +48,7 @@ from crashmatrix.scenarios.target.system import SystemUnderTest
 __all__ = ["ReferenceLog", "ThreadedLog"]
 
 SCHEMA = pa.schema([pa.field("number", pa.int64(), nullable=False), ("value", pa.binary())])
-STEADY, OTHER, SHARED, BRIEF, FRESH = "steady", "other", "shared", "brief", "fresh"
+STEADY, OTHER, SHARED, BRIEF, FRESH, WHOLE = "steady", "other", "shared", "brief", "fresh", "whole"
 
 SEGMENT_BYTES_MAX, PREALLOCATE_BYTES, APPENDS, EACH_THREAD = 12_000, 8_192, 22, 7
 GROUP, GROUPS_AT = 3, (6, 14)
@@ -101,7 +101,7 @@ class ReferenceLog(SystemUnderTest):
         return closing(wal)
 
     def prepare(self, root: Path) -> Sequence[Item]:
-        """Make the tables, with two batches each; then what an earlier death could have left."""
+        """Make the tables, three with two batches each, and one with a batch; then what an earlier death could have left."""
         items = []
         with self._open(root) as wal:
             for table in (STEADY, OTHER, SHARED):
@@ -112,8 +112,10 @@ class ReferenceLog(SystemUnderTest):
                     if table != STEADY and not number:
                         wal.log(table).rotate()
             wal.mark_persisted(*_PREPARED_MARK)
-            wal.create_table_log(FRESH, SCHEMA, identity=FRESH)
-        items.append(["mark", *_PREPARED_MARK])
+            for table in (FRESH, WHOLE):
+                wal.create_table_log(table, SCHEMA, identity=table)
+            wal.append(WHOLE, self._batch(WHOLE, 0))
+        items += [["append", WHOLE, 0], ["mark", *_PREPARED_MARK]]
         leave_remains(root / "wal", torn={STEADY: "rest", SHARED: "middle"}, rotating=OTHER, strange=_STRANGE)
         return items
 

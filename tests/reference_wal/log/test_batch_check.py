@@ -284,6 +284,8 @@ UNLOGGABLE = {
     "dictionaries of dictionaries": pa.dictionary(pa.int8(), NAMES),
     "and in a list": pa.list_(pa.dictionary(pa.int8(), NAMES)),
     "runs in a struct, which have nulls nowhere": pa.struct([("a", REE)]),
+    "a union of nothing": pa.sparse_union([]),
+    "and deeper": pa.list_(pa.struct([("a", pa.dictionary(pa.int8(), pa.dense_union([])))])),
 }
 
 

@@ -55,7 +55,7 @@ def test_a_set_of_ranges_is_a_set(seed: int) -> None:
 
 @pytest.mark.parametrize("ids", [range(3, 7), range(0, 12, 4), range(9, 2, -3), range(0), [5, 1, 5, 2]])
 def test_any_ids_can_be_added(ids: Iterable[int]) -> None:
-    """A range with gaps is no whole range."""
+    """A range with gaps is not taken for a whole one."""
     found = IdSet([(20, 21)])
     found.update(ids)
     assert [i for i in range(-1, 30) if i in found] == sorted({*ids, 20, 21})

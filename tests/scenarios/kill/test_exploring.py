@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from crashmatrix.reports import Verdict
@@ -10,6 +13,7 @@ from crashmatrix.scenarios.judging.checker import Checked, CrashState
 from crashmatrix.scenarios.judging.snapshots.tree import Entry, Tree
 from crashmatrix.scenarios.kill.exploring import KillExploration
 from crashmatrix.scenarios.kill.plan import CrashPath
+from crashmatrix.scenarios.systems.loading import Target
 from crashmatrix.scenarios.target.journal import Promises
 from tests.scenarios.kill.test_experiment import run
 
@@ -46,7 +50,7 @@ def test_recovery_is_followed_to_each_failpoint(seed: int, monkeypatch: pytest.M
     found = [result for result in experiment.ordered() if result.verdict is Verdict.LOSES]
     assert {result.point for result in found if result.depth == 1} == {"toy.recover.seldom"}
     assert len([result for result in experiment.ordered() if result.depth == 0]) == 25, "each state has one verdict"
-    assert any("were looked for in 1 of " in note for note in experiment.details["notes"])
+    assert any("was crashed from 1 of " in note for note in experiment.details["notes"])
 
 
 def test_a_second_judgement_that_is_worse_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +59,8 @@ def test_a_second_judgement_that_is_worse_counts(monkeypatch: pytest.MonkeyPatch
     states: dict[CrashPath, CrashState] = {
         ((name, 1),): CrashState(Tree(((name[0], Entry("file", 0o600)),)), Promises()) for name in ("a", "b", "b2")
     }
-    exploration = KillExploration(None, ExperimentOptions(budget=1), states=dict(states))  # type: ignore[arg-type]
+    checker: Any = SimpleNamespace(target=Target("toy"))
+    exploration = KillExploration(checker, ExperimentOptions(budget=1), states=dict(states))
     judgements = {
         "a": [Checked(Verdict.SAFE)],
         "b": [Checked(Verdict.SAFE, passed=("x",)), Checked(Verdict.LOSES, "gone")],

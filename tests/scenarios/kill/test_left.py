@@ -54,9 +54,9 @@ def test_recovery_of_some_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         now[0] += 1.0
         left.judged(*judged(number, 2), number + 1)
-    assert left.seconds(1) == pytest.approx(5 + 40 + 20)
-    left.level(40, followed=False)
+    assert left.seconds(1) == pytest.approx(5 + 0.7 * 40 + 20)
+    left.level(40, rated=False)
     for number in range(5, 15):
         now[0] += 1.0
-        left.judged(*judged(number, 0), number + 1, followed=False)
+        left.judged(*judged(number, 0), number + 1, rated=False)
     assert left.seconds(1) == pytest.approx(30 + 20)

@@ -105,8 +105,8 @@ def test_followed(names: list[str], budget: int, seed: int, depth: int) -> None:
     assert chosen <= set(firsts) and len(chosen) == min(len(firsts), most)
     kinds = {path[-1][0] for path in firsts}
     assert len({path[-1][0] for path in chosen}) == min(len(kinds), len(chosen))
-    assert (f"looked for in {len(chosen)} of {len(firsts)} distinct states" in rule) is (len(firsts) > most)
-    assert ("of such a recovery" in rule) is bool(rule and depth)
+    assert (f"from {len(chosen)} of {len(firsts)} distinct states" in rule) is (len(firsts) > most)
+    assert ("times in a row" in rule) is bool(rule and depth)
     assert followed(depth, states, budget, seed) == (chosen, rule)
 
 
