@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,29 @@ def test_any_subset_of_a_clean_up(tmp_path: Path) -> None:
             assert numbers(engine.read("t")) == [float(i) for i in range(6)]
     clean_up(log)
     assert versions(log, ".json") == [3, 4, 5, 6]
+
+
+def test_a_checkpoint_is_durable_and_read_from_the_disk(
+    synced: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its file, the pointer to it, its proof and their names are synced; then the page cache's copies are dropped."""
+    log = filled(tmp_path, 2)
+    dropped = list[str]()
+    advise = os.posix_fadvise
+
+    def advised(fd: int, *what: int) -> None:
+        dropped.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        advise(fd, *what)
+
+    monkeypatch.setattr(os, "posix_fadvise", advised)
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(2.0))
+        synced.clear()
+        engine.flush()
+    files = [f"{3:020d}.checkpoint.parquet", "_last_checkpoint", f"_checkpoint.{3:020d}.xxh3"]
+    first = synced.index(str(log / files[0]))
+    assert synced[first : first + 4] == [*(str(log / name) for name in files), str(log)]
+    assert set(dropped) >= {str(log / name) for name in files}
 
 
 @pytest.mark.lengthy

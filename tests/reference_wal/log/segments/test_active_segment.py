@@ -97,3 +97,11 @@ def test_a_close_that_fails(error: BaseException, tmp_path: Path, monkeypatch: p
     assert not segment.is_open
     os.close(closed[0])
     os.close(other)
+
+
+def test_a_file_left_by_an_earlier_attempt(tmp_path: Path) -> None:
+    """Nothing of it is in the new segment."""
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("mine", "t", 0))
+    (tmp_path / "0-.tmp").write_bytes(b"x" * 100_000)
+    ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=100).close()
+    assert (tmp_path / "0-.arrows").read_bytes() == encoder.header_bytes + bytes(100)
