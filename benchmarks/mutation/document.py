@@ -43,8 +43,8 @@ that fail with `io-error`: 8 to 60 of each, second lives and crashes in recovery
 durable. So workloads damage two dozen files of copies of their folder, and the sweep one byte in a
 hundred of all files; no other rows may come back (`tests/reference_wal/test_damage.py`). The sweep
 judges mutants that the harness missed, unless `--judge` leaves it out. The unit tests are those of
-the mutated module, then the quick ones of its folder; so tests elsewhere that would notice a bug do
-not count."""
+the mutated module, then the quick ones of its folder, then, for the engine, those of tables, locks
+and steps; tests elsewhere that would notice a bug do not count."""
 
 
 def document(
