@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
+
+from tests.reference_wal.support import opened_as
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     fsync = os.fsync
 
     def noted(fd: int) -> None:
-        paths.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        paths.append(str(opened_as(fd)))
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", noted)

@@ -11,7 +11,7 @@ import pytest
 
 from crashmatrix.reference_wal.log.segments.segment import Codec, SegmentEncoder, SegmentHeader
 
-__all__ = ["SCHEMA", "batch", "contents", "each_with_one_a_day", "encode", "flipped", "numbers"]
+__all__ = ["SCHEMA", "batch", "contents", "each_with_one_a_day", "encode", "flipped", "numbers", "opened_as"]
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us")), ("station", pa.string()), ("value", pa.float64())])
 """The schema of the table that most tests use; ``value`` differs in every row."""
@@ -34,6 +34,11 @@ def each_with_one_a_day(points: Sequence[str], ways: Sequence[str]) -> list[Any]
         for number, point in enumerate(points)
         for at, way in enumerate(ways)
     ]
+
+
+def opened_as(descriptor: int) -> Path:
+    """Return the path of an open file."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def numbers(rows: pa.Table | pa.RecordBatch) -> list[float]:

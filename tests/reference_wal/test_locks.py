@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,22 +27,11 @@ Made = tuple[AbstractContextManager[object], Callable[[], object]]
 
 def waits(lock: AbstractContextManager[object], call: Callable[[], object]) -> None:
     """Fail unless the call, in a thread of its own, waits for as long as this thread has the lock, and then returns."""
-    errors = list[BaseException]()
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            errors.append(error)
-        done.set()
-
-    thread = threading.Thread(target=run)
-    with lock:
-        thread.start()
-        assert not done.wait(HELD_SECONDS), "it did not wait"
-    thread.join(60)
-    assert done.is_set() and not errors, errors
+    with ThreadPoolExecutor(1) as other:
+        with lock:
+            made = other.submit(call)
+            assert not wait([made], HELD_SECONDS).done, "it did not wait"
+        made.result(60)
 
 
 def of_log(call: Callable[[SegmentedLog], object]) -> Callable[[Path], Made]:
@@ -174,23 +162,17 @@ def test_a_truncation_is_one_step(tmp_path: Path) -> None:
     """It rotates and then marks; no append comes between them, whose batch would be marked unseen."""
     log = create(tmp_path)
     log.append(batch(0))
-    between, rotate = threading.Event(), log.rotate
-    appended = threading.Event()
+    rotate, appends = log.rotate, list[Future[int]]()
 
-    def append() -> None:
-        between.wait(60)
-        log.append(batch(1))
-        appended.set()
+    with ThreadPoolExecutor(1) as other:
 
-    def rotate_and_wait() -> None:
-        rotate()
-        between.set()
-        assert not appended.wait(HELD_SECONDS), "an append came between"
+        def rotate_and_wait() -> None:
+            rotate()
+            appends.append(other.submit(log.append, batch(1)))
+            assert not wait(appends, HELD_SECONDS).done, "an append came between"
 
-    log.rotate = rotate_and_wait  # type: ignore[method-assign]  # it is held there
-    thread = threading.Thread(target=append)
-    thread.start()
-    log.truncate()
-    thread.join(60)
+        log.rotate = rotate_and_wait  # type: ignore[method-assign]  # it is held there
+        log.truncate()
+        assert appends[0].result(60) == 1
     assert [number for number, _ in log.unpersisted()] == [1]
     log.close()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from crashmatrix import faults
+from tests.reference_wal.support import opened_as
 from tests.reference_wal.sweep import TRIGGERS, Sweep, make_bases
 
 CALLS = {
@@ -60,10 +61,6 @@ def listen(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
         monkeypatch.setattr(os, name, made)
 
 
-def opened(descriptor: int) -> Path:
-    return Path(f"/proc/self/fd/{descriptor}").readlink()
-
-
 def operations(tmp_path: Path) -> Iterator[tuple[Path, Sweep]]:
     """Yield each operation of the engine and of its log, ready to be made, and its folder; together they take every step."""
     bases = make_bases(tmp_path / "bases")
@@ -102,10 +99,10 @@ def test_every_name_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def hear(call: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
         if call in ("fsync", "fdatasync"):
-            late.pop(str(opened(given[0])), None)
+            late.pop(str(opened_as(given[0])), None)
         elif call not in ("ftruncate", *WRITES):
             folder = options.get("dir_fd")
-            above = Path.cwd() if folder is None else opened(folder)
+            above = Path.cwd() if folder is None else opened_as(folder)
             for name in given[: 2 if call in ("rename", "replace") else 1]:
                 path = above / os.fspath(name)
                 late.setdefault(str(path.parent), set()).add(path.name)
@@ -127,7 +124,7 @@ def test_all_contents_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if call in ("fsync", "fdatasync", "ftruncate", *WRITES):
             state = os.fstat(given[0])
             if stat.S_ISREG(state.st_mode):
-                late[state.st_dev, state.st_ino] = opened(given[0])
+                late[state.st_dev, state.st_ino] = opened_as(given[0])
                 if "sync" in call:
                     del late[state.st_dev, state.st_ino]
         elif call in ("rename", "replace"):

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from crashmatrix import faults
 from crashmatrix.reference_wal import EngineOptions, StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.delta.checkpoint import clean_up, newest_version, torn
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers, opened_as
 
 OPTIONS = EngineOptions(checkpoint_commits=3)
 
@@ -80,7 +80,7 @@ def test_a_checkpoint_is_durable_and_read_from_the_disk(
     advise = os.posix_fadvise
 
     def advised(fd: int, *what: int) -> None:
-        dropped.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        dropped.append(str(opened_as(fd)))
         advise(fd, *what)
 
     monkeypatch.setattr(os, "posix_fadvise", advised)
