@@ -26,7 +26,7 @@ from benchmarks.mutation.baselines import Baselines
 from benchmarks.mutation.by_judge import JUDGES, ResultsByJudge
 from benchmarks.mutation.document import document
 from benchmarks.mutation.places import GROUPS, ROOT, Group, group_of, sweep_of
-from benchmarks.mutation.pytest_judge import UnitTests
+from benchmarks.mutation.pytest_judge import EngineTests, UnitTests
 from crashmatrix.scenarios.mutation.attempt import Settings
 from crashmatrix.scenarios.mutation.bounded import Stopped
 from crashmatrix.scenarios.mutation.harness import Harness, Undisturbed, undisturbed
@@ -50,6 +50,7 @@ class Judges:
         """No mutant is begun after ``until``, by the monotonic clock; those begun are judged to the end."""
         self._stop, self._baselines, self._results, self._until = stop, baselines, results, until
         self._tests, self._sweep = UnitTests(baselines), UnitTests(baselines, sweep_of)
+        self.engine_tests = EngineTests(baselines)
 
     def __call__(self, mutant: SourceMutant, stop: threading.Event) -> dict[str, Outcome]:
         """Judge it by each that has not yet, also if the first noticed it."""
@@ -63,7 +64,7 @@ class Judges:
 
     def _by(self, judge: str, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         if judge == "tests":
-            return self._tests.judge(mutant, stop)
+            return (self.engine_tests if group_of(mutant.path).harnesses else self._tests).judge(mutant, stop)
         if judge == "sweep":
             return self._sweep.judge(mutant, stop)
         return self._by_harness(mutant, group_of(mutant.path), stop)
@@ -136,7 +137,10 @@ def _run(mutants: Sequence[SourceMutant], results: ResultsByJudge, workers: int,
         kinds = ", ".join(f"{judge}: {outcome.kind} {outcome.by}" for judge, outcome in tried.outcomes.items())
         print(f"{time.monotonic() - start:6.0f} s  {mutant.id}  {mutant.about}  {kinds}", flush=True)
 
-    run_mutants(mutants, judges, results, workers=workers, heard=heard, stop=stop)
+    try:
+        run_mutants(mutants, judges, results, workers=workers, heard=heard, stop=stop)
+    finally:
+        judges.engine_tests.close()
 
 
 if __name__ == "__main__":

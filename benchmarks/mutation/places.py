@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crashmatrix.scenarios.mutation.attempt import Settings, Stage
 
-__all__ = ["GROUPS", "ROOT", "Group", "group_of", "judges_of", "sweep_of", "tests_of"]
+__all__ = ["ENGINE_TESTS", "GROUPS", "ROOT", "Group", "group_of", "judges_of", "sweep_of", "tests_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,14 +28,14 @@ class Group:
     Attributes:
         patterns: of their paths below the root of the repository.
         harnesses: in turn; none for code that only tests judge.
-        tests: folders, or files, whose quick tests follow those of the module itself.
+        tests: folders, or files, whose quick tests follow those of the module itself; none for the engine (`ENGINE_TESTS`).
         experiments: whether tests that run experiments count as quick.
     """
 
     name: str
     patterns: tuple[str, ...]
     harnesses: tuple[Settings, ...]
-    tests: tuple[str, ...]
+    tests: tuple[str, ...] = ()
     experiments: bool = False
 
     @property
@@ -58,12 +58,6 @@ _ENGINE, _LOG, _LOG_THREADS, _NO_LOG, _SWITCHED, _COMPRESSED, _MODELS = (
 _THREADS = Settings("reference:threads", (Stage("kill", 20),))
 """Its calls overlap in another way each time: meant for kills."""
 
-_TABLE_TESTS = tuple(
-    f"tests/reference_wal/test_{name}.py"
-    for name in ("table", "spill", "threads", "engine", "opening", "locks", "steps")
-)
-"""Few: all those of the folder take minutes. They judge every module of the engine, after its own tests."""
-
 _SWEEP = [
     f"tests/reference_wal/test_damage.py::test_damage_shows[{kind}-101]"
     for kind in ("log", "no log", "models", "log by itself")
@@ -71,21 +65,19 @@ _SWEEP = [
 """One byte in a hundred."""
 
 GROUPS = (
-    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED), ("tests/reference_wal/log",)),
-    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS), ("tests/reference_wal/delta",)),
-    Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,), ("tests/reference_wal/delta",)),
+    Group("log", ("reference_wal/log/**/*.py",), (_LOG, _LOG_THREADS, _SWITCHED)),
+    Group("delta", ("reference_wal/delta/[!t]*.py",), (_ENGINE, _SWITCHED, _MODELS)),
+    Group("transfer", ("reference_wal/delta/transfer.py",), (_ENGINE,)),
     Group(
         "table",
         ("reference_wal/table.py", "reference_wal/access/*.py"),
         (_SWITCHED, _COMPRESSED, _ENGINE, _NO_LOG, _THREADS),
-        _TABLE_TESTS,
     ),
-    Group("spill", ("reference_wal/spill.py",), (_SWITCHED, _COMPRESSED, _NO_LOG, _ENGINE), _TABLE_TESTS),
+    Group("spill", ("reference_wal/spill.py",), (_SWITCHED, _COMPRESSED, _NO_LOG, _ENGINE)),
     Group(
         "engine",
         ("reference_wal/[!ts]*.py", "reference_wal/tally.py", "reference_wal/settings.py"),
         (_ENGINE, _NO_LOG),
-        ("tests/reference_wal",),
     ),
     Group("contracts", ("scenarios/target/*.py", "scenarios/target/contracts/*.py"), (), ("tests/scenarios/target",)),
     Group("judging", ("scenarios/judging/*.py",), (), ("tests/scenarios/judging",), experiments=True),
@@ -117,12 +109,15 @@ def sweep_of(path: Path) -> list[list[str]]:
     return [[*_SWEEP, "-m", "slow"]]
 
 
+ENGINE_TESTS = ["tests/reference_wal", "-m", "not slow and not recorded and not experiment"]
+"""Arguments of pytest. Those of them that run the line with the bug judge a mutant of the engine."""
+
+
 def tests_of(path: Path) -> list[list[str]]:
-    """Return the arguments of pytest, one run after the other: the module's own tests, those of its folder, those of tables."""
+    """Return the arguments of pytest for code that judges, one run after the other: the module's tests, those of its folder."""
     own = f"tests/{path.relative_to(ROOT).parent}/test_{path.name}"
     group = group_of(path)
     folders = [folder for folder in group.tests if (ROOT / folder).exists()]
     lengthy = "not slow and not recorded" if group.experiments else "not slow and not recorded and not experiment"
     first = [[own]] if (ROOT / own).is_file() else []
-    others = [[*_TABLE_TESTS, "-m", lengthy]] if group.harnesses and group.tests != _TABLE_TESTS else []
-    return [*first, [*folders, "-m", lengthy], *others]
+    return [*first, [*folders, "-m", lengthy]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutation.pytest_judge import PYTEST
+from benchmarks.mutation.pytest_judge import PYTEST_ARGUMENTS
 from crashmatrix.scenarios.mutation import results
 from crashmatrix.scenarios.mutation.overlay import Overlay
 
@@ -70,6 +70,6 @@ def test_tests_run_by_pytest_load_it(tmp_path: Path) -> None:
     """pytest loads the modules of packages that have a plugin, as ours has, by itself, unless asserts are left plain."""
     (tmp_path / "test_one.py").write_text("def test_one():\n    import crashmatrix.scenarios.mutation.results\n")
     overlay = Overlay(_empty(tmp_path), {Path(results.__file__): "raise SystemError\n"})
-    command = [*PYTEST, "test_one.py"]
+    command = [sys.executable, "-m", "pytest", *PYTEST_ARGUMENTS, "test_one.py"]
     assert subprocess.run(command, cwd=tmp_path, env=overlay.environment(), check=False).returncode == 1
     assert overlay.was_loaded()
