@@ -75,10 +75,15 @@ class EngineTests:
     def judge(self, mutant: SourceMutant, stop: threading.Event) -> Outcome:
         """Run the tests with the bug. Raises Stopped, OSError, and UsageError if they fail without it."""
         reach = self._baselines.once("reach", Reach, lambda: measured(ENGINE_TESTS))
-        start, tests = time.perf_counter(), reach.tests_of(mutant)
-        if not tests:
-            return Outcome("unreached")
-        limit = max(_SECONDS_MIN, _TIMES * sum(reach.seconds[test] for test in tests))
+        start, found = time.perf_counter(), Outcome("unreached")
+        for tests in reach.tests_of(mutant):
+            limit = max(_SECONDS_MIN, _TIMES * sum(reach.seconds[test] for test in tests))
+            found = self._run(mutant, tests, limit, stop)
+            if found.kind != "survived":
+                break
+        return msgspec.structs.replace(found, seconds=round(time.perf_counter() - start, 1))
+
+    def _run(self, mutant: SourceMutant, tests: list[str], limit: float, stop: threading.Event) -> Outcome:
         try:
             warm = self._idle.pop()
         except IndexError:
@@ -89,7 +94,7 @@ class EngineTests:
                 mutant, Path(folder), lambda log, overlay: warm.run(arguments, overlay, log, limit, stop), limit
             )
         self._idle.append(warm)
-        return msgspec.structs.replace(found, seconds=round(time.perf_counter() - start, 1))
+        return found
 
     def close(self) -> None:
         """End the processes."""

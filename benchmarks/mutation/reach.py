@@ -39,23 +39,25 @@ class Reach(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
     lines: dict[str, dict[int, list[int]]]
 
-    def tests_of(self, mutant: SourceMutant) -> list[str]:
-        """Return the tests that run the mutant's statement, those first that probably notice it soon.
+    def tests_of(self, mutant: SourceMutant) -> list[list[str]]:
+        """Return the tests that run the mutant's statement: those of the module's own file, and those of others.
 
-        Those of the module's own file; then a case of each test, a second case, and so on. Of a statement that importing the
-        module runs: the tests that run anything of the module.
+        Those that probably notice it soon come first: a case of each test, a second case, and so on. Of a statement that importing
+        the module runs: the tests that run anything of the module.
         """
         lines = self.lines.get(str(mutant.path.relative_to(ROOT)), {})
         chosen = lines.keys() & _edited(mutant) if mutant.in_function else lines.keys()
         names = list(self.seconds)
-        own = f"tests/{mutant.path.relative_to(ROOT).parent}/test_{mutant.path.name}::"
         cases = Counter[str]()
-        found = list[tuple[bool, int, float, str]]()
+        found = list[tuple[int, float, str]]()
         for test in sorted({names[position] for line in chosen for position in lines[line]}):
             function = test.partition("[")[0]
             cases[function] += 1
-            found.append((not test.startswith(own), cases[function], self.seconds[test], test))
-        return [test for *_, test in sorted(found)]
+            found.append((cases[function], self.seconds[test], test))
+        tests = [test for *_, test in sorted(found)]
+        own = f"tests/{mutant.path.relative_to(ROOT).parent}/test_{mutant.path.name}::"
+        parts = [[test for test in tests if test.startswith(own) is first] for first in (True, False)]
+        return [part for part in parts if part]
 
 
 def measured(arguments: Iterable[str]) -> Reach:
