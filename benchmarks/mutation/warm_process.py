@@ -7,6 +7,7 @@ input it ends, with what it runs.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 import msgspec
 
 __all__ = ["Request"]
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Request(msgspec.Struct):
@@ -73,6 +76,7 @@ def _run_here(request: Request) -> None:
     status = 70
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         output = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
