@@ -3,6 +3,7 @@
     python -m benchmarks.mutation --minutes 60       # as `make mutation`: goes on where the run before ended
     python -m benchmarks.mutation --only spill,log   # some groups
     python -m benchmarks.mutation --judge harness    # by the harness alone; the tests may follow in another run
+    python -m benchmarks.mutation --judge harness --missed-by tests
     python -m benchmarks.mutation --again            # judge the survivors once more, after a better workload or test
     python -m benchmarks.mutation --document         # only write docs/mutation.md from the results
     python -m benchmarks.mutation --shard 2/4        # a part; afterwards `cat` joins the files of results
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", default="", help="names of groups")
     parser.add_argument("--judge", default=",".join(JUDGES), help="who judges")
+    parser.add_argument("--missed-by", default="", help="only mutants that these judges have missed")
     parser.add_argument("--shard", default="1/1")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--document", action="store_true")
@@ -117,6 +119,10 @@ def main() -> None:
         if given.again:
             chosen = survivors(chosen, _tried(chosen, results), known, judges)
             results.forget(mutant.id for mutant in chosen)
+        if given.missed_by:
+            tried, others = _tried(chosen, results), set(given.missed_by.split(","))
+            chosen = [mutant for mutant in chosen if mutant.id in tried and others <= tried[mutant.id].outcomes.keys()]
+            chosen = survivors(chosen, tried, known, sorted(others))
         chosen.sort(key=lambda mutant: mutant.id in known)  # Equivalent ones take long, and come last.
         shard = Shard.parse(given.shard)
         _run(chosen[shard.number - 1 :: shard.of], results, given.jobs, given.minutes)

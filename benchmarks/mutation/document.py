@@ -34,6 +34,7 @@ to your own store.
     make mutation                                    # an hour; goes on where the run before ended
     python -m benchmarks.mutation --only spill       # some modules
     python -m benchmarks.mutation --judge harness    # by the harness alone; the others may follow
+    python -m benchmarks.mutation --judge harness --missed-by tests
     python -m benchmarks.mutation --document         # only write this page again
 
 The results are in `benchmarks/mutation/results.jsonl`, a line for each mutant and judge. The
@@ -42,9 +43,13 @@ that fail with `io-error`: 8 to 60 of each, second lives and crashes in recovery
 (`benchmarks/mutation/places.py`). `crashmatrix run` judges thousands. No crash damages what was
 durable. So workloads damage two dozen files of copies of their folder, and the sweep one byte in a
 hundred of all files; no other rows may come back (`tests/reference_wal/test_damage.py`). The sweep
-judges mutants that the harness missed, unless `--judge` leaves it out. The unit tests are those of
-the mutated module, then the quick ones of its folder, then, for the engine, those of tables, locks
-and steps; tests elsewhere that would notice a bug do not count."""
+judges mutants that the harness missed, unless `--judge` leaves it out. The unit tests of the engine
+are those quick ones of `tests/reference_wal` that run the line with the bug; coverage.py says which
+they are. Code that judges has the tests of the module, then the quick ones of its folder. Tests
+elsewhere that would notice a bug do not count.
+
+A mutant that the tests noticed need not be judged by the harness to count as noticed by any of
+them; one that nobody has noticed so far counts as missed."""
 
 
 def document(
@@ -103,7 +108,12 @@ def _table(
 
 
 def _counts(mutant: SourceMutant, tried: Tried, judges: Sequence[str]) -> bool:
-    """Whether these have judged it, all of them; the sweep judges only mutants that the harness missed."""
+    """Whether these have judged it; of all, it is enough that one has: what nobody has noticed so far is missed.
+
+    The sweep judges only mutants that the harness missed.
+    """
+    if judges == _JUDGES["all"]:
+        return True
     due = [judge for judge in judges if judge != "sweep" and judge in judges_of(mutant.path)]
     return bool(due) and all(judge in tried.outcomes for judge in due)
 
