@@ -30,8 +30,8 @@ PYTEST_ARGUMENTS = ["-x", "-q", "-n0", "-rfE", "-p", "no:cacheprovider", "--no-h
 """Plain asserts: pytest would load the modules of packages that have a plugin, as ours has, by itself, and so without the bug."""
 _QUICK_FOLDER = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)
 """In memory: the tests need no disk, and wait for it a third of their time."""
-_PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 4}, 5
-"""Exit statuses of pytest. 2 and 4: the tests, or their conftest, could not be imported."""
+_PASSED, _FAILED, _NO_TESTS = {0}, {1, 2, 3, 4}, 5
+"""Exit statuses of pytest. 2 and 4: the tests, or their conftest, could not be imported; 3: a time limit came amid a fixture."""
 
 
 class UnitTests:
