@@ -64,10 +64,10 @@ def _run(request: Request, input_: int) -> int | None:
     child = os.pidfd_open(pid)
     ready = select.select([child, input_], [], [], request.seconds_max)[0]  # No request comes before the answer.
     os.close(child)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(
-            pid, signal.SIGKILL
-        )  # What the tests left, too. The number is still the child's: nobody has waited for it.
+    # The number is still the child's: nobody has waited for it.
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # It may not lead a group yet.
+        os.killpg(pid, signal.SIGKILL)  # What the tests left.
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return status if child in ready else None
 
