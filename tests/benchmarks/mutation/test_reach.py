@@ -39,7 +39,7 @@ def test_a_line_that_runs_at_import() -> None:
     assert reach.tests_of(mutant) == [[OWN, OTHER]]
 
 
-@pytest.mark.lengthy
+@pytest.mark.slow
 def test_measured() -> None:
     """Real tests are run, and known by the lines that they run."""
     reach = measured(["tests/reference_wal/log/test_folders.py"])
