@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -123,9 +124,10 @@ def test_ids_go_on_from_where_they_were() -> None:
 def test_nothing_is_held() -> None:
     """There is nothing to replay, and nothing that could fail."""
     log = NoLog("t", SCHEMA, "log")
-    log.append(batch(1.0))
+    assert [log.append(batch(1.0)) for _ in range(2)] == [0, 1]
     log.refuse_if_poisoned()
     assert list(log.unpersisted()) == []
+    assert set(asdict(log.counters).values()) == {0}
 
 
 def test_refusals_without_a_log() -> None:

@@ -344,4 +344,6 @@ def test_counters(tmp_path: Path) -> None:
         assert found.bytes > sizes / 2
         assert len(list(log.unpersisted())) == log.counters.replayed == 2
     with opened(tmp_path) as wal:
-        assert wal.log("t").counters == LogCounters()
+        assert wal.log("t").counters == LogCounters(
+            appends=0, bytes=0, syncs=0, sync_seconds=0, rotations=0, retired=0, replayed=0
+        )
