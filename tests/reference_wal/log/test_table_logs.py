@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.support import SCHEMA, batch
 
 SIZES = {"segment_bytes_max": 1 << 20, "preallocate_bytes": 0}
@@ -92,6 +94,20 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     second.join()
     assert logs.log("t").segment_bytes_max == 88
     logs.close()
+
+
+def test_sizes_are_those_given(tmp_path: Path) -> None:
+    """Logs that are found, made and started have the sizes given."""
+    sizes = {"segment_bytes_max": 30_001, "preallocate_bytes": 5003}
+    for name in ("a", "b"):
+        found = UnrecoveredLogs(tmp_path, **sizes).reconcile({}) if name == "b" else None
+        logs = TableLogs(tmp_path, **sizes, logs=found, stand_ins={f"{name}1": NoLog(f"{name}1", SCHEMA, "log")})
+        logs.start(f"{name}1", SCHEMA, identity="log")
+        logs.create(f"{name}2", SCHEMA, identity="log", logged=True)
+        for log in map(logs.log, [f"{name}1", f"{name}2", *(found or {})]):
+            assert isinstance(log, SegmentedLog)
+            assert_sizes(log, **sizes)
+        logs.close()
 
 
 def test_a_size_of_its_own(tmp_path: Path) -> None:

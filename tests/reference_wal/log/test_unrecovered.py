@@ -11,6 +11,8 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
+from tests.reference_wal.heard_calls import Late
+from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.support import SCHEMA, batch, contents
 
 SEGMENT_BYTES_MAX = 2200
@@ -68,6 +70,35 @@ def test_looking_changes_nothing(count: int, tmp_path: Path) -> None:
 def test_a_folder_that_never_became_a_log(tmp_path: Path) -> None:
     """An empty folder is not a log."""
     assert UnrecoveredLog.look(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX) is None
+
+
+def test_sizes_are_those_given(tmp_path: Path) -> None:
+    """A log goes on with the sizes that its opening was given, or fills 1 MiB ahead if none is; whatever it had before."""
+    given = [(30_001, 5003), (3 << 20, None)]
+    for segment_bytes_max, preallocate_bytes in given:
+        root = tmp_path / str(segment_bytes_max)
+        alone = fill(root / "alone", "t", 2)
+        for table in ("a", "b"):
+            fill(root / "all", table, 2)
+        sizes = {"segment_bytes_max": segment_bytes_max}
+        sizes |= {} if preallocate_bytes is None else {"preallocate_bytes": preallocate_bytes}
+        found = UnrecoveredLog.look(alone, **sizes)
+        assert found is not None
+        for log in (found.reconcile(), *UnrecoveredLogs(root / "all", **sizes).reconcile({}).values()):
+            assert_sizes(log, segment_bytes_max, 1 << 20 if preallocate_bytes is None else preallocate_bytes)
+            log.close()
+
+
+def test_names_left_over_are_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the logs is synced after the last folder that was removed from it, whichever comes last."""
+    fill(tmp_path, "t", 2)
+    for name in (".removed-a", "a", "z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0-.tmp").touch()
+    late = Late(monkeypatch)
+    assert look_at_all(tmp_path).next_ids == {"t": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t"]
+    assert str(tmp_path) not in late.names and late.contents == {}
 
 
 def test_folders_found_are_there_for_good(synced: list[str], tmp_path: Path) -> None:
