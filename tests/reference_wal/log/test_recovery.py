@@ -340,6 +340,9 @@ REFUSED = {
         file="2-.arrows",
     ),
     "@L at the start": Case({"2-3.arrows": segment(2, 2)}, refused="batches 1 to 1 are in no segment", persisted=0),
+    "@L before an empty one": Case(
+        {"7-.arrows": segment(7, 0)}, refused="batches 6 to 6 are in no segment", persisted=5
+    ),
     "@L in the middle": Case(
         {"0-1.arrows": segment(0, 2), "4-.arrows": segment(4, 1)},
         refused="batches 2 to 3 are in no segment",
