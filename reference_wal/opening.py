@@ -235,10 +235,10 @@ def _heal_tables(layout: Layout, logs: UnrecoveredLogs | None) -> list[HealedTab
     found = _look(layout, logs.next_ids if logs is not None else {})
     for item in found:
         _refuse(layout, item)
+    with SYNC_FOUND:  # Names given by a process killed before its sync: logs are about to go, or to forget batches.
+        sync_directory(layout.tables)
     for item in found:
         _tidy(layout, logs, item)
-    with SYNC_FOUND:  # A name given by a process killed before its sync: its log is about to forget batches.
-        sync_directory(layout.tables)
     return [_heal(layout.table(item.name)) for item in found if item.there]
 
 

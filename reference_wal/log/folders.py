@@ -1,7 +1,7 @@
 """The folder of one table's log: its name, and how it is removed.
 
 Removing, write order: 1. rename the folder to ``.removed-{table}``; 2. sync the root (the log is gone permanently);
-3. delete the hidden folder.
+3. delete the hidden folder. An opening that finds one syncs the root first: the process may have died between 1 and 2.
 """
 
 from __future__ import annotations

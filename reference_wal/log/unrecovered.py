@@ -110,10 +110,10 @@ class UnrecoveredLogs:
         self._segment_bytes_max, self._preallocate_bytes = segment_bytes_max, preallocate_bytes
         self._logs: dict[str, UnrecoveredLog] = {}
         make_folder(root)
+        with SYNC_FOUND:  # Before a removed log's files go: a power cut could bring its name back, with a part of them.
+            sync_directory(root)
         for folder in sorted(root.iterdir()):
             self._look(folder)
-        with SYNC_FOUND:
-            sync_directory(root)
 
     def _look(self, folder: Path) -> None:
         if delete_leftover(folder):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +24,7 @@ from crashmatrix.reference_wal import (
 )
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.opening import FoundTable, HealedTable, Layout
+from tests.reference_wal.heard_calls import Late, listen
 from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, numbers
 
 
@@ -106,6 +108,24 @@ def test_a_log_with_batches_of_a_table_without_one(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "old", tmp_path / "wal" / "t")
     with pytest.raises(LogCorrupted, match="another table of this name"):
         StorageEngine.open(tmp_path)
+
+
+def test_a_drop_is_durable_before_it_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that hid a table may have died before it synced that. A power cut must not bring it back without its log."""
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(1.0))
+    late, early, tables = Late(monkeypatch), list[str](), tmp_path / "tables"
+    (tables / "t").rename(tables / ".dropped-t")
+
+    def hear(call: str, given: tuple[Any, ...], _: dict[str, Any]) -> None:
+        if call in ("rename", "unlink", "rmdir") and str(tables) in late.names:
+            early.append(Path(given[0]).name)
+
+    listen(monkeypatch, hear)
+    with closing(StorageEngine.open(tmp_path)) as engine:
+        assert engine.tables == []
+    assert early == [".dropped-t"]  # The folder itself, which goes last.
+    assert list(tables.iterdir()) == [] and str(tables) not in late.names
 
 
 def test_a_table_never_used_is_missed(tmp_path: Path) -> None:

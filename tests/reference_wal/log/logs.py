@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from crashmatrix.reference_wal.log.end import END
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
-from crashmatrix.reference_wal.log.segments.segment import SegmentName
+from crashmatrix.reference_wal.log.segments.segment import SegmentName, open_segment, scan
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
 from tests.reference_wal.support import SCHEMA, batch, numbers
 
@@ -49,6 +49,17 @@ def fill(log: SegmentedLog, count: int) -> None:
     """Append batches whose row is their id."""
     for _ in range(count):
         assert log.append(batch(log.next_id)) == log.next_id - 1
+
+
+def assert_sizes(log: SegmentedLog, segment_bytes_max: int, preallocate_bytes: int) -> None:
+    """A log whose active segment is empty closes its segments at this size and fills them ahead so far, the next one as well."""
+    for _ in range(2):
+        assert log.segment_bytes_max == segment_bytes_max
+        with open_segment(log.folder / f"{log.next_id}-.arrows") as file:
+            found = scan(file)
+        assert (found.records, found.size_bytes - found.good_bytes) == (0, preallocate_bytes)
+        log.append(batch(log.next_id))
+        log.rotate()
 
 
 def names(log: SegmentedLog) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import sys
@@ -295,7 +296,8 @@ def test_a_leader_interrupted_anywhere(closed: bool, tmp_path: Path) -> None:
     assert set(ended) == ({"EngineClosed"} if closed else {"NoneType", "AppendFailed", "LogPoisoned"})
 
 
-def test_a_waiter_interrupted_anywhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_waiter_interrupted_anywhere(count: int, tmp_path: Path) -> None:
     """Likewise in a thread that queues, before it sleeps and after it was woken; others get their ids."""
     for point in itertools.count():
         log = new_log(tmp_path / str(point))
@@ -306,12 +308,69 @@ def test_a_waiter_interrupted_anywhere(tmp_path: Path) -> None:
             assert arrived.wait(SECONDS_MAX)
             victim.start()
             until(lambda victim=victim, log=log: log.waiting or not victim.is_alive())  # type: ignore[misc]
-            behind = queue(log, range(2, 4))
+            behind = queue(log, range(2, 2 + count))
             go_on.set()
             all_end(log, [first, victim, *behind])
         if victim.left >= 0:
             break
     assert point > 15
+
+
+def test_a_caller_that_is_awake_before_it_is_out_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that the emptying of the queue wakes does not sleep again, however soon it looks: nobody would wake it."""
+    waiting, emptying = AppendQueue(), threading.get_ident()
+    sleep, take, wake = Entry.sleep, Turn.take, Entry.wake
+    looked = threading.Semaphore(0)
+
+    def noted_sleep(entry: Entry) -> None:
+        looked.release()
+        sleep(entry)
+
+    def noted_take(turn: Turn, *, wait: bool = True) -> bool:
+        if wait and threading.get_ident() != emptying:
+            looked.release()
+        return take(turn, wait=wait)
+
+    def wake_and_wait(entry: Entry) -> None:
+        wake(entry)
+        if threading.get_ident() == emptying:
+            assert looked.acquire(timeout=SECONDS_MAX)
+
+    def refuse() -> None:
+        refused.append(1)
+        raise EngineClosed
+
+    def call() -> None:
+        with contextlib.suppress(EngineClosed):
+            waiting.settle(b"", refuse)
+
+    refused = list[int]()
+    callers = [threading.Thread(target=call, daemon=True) for _ in range(3)]
+    monkeypatch.setattr(Entry, "sleep", noted_sleep)
+    monkeypatch.setattr(Turn, "take", noted_take)
+    with waiting.turn:
+        for caller in callers:
+            caller.start()
+            assert looked.acquire(timeout=SECONDS_MAX)
+        with monkeypatch.context() as patch:
+            patch.setattr(Entry, "wake", wake_and_wait)
+            waiting.clear()
+    for caller in callers:
+        caller.join(SECONDS_MAX)
+    assert len(refused) == len(callers) and not any(caller.is_alive() for caller in callers)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_is_refused_queues_no_more(closed: bool, log: SegmentedLog) -> None:
+    """The log holds nothing of an append that it refused, whether it has failed or is closed."""
+    with faults.scenario("wal.append.before_sync=raise(EIO)"), pytest.raises(AppendFailed):
+        log.append(batch(0.0))
+    if closed:
+        log.close()
+    for _ in range(2):
+        with pytest.raises(LogPoisoned):
+            log.append(batch(1.0))
+        assert log.waiting == 0
 
 
 class Interrupting(list[Entry]):

@@ -65,6 +65,17 @@ def test_nothing_is_noted_without_need(tmp_path: Path) -> None:
     wal.close()
 
 
+def test_errors_that_are_not_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an error of the disk is passed over: closing reports any other."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Path, "write_bytes", fail)
+        write_end(tmp_path, "me", 1)
+
+
 def test_a_note_that_cannot_be_read(tmp_path: Path) -> None:
     """It is an error: a note that is there may say that batches were durable."""
     (tmp_path / END).mkdir()

@@ -18,6 +18,7 @@ from crashmatrix.reference_wal.log.recovery import Row
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.segments.seal import checksum
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog
+from tests.reference_wal.heard_calls import Late
 from tests.reference_wal.support import batch, contents, encode, flipped, numbers
 
 OTHER = pa.schema([("timestamp", pa.timestamp("us"))])
@@ -339,6 +340,9 @@ REFUSED = {
         file="2-.arrows",
     ),
     "@L at the start": Case({"2-3.arrows": segment(2, 2)}, refused="batches 1 to 1 are in no segment", persisted=0),
+    "@L before an empty one": Case(
+        {"7-.arrows": segment(7, 0)}, refused="batches 6 to 6 are in no segment", persisted=5
+    ),
     "@L in the middle": Case(
         {"0-1.arrows": segment(0, 2), "4-.arrows": segment(4, 1)},
         refused="batches 2 to 3 are in no segment",
@@ -509,6 +513,34 @@ def test_repeating_is_harmless(case: Case, tmp_path: Path) -> None:
     assert contents(folder) == before
     assert ids(log) == case.unpersisted and log.next_id == case.next_id
     log.close()
+
+
+@parametrize(kept=KEPT)
+def test_all_is_durable_before_the_next_segment(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is synced after the last name that recovery changes, the contents before: a power cut after the next segment
+    was made does not bring a second active segment back.
+    """
+    folder = build(tmp_path, case.files)
+    late = Late(monkeypatch)
+    recovery.apply(folder, recovery.look(folder))
+    assert (late.names, late.contents, late.moved) == ({}, {}, [])
+
+
+@pytest.mark.parametrize("label", ["@D", "@D zeros", "@E cut short", "@E sector missing", "@G torn", "@G zeros"])
+def test_what_is_cut_off_is_said(label: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log warns of a torn record, by segment, record and byte; zeros that nobody wrote to are not worth a warning."""
+    case = KEPT[label]
+    folder = build(tmp_path, case.files)
+    open_log(folder, case.persisted).close()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    torn_at = {"@E cut short": 2, "@E sector missing": 1, "@G torn": 0}
+    if label not in torn_at:
+        assert said == []
+        return
+    record = torn_at[label]
+    [warning] = said
+    assert warning.startswith(f"{folder / '0-.arrows'}: what a crash left of record {record}, never acknowledged")
+    assert f"cut off at byte {bounds(0, record)[record]} (" in warning
 
 
 @pytest.mark.lengthy

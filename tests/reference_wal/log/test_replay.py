@@ -60,6 +60,14 @@ def test_listed_and_not_opened(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EIO
 
 
+def test_not_opened_for_another_reason(tmp_path: Path) -> None:
+    """The error is the system's own, not one about a disk that fails."""
+    (tmp_path / "0-.arrows").symlink_to("0-.arrows")
+    with pytest.raises(OSError, match="0-.arrows") as caught:
+        found(tmp_path, 0)
+    assert caught.value.errno == errno.ELOOP
+
+
 def test_damage_is_refused(tmp_path: Path) -> None:
     """A changed record is named with its place; the records before it are given out."""
     data, bounds = encode([batch(0.0), batch(1.0), batch(2.0)])

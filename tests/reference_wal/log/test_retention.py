@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from crashmatrix import faults
 from crashmatrix.reference_wal import InvalidInput, LogCorrupted
 from crashmatrix.reference_wal.log.persisted import IdSet, read_persisted
 from crashmatrix.reference_wal.log.retention import Retention
@@ -46,6 +47,16 @@ def test_mark(ids: list[int], left: list[str], retire: bool, remember_as: str | 
     assert found.retired == len(CLOSED) - len(expected)
     assert all(batch_id in found.persisted for batch_id in ids)
     assert read_persisted(tmp_path, "log").ranges == (found.persisted.ranges if remember_as else [])
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_a_segment_that_cannot_be_removed(gone: int, tmp_path: Path) -> None:
+    """Segments go one after the other, oldest first: those that are gone by then count, and no other."""
+    found = retention(tmp_path)
+    with faults.scenario(f"wal.retire.before_unlink={gone}*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
+        found.mark(range(6), next_id=NEXT, remember_as=None, retire=True)
+    assert (found.retired, found.closed) == (gone, CLOSED[gone:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [str(name) for name in CLOSED[gone:]]
 
 
 @pytest.mark.parametrize("ids", [[8], [-1], [0, 1, 8], [0, 99]])

@@ -64,6 +64,15 @@ def test_full(writer: SegmentWriter, tmp_path: Path) -> None:
     writer.close()
 
 
+def test_room(writer: SegmentWriter, tmp_path: Path) -> None:
+    """The room is what the segment's file may still grow by."""
+    writer.sizes = replace(writer.sizes, segment_bytes_max=4000)
+    for _ in range(3):
+        assert writer.room_bytes == 4000 - (tmp_path / "7-.arrows").stat().st_size
+        write(writer, 1)
+    writer.close()
+
+
 def test_resumed(writer: SegmentWriter, tmp_path: Path) -> None:
     """A segment without a record is gone on with, as the log that its header names."""
     writer.close()

@@ -164,6 +164,17 @@ def test_what_is_persisted_is_forgotten_by_the_log_but_not_repeated(tmp_path: Pa
     log.close()
 
 
+def test_all_retired_while_it_is_read(tmp_path: Path) -> None:
+    """A reader that finds its next segments gone ends, if each of their batches is persisted: nothing is missing."""
+    with closing(six(tmp_path)) as log:
+        reading = log.unpersisted()
+        assert next(reading)[0] == 0
+        log.rotate()
+        log.mark_persisted(range(5))
+        assert names(log) == ["5-.arrows"]
+        assert list(reading) == []
+
+
 def test_truncate(tmp_path: Path) -> None:
     """Truncating drops every batch and its space; ids go on, also after a restart."""
     log = six(tmp_path)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from crashmatrix.reference_wal import EngineClosed, InvalidInput, UnknownTable
+from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.table_logs import NoLog, TableLogs
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLogs
 from crashmatrix.reference_wal.log.write_ahead_log import WriteAheadLog
+from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.support import SCHEMA, batch
 
 SIZES = {"segment_bytes_max": 1 << 20, "preallocate_bytes": 0}
@@ -93,6 +96,20 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path, monkeypatch: pytest.M
     logs.close()
 
 
+def test_sizes_are_those_given(tmp_path: Path) -> None:
+    """Logs that are found, made and started have the sizes given."""
+    sizes = {"segment_bytes_max": 30_001, "preallocate_bytes": 5003}
+    for name in ("a", "b"):
+        found = UnrecoveredLogs(tmp_path, **sizes).reconcile({}) if name == "b" else None
+        logs = TableLogs(tmp_path, **sizes, logs=found, stand_ins={f"{name}1": NoLog(f"{name}1", SCHEMA, "log")})
+        logs.start(f"{name}1", SCHEMA, identity="log")
+        logs.create(f"{name}2", SCHEMA, identity="log", logged=True)
+        for log in map(logs.log, [f"{name}1", f"{name}2", *(found or {})]):
+            assert isinstance(log, SegmentedLog)
+            assert_sizes(log, **sizes)
+        logs.close()
+
+
 def test_a_size_of_its_own(tmp_path: Path) -> None:
     """A log's own size goes with its table, while the log is off as well, until a size is set for every log."""
     logs = made(tmp_path / "wal")
@@ -123,9 +140,10 @@ def test_ids_go_on_from_where_they_were() -> None:
 def test_nothing_is_held() -> None:
     """There is nothing to replay, and nothing that could fail."""
     log = NoLog("t", SCHEMA, "log")
-    log.append(batch(1.0))
+    assert [log.append(batch(1.0)) for _ in range(2)] == [0, 1]
     log.refuse_if_poisoned()
     assert list(log.unpersisted()) == []
+    assert set(asdict(log.counters).values()) == {0}
 
 
 def test_refusals_without_a_log() -> None:

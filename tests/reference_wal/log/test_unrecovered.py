@@ -11,6 +11,8 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import LogCorrupted, WriteAheadLog
 from crashmatrix.reference_wal.log.segmented_log import SegmentedLog
 from crashmatrix.reference_wal.log.unrecovered import UnrecoveredLog, UnrecoveredLogs
+from tests.reference_wal.heard_calls import Late, listen
+from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.support import SCHEMA, batch, contents
 
 SEGMENT_BYTES_MAX = 2200
@@ -70,6 +72,53 @@ def test_a_folder_that_never_became_a_log(tmp_path: Path) -> None:
     assert UnrecoveredLog.look(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX) is None
 
 
+def test_sizes_are_those_given(tmp_path: Path) -> None:
+    """A log goes on with the sizes that its opening was given, or fills 1 MiB ahead if none is; whatever it had before."""
+    given = [(30_001, 5003), (3 << 20, None)]
+    for segment_bytes_max, preallocate_bytes in given:
+        root = tmp_path / str(segment_bytes_max)
+        alone = fill(root / "alone", "t", 2)
+        for table in ("a", "b"):
+            fill(root / "all", table, 2)
+        sizes = {"segment_bytes_max": segment_bytes_max}
+        sizes |= {} if preallocate_bytes is None else {"preallocate_bytes": preallocate_bytes}
+        found = UnrecoveredLog.look(alone, **sizes)
+        assert found is not None
+        for log in (found.reconcile(), *UnrecoveredLogs(root / "all", **sizes).reconcile({}).values()):
+            assert_sizes(log, segment_bytes_max, 1 << 20 if preallocate_bytes is None else preallocate_bytes)
+            log.close()
+
+
+def test_names_left_over_are_gone_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the logs is synced after the last folder that was removed from it, whichever comes last."""
+    for table in ("t", "removed"):
+        fill(tmp_path, table, 2)
+    for name in ("a", "z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0-.tmp").touch()
+    late = Late(monkeypatch)
+    (tmp_path / "removed").rename(tmp_path / ".removed-removed")
+    assert look_at_all(tmp_path).next_ids == {"t": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t"]
+    assert str(tmp_path) not in late.names and late.contents == {}
+
+
+def test_a_log_is_removed_for_good_before_its_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that hid a log may have died before it synced that. A power cut must not bring back a part of the log."""
+    fill(tmp_path, "t", 6)
+    late, left = Late(monkeypatch), list[str]()
+    (tmp_path / "t").rename(tmp_path / ".removed-t")
+
+    def hear(call: str, *_: object) -> None:
+        if call in ("unlink", "rmdir") and str(tmp_path) in late.names:
+            left.append(call)
+
+    listen(monkeypatch, hear)
+    assert look_at_all(tmp_path).next_ids == {}
+    assert left == ["rmdir"]  # Of the folder itself, before it is synced for the last time.
+    assert list(tmp_path.iterdir()) == [] and late.names.get(str(tmp_path)) is None
+
+
 def test_folders_found_are_there_for_good(synced: list[str], tmp_path: Path) -> None:
     """The process that made them may have died before it synced their names, and their batches are about to be acknowledged."""
     fill(tmp_path / "wal", "t", 1)
@@ -109,14 +158,42 @@ def test_each_table_has_its_own_marker(tmp_path: Path) -> None:
 
 
 def test_an_error_half_way_is_taken_up(tmp_path: Path) -> None:
-    """The disk refuses the recovery of the second log: the first is closed again, and looking anew recovers both."""
-    for table in ("a", "b"):
+    """The disk refuses the recovery of the last log: the others are closed again, and looking anew recovers all."""
+    for table in ("a", "b", "c"):
         fill(tmp_path, table, 5)
-    found = look_at_all(tmp_path)
-    with faults.scenario("recovery.folder.before_sync=1*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
+    found, files = look_at_all(tmp_path), sorted(Path("/proc/self/fd").iterdir())
+    with faults.scenario("recovery.folder.before_sync=2*off->raise(EIO)"), pytest.raises(OSError):  # EIO has no class
         found.reconcile({})
+    assert sorted(Path("/proc/self/fd").iterdir()) == files
     with closing(WriteAheadLog(tmp_path, segment_bytes_max=SEGMENT_BYTES_MAX)) as wal:
-        assert {table: wal.log(table).next_id for table in wal.tables} == {"a": 5, "b": 5}
+        assert {table: wal.log(table).next_id for table in wal.tables} == {"a": 5, "b": 5, "c": 5}
+
+
+def test_a_segment_that_cannot_be_retired(tmp_path: Path) -> None:
+    """The disk refuses to remove a segment whose batches are persisted: the log is closed again, and looking anew goes on."""
+    folder = fill(tmp_path, "t", 6)
+    found, files = look(folder), sorted(Path("/proc/self/fd").iterdir())
+    with faults.scenario("wal.retire.before_unlink=raise(EIO)"), pytest.raises(OSError):  # EIO has no class
+        found.reconcile(5)
+    assert sorted(Path("/proc/self/fd").iterdir()) == files
+    log = look(folder).reconcile(5)
+    assert (log.next_id, list(log.unpersisted())) == (6, [])
+    log.close()
+
+
+@pytest.mark.parametrize("point", ["rename", "sync", "delete"])
+def test_a_removal_that_fails(point: str, tmp_path: Path) -> None:
+    """A log that was to be removed is not recovered: it may be there or not, which the next opening finds out."""
+    for table in ("a", "b"):
+        fill(tmp_path, table, 2)
+    found = look_at_all(tmp_path)
+    with faults.scenario(f"wal.remove_table.before_{point}=raise(EIO)"), pytest.raises(OSError, match="output"):
+        found.remove_table_log("a")
+    assert found.found("a") is None and found.found("b") is not None
+    logs = found.reconcile({})
+    assert list(logs) == ["b"]
+    logs["b"].close()
+    assert look_at_all(tmp_path).next_ids == ({"a": 2, "b": 2} if point == "rename" else {"b": 2})
 
 
 def test_removed_before_it_is_recovered(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from crashmatrix.reference_wal import (
     WriteAheadLog,
 )
 from crashmatrix.reference_wal.log.counters import LogCounters
+from tests.reference_wal.log.logs import assert_sizes
 from tests.reference_wal.log.wals import opened, rows
 from tests.reference_wal.support import SCHEMA, batch, contents, encode
 
@@ -330,6 +332,60 @@ def test_sizes_are_set_one_after_the_other(tmp_path: Path) -> None:
         assert (wal.segment_bytes_max, wal.log("t").segment_bytes_max) == (88, 88)
 
 
+@pytest.mark.parametrize(("segment_bytes_max", "preallocate_bytes"), [(30_001, 0), (30_002, 5003), (30_003, 1)])
+def test_sizes_are_those_given(segment_bytes_max: int, preallocate_bytes: int, tmp_path: Path) -> None:
+    """A log that is made, one that goes on with a segment left empty, and one that is recovered have the sizes given."""
+
+    def sized() -> WriteAheadLog:
+        return WriteAheadLog(tmp_path, segment_bytes_max=segment_bytes_max, preallocate_bytes=preallocate_bytes)
+
+    with closing(sized()) as wal:
+        wal.create_table_log("new", SCHEMA)
+        wal.create_table_log("empty", SCHEMA)
+        wal.create_table_log("filled", SCHEMA)
+        wal.append("filled", batch(0.0))
+        assert_sizes(wal.log("new"), segment_bytes_max, preallocate_bytes)
+    with closing(sized()) as wal:
+        assert (wal.segment_bytes_max, wal.preallocate_bytes) == (segment_bytes_max, preallocate_bytes)
+        for table in ("new", "empty", "filled"):
+            assert_sizes(wal.log(table), segment_bytes_max, preallocate_bytes)
+
+
+def test_sizes_if_none_are_given(tmp_path: Path) -> None:
+    """A segment is closed at 64 MiB, and filled 1 MiB ahead, whether its log is made or recovered."""
+    for _ in range(2):
+        with closing(WriteAheadLog(tmp_path)) as wal:
+            if not wal.tables:
+                wal.create_table_log("t", SCHEMA)
+            assert_sizes(wal.log("t"), 64 << 20, 1 << 20)
+
+
+def test_a_name_is_free_for_one_thread_at_a_time(tmp_path: Path) -> None:
+    """A creation is over before another thread removes the table: then its next creation may fail, and be tried again."""
+    other_went_on = threading.Event()
+
+    def other() -> None:
+        wal.remove_table_log("t")
+        with faults.scenario("wal.create_table.after_mkdir=raise(EIO)"), pytest.raises(OSError, match="output"):
+            wal.create_table_log("t", SCHEMA)
+        other_went_on.set()
+
+    class Slow(set[str]):
+        def discard(self, table: str) -> None:
+            if wal.tables and thread.ident is None:
+                thread.start()
+                thread.join(0.1)
+            super().discard(table)
+
+    with opened(tmp_path) as wal:
+        thread = threading.Thread(target=other)
+        wal._half_made = Slow()
+        wal.create_table_log("t", SCHEMA)
+        thread.join()
+        assert other_went_on.is_set()
+        wal.create_table_log("t", SCHEMA)
+
+
 def test_counters(tmp_path: Path) -> None:
     """A log counts what it did since it was opened."""
     with opened(tmp_path, segment_bytes_max=2500) as wal:
@@ -344,4 +400,6 @@ def test_counters(tmp_path: Path) -> None:
         assert found.bytes > sizes / 2
         assert len(list(log.unpersisted())) == log.counters.replayed == 2
     with opened(tmp_path) as wal:
-        assert wal.log("t").counters == LogCounters()
+        assert wal.log("t").counters == LogCounters(
+            appends=0, bytes=0, syncs=0, sync_seconds=0, rotations=0, retired=0, replayed=0
+        )

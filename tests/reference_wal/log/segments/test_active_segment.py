@@ -99,6 +99,23 @@ def test_a_close_that_fails(error: BaseException, tmp_path: Path, monkeypatch: p
     os.close(other)
 
 
+def test_a_file_that_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of fstat(2) is reported, whether the segment is made or gone on with, and no file stays open."""
+    encoder = SegmentEncoder(SCHEMA, SegmentHeader("log", "t", 0))
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fail)
+        with pytest.raises(OSError, match="output"):
+            ActiveSegment.create(tmp_path, 0, encoder, zeros_bytes=0)
+        with pytest.raises(OSError, match="output"):
+            ActiveSegment.resume(tmp_path / "0-.arrows", encoder.form, len(encoder.header_bytes))
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+
+
 def test_a_file_left_by_an_earlier_attempt(tmp_path: Path) -> None:
     """Nothing of it is in the new segment."""
     encoder = SegmentEncoder(SCHEMA, SegmentHeader("mine", "t", 0))

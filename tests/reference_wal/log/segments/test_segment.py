@@ -92,6 +92,7 @@ def test_round_trip(written: list[pa.RecordBatch]) -> None:
     assert summary.opening.header == SegmentHeader("log", "t", 7)
     assert summary.opening.schema.equals(written[0].schema)
     assert (summary.records, summary.good_bytes, summary.damage) == (len(written), len(data), None)
+    assert (summary.size_bytes, scan(data + bytes(99)).size_bytes) == (len(data), len(data) + 99)
 
 
 @pytest.mark.parametrize("written", CASES.values(), ids=CASES)
@@ -190,7 +191,7 @@ def test_header_cut_short() -> None:
         summary = scan(data[:length])
         assert summary.opening is None, length
         assert summary.damage is not None and summary.damage.offset == 0
-        assert (summary.records, summary.good_bytes) == (0, 0)
+        assert (summary.records, summary.good_bytes, summary.size_bytes) == (0, 0, length)
         zeroed = scan(data[:length] + bytes(len(data) - length))
         assert zeroed.records == 0
         assert zeroed.opening is None or not any(data[length:]), length

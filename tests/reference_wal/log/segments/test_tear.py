@@ -8,7 +8,9 @@ from itertools import pairwise
 import pyarrow as pa
 import pytest
 
+from crashmatrix.reference_wal.log.segments.seal import SealForm
 from crashmatrix.reference_wal.log.segments.segment import Damage, read_opening, read_records
+from crashmatrix.reference_wal.log.segments.tear import proof_of_damage
 from tests.reference_wal.support import encode, flipped
 
 SECTOR_BYTES = 512
@@ -78,6 +80,43 @@ def test_damage_to_a_record_that_ends_with_a_sector() -> None:
     for position in (start, stop - 60, stop - 1):
         damage = damage_of(flipped(data, position, 1) + ZEROS)
         assert damage is not None and damage.proof is not None, position
+
+
+def test_damage_to_a_record_that_ends_with_the_file() -> None:
+    """The file need not go on behind a record that is there to its last byte, nor behind a seal that is."""
+    data, bounds = encode([dense(104), dense(300)], schema=DENSE)
+    opening = read_opening(pa.BufferReader(data))
+    assert opening is not None
+    start, stop = bounds[-2:]
+    seal = start + opening.form.size
+    for end, places in ((stop, (start, seal, stop - 1)), (seal, (start, seal - 1))):
+        for position in places:
+            damage = damage_of(flipped(data[:end], position, 1))
+            assert damage is not None and damage.proof is not None, (end, position)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_piece_with_one_byte_left_is_there(size: int) -> None:
+    """A disk writes a sector whole or not at all: zeros in all but the first or the last byte of one are damage."""
+    data, bounds = encode([dense(size // 2), dense(size)], schema=DENSE)
+    for start, stop in pieces(*bounds[-2:]):
+        for left in (start, stop - 1):
+            damage = damage_of(flipped(without(data, [(start, stop)]), left, 1) + ZEROS)
+            assert damage is not None and damage.proof is not None, left
+
+
+@pytest.mark.parametrize("place", [0, 1, SECTOR_BYTES // 2, SECTOR_BYTES - 2, SECTOR_BYTES - 1])
+@pytest.mark.parametrize("shift", [0, 8, SECTOR_BYTES - 8])
+def test_a_sector_of_a_seal_with_one_byte(place: int, shift: int) -> None:
+    """A sector of a seal that has a single byte besides zeros is missed if it is lost; a sector of zeros is not."""
+    ones, zeros = b"\1" * SECTOR_BYTES, bytes(SECTOR_BYTES)
+    sparse = flipped(zeros, place, 1)
+    form = SealForm((ones + sparse + ones + zeros + ones)[shift:], ones)
+    seal = form.write(0, shift, shift, b"")
+    for number, torn in ((1, True), (3, False)):
+        lost = (number * SECTOR_BYTES - shift, (number + 1) * SECTOR_BYTES - shift)
+        left = flipped(without(seal, [lost]), len(seal) - 1, 2)
+        assert (proof_of_damage(left + ZEROS, shift, form, 0) is None) == torn
 
 
 @pytest.mark.parametrize("size", SIZES)
