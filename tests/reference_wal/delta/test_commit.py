@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,6 +121,55 @@ def test_who_asks_for_the_files_beside_a_change(change: Callable[[DeltaStore], N
     made.path = Changing(made.path)
     assert made.files() == before
     assert changed and made.files() != before
+
+
+CALLS: dict[str, Callable[[DeltaStore], None]] = {
+    **CHANGES,
+    "set logged": lambda table: table.set_logged(False, application=APPLICATION, number=1),
+    "checkpoint": lambda table: table.checkpoint(),
+    "read": lambda table: table.read(SCHEMA).validate(),
+    "heal": lambda table: heal(table.path),
+    "open": lambda table: DeltaStore(table.path).remove_orphans(),
+}
+FAILURES = ["", "commit.parquet.before_write", "commit.parquet.before_sync", "commit.delta.before_write"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_file_stays_open(failure: str, tmp_path: Path) -> None:
+    """A call that returns has closed each file that it opened, and so has one that fails."""
+    for name, call in CALLS.items():
+        made = store(tmp_path / name, commits=2)
+        with faults.scenario(f"{failure}=raise(EIO)" if failure else "", allow_unhit=True), suppress(OSError):
+            call(made)
+        links = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]  # noqa: PTH208  # some go meanwhile
+        left = [str(link.readlink()) for link in links if os.path.lexists(link)]
+        assert [path for path in left if path.startswith(str(tmp_path))] == [], name
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_is_there_already(link: bool, tmp_path: Path) -> None:
+    """A file of the name that a commit needs is somebody's: it is not written to, and nothing is committed."""
+    made, other = store(tmp_path / "one"), store(tmp_path / "other", commits=1)
+    (file,) = other.files()
+    there, target = made.path / file.name, tmp_path / "target"
+    target.write_bytes(b"x" * 10_000)
+    there.symlink_to(target) if link else there.write_bytes(b"x" * 10_000)
+    with pytest.raises(FileExistsError):
+        commit(made, 0, 0)
+    assert there.read_bytes() == target.read_bytes() == b"x" * 10_000
+    assert (DeltaStore(made.path).files(), made.files()) == ({}, {})
+
+
+def test_times(tmp_path: Path) -> None:
+    """A commit says when it was made, its files when they were added and removed: in milliseconds, as Delta has it."""
+    before = time.time_ns() // 10**6
+    store(tmp_path, commits=1).clear(0, application=APPLICATION)
+    after = time.time_ns() // 10**6
+    lines = [line for version in (1, 2) for line in json_of(tmp_path, version).read_text().splitlines()]
+    actions = [(kind, action) for line in lines for kind, action in json.loads(line).items()]
+    names = {"commitInfo": "timestamp", "add": "modificationTime", "remove": "deletionTimestamp"}
+    times = [action[names[kind]] for kind, action in actions if kind in names]
+    assert len(times) == 4 and before <= min(times) and max(times) <= after
 
 
 # --- checkpoints
@@ -259,4 +311,15 @@ def test_a_foreign_delta_table_is_refused(tmp_path: Path) -> None:
     """A Delta table that this engine did not make is not taken for one of its own."""
     DeltaTable.create(str(tmp_path / "t"), SCHEMA)
     with pytest.raises(TableCorrupted, match="not readable as a table of this engine"):
+        DeltaStore(tmp_path / "t")
+
+
+@pytest.mark.parametrize("name", [f"{2:020d}.json", "_last_checkpoint"])
+def test_an_error_of_the_disk_is_no_damage(name: str, tmp_path: Path) -> None:
+    """If the disk does not let a file be read, the error says so: the table may be whole."""
+    store(tmp_path, commits=2)
+    file = tmp_path / "t" / "_delta_log" / name
+    file.unlink(missing_ok=True)
+    file.symlink_to(file.name)  # Too many levels of symbolic links.
+    with pytest.raises(OSError, match="LocalFileSystem"):
         DeltaStore(tmp_path / "t")

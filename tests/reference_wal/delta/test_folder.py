@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,6 +71,15 @@ def test_the_first_commit_has_a_checksum(tmp_path: Path) -> None:
         commit.write_bytes(flipped(data, place, 0x01))
         with pytest.raises(TableCorrupted):
             check_commit(commit)
+
+
+def test_the_history_begins(tmp_path: Path) -> None:
+    """The commit still says what was done and when, for people."""
+    before = time.time_ns()
+    create(tmp_path / "t")
+    (first,) = DeltaTable(tmp_path / "t").history()
+    assert first["operation"] == "CREATE TABLE"
+    assert before // 10**6 <= first["timestamp"] <= time.time_ns() // 10**6
 
 
 MAPS = pa.map_(pa.string(), pa.timestamp("ns"))
