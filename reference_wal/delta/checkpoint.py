@@ -181,8 +181,9 @@ def _proof(file: Path) -> tuple[bytes, bytes]:
 
 
 def _is_parquet(file: Path) -> bool:
+    data = file.read_bytes()  # An error of the disk is not an answer; Arrow's own is.
     try:
-        read_parquet(file)  # All of it: a power cut may have kept its ends and not its middle.
+        read_parquet(pa.BufferReader(data))  # All of it: a power cut may have kept its ends and not its middle.
     except (OSError, pa.ArrowException):
         return False
     return True

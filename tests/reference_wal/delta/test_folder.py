@@ -46,7 +46,7 @@ def content_of(path: Path) -> bytes | list[str]:
 
 
 def test_all_of_it_is_durable_before_it_has_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """When the last change is synced, so is each file as it is then, and each name in each folder, whoever wrote them."""
+    """When the last change is synced, so is each file as it is then, and each name in each folder."""
     synced, fsync = dict[Path, bytes | list[str]](), os.fsync
 
     def noted(fd: int) -> None:

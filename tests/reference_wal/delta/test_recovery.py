@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -75,33 +74,27 @@ LEFT: dict[str, Callable[[Path], None]] = {
 """By the mark that says that it was found."""
 
 
-def test_all_that_is_left_is_durable(synced: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_that_is_left_is_durable(synced_and_removed: list[str], tmp_path: Path) -> None:
     """The newest commit and its name are synced first, then what a crash left is removed, and that is synced last."""
-    log, unlink = tmp_path / "t" / "_delta_log", os.unlink
-
-    def noted(path: Any, *given: Any, **options: Any) -> None:
-        unlink(path, *given, **options)
-        synced.append(f"{path} gone")
-
+    log, seen = tmp_path / "t" / "_delta_log", synced_and_removed
     store(tmp_path, commits=2).checkpoint()
-    monkeypatch.setattr(os, "unlink", noted)
     first = [str(json_of(tmp_path, 2)), str(log)]
-    synced.clear()
+    seen.clear()
     heal(tmp_path / "t")
-    assert synced == first
+    assert seen == first
     for leave in LEFT.values():
         leave(log)
-    synced.clear()
+    seen.clear()
     heal(tmp_path / "t")
     names = ["_last_checkpoint", f"{2:020d}.checkpoint.parquet", f"{3:020d}.json#unfinished"]
-    assert synced == [*first, *(f"{log / name} gone" for name in names), str(log)]
+    assert seen == [*first, *(f"{log / name} gone" for name in names), str(log)]
 
 
 @pytest.mark.parametrize(("mark", "leave"), LEFT.items(), ids=LEFT)
 def test_leftovers_are_counted_and_logged(
     mark: str, leave: Callable[[Path], None], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """What is found is counted even if its removal fails, and is said to be removed once it is."""
+    """A leftover is counted even if its removal fails, and is said to be removed once it is."""
     caplog.set_level("INFO")
     store(tmp_path, commits=2).checkpoint()
     leave(tmp_path / "t" / "_delta_log")
