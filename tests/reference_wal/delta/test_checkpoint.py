@@ -139,7 +139,15 @@ def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], 
         assert numbers(engine.read("t")) == [float(i) for i in range(10)]
 
 
-@pytest.mark.parametrize("tear", [*TEARS.values(), without_its_middle], ids=[*TEARS, "no middle"])
+def with_a_name_that_is_not_text(data: bytes) -> bytes:
+    return data.replace(b"txn", b"t\xffn")
+
+
+@pytest.mark.parametrize(
+    "tear",
+    [*TEARS.values(), without_its_middle, with_a_name_that_is_not_text],
+    ids=[*TEARS, "no middle", "no text"],
+)
 def test_a_torn_checkpoint_of_an_older_version(tear: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """A version without proofs made it: it is read to its end, and the one before it is read instead."""
     log = filled(tmp_path, 9)

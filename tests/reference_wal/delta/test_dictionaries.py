@@ -67,6 +67,7 @@ def test_there_and_back(kind: pa.DataType) -> None:
         again = encoded(between.combine_chunks(), table.schema)
         again.validate(full=True)
         assert again.schema == table.schema and again.to_pylist() == table.to_pylist()
+        assert str(again["x"].type) == str(table["x"].type)  # The names within, too.
 
 
 def test_a_value_that_no_index_names() -> None:

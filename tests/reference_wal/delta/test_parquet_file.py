@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
-from crashmatrix.reference_wal.delta.parquet_file import read_rows
+from crashmatrix.reference_wal.delta.parquet_file import read_rows, rows_in
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
 from tests.reference_wal.delta.stores import unsealed
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
@@ -252,12 +252,20 @@ def test_an_older_table_still_opens(tmp_path: Path) -> None:
     assert received(tmp_path / "there") == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_an_older_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda data: bytes(len(data)),
+    "a name that is not text": lambda data: data.replace(b"station", b"stati\xffn"),
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """If Arrow notices the damage, its error becomes the package's, which names the file."""
     opened(tmp_path).close()
     file = make_old(tmp_path)[0]
     with opened(tmp_path) as engine:
-        file.write_bytes(bytes(file.stat().st_size))
+        file.write_bytes(damage(file.read_bytes()))
+        assert refused(lambda: rows_in(file, pa.py_buffer(file.read_bytes())), file)
         assert refused(lambda: engine.read("t"), file)
         assert refused(lambda: engine.transfer("t", tmp_path / "there"), file)
 
