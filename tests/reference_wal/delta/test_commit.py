@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -82,94 +79,20 @@ def test_clear(tmp_path: Path) -> None:
     assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [6.0]
 
 
-def test_orphans_are_removed(tmp_path: Path) -> None:
-    """Parquet files that no commit names go; those that one names, and all else, stay."""
+def test_orphans_are_removed(synced_and_removed: list[str], tmp_path: Path) -> None:
+    """Parquet files that no commit names go durably; those that one names, and all else, stay."""
     made = store(tmp_path, commits=2)
     named = set(made.files())
     (tmp_path / "t" / "orphan.parquet").write_bytes(b"half")
     (tmp_path / "t" / "notes.txt").write_bytes(b"mine")
 
+    synced_and_removed.clear()
+
     made.remove_orphans()
 
     assert set((tmp_path / "t").glob("*.parquet")) == named and len(named) == 2
+    assert synced_and_removed == [f"{tmp_path}/t/orphan.parquet gone", f"{tmp_path}/t"]
     assert (tmp_path / "t" / "notes.txt").exists()
-
-
-CHANGES: dict[str, Callable[[DeltaStore], None]] = {
-    "commit": lambda table: commit(table, 2, 2),
-    "clear": lambda table: table.clear(5, application=APPLICATION),
-    "remove": lambda table: table.remove(list(table.files()), application=APPLICATION, number=1),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_who_asks_for_the_files_beside_a_change(change: Callable[[DeltaStore], None], tmp_path: Path) -> None:
-    """The files are those before the change or those after it, whatever another thread does while they are listed."""
-
-    class Changing(type(tmp_path)):  # type: ignore[misc]  # the class of this system's paths
-        """A path that has the table changed as the first name is added to it."""
-
-        def __truediv__(self, name: str) -> Path:
-            made.path = tmp_path / "t"
-            if not changed:
-                changed.append(True)
-                change(made)
-            return tmp_path / "t" / name
-
-    made, changed = store(tmp_path, commits=2), list[bool]()
-    before = made.files()
-    made.path = Changing(made.path)
-    assert made.files() == before
-    assert changed and made.files() != before
-
-
-CALLS: dict[str, Callable[[DeltaStore], None]] = {
-    **CHANGES,
-    "set logged": lambda table: table.set_logged(False, application=APPLICATION, number=1),
-    "checkpoint": lambda table: table.checkpoint(),
-    "read": lambda table: table.read(SCHEMA).validate(),
-    "heal": lambda table: heal(table.path),
-    "open": lambda table: DeltaStore(table.path).remove_orphans(),
-}
-FAILURES = ["", "commit.parquet.before_write", "commit.parquet.before_sync", "commit.delta.before_write"]
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-def test_no_file_stays_open(failure: str, tmp_path: Path) -> None:
-    """A call that returns has closed each file that it opened, and so has one that fails."""
-    for name, call in CALLS.items():
-        made = store(tmp_path / name, commits=2)
-        with faults.scenario(f"{failure}=raise(EIO)" if failure else "", allow_unhit=True), suppress(OSError):
-            call(made)
-        links = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]  # noqa: PTH208  # some go meanwhile
-        left = [str(link.readlink()) for link in links if os.path.lexists(link)]
-        assert [path for path in left if path.startswith(str(tmp_path))] == [], name
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_a_file_that_is_there_already(link: bool, tmp_path: Path) -> None:
-    """A file of the name that a commit needs is somebody's: it is not written to, and nothing is committed."""
-    made, other = store(tmp_path / "one"), store(tmp_path / "other", commits=1)
-    (file,) = other.files()
-    there, target = made.path / file.name, tmp_path / "target"
-    target.write_bytes(b"x" * 10_000)
-    there.symlink_to(target) if link else there.write_bytes(b"x" * 10_000)
-    with pytest.raises(FileExistsError):
-        commit(made, 0, 0)
-    assert there.read_bytes() == target.read_bytes() == b"x" * 10_000
-    assert (DeltaStore(made.path).files(), made.files()) == ({}, {})
-
-
-def test_times(tmp_path: Path) -> None:
-    """A commit says when it was made, its files when they were added and removed: in milliseconds, as Delta has it."""
-    before = time.time_ns() // 10**6
-    store(tmp_path, commits=1).clear(0, application=APPLICATION)
-    after = time.time_ns() // 10**6
-    lines = [line for version in (1, 2) for line in json_of(tmp_path, version).read_text().splitlines()]
-    actions = [(kind, action) for line in lines for kind, action in json.loads(line).items()]
-    names = {"commitInfo": "timestamp", "add": "modificationTime", "remove": "deletionTimestamp"}
-    times = [action[names[kind]] for kind, action in actions if kind in names]
-    assert len(times) == 4 and before <= min(times) and max(times) <= after
 
 
 # --- checkpoints

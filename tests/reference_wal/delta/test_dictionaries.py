@@ -67,7 +67,18 @@ def test_there_and_back(kind: pa.DataType) -> None:
         again = encoded(between.combine_chunks(), table.schema)
         again.validate(full=True)
         assert again.schema == table.schema and again.to_pylist() == table.to_pylist()
-        assert str(again["x"].type) == str(table["x"].type)  # The names within, too.
+
+
+def test_other_types_become_those_of_the_schema() -> None:
+    """Values that were read as other types, or under other names, have the types of the schema to the letter."""
+    found = pa.table(
+        {"x": pa.array([1, None], pa.int32()), "y": pa.array([[1], None], pa.list_(pa.field("z", pa.int8())))}
+    )
+    schema = pa.schema([("x", pa.int64()), ("y", pa.list_(pa.field("item", pa.int8())))])
+    rows = encoded(found, schema)
+    rows.validate(full=True)
+    assert [str(column.type) for column in rows.columns] == [str(kind) for kind in schema.types]
+    assert rows.to_pylist() == found.to_pylist()
 
 
 def test_a_value_that_no_index_names() -> None:
