@@ -59,8 +59,8 @@ def known(table: DeltaStore) -> tuple[object, ...]:
     return table.files(), table.properties, table.marker(APPLICATION), table.commits_since_checkpoint
 
 
-@pytest.mark.parametrize("change", ["commit", "clear", "remove", "set logged"])
-def test_a_change_is_made_or_not(change: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("change", "marker"), [("commit", 2), ("clear", 5), ("remove", 1), ("set logged", 1)])
+def test_a_change_is_made_or_not(change: str, marker: int, tmp_path: Path) -> None:
     """If its commit fails, the table is as before; once it succeeds, the store knows what a new one reads from the disk."""
     made = store(tmp_path, commits=2)
     before = known(made)
@@ -70,6 +70,7 @@ def test_a_change_is_made_or_not(change: str, tmp_path: Path) -> None:
     made.remove_orphans()
     CALLS[change](made)
     assert known(made) == known(DeltaStore(made.path)) != before
+    assert made.marker(APPLICATION) == marker
 
 
 @pytest.mark.parametrize("removed", [(0,), (1,), (2,), (0, 2), (1, 2)])

@@ -13,8 +13,10 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import TableCorrupted
-from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
+from crashmatrix.reference_wal.delta.folder import give_name
 from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal
+from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.systems.delta_files import delta_files
 from tests.reference_wal.delta.stores import APPLICATION, PROPERTIES, commit, json_of, store
 from tests.reference_wal.support import SCHEMA, contents, numbers
@@ -29,6 +31,22 @@ def test_a_new_table(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
     again = DeltaStore(tmp_path / "t")
     assert again.properties == PROPERTIES
+
+
+@pytest.mark.parametrize("bounds", [None, {"two": absolute(0.5), "one": relative(1.0)}], ids=["rows", "models"])
+def test_properties(bounds: dict[str, Bound] | None, tmp_path: Path) -> None:
+    """A table says what it was created with, to the letter: schema, sort order, whose it is, and all bounds."""
+    names = ["three", "two", "one"]
+    times = pa.field("at", pa.timestamp("us"), nullable=False, metadata={"unit": "none"})
+    schema = pa.schema([times, *(pa.field(name, pa.float64(), nullable=False) for name in names)])
+    given = TableProperties.made(schema, timestamp="at", tags=[], identity="me", logged=False, bounds=bounds)
+    DeltaStore.make_unfinished(tmp_path / "t", given.stored_schema, given)
+    give_name(tmp_path / "t")
+    found = DeltaStore(tmp_path / "t").properties
+    assert (found.timestamp, found.tags, found.identity, found.logged) == ("at", [], "me", False)
+    assert found.arrow_schema.equals(schema, check_metadata=True)
+    assert (found.shape and found.shape.bounds) == (bounds and {"three": LOSSLESS, **bounds})
+    assert found.stored_schema.equals(schema) is (bounds is None)
 
 
 def test_a_commit(tmp_path: Path) -> None:
@@ -200,6 +218,7 @@ def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: P
 # --- damage that no crash explains
 
 
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -210,10 +229,10 @@ def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: P
     ],
     ids=["gone", "empty", "short", "long"],
 )
-def test_a_damaged_file_is_refused(damage: Tear | None, problem: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(damage: Tear | None, problem: str, which: int, tmp_path: Path) -> None:
     """A committed file that is missing or has another size refuses to open, naming it; nothing is changed."""
     made = store(tmp_path, commits=2)
-    file = sorted(made.files())[0]
+    file = list(made.files())[which]
     tear(file, damage)
     before = contents(tmp_path)
     with pytest.raises(TableCorrupted, match=problem) as caught:
