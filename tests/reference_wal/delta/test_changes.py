@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal.delta.commit import DeltaStore
@@ -124,6 +125,15 @@ def test_a_file_that_is_there_already(link: bool, tmp_path: Path) -> None:
         commit(made, 0, 0)
     assert there.read_bytes() == target.read_bytes() == b"x" * 10_000
     assert (DeltaStore(made.path).files(), made.files()) == ({}, {})
+
+
+def test_the_history(tmp_path: Path) -> None:
+    """Each commit says what was done, for people."""
+    made = store(tmp_path, commits=2)
+    for change in ("set logged", "remove", "clear"):
+        CALLS[change](made)
+    done = [str(commit["operation"]) for commit in reversed(DeltaTable(made.path).history())]
+    assert done == ["CREATE TABLE", "WRITE", "WRITE", "SET TBLPROPERTIES", "TRANSFER", "TRUNCATE"]
 
 
 def test_times(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from crashmatrix import faults
 from crashmatrix.reference_wal import TableCorrupted
 from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
 from crashmatrix.reference_wal.delta.folder import give_name
+from crashmatrix.reference_wal.delta.parquet_file import last_batch
 from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal
 from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.systems.delta_files import delta_files
@@ -59,6 +60,7 @@ def test_a_commit(tmp_path: Path) -> None:
         assert (table.marker(APPLICATION), table.marker("log/u")) == (3, -1)
         assert numbers(table.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
         assert table.commits_since_checkpoint == 2
+    assert [last_batch(file) for file in made.files()] == [2, 3]
     delta = DeltaTable(str(tmp_path / "t"))
     assert delta.transaction_version(APPLICATION) == 3
     rows = [pq.read_table(file) for file in delta_files(tmp_path / "t")]
