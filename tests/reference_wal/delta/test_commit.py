@@ -61,6 +61,7 @@ def test_a_commit(tmp_path: Path) -> None:
         assert numbers(table.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
         assert table.commits_since_checkpoint == 2
     assert [last_batch(file) for file in made.files()] == [2, 3]
+    assert [file.name[:41] for file in made.files()] == [f"{0:020d}-{2:020d}", f"{3:020d}-{3:020d}"]
     delta = DeltaTable(str(tmp_path / "t"))
     assert delta.transaction_version(APPLICATION) == 3
     rows = [pq.read_table(file) for file in delta_files(tmp_path / "t")]
