@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
 from crashmatrix import faults
-from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.commit import DeltaStore, add_action
+from crashmatrix.reference_wal.delta.folder import commit_path
 from crashmatrix.reference_wal.delta.recovery import heal
 from tests.reference_wal.delta.stores import APPLICATION, commit, json_of, store
 from tests.reference_wal.support import SCHEMA
@@ -147,13 +149,33 @@ def test_the_history(tmp_path: Path) -> None:
     assert done == ["CREATE TABLE", "WRITE", "WRITE", "SET TBLPROPERTIES", "TRANSFER", "TRUNCATE"]
 
 
+def actions_of(table: Path, versions: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the actions of these commits, each with its kind."""
+    texts = [commit_path(table, version).read_text() for version in versions]
+    return [(kind, action) for text in texts for line in text.splitlines() for kind, action in json.loads(line).items()]
+
+
+def test_readers_are_told_of_each_file(tmp_path: Path) -> None:
+    """Those who follow the table's changes see each file come and go, with its size and its rows; received ones, too."""
+    made = store(tmp_path)
+    commit(made, 0, 2)
+    (file,) = made.files()
+    size = file.stat().st_size
+    made.clear(2, application=APPLICATION)
+    table = DeltaTable(made.path)
+    table.create_write_transaction([add_action(file.name, size, 3)], "append", table.schema())
+    found = actions_of(made.path, (1, 2, 3))
+    told = [(kind, action["path"], action["dataChange"], action["size"]) for kind, action in found if "path" in action]
+    assert told == [(kind, file.name, True, size) for kind in ("add", "remove", "add")]
+    assert [json.loads(action["stats"]) for kind, action in found if kind == "add"] == [{"numRecords": 3}] * 2
+
+
 def test_times(tmp_path: Path) -> None:
     """A commit says when it was made, its files when they were added and removed: in milliseconds, as Delta has it."""
     before = time.time_ns() // 10**6
     store(tmp_path, commits=1).clear(0, application=APPLICATION)
     after = time.time_ns() // 10**6
-    lines = [line for version in (1, 2) for line in json_of(tmp_path, version).read_text().splitlines()]
-    actions = [(kind, action) for line in lines for kind, action in json.loads(line).items()]
+    actions = actions_of(tmp_path / "t", (1, 2))
     names = {"commitInfo": "timestamp", "add": "modificationTime", "remove": "deletionTimestamp"}
     times = [action[names[kind]] for kind, action in actions if kind in names]
     assert len(times) == 4 and before <= min(times) and max(times) <= after
