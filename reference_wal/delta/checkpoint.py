@@ -28,7 +28,7 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from crashmatrix.reference_wal.delta.compression import read_parquet
+from crashmatrix.reference_wal.delta.compression import NOT_PARQUET, read_parquet
 from crashmatrix.reference_wal.durable_io import names_in, settle, step, sync_directory, sync_path
 from crashmatrix.reference_wal.errors import TableCorrupted
 from crashmatrix.reference_wal.log.segments.seal import checksum
@@ -181,8 +181,9 @@ def _proof(file: Path) -> tuple[bytes, bytes]:
 
 
 def _is_parquet(file: Path) -> bool:
+    data = file.read_bytes()  # An error of the disk is not an answer; Arrow's own is.
     try:
-        read_parquet(file)  # All of it: a power cut may have kept its ends and not its middle.
-    except (OSError, pa.ArrowException):
+        read_parquet(pa.BufferReader(data))  # All of it: a power cut may have kept its ends and not its middle.
+    except NOT_PARQUET:
         return False
     return True

@@ -33,7 +33,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crashmatrix.reference_wal.delta.compression import read_parquet
+from crashmatrix.reference_wal.delta.compression import NOT_PARQUET, read_parquet
 from crashmatrix.reference_wal.delta.dictionaries import decoded, encoded
 from crashmatrix.reference_wal.errors import ParquetDamaged
 from crashmatrix.reference_wal.log.segments.seal import checksum
@@ -72,7 +72,7 @@ def read_rows(path: Path) -> pa.Table:
     data = read_bytes(path)
     try:
         return read_parquet(pa.BufferReader(data))
-    except (OSError, pa.ArrowException) as error:  # From bytes in memory: Arrow raises OSError for nonsense, too.
+    except NOT_PARQUET as error:
         raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error
 
 
@@ -110,5 +110,5 @@ def rows_in(path: Path, data: pa.Buffer) -> int:
     """Return how many rows the bytes of a file hold. Raises ParquetDamaged."""
     try:
         return int(pq.read_metadata(pa.BufferReader(data)).num_rows)
-    except (OSError, pa.ArrowException) as error:
+    except NOT_PARQUET as error:
         raise ParquetDamaged(path, f"is not readable as Parquet ({error})") from error

@@ -91,9 +91,9 @@ def remove(path: Path, leftovers: Leftovers) -> None:
         if files:
             entered.enter()
     for file in found:
-        logger.info("%s: torn or abandoned, removed", file)
         with UNLINK_TORN:
             file.unlink()
+        logger.info("%s: torn or abandoned, removed", file)
     if found:
         with SYNC_HEALED:  # Or a torn checkpoint could come back.
             sync_directory(path / "_delta_log")

@@ -77,7 +77,7 @@ def is_whole(commit: Path) -> bool:
 def _actions(data: bytes) -> list[Action]:
     try:
         actions = [json.loads(line) for line in data.splitlines()]
-    except ValueError:
+    except (ValueError, RecursionError):  # Lists in lists in lists.
         return []
     return actions if all(isinstance(action, dict) for action in actions) else []
 

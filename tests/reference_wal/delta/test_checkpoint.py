@@ -139,7 +139,15 @@ def test_a_torn_checkpoint_after_a_clean_up(which: str, tear: Callable[[bytes], 
         assert numbers(engine.read("t")) == [float(i) for i in range(10)]
 
 
-@pytest.mark.parametrize("tear", [*TEARS.values(), without_its_middle], ids=[*TEARS, "no middle"])
+def with_a_name_that_is_not_text(data: bytes) -> bytes:
+    return data.replace(b"txn", b"t\xffn")
+
+
+@pytest.mark.parametrize(
+    "tear",
+    [*TEARS.values(), without_its_middle, with_a_name_that_is_not_text],
+    ids=[*TEARS, "no middle", "no text"],
+)
 def test_a_torn_checkpoint_of_an_older_version(tear: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """A version without proofs made it: it is read to its end, and the one before it is read instead."""
     log = filled(tmp_path, 9)
@@ -163,6 +171,21 @@ def test_a_pointer_that_was_left_behind(tmp_path: Path) -> None:
         with opened(tmp_path) as engine:
             assert numbers(engine.read("t")) == [float(i) for i in range(6)]
         assert newest_version(log) == 6
+
+
+def test_a_clean_up_is_durable(synced_and_removed: list[str], tmp_path: Path) -> None:
+    """The log's folder is synced after the last file is removed, and only if any is."""
+    log = filled(tmp_path, 5)
+    synced_and_removed.clear()
+    clean_up(log)
+    assert synced_and_removed == []
+    with opened(tmp_path) as engine:
+        engine.ingest("t", batch(5.0))
+        engine.flush()
+    seen = [change for change in synced_and_removed if change.startswith(str(log))]
+    removed = [f"{log}/{version:020d}.json gone" for version in range(3)]
+    first = seen.index(removed[0])
+    assert seen[first : first + 4] == [*removed, str(log)]
 
 
 def test_other_files_are_no_commits(tmp_path: Path) -> None:
@@ -195,6 +218,40 @@ def test_a_commit_that_a_torn_checkpoint_leaves_needed(gone: int, tmp_path: Path
     (log / f"{gone:020d}.json").unlink()
     with pytest.raises(TableCorrupted, match="the checkpoint is damaged"):
         torn(log)
+
+
+def test_checkpoints_that_changed_places(tmp_path: Path) -> None:
+    """Both are whole, and neither is the one that its name says: refused, as long as there is any proof of one."""
+    log = filled(tmp_path, 6)
+    one, other = sorted(log.glob("*.checkpoint.parquet"))
+    data, proofs = one.read_bytes(), sorted(log.glob("*.xxh3"))
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    for proof in (proofs[1], None):
+        with pytest.raises(TableCorrupted, match="the commits before it are gone"):
+            torn(log)
+        if proof:
+            proof.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "old"),
+    [*itertools.product(["checkpoint.parquet", "_last_checkpoint", "json"], [False, True]), ("xxh3", False)],
+)
+def test_an_error_of_the_disk_is_no_tear(kind: str, old: bool, tmp_path: Path) -> None:
+    """A file that cannot be read may be whole: opening fails with the disk's error, and removes nothing."""
+    log = filled(tmp_path, 5 if old else 6)
+    if old:
+        for proof in log.glob("*.xxh3"):
+            proof.unlink()
+        (log / f"{0:020d}.json").unlink()  # So the checkpoint is needed.
+    file = max(log.glob(f"*{kind}"))
+    file.unlink()
+    file.symlink_to(file.name)
+    names = sorted(path.name for path in log.iterdir())
+    with pytest.raises(OSError, match="symbolic links"):
+        StorageEngine.open(tmp_path)
+    assert sorted(path.name for path in log.iterdir()) == names
 
 
 def test_checkpoints_that_nothing_stands_for(tmp_path: Path) -> None:

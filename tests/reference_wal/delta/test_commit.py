@@ -13,8 +13,11 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import TableCorrupted
-from crashmatrix.reference_wal.delta.commit import DeltaStore
+from crashmatrix.reference_wal.delta.commit import DeltaStore, TableProperties
+from crashmatrix.reference_wal.delta.folder import give_name
+from crashmatrix.reference_wal.delta.parquet_file import last_batch
 from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal
+from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound, absolute, relative
 from crashmatrix.scenarios.systems.delta_files import delta_files
 from tests.reference_wal.delta.stores import APPLICATION, PROPERTIES, commit, json_of, store
 from tests.reference_wal.support import SCHEMA, contents, numbers
@@ -31,6 +34,22 @@ def test_a_new_table(tmp_path: Path) -> None:
     assert again.properties == PROPERTIES
 
 
+@pytest.mark.parametrize("bounds", [None, {"two": absolute(0.5), "one": relative(1.0)}], ids=["rows", "models"])
+def test_properties(bounds: dict[str, Bound] | None, tmp_path: Path) -> None:
+    """A table says what it was created with, to the letter: schema, sort order, whose it is, and all bounds."""
+    names = ["three", "two", "one"]
+    times = pa.field("at", pa.timestamp("us"), nullable=False, metadata={"unit": "none"})
+    schema = pa.schema([times, *(pa.field(name, pa.float64(), nullable=False) for name in names)])
+    given = TableProperties.made(schema, timestamp="at", tags=[], identity="me", logged=False, bounds=bounds)
+    DeltaStore.make_unfinished(tmp_path / "t", given.stored_schema, given)
+    give_name(tmp_path / "t")
+    found = DeltaStore(tmp_path / "t").properties
+    assert (found.timestamp, found.tags, found.identity, found.logged) == ("at", [], "me", False)
+    assert found.arrow_schema.equals(schema, check_metadata=True)
+    assert (found.shape and found.shape.bounds) == (bounds and {"three": LOSSLESS, **bounds})
+    assert found.stored_schema.equals(schema) is (bounds is None)
+
+
 def test_a_commit(tmp_path: Path) -> None:
     """A commit adds the rows and moves the marker, for us, for deltalake and for who reads its json."""
     made = store(tmp_path)
@@ -41,6 +60,8 @@ def test_a_commit(tmp_path: Path) -> None:
         assert (table.marker(APPLICATION), table.marker("log/u")) == (3, -1)
         assert numbers(table.read(SCHEMA)) == [0.0, 1.0, 2.0, 3.0]
         assert table.commits_since_checkpoint == 2
+    assert [last_batch(file) for file in made.files()] == [2, 3]
+    assert [file.name[:41] for file in made.files()] == [f"{0:020d}-{2:020d}", f"{3:020d}-{3:020d}"]
     delta = DeltaTable(str(tmp_path / "t"))
     assert delta.transaction_version(APPLICATION) == 3
     rows = [pq.read_table(file) for file in delta_files(tmp_path / "t")]
@@ -79,45 +100,20 @@ def test_clear(tmp_path: Path) -> None:
     assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [6.0]
 
 
-def test_orphans_are_removed(tmp_path: Path) -> None:
-    """Parquet files that no commit names go; those that one names, and all else, stay."""
+def test_orphans_are_removed(synced_and_removed: list[str], tmp_path: Path) -> None:
+    """Parquet files that no commit names go durably; those that one names, and all else, stay."""
     made = store(tmp_path, commits=2)
     named = set(made.files())
     (tmp_path / "t" / "orphan.parquet").write_bytes(b"half")
     (tmp_path / "t" / "notes.txt").write_bytes(b"mine")
 
+    synced_and_removed.clear()
+
     made.remove_orphans()
 
     assert set((tmp_path / "t").glob("*.parquet")) == named and len(named) == 2
+    assert synced_and_removed == [f"{tmp_path}/t/orphan.parquet gone", f"{tmp_path}/t"]
     assert (tmp_path / "t" / "notes.txt").exists()
-
-
-CHANGES: dict[str, Callable[[DeltaStore], None]] = {
-    "commit": lambda table: commit(table, 2, 2),
-    "clear": lambda table: table.clear(5, application=APPLICATION),
-    "remove": lambda table: table.remove(list(table.files()), application=APPLICATION, number=1),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_who_asks_for_the_files_beside_a_change(change: Callable[[DeltaStore], None], tmp_path: Path) -> None:
-    """The files are those before the change or those after it, whatever another thread does while they are listed."""
-
-    class Changing(type(tmp_path)):  # type: ignore[misc]  # the class of this system's paths
-        """A path that has the table changed as the first name is added to it."""
-
-        def __truediv__(self, name: str) -> Path:
-            made.path = tmp_path / "t"
-            if not changed:
-                changed.append(True)
-                change(made)
-            return tmp_path / "t" / name
-
-    made, changed = store(tmp_path, commits=2), list[bool]()
-    before = made.files()
-    made.path = Changing(made.path)
-    assert made.files() == before
-    assert changed and made.files() != before
 
 
 # --- checkpoints
@@ -225,6 +221,7 @@ def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: P
 # --- damage that no crash explains
 
 
+@pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -235,10 +232,10 @@ def test_a_torn_checkpoint_newer_than_the_pointer(tear_newest: Tear, tmp_path: P
     ],
     ids=["gone", "empty", "short", "long"],
 )
-def test_a_damaged_file_is_refused(damage: Tear | None, problem: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused(damage: Tear | None, problem: str, which: int, tmp_path: Path) -> None:
     """A committed file that is missing or has another size refuses to open, naming it; nothing is changed."""
     made = store(tmp_path, commits=2)
-    file = sorted(made.files())[0]
+    file = list(made.files())[which]
     tear(file, damage)
     before = contents(tmp_path)
     with pytest.raises(TableCorrupted, match=problem) as caught:
@@ -259,4 +256,15 @@ def test_a_foreign_delta_table_is_refused(tmp_path: Path) -> None:
     """A Delta table that this engine did not make is not taken for one of its own."""
     DeltaTable.create(str(tmp_path / "t"), SCHEMA)
     with pytest.raises(TableCorrupted, match="not readable as a table of this engine"):
+        DeltaStore(tmp_path / "t")
+
+
+@pytest.mark.parametrize("name", [f"{2:020d}.json", "_last_checkpoint"])
+def test_an_error_of_the_disk_is_no_damage(name: str, tmp_path: Path) -> None:
+    """If the disk does not let a file be read, the error says so: the table may be whole."""
+    store(tmp_path, commits=2)
+    file = tmp_path / "t" / "_delta_log" / name
+    file.unlink(missing_ok=True)
+    file.symlink_to(file.name)  # Too many levels of symbolic links.
+    with pytest.raises(OSError, match="LocalFileSystem"):
         DeltaStore(tmp_path / "t")

@@ -69,6 +69,18 @@ def test_there_and_back(kind: pa.DataType) -> None:
         assert again.schema == table.schema and again.to_pylist() == table.to_pylist()
 
 
+def test_other_types_become_those_of_the_schema() -> None:
+    """Values that were read as other types, or under other names, have the types of the schema to the letter."""
+    found = pa.table(
+        {"x": pa.array([1, None], pa.int32()), "y": pa.array([[1], None], pa.list_(pa.field("z", pa.int8())))}
+    )
+    schema = pa.schema([("x", pa.int64()), ("y", pa.list_(pa.field("item", pa.int8())))])
+    rows = encoded(found, schema)
+    rows.validate(full=True)
+    assert [str(column.type) for column in rows.columns] == [str(kind) for kind in schema.types]
+    assert rows.to_pylist() == found.to_pylist()
+
+
 def test_a_value_that_no_index_names() -> None:
     """One row with more values than its type can name is refused, not cut."""
     kind = pa.list_(FEW)

@@ -124,4 +124,5 @@ def test_an_engine_keeps_them(name: str, memory: int, tmp_path: Path) -> None:
         engine.flush()
         found = engine.read("t")
         assert found.schema == table.schema and found.to_pylist() == table.to_pylist()
+        found.validate(full=True)
         assert engine.transfer("t", tmp_path / "moved") == 5

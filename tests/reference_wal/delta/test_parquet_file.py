@@ -13,20 +13,22 @@ from deltalake import DeltaTable
 
 from crashmatrix import faults
 from crashmatrix.reference_wal import ParquetDamaged, StorageEngine, TableCorrupted, TransferFailed
-from crashmatrix.reference_wal.delta.parquet_file import read_rows
+from crashmatrix.reference_wal.delta.parquet_file import read_rows, rows_in
+from crashmatrix.reference_wal.models.bound import LOSSLESS, Bound
 from tests.reference_wal.delta.stores import unsealed
 from tests.reference_wal.support import SCHEMA, batch, flipped, numbers
 
 SECTOR_BYTES = 512
 
 
-def opened(root: Path) -> StorageEngine:
+def opened(root: Path, bounds: dict[str, Bound] | None = None) -> StorageEngine:
     """Open an engine with a table of two files, with the rows 0 and 1 in one and 2 in the other."""
     engine = StorageEngine.open(root / "engine")
     if not engine.tables:
-        engine.create_table("t", SCHEMA, timestamp="timestamp", tags=["station"])
+        schema = SCHEMA if bounds is None else pa.schema([field.with_nullable(False) for field in SCHEMA])
+        engine.create_table("t", schema, timestamp="timestamp", tags=["station"], bounds=bounds)
         for values in ((0.0, 1.0), (2.0,)):
-            engine.ingest("t", batch(*values))
+            engine.ingest("t", batch(*values, schema=schema))
             engine.flush()
     return engine
 
@@ -111,6 +113,18 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         assert refused(lambda: engine.read("t"), file)
 
 
+def test_an_error_of_the_disk_is_no_damage(tmp_path: Path) -> None:
+    """A file that cannot be read is neither gone nor damaged: the disk's error says so, on reading and on opening."""
+    with opened(tmp_path) as engine:
+        file = engine.files("t")[0]
+        file.unlink()
+        file.symlink_to(file.name)
+        with pytest.raises(OSError, match="symbolic links"):
+            engine.read("t")
+    with pytest.raises(OSError, match="symbolic links"):
+        opened(tmp_path)
+
+
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_changed_file_is_not_transferred(remote: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed file is neither sent nor removed, and the engine goes on. Once restored, the file is transferred."""
@@ -187,20 +201,22 @@ def test_a_changed_copy_is_refused(tmp_path: Path) -> None:
     assert received(there) == [0.0, 1.0, 2.0]
 
 
-def test_pages_have_checksums_of_their_own(tmp_path: Path) -> None:
-    """A reader who does not know what the name means can verify the pages: Arrow finds a changed body."""
-    with opened(tmp_path) as engine:
+@pytest.mark.parametrize("bounds", [None, {"value": LOSSLESS}], ids=["rows", "models"])
+def test_pages_have_checksums_of_their_own(bounds: dict[str, Bound] | None, tmp_path: Path) -> None:
+    """A reader who does not know what the name means can verify the pages: Arrow finds a changed body, of any column."""
+    with opened(tmp_path, bounds) as engine:
         file = engine.files("t")[0]
-    stranger = tmp_path / "stranger.parquet"
-    column = pq.read_metadata(file).row_group(0).column(SCHEMA.get_field_index("value"))
-    first_byte = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
-    last_byte = first_byte + column.total_compressed_size - 1
-    stranger.write_bytes(flipped(file.read_bytes(), last_byte))
-    with (
-        pytest.raises(OSError, match=r"(?i)crc"),
-        pq.ParquetFile(stranger, page_checksum_verification=True) as opened_file,
-    ):
-        opened_file.read()
+    stranger, columns = tmp_path / "stranger.parquet", pq.read_metadata(file).row_group(0)
+    for number in range(columns.num_columns):
+        column = columns.column(number)
+        first_byte = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+        last_byte = first_byte + column.total_compressed_size - 1
+        stranger.write_bytes(flipped(file.read_bytes(), last_byte))
+        with (
+            pytest.raises(OSError, match=r"(?i)crc"),
+            pq.ParquetFile(stranger, page_checksum_verification=True) as opened_file,
+        ):
+            opened_file.read()
 
 
 # --- tables written before there were checksums
@@ -236,12 +252,20 @@ def test_an_older_table_still_opens(tmp_path: Path) -> None:
     assert received(tmp_path / "there") == [0.0, 1.0, 2.0, 3.0]
 
 
-def test_an_older_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+UNREADABLE: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda data: bytes(len(data)),
+    "a name that is not text": lambda data: data.replace(b"station", b"stati\xffn"),
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_older_file_that_is_no_parquet_is_named(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """If Arrow notices the damage, its error becomes the package's, which names the file."""
     opened(tmp_path).close()
     file = make_old(tmp_path)[0]
     with opened(tmp_path) as engine:
-        file.write_bytes(bytes(file.stat().st_size))
+        file.write_bytes(damage(file.read_bytes()))
+        assert refused(lambda: rows_in(file, pa.py_buffer(file.read_bytes())), file)
         assert refused(lambda: engine.read("t"), file)
         assert refused(lambda: engine.transfer("t", tmp_path / "there"), file)
 

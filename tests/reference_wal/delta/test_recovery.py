@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
+from crashmatrix import faults
 from crashmatrix.reference_wal import StorageEngine, TableCorrupted
 from crashmatrix.reference_wal.delta.commit import DeltaStore
 from crashmatrix.reference_wal.delta.recovery import Leftovers, check, heal
 from tests.reference_wal.delta.stores import APPLICATION, KEEP_SEGMENTS, commit, json_of, store, unsealed
-from tests.reference_wal.support import SCHEMA, batch, contents, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, numbers, opened_as
 
 
 def test_whole_tables_have_no_leftovers(tmp_path: Path) -> None:
@@ -37,6 +39,80 @@ def test_commits_that_never_were_are_removed(tmp_path: Path) -> None:
     assert list((tmp_path / "t" / "_delta_log").glob("*#*")) == []
     commit(made, 1, 1)
     assert DeltaStore(tmp_path / "t").marker(APPLICATION) == 1
+
+
+def test_the_disk_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If the disk holds less of the newest commit than the page cache does, the table is refused and nothing is removed."""
+    store(tmp_path, commits=2)
+    newest, left = json_of(tmp_path, 2), json_of(tmp_path, 3).with_suffix(".json#unfinished")
+    left.write_bytes(b"half")
+    advise = os.posix_fadvise
+
+    def drop(fd: int, *what: int) -> None:
+        advise(fd, *what)
+        if opened_as(fd) == newest:
+            newest.write_bytes(newest.read_bytes()[:40])
+
+    monkeypatch.setattr(os, "posix_fadvise", drop)
+    with pytest.raises(TableCorrupted) as caught:
+        heal(tmp_path / "t")
+    assert caught.value.path == newest and left.exists()
+
+
+def leave_a_torn_checkpoint(log: Path) -> None:
+    (log / f"{2:020d}.checkpoint.parquet").write_bytes(b"")
+
+
+def leave_an_unfinished_commit(log: Path) -> None:
+    (log / f"{3:020d}.json#unfinished").write_bytes(b"half")
+
+
+LEFT: dict[str, Callable[[Path], None]] = {
+    "rows.delta.checkpoint": leave_a_torn_checkpoint,
+    "rows.delta.abandoned": leave_an_unfinished_commit,
+}
+"""By the mark that says that it was found."""
+
+
+def test_all_that_is_left_is_durable(synced_and_removed: list[str], tmp_path: Path) -> None:
+    """The newest commit and its name are synced first, then what a crash left is removed, and that is synced last."""
+    log, seen = tmp_path / "t" / "_delta_log", synced_and_removed
+    store(tmp_path, commits=2).checkpoint()
+    first = [str(json_of(tmp_path, 2)), str(log)]
+    seen.clear()
+    heal(tmp_path / "t")
+    assert seen == first
+    for leave in LEFT.values():
+        leave(log)
+    seen.clear()
+    heal(tmp_path / "t")
+    names = ["_last_checkpoint", f"{2:020d}.checkpoint.parquet", f"{3:020d}.json#unfinished"]
+    assert seen == [*first, *(f"{log / name} gone" for name in names), str(log)]
+
+
+@pytest.mark.parametrize(("mark", "leave"), LEFT.items(), ids=LEFT)
+def test_leftovers_are_counted_and_logged(
+    mark: str, leave: Callable[[Path], None], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A leftover is counted even if its removal fails, and is said to be removed once it is."""
+    caplog.set_level("INFO")
+    store(tmp_path, commits=2).checkpoint()
+    leave(tmp_path / "t" / "_delta_log")
+
+    def found(*, fails: bool) -> tuple[list[str], bool]:
+        before = faults.entered()
+        caplog.clear()
+        with faults.scenario("recovery.torn_commit.before_unlink=raise(EIO)" if fails else ""):
+            try:
+                heal(tmp_path / "t")
+            except OSError:
+                assert fails
+        counted = [name for name, count in faults.entered().items() if count != before[name]]
+        return counted, "removed" in caplog.text
+
+    assert found(fails=True) == ([mark], False)
+    assert found(fails=False) == ([mark], True)
+    assert found(fails=False) == ([], False)
 
 
 def test_no_commit_is_refused(tmp_path: Path) -> None:
@@ -75,17 +151,28 @@ def test_a_damaged_commit_is_refused(damage: Callable[[bytes], bytes], wal: bool
         assert contents(tmp_path) == before
 
 
-def test_commits_that_a_checkpoint_holds_are_not_needed(tmp_path: Path) -> None:
-    """A damaged commit below a checkpoint with its proof stops nothing; if the checkpoint fails as well, it is named."""
+@pytest.mark.parametrize("version", [1, 2])
+def test_commits_that_a_checkpoint_holds_are_not_needed(version: int, tmp_path: Path) -> None:
+    """A damaged commit up to a checkpoint with its proof stops nothing; if the checkpoint fails as well, it is named."""
     made = store(tmp_path, commits=2)
     made.checkpoint()
-    json_of(tmp_path, 1).write_bytes(b"")
+    json_of(tmp_path, version).write_bytes(b"")
     heal(tmp_path / "t")
     assert numbers(DeltaStore(tmp_path / "t").read(SCHEMA)) == [0.0, 1.0]
     (tmp_path / "t" / "_delta_log" / f"{2:020d}.checkpoint.parquet").write_bytes(b"")
     with pytest.raises(TableCorrupted) as caught:
         check(tmp_path / "t")
-    assert caught.value.path == json_of(tmp_path, 1)
+    assert caught.value.path == json_of(tmp_path, version)
+
+
+@pytest.mark.parametrize("version", range(4))
+def test_every_commit_that_is_needed_is_looked_at(version: int, tmp_path: Path) -> None:
+    """Whichever commit since the newest checkpoint is damaged, the first included, it is named."""
+    store(tmp_path, commits=3)
+    json_of(tmp_path, version).write_bytes(json_of(tmp_path, version).read_bytes()[:-1])
+    with pytest.raises(TableCorrupted) as caught:
+        check(tmp_path / "t")
+    assert caught.value.path == json_of(tmp_path, version)
 
 
 def test_a_table_of_an_older_version(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_every_changed_byte_shows(tmp_path: Path) -> None:
         (b'{"commitInfo":{"engineInfo":"delta-rs:py-1.6.6"}}\n{"protocol":{}}', True),
         (b'{"commitInfo":{"engineInfo":"mine"}}\n{"txn":{}}', False),
         (b"[]", False),
+        (b"[" * 100_000, False),
         (b'{"commitInfo":1}', False),
         (b"", False),
     ],
