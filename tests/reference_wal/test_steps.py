@@ -117,23 +117,58 @@ def test_every_name_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_all_contents_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is synced after the last byte was written to it, and before its name is moved into place."""
-    late, moved = dict[tuple[int, int], Path](), list[str]()
+    """A file is synced after the last byte was written to it, and before its name is moved into place, or is durable.
+
+    So no power cut leaves a name with half of its file, whichever library wrote the file.
+    """
+    late, moved, half = dict[tuple[int, int], Path](), list[str](), list[Path]()
+    synced = dict[int, bytes]()
+    """By inode: what was in a file when it was synced."""
 
     def hear(call: str, given: tuple[Any, ...], _: dict[str, Any]) -> None:
         if call in ("fsync", "fdatasync", "ftruncate", *WRITES):
-            state = os.fstat(given[0])
+            state, path = os.fstat(given[0]), opened_as(given[0])
             if stat.S_ISREG(state.st_mode):
-                late[state.st_dev, state.st_ino] = opened_as(given[0])
+                late[state.st_dev, state.st_ino] = path
                 if "sync" in call:
                     del late[state.st_dev, state.st_ino]
+                    synced[state.st_ino] = path.read_bytes()
+            elif "sync" in call:
+                half.extend(file for file in path.iterdir() if file.is_file() and not is_synced(file))
         elif call in ("rename", "replace"):
             state = os.lstat(given[1])
             moved.extend([str(given[1])] * ((state.st_dev, state.st_ino) in late))
 
+    def is_synced(file: Path) -> bool:
+        return synced.get(file.stat().st_ino) == file.read_bytes() or any(map(file.match, NEVER_SYNCED))
+
     listen(monkeypatch, hear)
     for root, sweep in operations(tmp_path):
         late.clear()
+        half.clear()
+        synced.clear()
+        synced.update((path.stat().st_ino, path.read_bytes()) for path in root.rglob("*") if path.is_file())
         sweep.strike()
         assert [path for path in late.values() if path.exists() and path.is_relative_to(root)] == []
+        assert half == []
     assert moved == []
+
+
+def test_no_file_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each descriptor that a call opens is closed by the end of it, or when the engine or its log is closed."""
+    files, opens, closes = dict[int, str](), os.open, os.close
+
+    def opened(name: Any, *given: Any, **options: Any) -> int:
+        descriptor = opens(name, *given, **options)
+        files[descriptor] = str(name)
+        return descriptor
+
+    def closed(descriptor: int) -> None:
+        files.pop(descriptor, None)
+        closes(descriptor)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "close", closed)
+    for _, sweep in operations(tmp_path):
+        sweep.strike()
+    assert files == {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from crashmatrix.reference_wal.access.gate import Gate
 
@@ -41,3 +44,22 @@ def test_the_gate() -> None:
         for one in late:
             one.result()
     assert order == ["closed", "passed", "passed", "passed"]
+
+
+def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing that is interrupted while it waits does not go on beside those within, and leaves the gate open."""
+    gate = Gate()
+
+    def interrupted(_: threading.Condition, __: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    with gate.passed():
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(threading.Condition, "wait", interrupted)
+            with gate.closed():
+                pytest.fail("the gate was not empty")
+        assert not gate.closing
+        with gate.passed():
+            pass
+    with gate.closed():
+        assert gate.closing

@@ -98,3 +98,14 @@ def test_an_error_in_the_background_is_known_as_one_at_once(health: Health) -> N
             raise OSError
         with pytest.raises(BackgroundFailed):
             health.refuse_if_poisoned()
+
+
+def test_a_background_failure_that_a_caller_meets(health: Health) -> None:
+    """A caller's own failure afterwards does not hide that the first one was seen by nobody."""
+    first = OSError("first")
+    fail_in_background(health, first)
+    with pytest.raises(ValueError, match="later"), health.poisoned_by_errors():
+        raise ValueError("later")
+    with pytest.raises(BackgroundFailed) as caught:
+        health.refuse_if_poisoned()
+    assert caught.value.__cause__ is first

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,7 @@ from crashmatrix.reference_wal import (
 )
 from crashmatrix.reference_wal.delta import transfer as transfer_module
 from crashmatrix.reference_wal.delta.receiver import Receiver
-from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers
+from tests.reference_wal.support import SCHEMA, batch, contents, each_with_one_a_day, flipped, numbers, opened_as
 
 
 def opened(root: Path, *, options: EngineOptions | None = None) -> StorageEngine:
@@ -161,6 +163,43 @@ def cut_after_receiving(root: Path, there: Path) -> None:
         store(engine, 0.0)
         with faults.scenario("transfer.receive.after_sync_folder=panic"), pytest.raises(faults.Panic):
             engine.transfer("t", there)
+
+
+@pytest.mark.parametrize("received_durably", [True, False])
+def test_an_error_while_it_is_settled(received_durably: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If a sync of the receiving table fails, so does the opening. The next sync would succeed, without the pages lost."""
+    there, original = tmp_path / "there", tmp_path / "original"
+    cut_after_receiving(original, there)
+    if not received_durably:
+        commit = there / "_delta_log" / f"{1:020d}.json"
+        commit.write_bytes(commit.read_bytes()[:-1])
+    shutil.copytree(there, tmp_path / "received")
+    fsync, left = os.fsync, 0
+
+    def fail(descriptor: int) -> None:
+        nonlocal left
+        left -= opened_as(descriptor).is_relative_to(there)
+        if left == 0:
+            raise OSError(errno.EIO, "the disk is gone")
+        fsync(descriptor)
+
+    for number in range(1, 9):
+        for folder, source in ((tmp_path / "engine", original / "engine"), (there, tmp_path / "received")):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, folder)
+        left = number
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            try:
+                StorageEngine.open(tmp_path / "engine").close()
+            except OSError:
+                pass
+            else:
+                assert left > 0, f"sync {number} failed, and the rows were believed"
+                break
+        with opened(tmp_path) as engine:
+            assert sorted([*numbers(engine.read("t")), *received(there)]) == [0.0]
+    assert number == (3 if received_durably else 4)
 
 
 def test_finished_at_the_same_place_only(tmp_path: Path) -> None:
@@ -416,6 +455,7 @@ def test_cut_short_to_an_object_store(step: str, tmp_path: Path) -> None:
         store(engine, 0.0)
         with faults.scenario(f"transfer.receive.{step}_transact=panic"), pytest.raises(faults.Panic):
             engine.transfer("t", there)
+    assert received(tmp_path / "there") == ([0.0] if step == "after" else [])
     with opened(tmp_path) as engine:
         assert numbers(engine.read("t")) == [0.0]
         store(engine, 1.0)
