@@ -6,11 +6,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from crashmatrix.reference_wal import InvalidInput, ParquetDamaged, TransferFailed
 from crashmatrix.reference_wal.delta import receiver as receiver_module
@@ -341,15 +343,52 @@ CALLS: dict[str, tuple[object, str, Callable[[LocalReceiver, dict[Path, int]], o
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(("error", "raised"), [(DeltaError, TransferFailed), (MemoryError, MemoryError)])
 @pytest.mark.parametrize("name", CALLS)
-def test_errors_of_our_own(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An error of this process, such as a lack of memory, is not called a refusal: nobody knows what was done by then."""
+def test_whose_error_it_is(
+    name: str, error: type[Exception], raised: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The other side's is a refusal. One of this process, such as a lack of memory, is not: nobody knows what was done."""
     owner, called, call = CALLS[name]
     files, receiver = sent(tmp_path), of_a_receiver(tmp_path)
 
     def fail(*_: object, **__: object) -> None:
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr(owner, called, fail)
-    with pytest.raises(MemoryError):
+    with pytest.raises(raised):
         call(receiver, files)
+    assert list(receiver.path.glob(".creating-*")) == []
+
+
+def test_a_mount_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One that is empty is refused before anything is made: a new table comes by a rename, which cannot replace it."""
+    (tmp_path / "mount").mkdir()
+    receiver = LocalReceiver(tmp_path / "mount")
+    assert receiver.check(SCHEMA) == -1
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == receiver.path)
+    with pytest.raises(InvalidInput, match="mount point"):
+        receiver.check(SCHEMA)
+
+
+def test_options_of_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """deltalake is given them with each look at the table, and to make it."""
+    given = list[object]()
+
+    class Noted(DeltaTable):
+        def __init__(self, *names: Any, **options: Any) -> None:
+            given.append(options["storage_options"])
+            super().__init__(*names, **options)
+
+        @classmethod
+        def create(cls, *names: Any, **options: Any) -> DeltaTable:
+            given.append(options["storage_options"])
+            return super().create(*names, **options)
+
+    monkeypatch.setattr(receiver_module, "DeltaTable", Noted)
+    receiver = receiver_at("memory:///there", {"timeout": "5s"}, base=Path("/base"))
+    assert receiver.check(SCHEMA) == -1
+    with pytest.raises(TransferFailed, match="memory:///there"):  # Each look is at another memory.
+        receiver.create(SCHEMA)
+    assert len(given) >= 2
+    assert all(options == {"timeout": "5s"} for options in given)
