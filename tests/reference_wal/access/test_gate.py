@@ -64,6 +64,7 @@ def test_an_interrupted_closing(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(condition, timeout)
 
     with ThreadPoolExecutor(1) as pool:
+        pool.submit(list).result()  # Its thread has started: that, too, is a wait.
         with gate.passed():
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
                 patch.setattr(threading.Condition, "wait", interrupted)
